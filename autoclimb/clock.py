@@ -1,0 +1,55 @@
+"""The budget. Nobody else reads the time to decide anything, so a test owns time by passing `now`."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from autoclimb.errors import Mistake
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SHORTEST = 10.0  # below this not even the imports of a trial fit
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in a budget such as `90s`, `15m`, `4h` or `1d12h`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise Mistake(f"budget {text!r} is not numbers with units; write it like 90s, 15m, 4h or 1d12h")
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not SHORTEST <= seconds <= 365 * UNITS["d"]:
+        raise Mistake(f"budget {text!r} is {seconds:g} seconds; give at least {SHORTEST:g}s and at most a year")
+    return seconds
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: `47s`, `4m05s`, `3h20m`, `1d12h`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A budget that started at `start` on the time source `now` (seconds, any origin)."""
+
+    budget: float
+    now: Callable[[], float] = field(default=time.monotonic, repr=False)
+    start: float = field(default_factory=time.monotonic)
+
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return self.now() - self.start
+
+    def left(self) -> float:
+        """Seconds until the budget ends, never negative."""
+        return max(0.0, self.budget - self.spent())
+
+    def affords(self, cost: float, keep: float = 0.0) -> bool:
+        """Whether `cost` seconds can be spent and `keep` seconds still be left."""
+        return cost <= self.left() - keep

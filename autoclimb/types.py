@@ -1,0 +1,243 @@
+"""The nouns. All frozen; what happens to them are functions elsewhere."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
+Wants = Literal["label", "labels", "probability", "grade", "ranking", "number"]
+Status = Literal["done", "failed", "late"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the submission must look: the sample submission's own columns, row order and cell form.
+
+    `cell` is one of
+    - "label": one class name per row in `columns[1]`
+    - "labels": class names joined by `separator` in `columns[1]` (a set, or a ranking where the metric ranks)
+    - "number": a number in `columns[1]`: a probability of `classes[-1]` (binary), a grade or a quantity
+    - "columns": one number per class; `column_of[i]` is the class index answered by `columns[1 + i]`, -1 for a class
+      that the train table lacks
+    """
+
+    columns: tuple[str, ...]
+    ids: tuple[str, ...]  # as text, in the sample's order, repeated as there; the test items are these, each once
+    cell: Literal["label", "labels", "number", "columns"]
+    separator: str = " "
+    column_of: tuple[int, ...] = ()
+    whole_numbers: bool = False  # the sample's cells are integers
+    at_most: int = 0  # names per "labels" cell in the sample, 0 if free
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One competition as read. Nothing derived.
+
+    Shapes of `target`, N train items, C classes:
+    binary, multiclass, ordinal `(N,)` int64 class index; multilabel `(N, C)` uint8; regression `(N,)` float64.
+    Ordinal classes are sorted by grade, and `grades` holds their numbers. Binary has two classes, the positive last.
+    """
+
+    name: str
+    kind: Kind
+    classes: tuple[str, ...]  # () for regression
+    train_ids: tuple[str, ...]
+    train_files: tuple[str, ...]  # where the pixels are, one path an item
+    target: np.ndarray
+    test_ids: tuple[str, ...]
+    test_files: tuple[str, ...]
+    form: Form
+    groups: np.ndarray | None = None  # (N,) int; rows of one group stay in one fold
+    grades: tuple[float, ...] = ()
+    unreadable_train: tuple[str, ...] = ()  # ids left out of training
+    unreadable_test: tuple[str, ...] = ()  # ids in test_ids all the same, answered by the constant prediction
+    notes: tuple[str, ...] = ()  # sentences for people: what was found, ignored, and why
+
+    @property
+    def width(self) -> int:
+        """Columns of a prediction: one per class, 1 for regression."""
+        return len(self.classes) or 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the competition scores by.
+
+    `function(truth, answers)` gets numpy arrays; the form of `answers` is `wants`, N rows, C classes:
+
+    - "label" `(N,)` class index; "labels" `(N, C)` 0/1; "probability" `(N, C)`; "grade" `(N,)` grade number, truth too;
+      "ranking" `(N, k)` class indices, best first; "number" `(N,)` float
+
+    and `truth` is `Task.target` (grade numbers for "grade"). A metric that looks at labels but is defined on several
+    kinds of task lists them in `kinds`.
+    """
+
+    name: str
+    function: Callable[[np.ndarray, np.ndarray], float] = field(repr=False)
+    wants: Wants
+    greater_is_better: bool = True
+    kinds: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal", "regression")
+    k: int = 0  # places of a ranking
+    beta: float = 1.0  # of an F-beta
+    average: str = ""  # of an F-beta: samples, macro, micro
+
+    def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
+        """The metric's value turned so that higher is better."""
+        value = float(self.function(truth, answers))
+        return value if self.greater_is_better else -value
+
+    def shown(self, score: float) -> float:
+        """A higher-is-better score as the metric's own value."""
+        return score if self.greater_is_better else -score
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a trial. Two equal configs are the same trial.
+
+    `train` is "net" (gradient descent on `backbone`) or "features" (`backbone` frozen or hand-made, a linear head).
+    Either `seconds` (wall time a fold may take, prediction included; its schedule is fitted to it) or `epochs` is set.
+    """
+
+    train: Literal["net", "features"] = "net"
+    backbone: str = "resnet18"  # a timm name, or a row of learn.features.FEATURES
+    weights: str = ""  # "" from scratch, "hub", or a path: hub-form folder or safetensors file
+    model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
+    fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
+    head: str = "linear"  # of "features": a row of learn.features.HEADS
+    size: int = 64  # pixels a side in the last part of training and in prediction
+    sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
+    preprocess: str = "squash"  # a row of data.pixels.PREPROCESS
+    policy: str = "flip"  # a row of learn.policies.POLICIES or of the user's own
+    mixup: float = 0.0  # alpha of the beta distribution, 0 is off
+    cutmix: float = 0.0
+    loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own
+    smoothing: float = 0.0
+    optimizer: str = "adamw"  # a row of learn.optim.OPTIMIZERS
+    switch_to: str = ""  # optimiser to change to when the training loss stagnates, "" for never
+    schedule: str = "onecycle"  # a row of learn.optim.SCHEDULES
+    lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step
+    backbone_lr: float = 1.0  # factor on lr for everything below the head
+    weight_decay: float = 0.05
+    batch: int = 64
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
+    clip: float = 1.0  # gradient norm, 0 is off
+    tta: str = "none"  # a row of learn.predict.VIEWS
+    seconds: float = 0.0
+    epochs: float = 0.0
+    folds: tuple[int, ...] = (0,)  # folds trained and predicted
+    seed: int = 0
+
+    def vary(self, **changes: Any) -> "Config":
+        """The same config with some values changed."""
+        return replace(self, **changes)
+
+    @property
+    def key(self) -> str:
+        """The config's name on disk: 16 hex digits of its contents."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads back to an equal config."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Config":
+        """The config that `to_json` wrote."""
+        known = {f.name for f in fields(cls)}
+        made = {name: _tuples(value) for name, value in values.items() if name in known}
+        return cls(**made)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A config's result. `oof` is `(N, C)` in train-row order with NaN where not predicted, `test` `(M, C)`.
+
+    C is `Task.width`; values are probabilities (rows summing to one, or one per label) or numbers in target units.
+    """
+
+    config: Config
+    stage: str
+    status: Status
+    score: float  # higher is better, cross-fitted; -inf unless done
+    spread: float  # standard error of the score over rows
+    seconds: float  # wall time it took
+    oof: np.ndarray | None = field(default=None, repr=False)
+    test: np.ndarray | None = field(default=None, repr=False)
+    note: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # epochs run, img/s, parameters, peak memory, final loss
+
+    @property
+    def key(self) -> str:
+        """The config's key."""
+        return self.config.key
+
+
+@dataclass(frozen=True)
+class History:
+    """The trials in the order they were asked for."""
+
+    trials: tuple[Trial, ...] = ()
+
+    def add(self, trial: Trial) -> "History":
+        """A history with one trial more."""
+        return History((*self.trials, trial))
+
+    def done(self, **wanted: Any) -> list[Trial]:
+        """The finished trials, only those whose config has these values: `history.done(train="net")`."""
+        return [
+            t
+            for t in self.trials
+            if t.status == "done" and all(getattr(t.config, name) == value for name, value in wanted.items())
+        ]
+
+    def best(self, **wanted: Any) -> Trial | None:
+        """The finished trial of the highest score among those with these values, None where there is none."""
+        return max(self.done(**wanted), key=lambda t: t.score, default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """What is answered: members' predictions combined.
+
+    `score` is cross-fitted: for each part of the rows, weights and decision rule were learned on the other parts.
+    """
+
+    method: str  # a row of blend.BLENDERS
+    members: tuple[str, ...]  # keys of trials
+    weights: tuple[float, ...]  # one a member; () where a stacker holds more than weights
+    oof: np.ndarray = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted
+    test: np.ndarray = field(repr=False)  # (M, C)
+    score: float
+    spread: float
+    rows: int  # train rows the score was taken on
+    tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender
+    stacker: dict[str, Any] = field(default_factory=dict)  # what applying it to new pictures takes, as json
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a watcher of the run may want to know. `text` is one plain line, "" for what only a live view shows.
+
+    `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, done, total (progress counts), score,
+    spread, best, best_spread, gain, seconds, left, submission (path).
+    """
+
+    name: Literal["note", "stage", "start", "epoch", "trial", "blend", "progress", "done"]
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+Tell = Callable[[Event], None]

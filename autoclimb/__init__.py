@@ -1,0 +1,62 @@
+"""The front door. Names are fetched on first use, so that `import autoclimb` costs milliseconds and no torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoclimb.errors import Mistake
+    from autoclimb.score.metrics import METRICS, metric_named
+    from autoclimb.search.space import SearchSpace
+    from autoclimb.solve import Run, fit, open_run
+    from autoclimb.types import Config, History, Metric, Task, Trial
+
+    __version__: str
+
+__all__ = [
+    "METRICS",
+    "Config",
+    "History",
+    "Metric",
+    "Mistake",
+    "Run",
+    "SearchSpace",
+    "Task",
+    "Trial",
+    "__version__",
+    "fit",
+    "metric_named",
+    "open_run",
+]
+
+_ROOMS = {
+    "METRICS": "autoclimb.score.metrics",
+    "Config": "autoclimb.types",
+    "History": "autoclimb.types",
+    "Metric": "autoclimb.types",
+    "Mistake": "autoclimb.errors",
+    "Run": "autoclimb.solve",
+    "SearchSpace": "autoclimb.search.space",
+    "Task": "autoclimb.types",
+    "Trial": "autoclimb.types",
+    "fit": "autoclimb.solve",
+    "metric_named": "autoclimb.score.metrics",
+    "open_run": "autoclimb.solve",
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("autoclimb")
+    elif name in _ROOMS:
+        value = getattr(import_module(_ROOMS[name]), name)
+    else:
+        raise AttributeError(f"module 'autoclimb' has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The nouns. All frozen; what happens to them are functions elsewhere."""
+"""The nouns. All frozen but `History`; what happens to them are functions elsewhere."""
 
 import hashlib
 import json
@@ -105,11 +105,11 @@ class Config:
     """
 
     train: Literal["net", "features"] = "net"
-    backbone: str = "resnet18"  # a timm name, or a row of learn.features.FEATURES
+    backbone: str = "resnet18"  # a timm name, or one of learn.features.FEATURES
     weights: str = ""  # "" from scratch, "hub", or a path: hub-form folder or safetensors file
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
-    head: str = "linear"  # of "features": a row of learn.features.HEADS
+    head: str = "kernel"  # of "features": one of learn.features.HEADS
     size: int = 64  # pixels a side in the last part of training and in prediction
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
     preprocess: str = "squash"  # a row of data.pixels.PREPROCESS
@@ -185,15 +185,15 @@ class Trial:
         return self.config.key
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class History:
-    """The trials in the order they were asked for."""
+    """The trials in the order they were asked for: the one noun that grows, so that a stage sees what it asked for."""
 
-    trials: tuple[Trial, ...] = ()
+    trials: list[Trial] = field(default_factory=list)
 
-    def add(self, trial: Trial) -> "History":
-        """A history with one trial more."""
-        return History((*self.trials, trial))
+    def add(self, trial: Trial) -> None:
+        """One trial more."""
+        self.trials.append(trial)
 
     def done(self, **wanted: Any) -> list[Trial]:
         """The finished trials, only those whose config has these values: `history.done(train="net")`."""

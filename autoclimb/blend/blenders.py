@@ -1,0 +1,85 @@
+"""BLENDERS: the ways to combine members, simplest first.
+
+A blender learns a plain dict (json) from Rows and applies it to the predictions of all members on any rows. The dict
+holds "picked", the members it reads.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoclimb.blend import boosted, linear
+from autoclimb.blend.rows import Rows
+from autoclimb.score.decide import answer, learn_rule, truth_for
+
+Model = dict[str, Any]
+PATIENCE = 4  # picks without gain before greedy selection stops; more never paid on 12 members (assumption)
+
+
+@dataclass(frozen=True)
+class Blender:
+    """How to learn a combination from rows and to apply it to predictions, one `(M, C)` a picked member."""
+
+    learn: Callable[[Rows], Model]
+    apply: Callable[[Model, Sequence[np.ndarray]], np.ndarray]
+    fewest_rows: int = 0
+    fewest_members: int = 2
+    when_quick: bool = True
+
+
+def weighted(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """The weighted mean `(M, C)` of the predictions."""
+    total = np.zeros(predictions[0].shape)
+    for weight, p in zip(model["weights"], predictions, strict=True):
+        total += weight * np.asarray(p, np.float64)
+    return total
+
+
+def best(rows: Rows) -> Model:
+    """The single member of the best score."""
+    return {"picked": [rows.ranked[0]], "weights": [1.0]}
+
+
+def mean(rows: Rows) -> Model:
+    """The plain average of the best five members, all where there are fewer."""
+    picked = rows.ranked[:5]
+    return {"picked": picked, "weights": [1 / len(picked)] * len(picked)}
+
+
+def greedy(rows: Rows) -> Model:
+    """Members picked one by one, repeats allowed, each the one whose addition scores best (Caruana et al. 2004).
+
+    The real metric and its decision rule are inside; the rule is learned once a round, on the average so far. The best
+    prefix of at most 25 picks is kept.
+    """
+    goal, few = rows.goal, rows.few
+    metric, kind, grades = goal.metric, goal.kind, goal.grades
+    members = rows.ranked[: 6 if rows.quick else 12]
+    ps = [few.of(i).astype(np.float64) for i in members]
+    truth = few.true
+    target = truth_for(metric, kind, grades, truth)
+    picks, total, kept, top = [0], ps[0].copy(), 1, -np.inf
+    while True:
+        rule = learn_rule(metric, kind, grades, truth, total / len(picks), quick=True)
+        now = metric.score(target, answer(rule, total / len(picks)))
+        if now > top + 1e-12:
+            top, kept = now, len(picks)
+        if len(picks) == (8 if rows.quick else 25) or len(picks) - kept == PATIENCE:
+            break
+        scores = [metric.score(target, answer(rule, (total + p) / (len(picks) + 1))) for p in ps]
+        picks.append(int(np.argmax(scores)))
+        total += ps[picks[-1]]
+    count = Counter(picks[:kept])
+    return {"picked": [members[i] for i in count], "weights": [c / kept for c in count.values()]}
+
+
+BLENDERS: dict[str, Blender] = {
+    "best": Blender(best, weighted, fewest_members=1),
+    "mean": Blender(mean, weighted),
+    "greedy": Blender(greedy, weighted),
+    "linear": Blender(linear.learn, linear.apply, fewest_rows=50, when_quick=False),
+    "lightgbm": Blender(boosted.learn, boosted.apply, fewest_rows=2000, when_quick=False),
+}

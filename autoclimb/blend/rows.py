@@ -1,0 +1,63 @@
+"""What a blender is fitted on: some rows of the members' out-of-fold predictions, with the goal."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from autoclimb.score.decide import answer, learn_rule, truth_for
+from autoclimb.types import Kind, Metric
+
+MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the competition asks: the metric on a kind of task."""
+
+    metric: Metric
+    kind: Kind
+    grades: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index."""
+
+    goal: Goal
+    predictions: tuple[np.ndarray, ...]
+    truth: np.ndarray  # of all rows
+    rows: np.ndarray
+    quick: bool = False
+
+    def of(self, member: int) -> np.ndarray:
+        """The member's predictions on these rows."""
+        return self.predictions[member][self.rows]
+
+    @property
+    def true(self) -> np.ndarray:
+        """The truth of these rows."""
+        return self.truth[self.rows]
+
+    @cached_property
+    def few(self) -> "Rows":
+        """An even choice of these rows, few enough to search on."""
+        most = max(300, MOST_CELLS // self.predictions[0].shape[1] // (2 if self.quick else 1))
+        if len(self.rows) <= most:
+            return self
+        at = np.linspace(0, len(self.rows) - 1, most).astype(int)
+        return Rows(self.goal, self.predictions, self.truth, self.rows[at], self.quick)
+
+    @cached_property
+    def ranked(self) -> list[int]:
+        """The members, best first by their own score on `few`: shared by all blenders that start from it."""
+        few = self.few
+        scores = [own_score(self.goal, few.true, few.of(i)) for i in range(len(self.predictions))]
+        return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+
+def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
+    """The score with a decision rule learned on the same rows: to compare by, never to report."""
+    metric, kind, grades = goal.metric, goal.kind, goal.grades
+    rule = learn_rule(metric, kind, grades, truth, p, quick=True)
+    return metric.score(truth_for(metric, kind, grades, truth), answer(rule, p))

@@ -1,0 +1,307 @@
+"""The command line. The only file that prints, with view.py, which draws what moves while a run goes on.
+
+Every command imports what it needs when it is called, so that `--help` pays for nothing but typer.
+"""
+
+import time
+
+STARTED = time.monotonic()  # before the other imports: a budget counts from the command, not from when we are ready
+
+# ruff: noqa: E402
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from autoclimb.clock import seconds_of
+from autoclimb.errors import Mistake
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoclimb.solve import Run
+
+LONG = ("fit", "demo")  # commands that continue where they were stopped
+
+
+class Front(TyperGroup):
+    """The commands, with one way for each way to end."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """What the command returns; a `Mistake` is one line and status 2, Ctrl-C one line and 130."""
+        try:
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
+        except Mistake as mistake:
+            _complain(" ".join(str(mistake).split()))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            again = "; the same command continues from here" if ctx.invoked_subcommand in LONG else ""
+            _complain(f"stopped{again}")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            from autoclimb.view import speak_to_nobody
+
+            speak_to_nobody()
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    name="autoclimb",
+    cls=Front,
+    help="A folder of images, a metric and a budget in; a searched, stacked, honestly scored submission out.",
+    epilog="Start with: [bold]autoclimb demo[/bold]  (90 seconds, no download)",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback means a bug, and bug reports want the plain one
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="The competition's folder as downloaded.", show_default=False)
+]
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False)]
+Goal = Annotated[
+    str, typer.Option("--metric", "-m", metavar="NAME", help="What the competition scores by: f2, qwk, auc, rmse, ...")
+]
+Budget = Annotated[
+    str, typer.Option("--budget", "-b", metavar="TIME", help="Wall time, start to submission: 90s, 15m, 4h.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Folds, weights and order follow from it.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
+Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
+Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
+Group = Annotated[
+    str | None, typer.Option("--group", metavar="COLUMN", help="Rows alike here share a fold: a patient.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"autoclimb {version('autoclimb')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    return None
+
+
+@app.command("fit", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h[/bold]")
+def run_fit(
+    data: Data,
+    metric: Goal,
+    budget: Budget,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
+    ] = None,
+    seed: Seed = 0,
+    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="Default: from rows and budget.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="PATH", help="Folder or safetensors file of pretrained weights.")
+    ] = None,
+    no_pretrained: Annotated[
+        bool, typer.Option("--no-pretrained", metavar="", help="Train from scratch only.")
+    ] = False,
+    device: Device = "auto",
+    id_column: Id = None,
+    target: Target = None,
+    group: Group = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search, blend and write a submission within the budget.
+
+    A valid submission is on disk from the first trial on. Stop when you like: the same command continues.
+    """
+    seconds = seconds_of(budget)
+    _say_end(
+        _climb(
+            data,
+            metric,
+            seconds,
+            quiet,
+            out=out,
+            seed=seed,
+            folds=folds,
+            recipe=recipe,
+            weights=weights,
+            pretrained=not no_pretrained,
+            device=device,
+            id_column=id_column,
+            target=target,
+            group=group,
+        ),
+        quiet,
+    )
+
+
+@app.command("inspect", epilog="Example: [bold]autoclimb inspect ./data --metric f2[/bold]")
+def show_facts(
+    data: Data,
+    metric: Annotated[
+        str | None, typer.Option("--metric", "-m", metavar="NAME", help="Also check that it fits the targets.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", metavar="", help="The facts for a program.")] = False,
+    id_column: Id = None,
+    target: Target = None,
+    group: Group = None,
+) -> None:
+    """Say what was found in a folder, without training.
+
+    Task, classes, sizes, duplicates, drift between train and test, and what the submission will look like.
+    """
+    from autoclimb.data.facts import facts_of, facts_text
+    from autoclimb.data.read.folder import read_folder
+    from autoclimb.score.metrics import metric_named
+
+    goal = metric_named(metric) if metric else None
+    facts = facts_of(read_folder(data, metric=goal, id_column=id_column, target=target, group=group))
+    if json:
+        from json import dumps
+
+        print(dumps(facts, indent=2, ensure_ascii=False, default=_plain_value))
+    else:
+        print(facts_text(facts))
+
+
+@app.command("leaderboard", epilog="Example: [bold]autoclimb leaderboard autoclimb-runs/data[/bold]")
+def show_leaderboard(folder: Folder) -> None:
+    """Show every trial of a run, best first, and its weight in the blend."""
+    from autoclimb.deliver.leaderboard import leaderboard_text
+    from autoclimb.solve import open_run
+
+    print(leaderboard_text(open_run(folder).leaderboard()))
+
+
+@app.command("predict", epilog="Example: [bold]autoclimb predict autoclimb-runs/data ./new-images --out new.csv[/bold]")
+def write_predictions(
+    folder: Folder,
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of new pictures.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The csv to write.")],
+    quiet: Quiet = False,
+) -> None:
+    """Answer new pictures with a run's blend, in the form of its submission."""
+    from autoclimb.view import watch
+
+    with watch(quiet, 0.0, _left(0.0)) as tell:
+        from autoclimb.solve import open_run
+
+        answers = open_run(folder).predict(images, tell=tell)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    answers.to_csv(out, index=False)
+    print(f"{len(answers)} rows: {out}")
+
+
+@app.command("demo", epilog="Example: [bold]autoclimb demo --budget 90s[/bold]")
+def run_demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to put the competition.")] = Path(
+        "autoclimb-demo"
+    ),
+    budget: Budget = "90s",
+    seed: Seed = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make a small competition, solve it, and compare the promise with the truth.
+
+    Pictures of several digits each, to be named as sets and scored by F2. Drawn here: nothing is downloaded.
+    """
+    from autoclimb.demo import make_demo
+
+    seconds = seconds_of(budget)
+    if not quiet:
+        print(f"drawing a competition in {out}, then: autoclimb fit {out} --metric f2 --budget {budget}", flush=True)
+    data = make_demo(out, seed)
+    run = _climb(data, "f2", seconds, quiet, seed=seed, device=device)
+    _say_end(run, quiet)
+    value, spread = _test_f2(run, out)
+    print(f"{'f2':<11} {value:.4f} ± {spread:.4f} on the test set, whose truth only this demo knows")
+
+
+@app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
+def list_recipes() -> None:
+    """List the recipes: one file per known competition, for fit's --recipe."""
+    import ast
+
+    from autoclimb.solve import recipe_files
+
+    files = recipe_files()
+    width = max((len(name) for name in files), default=0)
+    for name, path in sorted(files.items()):
+        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        print(f"{name:<{width}}  {told.partition(chr(10))[0]}".rstrip())
+
+
+def _climb(data: Path, metric: str, seconds: float, quiet: bool, **wanted: Any) -> "Run":
+    from autoclimb.view import watch
+
+    with watch(quiet, seconds, _left(seconds)) as tell:
+        from autoclimb.solve import fit  # below the view: these imports take seconds
+
+        return fit(data, metric=metric, budget=seconds, tell=tell, started=STARTED, **wanted)
+
+
+def _left(seconds: float) -> Callable[[], float]:
+    return lambda: STARTED + seconds - time.monotonic()
+
+
+def _say_end(run: "Run", quiet: bool) -> None:
+    if not quiet:
+        print(run.words)
+    print(f"{run.metric.name:<11} {run.score:.4f} ± {run.spread:.4f} out of fold")
+    print(f"{'submission':<11} {run.submission}")
+
+
+def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:
+    """F2 over samples of a demo's submission, and its standard error over the test rows."""
+    from statistics import fmean, stdev
+
+    import pandas as pd
+
+    from autoclimb.demo import demo_truth
+
+    ids, truth = demo_truth(folder)
+    answers = _sets(pd.read_csv(run.submission, dtype=str, keep_default_na=False))
+    rows = [_row_f2(set(there), answers[name]) for name, there in zip(ids, truth, strict=True)]
+    return fmean(rows), stdev(rows) / len(rows) ** 0.5
+
+
+def _sets(table: "pd.DataFrame") -> dict[str, set[str]]:
+    ids, cells = table.iloc[:, 0], table.iloc[:, 1]
+    return {name: set(cell.split()) for name, cell in zip(ids, cells, strict=True)}
+
+
+def _row_f2(there: set[str], said: set[str]) -> float:
+    return 5 * len(there & said) / (4 * len(there) + len(said)) if there or said else 1.0
+
+
+def _plain_value(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _complain(line: str) -> None:
+    print(f"autoclimb: {line}", file=sys.stderr)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line and exit: 0 done, 2 for the user to mend, 130 stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # `±` where the terminal has no Unicode
+    app(args, prog_name="autoclimb")

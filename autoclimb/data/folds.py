@@ -1,0 +1,127 @@
+"""Rows -> folds: stratified for classes, labels and numbers; groups stay together."""
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.seeds import rng
+from autoclimb.types import Task
+
+BINS = 10  # quantiles that stand for a number where groups are dealt
+
+
+def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> np.ndarray:
+    """The fold of each train row, `(N,)` int64, -1 for rows in the bool mask `bad`. The same for the same seed.
+
+    k is lowered to the number of usable rows or groups; without groups, folds differ by one row at most. Classes of
+    fewer than k rows are spread over that many folds.
+
+    - classes and grades: each class is dealt out in turn
+    - sets of labels: iterative stratification, rarest label first (Sechidis, Tsoumakas, Vlahavas 2011)
+    - numbers: neighbours in value go to different folds
+    - groups: greedily, groups of most unequal content first (as in scikit-learn's StratifiedGroupKFold)
+
+    Raises Mistake where fewer than two rows or groups are left.
+    """
+    fold_of = np.full(len(task.train_ids), -1, np.int64)
+    rows = np.arange(len(fold_of)) if bad is None else np.flatnonzero(~np.asarray(bad, bool))
+    parts = len(rows) if task.groups is None else len(np.unique(task.groups[rows]))
+    k = min(k, parts)
+    if k < 2:
+        what = "train rows with a readable picture" if task.groups is None else "groups"
+        raise Mistake(f"{parts} {what}; two are needed to hold some out")
+    random = rng(seed, "folds", k)
+    target = task.target[rows]
+    if task.groups is not None:
+        fold_of[rows] = by_groups(indicators(task, target), task.groups[rows], k, random)
+    elif task.kind == "multilabel":
+        fold_of[rows] = by_labels(target, k, random)
+    elif task.kind == "regression":
+        fold_of[rows] = by_value(target, k, random)
+    else:
+        fold_of[rows] = by_class(target, k, random)
+    return fold_of
+
+
+def by_class(target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Folds for class indices: rows sorted by class, shuffled within, are dealt like cards."""
+    order = np.lexsort((random.random(len(target)), target))
+    fold_of = np.empty(len(target), np.int64)
+    fold_of[order] = np.arange(len(target)) % k
+    return fold_of
+
+
+def by_value(target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Folds for numbers: of each k neighbours in value, one goes to each fold."""
+    order = np.lexsort((random.random(len(target)), target))
+    blocks = -(-len(target) // k)
+    deal = np.concatenate([random.permutation(k) for _ in range(blocks)])
+    fold_of = np.empty(len(target), np.int64)
+    fold_of[order] = deal[: len(target)]
+    return fold_of
+
+
+def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Folds for `(N, C)` 0/1 labels by iterative stratification, with fold sizes kept equal to within one row."""
+    n = len(target)
+    fold_of = np.full(n, -1, np.int64)
+    labels_of = [np.flatnonzero(row) for row in target]
+    wanted = np.repeat(target.sum(0, dtype=float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
+    size = np.zeros(k, np.int64)
+    small, large = n // k, n % k  # `large` folds hold one row more than `small`
+    left = target.sum(0, dtype=np.int64)
+    order = random.permutation(n)
+    rows_of = {label: order[target[order, label] > 0] for label in range(target.shape[1])}
+
+    def put(row: int, wish: np.ndarray) -> None:
+        open_ = size < small + (int((size > small).sum()) < large)
+        best = np.flatnonzero(open_ & (wish >= wish[open_].max()))
+        best = best[size[best] == size[best].min()]
+        fold = int(best[0] if len(best) == 1 else random.choice(best))
+        fold_of[row] = fold
+        size[fold] += 1
+        wanted[labels_of[row], fold] -= 1
+        left[labels_of[row]] -= 1
+
+    while (left > 0).any():
+        label = int(np.argmin(np.where(left > 0, left, n + 1)))
+        for row in rows_of[label]:
+            if fold_of[row] < 0:
+                put(row, wanted[label])
+    for row in order:
+        if fold_of[row] < 0:
+            put(row, -size.astype(float))
+    return fold_of
+
+
+def indicators(task: Task, target: np.ndarray) -> np.ndarray:
+    """`(N, B)` 0/1: the class, the labels or the quantile of each row."""
+    if task.kind == "multilabel":
+        return target.astype(np.int64)
+    if task.kind == "regression":
+        edges = np.unique(np.quantile(target, np.linspace(0, 1, BINS + 1)[1:-1]))
+        target = np.searchsorted(edges, target, side="right")
+    return np.eye(int(target.max()) + 1, dtype=np.int64)[target]
+
+
+def by_groups(content: np.ndarray, groups: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Folds for rows whose groups stay together: each group goes where class shares end up most equal."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    held = np.zeros((len(names), content.shape[1] + 1))
+    np.add.at(held, group_of, np.column_stack([content, np.ones(len(content), np.int64)]))
+    share = held / np.maximum(held.sum(0), 1)
+    order = np.lexsort((random.random(len(names)), -held[:, -1], -share[:, :-1].std(1)))
+    filled = np.zeros((k, held.shape[1]))
+    fold_of_group = np.empty(len(names), np.int64)
+    for turn, group in enumerate(order):
+        empty = np.flatnonzero(filled[:, -1] == 0)
+        # every fold gets a group: the last ones are kept for folds that have none
+        allowed = empty if len(empty) >= len(names) - turn else np.arange(k)
+        uneven = []
+        for fold in allowed:
+            filled[fold] += share[group]
+            uneven.append(filled.std(0).mean())
+            filled[fold] -= share[group]
+        best = allowed[int(np.argmin(np.round(uneven, 12)))]
+        filled[best] += share[group]
+        fold_of_group[group] = best
+    return fold_of_group[group_of]

@@ -1,0 +1,206 @@
+"""A folder as downloaded -> Task. Read by evidence, not by name; whatever was guessed is said in the notes."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from autoclimb.data.read.class_folders import read_class_folders
+from autoclimb.data.read.found import Found, Wish
+from autoclimb.data.read.kinds import Labels, read_form, read_labels
+from autoclimb.data.read.scan import Survey, survey
+from autoclimb.data.read.tables import GROUP_WORDS, read_tables
+from autoclimb.data.read.values import BLANK
+from autoclimb.errors import Mistake
+from autoclimb.types import Metric, Task
+
+FAMILIES: dict[str, Callable[[Survey, Wish], Found | None]] = {
+    "tables": read_tables,
+    "class folders": read_class_folders,
+}
+
+
+def read_folder(
+    path: Path,
+    metric: Metric | None = None,
+    id_column: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+) -> Task:
+    """The competition in a folder. Opens tables, no pictures: 200,000 files take seconds.
+
+    `metric` decides between kinds that look alike (grades or classes, counts or classes). `id_column`, `target`
+    (several columns with commas between) and `group` overrule what the folder says.
+
+    Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
+    """
+    path = Path(path)
+    seen = survey(path)
+    wish = Wish(id_column, split_names(target, seen), group)
+    found = next((f for read in FAMILIES.values() if (f := read(seen, wish)) is not None), None)
+    if found is None:
+        tables = ", ".join(t.name for t in seen.tables) or "none"
+        raise Mistake(
+            f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
+            f"{tables}), and no folder holds two class folders; name columns with --id and --target"
+        )
+    found = joined_sets(found, metric)
+    found = without_repeats(found)
+    labels = read_labels(found, metric)
+    form, form_notes = read_form(found, labels, metric)
+    keep = [i for i in range(len(found.train_ids)) if labels.kept[i] and found.train_files[i]]
+    place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
+    absent = tuple(n for n, f in zip(found.train_ids, found.train_files, strict=True) if not f)
+    lost = tuple(n for n, f in zip(found.test_ids, found.test_files, strict=True) if not f)
+    if len(keep) < 2:
+        raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
+    rows = np.array([place[i] for i in keep])
+    return Task(
+        name=seen.root.name,
+        kind=labels.kind,
+        classes=labels.classes,
+        train_ids=tuple(found.train_ids[i] for i in keep),
+        train_files=tuple(found.train_files[i] for i in keep),
+        target=labels.target[rows],
+        test_ids=tuple(found.test_ids),
+        test_files=tuple(found.test_files),
+        form=form,
+        groups=groups_of(found, group, keep),
+        grades=labels.grades,
+        unreadable_train=absent,
+        unreadable_test=lost,
+        notes=(
+            *found.notes,
+            *labels.notes,
+            *form_notes,
+            *(
+                [f"{len(absent)} train ids have no picture and are left out ({', '.join(absent[:3])})"]
+                if absent
+                else []
+            ),
+            *(
+                [f"{len(lost)} test ids have no picture and get a constant answer ({', '.join(lost[:3])})"]
+                if lost
+                else []
+            ),
+            *extra_columns(found, labels, group),
+            *seen.notes,
+        ),
+    )
+
+
+def without_picture(ids: tuple[str, ...], what: str) -> list[str]:
+    """A note on ids without a picture, none where there are none."""
+    return [f"{len(ids)} {what} ({', '.join(ids[:3])}{' ...' if len(ids) > 3 else ''})"] if ids else []
+
+
+def split_names(target: str | None, seen: Survey) -> tuple[str, ...] | None:
+    """The target columns the user named: one name that a table has, or several with commas between."""
+    if not target:
+        return None
+    if any(target in t.columns for t in seen.tables):
+        return (target,)
+    return tuple(part.strip() for part in target.split(",") if part.strip())
+
+
+def joined_sets(found: Found, metric: Metric | None) -> Found:
+    """The same with one row an id where the table has a row per picture and label and the metric scores sets."""
+    if len(found.labels) != 1 or (metric and ("multilabel" not in metric.kinds or metric.wants in ("number", "grade"))):
+        return found
+    ((name, cells),) = found.labels.items()
+    sets: dict[str, dict[str, None]] = {}
+    for i, cell in zip(found.train_ids, cells, strict=True):
+        sets.setdefault(i, {})[cell] = None
+    several = sum(1 for s in sets.values() if len(s) > 1)
+    if (
+        several < 0.1 * len(sets)
+        or len({c for s in sets.values() for c in s}) > len(sets) / 2
+        or any("|" in c for c in cells)
+    ):
+        return found
+    first = {i: row for row, i in reversed(list(enumerate(found.train_ids)))}
+    note = f"{several} ids have several rows: their labels {name!r} are read as sets"
+    return replace(
+        found,
+        train_ids=list(sets),
+        train_files=[found.train_files[first[i]] for i in sets],
+        labels={name: ["|".join(c for c in s if c not in BLANK) for s in sets.values()]},
+        others={c: [values[first[i]] for i in sets] for c, values in found.others.items()},
+        notes=(*found.notes, note),
+    )
+
+
+def without_repeats(found: Found) -> Found:
+    """The same with every train id once: the first row counts, conflicts are noted."""
+    first: dict[str, int] = {}
+    conflicts = []
+    for row, name in enumerate(found.train_ids):
+        before = first.setdefault(name, row)
+        if before != row and any(cells[before] != cells[row] for cells in found.labels.values()):
+            conflicts.append(name)
+    repeats = len(found.train_ids) - len(first)
+    if not repeats:
+        return found
+    rows = list(first.values())
+    note = f"{repeats} train rows repeat an id and are left out"
+    if conflicts:
+        note += f"; {len(conflicts)} of them have another label than the first ({', '.join(conflicts[:3])})"
+    return replace(
+        found,
+        train_ids=[found.train_ids[i] for i in rows],
+        train_files=[found.train_files[i] for i in rows],
+        labels={c: [cells[i] for i in rows] for c, cells in found.labels.items()},
+        others={c: [cells[i] for i in rows] for c, cells in found.others.items()},
+        notes=(*found.notes, note),
+    )
+
+
+def groups_of(found: Found, group: str | None, keep: list[int]) -> np.ndarray | None:
+    """The group number of each kept row, None without --group; a blank cell is a group of its own."""
+    if group is None:
+        return None
+    if group not in found.others:
+        have = ", ".join(found.others) or "no other columns"
+        raise Mistake(f"the train table has no column {group!r} to group by; it has {have}")
+    cells = [found.others[group][i] for i in keep]
+    named = [c if c not in BLANK else f"\0{i}" for i, c in enumerate(cells)]
+    place = {name: i for i, name in enumerate(dict.fromkeys(named))}
+    if len(place) < 2:
+        raise Mistake(f"column {group!r} has one value only; folds need at least two groups")
+    return np.array([place[name] for name in named], np.int64)
+
+
+def extra_columns(found: Found, labels: Labels, group: str | None) -> list[str]:
+    """Notes on the train table's other columns: which are train-only, give the label away, or look like groups."""
+    notes = []
+    train_only = [c for c in found.others if c not in found.test_columns and c != group]
+    if train_only:
+        notes.append(f"columns in the train table only, not used: {', '.join(train_only)}")
+    kept = np.flatnonzero(labels.kept)
+    label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
+    for column, cells in found.others.items():
+        if column == group:
+            continue
+        values = [cells[i] for i in kept]
+        distinct = len(set(values))
+        if not 1 < distinct <= 0.9 * len(values):
+            continue
+        if GROUP_WORDS.search(column) and not set(values) <= {"0", "1"}:
+            if group is None:
+                notes.append(
+                    f"{distinct} values of {column!r} repeat; if they are one source each, add --group {column}"
+                )
+        elif column in train_only and gives_away(values, label_of):
+            notes.append(f"column {column!r} gives the label away; it is known for train rows only")
+    return notes
+
+
+def gives_away(values: list[str], label_of: list) -> bool:
+    """Whether rows with equal values nearly always (99 %) share a label although labels vary."""
+    pairs = Counter(zip(values, label_of, strict=True))
+    best: dict[str, int] = {}
+    for (value, _), n in pairs.items():
+        best[value] = max(best.get(value, 0), n)
+    return sum(best.values()) >= 0.99 * len(values) and len(best) <= len(values) / 3

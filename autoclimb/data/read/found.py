@@ -1,0 +1,41 @@
+"""What every family of layouts answers: ids, pictures and label cells as text, before kinds are decided."""
+
+from dataclasses import dataclass, field
+
+from autoclimb.data.read.scan import Table
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user said about columns; None where the folder shall say it."""
+
+    id_column: str | None = None
+    target: tuple[str, ...] | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A competition as text. `train_files` and `test_files` hold "" where an id has no picture.
+
+    `labels` maps each target column to its cells in train-row order; `others` the columns that are neither id nor
+    target; `test_columns` are the columns known for test rows too.
+    """
+
+    family: str
+    train_ids: list[str] = field(repr=False)
+    train_files: list[str] = field(repr=False)
+    labels: dict[str, list[str]] = field(repr=False)
+    test_ids: list[str] = field(repr=False)
+    test_files: list[str] = field(repr=False)
+    id_name: str
+    sample: Table | None
+    sample_id: str
+    others: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    test_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> list[str]:
+        """The sample submission's columns that are to be filled."""
+        return [c for c in self.sample.columns if c != self.sample_id] if self.sample else []

@@ -1,0 +1,154 @@
+"""The trials of a run as a table for people, and a config in words."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from autoclimb.types import Blend, Config, Metric, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAID: dict[str, Callable[[Any], str]] = {
+    "train": lambda v: "trained" if v == "net" else v,
+    "backbone": str,
+    "size": lambda v: f"@{v}",
+    "policy": str,
+    "weights": lambda v: {"": "from scratch", "hub": "pretrained"}.get(v, f"weights {PurePath(v).name}"),
+    "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
+    "fine_stem": lambda v: "fine stem" if v else "coarse stem",
+    "head": lambda v: f"{v} head",
+    "sizes": lambda v: f"from {'-'.join(map(str, v))} px" if v else "one size",
+    "preprocess": str,
+    "mixup": lambda v: f"mixup {v:g}" if v else "no mixup",
+    "cutmix": lambda v: f"cutmix {v:g}" if v else "no cutmix",
+    "loss": lambda v: f"{v} loss",
+    "smoothing": lambda v: f"smoothing {v:g}",
+    "optimizer": str,
+    "switch_to": lambda v: f"then {v}" if v else "no switch",
+    "schedule": str,
+    "lr": lambda v: f"lr {_short(v)}",
+    "backbone_lr": lambda v: f"backbone lr x{v:g}",
+    "weight_decay": lambda v: f"weight decay {v:g}",
+    "batch": lambda v: f"batch {v}",
+    "dropout": lambda v: f"dropout {v:g}",
+    "drop_path": lambda v: f"drop path {v:g}",
+    "ema": lambda v: f"ema {v:g}" if v else "no ema",
+    "clip": lambda v: f"clip {v:g}" if v else "no clip",
+    "tta": lambda v: f"tta {v}",
+    "seconds": lambda v: f"{v:.0f}s a fold" if v else "no time limit",
+    "epochs": lambda v: f"{v:g} epoch{'' if v == 1 else 's'}" if v else "epochs as time allows",
+    "seed": lambda v: f"seed {v}",
+    "folds": lambda v: f"fold{'' if len(v) == 1 else 's'} {_ranges(v)}",
+}
+NAMED = ("train", "backbone", "size", "policy", "folds")  # said of every config that is compared with nothing
+
+
+def words_of(config: Config, against: Config | None = None) -> str:
+    """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 0.001, fold 0`, what is default left out.
+
+    With `against`, only what differs from that config, "the same" where nothing does.
+    """
+    plain = against or Config()
+    changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(plain, f.name)]
+    if against is not None:
+        return ", ".join(SAID[name](getattr(config, name)) for name in SAID if name in changed) or "the same"
+    frozen = "frozen " if config.train == "features" else ""
+    name = f"{frozen}{config.backbone} {SAID['size'](config.size)}"
+    # a linear head on frozen features sees every picture once, as it is
+    name += "" if frozen and config.policy == plain.policy else f" {config.policy}"
+    rest = [SAID[part](getattr(config, part)) for part in SAID if part in changed and part not in NAMED]
+    return ", ".join([name, *rest, SAID["folds"](config.folds)])
+
+
+def _short(value: float) -> str:
+    """`2e-3` for small numbers, `0.05` for others."""
+    return f"{value:g}" if value >= 0.01 or value == 0 else f"{value:.2e}".replace(".00e", "e").replace("e-0", "e-")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`0-4` for a run of numbers, `0,2` for others."""
+    ordered = sorted(numbers)
+    run = len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1))
+    return f"{ordered[0]}-{ordered[-1]}" if run else ",".join(map(str, numbers))
+
+
+def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | None) -> "pd.DataFrame":
+    """The run as a table: the blend on top, then trials best first, then those without a score.
+
+    Columns: rank (missing for the blend and for what has no score), stage, config, score and spread (of the metric's
+    own value), seconds, epochs, status, member (of the blend), weight (missing where a stacker holds more than
+    weights), key. A trial asked for twice is one row.
+    """
+    import pandas as pd
+
+    weights = dict(zip(blend.members, blend.weights, strict=False)) if blend else {}
+    members = set(blend.members) if blend else set()
+    rows: list[dict[str, Any]] = []
+    if blend:
+        words = f"{blend.method} of {len(blend.members)}"
+        top = {"stage": "blend", "config": words, "score": metric.shown(blend.score), "spread": blend.spread}
+        rows.append({"rank": None, **top, "status": "done", "member": False, "key": ""})
+    unique = list({trial.key: trial for trial in trials}.values())
+    scored = sorted((t for t in unique if _has_score(t)), key=lambda t: -t.score)
+    for rank, trial in enumerate([*scored, *(t for t in unique if not _has_score(t))], start=1):
+        known = rank <= len(scored)
+        rows.append(
+            {
+                "rank": rank if known else None,
+                "stage": trial.stage,
+                "config": words_of(trial.config),
+                "score": metric.shown(trial.score) if known else math.nan,
+                "spread": trial.spread if known else math.nan,
+                "seconds": trial.seconds,
+                "epochs": trial.facts.get("epochs", trial.config.epochs or math.nan),
+                "status": trial.status,
+                "member": trial.key in members,
+                "weight": weights.get(trial.key, math.nan),
+                "key": trial.key,
+            }
+        )
+    columns = ["rank", "stage", "config", "score", "spread", "seconds", "epochs", "status", "member", "weight", "key"]
+    frame = pd.DataFrame(rows, columns=columns)
+    numbers = dict.fromkeys(("score", "spread", "seconds", "epochs", "weight"), "float64")
+    return frame.astype({"rank": "Int64", "member": bool, **numbers})
+
+
+def _has_score(trial: Trial) -> bool:
+    return trial.status == "done" and math.isfinite(trial.score)
+
+
+def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
+    """The table as aligned text, `width` columns wide, the terminal's own width by default."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("config", min_width=24, overflow="fold")
+    table.add_column("score", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("key", no_wrap=True)
+    for row in frame.to_dict("records"):
+        scored = not math.isnan(row["score"])
+        weight = "" if math.isnan(row["weight"]) else f"{row['weight']:.2f}"
+        table.add_row(
+            f"{row['rank']}" if isinstance(row["rank"], int) else "",
+            row["stage"],
+            Text(row["config"]),
+            f"{row['score']:.4f} ± {row['spread']:.4f}" if scored else row["status"],
+            weight or ("in" if row["member"] else ""),
+            "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
+            "" if math.isnan(row["epochs"]) else f"{row['epochs']:.3g}",
+            row["key"],
+        )
+    console = Console(width=width, no_color=True, highlight=False)
+    with console.capture() as caught:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in caught.get().splitlines())

@@ -1,0 +1,163 @@
+"""A small multi-label competition made of real handwritten digits, for the README's first command and for tests."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.seeds import rng
+
+SIDE = 64  # pixels of a scene
+TRAIN, TEST = 800, 300
+VERSION = 1  # of the drawings
+MARK = "about.json"  # says that a folder is ours, and which
+
+
+def make_demo(folder: Path, seed: int = 0) -> Path:
+    """The folder, filled with a competition: which digits does each 64x64 scene show?
+
+    800 train and 300 test scenes of one to four handwritten digits (scikit-learn's bundled 1,797, those of train and
+    test being different ones) on textured grounds; `train.csv` (id,labels as "1 4 7"), `sample_submission.csv`,
+    `train/`, `test/`. The test's truth is written beside the folder, to `<name>-answers.csv`, where nothing reads it.
+    The same seed makes the same bytes; a folder made before is left as it is.
+
+    Raises Mistake where the folder holds something else.
+    """
+    folder = Path(folder)
+    about = {"made by": "autoclimb demo", "version": VERSION, "seed": seed}
+    if folder.exists():
+        if is_whole(folder, about):
+            return folder
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise Mistake(f"{str(folder)!r} exists and is not this demo; give a folder that does not exist yet")
+    half_made = folder.with_name(f".{folder.name}.half-made")
+    shutil.rmtree(half_made, ignore_errors=True)
+    half_made.mkdir(parents=True)
+    digits = split_digits(seed)
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        sets = draw_split(half_made / split, digits[split], count, seed)
+        if split == "train":
+            write_table(half_made / "train.csv", sets)
+        else:
+            write_table(answers_of(folder), sets)
+            write_table(half_made / "sample_submission.csv", {name: [1] for name in sets})
+    (half_made / MARK).write_text(json.dumps(about) + "\n")
+    if folder.exists():
+        folder.rmdir()  # empty, as checked above
+    half_made.rename(folder)
+    return folder
+
+
+def demo_truth(folder: Path) -> tuple[list[str], list[set[str]]]:
+    """The test ids in the sample's order and the digits in each, from the file beside the folder."""
+    with open(answers_of(Path(folder)), newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [r["id"] for r in rows], [set(r["labels"].split()) for r in rows]
+
+
+def answers_of(folder: Path) -> Path:
+    """Where the truth of a demo's test scenes lies: outside the competition."""
+    return folder.with_name(f"{folder.name}-answers.csv")
+
+
+def is_whole(folder: Path, about: dict) -> bool:
+    """Whether the folder is this demo, whole, with its answers."""
+    mark = folder / MARK
+    if not mark.is_file() or not answers_of(folder).is_file():
+        return False
+    try:
+        return json.loads(mark.read_text()) == about
+    except ValueError:
+        return False
+
+
+def split_digits(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`(images (n, 8, 8) in 0..1, digits (n,))` for train and test, no sample in both."""
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
+    bunch = load_digits()
+    order = rng(seed, "demo", "digits").permutation(len(bunch.target))
+    cut = round(0.7 * len(order))
+    return {
+        split: (bunch.images[rows] / 16.0, bunch.target[rows])
+        for split, rows in (("train", order[:cut]), ("test", order[cut:]))
+    }
+
+
+def draw_split(folder: Path, digits: tuple[np.ndarray, np.ndarray], count: int, seed: int) -> dict[str, list[int]]:
+    """The digits of each scene by id; the scenes are written to the folder as PNG."""
+    from PIL import Image
+
+    folder.mkdir()
+    images, values = digits
+    sets = {}
+    for i in range(count):
+        random = rng(seed, "demo", folder.name, i)
+        scene, shown = draw_scene(images, values, random)
+        name = hashlib.blake2b(f"{seed}{folder.name}{i}".encode(), digest_size=5).hexdigest()
+        Image.fromarray(scene).save(folder / f"{name}.png", compress_level=6)
+        sets[name] = sorted(shown)
+    return dict(sorted(sets.items()))
+
+
+def draw_scene(images: np.ndarray, values: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, set[int]]:
+    """A `(64, 64, 3)` uint8 scene and the digits it shows."""
+    ground = texture(random)
+    taken = np.zeros((SIDE, SIDE), bool)
+    shown: set[int] = set()
+    bright = random.random() < 0.7  # ink lighter or darker than the ground
+    for _ in range(random.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.3, 0.15])):
+        pick = int(random.integers(len(values)))
+        for _ in range(30):  # places tried before the digit is left out
+            ink = turned(images[pick], random)
+            top, left = random.integers(0, SIDE - ink.shape[0] + 1), random.integers(0, SIDE - ink.shape[1] + 1)
+            where = np.s_[top : top + ink.shape[0], left : left + ink.shape[1]]
+            if taken[where].mean() < 0.06:  # of the digit's box; corners may meet, strokes hardly
+                break
+        else:
+            continue
+        strength = random.uniform(60, 130) * (1 if bright else -1)
+        tint = random.uniform(0.75, 1.0, 3)
+        ground[where] += strength * ink[:, :, None] * tint
+        taken[where] = True
+        shown.add(int(values[pick]))
+    noisy = ground + random.normal(0, 5, ground.shape)
+    return noisy.clip(0, 255).astype(np.uint8), shown
+
+
+def turned(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One digit in 0..1, its frame scaled to 20-33 pixels and turned by up to 15 degrees."""
+    from PIL import Image
+
+    side = int(random.integers(20, 34))
+    angle = float(random.uniform(-15, 15))
+    picture = Image.fromarray((np.pad(image, 1) * 255).astype(np.uint8))  # room to turn without cutting strokes
+    large = picture.resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(large.rotate(angle, Image.Resampling.BILINEAR, expand=False), np.float64) / 255
+
+
+def texture(random: np.random.Generator) -> np.ndarray:
+    """A `(64, 64, 3)` ground: a colour, slow waves, blotches."""
+    from PIL import Image
+
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    colour = random.uniform(70, 150, 3)
+    waves = np.zeros((SIDE, SIDE))
+    for _ in range(3):
+        fx, fy = random.uniform(-4, 4, 2)
+        waves += random.uniform(3, 9) * np.sin(2 * np.pi * (fx * x + fy * y) + random.uniform(0, 6.28))
+    coarse = random.integers(0, 256, (8, 8), dtype=np.uint8)
+    blotches = np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)
+    return colour + (waves + (blotches - 128) * 0.12)[:, :, None]
+
+
+def write_table(path: Path, sets: dict[str, list[int]]) -> None:
+    """Writes id,labels with the digits joined by spaces."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "labels"])
+        writer.writerows([name, " ".join(map(str, digits))] for name, digits in sets.items())

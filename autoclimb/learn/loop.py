@@ -1,0 +1,164 @@
+"""THE training loop. Everything that varies is picked before it starts; mixing, accumulation and averaging are lines."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from autoclimb.learn.backbones import Built
+from autoclimb.learn.batches import Material, ahead, epoch, to_input
+from autoclimb.learn.losses import loss_named
+from autoclimb.learn.optim import optimizer_of, schedule_named
+from autoclimb.seeds import rng
+from autoclimb.types import Config
+
+
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
+class OutOfMemory(Exception):
+    """The batch was halved twice in a row and still did not fit."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far the training is: by the clock where it was given seconds, by steps where it was given epochs.
+
+    By the clock, the schedule ends when the time does, however fast the machine turns out to be.
+    """
+
+    now: Callable[[], float]
+    start: float
+    seconds: float = 0.0
+    steps: int = 0
+
+    def progress(self, step: int) -> float:
+        """The share of the training that is done, 1 or more when it is over."""
+        return step / self.steps if self.steps else (self.now() - self.start) / max(self.seconds, 1e-3)
+
+
+def train(
+    built: Built,
+    material: Material,
+    rows: np.ndarray,
+    config: Config,
+    fold: int,
+    pace: Pace,
+    device: torch.device,
+    report: Callable[[dict[str, Any]], None] = lambda facts: None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained net (or its average) and what happened: epochs, steps, pictures a second, last loss."""
+    net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    loss_of = loss_named(config.loss, material.kind)
+    optimizer = optimizer_of(net, built.head, config)
+    height = schedule_named(config.schedule)
+    averaged = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema else None
+    draw = rng(config.seed, "mix", fold)
+    target = torch.from_numpy(material.target)
+    batch = max(2, min(config.batch, len(rows)))
+    rise = batch / config.batch  # the rate is given for a full batch
+    losses: deque[float] = deque(maxlen=200)
+    pieces, halved, switched, step, seen = 1, 0, False, 0, 0
+
+    for number in count():
+        progress = pace.progress(step)
+        if progress >= 1:
+            break
+        size = size_at(progress, config)
+        for pictures, chosen in ahead(epoch(material, rows, config, size, batch, fold, number)):
+            progress = pace.progress(step)
+            if progress >= 1 or (size_at(progress, config) != size):
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * height(progress) * rise
+            x = to_input(pictures, built.mean, built.std, device)
+            y = target[chosen].to(device)
+            if config.smoothing and material.kind != "regression":
+                y = y * (1 - config.smoothing) + config.smoothing * (1 / y.shape[1] if material.kind != "multilabel" else 0.5)
+            if config.mixup or config.cutmix:
+                x, y = mixed(x, y, config, draw)
+            while True:
+                try:
+                    value = _backward(net, loss_of, x, y, pieces, device)
+                    halved = 0
+                    break
+                except torch.OutOfMemoryError as error:
+                    optimizer.zero_grad(set_to_none=True)
+                    torch.cuda.empty_cache()
+                    pieces, halved = pieces * 2, halved + 1
+                    if halved > 2 or pieces > len(x):
+                        raise OutOfMemory(f"{config.backbone} at {size} px, batch {batch} in {pieces} pieces") from error
+            if not math.isfinite(value):
+                raise Diverged(f"loss {value} at step {step}, learning rate {config.lr:g}")
+            if config.clip:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step, seen = step + 1, seen + len(x)
+            losses.append(value)
+            if averaged:
+                averaged.update(net, step)
+            if config.switch_to and not switched and 0.3 < progress < 0.9 and stagnates(losses):
+                optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
+        report({"epoch": number + 1, "progress": min(progress, 1.0), "loss": float(np.mean(losses or [math.nan]))})
+
+    spent = max(pace.now() - pace.start, 1e-6)
+    facts = {
+        "epochs": round(seen / len(rows), 2),
+        "steps": step,
+        "img_s": round(seen / spent, 1),
+        "loss": round(float(np.mean(list(losses)[-50:] or [math.nan])), 4),
+        "pieces": pieces,
+        "switched": switched,
+    }
+    return (averaged.module if averaged else net), facts
+
+
+def _backward(net: nn.Module, loss_of: Callable, x: Tensor, y: Tensor, pieces: int, device: torch.device) -> float:
+    """The loss of a batch, its gradient added up over the pieces."""
+    total = 0.0
+    for part, wanted in zip(x.chunk(pieces), y.chunk(pieces), strict=True):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits = net(part)
+        loss = loss_of(logits.float(), wanted) * (len(part) / len(x))
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def size_at(progress: float, config: Config) -> int:
+    """Pixels a side at a share of the training: `sizes` for equal parts of its first half, then `size`."""
+    if not config.sizes or progress >= 0.5:
+        return config.size
+    return config.sizes[min(int(progress * 2 * len(config.sizes)), len(config.sizes) - 1)]
+
+
+def stagnates(losses: deque[float], window: int = 50) -> bool:
+    """Whether the mean loss of the last steps is within 0.5 % of the mean before them."""
+    if len(losses) < 2 * window:
+        return False
+    recent = list(losses)[-2 * window :]
+    return float(np.mean(recent[window:])) > 0.995 * float(np.mean(recent[:window]))
+
+
+def mixed(x: Tensor, y: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures and targets mixed with those of another order: mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899)."""
+    cut = bool(config.cutmix) and (not config.mixup or draw.random() < 0.5)
+    share = float(draw.beta(*(2 * [config.cutmix if cut else config.mixup])))
+    other = torch.from_numpy(draw.permutation(len(x))).to(x.device)
+    if not cut:
+        return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
+    side_y, side_x = (int(round(n * math.sqrt(1 - share))) for n in x.shape[-2:])
+    top, left = int(draw.integers(0, x.shape[-2] - side_y + 1)), int(draw.integers(0, x.shape[-1] - side_x + 1))
+    x = x.clone(memory_format=torch.preserve_format)
+    x[..., top : top + side_y, left : left + side_x] = x[other][..., top : top + side_y, left : left + side_x]
+    share = 1 - side_y * side_x / (x.shape[-2] * x.shape[-1])
+    return x, share * y + (1 - share) * y[other]

@@ -1,0 +1,150 @@
+"""`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and answers in lines.
+
+Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`. Answers: `{"event": ...}` while it goes,
+then `{"end": ...}`. When the parent goes away, so does the worker: its standard input ends.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoclimb.errors import Mistake
+from autoclimb.learn.backbones import Unbuildable, build_net, device_named, find_weights, hub_answers
+from autoclimb.learn.batches import Material, epoch, to_input
+from autoclimb.learn.losses import loss_named
+from autoclimb.learn.optim import optimizer_of
+from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.types import Config
+
+NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
+
+
+def main() -> None:
+    """Serves requests until standard input ends."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints must not look like an answer
+    requests: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            requests.put(json.loads(line))
+        os._exit(0)  # the parent is gone; nobody will read what is being trained
+
+    threading.Thread(target=read, daemon=True).start()
+
+    def say(answer: dict[str, Any]) -> None:
+        out.write(json.dumps(answer) + "\n")
+
+    say({"end": {"ready": True}})
+    state: dict[str, Any] = {}
+    while True:
+        request = requests.get()
+        try:
+            say({"end": SERVED[request["do"]](request, state, lambda facts: say({"event": facts}))})
+        except Mistake as mistake:
+            say({"end": {"mistake": str(mistake)}})
+        except BaseException:  # a bug: told to the parent, which raises it, and the process ends
+            say({"end": {"bug": traceback.format_exc()}})
+            raise
+
+
+def hello(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+    """Takes the task: kind, width, targets, folds, device, the user's pipelines."""
+    device = device_named(request["device"])
+    if device.type == "cpu":
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    else:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    state["device"] = device
+    state["cache"] = Path(request["cache"])
+    state["material"] = Material(
+        kind=request["kind"],
+        width=request["width"],
+        target=np.load(request["target"]) if request["target"] else np.zeros((0, request["width"]), np.float32),
+        fold_of=np.load(request["fold_of"]) if request["fold_of"] else np.zeros(0, np.int64),
+        pixels=NO_PIXELS,
+        pipelines=request["pipelines"],
+    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+    """The pretrained nets of a path, or whether the hub answers."""
+    if request["path"]:
+        return {"found": find_weights(request["path"]), "hub": False}
+    return {"found": [], "hub": hub_answers()}
+
+
+def speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+    """Pictures a second in training and in prediction, measured for about `seconds`."""
+    config, material, device = Config.from_json(request["config"]), _with_pixels(request, state), state["device"]
+    try:
+        built = build_net(config, material.width)
+    except Unbuildable as error:
+        return {"note": str(error), "train": 0.0, "predict": 0.0}
+    net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = optimizer_of(net, built.head, config)
+    loss_of = loss_named(config.loss, material.kind)
+    rows = np.flatnonzero(material.fold_of >= 0)
+    batch = max(2, min(config.batch, len(rows)))
+    pictures, chosen = next(epoch(material, rows, config, config.size, batch, 0, 0))
+    y = torch.from_numpy(material.target[chosen]).to(device)
+    times = []
+    begun = time.monotonic()
+    try:
+        while len(times) < 3 or (time.monotonic() - begun < request["seconds"] and len(times) < 50):
+            start = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = net(to_input(pictures, built.mean, built.std, device))
+            loss = loss_of(logits.float(), y)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            loss.item()
+            times.append(time.perf_counter() - start)
+        net.eval()
+        start = time.perf_counter()
+        with torch.inference_mode():
+            net(to_input(pictures, built.mean, built.std, device)).sum().item()
+        ahead = time.perf_counter() - start
+    except torch.OutOfMemoryError:
+        return {"note": "out of memory", "train": 0.0, "predict": 0.0}
+    return {"train": len(pictures) / float(np.median(times[1:])), "predict": len(pictures) / ahead}
+
+
+def trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+    """Runs one trial into `out`."""
+    torch.cuda.empty_cache() if state["device"].type == "cuda" else None
+    config = Config.from_json(request["config"])
+    return run_trial(config, _with_pixels(request, state), Path(request["out"]), state["cache"], state["device"], report)
+
+
+def predict(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+    """Predictions of a finished trial for other pictures, saved as `save`."""
+    material = _with_pixels(request, state)
+    config = Config.from_json(request["config"])
+    made = predict_again(config, material, Path(request["weights"]), state["cache"], state["device"], report)
+    np.save(request["save"], made)
+    return {}
+
+
+def _with_pixels(request: dict[str, Any], state: dict[str, Any]) -> Material:
+    return replace(state["material"], pixels=np.load(request["pixels"], mmap_mode="r"))
+
+
+SERVED = {"hello": hello, "weights": weights, "speed": speed, "trial": trial, "predict": predict}
+
+if __name__ == "__main__":
+    main()

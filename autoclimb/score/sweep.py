@@ -1,0 +1,186 @@
+"""Thresholds, class weights and cut points, each by one sorted sweep over the rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autoclimb.score.metrics import FBeta, balanced_accuracy
+from autoclimb.types import Metric
+
+PRIOR_ROWS = 10.0  # a swept threshold weighs as its rarer outcome's rows, the plug-in one as ten (assumption)
+
+
+def two_class_threshold(metric: Metric, truth: np.ndarray, p: np.ndarray) -> float:
+    """The threshold on the positive's probability `(N,)` of greatest metric, drawn to theory where rows are few."""
+    positives = float((truth == 1).sum())
+    score, plug_in = _of_two(metric, positives, float(len(truth)))
+    if positives in (0.0, float(len(truth))):
+        return 0.5
+    order = np.argsort(-p, kind="stable")
+    hits = np.append(0, np.cumsum(truth[order] == 1)).astype(float)
+    said = np.arange(len(p) + 1, dtype=float)
+    at, best = _best_cut(score(hits, said), p[order])
+    weight = min(positives, len(truth) - positives)
+    return (weight * at + PRIOR_ROWS * plug_in(best)) / (weight + PRIOR_ROWS)
+
+
+def _of_two(
+    metric: Metric, positives: float, n: float
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[float], float]]:
+    """The metric as a function of (hits, said) for the positive class, and its threshold by theory from its best."""
+    if isinstance(metric.function, FBeta):
+        f = metric.function
+
+        def positive(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
+            return f.of_counts(hits, said, np.asarray(positives))
+
+        def both(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
+            other = f.of_counts(n - positives - said + hits, n - said, np.asarray(n - positives))
+            share = positives / n if f.average == "weighted" else 0.5
+            return share * positive(hits, said) + (1 - share) * other
+
+        if f.average in ("", "binary"):
+            return positive, lambda best: best / (1 + f.beta**2)  # Lipton et al. 2014, arXiv 1402.1892
+        return both, lambda best: 0.5
+    if metric.function is balanced_accuracy:
+        return (lambda hits, said: hits / positives - (said - hits) / (n - positives)), lambda best: positives / n
+
+    def correlation(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
+        return (n * hits - said * positives) / np.sqrt(np.maximum(said * (n - said), 1))
+
+    return correlation, lambda best: 0.5
+
+
+def _best_cut(scores: np.ndarray, falling: np.ndarray) -> tuple[float, float]:
+    """The threshold between two of the falling probabilities at the best of `scores` `(n + 1,)`, and that score."""
+    ends = np.concatenate([[2 * falling[0]], falling, [0.0]])
+    scores = np.where(ends[:-1] > ends[1:], scores, -np.inf)  # equal probabilities cannot be told apart
+    at = int(scores.argmax())
+    return float(min((ends[at] + ends[at + 1]) / 2, 1 - 1e-9)), float(scores[at])
+
+
+def pooled_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
+    """The threshold for all labels of greatest micro F."""
+    flat, true = p.ravel(), truth.ravel().astype(bool)
+    if not true.any():
+        return 0.5
+    order = np.argsort(-flat)
+    hits = np.append(0, np.cumsum(true[order])).astype(float)
+    return _best_cut(f.of_counts(hits, np.arange(len(flat) + 1.0), np.asarray(true.sum())), flat[order])[0]
+
+
+def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
+    """One threshold a label of greatest F, rare labels drawn to the plug-in threshold of the average label."""
+    columns = np.ascontiguousarray(p.T)
+    order = np.argsort(-columns, axis=1)
+    falling = np.take_along_axis(columns, order, axis=1)
+    true = np.take_along_axis(np.ascontiguousarray(truth.T).astype(np.int32), order, axis=1)
+    positives = true.sum(1)
+    scores = f.of_counts(np.cumsum(true, axis=1), np.arange(1.0, len(p) + 1), positives[:, None])
+    after = np.concatenate([falling[:, 1:], np.zeros((len(falling), 1))], axis=1)
+    scores = np.where(falling > after, scores, -1.0)
+    at, row = scores.argmax(1), np.arange(len(scores))
+    best = np.maximum(scores[row, at], 0)
+    swept = (falling[row, at] + after[row, at]) / 2
+    # the plug-in t = F / (1 + beta^2) is for calibrated probabilities; rare labels use the labels' mean F
+    plug_in = best[positives > 0].mean() / (1 + f.beta**2) if positives.any() else 0.5
+    mixed = (positives * swept + PRIOR_ROWS * plug_in) / (positives + PRIOR_ROWS)
+    return tuple(float(t) for t in mixed)
+
+
+def row_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
+    """The threshold for all labels of greatest F averaged over rows, the likeliest label said where none passes."""
+    n, size = p.shape
+    true = truth.astype(bool)
+    rate = max(true.mean(), 1 / p.size)
+    # 64 candidates that say between a fifth and five times as many labels as are true: free of p's scale
+    shares = np.unique(np.clip(rate * np.geomspace(0.2, 5, 64), 0, 1))
+    thresholds = np.unique(np.sort(p, axis=None)[((1 - shares) * (p.size - 1)).astype(int)])
+    bins = len(thresholds) + 1
+    passed = np.searchsorted(thresholds, p) + (np.arange(n) * bins)[:, None]
+    said = np.bincount(passed.ravel(), minlength=n * bins).reshape(n, bins)
+    hits = np.bincount(passed[true], minlength=n * bins).reshape(n, bins)
+    said, hits = (c[:, ::-1].cumsum(1)[:, ::-1][:, 1:] for c in (said, hits))
+    top = true[np.arange(n), p.argmax(1)]
+    hits = np.where(said == 0, top[:, None], hits)
+    scores = f.of_counts(hits, np.maximum(said, 1), true.sum(1)[:, None]).mean(0)
+    return float(thresholds[scores.argmax()])
+
+
+def weights_for_classes(metric: Metric, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
+    """Factors `(C,)` on class probabilities before the argmax: prior ** -a with the a of greatest metric.
+
+    a = 0 is plain argmax, a = 1 the Bayes answer for balanced accuracy; macro F lies between. One number is learned,
+    so rare classes cannot be overfitted.
+    """
+    count = np.bincount(truth.astype(int), minlength=p.shape[1]) + 1.0
+    candidates = [(count.mean() / count) ** a for a in np.linspace(0, 1.25, 11)]
+    found = [metric.score(truth, np.argmax(p * w, axis=1)) for w in candidates]
+    return tuple(float(w) for w in candidates[int(np.argmax(found))])
+
+
+def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int) -> tuple[float, ...]:
+    """Rising cut points `(G - 1,)` on the number `x` of greatest weighted kappa with the grades' places `place`.
+
+    Starts from mid-points and from matching the quantiles of the truth, moves one cut at a time to the best of all
+    places between its neighbours until nothing improves, and keeps the start where that is no gain.
+    """
+    size, n = len(grades), len(x)
+    if size < 2:
+        return ()
+    middles = (grades[1:] + grades[:-1]) / 2
+    if size > 40:  # nearly continuous: nothing to learn per cut
+        return tuple(float(c) for c in middles)
+    order = np.argsort(x, kind="stable")
+    rising = x[order]
+    before = np.zeros((n + 1, size))
+    before[1:] = np.cumsum(np.eye(size)[place[order]], axis=0)
+    cost = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(float) ** power
+    seen = before @ cost  # [s, g]: what saying g to the first s rows costs
+    chance = cost @ before[-1] / n  # what saying g to one row costs by chance
+    open_at = np.concatenate([[0], np.flatnonzero(rising[1:] > rising[:-1]) + 1, [n]])  # ties stay together
+    if len(open_at) > 400:  # finer than 400 places is noise
+        open_at = open_at[np.linspace(0, len(open_at) - 1, 400).astype(int)]
+
+    def loss(at: np.ndarray) -> float:
+        ends = np.concatenate([[0], at, [n]])
+        g = np.arange(size)
+        expected = chance @ np.diff(ends)
+        return float((seen[ends[1:], g] - seen[ends[:-1], g]).sum() / expected) if expected > 0 else 1.0
+
+    starts = [np.searchsorted(rising, middles, side="right"), np.cumsum(before[-1])[:-1].astype(int)]
+    best = min((_descended(start, open_at, seen, chance, loss) for start in starts), key=loss)
+    if loss(best) >= loss(starts[0]) - 1e-9:
+        return tuple(float(c) for c in middles)
+    low, high = rising[np.clip(best - 1, 0, n - 1)], rising[np.clip(best, 0, n - 1)]
+    span = max(float(rising[-1] - rising[0]), 1e-6)
+    cuts = np.where(best <= 0, rising[0] - span, np.where(best >= n, rising[-1] + span, (low + high) / 2))
+    return tuple(float(c) for c in np.maximum.accumulate(cuts))
+
+
+def _descended(
+    start: np.ndarray, open_at: np.ndarray, seen: np.ndarray, chance: np.ndarray, loss: Callable[[np.ndarray], float]
+) -> np.ndarray:
+    at, n = start.copy(), len(seen) - 1
+    for _ in range(20):
+        moved = False
+        for c in range(len(at)):
+            low, high = (at[c - 1] if c else 0), (at[c + 1] if c + 1 < len(at) else n)
+            tries = open_at[(open_at >= low) & (open_at <= high)]
+            if not len(tries):
+                continue
+            ends = np.concatenate([[0], at, [n]])
+            g = np.arange(len(at) + 1)
+            cost = seen[ends[1:], g] - seen[ends[:-1], g]
+            rest = np.delete(cost, [c, c + 1]).sum()
+            rest_chance = np.delete(chance * np.diff(ends), [c, c + 1]).sum()
+            above = rest + seen[tries, c] - seen[low, c] + seen[high, c + 1] - seen[tries, c + 1]
+            below = rest_chance + chance[c] * (tries - low) + chance[c + 1] * (high - tries)
+            found = above / np.maximum(below, 1e-12)
+            old = loss(at)
+            if found.min() < old - 1e-9:
+                at[c] = tries[found.argmin()]
+                moved = True
+        if not moved:
+            break
+    return at

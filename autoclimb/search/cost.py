@@ -1,0 +1,93 @@
+"""Seconds a config will take, from what was measured on this machine and this data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config, Kind
+
+MARGIN = 1.1  # trials that count epochs take what they take; that much more is set aside for them
+HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
+HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Pictures a second: trained on (forward, backward, step) and predicted. 0 where the net could not be run."""
+
+    train: float
+    predict: float
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What a plan is made from. Nothing here changes during a run but the clock behind `left`."""
+
+    kind: Kind
+    rows: int  # train items
+    answered: int  # test items
+    side: int  # pixels, the median shorter side
+    folds: int
+    budget: float  # seconds of the whole run
+    device: str  # "cpu" or "cuda"
+    seed: int
+    metric: str
+    wants: str
+    beta: float
+    pretrained: tuple[dict[str, Any], ...]  # rows of backbone, weights, model_args, parameters; smallest first
+    space: SearchSpace
+    measure: Callable[[Config], Speed] = field(repr=False)  # asked once per backbone and size, remembered on disk
+    left: Callable[[], float] = field(repr=False)  # seconds left for trials, the reserve taken off
+    remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
+
+
+def rows_of_fold(situation: Situation) -> int:
+    """Train rows that one fold's net sees."""
+    return max(1, round(situation.rows * (1 - 1 / situation.folds)))
+
+
+def speed_of(config: Config, situation: Situation) -> Speed:
+    """The config's speed at its own size: measured at its backbone's first size, scaled by the pixels."""
+    size = measured_size(config)
+    speed = situation.measure(config.vary(size=size, sizes=()))
+    scale = (size / config.size) ** 2
+    return Speed(speed.train * scale, speed.predict * scale)
+
+
+def measured_size(config: Config) -> int:
+    """The size at which a backbone's speed is taken: nets with a fixed size have one, others are measured small."""
+    return min(config.size, 64) if not config.weights else min(config.size, 128)
+
+
+def epoch_seconds(config: Config, situation: Situation) -> float:
+    """Seconds for one pass over a fold's training rows; progressive resizing taken into account."""
+    speed = speed_of(config, situation).train
+    if not speed:
+        return float("inf")
+    first_half = [(size / config.size) ** 2 for size in config.sizes]
+    share = 0.5 + 0.5 * sum(first_half) / len(first_half) if first_half else 1.0
+    return rows_of_fold(situation) / speed * share
+
+
+def predict_seconds(config: Config, situation: Situation) -> float:
+    """Seconds to predict a fold's held-out rows and the test with one net and one view."""
+    speed = speed_of(config, situation).predict
+    return (situation.rows / situation.folds + situation.answered) / speed if speed else float("inf")
+
+
+def cost_of(config: Config, situation: Situation) -> float:
+    """Seconds that the whole trial will take."""
+    folds = len(config.folds)
+    if config.train == "features":
+        everything = situation.rows + situation.answered
+        if config.backbone in HAND_MADE:
+            making = everything / HAND_MADE[config.backbone]
+        else:
+            speed = speed_of(config, situation).predict * (0.5 if config.tta == "flip" else 1.0)
+            making = everything / speed if speed else float("inf")
+        return MARGIN * making + 1 + folds * (0.5 + HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3)
+    if config.seconds:
+        return config.seconds * folds + 0.5
+    each = config.epochs * epoch_seconds(config, situation) + predict_seconds(config, situation)
+    return MARGIN * folds * (each + 1)

@@ -1,0 +1,73 @@
+"""What may vary: the search space of the Python API and of recipes, in the field's terms."""
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from autoclimb.errors import Mistake
+from autoclimb.types import Config
+
+Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What may vary. None leaves a choice to the plan; a list is what is tried, a pair of floats is a range.
+
+    `policies` is a list of names, or a dict of the user's own albumentations pipelines by name (their last size is
+    brought to the trial's). `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`.
+
+    Raises Mistake for an unknown field of Config, an empty list or a range that is not one.
+    """
+
+    backbones: list[str] | None = None
+    sizes: list[int] | None = None
+    policies: list[str] | dict[str, Any] | None = None
+    losses: list[str] | None = None
+    optimizers: list[str] | None = None
+    schedules: list[str] | None = None
+    tta: list[str] | None = None
+    lr: Range | None = None
+    weight_decay: Range | None = None
+    mixup: list[float] | Range | None = None
+    cutmix: list[float] | Range | None = None
+    smoothing: list[float] | Range | None = None
+    dropout: list[float] | Range | None = None
+    features: bool = True  # whether frozen features with closed-form heads are tried beside nets
+    start: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = {f.name for f in fields(Config)}
+        for name in self.start:
+            if name not in known:
+                raise Mistake(f"SearchSpace(start=...) names {name!r}; Config has {', '.join(sorted(known))}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
+                raise Mistake(f"SearchSpace({f.name}={value}) is no range; write (low, high)")
+            if isinstance(value, list) and not value:
+                raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
+
+    def names(self) -> list[str] | None:
+        """The policies' names, None where the plan chooses."""
+        return None if self.policies is None else list(self.policies)
+
+    def pipelines(self) -> dict[str, str]:
+        """The user's own pipelines as json, by name: what crosses to the worker, and what the fingerprint holds."""
+        if not isinstance(self.policies, dict):
+            return {}
+        made = {}
+        for name, pipeline in self.policies.items():
+            try:
+                made[name] = json.dumps(pipeline.to_dict())
+            except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+                raise Mistake(
+                    f"policy {name!r} cannot be written as json ({error}); give an albumentations.Compose of its own "
+                    "transforms (no Lambda)"
+                ) from error
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the search here, for the run's fingerprint."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "policies": self.names(), "pipelines": self.pipelines()}

@@ -1,0 +1,275 @@
+"""The moves. A stage is a function from the past to what to try next; PLAN is their order.
+
+Times come from a ladder, so that a larger budget asks for some of the same trials and finds them on record.
+"""
+
+import math
+from collections.abc import Iterator
+
+from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold
+from autoclimb.search.portfolio import (
+    BASE_POLICY,
+    LOSS_MOVES,
+    POLICY_MOVES,
+    fine_tuning,
+    from_scratch,
+    tta_for,
+)
+from autoclimb.types import Config, History, Trial
+
+LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
+SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+SEARCH_SHARE = 0.3  # of the budget for single-fold trials; the rest is the finalists'
+ENOUGH = {True: 4.0, False: 14.0}  # epochs under which a fold's net, fine-tuned or from scratch, is not worth fitting
+FULL = {True: 12.0, False: 60.0}  # epochs over which more nets are fitted instead of longer ones
+QUICK = {True: 1.0, False: 4.0}  # epochs of a search trial at least
+
+
+def rung(seconds: float) -> float:
+    """The highest rung of the ladder that is not above `seconds`."""
+    return max((r for r in LADDER if r <= seconds), default=LADDER[0])
+
+
+# --- the base that the moves start from ------------------------------------------------------------------------------
+
+
+def base_config(s: Situation) -> Config:
+    """The net that the plan would train if it could train only one: backbone and size by what the time allows."""
+    nets = candidates(s)
+    policy = (s.space.names() or [BASE_POLICY])[0]
+    made = [with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s) for net in nets]
+    # the largest net that still gets enough epochs in the finalists' time; the smallest where none does
+    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 1.5 * ENOUGH[bool(c.weights)]]
+    return (fitting or made[:1])[-1]
+
+
+def candidates(s: Situation) -> list[Config]:
+    """The nets that may be tried, cheapest first, all at their first values."""
+    if s.pretrained:
+        nets = fine_tuning(s.pretrained)
+    else:
+        nets = from_scratch(s.device)
+    if s.space.backbones:
+        by_name = {net.backbone: net for net in nets}
+        plain = Config(lr=2e-3, weight_decay=0.05)
+        hub = next((row for row in s.pretrained if row["weights"] == "hub"), None)
+        made = []
+        for name in s.space.backbones:
+            if name in by_name:
+                made.append(by_name[name])
+            else:
+                made.append(fine_tuning([{**hub, "backbone": name}])[0] if hub else plain.vary(backbone=name))
+        nets = made
+    start = {"seed": s.seed, **s.space.start}
+    if s.space.losses:
+        start["loss"] = s.space.losses[0]
+    if s.space.optimizers:
+        start["optimizer"] = s.space.optimizers[0]
+    if s.space.schedules:
+        start["schedule"] = s.space.schedules[0]
+    return [net.vary(**start) for net in nets]
+
+
+def with_size(config: Config, s: Situation) -> Config:
+    """The config at the largest sensible size: near the pictures' own, if the time gives enough epochs there."""
+    own = s.space.sizes or [n for n in SIZES if n <= max(64, 1.3 * s.side) and n >= 64]
+    if config.weights:  # pretrained filters expect objects of a certain size: small pictures are enlarged for them
+        own = s.space.sizes or [n for n in SIZES if 96 <= n <= max(128, 1.3 * s.side)]
+    fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= 2 * ENOUGH[bool(config.weights)]]
+    return config.vary(size=max(fitting, default=min(own)))
+
+
+def final_seconds(s: Situation) -> float:
+    """Seconds that the finalists will have, roughly; fixed by the budget, so that a replay decides alike."""
+    return (1 - SEARCH_SHARE) * 0.85 * s.budget
+
+
+def epochs_in(seconds: float, config: Config, s: Situation) -> float:
+    """Epochs over one fold's rows that fit into these seconds."""
+    return seconds / epoch_seconds(config, s)
+
+
+def search_seconds(base: Config, s: Situation) -> float:
+    """Seconds of one single-fold trial: enough epochs to tell moves apart, at most a tenth of the search's share."""
+    share = SEARCH_SHARE * s.budget
+    least = QUICK[bool(base.weights)] * epoch_seconds(base, s) + 2
+    return rung(min(max(least, share / 12), 0.25 * FULL[bool(base.weights)] * epoch_seconds(base, s) + 2))
+
+
+def slots(s: Situation, base: Config) -> int:
+    """Single-fold trials that the search's share pays for."""
+    return int(SEARCH_SHARE * s.budget / search_seconds(base, s))
+
+
+def allowed(s: Situation, base: Config, stage: str, wanted: int) -> int:
+    """Moves of a stage: its part of the slots, handed out in rounds so that every stage gets its first move first."""
+    order = ("backbone", "augmentation", "resize", "loss")  # by what a first move was worth; benchmarks/LOG.md
+    moves = max(0, slots(s, base) - 1)
+    if moves > 12:
+        moves = 12 + (moves - 12) // 2  # beyond a dozen, half of the slots are the refinement's
+    given = dict.fromkeys(order, 0)
+    for i in range(moves):
+        given[order[i % len(order)]] += 1
+    return min(given[stage], wanted)
+
+
+# --- the stages ------------------------------------------------------------------------------------------------------
+
+
+def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Features with closed-form heads over all folds: a whole honest score within seconds; then the base net."""
+    every = tuple(range(s.folds))
+    plain = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed, lr=0)
+    if s.space.features:
+        shortly = 0.12 * s.budget
+        for extra in ("gradients", "patches"):
+            config = plain.vary(backbone=extra)
+            if cost_of(config, s) < shortly and not (s.pretrained and extra == "patches"):
+                yield [config]
+        for row in s.pretrained[: 2 if s.budget < 1200 else 4]:
+            if row["weights"] == "hub":
+                continue  # a download is worth it only for a net that is fine-tuned
+            frozen = plain.vary(
+                backbone=row["backbone"],
+                weights=row["weights"],
+                model_args=tuple(sorted(row["model_args"].items())),
+                size=min(128, max(SIZES[4], s.side)),
+                tta="flip",
+            )
+            if cost_of(frozen, s) < 2 * shortly:
+                yield [frozen]
+    base = base_config(s)
+    if slots(s, base) >= 2:
+        yield [base.vary(seconds=search_seconds(base, s))]
+
+
+def leader(history: History, s: Situation) -> Config:
+    """The best single-fold net so far at search seconds; the base where there is none."""
+    base = base_config(s)
+    best = history.best(train="net", folds=(0,), seconds=search_seconds(base, s))
+    return best.config if best else base.vary(seconds=search_seconds(base, s))
+
+
+def resize(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Neighbouring sizes, and the size reached in steps (progressive resizing)."""
+    here = leader(history, s)
+    ladder = sorted(s.space.sizes or [n for n in SIZES if n <= 1.5 * max(64, s.side)])
+    smaller = [n for n in ladder if n < here.size]
+    larger = [n for n in ladder if n > here.size]
+    moves = []
+    if here.size >= 96:
+        steps = tuple(n for n in (here.size // 2, here.size * 3 // 4) if n >= 48)
+        moves.append(here.vary(sizes=steps))
+    moves += [here.vary(size=n) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
+    base = base_config(s)
+    for config in moves[: allowed(s, base, "resize", len(moves))]:
+        yield [config]
+
+
+def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Other policies, then mixing, each on top of the best so far."""
+    moves = s.space.names() or list(POLICY_MOVES)
+    base = base_config(s)
+    steps = allowed(s, base, "augmentation", len(moves) + 2)
+    for policy in [m for m in moves if m != leader(history, s).policy][:steps]:
+        yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space.tta))]
+    mixing: list[dict[str, float]] = [{"mixup": 0.3}, {"cutmix": 1.0, "mixup": 0.0}]
+    for change in mixing[: max(0, steps - len(moves) + 1)]:
+        yield [leader(history, s).vary(**change)]
+
+
+def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Other nets with everything else as the best so far, nearest in cost first."""
+    here = leader(history, s)
+    nets = [with_size(n, s) for n in candidates(s) if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
+    cost = epoch_seconds(here, s)
+    nets.sort(key=lambda n: abs(math.log(epoch_seconds(n, s) / cost)) if epoch_seconds(n, s) < math.inf else 99)
+    kept = ("policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
+    same = {name: getattr(here, name) for name in kept}
+    for net in nets[: allowed(s, base_config(s), "backbone", len(nets))]:
+        if epochs_in(final_seconds(s), net, s) >= 0.5 * ENOUGH[bool(net.weights)]:
+            yield [net.vary(**same)]
+
+
+def loss(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Other losses that fit the kind of task and the metric."""
+    if s.space.losses:
+        moves = [{"loss": name} for name in s.space.losses]
+    else:
+        moves = LOSS_MOVES[s.kind](s.metric, s.beta)
+    for change in moves[: allowed(s, base_config(s), "loss", len(moves))]:
+        yield [leader(history, s).vary(**change)]
+
+
+def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
+    """The best configs, trained longer, over as many folds as get enough epochs; the most time goes here."""
+    ranked = distinct(history, s)
+    decided = s.remember("finalists", lambda: decide_finalists(ranked, s))
+    for row in decided:
+        yield [Config.from_json(row)]
+
+
+def distinct(history: History, s: Situation) -> list[Config]:
+    """The single-fold configs, best first, one of each backbone before a second of any; the base where none ran."""
+    base = base_config(s)
+    seconds = search_seconds(base, s)
+    trials: list[Trial] = sorted(history.done(train="net", folds=(0,), seconds=seconds), key=lambda t: -t.score)
+    ranked = [t.config for t in trials] or [base]
+    first = [c for i, c in enumerate(ranked) if c.backbone not in {d.backbone for d in ranked[:i]}]
+    spread = trials[0].spread if trials else 0.0
+    near = {t.config.key for t in trials if t.score > trials[0].score - 2 * spread}
+    good = [c for c in first if c.key in near] or first[:1]
+    return good + [c for c in ranked if c not in good and c.key in near]
+
+
+def decide_finalists(ranked: list[Config], s: Situation) -> list[dict]:
+    """How many configs, folds and seconds: one fold's net at enough epochs first, then all folds, then more nets."""
+    time = 0.97 * s.left()
+    best = ranked[0]
+    tuned = bool(best.weights)
+    enough = ENOUGH[tuned] * epoch_seconds(best, s) + 2
+    fits = time / enough
+    if fits < s.folds:
+        folds = max(1, min(s.folds, int(fits)))
+        return [best.vary(seconds=round(time / folds, 1), folds=tuple(range(folds))).to_json()]
+    longest = FULL[tuned] * epoch_seconds(best, s) + 2
+    configs = int(min(max(time / (s.folds * longest), 1), 6))
+    if configs == 1 and len(ranked) > 1 and time / (2 * s.folds) >= 1.5 * enough:
+        configs = 2
+    each = min(time / (s.folds * configs), longest)
+    every = tuple(range(s.folds))
+    made = []
+    for i in range(configs):
+        config = ranked[i % len(ranked)]
+        again = i // len(ranked)
+        made.append(config.vary(seconds=round(each, 1), folds=every, seed=config.seed + 1000 * again).to_json())
+    return made
+
+
+def rest(history: History, s: Situation) -> Iterator[list[Config]]:
+    """What is left of the time: the best nets again from other seeds, one fold or all, each fitted to what is left."""
+    finals = [t for t in history.done(train="net") if t.config.seconds > search_seconds(base_config(s), s)]
+    finals.sort(key=lambda t: -t.score)
+    finals = finals or history.done(train="net")
+    for i in range(1, 61):
+        if not finals:
+            return
+        source = finals[(i - 1) % len(finals)].config
+        row = s.remember(f"rest-{i}", lambda source=source, i=i: decide_rest(source, i, s))
+        if row is None:
+            return
+        yield [Config.from_json(row)]
+
+
+def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
+    """The source from another seed, in the time that is left; None where that is too little to learn anything."""
+    time = 0.97 * s.left()
+    least = 0.5 * ENOUGH[bool(source.weights)] * epoch_seconds(source, s) + 2
+    if time < max(least, 5):
+        return None
+    longest = FULL[bool(source.weights)] * epoch_seconds(source, s) + 2
+    folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
+    seconds = min(time / folds, longest)
+    return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()
+
+

@@ -1,0 +1,126 @@
+"""Where trials run: a worker process that is asked in json lines and ended when its time is up.
+
+The search does not know what answers; the command is handed in, so a test can put a script behind it.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoclimb.errors import Mistake
+
+# glibc gives large blocks back to the kernel and asks for them again at every layer; kept, training on a CPU ran at
+# 1.0 to 2.7 times the speed (benchmarks/LOG.md). Set for the worker only: it must be there before its first malloc.
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "268435456",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+}
+
+
+class Late(Exception):
+    """The worker did not answer in time and was ended."""
+
+
+class Died(Exception):
+    """The worker ended by itself: out of memory, most often."""
+
+
+class Worker:
+    """A process that answers requests, started at once and restarted when it has died."""
+
+    def __init__(self, command: Sequence[str], log: Path, hello: dict[str, Any] | None = None) -> None:
+        self.command, self.log, self.greeting = list(command), log, hello
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: queue.Queue[str | None] = queue.Queue()
+        self.ready = False
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process without waiting for it: it imports for seconds while the parent reads the data."""
+        self.lines, self.ready = queue.Queue(), False
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **ENVIRONMENT},
+                text=True,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+            )
+        threading.Thread(target=_read, args=(self.process, self.lines), daemon=True).start()
+
+    def greet(self, hello: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """What the worker says to `hello`, which is said again to every later process of this worker."""
+        self.greeting = hello
+        return self.ask(hello, seconds)
+
+    def ask(
+        self, request: dict[str, Any], seconds: float, watch: Callable[[dict[str, Any]], None] = lambda event: None
+    ) -> dict[str, Any]:
+        """The worker's answer, events going to `watch`. After `seconds` the process is ended and Late raised."""
+        until = time.monotonic() + seconds
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        if not self.ready:
+            self._answer(until, watch)  # its imports are done
+            self.ready = True
+            if self.greeting is not None and request is not self.greeting:
+                self._send(self.greeting)
+                self._answer(until, watch)
+        self._send(request)
+        return self._answer(until, watch)
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self.process is not None and self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            self.end()
+            raise Died("the worker process has gone") from error
+
+    def _answer(self, until: float, watch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        while True:
+            try:
+                line = self.lines.get(timeout=max(until - time.monotonic(), 0.001))
+            except queue.Empty:
+                self.end()
+                raise Late("the worker was ended at its deadline") from None
+            if line is None:
+                code = self.process.wait() if self.process else 0
+                self.end()
+                why = "killed, most likely for want of memory" if code == -9 else f"exit status {code}"
+                raise Died(f"the worker process ended ({why}); see {self.log.name}")
+            told = json.loads(line)
+            if "event" in told:
+                watch(told["event"])
+            elif "mistake" in told["end"]:
+                raise Mistake(told["end"]["mistake"])
+            elif "bug" in told["end"]:
+                self.end()
+                raise RuntimeError("in the worker:\n" + told["end"]["bug"])
+            else:
+                return told["end"]
+
+    def end(self) -> None:
+        """Ends the process at once; nothing it had not finished counts."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+def _read(process: subprocess.Popen[str], lines: "queue.Queue[str | None]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put(None)

@@ -1,0 +1,194 @@
+"""The run directory: the only state that outlives a process.
+
+    run.json                what the run is of: fingerprint, metric, seed, folds, and how it ended
+    fold_of.npy, target.npy
+    speeds.json             measured pictures a second, so that a replay plans with the same numbers
+    trials/<key>/           oof.npy, test.npy, fold<k>.safetensors, and last of all trial.json
+    blend.json, blend_oof.npy, blend_test.npy
+    submission.csv
+    study.journal           Optuna's own
+    cache/                  pixels and features; may be deleted at any time
+    worker.log              what libraries had to say
+
+Everything is written beside its place, synced and renamed; a trial without its json never happened. No pickle.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.types import Blend, Config, Trial
+
+FORMAT = 1  # raised when older run directories cannot be gone on with
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Puts json at the path in one step: written beside it, synced, renamed."""
+    with in_one_step(path) as part:
+        part.write_text(json.dumps(values, indent=1, allow_nan=True))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Puts a .npy file at the path in one step."""
+    with in_one_step(path) as part, part.open("wb") as file:
+        np.save(file, array)
+
+
+@contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it becomes `path` when the block ends well."""
+    part = path.with_name(f".{path.name}.part")
+    yield part
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def open_folder(folder: Path) -> Path:
+    """The run folder, made if need be; raises Mistake where it cannot be written or holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise Mistake(f"--out {folder} is a file; name a folder for the run")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").exists() and not _only_ours(folder):
+        raise Mistake(f"--out {folder} holds other things than a run; name a new or empty folder")
+    try:
+        for inner in ("trials", "cache"):
+            (folder / inner).mkdir(parents=True, exist_ok=True)
+        with in_one_step(folder / "cache" / "can-write") as part:
+            part.write_text("yes")
+        (folder / "cache" / "can-write").unlink()
+    except OSError as error:
+        raise Mistake(f"--out {folder} cannot be written ({error.strerror}); name another folder") from error
+    return folder
+
+
+def _only_ours(folder: Path) -> bool:
+    """Whether there is nothing in the folder but what a run killed in its first moments leaves."""
+    return {p.name for p in folder.iterdir()} <= {"trials", "cache", "worker.log", ".run.json.part"}
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, {} where there is none; raises Mistake if another version of autoclimb wrote it."""
+    path = folder / "run.json"
+    if not path.exists():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise Mistake(f"{path} is damaged ({error}); delete that run folder or name another with --out") from error
+    if values.get("format") != FORMAT:
+        raise Mistake(f"{folder} was written by another version of autoclimb; name another folder with --out")
+    return values
+
+
+def read_speeds(folder: Path) -> dict[str, dict[str, float]]:
+    """Measured speeds by key, {} at first."""
+    path = folder / "speeds.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def trial_folder(folder: Path, config: Config) -> Path:
+    """Where a config's trial lies."""
+    return folder / "trials" / config.key
+
+
+def save_trial(folder: Path, trial: Trial) -> None:
+    """Records a trial whose arrays and weights are already in its folder (`oof.npy`, `test.npy`): the json, last."""
+    place = trial_folder(folder, trial.config)
+    place.mkdir(parents=True, exist_ok=True)
+    for array in ("oof.npy", "test.npy"):
+        if (place / array).exists():
+            with (place / array).open("rb") as file:
+                os.fsync(file.fileno())
+    write_json(
+        place / "trial.json",
+        {
+            "config": trial.config.to_json(),
+            "stage": trial.stage,
+            "status": trial.status,
+            "score": trial.score,
+            "spread": trial.spread,
+            "seconds": trial.seconds,
+            "note": trial.note,
+            "facts": trial.facts,
+        },
+    )
+
+
+def recall_trial(folder: Path, config: Config) -> Trial | None:
+    """The trial of this config if it is on disk, whole."""
+    return _read_trial(trial_folder(folder, config))
+
+
+def all_trials(folder: Path) -> list[Trial]:
+    """Every whole trial on disk, oldest first."""
+    places = sorted(folder.glob("trials/*/trial.json"), key=lambda p: p.stat().st_mtime_ns)
+    found = (_read_trial(place.parent) for place in places)
+    return [trial for trial in found if trial is not None]
+
+
+def _read_trial(place: Path) -> Trial | None:
+    path = place / "trial.json"
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text())
+        done = values["status"] == "done"
+        oof, test = (np.load(place / f"{name}.npy") if done else None for name in ("oof", "test"))
+    except (ValueError, KeyError, OSError, EOFError):  # damaged from outside: it is run again
+        return None
+    values["config"] = Config.from_json(values["config"])
+    return Trial(**values, oof=oof, test=test)
+
+
+def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
+    """Records the blend and the decision rule its answers follow."""
+    write_array(folder / "blend_oof.npy", blend.oof)
+    write_array(folder / "blend_test.npy", blend.test)
+    write_json(
+        folder / "blend.json",
+        {
+            "method": blend.method,
+            "members": blend.members,
+            "weights": blend.weights,
+            "score": blend.score,
+            "spread": blend.spread,
+            "rows": blend.rows,
+            "tried": blend.tried,
+            "stacker": blend.stacker,
+            "rule": rule,
+        },
+    )
+
+
+def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
+    """The blend on disk and its decision rule, None where there is none yet."""
+    path = folder / "blend.json"
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    rule = values.pop("rule")
+    arrays = {"oof": np.load(folder / "blend_oof.npy"), "test": np.load(folder / "blend_test.npy")}
+    for name in ("members", "weights"):
+        values[name] = tuple(values[name])
+    return Blend(**values, **arrays), rule
+
+
+def forget_weights(folder: Path, keep: set[str]) -> None:
+    """Deletes the nets' weights of every trial but those in `keep`; predictions stay."""
+    for file in folder.glob("trials/*/*.safetensors"):
+        if file.parent.name not in keep:
+            file.unlink(missing_ok=True)
+
+
+def forget_half_made(folder: Path) -> None:
+    """Deletes the folders of trials that have no json: they never happened."""
+    for place in (folder / "trials").iterdir():
+        if place.is_dir() and not (place / "trial.json").exists():
+            shutil.rmtree(place)

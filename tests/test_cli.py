@@ -1,0 +1,209 @@
+"""The command line, with the rooms behind it replaced by stand-ins that answer at once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import autoclimb
+from autoclimb import cli
+from autoclimb.deliver.leaderboard import leaderboard_frame
+from autoclimb.errors import Mistake
+from autoclimb.types import Config, Event, Metric, Trial
+
+F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
+COMMANDS = ("fit", "inspect", "leaderboard", "predict", "demo", "recipes")
+
+
+def answer(folder: Path) -> Any:
+    """A finished run."""
+    trial = Trial(Config(), "baseline", "done", 0.91, 0.006, 21.0)
+
+    def predict(images: Path, tell: Any = None) -> pd.DataFrame:
+        tell(Event("note", "predicting"))
+        return pd.DataFrame({"id": ["a", "b"], "labels": ["1 2", ""]})
+
+    return SimpleNamespace(
+        folder=folder,
+        metric=F2,
+        score=0.9123,
+        spread=0.0061,
+        submission=folder / "submission.csv",
+        words="the budget is spent",
+        leaderboard=lambda: leaderboard_frame([trial], F2, None),
+        predict=predict,
+    )
+
+
+@pytest.fixture
+def rooms(monkeypatch, tmp_path):
+    """Stand-ins for solve, demo and data; what they were asked is in `.asked`."""
+    asked: dict[str, Any] = {}
+
+    def fit(data: Path, **wanted: Any) -> Any:
+        asked.update(wanted, data=data)
+        wanted["tell"](Event("note", "5000 pictures"))
+        if "raises" in asked:
+            raise asked["raises"]
+        (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
+        return answer(tmp_path)
+
+    def read_folder(path: Path, **wanted: Any) -> Any:
+        asked.update(wanted, data=path)
+        return "task"
+
+    stands: dict[str, dict[str, Any]] = {
+        "autoclimb.solve": {"fit": fit, "open_run": answer, "recipe_files": lambda: {"planet": tmp_path / "planet.py"}},
+        "autoclimb.demo": {
+            "make_demo": lambda folder, seed: folder,
+            "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),
+        },
+        "autoclimb.data.read.folder": {"read_folder": read_folder},
+        "autoclimb.data.facts": {
+            "facts_of": lambda task: {"task": task, "rows": np.int64(3)},
+            "facts_text": lambda facts: f"rows {facts['rows']}",
+        },
+    }
+    for name, values in stands.items():
+        module = ModuleType(name)
+        vars(module).update(values)
+        monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / "planet.py").write_text('"""Amazon tags, F2.\n\nMore.\n"""\n')
+    return SimpleNamespace(asked=asked, folder=tmp_path)
+
+
+def said(*args: str) -> Any:
+    return CliRunner().invoke(cli.app, list(args))
+
+
+def test_fit_hands_on_what_was_asked_and_counts_from_the_command(rooms):
+    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--id", "x", "--no-pretrained", "--folds", "4")
+    assert result.exit_code == 0, result.output
+    asked = rooms.asked
+    assert (str(asked["data"]), asked["metric"], asked["budget"]) == ("d", "f2", 14400.0)
+    assert (asked["id_column"], asked["pretrained"], asked["folds"], asked["out"]) == ("x", False, 4, None)
+    assert asked["started"] == cli.STARTED
+
+
+def test_fit_ends_with_the_score_its_spread_and_where_the_submission_lies(rooms):
+    result = said("fit", "d", "--metric", "f2", "--budget", "4h")
+    assert "5000 pictures" in result.output
+    assert "the budget is spent" in result.output
+    assert "0.9123 ± 0.0061 out of fold" in result.output
+    assert result.output.rstrip().endswith("submission.csv")
+
+
+def test_quiet_prints_the_result_only(rooms):
+    lines = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["f2", "submission"]
+
+
+def test_a_mistake_is_one_line_and_status_two(rooms):
+    rooms.asked["raises"] = Mistake("no pictures in d;\n  give the folder that holds them")
+    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
+    assert result.exit_code == 2
+    assert result.stderr == "autoclimb: no pictures in d; give the folder that holds them\n"
+
+
+def test_a_budget_that_is_none_is_a_mistake_before_anything_is_read(rooms):
+    result = said("fit", "d", "--metric", "f2", "--budget", "soon")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "budget 'soon'" in result.stderr
+    assert not rooms.asked
+
+
+def test_stopping_says_how_to_continue_and_is_status_130(rooms):
+    rooms.asked["raises"] = KeyboardInterrupt()
+    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
+    assert result.exit_code == 130
+    assert result.stderr == "autoclimb: stopped; the same command continues from here\n"
+
+
+def test_a_bug_is_not_hidden(rooms):
+    rooms.asked["raises"] = ZeroDivisionError()
+    assert isinstance(said("fit", "d", "--metric", "f2", "--budget", "4h").exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("args", [["fit"], ["fit", "d", "--budget", "4h"], ["climb"], ["fit", "d", "--seed", "x"]])
+def test_a_wrong_command_line_is_status_two(args):
+    assert said(*args).exit_code == 2
+
+
+def test_inspect_tells_people_and_programs(rooms):
+    assert said("inspect", "d").stdout == "rows 3\n"
+    assert json.loads(said("inspect", "d", "--json", "--target", "y").stdout) == {"task": "task", "rows": 3}
+    assert rooms.asked["target"] == "y"
+    assert rooms.asked["metric"] is None
+
+
+def test_the_leaderboard_of_a_run_is_printed(rooms):
+    assert "0.9100 ± 0.0060" in said("leaderboard", "run").stdout
+
+
+def test_predictions_are_written_in_the_submissions_form(rooms):
+    out = rooms.folder / "new" / "answers.csv"
+    result = said("predict", "run", "images", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert out.read_text() == "id,labels\na,1 2\nb,\n"
+    assert "2 rows" in result.output
+
+
+def test_the_demo_compares_the_promise_with_the_truth(rooms):
+    result = said("demo", "--out", str(rooms.folder / "demo"), "--budget", "20s")
+    assert result.exit_code == 0, result.output
+    assert rooms.asked["metric"] == "f2"
+    # a is right, b finds one of two: 5 * 1 / (4 * 2 + 1)
+    assert f"{(1 + 5 / 9) / 2:.4f} ±" in result.output
+    assert "0.9123 ± 0.0061 out of fold" in result.output
+
+
+def test_recipes_are_listed_with_what_they_are(rooms):
+    assert said("recipes").stdout == "planet  Amazon tags, F2.\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command):
+    result = said(command, "--help")
+    assert result.exit_code == 0
+    assert "Example: autoclimb" in result.output
+
+
+def test_the_help_names_every_command():
+    assert all(command in said("--help").output for command in COMMANDS)
+
+
+def test_the_version_is_the_packages():
+    assert said("--version").stdout == f"autoclimb {autoclimb.__version__}\n"
+
+
+def test_help_pays_for_no_array_table_or_net():
+    code = (
+        "import sys\nimport autoclimb\nfrom autoclimb import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print({'numpy', 'pandas', 'torch', 'sklearn', 'scipy'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "set()\n"
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "autoclimb", "--version"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_front_door_names_what_it_has():
+    assert autoclimb.Config is Config
+    assert set(autoclimb.__all__) <= set(dir(autoclimb))
+    with pytest.raises(AttributeError, match=r"it has .*open_run"):
+        _ = autoclimb.opens_run

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from autoclimb.score.crossfit import cross_fit, honest, parts_within, spread_of_difference
+from autoclimb.score.decide import answer, learn_rule
+from autoclimb.score.metrics import metric_named
+
+
+def test_a_rule_never_sees_the_rows_it_is_applied_to():
+    part_of = np.array([0, 1, 2, 0, 1, 2])
+    out = cross_fit(
+        part_of, lambda rows: set(part_of[rows]), lambda seen, rows: np.array([k in seen for k in part_of[rows]])
+    )
+    assert not out.any()
+
+
+def test_outputs_come_back_in_row_order():
+    part_of = np.array([2, 0, 2, 1])
+    x = np.arange(8.0).reshape(4, 2)
+    assert np.array_equal(cross_fit(part_of, lambda rows: None, lambda _, rows: x[rows]), x)
+
+
+def test_a_threshold_learned_on_its_own_rows_is_not_what_is_scored():
+    metric = metric_named("f2-macro")
+    flattering, honestly = [], []
+    for seed in range(10):
+        r = np.random.default_rng(seed)
+        truth, p = (r.random((40, 6)) < 0.3).astype(np.uint8), r.random((40, 6))
+        flattering.append(metric.score(truth, answer(learn_rule(metric, "multilabel", (), truth, p), p)))
+        honestly.append(honest(metric, "multilabel", (), truth, p, np.arange(40) % 5).score)
+    assert np.mean(honestly) < np.mean(flattering) - 0.02
+
+
+def test_answers_are_pooled_and_scored_once():
+    r = np.random.default_rng(0)
+    truth = r.integers(0, 2, 90)
+    p = np.clip(truth * 0.2 + r.random(90) * 0.8, 0, 1)
+    p = np.stack([1 - p, p], axis=1)
+    part_of = np.repeat([0, 1, 2], [10, 20, 60])
+    metric = metric_named("auc")
+    scored = honest(metric, "binary", (), truth, p, part_of)
+    assert scored.score == metric.score(truth, p)
+    assert scored.score != np.mean([metric.score(truth[part_of == k], p[part_of == k]) for k in range(3)])
+
+
+def test_rows_without_prediction_or_part_are_left_out():
+    truth = np.array([0, 1, 0, 1, 1, 0])
+    p = np.eye(2)[[0, 1, 0, 0, 0, 1]]
+    p[3] = np.nan
+    part_of = np.array([0, 1, 0, 1, -1, -1])
+    scored = honest(metric_named("accuracy"), "binary", (), truth, p, part_of)
+    assert scored.score == 1.0
+    assert scored.rows == 3
+    assert list(scored.kept) == [True, True, True, False, False, False]
+
+
+def test_one_part_is_split_so_that_a_rule_is_still_cross_fitted():
+    parts = parts_within(np.zeros(23, int))
+    assert len(np.unique(parts)) == 5
+    assert np.bincount(parts).min() >= 4
+    assert np.array_equal(parts, parts_within(np.zeros(23, int)))
+    assert len(np.unique(parts_within(np.arange(23), 5))) == 5
+
+
+@pytest.mark.parametrize("name", ["accuracy", "balanced-accuracy"])
+def test_the_spread_is_that_of_repeating_the_competition(name):
+    metric = metric_named(name)
+    spreads, scores = [], []
+    for seed in range(60):
+        r = np.random.default_rng(seed)
+        truth = r.integers(0, 2, 200)
+        p = np.eye(2)[np.where(r.random(200) < 0.8, truth, 1 - truth)]
+        scored = honest(metric, "binary", (), truth, p, np.arange(200) % 5)
+        scores.append(scored.score)
+        spreads.append(scored.spread)
+    assert np.mean(spreads) == pytest.approx(np.std(scores), rel=0.35)
+
+
+def test_the_same_answers_do_not_differ():
+    r = np.random.default_rng(0)
+    truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
+    for name in ("accuracy", "f1-macro"):
+        assert spread_of_difference(metric_named(name), truth, said, said) == 0.0

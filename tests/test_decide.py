@@ -1,0 +1,152 @@
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoclimb.score.decide import RULES, Rule, answer, fixed_rule, learn_rule, truth_for
+from autoclimb.score.expected import expected_f_sets
+from autoclimb.score.metrics import METRICS, metric_named
+
+CASES = [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds]
+GRADES = (0.0, 1.0, 2.0, 4.0)
+
+
+def some(kind, n, seed=0, classes=4):
+    """Truth and predictions with some skill."""
+    r = np.random.default_rng(seed)
+    if kind == "regression":
+        truth = r.integers(0, 5, n).astype(float)
+        return truth, (truth + r.normal(size=n))[:, None]
+    if kind == "multilabel":
+        z = r.normal(size=(n, classes)) - 1
+        return (r.random((n, classes)) < 1 / (1 + np.exp(-z))).astype(np.uint8), 1 / (1 + np.exp(-z))
+    classes = 2 if kind == "binary" else classes
+    p = r.dirichlet(np.full(classes, 0.5), n)
+    return np.array([r.choice(classes, p=q) for q in p]), p
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 400])
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_a_learned_rule_answers_in_the_form_the_metric_wants(name, kind, n):
+    metric = METRICS[name]
+    truth, p = some(kind, n)
+    rule = learn_rule(metric, kind, GRADES if kind == "ordinal" else (), truth, p)
+    rule = Rule.from_json(json.loads(json.dumps(rule.to_json(), allow_nan=False)))
+    new = some(kind, 25, seed=1)[1]
+    answers = answer(rule, new)
+    width = new.shape[1]
+    if metric.wants == "probability":
+        assert answers.shape == (25, width)
+        assert (answers >= 0).all()
+        assert (answers <= 1).all()
+    elif metric.wants == "labels" and kind == "multilabel":
+        assert answers.shape == (25, width)
+        assert set(np.unique(answers)) <= {0, 1}
+    elif metric.wants == "ranking":
+        assert answers.shape == (25, min(metric.k, width))
+    else:
+        assert answers.shape == (25,)
+    if metric.wants == "grade":
+        assert set(answers) <= set(GRADES if kind == "ordinal" else truth)
+    assert np.isfinite(answers).all()
+    true = truth_for(metric, kind, GRADES if kind == "ordinal" else (), some(kind, 25, seed=1)[0])
+    assert np.isfinite(metric.score(true, answers))
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_a_rule_survives_rows_of_one_class_and_certain_predictions(name, kind):
+    metric = METRICS[name]
+    truth, p = some(kind, 12)
+    p = np.zeros_like(p) if kind in ("multilabel", "regression") else np.eye(p.shape[1])[np.zeros(12, int)]
+    rule = learn_rule(metric, kind, GRADES if kind == "ordinal" else (), np.zeros_like(truth), p)
+    assert np.isfinite(answer(rule, p)).all()
+
+
+@given(
+    st.sampled_from(sorted(RULES)),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=5),
+    st.integers(0, 9),
+)
+def test_a_rule_comes_back_from_json_as_it_went(name, values, k):
+    rule = Rule(name, tuple(values), tuple(values[:2]), k)
+    assert Rule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]))
+def test_the_maximiser_of_expected_f_equals_trying_every_set(seed, beta):
+    p = np.random.default_rng(seed).random((1, 5))
+    metric = metric_named(f"f{beta}-samples")
+    worlds = np.array(list(product([0, 1], repeat=5)))
+    chance = np.prod(np.where(worlds, p, 1 - p), axis=1)
+
+    def expected(said):
+        return chance @ metric.function.per_row(worlds, np.tile(said, (32, 1)))
+
+    found = expected(expected_f_sets(p, beta)[0])
+    assert found == pytest.approx(max(expected(said) for said in worlds))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("f2", "multilabel"),
+        ("f1-macro", "multilabel"),
+        ("f1-micro", "multilabel"),
+        ("f1", "binary"),
+        ("qwk", "ordinal"),
+    ],
+)
+def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
+    metric = metric_named(name)
+    truth, p = some(kind, 600)
+    p = p * 0.6 if kind == "multilabel" else p * [1.5, 0.5] if kind == "binary" else p
+    true = truth_for(metric, kind, GRADES if kind == "ordinal" else (), truth)
+    grades = GRADES if kind == "ordinal" else ()
+    learned = metric.score(true, answer(learn_rule(metric, kind, grades, truth, p), p))
+    plain = {
+        "multilabel": Rule("thresholds", (0.5,)),
+        "binary": Rule("positive", (0.5,)),
+        "ordinal": Rule("cuts", (0.5, 1.5, 3.0), GRADES),
+    }[kind]
+    assert learned > metric.score(true, answer(plain, p))
+
+
+def test_a_threshold_is_found_where_it_must_be():
+    truth = np.array([0] * 500 + [1] * 500)
+    p = np.where(truth == 1, 0.3, 0.1)
+    rule = learn_rule(metric_named("f1"), "binary", (), truth, np.stack([1 - p, p], axis=1))
+    assert 0.1 < rule.values[0] < 0.3
+
+
+def test_cut_points_recover_shifted_grades():
+    r = np.random.default_rng(0)
+    truth = r.integers(0, 5, 500).astype(float)
+    p = (truth * 0.5 + 3 + r.normal(size=500) * 0.05)[:, None]
+    metric = metric_named("qwk")
+    rule = learn_rule(metric, "regression", (), truth, p)
+    assert metric.score(truth, answer(rule, p)) > 0.99
+    assert list(rule.values) == sorted(rule.values)
+
+
+def test_overconfident_probabilities_are_tempered_for_log_loss():
+    truth, p = some("multiclass", 800)
+    sharp = np.clip(p, 1e-6, 1) ** 3
+    sharp /= sharp.sum(1, keepdims=True)
+    rule = learn_rule(metric_named("log-loss"), "multiclass", (), truth, sharp)
+    assert rule.values[0] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_whole_numbers_are_rounded_for_mean_absolute_error_where_that_helps():
+    truth = np.arange(40.0) % 4
+    rule = learn_rule(metric_named("mae"), "regression", (), truth, truth[:, None] + 0.2)
+    assert rule.name == "whole number"
+
+
+def test_metrics_that_need_no_learning_say_so():
+    assert fixed_rule(metric_named("accuracy"), "multiclass") == Rule("argmax")
+    assert fixed_rule(metric_named("auc"), "multilabel") == Rule("as is")
+    assert fixed_rule(metric_named("map@5"), "multiclass") == Rule("top", k=5)
+    assert fixed_rule(metric_named("f2"), "multilabel") is None

@@ -1,0 +1,172 @@
+"""What a watcher sees. Nothing here waits: the time left is handed in."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from autoclimb.types import Event
+from autoclimb.view import Scene, after, drawn, give_or_take, watch
+
+CLIMB = [
+    Event("note", "5000 pictures, 10 classes"),
+    Event("stage", "baseline", {"stage": "baseline"}),
+    Event("start", "trial 1: resnet18", {"trial": "a", "number": 1, "config": "resnet18 @64", "epochs": 8}),
+    Event("epoch", "", {"trial": "a", "epoch": 3, "epochs": 8}),
+    Event(
+        "trial",
+        "trial 1: 0.8123",
+        {"trial": "a", "config": "resnet18 @64", "score": 0.8123, "spread": 0.0071, "gain": 0.01, "seconds": 21.0}
+        | {"best": 0.8123, "best_spread": 0.0071},
+    ),
+    Event("blend", "blend: 0.83", {"score": 0.83, "spread": 0.007, "submission": "runs/data/submission.csv"}),
+]
+
+
+def seen(scene: Scene, budget: float = 240.0, left: float = 161.0, going: bool = True, width: int = 100) -> str:
+    console = Console(width=width, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(drawn(scene, budget, left, going))
+    return console.export_text()
+
+
+def scene_after(count: int) -> Scene:
+    scene = Scene()
+    for event in CLIMB[:count]:
+        scene = after(scene, event)
+    return scene
+
+
+def test_before_anything_happened_the_view_says_that_it_starts():
+    assert "starting" in seen(Scene())
+    assert "2m41s of 4m00s left" in seen(Scene())
+
+
+def test_a_running_trial_is_shown_with_its_epoch():
+    text = seen(scene_after(4))
+    for said in ("baseline", "trial 1", "resnet18 @64", "epoch 3/8"):
+        assert said in text
+
+
+def test_a_finished_trial_moves_to_the_table_with_what_it_bought():
+    scene = scene_after(5)
+    assert not scene.going
+    for said in ("0.8123 ± 0.0071", "+0.0100", "21s"):
+        assert said in seen(scene)
+
+
+def test_the_submissions_place_is_shown_as_soon_as_it_is_known():
+    assert "submission" not in seen(scene_after(5))
+    assert "runs/data/submission.csv" in seen(scene_after(6))
+
+
+def test_trials_side_by_side_have_a_line_each():
+    scene = scene_after(3)
+    scene = after(scene, Event("start", "", {"trial": "b", "number": 2, "config": "resnet34 @64"}))
+    assert "trial 1" in seen(scene)
+    assert "trial 2" in seen(scene)
+
+
+def test_only_the_last_six_trials_are_kept():
+    scene = Scene()
+    for i in range(9):
+        scene = after(scene, Event("trial", "", {"trial": str(i), "config": f"config-{i}", "score": 0.5}))
+    assert "config-2" not in seen(scene)
+    assert "config-3" in seen(scene)
+
+
+def test_a_failed_trial_says_so_instead_of_a_score():
+    scene = after(Scene(), Event("trial", "", {"config": "big", "score": float("-inf"), "status": "failed"}))
+    assert "failed" in seen(scene)
+    assert "inf" not in seen(scene)
+
+
+def test_a_count_is_shown_while_it_lasts():
+    scene = after(Scene(), Event("progress", "decoding", {"done": 7, "total": 20}))
+    assert "decoding" in seen(scene)
+    assert "7/20" in seen(scene)
+    assert "decoding" not in seen(after(scene, Event("progress", "", {"done": 20, "total": 20})))
+
+
+def test_past_the_budget_the_view_says_that_it_finishes():
+    assert "finishing" in seen(Scene(), left=-5.0)
+
+
+def test_without_a_budget_there_is_no_time_bar():
+    assert "left" not in seen(Scene(stage="predict"), budget=0.0, left=-9.0)
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_the_picture_keeps_to_the_width(width):
+    assert max(map(len, seen(scene_after(6), width=width).splitlines())) <= width
+
+
+def test_the_last_picture_holds_nothing_that_moves():
+    text = seen(scene_after(6), going=False)
+    assert "left" not in text
+    assert "0.8123" in text
+
+
+def test_scores_keep_the_digits_that_matter():
+    assert give_or_take(0.91234, 0.00612) == "0.9123 ± 0.0061"
+    assert give_or_take(123.456, 0.5) == "123.5 ± 0.5000"
+    assert give_or_take(None, 0.5) == ""
+
+
+def test_a_pipe_gets_one_line_an_event_with_the_seconds_since_the_start(capsys):
+    left = iter([228.0, 10.0, -2.0])
+    with watch(False, 240.0, lambda: next(left)) as tell:
+        tell(Event("note", "reading"))
+        tell(Event("epoch", "", {"epoch": 1}))
+        tell(Event("trial", "trial 1: 0.8"))
+        tell(Event("done", "said by the command line"))
+        tell(Event("note", "late"))
+    assert capsys.readouterr().out == "[   12s] reading\n[ 3m50s] trial 1: 0.8\n[ 4m02s] late\n"
+
+
+def test_quiet_says_nothing(capsys):
+    with watch(True, 240.0, lambda: 0.0) as tell:
+        for event in CLIMB:
+            tell(event)
+    assert capsys.readouterr().out == ""
+
+
+def test_on_a_terminal_notes_scroll_and_the_table_stays():
+    console = Console(width=100, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    with watch(False, 240.0, lambda: 100.0, console) as tell:
+        for event in CLIMB:
+            tell(event)
+    text = console.export_text()
+    assert "5000 pictures, 10 classes" in text
+    assert "runs/data/submission.csv" in text
+
+
+def test_an_error_in_the_run_passes_through_the_view():
+    console = Console(width=100, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+
+    def stopped_run():
+        with watch(False, 240.0, lambda: 100.0, console) as tell:
+            tell(CLIMB[4])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_run()
+
+
+def test_a_reader_that_leaves_does_not_end_the_run():
+    code = (
+        "import sys\nfrom autoclimb.types import Event\nfrom autoclimb.view import watch\n"
+        "sys.stdin.read()\nwith watch(False, 9.0, lambda: 1.0) as tell:\n"
+        "    for _ in range(3):\n        tell(Event('note', 'hello'))\nprint('end', file=sys.stderr)\n"
+    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe)
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    process.stdin.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), told) == (0, b"end\n")

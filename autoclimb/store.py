@@ -35,6 +35,11 @@ def write_json(path: Path, values: Any) -> None:
         part.write_text(json.dumps(values, indent=1, allow_nan=True))
 
 
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote."""
+    return json.loads(path.read_text())
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Puts a .npy file at the path in one step."""
     with in_one_step(path) as part, part.open("wb") as file:

@@ -76,16 +76,15 @@ def test_boosted_trees_blend_many_rows(name, kind):
 @pytest.mark.parametrize("method", [None, *(m for m in BLENDERS if m != "lightgbm")])
 def test_no_blender_claims_skill_on_noise(method):
     scores = []
-    for seed in range(4):
+    for seed in range(20):
         r = np.random.default_rng(seed)
-        truth = np.arange(100) % 2
+        truth, part_of = np.arange(100) % 2, np.arange(100) // 20
         trials = [trial(i, softmax(r.normal(size=(100, 2)))) for i in range(30)]
         allow = None if method is None else [method]
-        scores.append(
-            blend_of(trials, metric_named("accuracy"), "binary", (), truth, np.arange(100) // 20, allow=allow).score
-        )
-    # four times 100 rows: a standard error of 0.025; scored on their own rows these claim about 0.65 to 0.8
-    assert np.mean(scores) < 0.5 + 3 * 0.025
+        blend = blend_of(trials, metric_named("accuracy"), "binary", (), truth, part_of, allow=allow)
+        scores.append(blend.score)
+    # one run spreads 0.075, as a lucky member is taken for all parts; scored on their own rows these claim 0.65 to 0.8
+    assert abs(np.mean(scores) - 0.5) < 3 * 0.075 / 20**0.5
 
 
 def test_averaging_helps_members_of_independent_errors():

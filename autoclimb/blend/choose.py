@@ -46,10 +46,12 @@ def blend_of(
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
     `score` is of answers for which weights, decision rule and the choice of the blender were, for each part of the
-    rows, learned on the other parts. `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be
-    learned on it. Trials may cover different rows: all trials on their common rows are compared with the widely
-    covered ones, on the rows both have. `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers
-    and shortens the rest.
+    rows, learned on the other parts. The choice looks at blends fitted with the part it is for, a second-order leak: 40
+    runs of pure noise, 100 rows, claimed 0.521 +- 0.012 accuracy, each blender alone 0.496 to 0.504.
+
+    `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
+    different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
+    `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest.
     """
     goal = Goal(metric, kind, tuple(grades))
     done = [t for t in trials if t.status == "done" and t.oof is not None and t.test is not None]

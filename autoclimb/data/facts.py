@@ -134,7 +134,9 @@ def pixel_words(seen: dict[str, Any]) -> str:
     else:
         longer = f"{low}" if low == high else f"{low} to {high}, median {middle}"
         size = f"{seen['distinct_sizes']} sizes, longer side {longer}"
-    modes = ", ".join(f"{m} {n / seen['sampled']:.0%}" if len(seen["modes"]) > 1 else m for m, n in seen["modes"].items())
+    modes = ", ".join(
+        f"{m} {n / seen['sampled']:.0%}" if len(seen["modes"]) > 1 else m for m, n in seen["modes"].items()
+    )
     return f"{size}; {modes} ({seen['sampled']} headers read)"
 
 

@@ -164,7 +164,7 @@ def build_pixels(
     needed, free = len(files) * size * size * 3, shutil.disk_usage(folder).free
     if needed > free:
         raise Mistake(f"{needed >> 20} MB of pixels do not fit into the {free >> 20} MB free in {str(folder)!r}")
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module="PIL")  # Pillow warns of files that it then refuses or mends
     threads = threads or len(os.sched_getaffinity(0))
     bad = np.zeros(len(files), bool)
     chunk = min(max(CHUNK_BYTES // (size * size * 3), threads), 2048)

@@ -100,7 +100,9 @@ def find_weights(path: str) -> list[dict[str, Any]]:
     """
     here = Path(path).expanduser().resolve()
     if not here.exists():
-        raise Mistake(f"--weights {path}: there is nothing; give a folder of timm hub-form folders or a .safetensors file")
+        raise Mistake(
+            f"--weights {path}: there is nothing; give a folder of timm hub-form folders or a .safetensors file"
+        )
     found: list[dict[str, Any]] = []
     if here.is_file():
         found.append(_single_file(here))

@@ -73,7 +73,9 @@ class Dictionary:
 CONTRAST = 10 / 255**2  # added to a patch's variance, as in Coates et al. (there for 0..255)
 
 
-def learn_dictionary(pictures: Callable[[np.ndarray], Tensor], count: int, size: int = 400, side: int = 6) -> Dictionary:
+def learn_dictionary(
+    pictures: Callable[[np.ndarray], Tensor], count: int, size: int = 400, side: int = 6
+) -> Dictionary:
     """A dictionary of `size` patches by spherical k-means over 60,000 patches of up to 3,000 pictures."""
     draw = rng(0, "patches")
     chosen = draw.permutation(count)[:3000]
@@ -152,7 +154,9 @@ def _as_tensor(block: np.ndarray, size: int) -> Tensor:
 
 def _hand_made(config: Config, pixels: np.ndarray, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
     def simple(block: np.ndarray) -> np.ndarray:
-        return torch.cat([thumbnail(_as_tensor(block, PATCH_SIDE)), gradients(_as_tensor(block, SHAPE_SIDE))], 1).numpy()
+        return torch.cat(
+            [thumbnail(_as_tensor(block, PATCH_SIDE)), gradients(_as_tensor(block, SHAPE_SIDE))], 1
+        ).numpy()
 
     if config.backbone == "gradients":
         return simple

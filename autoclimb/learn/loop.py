@@ -82,7 +82,9 @@ def train(
             x = to_input(pictures, built.mean, built.std, device)
             y = target[chosen].to(device)
             if config.smoothing and material.kind != "regression":
-                y = y * (1 - config.smoothing) + config.smoothing * (1 / y.shape[1] if material.kind != "multilabel" else 0.5)
+                y = y * (1 - config.smoothing) + config.smoothing * (
+                    1 / y.shape[1] if material.kind != "multilabel" else 0.5
+                )
             if config.mixup or config.cutmix:
                 x, y = mixed(x, y, config, draw)
             while True:
@@ -95,7 +97,9 @@ def train(
                     torch.cuda.empty_cache()
                     pieces, halved = pieces * 2, halved + 1
                     if halved > 2 or pieces > len(x):
-                        raise OutOfMemory(f"{config.backbone} at {size} px, batch {batch} in {pieces} pieces") from error
+                        raise OutOfMemory(
+                            f"{config.backbone} at {size} px, batch {batch} in {pieces} pieces"
+                        ) from error
             if not math.isfinite(value):
                 raise Diverged(f"loss {value} at step {step}, learning rate {config.lr:g}")
             if config.clip:

@@ -43,9 +43,7 @@ def _colour() -> list[Any]:
 
 
 def _cutout() -> list[Any]:
-    return [
-        A.CoarseDropout(num_holes_range=(1, 2), hole_height_range=(0.12, 0.3), hole_width_range=(0.12, 0.3), p=0.6)
-    ]
+    return [A.CoarseDropout(num_holes_range=(1, 2), hole_height_range=(0.12, 0.3), hole_width_range=(0.12, 0.3), p=0.6)]
 
 
 def _resized_crop(size: int, smallest: float) -> list[Any]:

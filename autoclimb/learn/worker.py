@@ -128,7 +128,9 @@ def trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, A
     """Runs one trial into `out`."""
     torch.cuda.empty_cache() if state["device"].type == "cuda" else None
     config = Config.from_json(request["config"])
-    return run_trial(config, _with_pixels(request, state), Path(request["out"]), state["cache"], state["device"], report)
+    return run_trial(
+        config, _with_pixels(request, state), Path(request["out"]), state["cache"], state["device"], report
+    )
 
 
 def predict(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:

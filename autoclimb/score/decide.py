@@ -104,7 +104,8 @@ def _calibrated(rule: Rule, p: np.ndarray) -> np.ndarray:
 
 
 def _number(rule: Rule, p: np.ndarray) -> np.ndarray:
-    return np.clip(number_of(p, rule.grades), *rule.values)
+    low, high = rule.values
+    return np.clip(number_of(p, rule.grades), low, high)
 
 
 def _whole_number(rule: Rule, p: np.ndarray) -> np.ndarray:
@@ -153,7 +154,8 @@ def learn_rule(
     `truth` is the task's target. Scoring the rule on its own rows flatters it: `score.crossfit` does not.
     `quick` leaves out the expected-F maximiser, for use inside a search over blends.
     """
-    assert kind in metric.kinds and len(truth) == len(p) > 0
+    assert kind in metric.kinds
+    assert len(truth) == len(p) > 0
     fixed = fixed_rule(metric, kind)
     if fixed is not None:
         return fixed

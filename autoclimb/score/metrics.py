@@ -1,7 +1,7 @@
 """METRICS: what competitions score by, in plain numpy that gives scikit-learn's and the graders' own numbers.
 
 F-beta wants "labels" on every kind: 0/1 `(N, C)` for multilabel, class indices `(N,)` where a row has one label.
-A metric that is a mean over rows is a callable with a `per_row`, from which its standard error follows without resampling.
+A metric that is a mean over rows is a callable with a `per_row`, which gives its standard error without resampling.
 """
 
 import difflib
@@ -35,7 +35,7 @@ class RowMean:
 class FBeta:
     """F-beta. Average "" means samples for label sets, the positive class where only 0 and 1 occur, else macro.
 
-    Undefined ratios count 0, as in scikit-learn; macro averages over the classes in truth or answers, as the graders do.
+    Undefined ratios count 0, as in scikit-learn; macro averages over the classes in truth or answers, as graders do.
     """
 
     beta: float

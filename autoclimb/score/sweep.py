@@ -90,7 +90,7 @@ def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float,
 
 def row_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
     """The threshold for all labels of greatest F averaged over rows, the likeliest label said where none passes."""
-    n, size = p.shape
+    n = len(p)
     true = truth.astype(bool)
     rate = max(true.mean(), 1 / p.size)
     # 64 candidates that say between a fifth and five times as many labels as are true: free of p's scale

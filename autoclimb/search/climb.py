@@ -44,7 +44,9 @@ def climb(
                         whole = False
                         continue
                     trial = run(config, name)
+                    if trial.status == "done":
+                        history.add(trial)
+                        publish(history)
+                        continue
                 history.add(trial)
-                if trial.status == "done":
-                    publish(history)
     return history, whole

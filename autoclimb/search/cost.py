@@ -88,6 +88,7 @@ def cost_of(config: Config, situation: Situation) -> float:
             making = everything / speed if speed else float("inf")
         return MARGIN * making + 1 + folds * (0.5 + HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3)
     if config.seconds:
-        return config.seconds * folds + 0.5
+        most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
+        return max(config.seconds, most) * folds + 0.5
     each = config.epochs * epoch_seconds(config, situation) + predict_seconds(config, situation)
     return MARGIN * folds * (each + 1)

@@ -75,7 +75,9 @@ def with_size(config: Config, s: Situation) -> Config:
     own = s.space.sizes or [n for n in SIZES if n <= max(64, 1.3 * s.side) and n >= 64]
     if config.weights:  # pretrained filters expect objects of a certain size: small pictures are enlarged for them
         own = s.space.sizes or [n for n in SIZES if 96 <= n <= max(128, 1.3 * s.side)]
-    fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= 2 * ENOUGH[bool(config.weights)]]
+    fitting = [
+        n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= 2 * ENOUGH[bool(config.weights)]
+    ]
     return config.vary(size=max(fitting, default=min(own)))
 
 
@@ -271,5 +273,3 @@ def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
     folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
     seconds = min(time / folds, longest)
     return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()
-
-

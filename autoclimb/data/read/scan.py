@@ -13,7 +13,7 @@ from autoclimb.errors import Mistake
 PICTURES = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2", ".avif"}
 TABLES = {".csv", ".tsv"}
 SKIPPED = {"__MACOSX", "__pycache__", "node_modules"}
-DEEPEST = 12  # folders below the given one; also what stops a link that points upwards
+DEEPEST = 12  # folders below the given one
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def survey(path: Path) -> Survey:
                 where = f"{below}/{name}" if below else name
                 extension = os.path.splitext(name)[1].lower()
                 if entry.is_dir():
-                    if depth < DEEPEST:
+                    upwards = entry.is_symlink() and entry.path.startswith(os.path.realpath(entry.path) + os.sep)
+                    if depth < DEEPEST and not upwards:
                         waiting.append((where, depth + 1))
                 elif extension in PICTURES:
                     pictures.append(where)

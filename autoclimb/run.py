@@ -1,0 +1,202 @@
+"""Run: a run directory as people use it from Python."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoclimb import store
+from autoclimb.blend.choose import apply_blend
+from autoclimb.data.pixels import build_pixels
+from autoclimb.deliver.leaderboard import leaderboard_frame
+from autoclimb.deliver.submission import write_submission
+from autoclimb.errors import Mistake
+from autoclimb.score.decide import Rule, answer
+from autoclimb.score.metrics import metric_named
+from autoclimb.search.workers import Worker
+from autoclimb.types import Blend, Event, Form, Metric, Task, Tell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothing for a day is dead
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run on disk. `score` and `spread` are the metric's own value, cross-fitted, and its standard error."""
+
+    folder: Path
+    metric: Metric
+    finished: bool
+    words: str
+    spent: float  # seconds
+    task: dict[str, Any] = field(repr=False)
+    blend: Blend | None = field(repr=False)
+    rule: dict[str, Any] = field(repr=False)
+
+    @property
+    def score(self) -> float:
+        """The blend's cross-fitted score, NaN where nothing was learnt."""
+        return self.metric.shown(self.blend.score) if self.blend else float("nan")
+
+    @property
+    def spread(self) -> float:
+        """The score's standard error over rows."""
+        return self.blend.spread if self.blend else float("nan")
+
+    @property
+    def submission(self) -> Path:
+        """The submission's path."""
+        return self.folder / "submission.csv"
+
+    @property
+    def oof(self) -> np.ndarray:
+        """The blend's out-of-fold predictions `(N, C)` in train-row order, NaN where a member did not predict."""
+        return self._blend().oof
+
+    def leaderboard(self) -> "pd.DataFrame":
+        """Every trial, best first, the blend on top."""
+        return leaderboard_frame(store.all_trials(self.folder), self.metric, self.blend)
+
+    def predict(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> "pd.DataFrame":
+        """Answers for other pictures, a folder of them or a list of files, in the submission's columns and cells.
+
+        Unreadable pictures raise Mistake: an answer that nobody looked at would be worse than none.
+        """
+        import pandas as pd
+
+        tell = tell or (lambda event: None)
+        blend, files = self._blend(), pictures_of(images)
+        trials = {trial.key: trial for trial in store.all_trials(self.folder)}
+        with tempfile.TemporaryDirectory() as temporary:
+            place = Path(temporary)
+            worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], self.folder / "worker.log")
+            try:
+                worker.greet(self._hello(), LONG_ENOUGH)
+                parts = []
+                for number, key in enumerate(blend.members):
+                    config = trials[key].config
+                    pixels = build_pixels(files, config.size, config.preprocess, place, _progress(tell, "decoding"))
+                    if pixels.bad.any():
+                        named = ", ".join(files[i] for i in np.flatnonzero(pixels.bad)[:3])
+                        raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {named}; take them out")
+                    request = {
+                        "do": "predict",
+                        "config": config.to_json(),
+                        "pixels": str(pixels.path),
+                        "weights": str(store.trial_folder(self.folder, config)),
+                        "save": str(place / f"{number}.npy"),
+                    }
+                    worker.ask(request, LONG_ENOUGH)
+                    parts.append(np.load(place / f"{number}.npy"))
+                    tell(
+                        Event(
+                            "progress",
+                            "predicting" if not number else "",
+                            {"done": number + 1, "total": len(blend.members)},
+                        )
+                    )
+            finally:
+                worker.end()
+            p = apply_blend(blend, parts)
+            task = self._task_of(files)
+            write_submission(task, answer(Rule.from_json(self.rule), p), place / "answers.csv", self.metric, p)
+            return pd.read_csv(place / "answers.csv", dtype={task.form.columns[0]: str}, keep_default_na=False)
+
+    def _blend(self) -> Blend:
+        if self.blend is None:
+            raise Mistake(f"{self.folder} has learnt nothing yet; run fit with a larger budget")
+        return self.blend
+
+    def _hello(self) -> dict[str, Any]:
+        plain = {"do": "hello", "device": "auto", "target": "", "fold_of": "", "pipelines": {}}
+        width = len(self.task["classes"]) or 1
+        return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
+
+    def _task_of(self, files: Sequence[str]) -> Task:
+        form = Form(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.task["form"].items()})
+        with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
+        ids = tuple(Path(f).name if with_ending else Path(f).stem for f in files)
+        return Task(
+            name=self.task["name"],
+            kind=self.task["kind"],
+            classes=tuple(self.task["classes"]),
+            train_ids=(),
+            train_files=(),
+            target=np.zeros(0),
+            test_ids=ids,
+            test_files=tuple(files),
+            form=replace(form, ids=ids),
+            grades=tuple(self.task["grades"]),
+        )
+
+
+def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
+    """The run in a folder. `metric` is needed only for its function, where it was one of the user's own."""
+    folder = Path(folder)
+    values = store.read_run(folder)
+    if not values:
+        raise Mistake(f"{folder} is no run of autoclimb (it has no run.json); name the folder that fit wrote")
+    task_file = folder / "task.json"
+    task = store.read_json(task_file) if task_file.exists() else {}
+    kept = store.read_blend(folder)
+    return Run(
+        folder=folder,
+        metric=metric or _metric_from(values["metric"]),
+        finished=bool(values.get("finished")),
+        words=values.get("words", "not finished"),
+        spent=values["spent"],
+        task=task,
+        blend=kept[0] if kept else None,
+        rule=kept[1] if kept else {},
+    )
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """What answering new pictures takes, as json."""
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "classes": task.classes,
+        "grades": task.grades,
+        "form": asdict(task.form),
+    }
+
+
+def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
+    """The picture files meant: those of a folder and its sub-folders in order of name, or the ones listed."""
+    if isinstance(images, (str, Path)):
+        folder = Path(images)
+        if folder.is_file():
+            return [str(folder)]
+        found = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
+        if not found:
+            raise Mistake(f"no pictures in {folder}; name a folder of image files")
+        return found
+    missing = [str(p) for p in images if not Path(p).is_file()]
+    if missing or not images:
+        raise Mistake(f"{missing[0]} is no file" if missing else "no pictures were named")
+    return [str(p) for p in images]
+
+
+def _progress(tell: Tell, text: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell(Event("progress", "", {"done": done, "total": total, "what": text}))
+
+
+def _metric_from(told: dict[str, Any]) -> Metric:
+    """The metric by its name, or a shell of a user's own that can show scores but not compute them."""
+    try:
+        return metric_named(told["name"])
+    except Mistake:
+        shell = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+
+        def unknown(truth: np.ndarray, answers: np.ndarray) -> float:
+            raise Mistake(f"metric {told['name']!r} is your own; give it to open_run(folder, metric=...)")
+
+        return Metric(function=unknown, **shell)

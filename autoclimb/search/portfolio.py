@@ -1,0 +1,96 @@
+"""What is tried unasked, as rows: nets, policies, losses. Sources in benchmarks/LOG.md where measured, else the papers'.
+
+Nothing here knows torch; a row is values of a Config.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from autoclimb.types import Config, Kind
+
+BASE_POLICY = "flip"
+POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
+HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
+
+# From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
+SCRATCH: dict[str, Sequence[tuple[str, tuple[tuple[str, Any], ...]]]] = {
+    "cpu": (("resnet10t", HALF), ("resnet18", HALF), ("resnet10t", ()), ("resnet18", ())),
+    "cuda": (("resnet18", HALF), ("resnet18", ()), ("resnet34", ()), ("resnet50d", ()), ("convnext_nano", ())),
+}
+# From timm's hub, cheapest first. ConvNeXt and Swin lead on pictures like ImageNet's (arXiv 2310.19909).
+HUB: dict[str, Sequence[str]] = {
+    "cpu": (
+        "mobilenetv3_small_100.lamb_in1k",
+        "resnet18.a1_in1k",
+        "mobilenetv3_large_100.ra_in1k",
+        "efficientnet_b0.ra_in1k",
+        "convnext_nano.in12k_ft_in1k",
+    ),
+    "cuda": (
+        "resnet18.a1_in1k",
+        "resnet50.a1_in1k",
+        "convnext_nano.in12k_ft_in1k",
+        "convnext_tiny.in12k_ft_in1k",
+        "tf_efficientnetv2_s.in21k_ft_in1k",
+        "swinv2_tiny_window8_256.ms_in1k",
+        "convnext_base.fb_in22k_ft_in1k",
+    ),
+}
+
+
+def from_scratch(device: str) -> list[Config]:
+    """The nets for training without pretrained weights, cheapest first."""
+    return [
+        Config(backbone=name, model_args=args, lr=2e-3, weight_decay=0.05, batch=64 if device == "cpu" else 128)
+        for name, args in SCRATCH[device]
+    ]
+
+
+def from_hub(device: str) -> list[dict[str, Any]]:
+    """Rows as `Situation.pretrained` holds them, for nets that timm would download."""
+    return [{"backbone": name, "weights": "hub", "model_args": {}, "parameters": 0} for name in HUB[device]]
+
+
+def fine_tuning(pretrained: Sequence[dict[str, Any]]) -> list[Config]:
+    """The pretrained nets with gentle rates, in the order given (smallest first)."""
+    return [
+        Config(
+            backbone=row["backbone"],
+            weights=row["weights"],
+            model_args=tuple(sorted(row["model_args"].items())),
+            lr=2e-3,
+            backbone_lr=0.3,
+            weight_decay=0.05,
+            batch=32,
+        )
+        for row in pretrained
+    ]
+
+
+def tta_for(policy: str, wanted: list[str] | None = None) -> str:
+    """The views to average in prediction: those the net has been trained to treat alike."""
+    if wanted:
+        return wanted[0]
+    if policy.startswith("dihedral"):
+        return "dihedral"
+    return "none" if policy in ("none", "shift", "affine", "affine-colour", "trivial-straight") else "flip"
+
+
+def _single_label(metric: str, beta: float) -> list[dict[str, Any]]:
+    return [{"smoothing": 0.1}, {"loss": "focal"}]
+
+
+def _multilabel(metric: str, beta: float) -> list[dict[str, Any]]:
+    soft = {"loss": "soft-f2" if beta > 1 else "soft-f1"}
+    return (
+        [soft, {"loss": "asymmetric"}] if metric.startswith("f") else [{"loss": "asymmetric"}, {"loss": "binary-focal"}]
+    )
+
+
+LOSS_MOVES: dict[Kind, Callable[[str, float], list[dict[str, Any]]]] = {
+    "binary": _single_label,
+    "multiclass": _single_label,
+    "ordinal": lambda metric, beta: [{"loss": "ce"}, {"loss": "ce", "smoothing": 0.1}],
+    "multilabel": _multilabel,
+    "regression": lambda metric, beta: [{"loss": "mse"}, {"loss": "mae"}],
+}

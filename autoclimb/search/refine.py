@@ -1,0 +1,97 @@
+"""Refinement by Optuna: numbers around the best config, asked and told; the study is what optuna-dashboard opens."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autoclimb.search.cost import Situation
+from autoclimb.search.portfolio import tta_for
+from autoclimb.search.stages import base_config, leader, search_seconds, slots
+from autoclimb.seeds import seed_of
+from autoclimb.types import Config, History
+
+JOURNAL = "study.journal"
+
+
+def refine(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
+    """Rates, decay, mixing, smoothing and dropout near the best single-fold config, suggested by TPE.
+
+    The study is rebuilt from nothing each time, so that a resumed run asks for the same configs and finds them on
+    record. A journal with a torn last line could not be appended to; a new one is written whole.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    base = base_config(s)
+    asked = max(0, slots(s, base) - 13)
+    asked = min((asked + 1) // 2, 60)  # half of what is left after a dozen moves; stages.allowed hands out the rest
+    if not asked:
+        return
+    logging.getLogger("optuna").setLevel(logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = None
+    if journal is not None:
+        journal.unlink(missing_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+    sampler = optuna.samplers.TPESampler(seed=seed_of(s.seed, "refine") % 2**31, n_startup_trials=5)
+    study = optuna.create_study(study_name="refine", direction="maximize", storage=storage, sampler=sampler)
+    centre = leader(history, s)
+    seconds = search_seconds(base, s)
+    for trial in history.done(train="net", folds=(0,), seconds=seconds):
+        if (trial.config.backbone, trial.config.size) == (centre.backbone, centre.size):
+            study.enqueue_trial(_values(trial.config), user_attrs={"key": trial.key})
+            known = study.ask()
+            _suggested(known, centre, s)  # its distributions, so that the sampler learns from it
+            study.tell(known, trial.score)
+    for _ in range(asked):
+        suggestion = study.ask()
+        config = _suggested(suggestion, centre, s)
+        suggestion.set_user_attr("key", config.key)
+        suggestion.set_user_attr("config", json.dumps(config.to_json()))
+        before = len(history.trials)
+        yield [config]
+        told = next((t for t in history.trials[before:] if t.key == config.key and t.status == "done"), None)
+        if told is None:
+            study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(suggestion, told.score)
+
+
+def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
+    """Low and high of what is drawn: the user's, or around the centre."""
+    given: dict[str, Any] = {
+        "lr": s.space.lr or (centre.lr / 4, centre.lr * 4),
+        "weight_decay": s.space.weight_decay or (0.005, 0.3),
+        "mixup": s.space.mixup or (0.0, 0.6),
+        "cutmix": s.space.cutmix or (0.0, 1.0),
+        "smoothing": s.space.smoothing or (0.0, 0.2),
+        "dropout": s.space.dropout or (0.0, 0.5),
+    }
+    if s.kind == "regression":
+        given.pop("smoothing")
+    return given
+
+
+def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
+    drawn: dict[str, Any] = {}
+    for name, values in _ranges(centre, s).items():
+        if isinstance(values, list):
+            drawn[name] = trial.suggest_categorical(name, values)
+        else:
+            drawn[name] = round(trial.suggest_float(name, *values, log=name in ("lr", "weight_decay")), 6)
+    names = s.space.names()
+    if names and len(names) > 1:
+        drawn["policy"] = trial.suggest_categorical("policy", names)
+        drawn["tta"] = tta_for(drawn["policy"], s.space.tta)
+    for name, values in (("optimizer", s.space.optimizers), ("schedule", s.space.schedules), ("tta", s.space.tta)):
+        if values and len(values) > 1:
+            drawn[name] = trial.suggest_categorical(name, values)
+    return centre.vary(**drawn)
+
+
+def _values(config: Config) -> dict[str, Any]:
+    """A config's values under the names that are drawn; Optuna leaves out those that are not in the study."""
+    names = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
+    return {name: getattr(config, name) for name in names}

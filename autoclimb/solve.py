@@ -1,0 +1,532 @@
+"""fit(): the whole story, in the README's order."""
+
+import hashlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from autoclimb import store
+from autoclimb.blend.choose import blend_of
+from autoclimb.clock import Clock, in_words, seconds_of
+from autoclimb.data.folds import make_folds
+from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
+from autoclimb.data.read.folder import read_folder
+from autoclimb.deliver.leaderboard import words_of
+from autoclimb.deliver.submission import constant_prediction, write_submission
+from autoclimb.errors import Mistake
+from autoclimb.recipes_of import load_recipe
+from autoclimb.run import Run, describe_task, open_run
+from autoclimb.score.crossfit import honest
+from autoclimb.score.decide import answer, learn_rule
+from autoclimb.score.metrics import metric_named
+from autoclimb.search.climb import Stage, climb
+from autoclimb.search.cost import Situation, Speed
+from autoclimb.search.plan import plan_of
+from autoclimb.search.portfolio import from_hub
+from autoclimb.search.space import SearchSpace
+from autoclimb.search.workers import Died, Late, Worker
+from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, Trial
+
+__all__ = ["Run", "fit", "open_run"]
+FOLDS = 5
+FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
+QUIET_BLENDERS = ("best", "mean", "greedy", "linear")  # without lightgbm, whose import alone costs seconds
+T = TypeVar("T")
+
+
+def fit(
+    data: str | Path,
+    *,
+    metric: str | Metric,
+    budget: str | float,
+    out: str | Path | None = None,
+    seed: int = 0,
+    folds: int | None = None,
+    recipe: str | Path | None = None,
+    space: SearchSpace | None = None,
+    plan: Sequence[str | Stage | tuple[str, Stage]] | None = None,
+    weights: str | Path | None = None,
+    pretrained: bool = True,
+    device: str = "auto",
+    id_column: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    tell: Tell | None = None,
+    started: float | None = None,
+) -> Run:
+    """The finished run: searched, blended, honestly scored, its submission written, all within the budget.
+
+    `data` is a competition's folder, or a Task made in Python. `metric` is a name or a Metric of the user's own;
+    `budget` wall time in words (`4h`) or seconds, counted from `started` (`time.monotonic()`), by default from this
+    call. `space` says what may vary and `plan` which stages run, by name or as functions `(history, situation) ->
+    iterator of lists of Config`. The same call again continues the run in `out`; a larger budget goes further.
+
+    Raises Mistake for whatever the caller can mend, before anything is trained.
+    """
+    tell = tell or (lambda event: None)
+    given = load_recipe(recipe, space=space, plan=plan, folds=folds, pretrained=pretrained)
+    goal = metric_named(metric) if isinstance(metric, str) else metric
+    clock = Clock(seconds_of(budget) if isinstance(budget, str) else float(budget), start=started or time.monotonic())
+    name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
+    folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{goal.name}"
+    before = store.read_run(folder)
+    if before.get("finished") and clock.budget <= before["budget"] * 1.001:
+        tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
+        return open_run(folder, goal)
+    store.open_folder(folder)
+    store.forget_half_made(folder)
+    clock = replace(clock, start=clock.start - before.get("spent", 0.0))
+
+    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
+    try:
+        task = data if isinstance(data, Task) else read_folder(Path(data), goal, id_column, target, group)
+        fingerprint = fingerprint_of(task, goal, seed, given)
+        for thing, value in (before.get("fingerprint") or {}).items():
+            if fingerprint.get(thing) != value:
+                raise Mistake(f"{folder} is a run with another {thing}; name another folder with --out, or delete it")
+        record = Record(folder, clock, {"fingerprint": fingerprint, "metric": describe_metric(goal)})
+        record.write(finished=False)
+        if not before:
+            publish_constant(task, goal, folder)
+        tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv")}))
+
+        cache = Cache(folder / "cache", [*task.train_files, *task.test_files], clock, tell)
+        bad = cache.pixels(FIRST_SIZE, "squash").bad
+        task = without_unreadable(task, bad, tell)
+        fold_of = make_folds(task, given.folds or FOLDS, seed, bad[: len(task.train_ids)])
+        if not before:
+            publish_constant(task, goal, folder, fold_of)
+        store.write_json(folder / "task.json", describe_task(task))
+        greeting = greet(worker, task, fold_of, folder, device, given.space, clock)
+        nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
+        tell(Event("note", device_words(greeting)))
+
+        team = Team(task, goal, fold_of, folder, worker, cache, clock, record, tell)
+        situation = situation_of(task, goal, fold_of, clock, greeting["device"], seed, nets, given.space, team)
+        history, whole = climb(
+            plan_of(given.plan, folder),
+            situation,
+            team.run,
+            partial(store.recall_trial, folder),
+            clock,
+            team.reserve,
+            team.publish,
+            tell,
+        )
+        return finish(team, history, whole)
+    except OutOfTime:
+        return finish_without(folder, goal, clock, tell)
+    finally:
+        worker.end()
+
+
+class OutOfTime(Exception):
+    """The budget ended before anything could be learnt; the constant submission stands."""
+
+
+# --- what a run is of ------------------------------------------------------------------------------------------------
+
+
+def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[str, Any]:
+    """What may not change between two calls that share a run folder."""
+    made = hashlib.blake2b(digest_size=8)
+    for ids in (task.train_ids, task.test_ids, task.form.ids, task.form.columns):
+        made.update("\0".join(ids).encode())
+    made.update(np.ascontiguousarray(task.target).tobytes())
+    search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
+    return {
+        "data": made.hexdigest(),
+        "metric": metric.name,
+        "seed": seed,
+        "folds": given.folds or FOLDS,
+        "groups": None if task.groups is None else hashlib.blake2b(task.groups.tobytes(), digest_size=4).hexdigest(),
+        "search space": hashlib.blake2b(search.encode(), digest_size=8).hexdigest(),
+        "pretrained": given.pretrained,
+    }
+
+
+def describe_metric(metric: Metric) -> dict[str, Any]:
+    """The metric as json: enough to answer and to show scores without its function."""
+    names = ("name", "wants", "greater_is_better", "k", "beta", "average", "kinds")
+    return {name: getattr(metric, name) for name in names}
+
+
+@dataclass(eq=False)
+class Record:
+    """run.json, kept up to date: a killed run must know what it had spent."""
+
+    folder: Path
+    clock: Clock
+    values: dict[str, Any]
+
+    def write(self, **more: Any) -> None:
+        """Writes what is known now."""
+        self.values |= more
+        spent = {"format": store.FORMAT, "budget": self.clock.budget, "spent": round(self.clock.spent(), 2)}
+        store.write_json(self.folder / "run.json", {**self.values, **spent})
+
+
+def task_words(task: Task) -> str:
+    """One line about what was read."""
+    what = f"{task.width} {'labels' if task.kind == 'multilabel' else 'classes'}" if task.classes else "numbers"
+    return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} pictures to learn from, {len(task.test_ids)} to answer"
+
+
+def device_words(greeting: dict[str, Any]) -> str:
+    """One line about where trials run."""
+    where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
+    return f"training on {where}, torch {greeting['torch']}"
+
+
+def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
+    """The task with its unreadable pictures named; says which, and stops where too few are left."""
+    n = len(task.train_ids)
+    train = tuple(task.train_ids[i] for i in np.flatnonzero(bad[:n]))
+    test = tuple(task.test_ids[i] for i in np.flatnonzero(bad[n:]))
+    for ids, what in ((train, "left out of training"), (test, "answered by the constant prediction")):
+        if ids:
+            named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+            tell(Event("note", f"{len(ids)} unreadable pictures {what}: {named}"))
+    good = task.target[~bad[:n]]
+    if len(good) < 4:
+        raise Mistake(f"only {len(good)} of {n} training pictures can be read; check that the files are pictures")
+    if task.kind == "regression" or task.kind == "multilabel":
+        nothing = bool((good == good[0]).all())
+    else:
+        nothing = len(np.unique(good)) < 2
+    if nothing:
+        raise Mistake("all readable training pictures have the same target; there is nothing to learn")
+    return replace(task, unreadable_train=train, unreadable_test=test)
+
+
+# --- pixels, worker, nets --------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Cache:
+    """Decoded pixels of all items, train first, built when first asked for."""
+
+    folder: Path
+    files: list[str]
+    clock: Clock
+    tell: Tell
+    built: dict[tuple[int, str], Pixels] = field(default_factory=dict)
+
+    def pixels(self, size: int, preprocess: str) -> Pixels:
+        """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
+        if (size, preprocess) not in self.built:
+            said = [f"decoding {len(self.files)} pictures at {size} px"]
+
+            def progress(done: int, total: int) -> None:
+                self.tell(Event("progress", said.pop() if said else "", {"done": done, "total": total}))
+                if self.clock.left() < 1.0:
+                    raise OutOfTime
+
+            made = build_pixels(self.files, size, preprocess, self.folder, progress)
+            self.built[size, preprocess] = made
+        return self.built[size, preprocess]
+
+
+def greet(
+    worker: Worker, task: Task, fold_of: np.ndarray, folder: Path, device: str, space: SearchSpace, clock: Clock
+) -> dict[str, Any]:
+    """What the worker says of itself once it knows the task."""
+    store.write_array(folder / "fold_of.npy", fold_of)
+    store.write_array(folder / "target.npy", learning_target(task))
+    hello = {
+        "do": "hello",
+        "device": device,
+        "kind": task.kind,
+        "width": task.width,
+        "target": str(folder / "target.npy"),
+        "fold_of": str(folder / "fold_of.npy"),
+        "cache": str(folder / "cache"),
+        "pipelines": space.pipelines(),
+    }
+    try:
+        return worker.greet(hello, max(clock.left() - 1, 1))
+    except Late:
+        raise OutOfTime from None
+
+
+def learning_target(task: Task) -> np.ndarray:
+    """Targets as a net takes them, `(N, width)` float32: one-hot rows, 0/1 rows or numbers."""
+    if task.kind == "regression":
+        return task.target.astype(np.float32)[:, None]
+    if task.kind == "multilabel":
+        return task.target.astype(np.float32)
+    return np.eye(task.width, dtype=np.float32)[task.target]
+
+
+def find_nets(
+    worker: Worker, weights: str | Path | None, pretrained: bool, device: str, clock: Clock, tell: Tell
+) -> tuple[dict[str, Any], ...]:
+    """Pretrained nets to start from, smallest first; none where there are none or the user wants none."""
+    if not pretrained:
+        if weights:
+            raise Mistake("--weights and --no-pretrained contradict each other; give one of them")
+        tell(Event("note", "training from scratch, as asked"))
+        return ()
+    try:
+        told = worker.ask({"do": "weights", "path": str(weights) if weights else ""}, max(clock.left() - 1, 1))
+    except Late:
+        raise OutOfTime from None
+    if told["found"]:
+        tell(Event("note", "pretrained: " + ", ".join(row["backbone"] for row in told["found"])))
+        return tuple(told["found"])
+    if told["hub"]:
+        tell(Event("note", "pretrained weights come from timm's hub"))
+        return tuple(from_hub(device))
+    tell(Event("note", "timm's hub cannot be reached and no --weights were given: training from scratch"))
+    return ()
+
+
+def situation_of(
+    task: Task,
+    metric: Metric,
+    fold_of: np.ndarray,
+    clock: Clock,
+    device: str,
+    seed: int,
+    nets: tuple[dict[str, Any], ...],
+    space: SearchSpace,
+    team: "Team",
+) -> Situation:
+    """What the plan is made from."""
+    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], 50)]
+    return Situation(
+        kind=task.kind,
+        rows=int((fold_of >= 0).sum()),
+        answered=len(task.test_ids),
+        side=int(np.median(sides or [FIRST_SIZE])),
+        folds=int(fold_of.max()) + 1,
+        budget=clock.budget,
+        device=device,
+        seed=seed,
+        metric=metric.name,
+        wants=metric.wants,
+        beta=metric.beta,
+        pretrained=nets,
+        space=space,
+        measure=team.measure,
+        left=lambda: max(0.0, clock.left() - team.reserve()),
+        remember=team.remember,
+    )
+
+
+# --- the team: runs trials, scores them, keeps the submission up to date -----------------------------------------------
+
+
+@dataclass(eq=False)
+class Team:
+    """What running a trial takes: the one place where worker, store, score and blend meet."""
+
+    task: Task
+    metric: Metric
+    fold_of: np.ndarray
+    folder: Path
+    worker: Worker
+    cache: Cache
+    clock: Clock
+    record: Record
+    tell: Tell
+    asked: int = 0
+    blend: Blend | None = None
+    blending: float = 0.5  # seconds the last quick blend took
+
+    def reserve(self) -> float:
+        """Seconds kept for the last blend and for writing: a full blend takes some ten quick ones and an import."""
+        return min(2.5 + 10 * self.blending, 0.09 * self.clock.budget + 1)
+
+    def run(self, config: Config, stage: str) -> Trial:
+        """The trial of this config, run by the worker and put on record."""
+        self.asked += 1
+        place = store.trial_folder(self.folder, config)
+        words = words_of(config)
+        about = {"trial": config.key, "number": self.asked, "config": words, "stage": stage}
+        self.tell(Event("start", f"trial {self.asked}: {words}", about))
+        start = self.clock.spent()
+        pixels = self.cache.pixels(config.size, config.preprocess)
+        request = {"do": "trial", "config": config.to_json(), "pixels": str(pixels.path), "out": str(place)}
+        until = self.clock.left() - 0.5 * self.reserve()
+
+        def watch(event: dict[str, Any]) -> None:
+            if event.get("what") == "features":
+                self.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
+            else:
+                share = (event.get("fold", 1) - 1 + event.get("progress", 0)) / event.get("folds", 1)
+                facts = {**about, "epoch": round(100 * share), "epochs": 100, "left": self.clock.left()}
+                self.tell(Event("epoch", "", facts))
+
+        try:
+            told = self.worker.ask(request, max(until, 0.1), watch)
+        except (Late, Died) as error:
+            told = {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
+        trial = self.scored(config, stage, told, place, self.clock.spent() - start)
+        store.save_trial(self.folder, trial)
+        self.record.write()
+        self.announce(trial, about)
+        return trial
+
+    def scored(self, config: Config, stage: str, told: dict[str, Any], place: Path, seconds: float) -> Trial:
+        """The trial with its cross-fitted score."""
+        plain = Trial(
+            config, stage, told["status"], -np.inf, 0.0, round(seconds, 2), None, None, told["note"], told["facts"]
+        )
+        if told["status"] != "done":
+            return plain
+        oof, test = np.load(place / "oof.npy"), np.load(place / "test.npy")
+        found = honest(self.metric, self.task.kind, self.task.grades, self.task.target, oof, self.fold_of)
+        return replace(plain, score=found.score, spread=found.spread, oof=oof, test=test)
+
+    def announce(self, trial: Trial, about: dict[str, Any]) -> None:
+        """Tells how the trial ended, and what it bought over the best so far."""
+        if trial.status != "done":
+            text = f"trial {about['number']} {trial.status}: {trial.note}"
+            self.tell(Event("trial", text, {**about, "seconds": trial.seconds, "status": trial.status}))
+            return
+        value = self.metric.shown(trial.score)
+        text = (
+            f"trial {about['number']}: {self.metric.name} {value:.4f} ± {trial.spread:.4f} in {in_words(trial.seconds)}"
+        )
+        facts = {**about, "score": value, "spread": trial.spread, "seconds": trial.seconds}
+        if self.blend is not None:
+            facts["gain"] = trial.score - self.blend.score
+        self.tell(Event("trial", text, facts))
+
+    def measure(self, config: Config) -> Speed:
+        """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
+        known = store.read_speeds(self.folder)
+        key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
+        if key not in known:
+            plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
+            pixels = self.cache.pixels(config.size, config.preprocess)
+            ask = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": 0.8}
+            try:
+                told = self.worker.ask(ask, max(self.clock.left() - self.reserve(), 0.1))
+            except Died:
+                told = {"train": 0.0, "predict": 0.0}
+            except Late:
+                raise OutOfTime from None
+            known[key] = {"train": told["train"], "predict": told["predict"]}
+            store.write_json(self.folder / "speeds.json", known)
+        return Speed(**known[key])
+
+    def remember(self, name: str, make: Callable[[], Any]) -> Any:
+        """A decision that depended on the clock: taken once, then read from disk, so that a replay goes the same way."""
+        path = self.folder / "decisions.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        key = f"{name}@{self.clock.budget:g}"
+        if key not in known:
+            known[key] = make()
+            store.write_json(path, known)
+        return known[key]
+
+    def publish(self, history: History) -> None:
+        """Blends what there is and replaces the submission."""
+        start = self.clock.spent()
+        blend = self.blended(quick=True)
+        self.blending = 0.5 * self.blending + 0.5 * (self.clock.spent() - start)
+        self.deliver(blend)
+
+    def blended(self, quick: bool) -> Blend:
+        """The blend of every trial on disk, earlier budgets' included."""
+        allow = QUIET_BLENDERS if self.clock.budget < 300 else None
+        return blend_of(
+            store.all_trials(self.folder),
+            self.metric,
+            self.task.kind,
+            self.task.grades,
+            self.task.target,
+            self.fold_of,
+            allow=None if quick else allow,
+            quick=quick,
+        )
+
+    def deliver(self, blend: Blend) -> None:
+        """Writes the blend's answers and records it."""
+        task, metric = self.task, self.metric
+        known = np.isfinite(blend.oof).all(1) & (self.fold_of >= 0)
+        rule = learn_rule(metric, task.kind, task.grades, task.target[known], blend.oof[known])
+        test = np.array(blend.test, np.float64)
+        unread = np.isin(task.test_ids, task.unreadable_test)
+        if unread.any():
+            test[unread] = constant_prediction(task, np.flatnonzero(self.fold_of >= 0), metric.name == "mae")[unread]
+        path = self.folder / "submission.csv"
+        write_submission(task, answer(rule, test), path, metric, test)
+        store.save_blend(self.folder, blend, rule.to_json())
+        self.blend = blend
+        value = metric.shown(blend.score)
+        best = {"best": value, "best_spread": blend.spread, "submission": str(path)}
+        said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.spread:.4f} out of fold"
+        self.tell(Event("blend", said, best))
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarray | None = None) -> None:
+    """Writes a submission of the same answer everywhere: valid from the first seconds on."""
+    rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
+    p = constant_prediction(task, rows, metric.name == "mae")
+    known = np.repeat(p[:1], len(rows), 0) if len(p) else p
+    rule = learn_rule(metric, task.kind, task.grades, task.target[rows], known)
+    write_submission(task, answer(rule, p), folder / "submission.csv", metric, p)
+
+
+def finish(team: Team, history: History, whole: bool) -> Run:
+    """The run, after a last blend in depth if there is time for it; the quick one stands otherwise."""
+    if not store.all_trials(team.folder) or not any(t.status == "done" for t in store.all_trials(team.folder)):
+        return finish_without(team.folder, team.metric, team.clock, team.tell)
+    team.worker.end()
+    blend = within(team.clock.left() - 1.5, lambda: team.blended(quick=False))
+    if blend is not None:
+        team.deliver(blend)
+    elif team.blend is None:  # everything was recalled and nothing blended yet
+        team.deliver(team.blended(quick=True))
+    assert team.blend is not None
+    store.forget_weights(team.folder, set(team.blend.members))
+    done = [t for t in store.all_trials(team.folder) if t.status == "done"]
+    why = "the plan is exhausted" if whole and team.clock.left() > 0.1 * team.clock.budget else "the budget is used"
+    words = (
+        f"{len(done)} trials, {team.blend.method} of {len(team.blend.members)}, {in_words(team.clock.spent())}: {why}"
+    )
+    team.record.write(finished=True, words=words)
+    run = open_run(team.folder, team.metric)
+    team.tell(Event("done", "", {"submission": str(run.submission)}))
+    return run
+
+
+def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Run:
+    """Ends a run that had no time for a single trial; what is on disk stands."""
+    tell(Event("note", "the budget ended before anything was learnt: the submission is a constant; give more time"))
+    record = Record(folder, clock, {k: v for k, v in store.read_run(folder).items() if k not in ("budget", "spent")})
+    record.write(finished=True, words="nothing was learnt within the budget")
+    return open_run(folder, metric)
+
+
+def within(seconds: float, make: Callable[[], T]) -> T | None:
+    """What `make` returns if it does so in time; None if not: it is then left alone and its result is not used."""
+    box: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            box.append(make())
+        except BaseException as error:  # raised again below, in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.0))
+    if failed:
+        raise failed[0]
+    return box[0] if box else None

@@ -77,7 +77,7 @@ def is_whole(folder: Path, about: dict) -> bool:
 
 def split_digits(seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """`(images (n, 8, 8) in 0..1, digits (n,))` for train and test, no sample in both."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     order = rng(seed, "demo", "digits").permutation(len(bunch.target))

@@ -157,9 +157,8 @@ def blanks(root: Path) -> Path:
 
 
 def latin(root: Path) -> Path:
-    (root / "train.csv").write_bytes(
-        "id,label\n".encode() + b"".join(f"a_{i:03d},{'fée' if i % 2 else 'elf'}\n".encode("latin-1") for i in range(12))
-    )
+    rows = [f"a_{i:03d},{'fée' if i % 2 else 'elf'}" for i in range(12)]
+    (root / "train.csv").write_text("\n".join(["id,label", *rows]), encoding="latin-1")
     return root
 
 

@@ -122,6 +122,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_be_read_is_no_picture(tmp_path, name):
     (tmp_path / name).write_bytes(BROKEN[name])

@@ -313,5 +313,24 @@ def test_many_files_are_read_without_being_opened(tmp_path):
 
 def test_a_metric_that_cannot_score_the_labels_is_refused_with_those_that_can(tmp_path):
     root = competition(tmp_path)
-    with pytest.raises(Mistake, match="multiclass.*accuracy"):
+    with pytest.raises(Mistake, match=r"multiclass.*accuracy"):
         read_folder(root, metric("labels", "multilabel"))
+
+
+def test_file_names_may_begin_with_the_label(tmp_path):
+    for i in range(12):
+        picture(tmp_path / "train" / f"{('cat', 'dog')[i % 2]}.{i}.jpg", seed=i)
+        picture(tmp_path / "test" / f"{i}.jpg", seed=i)
+    table(tmp_path / "sample_submission.csv", ("id", "label"), *((i, 0.5) for i in range(12)))
+    task = read_folder(tmp_path, metric("probability"))
+    assert (task.kind, task.classes) == ("binary", ("cat", "dog"))
+    assert task.test_files[3].endswith("/test/3.jpg")
+
+
+def test_words_that_are_no_groups_are_not_suggested_as_such(tmp_path):
+    root = competition(tmp_path)
+    rows = [(f"a_{i:03d}", "cat" if i % 2 else "dog", i % 3, i % 3) for i in range(12)]
+    table(root / "train.csv", ("id", "label", "anatom_site_general", "PatientID"), *rows)
+    notes = " ".join(read_folder(root, metric("label")).notes)
+    assert "--group PatientID" in notes
+    assert "--group anatom" not in notes

@@ -84,9 +84,7 @@ def facts_text(facts: dict[str, Any]) -> str:
     train, test = facts.get("train_pictures"), facts.get("test_pictures")
     if train:
         lines.append(row("pixels", pixel_words(train)))
-    if train and test and (train["distinct_sizes"], train["modes"]) != (1, test["modes"]):
-        lines.append(row("", f"{pixel_words(test)} in test"))
-    elif train and test and train["sizes"].keys() != test["sizes"].keys():
+    if train and test and looks(train) != looks(test):
         lines.append(row("", f"{pixel_words(test)} in test"))
     if facts["groups"]:
         lines.append(row("groups", f"{facts['groups']:,}; rows of one group stay in one fold"))
@@ -100,6 +98,11 @@ def facts_text(facts: dict[str, Any]) -> str:
     lines.append(row("answer", answer_words(facts)))
     lines += [row("notes" if i == 0 else "", note) for i, note in enumerate(facts["notes"])]
     return "\n".join(lines)
+
+
+def looks(seen: dict[str, Any]) -> tuple:
+    """What of a split's pictures is worth a second line where the other split's differs."""
+    return seen["sides"], seen["distinct_sizes"] == 1, set(seen["modes"])
 
 
 def row(name: str, text: str) -> str:

@@ -100,15 +100,21 @@ def learn_dictionary(
 
 
 def patch_responses(x: Tensor, words: Dictionary, pool: int = 2, threshold: float = 0.25) -> Tensor:
-    """Two-sided thresholded responses to the dictionary, averaged over a `pool` x `pool` grid."""
+    """Two-sided thresholded responses to the dictionary, averaged over a `pool` x `pool` grid.
+
+    As one convolution: a patch's mean is taken off by filters that sum to zero, its deviation is a box filter's.
+    """
+    side, n = words.side, words.side**2 * 3
+    filters = (words.whiten - words.whiten.mean(0)).T.reshape(-1, 3, side, side)
+    filters = filters.contiguous(memory_format=torch.channels_last)
     parts = []
-    for block in x.split(32):
-        u = F.unfold(block, words.side).transpose(1, 2)
-        u = (u - u.mean(2, keepdim=True)) / (u.var(2, keepdim=True) + CONTRAST).sqrt()
-        side = block.shape[-1] - words.side + 1
-        made = (u @ words.whiten - words.offset).transpose(1, 2).unflatten(2, (side, side))
-        pooled = [F.adaptive_avg_pool2d((sign * made - threshold).clamp(min=0), pool) for sign in (1, -1)]
-        parts.append(torch.cat(pooled, 1).flatten(1))
+    for block in x.contiguous(memory_format=torch.channels_last).split(64):
+        first, second = (F.avg_pool2d(b.mean(1, keepdim=True), side, 1) for b in (block, block**2))
+        deviation = ((second - first**2).clamp(min=0) * (n / (n - 1)) + CONTRAST).sqrt()
+        made = F.conv2d(block, filters).div_(deviation).sub_(words.offset.view(1, -1, 1, 1))
+        up = F.adaptive_avg_pool2d((made - threshold).clamp_(min=0), pool)
+        down = F.adaptive_avg_pool2d(made.neg_().sub_(threshold).clamp_(min=0), pool)
+        parts.append(torch.cat([up, down], 1).flatten(1))
     return torch.cat(parts)
 
 

@@ -41,7 +41,6 @@ def read_class_folders(found: Survey, wish: Wish) -> Found | None:
     answers = [c for c in sample.columns if c != sample_id] if sample else []
     note = f"labels from the folders of {root or '.'}: {len(Counter(classes))} classes, {len(rows)} pictures"
     return Found(
-        family="class folders",
         train_ids=names,
         train_files=[found.file(i) for i in rows],
         labels={answers[0] if len(answers) == 1 else "label": classes},

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.data.read.class_folders import read_class_folders
+from autoclimb.data.read.file_names import read_file_names
 from autoclimb.data.read.found import Found, Wish
 from autoclimb.data.read.kinds import Labels, read_form, read_labels
 from autoclimb.data.read.scan import Survey, survey
@@ -19,7 +20,9 @@ from autoclimb.types import Metric, Task
 FAMILIES: dict[str, Callable[[Survey, Wish], Found | None]] = {
     "tables": read_tables,
     "class folders": read_class_folders,
+    "file names": read_file_names,
 }
+UNREAD = (".json", ".dcm", ".tfrec", ".tfrecord", ".bson", ".npy", ".h5", ".parquet", ".zip", ".7z")
 
 
 def read_folder(
@@ -42,9 +45,10 @@ def read_folder(
     found = next((f for read in FAMILIES.values() if (f := read(seen, wish)) is not None), None)
     if found is None:
         tables = ", ".join(t.name for t in seen.tables) or "none"
+        unread = "".join(f"; {n} {e} files are not read" for e, n in seen.other.items() if e in UNREAD)
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), and no folder holds two class folders; name columns with --id and --target"
+            f"{tables}), and no folder holds two class folders{unread}; name columns with --id and --target"
         )
     found = joined_sets(found, metric)
     found = without_repeats(found)
@@ -86,6 +90,7 @@ def read_folder(
                 else []
             ),
             *extra_columns(found, labels, group),
+            *order_note(found),
             *seen.notes,
         ),
     )
@@ -94,6 +99,13 @@ def read_folder(
 def without_picture(ids: tuple[str, ...], what: str) -> list[str]:
     """A note on ids without a picture, none where there are none."""
     return [f"{len(ids)} {what} ({', '.join(ids[:3])}{' ...' if len(ids) > 3 else ''})"] if ids else []
+
+
+def order_note(found: Found) -> list[str]:
+    """A note where the sample's id column is not its first; graders read columns by name."""
+    if found.sample is None or found.sample.columns[0] == found.sample_id:
+        return []
+    return [f"the sample's id column {found.sample_id!r} is not its first; it is written first"]
 
 
 def split_names(target: str | None, seen: Survey) -> tuple[str, ...] | None:

@@ -22,7 +22,6 @@ class Found:
     target; `test_columns` are the columns known for test rows too.
     """
 
-    family: str
     train_ids: list[str] = field(repr=False)
     train_files: list[str] = field(repr=False)
     labels: dict[str, list[str]] = field(repr=False)

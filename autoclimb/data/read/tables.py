@@ -10,8 +10,8 @@ from autoclimb.errors import Mistake
 
 LABEL_WORDS = re.compile(r"^(labels?|targets?|class(es|_?name|_?id)?|category(_?id)?|tags?|y|diagnosis|species|breed)$")
 GROUP_WORDS = re.compile(
-    r"patient|subject|person|clip|video|sequence|location|site|group|series|plate|experiment|session|slide|camera|case"
-    r"|study|user|farm|field_?id|scene",
+    r"(^|[_ ])(patient|subject|person|clip|video|sequence|location|site|group|series|plate|experiment|session|slide|"
+    r"camera|case|study|user|farm|field|scene|plot)s?([_ ]?(id|no|nr|num|number|name|code|uid))?$",
     re.IGNORECASE,
 )
 
@@ -43,7 +43,6 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
         )
     test_ids, test_files, more = test_items(found, sample, sample_id, test, set(train_rows))
     return Found(
-        family="tables",
         train_ids=ids,
         train_files=[found.file(i) for i in train_rows],
         labels={c: train.cells[c] for c in targets},

@@ -56,7 +56,8 @@ def load_recipe(
         if not path.is_file():
             raise Mistake(f"recipe {str(recipe)!r} is none of {', '.join(known) or 'none'} and no file")
         spec = importlib.util.spec_from_file_location(f"autoclimb_recipe_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         values = getattr(module, "RECIPE", None) or {}

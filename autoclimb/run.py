@@ -120,7 +120,8 @@ class Run:
         return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
 
     def _task_of(self, files: Sequence[str]) -> Task:
-        form = Form(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.task["form"].items()})
+        told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task["form"].items()}
+        form = Form(**told)
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
         ids = tuple(Path(f).name if with_ending else Path(f).stem for f in files)
         return Task(
@@ -194,7 +195,7 @@ def _metric_from(told: dict[str, Any]) -> Metric:
     try:
         return metric_named(told["name"])
     except Mistake:
-        shell = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+        shell: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
 
         def unknown(truth: np.ndarray, answers: np.ndarray) -> float:
             raise Mistake(f"metric {told['name']!r} is your own; give it to open_run(folder, metric=...)")

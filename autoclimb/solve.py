@@ -27,7 +27,7 @@ from autoclimb.run import Run, describe_task, open_run
 from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.metrics import metric_named
-from autoclimb.search.climb import Stage, climb
+from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import Situation, Speed
 from autoclimb.search.plan import plan_of
 from autoclimb.search.portfolio import from_hub
@@ -111,7 +111,7 @@ def fit(
 
         team = Team(task, goal, fold_of, folder, worker, cache, clock, record, tell)
         situation = situation_of(task, goal, fold_of, clock, greeting["device"], seed, nets, given.space, team)
-        history, whole = climb(
+        history, whole = follow(
             plan_of(given.plan, folder),
             situation,
             team.run,
@@ -177,7 +177,7 @@ class Record:
 def task_words(task: Task) -> str:
     """One line about what was read."""
     what = f"{task.width} {'labels' if task.kind == 'multilabel' else 'classes'}" if task.classes else "numbers"
-    return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} pictures to learn from, {len(task.test_ids)} to answer"
+    return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} train and {len(task.test_ids)} test items"
 
 
 def device_words(greeting: dict[str, Any]) -> str:
@@ -322,7 +322,7 @@ def situation_of(
     )
 
 
-# --- the team: runs trials, scores them, keeps the submission up to date -----------------------------------------------
+# --- the team: runs trials, scores them, keeps the submission up to date --------------------------------------------
 
 
 @dataclass(eq=False)
@@ -421,7 +421,7 @@ class Team:
         return Speed(**known[key])
 
     def remember(self, name: str, make: Callable[[], Any]) -> Any:
-        """A decision that depended on the clock: taken once, then read from disk, so that a replay goes the same way."""
+        """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike."""
         path = self.folder / "decisions.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         key = f"{name}@{self.clock.budget:g}"
@@ -429,6 +429,10 @@ class Team:
             known[key] = make()
             store.write_json(path, known)
         return known[key]
+
+    def rows(self) -> list[int]:
+        """The train rows that are learned from."""
+        return np.flatnonzero(self.fold_of >= 0).tolist()
 
     def publish(self, history: History) -> None:
         """Blends what there is and replaces the submission."""
@@ -459,7 +463,7 @@ class Team:
         test = np.array(blend.test, np.float64)
         unread = np.isin(task.test_ids, task.unreadable_test)
         if unread.any():
-            test[unread] = constant_prediction(task, np.flatnonzero(self.fold_of >= 0), metric.name == "mae")[unread]
+            test[unread] = constant_prediction(task, self.rows(), metric.name == "mae")[unread]
         path = self.folder / "submission.csv"
         write_submission(task, answer(rule, test), path, metric, test)
         store.save_blend(self.folder, blend, rule.to_json())
@@ -476,7 +480,7 @@ class Team:
 def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarray | None = None) -> None:
     """Writes a submission of the same answer everywhere: valid from the first seconds on."""
     rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
-    p = constant_prediction(task, rows, metric.name == "mae")
+    p = constant_prediction(task, rows.tolist(), metric.name == "mae")
     known = np.repeat(p[:1], len(rows), 0) if len(p) else p
     rule = learn_rule(metric, task.kind, task.grades, task.target[rows], known)
     write_submission(task, answer(rule, p), folder / "submission.csv", metric, p)
@@ -521,7 +525,7 @@ def within(seconds: float, make: Callable[[], T]) -> T | None:
     def work() -> None:
         try:
             box.append(make())
-        except BaseException as error:  # raised again below, in the caller's thread
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True)

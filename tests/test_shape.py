@@ -23,13 +23,15 @@ MAY_IMPORT = {
     "search": LEAVES,
     "learn": LEAVES | {"data.pixels"},
     "view": {"types", "clock"},
-    "solve": LEAVES | {"search", "learn", "blend", "deliver", "store", "data", "score"},
-    "cli": {"solve", "view", "demo", "clock", "errors", "data", "score", "deliver"},
+    "recipes_of": {"search", "errors"},
+    "run": {"search", "blend", "deliver", "store", "data", "score", "types", "errors"},
+    "solve": LEAVES | {"recipes_of", "run", "search", "learn", "blend", "deliver", "store", "data", "score"},
+    "cli": {"solve", "recipes_of", "view", "demo", "clock", "errors", "data", "score", "deliver"},
     "__main__": {"cli"},
     "__init__": {"solve", "errors", "types", "score", "search"},
 }
 HEAVY = {"torch", "torchvision", "timm", "albumentations"}
-HOSTS = {"huggingface_hub", "hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}
+HOSTS = {"hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}
 HOSTS |= {"urllib.request", "http.client", "ftplib"}
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 VAGUE = {"utils", "util", "base", "common", "manager", "helper", "helpers", "core", "misc"}

@@ -80,6 +80,6 @@ BLENDERS: dict[str, Blender] = {
     "best": Blender(best, weighted, fewest_members=1),
     "mean": Blender(mean, weighted),
     "greedy": Blender(greedy, weighted),
-    "linear": Blender(linear.learn, linear.apply, fewest_rows=50, when_quick=False),
-    "lightgbm": Blender(boosted.learn, boosted.apply, fewest_rows=2000, when_quick=False),
+    "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
+    "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
 }

@@ -38,7 +38,7 @@ def _cells(predictions: Sequence[np.ndarray], kind: str) -> np.ndarray:
     return np.stack([*z, mean, rank, place], axis=-1).reshape(mean.size, -1)
 
 
-def learn(rows: Rows) -> dict[str, Any]:
+def fitted(rows: Rows) -> dict[str, Any]:
     """The model as LightGBM's text, with the eight best members it reads."""
     import lightgbm  # four seconds to import
 

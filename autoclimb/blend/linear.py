@@ -33,7 +33,7 @@ def _chances(x: np.ndarray, link: str) -> np.ndarray:
     return q / q.sum(1, keepdims=True)
 
 
-def learn(rows: Rows) -> dict[str, Any]:
+def fitted(rows: Rows) -> dict[str, Any]:
     """The weights `(K, C)` and biases `(C,)` of the twelve best members' log odds, or of their numbers."""
     picked = rows.ranked[:MEMBERS]
     link = {"multilabel": "labels", "regression": "number"}.get(rows.goal.kind, "classes")

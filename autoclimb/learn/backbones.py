@@ -12,11 +12,11 @@ os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # a dead link must cost 
 os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
 
 import timm
-import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from autoclimb.errors import Mistake
+from autoclimb.learn.faults import Unbuildable
 from autoclimb.types import Config
 
 
@@ -29,10 +29,6 @@ class Built:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
-
-
-class Unbuildable(Exception):
-    """timm cannot make this net, or its weights do not load; the trial fails, the run goes on."""
 
 
 def build_net(config: Config, width: int) -> Built:
@@ -60,7 +56,7 @@ def build_net(config: Config, width: int) -> Built:
         note = _load(net, source)
     if config.fine_stem:
         _refine_stem(net)
-    head = net.get_classifier()
+    head: Any = net.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Module):  # a few distilled nets have two heads
         raise Unbuildable(f"{config.backbone} has no single last layer")
     given = getattr(net, "pretrained_cfg", {})
@@ -144,18 +140,3 @@ def hub_answers(seconds: float = 3.0) -> bool:
             return True
     except OSError:
         return False
-
-
-def device_named(name: str) -> torch.device:
-    """The device of that name; "auto" is the first CUDA device, or the processor."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise Mistake(f"--device {name!r} is not one; write auto, cpu, cuda or cuda:1") from error
-    if device.type not in ("cpu", "cuda"):
-        raise Mistake(f"--device {name!r} is not supported; write auto, cpu, cuda or cuda:1")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise Mistake(f"--device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here; write cpu or auto")
-    return device

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoclimb.learn.policies import pipeline_of, varied
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config, Kind
 
@@ -55,7 +54,7 @@ def ahead(things: Iterator[T], depth: int = 3) -> Iterator[T]:
                 if not offer(thing):
                     return
             offer(over)
-        except BaseException as error:  # handed over, and raised by the one who waits for the next thing
+        except BaseException as error:  # noqa: BLE001 - handed over, raised by the one who waits
             offer(error)
 
     threading.Thread(target=make, daemon=True).start()
@@ -81,6 +80,8 @@ def epoch(material: Material, rows: np.ndarray, config: Config, size: int, batch
 
     Order and variation depend only on (seed, fold, epoch).
     """
+    from autoclimb.learn.policies import pipeline_of, varied  # albumentations: more than a second, not for features
+
     purpose = (config.seed, "epoch", fold, number)
     pipeline = pipeline_of(config.policy, size, seed_of(*purpose) % 2**31, material.pipelines)
     order = rng(*purpose).permutation(rows)

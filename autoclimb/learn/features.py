@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import ahead, shrunk, to_input
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
@@ -125,7 +124,7 @@ FEATURES = ("gradients", "patches")
 
 
 def features_of(config: Config, pixels: np.ndarray, cache: Path, device: torch.device, report: Report) -> np.ndarray:
-    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if they are there."""
+    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
     of = (config.backbone, config.weights, config.model_args, config.size, config.preprocess, pixels.shape)
     file_name = getattr(pixels, "filename", None) or "memory"
     name = hashlib.blake2b(repr((of, str(file_name))).encode(), digest_size=8).hexdigest()
@@ -201,6 +200,8 @@ def _dictionary_for(config: Config, pixels: np.ndarray, cache: Path) -> Dictiona
 
 def _frozen(config: Config, device: torch.device) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
+    from autoclimb.learn.backbones import build_net  # timm: seconds, not for hand-made features
+
     built = build_net(config, 0)
     built.net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
@@ -328,7 +329,7 @@ def _calibrated(outputs: Tensor, y: Tensor, kind: Kind) -> tuple[Tensor, Tensor]
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     return slope.detach(), shift.detach()
 
 

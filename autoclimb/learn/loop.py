@@ -1,4 +1,4 @@
-"""THE training loop. Everything that varies is picked before it starts; mixing, accumulation and averaging are lines."""
+"""THE training loop. What varies is picked before it starts; mixing, accumulation and averaging are lines in it."""
 
 import math
 from collections import deque
@@ -14,18 +14,11 @@ from torch import Tensor, nn
 
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import Material, ahead, epoch, to_input
+from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.optim import optimizer_of, schedule_named
 from autoclimb.seeds import rng
 from autoclimb.types import Config
-
-
-class Diverged(Exception):
-    """The loss is no number any more."""
-
-
-class OutOfMemory(Exception):
-    """The batch was halved twice in a row and still did not fit."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +149,12 @@ def stagnates(losses: deque[float], window: int = 50) -> bool:
 def mixed(x: Tensor, y: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Pictures and targets mixed with those of another order: mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899)."""
     cut = bool(config.cutmix) and (not config.mixup or draw.random() < 0.5)
-    share = float(draw.beta(*(2 * [config.cutmix if cut else config.mixup])))
+    alpha = config.cutmix if cut else config.mixup
+    share = float(draw.beta(alpha, alpha))
     other = torch.from_numpy(draw.permutation(len(x))).to(x.device)
     if not cut:
         return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
-    side_y, side_x = (int(round(n * math.sqrt(1 - share))) for n in x.shape[-2:])
+    side_y, side_x = (round(n * math.sqrt(1 - share)) for n in x.shape[-2:])
     top, left = int(draw.integers(0, x.shape[-2] - side_y + 1)), int(draw.integers(0, x.shape[-1] - side_x + 1))
     x = x.clone(memory_format=torch.preserve_format)
     x[..., top : top + side_y, left : left + side_x] = x[other][..., top : top + side_y, left : left + side_x]

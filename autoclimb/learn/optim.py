@@ -37,7 +37,7 @@ def restarts(progress: float, cycles: int = 3) -> float:
     return 0.0
 
 
-def linear(progress: float, warm_up: float = 0.1) -> float:
+def ramp(progress: float, warm_up: float = 0.1) -> float:
     """A linear rise for a tenth, a linear fall to zero."""
     return progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
 
@@ -46,7 +46,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "onecycle": onecycle,
     "cosine": cosine,
     "restarts": restarts,
-    "linear": linear,
+    "linear": ramp,
 }
 # timm's name, and the factor on a learning rate that is given for AdamW (own choice after the papers' ratios)
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {
@@ -89,4 +89,4 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
         }
         for (top, plain), parameters in groups.items()
     ]
-    return create_optimizer_v2(made, opt=timm_name, lr=lr, weight_decay=decay, **options)  # type: ignore[arg-type]
+    return create_optimizer_v2(made, opt=timm_name, lr=lr, weight_decay=decay, **options)

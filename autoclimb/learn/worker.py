@@ -4,6 +4,7 @@ Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`. An
 then `{"end": ...}`. When the parent goes away, so does the worker: its standard input ends.
 """
 
+import importlib
 import json
 import os
 import queue
@@ -19,10 +20,10 @@ import numpy as np
 import torch
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.backbones import Unbuildable, build_net, device_named, find_weights, hub_answers
 from autoclimb.learn.batches import Material, epoch, to_input
+from autoclimb.learn.devices import device_named
+from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import loss_named
-from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
 
@@ -41,6 +42,8 @@ def main() -> None:
         os._exit(0)  # the parent is gone; nobody will read what is being trained
 
     threading.Thread(target=read, daemon=True).start()
+    # timm takes seconds to import: meanwhile the first features can be computed without it
+    threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
 
     def say(answer: dict[str, Any]) -> None:
         out.write(json.dumps(answer) + "\n")
@@ -58,7 +61,7 @@ def main() -> None:
             raise
 
 
-def hello(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+def take_task(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """Takes the task: kind, width, targets, folds, device, the user's pipelines."""
     device = device_named(request["device"])
     if device.type == "cpu":
@@ -80,15 +83,20 @@ def hello(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, A
     return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """The pretrained nets of a path, or whether the hub answers."""
+    from autoclimb.learn.backbones import find_weights, hub_answers
+
     if request["path"]:
         return {"found": find_weights(request["path"]), "hub": False}
     return {"found": [], "hub": hub_answers()}
 
 
-def speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """Pictures a second in training and in prediction, measured for about `seconds`."""
+    from autoclimb.learn.backbones import build_net
+    from autoclimb.learn.optim import optimizer_of
+
     config, material, device = Config.from_json(request["config"]), _with_pixels(request, state), state["device"]
     try:
         built = build_net(config, material.width)
@@ -101,7 +109,7 @@ def speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, A
     batch = max(2, min(config.batch, len(rows)))
     pictures, chosen = next(epoch(material, rows, config, config.size, batch, 0, 0))
     y = torch.from_numpy(material.target[chosen]).to(device)
-    times = []
+    times: list[float] = []
     begun = time.monotonic()
     try:
         while len(times) < 3 or (time.monotonic() - begun < request["seconds"] and len(times) < 50):
@@ -124,7 +132,7 @@ def speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, A
     return {"train": len(pictures) / float(np.median(times[1:])), "predict": len(pictures) / ahead}
 
 
-def trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+def serve_trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """Runs one trial into `out`."""
     torch.cuda.empty_cache() if state["device"].type == "cuda" else None
     config = Config.from_json(request["config"])
@@ -133,7 +141,7 @@ def trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, A
     )
 
 
-def predict(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
+def serve_predictions(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """Predictions of a finished trial for other pictures, saved as `save`."""
     material = _with_pixels(request, state)
     config = Config.from_json(request["config"])
@@ -146,7 +154,13 @@ def _with_pixels(request: dict[str, Any], state: dict[str, Any]) -> Material:
     return replace(state["material"], pixels=np.load(request["pixels"], mmap_mode="r"))
 
 
-SERVED = {"hello": hello, "weights": weights, "speed": speed, "trial": trial, "predict": predict}
+SERVED = {
+    "hello": take_task,
+    "weights": list_weights,
+    "speed": measure_speed,
+    "trial": serve_trial,
+    "predict": serve_predictions,
+}
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ Run = Callable[[Config, str], Trial]
 Recall = Callable[[Config], Trial | None]
 
 
-def climb(
+def follow(
     plan: Sequence[tuple[str, Stage]],
     situation: Any,
     run: Run,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
-from autoclimb.search.refine import JOURNAL, refine
+from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, finalists, loss, resize, rest
 
 PLAN: dict[str, Stage] = {
@@ -15,7 +15,7 @@ PLAN: dict[str, Stage] = {
     "augmentation": augmentation,
     "backbone": backbone,
     "loss": loss,
-    "refine": refine,
+    "refine": refinement,
     "finalists": finalists,
     "rest": rest,
 }
@@ -32,7 +32,7 @@ def plan_of(
                 raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(PLAN)}, or give a function")
             stage = PLAN[entry]
             if entry == "refine" and folder is not None:
-                stage = partial(refine, journal=folder / JOURNAL)
+                stage = partial(refinement, journal=folder / JOURNAL)
             made.append((entry, stage))
         elif isinstance(entry, tuple):
             made.append(entry)

@@ -1,4 +1,4 @@
-"""What is tried unasked, as rows: nets, policies, losses. Sources in benchmarks/LOG.md where measured, else the papers'.
+"""What is tried unasked, as rows: nets, policies, losses. Sources: benchmarks/LOG.md where measured, else the papers.
 
 Nothing here knows torch; a row is values of a Config.
 """

@@ -15,7 +15,7 @@ from autoclimb.types import Config, History
 JOURNAL = "study.journal"
 
 
-def refine(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
+def refinement(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
     """Rates, decay, mixing, smoothing and dropout near the best single-fold config, suggested by TPE.
 
     The study is rebuilt from nothing each time, so that a resumed run asks for the same configs and finds them on
@@ -85,9 +85,9 @@ def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
     if names and len(names) > 1:
         drawn["policy"] = trial.suggest_categorical("policy", names)
         drawn["tta"] = tta_for(drawn["policy"], s.space.tta)
-    for name, values in (("optimizer", s.space.optimizers), ("schedule", s.space.schedules), ("tta", s.space.tta)):
-        if values and len(values) > 1:
-            drawn[name] = trial.suggest_categorical(name, values)
+    for name, choices in (("optimizer", s.space.optimizers), ("schedule", s.space.schedules), ("tta", s.space.tta)):
+        if choices and len(choices) > 1:
+            drawn[name] = trial.suggest_categorical(name, choices)
     return centre.vary(**drawn)
 
 

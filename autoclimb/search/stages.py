@@ -5,8 +5,9 @@ Times come from a ladder, so that a larger budget asks for some of the same tria
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
-from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold
+from autoclimb.search.cost import Situation, cost_of, epoch_seconds
 from autoclimb.search.portfolio import (
     BASE_POLICY,
     LOSS_MOVES,
@@ -45,10 +46,7 @@ def base_config(s: Situation) -> Config:
 
 def candidates(s: Situation) -> list[Config]:
     """The nets that may be tried, cheapest first, all at their first values."""
-    if s.pretrained:
-        nets = fine_tuning(s.pretrained)
-    else:
-        nets = from_scratch(s.device)
+    nets = fine_tuning(s.pretrained) if s.pretrained else from_scratch(s.device)
     if s.space.backbones:
         by_name = {net.backbone: net for net in nets}
         plain = Config(lr=2e-3, weight_decay=0.05)
@@ -195,10 +193,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
 
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other losses that fit the kind of task and the metric."""
-    if s.space.losses:
-        moves = [{"loss": name} for name in s.space.losses]
-    else:
-        moves = LOSS_MOVES[s.kind](s.metric, s.beta)
+    moves = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s.metric, s.beta)
     for change in moves[: allowed(s, base_config(s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 
@@ -257,7 +252,7 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
         if not finals:
             return
         source = finals[(i - 1) % len(finals)].config
-        row = s.remember(f"rest-{i}", lambda source=source, i=i: decide_rest(source, i, s))
+        row = s.remember(f"rest-{i}", partial(decide_rest, source, i, s))
         if row is None:
             return
         yield [Config.from_json(row)]

@@ -80,7 +80,8 @@ class Worker:
         return self._answer(until, watch)
 
     def _send(self, request: dict[str, Any]) -> None:
-        assert self.process is not None and self.process.stdin is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
+def _turned(x: Tensor, quarters: int, mirrored: bool) -> Tensor:
+    return torch.rot90(x.flip(3) if mirrored else x, quarters, (2, 3))
+
+
 def _mirrored(x: Tensor) -> Tensor:
     return x.flip(3)
 
@@ -40,13 +45,11 @@ VIEWS: dict[str, Sequence[View]] = {
     "flip": (_same, _mirrored),
     "shift": (_same, _rolled(-1, -1), _rolled(-1, 1), _rolled(1, -1), _rolled(1, 1)),
     "flip-shift": (_same, _mirrored, _rolled(-1, -1), _rolled(1, 1)),
-    "dihedral": tuple(
-        (lambda x, k=k, m=m: torch.rot90(x.flip(3) if m else x, k, (2, 3))) for k in range(4) for m in (False, True)
-    ),
+    "dihedral": tuple(partial(_turned, quarters=k, mirrored=m) for k in range(4) for m in (False, True)),
 }
 
 
-def predict(
+def predictions_for(
     built: Built,
     pixels: np.ndarray,
     rows: np.ndarray,
@@ -69,12 +72,12 @@ def predict(
         for block in ahead(pictures()):
             x = to_input(block, built.mean, built.std, device)
             made = [predictions_of(built.net(view(x)).float(), kind) for view in views]
-            parts.append((sum(made) / len(made)).cpu().numpy())  # type: ignore[union-attr, arg-type]
+            parts.append((sum(made) / len(made)).cpu().numpy())  # type: ignore[union-attr]
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
 
 def seconds_to_predict(built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str) -> float:
-    """An estimate of what `predict` will take for that many rows, from two batches (the first warms up)."""
+    """An estimate of what `predictions_for` will take for that many rows, from two batches (the first warms up)."""
     probe = np.stack([shrunk(pixels[row], size) for row in range(min(64, len(pixels)))])
     built.net.eval()
     spent = 0.0

@@ -8,7 +8,6 @@ from typing import Any
 
 from autoclimb.types import Config, Kind
 
-BASE_POLICY = "flip"
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
 HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
 

@@ -24,7 +24,7 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    base = base_config(s)
+    base = base_config(history, s)
     asked = max(0, slots(s, base) - 13)
     asked = min((asked + 1) // 2, 60)  # half of what is left after a dozen moves; stages.allowed hands out the rest
     if not asked:

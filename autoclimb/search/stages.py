@@ -9,7 +9,6 @@ from functools import partial
 
 from autoclimb.search.cost import Situation, cost_of, epoch_seconds
 from autoclimb.search.portfolio import (
-    BASE_POLICY,
     LOSS_MOVES,
     POLICY_MOVES,
     fine_tuning,
@@ -23,6 +22,8 @@ SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 SEARCH_SHARE = 0.3  # of the budget for single-fold trials; the rest is the finalists'
 ENOUGH = {True: 4.0, False: 14.0}  # epochs under which a fold's net, fine-tuned or from scratch, is not worth fitting
 FULL = {True: 12.0, False: 60.0}  # epochs over which more nets are fitted instead of longer ones
+SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
+LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
 QUICK = {True: 1.0, False: 4.0}  # epochs of a search trial at least
 
 
@@ -34,13 +35,23 @@ def rung(seconds: float) -> float:
 # --- the base that the moves start from ------------------------------------------------------------------------------
 
 
-def base_config(s: Situation) -> Config:
+def base_policy(history: History) -> str:
+    """The variation to start with: flips only where held-out pictures were understood as well mirrored or turned."""
+    seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
+    if seen is None:
+        return "flip"
+    if max(seen["mirror"], seen["turn"]) < SAME:
+        return "dihedral"
+    return "flip" if seen["mirror"] < SAME else "affine"
+
+
+def base_config(history: History, s: Situation) -> Config:
     """The net that the plan would train if it could train only one: backbone and size by what the time allows."""
-    nets = candidates(s)
-    policy = (s.space.names() or [BASE_POLICY])[0]
+    nets = candidates(s) if s.budget >= LONG else candidates(s)[:1]  # a look at a net's speed costs two seconds
+    policy = (s.space.names() or [base_policy(history)])[0]
     made = [with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s) for net in nets]
     # the largest net that still gets enough epochs in the finalists' time; the smallest where none does
-    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 1.5 * ENOUGH[bool(c.weights)]]
+    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 4 * ENOUGH[bool(c.weights)]]
     return (fitting or made[:1])[-1]
 
 
@@ -138,14 +149,14 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
             )
             if cost_of(frozen, s) < 2 * shortly:
                 yield [frozen]
-    base = base_config(s)
+    base = base_config(history, s)
     if slots(s, base) >= 2:
         yield [base.vary(seconds=search_seconds(base, s))]
 
 
 def leader(history: History, s: Situation) -> Config:
     """The best single-fold net so far at search seconds; the base where there is none."""
-    base = base_config(s)
+    base = base_config(history, s)
     best = history.best(train="net", folds=(0,), seconds=search_seconds(base, s))
     return best.config if best else base.vary(seconds=search_seconds(base, s))
 
@@ -161,7 +172,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
         steps = tuple(n for n in (here.size // 2, here.size * 3 // 4) if n >= 48)
         moves.append(here.vary(sizes=steps))
     moves += [here.vary(size=n) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
-    base = base_config(s)
+    base = base_config(history, s)
     for config in moves[: allowed(s, base, "resize", len(moves))]:
         yield [config]
 
@@ -169,7 +180,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
 def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other policies, then mixing, each on top of the best so far."""
     moves = s.space.names() or list(POLICY_MOVES)
-    base = base_config(s)
+    base = base_config(history, s)
     steps = allowed(s, base, "augmentation", len(moves) + 2)
     for policy in [m for m in moves if m != leader(history, s).policy][:steps]:
         yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space.tta))]
@@ -181,12 +192,14 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
 def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other nets with everything else as the best so far, nearest in cost first."""
     here = leader(history, s)
-    nets = [with_size(n, s) for n in candidates(s) if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
-    cost = epoch_seconds(here, s)
-    nets.sort(key=lambda n: abs(math.log(epoch_seconds(n, s) / cost)) if epoch_seconds(n, s) < math.inf else 99)
+    nets = [n for n in candidates(s) if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
+    moves = allowed(s, base_config(history, s), "backbone", len(nets))
+    if s.budget >= LONG:
+        cost = epoch_seconds(here, s)
+        nets.sort(key=lambda n: abs(math.log(epoch_seconds(n, s) / cost)) if epoch_seconds(n, s) < math.inf else 99)
     kept = ("policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
     same = {name: getattr(here, name) for name in kept}
-    for net in nets[: allowed(s, base_config(s), "backbone", len(nets))]:
+    for net in [with_size(n, s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * ENOUGH[bool(net.weights)]:
             yield [net.vary(**same)]
 
@@ -194,7 +207,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other losses that fit the kind of task and the metric."""
     moves = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s.metric, s.beta)
-    for change in moves[: allowed(s, base_config(s), "loss", len(moves))]:
+    for change in moves[: allowed(s, base_config(history, s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 
 
@@ -208,7 +221,7 @@ def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
 
 def distinct(history: History, s: Situation) -> list[Config]:
     """The single-fold configs, best first, one of each backbone before a second of any; the base where none ran."""
-    base = base_config(s)
+    base = base_config(history, s)
     seconds = search_seconds(base, s)
     trials: list[Trial] = sorted(history.done(train="net", folds=(0,), seconds=seconds), key=lambda t: -t.score)
     ranked = [t.config for t in trials] or [base]
@@ -221,7 +234,7 @@ def distinct(history: History, s: Situation) -> list[Config]:
 
 def decide_finalists(ranked: list[Config], s: Situation) -> list[dict]:
     """How many configs, folds and seconds: one fold's net at enough epochs first, then all folds, then more nets."""
-    time = 0.97 * s.left()
+    time = 0.98 * s.left() - 1.0
     best = ranked[0]
     tuned = bool(best.weights)
     enough = ENOUGH[tuned] * epoch_seconds(best, s) + 2
@@ -245,7 +258,7 @@ def decide_finalists(ranked: list[Config], s: Situation) -> list[dict]:
 
 def rest(history: History, s: Situation) -> Iterator[list[Config]]:
     """What is left of the time: the best nets again from other seeds, one fold or all, each fitted to what is left."""
-    finals = [t for t in history.done(train="net") if t.config.seconds > search_seconds(base_config(s), s)]
+    finals = [t for t in history.done(train="net") if t.config.seconds > search_seconds(base_config(history, s), s)]
     finals.sort(key=lambda t: -t.score)
     finals = finals or history.done(train="net")
     for i in range(1, 61):
@@ -260,7 +273,7 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
 
 def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
     """The source from another seed, in the time that is left; None where that is too little to learn anything."""
-    time = 0.97 * s.left()
+    time = 0.98 * s.left() - 1.0
     least = 0.5 * ENOUGH[bool(source.weights)] * epoch_seconds(source, s) + 2
     if time < max(least, 5):
         return None

@@ -1,0 +1,230 @@
+"""A run in no time: a clock that only trials move, trials with made-up scores, a record that outlives a kill."""
+
+import ast
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from autoclimb.clock import Clock
+from autoclimb.search.climb import Stage, follow
+from autoclimb.search.cost import MARGIN, Situation, Speed, cost_of
+from autoclimb.search.portfolio import from_hub
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config, Event, History, Trial
+
+PACKAGE = Path(__file__).parent.parent / "autoclimb"
+WEIGHT = {"resnet10t": 0.5, "resnet18": 1.0, "resnet34": 2.0, "resnet50": 3.0, "convnext_base": 15.0}  # else 3
+LOCAL = tuple(
+    {"backbone": name, "weights": f"/nets/{name}", "model_args": {}, "parameters": n}
+    for n, name in enumerate(("mobilenetv3_small_100", "resnet18", "convnext_nano"), 1)
+)
+SITUATIONS: dict[str, dict[str, Any]] = {
+    "a processor, from scratch": {},
+    "a processor, with weights": {"pretrained": LOCAL, "kind": "binary"},
+    "a card, with the hub": {"pretrained": tuple(from_hub("cuda")), "device": "cuda", "rows": 20000, "side": 256},
+    "a card, from scratch": {"device": "cuda", "kind": "ordinal", "rows": 20000},
+    "tiny pictures": {"rows": 40, "answered": 10, "side": 28, "kind": "multilabel", "metric": "f2", "wants": "labels"},
+    "large data": {"rows": 400_000, "answered": 100_000, "side": 400, "kind": "regression", "wants": "number"},
+}
+
+
+class Killed(BaseException):
+    """The process was ended from outside."""
+
+
+def speed(config: Config, device: str = "cpu") -> Speed:
+    """A made-up speed: 200 pictures a second for resnet18 at 64 px on a processor, 60 times that on a card."""
+    name = config.backbone.split(".")[0]
+    half = 0.35 if config.model_args else 1.0
+    train = 200 * (64 / config.size) ** 2 / (WEIGHT.get(name, 3.0) * half) * (60 if device == "cuda" else 1)
+    return Speed(train, 3 * train)
+
+
+def situation(**changes: Any) -> Situation:
+    """2,000 pictures of 100 px in classes, on a processor, five minutes, all of them left."""
+    values: dict[str, Any] = {
+        "kind": "multiclass",
+        "rows": 2000,
+        "answered": 500,
+        "side": 100,
+        "folds": 5,
+        "budget": 300.0,
+        "device": "cpu",
+        "seed": 0,
+        "metric": "accuracy",
+        "wants": "label",
+        "beta": 2.0,
+        "pretrained": (),
+        "space": SearchSpace(),
+        "remember": lambda name, make: make(),
+        **changes,
+    }
+    values.setdefault("measure", lambda config: speed(config, values["device"]))
+    values.setdefault("left", lambda: 0.85 * values["budget"])
+    return Situation(**values)
+
+
+def trial(config: Config, stage: str = "stage", status: Any = "done", seconds: float = 1.0) -> Trial:
+    """A trial whose score follows from its config's key."""
+    score = 0.5 + int(config.key[:6], 16) / 16**6 / 2
+    facts = {"mirror": 1.02, "turn": 1.3} if config.backbone == "gradients" else {}
+    return Trial(config, stage, status, score if status == "done" else -math.inf, 0.02, seconds, facts=facts)
+
+
+@dataclass
+class World:
+    """What a run leaves on disk, and the time of the machine it runs on.
+
+    `overrun` multiplies the seconds of trials, `ends` their status. `kill_at` counts runs of trials: that one takes
+    half of its seconds (`lose` of them, where given), then the process is gone; the next `climb` is a resumed run.
+    """
+
+    situation: Situation
+    opening: float = 0.0  # seconds before the first trial: reading, decoding, imports
+    overrun: Callable[[Config], float] = lambda config: 1.0
+    ends: Callable[[Config], str] = lambda config: "done"
+    kill_at: int = 0
+    lose: float = 0.5
+    now: float = 1000.0  # any origin
+    record: dict[str, Trial] = field(default_factory=dict)
+    decisions: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)  # keys, in the order the record was asked for them
+    ran: list[Config] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
+    published: int = 0
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.situation.budget, now=lambda: self.now, start=self.now)
+        self.now += self.opening
+
+    def reserve(self) -> float:
+        """As the real one where a quick blend takes half a second."""
+        return min(7.5, 0.09 * self.situation.budget + 1)
+
+    def climb(self, plan: Sequence[tuple[str, Stage]]) -> tuple[History, bool]:
+        """The whole plan, from nothing but the record."""
+        self.asked, self.ran, self.stages = [], [], []
+        now = replace(self.situation, left=lambda: max(0.0, self.clock.left() - self.reserve()), remember=self.remember)
+        return follow(plan, now, self.run, self.recall, self.clock, self.reserve, self.publish, self.tell)
+
+    def run(self, config: Config, stage: str) -> Trial:
+        seconds = self.overrun(config) * self.seconds_of(config)
+        self.ran.append(config)
+        if self.kill_at == len(self.ran):
+            self.kill_at = 0
+            self.now += self.lose * seconds
+            raise Killed
+        self.now += seconds
+        made = trial(config, stage, self.ends(config), seconds)
+        self.record[config.key] = made
+        return made
+
+    def seconds_of(self, config: Config) -> float:
+        return cost_of(config, self.situation) / (MARGIN if config.train == "features" or config.epochs else 1.0)
+
+    def recall(self, config: Config) -> Trial | None:
+        self.asked.append(config.key)
+        return self.record.get(config.key)
+
+    def remember(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self.decisions:
+            self.decisions[name] = make()
+        return self.decisions[name]
+
+    def publish(self, history: History) -> None:
+        self.published += 1
+
+    def tell(self, event: Event) -> None:
+        if event.name == "stage":
+            self.stages.append(event.facts["stage"])
+
+
+# --- what a valid config is, without importing torch ------------------------------------------------------------------
+
+
+@cache
+def menu(name: str) -> dict[str, ast.expr]:
+    """The rows of a menu, read off its source."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+            value = getattr(node, "value", None)
+            if [t.id for t in targets if isinstance(t, ast.Name)] == [name]:
+                if isinstance(value, ast.Dict):
+                    return {key.value: row for key, row in zip(value.keys, value.values, strict=True)}
+                return {key.value: key for key in value.elts}
+    raise AssertionError(f"there is no menu {name}")
+
+
+@cache
+def losses_for(kind: str) -> set[str]:
+    """The losses that a kind of task may be trained on."""
+    rows = {"binary", "multiclass", "ordinal"}
+    found = {"default"}
+    for name, row in menu("LOSSES").items():
+        kinds = row.elts[1]  # type: ignore[attr-defined]
+        if kind in (rows if isinstance(kinds, ast.Name) else {k.value for k in kinds.elts}):
+            found.add(name)
+    return found
+
+
+def check(config: Config, s: Situation) -> None:
+    """Asserts that the config can be run in this situation."""
+    assert config == Config.from_json(config.to_json())
+    assert config.folds
+    assert config.folds == tuple(sorted(set(config.folds) & set(range(s.folds))))
+    assert config.policy in {*menu("POLICIES"), *(s.space.names() or [])}
+    assert config.optimizer in menu("OPTIMIZERS")
+    assert config.switch_to in {"", *menu("OPTIMIZERS")}
+    assert config.schedule in menu("SCHEDULES")
+    assert config.tta in menu("VIEWS")
+    assert config.preprocess in menu("PREPROCESS")
+    assert config.loss in losses_for(s.kind)
+    assert all(isinstance(n, int) and 16 <= n <= 1024 for n in (config.size, *config.sizes))
+    assert all(n <= config.size for n in config.sizes)
+    numbers = [getattr(config, f.name) for f in fields(config) if f.type is float or f.type == "float"]
+    assert all(math.isfinite(n) and n >= 0 for n in numbers)
+    assert all(n < 1 for n in (config.smoothing, config.dropout, config.drop_path, config.ema))
+    if config.train == "features":
+        assert config.backbone in {*menu("FEATURES"), *(row["backbone"] for row in s.pretrained)}
+        assert config.head in menu("HEADS")
+        assert (config.seconds, config.epochs) == (0, 0)
+    else:
+        assert bool(config.seconds) != bool(config.epochs)
+        assert config.seconds >= 1 or config.epochs
+        assert config.lr > 0
+        assert config.batch >= 1
+        wanted = {"", *(row["weights"] for row in s.pretrained)}
+        assert config.weights in wanted
+
+
+# --- made-up nouns for hypothesis -------------------------------------------------------------------------------------
+
+PLAIN = {
+    str: st.text(max_size=12),
+    int: st.integers(-(2**40), 2**40),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    bool: st.booleans(),
+}
+
+
+def configs() -> st.SearchStrategy[Config]:
+    """Configs of any values that their types allow."""
+    made: dict[str, Any] = {
+        f.name: PLAIN[type(f.default)] for f in fields(Config) if type(f.default) in PLAIN and f.name != "train"
+    }
+    whole = st.lists(st.integers(0, 512), max_size=4).map(tuple)
+    value = PLAIN[str] | PLAIN[int] | PLAIN[bool] | whole
+    return st.builds(
+        Config,
+        train=st.sampled_from(["net", "features"]),
+        model_args=st.dictionaries(PLAIN[str], value, max_size=3).map(lambda d: tuple(sorted(d.items()))),
+        sizes=whole,
+        folds=whole,
+        **made,
+    )

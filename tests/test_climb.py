@@ -1,0 +1,208 @@
+"""The whole plan in no time: budgets hold, nothing runs twice, and a killed run goes on as if nothing had been."""
+
+from dataclasses import replace
+
+import pytest
+from fakes import SITUATIONS, Killed, World, check, situation, trial
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoclimb.clock import seconds_of
+from autoclimb.search.climb import follow
+from autoclimb.search.plan import PLAN, plan_of
+from autoclimb.types import Config
+
+BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
+each_world = pytest.mark.parametrize(
+    ("name", "budget"), [(name, budget) for name in SITUATIONS for budget in BUDGETS], ids=str
+)
+
+
+def world(name: str = "a processor, from scratch", budget: str = "5m", **more) -> World:
+    seconds = seconds_of(budget)
+    return World(situation(**SITUATIONS[name], budget=seconds), opening=min(12.0, 0.4 * seconds), **more)
+
+
+def stage_of(*configs: Config):
+    def stage(history, s):
+        for config in configs:
+            yield [config]
+
+    return stage
+
+
+def short(number: int, **changes) -> Config:
+    return Config(seconds=5.0, seed=number).vary(**changes)
+
+
+@each_world
+def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
+    w = world(name, budget)
+    history, whole = w.climb(plan_of(None))
+    spent = w.clock.spent()
+    assert spent <= w.clock.budget - w.reserve() + 1e-6
+    assert whole or spent + w.reserve() >= 0.9 * w.clock.budget, f"{spent:.0f} s of {budget}"
+    assert history.done(), "nothing was tried"
+    assert w.published == len(w.ran)
+    for config in w.ran:
+        check(config, w.situation)
+    keys = [config.key for config in w.ran]
+    assert len(keys) == len(set(keys))
+    assert w.stages == list(PLAN)
+    assert [t.key for t in history.trials] == keys
+
+
+@pytest.mark.parametrize("budget", ["15m", "4h"])
+def test_a_plan_on_middling_data_does_not_end_early(budget):
+    w = world(budget=budget)
+    w.climb(plan_of(None))
+    assert w.clock.spent() + w.reserve() >= 0.9 * w.clock.budget
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal", "regression"])
+def test_every_kind_of_task_gets_valid_configs(kind):
+    w = World(situation(kind=kind, budget=900.0, metric="f2" if kind == "multilabel" else "any"), opening=12)
+    w.climb(plan_of(None))
+    assert {t.stage for t in w.record.values()} >= {"baseline", "augmentation", "loss", "finalists"}
+    for config in w.ran:
+        check(config, w.situation)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_a_run_killed_at_any_trial_goes_on_as_if_nothing_had_been(data):
+    budget = data.draw(st.sampled_from(["90s", "15m"]))
+    name = data.draw(st.sampled_from(sorted(SITUATIONS)))
+    unharmed = world(name, budget)
+    unharmed.climb(plan_of(None))
+    killed = world(name, budget, kill_at=data.draw(st.integers(1, max(1, len(unharmed.ran)))), lose=0.0)
+    if unharmed.ran:
+        with pytest.raises(Killed):
+            killed.climb(plan_of(None))
+    finished = set(killed.record)
+    killed.climb(plan_of(None))
+    assert killed.asked == unharmed.asked
+    assert not finished & {config.key for config in killed.ran}
+    assert killed.record.keys() == unharmed.record.keys()
+
+
+@settings(max_examples=12, deadline=None)
+@given(at=st.integers(1, 20), lose=st.floats(0.1, 1.0), budget=st.sampled_from(["90s", "15m"]))
+def test_a_kill_costs_its_time_but_no_finished_trial_and_not_the_budget(at, lose, budget):
+    w = world(budget=budget, kill_at=at, lose=lose)
+    try:
+        w.climb(plan_of(None))
+    except Killed:
+        before, finished = list(w.asked), set(w.record)
+        w.climb(plan_of(None))
+        known = [key for key in before if key in finished]
+        assert [key for key in w.asked if key in finished] == known
+        assert not finished & {config.key for config in w.ran}
+    assert w.clock.spent() <= max(w.clock.budget - w.reserve() + 1e-6, 0)
+
+
+def test_a_finished_run_given_again_runs_nothing():
+    w = world(budget="15m")
+    first, _ = w.climb(plan_of(None))
+    again, _ = w.climb(plan_of(None))
+    assert not w.ran
+    assert [t.key for t in again.trials] == [t.key for t in first.trials]
+
+
+def test_a_larger_budget_finds_trials_of_the_smaller_one_on_record():
+    small = world(budget="15m")
+    small.climb(plan_of(None))
+    large = world(budget="30m", record=dict(small.record))
+    large.climb(plan_of(None))
+    assert any(key in small.record for key in large.asked)
+
+
+@pytest.mark.parametrize("status", ["failed", "late"])
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_trials_that_fail_do_not_stop_the_climb(status, name):
+    w = world(name, "15m", ends=lambda config: status if int(config.key, 16) % 3 == 0 else "done")
+    history, _ = w.climb(plan_of(None))
+    assert w.stages == list(PLAN)
+    assert history.done()
+    assert w.clock.spent() <= w.clock.budget - w.reserve() + 1e-6
+
+
+def test_a_climb_in_which_everything_fails_ends():
+    w = world(budget="15m", ends=lambda config: "failed")
+    history, _ = w.climb(plan_of(None))
+    assert history.best() is None
+    assert not w.published
+    assert w.stages == list(PLAN)
+
+
+def test_a_failed_trial_is_not_tried_again_by_a_resumed_run():
+    w = world(budget="5m", ends=lambda config: "failed")
+    w.climb(plan_of(None))
+    w.climb(plan_of(None))
+    assert not w.ran
+
+
+@settings(max_examples=15, deadline=None)
+@given(factor=st.floats(1.0, 4.0), often=st.integers(1, 5), budget=st.sampled_from(["30s", "90s", "5m"]))
+def test_a_trial_that_takes_longer_than_it_said_costs_no_more_than_its_own_overrun(factor, often, budget):
+    w = world(budget=budget, overrun=lambda config: factor if int(config.key, 16) % often == 0 else 1.0)
+    w.climb(plan_of(None))
+    worst = max(((factor - 1) * w.seconds_of(config) for config in w.ran), default=0.0)
+    assert w.clock.spent() <= w.clock.budget - w.reserve() + worst + 1e-6
+
+
+def test_a_config_asked_for_twice_is_run_once():
+    w = world()
+    history, whole = w.climb([("one", stage_of(short(1), short(1), short(2))), ("two", stage_of(short(2), short(3)))])
+    assert [config.seed for config in w.ran] == [1, 2, 3]
+    assert [t.stage for t in history.trials] == ["one", "one", "two"]
+    assert whole
+
+
+def test_what_is_too_dear_is_left_out_and_what_is_cheap_still_runs():
+    w = world(budget="90s")
+    _, whole = w.climb([("s", stage_of(short(1, seconds=500.0), short(2)))])
+    assert [config.seed for config in w.ran] == [2]
+    assert not whole
+
+
+def test_a_stage_sees_the_trials_it_asked_for():
+    seen = []
+
+    def stage(history, s):
+        for number in (1, 2):
+            yield [short(number)]
+            seen.append([t.config.seed for t in history.trials])
+
+    world().climb([("s", stage)])
+    assert seen == [[1], [1, 2]]
+
+
+def test_recalled_trials_are_in_the_history_but_are_not_published_again():
+    w = world(record={short(1).key: trial(short(1))})
+    history, _ = w.climb([("s", stage_of(short(1)))])
+    assert len(history.trials) == 1
+    assert w.published == 0
+
+
+def test_no_trial_starts_when_what_must_be_kept_would_go():
+    w = world(budget="30s")
+    kept = 40.0
+    history, whole = follow(
+        [("s", stage_of(short(1)))], w.situation, w.run, w.recall, w.clock, lambda: kept, w.publish, w.tell
+    )
+    assert not history.trials
+    assert not whole
+
+
+def test_nets_that_cannot_be_run_do_not_stop_the_others():
+    plain = situation(budget=900.0)
+
+    def measure(config):
+        speed = plain.measure(config)
+        return replace(speed, train=0.0, predict=0.0) if config.backbone == "resnet10t" else speed
+
+    w = World(replace(plain, measure=measure), opening=12)
+    history, _ = w.climb(plan_of(None))
+    assert history.done(train="net")
+    assert all(config.backbone != "resnet10t" for config in w.ran)

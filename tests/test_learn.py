@@ -1,0 +1,388 @@
+"""The learn room: menus by contract, the loop on a toy, closed-form heads, weights from files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from autoclimb.errors import Mistake
+from autoclimb.learn.backbones import build_net, find_weights
+from autoclimb.learn.batches import Material, ahead, epoch
+from autoclimb.learn.devices import device_named
+from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
+from autoclimb.learn.fold import Pace
+from autoclimb.learn.loop import mixed, size_at, stagnates
+from autoclimb.learn.losses import DEFAULTS, LOSSES, loss_named, predictions_of
+from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
+from autoclimb.learn.policies import POLICIES, pipeline_of, varied
+from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.learn.views import VIEWS, predictions_for
+from autoclimb.types import Config
+
+CPU = torch.device("cpu")
+TINY = Config(
+    backbone="resnet10t",
+    model_args=(("channels", (8, 8, 16, 16)),),
+    size=32,
+    epochs=4,
+    batch=16,
+    policy="none",
+    lr=5e-3,
+)
+
+
+def stripes(n: int, seed: int = 0, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy pictures of horizontal (0) or vertical (1) stripes, and which they are."""
+    draw = np.random.default_rng(seed)
+    label = draw.integers(0, 2, n)
+    wave = 60 * np.sin(np.arange(size) * 0.8 + draw.uniform(0, 2 * np.pi, (n, 1)))
+    pictures = 128 + draw.normal(0, 15, (n, size, size, 3))
+    pictures += np.where(label[:, None, None, None] == 1, wave[:, None, :, None], wave[:, :, None, None])
+    return pictures.clip(0, 255).astype(np.uint8), label
+
+
+def material_of(n: int = 80, m: int = 12, kind: str = "multiclass") -> Material:
+    pictures, label = stripes(n + m)
+    target = (
+        np.eye(2, dtype=np.float32)[label[:n]] if kind != "regression" else 10 + 5 * label[:n, None].astype(np.float32)
+    )
+    return Material(kind, target.shape[1], target, np.arange(n) % 4, pictures)
+
+
+def hits(material: Material, oof: np.ndarray, fold: int = 0) -> float:
+    rows = material.fold_of == fold
+    return float((oof[rows].argmax(1) == material.target[rows].argmax(1)).mean())
+
+
+# --- menus -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_falls_as_predictions_improve_and_stays_finite_at_the_extremes(name):
+    loss, kinds = LOSSES[name]
+    target = torch.eye(4) if kinds[0] != "regression" else torch.randn(4, 1)
+    good = 4 * (2 * target - 1) if kinds[0] != "regression" else target + 0.1
+    bad = -good if kinds[0] != "regression" else target + 2
+    assert loss(good, target) < loss(torch.zeros_like(target) if kinds[0] != "regression" else target + 1, target)
+    assert loss(good, target) < loss(bad, target)
+    for logits in (torch.full_like(target, 50.0), torch.full_like(target, -50.0)):
+        logits.requires_grad_()
+        value = loss(logits, target)
+        value.backward()
+        assert torch.isfinite(value)
+        assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_every_kind_of_task_has_a_loss_and_a_wrong_one_is_answered_with_the_list(kind):
+    assert loss_named("default", kind) is LOSSES[DEFAULTS[kind]][0]
+    with pytest.raises(Mistake, match=DEFAULTS[kind]):
+        loss_named("no such loss", kind)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_keeps_shape_and_type_and_draws_the_same_for_the_same_seed(name):
+    picture = stripes(1)[0][0]
+    for size in (32, 33):
+        one = np.ascontiguousarray(np.resize(picture, (size, size, 3)))
+        first, second = (varied(pipeline_of(name, size, 7), one) for _ in range(2))
+        assert first.shape == one.shape
+        assert first.dtype == np.uint8
+        assert (first == second).all()
+
+
+def test_a_policy_of_the_users_own_comes_back_from_json():
+    import albumentations as A
+
+    own = {"mine": json.dumps(A.Compose([A.HorizontalFlip(p=1.0), A.RandomCrop(20, 20)]).to_dict())}
+    picture = stripes(1)[0][0]
+    assert varied(pipeline_of("mine", 32, 0, own), picture).shape == (32, 32, 3)
+    with pytest.raises(Mistake, match="mine"):
+        pipeline_of("theirs", 32, 0, own)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@given(st.floats(0, 1))
+def test_a_schedule_stays_between_zero_and_its_peak_and_ends_low(name, progress):
+    height = SCHEDULES[name]
+    assert 0 <= height(progress) <= 1 + 1e-9
+    assert height(0.9999) < 0.01
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
+    built = build_net(TINY, 2)
+    made = optimizer_of(built.net, built.head, TINY.vary(backbone_lr=0.1), name)
+    assert sum(len(g["params"]) for g in made.param_groups) == len(list(built.net.parameters()))
+    assert all(g["weight_decay"] == 0 for g in made.param_groups if g["params"][0].ndim <= 1)
+    assert {round(g["peak"] / max(g["peak"] for g in made.param_groups), 3) for g in made.param_groups} == {1.0, 0.1}
+    before = [p.detach().clone() for p in built.net.parameters()]
+    built.net(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    made.step()
+    assert all(p.grad is not None for p in built.net.parameters())
+    assert any((p != b).any() for p, b in zip(built.net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_keep_the_shape_and_average_to_probabilities(name):
+    pictures, _ = stripes(5)
+    built = build_net(TINY, 3)
+    p = predictions_for(built, pictures, np.arange(5), "multiclass", CPU, 32, name)
+    assert p.shape == (5, 3)
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+    for view in VIEWS[name]:
+        assert view(torch.zeros(2, 3, 16, 16)).shape == (2, 3, 16, 16)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_shows_each_row_at_most_once_in_an_order_of_its_own():
+    material = material_of()
+    seen = [np.concatenate([r for _, r in epoch(material, np.arange(80), TINY, 32, 16, 0, k)]) for k in (0, 0, 1)]
+    assert sorted(seen[0]) == list(range(80))
+    assert (seen[0] == seen[1]).all()
+    assert (seen[0] != seen[2]).any()
+
+
+def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_are_used():
+    def broken():
+        yield 1
+        raise ValueError("no picture")
+
+    things = ahead(broken())
+    assert next(things) == 1
+    with pytest.raises(ValueError, match="no picture"):
+        next(things)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 9), st.booleans(), st.integers(0, 99))
+def test_mixed_targets_still_sum_to_one(n, cut, seed):
+    x, y = torch.randn(n, 3, 16, 16), torch.eye(4)[torch.arange(n) % 4]
+    config = Config(cutmix=1.0) if cut else Config(mixup=0.4)
+    mixed_x, mixed_y = mixed(x, y, config, np.random.default_rng(seed))
+    assert mixed_x.shape == x.shape
+    assert torch.allclose(mixed_y.sum(1), torch.ones(n), atol=1e-5)
+
+
+def test_sizes_grow_in_the_first_half_of_training_only():
+    config = Config(size=128, sizes=(64, 96))
+    assert [size_at(p, config) for p in (0.0, 0.2, 0.3, 0.5, 0.99)] == [64, 64, 96, 128, 128]
+
+
+def test_stagnation_is_a_mean_that_does_not_fall():
+    assert stagnates(__import__("collections").deque([1.0] * 100))
+    assert not stagnates(__import__("collections").deque(np.linspace(2, 1, 100)))
+
+
+def test_by_the_clock_training_ends_when_the_time_does_and_by_steps_when_they_are_done():
+    now = iter([5.0, 10.0]).__next__
+    pace = Pace(now, start=0.0, seconds=10.0)
+    assert pace.progress(1) == 0.5
+    assert pace.progress(1) == 1.0
+    assert Pace(now, start=0.0, steps=4).progress(2) == 0.5
+
+
+# --- trials ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path):
+    material = material_of()
+    config = TINY.vary(folds=(0, 2), epochs=6, tta="flip")
+    told = run_trial(config, material, tmp_path / "t", tmp_path, CPU)
+    assert told["status"] == "done"
+    oof, test = (np.load(tmp_path / "t" / f"{name}.npy") for name in ("oof", "test"))
+    assert np.isnan(oof[material.fold_of == 1]).all()
+    assert np.isfinite(oof[material.fold_of != 1][np.isin(material.fold_of[material.fold_of != 1], (0, 2))]).all()
+    assert hits(material, oof) > 0.9
+    new = Material("multiclass", 2, np.zeros((0, 2), np.float32), np.zeros(0, int), material.pixels[80:])
+    again = predict_again(config, new, tmp_path / "t", tmp_path, CPU, lambda facts: None)
+    assert np.allclose(again, test, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mixup": 0.4},
+        {"cutmix": 1.0},
+        {"ema": 0.9},
+        {"sizes": (16, 24)},
+        {"optimizer": "sgd", "switch_to": "adamw"},
+        {"fine_stem": True},
+        {"smoothing": 0.1, "dropout": 0.2, "loss": "focal", "schedule": "restarts"},
+    ],
+    ids=str,
+)
+def test_every_trick_still_gives_finite_predictions(tmp_path, change):
+    material = material_of(40, 4)
+    told = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path, CPU)
+    assert told["status"] == "done"
+    assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    material = material_of(40, 4)
+    made = []
+    for name in "ab":
+        run_trial(TINY.vary(epochs=2, policy="flip-colour", mixup=0.3), material, tmp_path / name, tmp_path, CPU)
+        made.append(np.load(tmp_path / name / "test.npy"))
+    assert (made[0] == made[1]).all()
+
+
+def test_a_regression_answers_in_the_targets_own_units(tmp_path):
+    material = material_of(kind="regression")
+    run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path, CPU)
+    oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
+    assert np.abs(oof - material.target[material.fold_of == 0]).mean() < 1.5
+
+
+def test_a_learning_rate_that_explodes_is_a_status_not_a_traceback(tmp_path):
+    told = run_trial(TINY.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path, CPU)
+    assert told["status"] == "failed"
+    assert told["note"]
+
+
+@pytest.mark.parametrize("backbone", ["gradients", "patches"])
+@pytest.mark.parametrize("head", ["kernel", "linear"])
+def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head):
+    material = material_of()
+    config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
+    (tmp_path / "cache").mkdir()
+    told = run_trial(config, material, tmp_path / "t", tmp_path / "cache", CPU)
+    oof = np.load(tmp_path / "t" / "oof.npy")
+    assert told["status"] == "done"
+    assert np.isfinite(oof).all()
+    assert hits(material, oof) == 1.0
+
+
+def test_stripes_are_the_same_mirrored_and_another_thing_turned(tmp_path):
+    (tmp_path / "cache").mkdir()
+    config = Config(train="features", backbone="gradients", size=32, folds=(0,))
+    facts = run_trial(config, material_of(), tmp_path / "t", tmp_path / "cache", CPU)["facts"]
+    assert facts["mirror"] < 2 < facts["turn"]
+
+
+def test_a_head_is_right_about_how_sure_it_is_on_noise():
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(300, 40)).astype(np.float32), np.eye(2, dtype=np.float32)[draw.integers(0, 2, 300)]
+    head = fit_head(Config(train="features", backbone="any"), x[:200], y[:200], "multiclass")
+    p = head_predictions(head, x[200:], "multiclass")
+    assert -np.log((p * y[200:]).sum(1)).mean() < 0.75  # chance is 0.693
+
+
+def test_patch_responses_equal_those_of_patches_taken_one_by_one():
+    from autoclimb.learn.features import CONTRAST, Dictionary
+
+    x = torch.rand(2, 3, 12, 12)
+    words = Dictionary(6, torch.randn(108, 5), torch.randn(5))
+    u = torch.nn.functional.unfold(x, 6).transpose(1, 2)
+    u = (u - u.mean(2, keepdim=True)) / (u.var(2, keepdim=True) + CONTRAST).sqrt()
+    made = (u @ words.whiten - words.offset).transpose(1, 2).unflatten(2, (7, 7))
+    pooled = [torch.nn.functional.adaptive_avg_pool2d((s * made - 0.25).clamp(min=0), 2) for s in (1, -1)]
+    assert torch.allclose(patch_responses(x, words), torch.cat(pooled, 1).flatten(1), atol=1e-3)
+
+
+def test_features_are_computed_once(tmp_path):
+    pictures, _ = stripes(6)
+    told = []
+    config = Config(train="features", backbone="gradients", size=32)
+    first = features_of(config, pictures, tmp_path, CPU, told.append)
+    again = features_of(config, pictures, tmp_path, CPU, told.append)
+    assert len(told) == 1
+    assert (first == again).all()
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+def hub_form(folder, name="resnet10t", seed=1):
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    net = build_net(Config(backbone=name), 7).net
+    save_file(net.state_dict(), folder / "model.safetensors")
+    cfg = {
+        "architecture": name,
+        "num_classes": 7,
+        "pretrained_cfg": {"mean": [0.1] * 3, "std": [0.2] * 3, "num_classes": 7},
+    }
+    cfg["pretrained_cfg"] |= {"first_conv": "conv1.0", "classifier": "fc", "input_size": [3, 64, 64]}
+    (folder / "config.json").write_text(json.dumps(cfg))
+    return net
+
+
+def test_a_folder_of_hub_form_folders_is_found_and_loads_with_its_own_statistics(tmp_path):
+    net = hub_form(tmp_path / "weights" / "one")
+    rows = find_weights(str(tmp_path / "weights"))
+    assert [r["backbone"] for r in rows] == ["resnet10t"]
+    assert find_weights(str(tmp_path / "weights" / "one"))[0]["weights"] == rows[0]["weights"]
+    built = build_net(Config(backbone="resnet10t", weights=rows[0]["weights"]), 3)
+    assert built.mean == (0.1, 0.1, 0.1)
+    assert torch.equal(built.net.conv1[0].weight, net.conv1[0].weight)
+    assert built.head.weight.shape[0] == 3
+
+
+def test_a_single_file_loads_what_fits_and_another_architectures_is_refused(tmp_path):
+    net = hub_form(tmp_path / "one")
+    file = tmp_path / "resnet10t.mine.safetensors"
+    (tmp_path / "one" / "model.safetensors").rename(file)
+    row = find_weights(str(file))[0]
+    assert row["backbone"] == "resnet10t"
+    built = build_net(Config(backbone="resnet10t", weights=row["weights"]), 3)
+    assert torch.equal(built.net.conv1[0].weight, net.conv1[0].weight)
+    assert "tensors" in built.note
+    with pytest.raises(Unbuildable, match="another architecture"):
+        build_net(Config(backbone="mobilenetv3_small_050", weights=row["weights"]), 3)
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "weights.pth", "whoknows.safetensors"])
+def test_weights_that_cannot_be_used_are_a_mistake_that_says_what_to_give(tmp_path, name):
+    path = tmp_path / name
+    if name == "empty":
+        path.mkdir()
+    elif name != "nothing":
+        path.write_bytes(b"x")
+    with pytest.raises(Mistake, match="--weights"):
+        find_weights(str(path))
+
+
+def test_a_hub_out_of_reach_is_no_answer_within_seconds(monkeypatch):
+    import socket
+
+    from autoclimb.learn.backbones import hub_answers
+
+    def refused(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "create_connection", refused)
+    assert hub_answers() is False
+
+
+def test_a_backbone_that_timm_does_not_know_is_a_mistake():
+    with pytest.raises(Mistake, match="list_models"):
+        build_net(Config(backbone="resnet9000"), 2)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_a_mistake(name):
+    with pytest.raises(Mistake, match="--device"):
+        device_named(name)
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_predictions_are_probabilities_or_numbers(kind):
+    p = predictions_of(torch.randn(3, 4), kind)
+    assert kind == "regression" or bool(((p >= 0) & (p <= 1)).all())
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path):
+    material = material_of()
+    told = run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path, device_named("cuda"))
+    assert told["status"] == "done"
+    assert hits(material, np.load(tmp_path / "t" / "oof.npy")) > 0.9

@@ -19,28 +19,28 @@ START = {"optimizer": "adamw", "switch_to": "sgd", "schedule": "cosine"}
 SPACE = SearchSpace(backbones=["resnet50"], policies=["flip"], tta=["flip"], features=False, start=START)
 
 
-def plain_resnet50(history: History, situation: Any) -> Iterator[list[Config]]:
+def plain_resnet50(history: History, s: Any) -> Iterator[list[Config]]:
     """One fold soon, so that there is an answer; then all the time for the folds."""
-    net = Config(backbone="resnet50", policy="flip", tta="flip", seed=situation.seed).vary(**situation.space.start)
-    if situation.kind == "multilabel":
+    net = Config(backbone="resnet50", policy="flip", tta="flip", seed=s.seed).vary(**s.space.start)
+    if s.kind == "multilabel":
         net = net.vary(loss="soft-f2")
-    if situation.folds * epoch_seconds(net.vary(size=32), situation) < 0.02 * situation.budget:
-        yield [Config.from_json(situation.remember("first", lambda: fitted(net, 0.2, 1, situation)))]
-    yield [Config.from_json(situation.remember("whole", lambda: fitted(net, 0.97, situation.folds, situation)))]
+    if s.folds * epoch_seconds(net.vary(size=32), s) < 0.02 * s.budget:
+        yield [Config.from_json(s.remember("first", lambda: fitted(net, 0.2, 1, s)))]
+    yield [Config.from_json(s.remember("whole", lambda: fitted(net, 0.97, s.folds, s)))]
 
 
-def epoch_seconds(net: Config, situation: Any) -> float:
+def epoch_seconds(net: Config, s: Any) -> float:
     """Seconds for one pass over a fold's training rows, from the speed measured at 64 px."""
-    speed = situation.measure(net.vary(size=64, sizes=())).train or 1e-9
-    return situation.rows * (1 - 1 / situation.folds) / speed * (net.size / 64) ** 2
+    speed = s.measure(net.vary(size=64, sizes=())).train or 1e-9
+    return s.rows * (1 - 1 / s.folds) / speed * (net.size / 64) ** 2
 
 
-def fitted(net: Config, share: float, most: int, situation: Any) -> dict[str, Any]:
+def fitted(net: Config, share: float, most: int, s: Any) -> dict[str, Any]:
     """The net at the largest size and over as many folds as that share of the time is enough for."""
-    time = max(share * situation.left() - 2, 1.0)
+    time = max(share * s.left() - 2, 1.0)
     size, folds = SIZES[-1], 0.0
-    for size in [n for n in SIZES if n <= max(64, situation.side)]:
-        folds = time / (ENOUGH * epoch_seconds(net.vary(size=size), situation) + 2)
+    for size in [n for n in SIZES if n <= max(64, 1.3 * s.side)]:
+        folds = time / (ENOUGH * epoch_seconds(net.vary(size=size), s) + 2)
         if folds >= most:
             break
     folds = max(1, min(int(folds), most))

@@ -13,6 +13,7 @@ from autoclimb.search.plan import PLAN, plan_of
 from autoclimb.types import Config
 
 BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
+TOO_LITTLE = {("large data", "30s"), ("large data", "90s")}  # predicting alone takes 150 s there
 each_world = pytest.mark.parametrize(
     ("name", "budget"), [(name, budget) for name in SITUATIONS for budget in BUDGETS], ids=str
 )
@@ -41,8 +42,9 @@ def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
     history, whole = w.climb(plan_of(None))
     spent = w.clock.spent()
     assert spent <= w.clock.budget - w.reserve() + 1e-6
-    assert whole or spent + w.reserve() >= 0.9 * w.clock.budget, f"{spent:.0f} s of {budget}"
-    assert history.done(), "nothing was tried"
+    if (name, budget) not in TOO_LITTLE:
+        assert history.done(), "nothing was tried"
+        assert whole or spent + w.reserve() >= 0.9 * w.clock.budget, f"{spent:.0f} s of {budget}"
     assert w.published == len(w.ran)
     for config in w.ran:
         check(config, w.situation)
@@ -50,6 +52,15 @@ def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
     assert len(keys) == len(set(keys))
     assert w.stages == list(PLAN)
     assert [t.key for t in history.trials] == keys
+
+
+@each_world
+def test_a_finalist_is_never_trained_for_less_time_than_the_trial_that_chose_it(name, budget):
+    w = world(name, budget)
+    history, _ = w.climb(plan_of(None))
+    searched = [t.config.seconds for t in history.trials if t.config.train == "net" and t.stage == "baseline"]
+    final = [t.config.seconds for t in history.trials if t.stage == "finalists"]
+    assert not final or min(final) >= max(searched, default=0.0)
 
 
 @pytest.mark.parametrize("budget", ["15m", "4h"])

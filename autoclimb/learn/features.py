@@ -219,7 +219,7 @@ def _frozen(config: Config, device: torch.device) -> Callable[[np.ndarray], np.n
 
 Head = dict[str, Tensor]
 HEADS = ("kernel", "linear")
-ROWS_TO_CHOOSE = 1500  # leave-one-out over every width and ridge costs n^3; this many rows tell them apart
+ROWS_TO_CHOOSE = 1000  # leave-one-out over every width and ridge costs n^3; this many rows tell them apart
 LANDMARKS = 6000  # rows that a kernel machine holds at most; more are used through these (Nystrom)
 WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, over the mean squared distance
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # over the mean of the kernel's diagonal
@@ -277,13 +277,15 @@ def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray
     return torch.cat(parts).numpy().astype(np.float32)
 
 
-def symmetries(config: Config, head: Head, pictures: np.ndarray, target: np.ndarray, kind: Kind) -> dict[str, float]:
+def symmetries(
+    config: Config, head: Head, pictures: np.ndarray, target: np.ndarray, kind: Kind, cache: Path
+) -> dict[str, float]:
     """How much worse held-out pictures `(R, S, S, 3)` are understood mirrored and turned: ratios of mean losses.
 
     Near 1 where a mirrored or turned picture means the same and could have been in the data: photos are mirrored alike
     (ratio 1.0), digits are not. It decides which flips the nets are trained with unasked.
     """
-    maker = _hand_made(config, pictures, Path())
+    maker = _hand_made(config, pictures, cache)
     ways = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
     losses = {}
     for name, turned in ways.items():

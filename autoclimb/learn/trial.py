@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from autoclimb.learn.batches import Material
 from autoclimb.learn.faults import Diverged, OutOfMemory, Unbuildable
-from autoclimb.learn.features import features_of, fit_head, head_predictions, symmetries
+from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, symmetries
 from autoclimb.types import Config
 
 SEEN_TURNED = 400  # held-out pictures that are looked at mirrored and turned
@@ -62,9 +62,9 @@ def _run(config, material, out, cache, device, report, now) -> dict[str, Any]:
             held = head_predictions(head, features[outside], material.kind)
             answered = head_predictions(head, features[material.test_rows], material.kind)
             fold_facts = {"features": int(features.shape[1])}
-            if config.backbone == "gradients" and not done:
+            if config.backbone in FEATURES and not done:
                 few = outside[:SEEN_TURNED]
-                fold_facts |= symmetries(config, head, material.pixels[few], material.target[few], material.kind)
+                fold_facts |= symmetries(config, head, material.pixels[few], material.target[few], material.kind, cache)
             at({"progress": 1.0})
         if not (np.isfinite(held).all() and np.isfinite(answered).all()):
             raise Diverged("the net's predictions are no numbers")

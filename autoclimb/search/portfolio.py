@@ -13,7 +13,7 @@ HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3
 
 # From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
 SCRATCH: dict[str, Sequence[tuple[str, tuple[tuple[str, Any], ...]]]] = {
-    "cpu": (("resnet10t", HALF), ("resnet18", HALF), ("resnet10t", ()), ("resnet18", ())),
+    "cpu": (("resnet10t", HALF), ("resnet14t", HALF), ("resnet10t", ()), ("resnet18", HALF), ("resnet18d", ())),
     "cuda": (("resnet18", HALF), ("resnet18", ()), ("resnet34", ()), ("resnet50d", ()), ("convnext_nano", ())),
 }
 # From timm's hub, cheapest first. ConvNeXt and Swin lead on pictures like ImageNet's (arXiv 2310.19909).

@@ -1,0 +1,208 @@
+"""Recipes: short, over the public API, and good for a toy as for the competition they are named after."""
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from fakes import SITUATIONS, Killed, World, check, situation
+
+from autoclimb import recipes_of
+from autoclimb.clock import seconds_of
+from autoclimb.errors import Mistake
+from autoclimb.recipes_of import load_recipe, recipe_files
+from autoclimb.search.plan import PLAN, plan_of
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config
+
+FILES = sorted((Path(__file__).parent.parent / "recipes").glob("*.py"))
+NAMES = [path.stem.replace("_", "-") for path in FILES]
+OWN = {"space": None, "plan": None, "folds": None, "pretrained": True}  # what a caller who asks for nothing gives
+each_recipe = pytest.mark.parametrize("name", NAMES)
+
+
+def world(name: str, budget: str = "5m", of: str = "a processor, from scratch", **more) -> tuple[World, list]:
+    given, seconds = load_recipe(name, **OWN), seconds_of(budget)
+    values = {**SITUATIONS[of], "space": given.space, "folds": given.folds or 5, "budget": seconds}
+    if not given.pretrained:
+        values["pretrained"] = ()
+    return World(situation(**values), opening=min(12.0, 0.4 * seconds), **more), plan_of(given.plan)
+
+
+def timm_names() -> set[str]:
+    """What timm can build, with and without the tag of weights, read off its source: importing it takes seconds."""
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.origin is not None
+    text = "\n".join(path.read_text() for path in (Path(spec.origin).parent / "models").glob("*.py"))
+    return {*re.findall(r"^def (\w+)\(", text, re.MULTILINE), *re.findall(r"['\"]([\w.]+)['\"]: _\w*cfg", text)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_recipe_is_short_and_says_what_it_is_and_how_to_run_it(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 60
+    told = ast.get_docstring(ast.parse(text)) or ""
+    assert f"--recipe {path.stem.replace('_', '-')}" in told
+    assert "autoclimb fit" in told
+    assert "Expect" in told
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_recipe_needs_nothing_but_the_front_door(path):
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert {str(name) for name in imported if str(name).startswith("autoclimb")} == {"autoclimb"}
+
+
+@each_recipe
+def test_a_recipe_is_found_by_its_name_and_by_its_path(name):
+    assert name in recipe_files()
+    by_name, by_path = load_recipe(name, **OWN), load_recipe(recipe_files()[name], **OWN)
+    assert by_name.plan_names() == by_path.plan_names()
+    assert by_name.space.to_json() == by_path.space.to_json()
+    assert by_name.folds
+
+
+@each_recipe
+def test_a_recipes_plan_is_made_of_stages(name):
+    for stage, function in plan_of(load_recipe(name, **OWN).plan):
+        assert callable(function)
+        assert stage in PLAN or function.__doc__
+
+
+@each_recipe
+@pytest.mark.parametrize("of", SITUATIONS)
+@pytest.mark.parametrize("budget", ["30s", "90s", "5m", "4h", "1d12h"])
+def test_a_recipe_keeps_to_any_budget_and_asks_for_valid_configs(name, of, budget):
+    w, plan = world(name, budget, of)
+    history, _ = w.climb(plan)
+    assert w.clock.spent() <= w.clock.budget - w.reserve() + 1e-6
+    for config in w.ran:
+        check(config, w.situation)
+    if of != "large data":
+        assert history.done(train="net")
+    if of not in ("large data", "tiny pictures"):
+        assert w.clock.spent() + w.reserve() >= 0.85 * w.clock.budget
+
+
+@each_recipe
+def test_a_recipe_names_only_nets_that_timm_has(name):
+    nets = timm_names()
+    for of in ("a processor, from scratch", "a card, with the hub"):
+        w, plan = world(name, "4h", of)
+        w.climb(plan)
+        assert {config.backbone for config in w.ran if config.train == "net"} <= nets
+
+
+@each_recipe
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_recipe_goes_on_after_a_kill_as_if_nothing_had_been(name, at):
+    unharmed, plan = world(name)
+    unharmed.climb(plan)
+    killed, plan = world(name, kill_at=min(at, len(unharmed.ran)), lose=0.0)
+    with pytest.raises(Killed):
+        killed.climb(plan)
+    finished = set(killed.record)
+    killed.climb(plan)
+    assert killed.asked == unharmed.asked
+    assert not finished & {config.key for config in killed.ran}
+
+
+def test_inclusive_images_trains_resnet50_on_soft_f2_from_scratch_and_grows_its_pictures():
+    given = load_recipe("inclusive-images", **OWN)
+    assert not given.pretrained
+    w, plan = World(situation(kind="multilabel", budget=3600.0, device="cuda", space=given.space)), plan_of(given.plan)
+    w.climb(plan)
+    for config in w.ran:
+        assert (config.backbone, config.weights, config.loss) == ("resnet50", "", "soft-f2")
+        assert config.switch_to
+        assert config.tta == "flip"
+    assert any(config.sizes for config in w.ran)
+
+
+def test_intel_scenes_mixes_grows_and_lets_different_families_vote():
+    w, plan = world("intel-scenes", "4h", "a card, with the hub")
+    w.climb(plan)
+    finals = [config for config in w.ran if len(config.folds) > 1 and config.train == "net"]
+    assert {config.mixup for config in finals} == {0.4}
+    assert all(config.sizes and config.tta == "flip" for config in finals)
+    assert len({config.backbone for config in finals}) >= 3
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_callers_word_counts_before_the_recipes():
+    space = SearchSpace(sizes=[64])
+    given = load_recipe(NAMES[0], space=space, plan=["baseline"], folds=3, pretrained=False)
+    assert (given.space, given.plan, given.folds, given.pretrained) == (space, ["baseline"], 3, False)
+
+
+def test_without_a_recipe_everything_is_the_plans():
+    given = load_recipe(None, **OWN)
+    assert (given.plan, given.folds, given.pretrained) == (None, None, True)
+    assert given.plan_names() is None
+
+
+def test_an_unknown_recipe_is_answered_with_the_list():
+    with pytest.raises(Mistake, match="intel-scenes"):
+        load_recipe("intel-scene", **OWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("x = 1\n", "dict RECIPE"), ("RECIPE = {'spaces': None}\n", "spaces"), ("RECIPE = {}\n", "RECIPE")],
+)
+def test_a_recipe_without_its_dict_or_with_unknown_names_is_a_mistake(tmp_path, text, said):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(Mistake, match=said):
+        load_recipe(tmp_path / "mine.py", **OWN)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("mine.py", "RECIPE = {\n"), ("mine.py", "import nothing_of_that_name\n"), ("mine.txt", "hello")]
+)
+def test_a_recipe_that_is_no_python_is_a_mistake(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(Mistake, match=file):
+        load_recipe(tmp_path / file, **OWN)
+
+
+def test_a_wheel_brings_its_recipes_inside_the_package(tmp_path, monkeypatch):
+    (tmp_path / "my_own.py").write_text("RECIPE = {'folds': 4}\n")
+    (tmp_path / "_hidden.py").write_text("")
+    monkeypatch.setattr(recipes_of, "INSTALLED", tmp_path)
+    assert list(recipe_files()) == ["my-own"]
+    assert load_recipe("my-own", **OWN).folds == 4
+    monkeypatch.setattr(recipes_of, "INSTALLED", tmp_path / "none")
+    assert set(NAMES) <= set(recipe_files())
+
+
+def test_a_plan_may_hold_names_functions_and_named_functions():
+    def mine(history, s):
+        yield [Config()]
+
+    assert [name for name, _ in plan_of(["baseline", mine, ("other", mine)])] == ["baseline", "mine", "other"]
+    with pytest.raises(Mistake, match="baseline, resize"):
+        plan_of(["basline"])
+    with pytest.raises(Mistake, match="names of stages"):
+        plan_of([3])  # type: ignore[list-item]
+
+
+@pytest.mark.slow
+@each_recipe
+def test_a_recipe_solves_a_toy(name, tmp_path):
+    import autoclimb
+    from autoclimb.demo import make_demo
+
+    data = make_demo(tmp_path / "demo")
+    run = autoclimb.fit(data, metric="f2", budget="60s", recipe=name, out=tmp_path / "run", device="cpu")
+    board = run.leaderboard()
+    assert run.finished
+    assert len(board) > 1
+    assert run.submission.stat().st_size > 0

@@ -1,0 +1,150 @@
+"""The whole story on small real folders: a command, a kill, the same command again, and the Python side of a run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import autoclimb
+from autoclimb.errors import Mistake
+from autoclimb.types import Event
+
+COMMAND = [sys.executable, "-m", "autoclimb", "fit"]
+
+
+def stripes_folder(folder: Path, n: int = 60, m: int = 12) -> Path:
+    """A competition of noisy stripes: `along` or `across`; one test picture is no picture at all."""
+    draw = np.random.default_rng(0)
+    wave = 60 * np.sin(np.arange(32) * 0.8)
+    rows = []
+    for i in range(n + m):
+        label = "across" if i % 2 else "along"
+        lines = wave[None, :, None] if i % 2 else wave[:, None, None]
+        picture = (128 + lines + draw.normal(0, 15, (32, 32, 3))).clip(0, 255).astype(np.uint8)
+        place = folder / ("train" if i < n else "test") / f"p{i:03d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(place)
+        rows.append((f"p{i:03d}", label))
+    (folder / "test" / f"p{n + m - 1:03d}.png").write_text("this is no picture")
+    pd.DataFrame(rows[:n], columns=["id", "label"]).to_csv(folder / "train.csv", index=False)
+    pd.DataFrame([(i, "along") for i, _ in rows[n:]], columns=["id", "label"]).to_csv(
+        folder / "sample_submission.csv", index=False
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return stripes_folder(tmp_path_factory.mktemp("data") / "stripes")
+
+
+@pytest.fixture(scope="module")
+def killed_and_continued(data, tmp_path_factory):
+    """A run killed after its first trial and gone on with by the same command; its folder, and both outputs."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    words = [*COMMAND, str(data), "--metric", "accuracy", "--budget", "40s", "--no-pretrained", "--out", str(out)]
+    first = []
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
+        for line in going.stdout:
+            first.append(line)
+            if "blend of 1" in line:
+                os.kill(going.pid, signal.SIGKILL)
+                break
+    valid_then = len(pd.read_csv(out / "submission.csv"))
+    before = {p.parent.name: p.stat().st_mtime_ns for p in out.glob("trials/*/trial.json")}
+    again = subprocess.run(words, capture_output=True, text=True, check=True)
+    return out, "".join(first), again.stdout, before, valid_then
+
+
+def test_a_killed_run_had_a_valid_submission_and_goes_on_from_its_finished_trials(killed_and_continued):
+    out, first, second, before, valid_then = killed_and_continued
+    assert valid_then == 12
+    assert before
+    assert "trial 1" in first
+    after = {p.parent.name: p.stat().st_mtime_ns for p in out.glob("trials/*/trial.json")}
+    assert all(after[key] == written for key, written in before.items())
+    assert len(after) > len(before)
+    assert "out of fold" in second
+
+
+def test_the_budget_holds_over_both_parts_and_the_answers_are_right(killed_and_continued):
+    out = killed_and_continued[0]
+    run = autoclimb.open_run(out)
+    assert run.finished
+    assert run.spent <= 40
+    assert run.score > 0.9
+    answers = pd.read_csv(run.submission)
+    assert list(answers.columns) == ["id", "label"]
+    assert (answers.label[:11] == ["along" if i % 2 == 0 else "across" for i in range(11)]).mean() > 0.9
+
+
+def test_the_unreadable_picture_was_named_and_answered(killed_and_continued):
+    out, first, *_ = killed_and_continued
+    assert "1 unreadable pictures" in first
+    assert "p071" in first
+    assert pd.read_csv(out / "submission.csv").label.isin(["along", "across"]).all()
+
+
+def test_a_finished_run_says_so_and_ends_at_once(killed_and_continued, data):
+    out = killed_and_continued[0]
+    told: list[Event] = []
+    run = autoclimb.fit(data, metric="accuracy", budget="40s", pretrained=False, out=out, tell=told.append)
+    assert "finished before" in told[0].text
+    assert len(told) == 1
+    assert run.finished
+
+
+def test_another_metric_or_seed_in_the_same_folder_is_a_mistake(killed_and_continued, data):
+    out = killed_and_continued[0]
+    for change in ({"metric": "log-loss"}, {"metric": "accuracy", "seed": 3}):
+        with pytest.raises(Mistake, match="--out"):
+            autoclimb.fit(data, budget="2h", pretrained=False, out=out, **change)
+
+
+def test_a_run_shows_its_trials_and_predicts_its_own_test_pictures_as_it_submitted_them(killed_and_continued, data):
+    out = killed_and_continued[0]
+    run = autoclimb.open_run(out)
+    board = run.leaderboard()
+    assert len(board) == len(list(out.glob("trials/*/trial.json"))) + 1
+    assert run.oof.shape == (60, 2)
+    pictures = sorted((data / "test").glob("*.png"))[:-1]
+    answers = run.predict(pictures)
+    submitted = pd.read_csv(run.submission)
+    assert answers.columns.tolist() == ["id", "label"]
+    assert (answers.label == submitted.label[:11]).all()
+    with pytest.raises(Mistake, match="cannot be read"):
+        run.predict(data / "test")
+
+
+def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_path):
+    import albumentations as A
+
+    def mostly_right(truth, answers):
+        return float((truth == answers).mean()) ** 2
+
+    def two_nets(history, situation):
+        net = autoclimb.Config(backbone="resnet10t", size=32, epochs=1, batch=16, policy="mine", folds=(0, 1))
+        yield [net, net.vary(lr=1e-3)]
+
+    run = autoclimb.fit(
+        data,
+        metric=autoclimb.Metric("squared-accuracy", mostly_right, wants="label"),
+        budget=40,
+        out=tmp_path / "run",
+        space=autoclimb.SearchSpace(policies={"mine": A.Compose([A.HorizontalFlip()])}),
+        plan=[two_nets],
+        pretrained=False,
+    )
+    assert run.metric.name == "squared-accuracy"
+    assert [c for c in run.leaderboard()["stage"] if c == "two_nets"]
+    assert np.isfinite(run.score)
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert kept["finished"]
+    assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)

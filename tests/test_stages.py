@@ -1,0 +1,265 @@
+"""The moves: what each stage asks for, from a history made up here."""
+
+from dataclasses import replace
+
+import pytest
+from fakes import LOCAL, SITUATIONS, check, losses_for, situation, trial
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoclimb.search.cost import cost_of, epoch_seconds
+from autoclimb.search.plan import PLAN
+from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import LADDER, base_config, leader, rung, search_seconds, slots
+from autoclimb.types import Config, History
+
+SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
+HOUR = 3600.0
+
+
+def asked(stage: str, s, history: History | None = None, score=None) -> list[Config]:
+    """What the stage asks for, every trial being done; `score(config)` is its score where given."""
+    history = History() if history is None else history
+    found = []
+    for batch in PLAN[stage](history, s):
+        for config in batch:
+            made = trial(config, stage)
+            history.add(replace(made, score=score(config)) if score else made)
+            found.append(config)
+    return found
+
+
+def after_baseline(s, score=None) -> History:
+    history = History()
+    asked("baseline", s, history, score)
+    return history
+
+
+def test_the_ladder_of_times_is_the_same_for_every_budget():
+    assert sorted(LADDER) == LADDER
+    assert rung(0.1) == LADDER[0]
+    assert rung(LADDER[5]) == LADDER[5]
+    assert rung(LADDER[5] - 0.05) == LADDER[4]
+
+
+@pytest.mark.parametrize("stage", SEARCH)
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_what_is_tried_before_the_finalists_does_not_depend_on_the_clock(stage, name):
+    def left() -> float:
+        raise AssertionError("a search stage looked at the clock")
+
+    s = situation(**SITUATIONS[name], budget=HOUR, left=left)
+    history = after_baseline(s) if stage != "baseline" else None
+    for config in asked(stage, s, history):
+        check(config, s)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_larger_budget_never_starts_from_a_cheaper_net(name):
+    costs = []
+    for budget in (60.0, 300.0, 900.0, HOUR, 4 * HOUR, 36 * HOUR):
+        s = situation(**SITUATIONS[name], budget=budget)
+        costs.append(epoch_seconds(base_config(History(), s), s))
+    assert costs == sorted(costs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(budget=st.floats(10, 1e6), rows=st.integers(10, 10**6), side=st.integers(8, 2000), device=st.booleans())
+def test_single_fold_trials_stay_within_their_share(budget, rows, side, device):
+    s = situation(budget=budget, rows=rows, side=side, device="cuda" if device else "cpu")
+    base = base_config(History(), s)
+    assert slots(s, base) * search_seconds(base, s) <= 0.3 * budget + 1e-6
+    history = after_baseline(s)
+    nets = [config for stage in SEARCH[1:5] for config in asked(stage, s, history)]
+    nets += [t.config for t in history.done(train="net") if t.stage == "baseline"]
+    assert sum(config.seconds * len(config.folds) for config in nets) <= 0.3 * budget + 1e-6
+
+
+# --- baseline -----------------------------------------------------------------------------------------------------
+
+
+def test_the_baseline_is_whole_and_cheap_before_it_is_deep():
+    s = situation(budget=900.0)
+    first, *_, last = asked("baseline", s)
+    assert first.train == "features"
+    assert first.folds == tuple(range(s.folds))
+    assert (last.train, last.folds) == ("net", (0,))
+    assert cost_of(first, s) < 0.12 * s.budget
+
+
+def test_the_baseline_looks_at_frozen_nets_that_are_here_but_downloads_none():
+    here = asked("baseline", situation(budget=HOUR, pretrained=LOCAL))
+    assert [c.backbone for c in here if c.train == "features" and c.weights] == [row["backbone"] for row in LOCAL]
+    far = asked("baseline", situation(**{**SITUATIONS["a card, with the hub"], "budget": HOUR}))
+    assert not [c for c in far if c.train == "features" and c.weights]
+
+
+def test_without_features_there_are_only_nets():
+    s = situation(budget=HOUR, pretrained=LOCAL, space=SearchSpace(features=False))
+    assert {config.train for config in asked("baseline", s)} == {"net"}
+
+
+# --- the user's space -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"mixup": 0.4},
+        {"lr": 5e-4},
+        {"switch_to": "sgd"},
+        {"size": 80},
+        {"tta": "shift"},
+        {"policy": "none"},
+    ],
+    ids=str,
+)
+def test_every_start_value_reaches_the_base(start):
+    base = base_config(History(), situation(budget=HOUR, space=SearchSpace(start=start)))
+    assert {name: getattr(base, name) for name in start} == start
+
+
+def test_the_users_lists_are_all_that_is_tried():
+    space = SearchSpace(
+        backbones=["resnet34", "densenet121"],
+        sizes=[72, 144],
+        policies=["none", "medium"],
+        losses=["focal"],
+        optimizers=["sgd"],
+        schedules=["cosine"],
+        tta=["flip"],
+    )
+    s = situation(budget=36 * HOUR, rows=500, space=space)
+    history = after_baseline(s)
+    for stage in SEARCH[1:]:
+        asked(stage, s, history)
+    asked("finalists", s, history)
+    nets = [t.config for t in history.done(train="net")]
+    for name, given_values in (
+        ("backbone", space.backbones),
+        ("size", space.sizes),
+        ("policy", space.policies),
+        ("loss", space.losses),
+        ("optimizer", space.optimizers),
+        ("schedule", space.schedules),
+        ("tta", space.tta),
+    ):
+        assert {getattr(config, name) for config in nets} <= set(given_values), name  # type: ignore[arg-type]
+    assert {config.backbone for config in nets} == {"resnet34", "densenet121"}
+    assert {config.size for config in nets} == {72, 144}
+
+
+# --- moves --------------------------------------------------------------------------------------------------------
+
+
+def test_the_leader_is_the_best_single_fold_net_so_far():
+    s = situation(budget=HOUR)
+    history = after_baseline(s)
+    base = leader(history, s)
+    better = base.vary(policy="trivial")
+    history.add(replace(trial(better), score=2.0))
+    history.add(replace(trial(base.vary(folds=(0, 1))), score=3.0))
+    history.add(replace(trial(base.vary(policy="medium"), status="failed")))
+    assert leader(history, s) == better
+
+
+def test_sizes_move_to_the_neighbours():
+    s = situation(budget=4 * HOUR)
+    history = after_baseline(s)
+    here = leader(history, s)
+    moves = asked("resize", s, history, score=lambda config: 0.1)
+    assert moves
+    for config in moves:
+        assert config.vary(size=here.size, sizes=()) == here
+        assert config != here
+
+
+def test_each_policy_is_tried_on_top_of_the_best_so_far():
+    s = situation(budget=36 * HOUR)
+    history = after_baseline(s, score=lambda config: 0.5)
+    moves = asked("augmentation", s, history, score=lambda config: 0.9 if config.policy == "medium" else 0.1)
+    assert len({config.policy for config in moves}) >= 4
+    mixed = [config for config in moves if config.mixup or config.cutmix]
+    assert mixed
+    assert {config.policy for config in mixed} == {"medium"}
+
+
+def test_backbones_change_the_net_and_keep_what_was_learnt():
+    s = situation(budget=36 * HOUR)
+    history = after_baseline(s, score=lambda config: 0.5)
+    best = leader(history, s).vary(policy="medium", mixup=0.3, loss="focal")
+    history.add(replace(trial(best), score=0.99))
+    moves = asked("backbone", s, history, score=lambda config: 0.1)
+    assert moves
+    for config in moves:
+        assert (config.policy, config.mixup, config.loss) == ("medium", 0.3, "focal")
+        assert (config.backbone, config.model_args) != (best.backbone, best.model_args)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal", "regression"])
+@pytest.mark.parametrize("metric", ["f2", "f1", "accuracy", "qwk", "rmse", "log-loss"])
+def test_losses_fit_the_kind_of_task(kind, metric):
+    s = situation(kind=kind, metric=metric, budget=36 * HOUR)
+    history = after_baseline(s)
+    moves = asked("loss", s, history)
+    assert moves
+    assert {config.loss for config in moves} <= losses_for(kind)
+
+
+# --- finalists and the rest -------------------------------------------------------------------------------------------
+
+
+def finals(s) -> list[Config]:
+    return asked("finalists", s, after_baseline(s))
+
+
+def test_finalists_are_one_fold_where_time_is_short_and_all_folds_where_it_is_long():
+    assert [len(config.folds) for config in finals(situation(budget=60.0, rows=20000))] == [1]
+    assert all(len(config.folds) == 5 for config in finals(situation(budget=4 * HOUR)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    budget=st.floats(20, 2e5),
+    share=st.floats(0.05, 0.9),
+    rows=st.integers(10, 30000),
+    answered=st.integers(1, 3000),
+    name=st.sampled_from(sorted(SITUATIONS)),
+)
+def test_finalists_and_the_rest_fit_into_what_is_left(budget, share, rows, answered, name):
+    left = share * budget
+    given_values = {**SITUATIONS[name], "rows": rows, "answered": answered}
+    s = situation(**given_values, budget=budget, left=lambda: left)
+    time = sum(config.seconds * len(config.folds) for config in finals(s))
+    assert time <= max(left, 5.0)
+    history = after_baseline(s)
+    first = next(iter(PLAN["rest"](history, s)), [])
+    assert sum(config.seconds * len(config.folds) for config in first) <= left
+
+
+def test_the_rest_is_the_best_again_from_other_seeds_until_the_time_is_up():
+    now = {"left": 3000.0}
+    decided: list[str] = []
+
+    def remember(name, make):
+        decided.append(name)
+        return make()
+
+    s = situation(budget=HOUR, left=lambda: now["left"], remember=remember)
+    history = after_baseline(s)
+    asked("finalists", s, history)
+    seen = {t.key for t in history.trials}
+    for batch in PLAN["rest"](history, s):
+        for config in batch:
+            check(config, s)
+            assert config.key not in seen
+            seen.add(config.key)
+            now["left"] -= config.seconds * len(config.folds) + 0.5
+            history.add(trial(config, "rest"))
+    assert 0 <= now["left"] < 300
+    assert len(decided) == len(set(decided)), "each decision has its own name"
+    assert len({t.config.seed for t in history.trials}) > 1
+
+
+def test_with_nothing_finished_there_is_no_rest():
+    assert asked("rest", situation(budget=HOUR)) == []

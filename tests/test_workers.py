@@ -1,0 +1,160 @@
+"""The worker's line: answers, events, deadlines, deaths, and what is said again after a restart."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoclimb.errors import Mistake
+from autoclimb.search.workers import ENVIRONMENT, Died, Late, Worker
+
+LONG = 20.0
+SCRIPT = """
+import json, os, sys
+def say(**told): print(json.dumps(told), flush=True)
+say(end={"ready": True})
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(asked["do"], file=sys.stderr, flush=True)
+    match asked["do"]:
+        case "hello": say(end={"pid": os.getpid()})
+        case "echo": say(end=asked)
+        case "count":
+            for i in range(3): say(event={"progress": i})
+            say(end={"counted": 3})
+        case "environment": say(end={name: os.environ.get(name) for name in asked["names"]})
+        case "hang": say(event={"hanging": True})
+        case "leave": sys.exit(3)
+        case "be killed": os.kill(os.getpid(), 9)
+        case "mistake": say(end={"mistake": "write it like this"})
+        case "bug": say(end={"bug": "Traceback: ZeroDivisionError"})
+"""
+
+
+@pytest.fixture
+def worker(tmp_path):
+    made = Worker([sys.executable, "-S", "-c", SCRIPT], tmp_path / "worker.log")
+    yield made
+    made.end()
+
+
+def heard(worker: Worker) -> list[str]:
+    """What the processes of this worker were asked, in order: the script writes it to its log."""
+    return worker.log.read_text().splitlines()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_request_is_answered(worker):
+    assert worker.ask({"do": "echo", "x": [1, "ä"]}, LONG) == {"do": "echo", "x": [1, "ä"]}
+    assert worker.ask({"do": "echo", "x": 2}, LONG)["x"] == 2
+
+
+def test_events_go_to_the_watcher_in_order_before_the_answer(worker):
+    seen: list[dict] = []
+    assert worker.ask({"do": "count"}, LONG, seen.append) == {"counted": 3}
+    assert seen == [{"progress": i} for i in range(3)]
+
+
+def test_the_greeting_is_answered_and_said_once(worker):
+    assert worker.greet({"do": "hello"}, LONG)["pid"] == worker.process.pid
+    worker.ask({"do": "echo"}, LONG)
+    worker.ask({"do": "echo"}, LONG)
+    assert heard(worker) == ["hello", "echo", "echo"]
+
+
+def test_a_worker_that_does_not_answer_in_time_is_ended(worker):
+    pid = worker.greet({"do": "hello"}, LONG)["pid"]
+    with pytest.raises(Late):
+        worker.ask({"do": "hang"}, 0.2)
+    assert not alive(pid)
+
+
+def test_events_do_not_put_the_deadline_off(worker):
+    seen: list[dict] = []
+    worker.greet({"do": "hello"}, LONG)
+    with pytest.raises(Late):
+        worker.ask({"do": "hang"}, 0.3, seen.append)
+    assert seen == [{"hanging": True}]
+
+
+@pytest.mark.parametrize("end", ["hang", "leave", "be killed", "bug"])
+def test_the_next_request_starts_the_worker_again_and_greets_it_first(worker, end):
+    first = worker.greet({"do": "hello"}, LONG)["pid"]
+    with pytest.raises((Late, Died, RuntimeError)):
+        worker.ask({"do": end}, 0.3 if end == "hang" else LONG)
+    assert worker.ask({"do": "echo", "x": 1}, LONG)["x"] == 1
+    assert worker.process.pid != first
+    assert heard(worker) == ["hello", end, "hello", "echo"]
+
+
+def test_a_worker_that_ends_by_itself_has_died_and_the_log_is_named(worker):
+    with pytest.raises(Died, match=r"exit status 3.*worker\.log"):
+        worker.ask({"do": "leave"}, LONG)
+
+
+def test_a_killed_worker_most_likely_lacked_memory(worker):
+    with pytest.raises(Died, match="memory"):
+        worker.ask({"do": "be killed"}, LONG)
+
+
+def test_a_worker_that_ended_between_requests_is_started_again(worker):
+    worker.greet({"do": "hello"}, LONG)
+    worker.process.kill()
+    worker.process.wait()
+    assert worker.ask({"do": "echo", "x": 5}, LONG)["x"] == 5
+    assert heard(worker) == ["hello", "hello", "echo"]
+
+
+def test_a_command_that_cannot_even_start_has_died(tmp_path):
+    worker = Worker([sys.executable, "-S", "-c", "raise SystemExit(7)"], tmp_path / "log")
+    with pytest.raises(Died, match="7"):
+        worker.ask({"do": "echo"}, LONG)
+
+
+def test_the_users_mistake_is_raised_here_and_the_worker_lives_on(worker):
+    pid = worker.greet({"do": "hello"}, LONG)["pid"]
+    with pytest.raises(Mistake, match="write it like this"):
+        worker.ask({"do": "mistake"}, LONG)
+    worker.ask({"do": "echo"}, LONG)
+    assert worker.process.pid == pid
+
+
+def test_a_bug_is_raised_with_its_traceback(worker):
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        worker.ask({"do": "bug"}, LONG)
+    assert worker.process is None
+
+
+def test_an_answer_that_comes_after_the_deadline_is_never_taken_for_the_next(worker):
+    with pytest.raises(Late):
+        worker.ask({"do": "hang"}, 0.0)
+    assert worker.ask({"do": "echo", "x": "mine"}, LONG)["x"] == "mine"
+
+
+def test_the_worker_keeps_its_memory_and_asks_no_network(worker):
+    assert worker.ask({"do": "environment", "names": list(ENVIRONMENT)}, LONG) == ENVIRONMENT
+
+
+def test_ending_twice_is_no_fault_and_leaves_no_process(worker):
+    pid = worker.greet({"do": "hello"}, LONG)["pid"]
+    worker.end()
+    worker.end()
+    assert not alive(pid)
+
+
+def test_what_a_library_prints_on_standard_error_is_in_the_log(tmp_path: Path):
+    noisy = "import sys; print('careful', file=sys.stderr); " + "sys.stdin.readline()"
+    worker = Worker([sys.executable, "-S", "-c", noisy], tmp_path / "log")
+    worker.process.stdin.write(json.dumps({}) + "\n")  # type: ignore[union-attr]
+    worker.process.stdin.close()  # type: ignore[union-attr]
+    worker.process.wait()  # type: ignore[union-attr]
+    assert worker.log.read_text() == "careful\n"

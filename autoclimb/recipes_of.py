@@ -53,13 +53,16 @@ def load_recipe(
     if recipe is not None:
         known = recipe_files()
         path = known.get(str(recipe).replace("_", "-"), Path(recipe))
-        if not path.is_file():
-            raise Mistake(f"recipe {str(recipe)!r} is none of {', '.join(known) or 'none'} and no file")
+        if not path.is_file() or path.suffix != ".py":
+            raise Mistake(f"recipe {str(recipe)!r} is none of {', '.join(known) or 'none'} and no .py file")
         spec = importlib.util.spec_from_file_location(f"autoclimb_recipe_{path.stem}", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except (SyntaxError, ImportError) as error:
+            raise Mistake(f"recipe {path.name} cannot be imported: {error}") from error
         values = getattr(module, "RECIPE", None) or {}
         unknown = set(values) - {"space", "plan", "folds", "pretrained"}
         if not values or unknown:

@@ -90,7 +90,7 @@ class Run:
                         "do": "predict",
                         "config": config.to_json(),
                         "pixels": str(pixels.path),
-                        "weights": str(store.trial_folder(self.folder, config)),
+                        "weights": str(store.nets_folder(self.folder, config)),
                         "save": str(place / f"{number}.npy"),
                     }
                     worker.ask(request, LONG_ENOUGH)

@@ -319,6 +319,8 @@ def situation_of(
         measure=team.measure,
         left=lambda: max(0.0, clock.left() - team.reserve()),
         remember=team.remember,
+        prepare=team.prepare,
+        folds_done=partial(store.folds_done, team.folder),
     )
 
 
@@ -355,11 +357,21 @@ class Team:
         self.tell(Event("start", f"trial {self.asked}: {words}", about))
         start = self.clock.spent()
         pixels = self.cache.pixels(config.size, config.preprocess)
-        request = {"do": "trial", "config": config.to_json(), "pixels": str(pixels.path), "out": str(place)}
+        request = {
+            "do": "trial",
+            "config": config.to_json(),
+            "pixels": str(pixels.path),
+            "out": str(place),
+            "nets": str(store.nets_folder(self.folder, config)),
+        }
         until = self.clock.left() - 0.5 * self.reserve()
 
+        whole: dict[str, Any] = {}
+
         def watch(event: dict[str, Any]) -> None:
-            if event.get("what") == "features":
+            if "folds_done" in event:
+                whole.update(event)
+            elif event.get("what") == "features":
                 self.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
             else:
                 share = (event.get("fold", 1) - 1 + event.get("progress", 0)) / event.get("folds", 1)
@@ -370,11 +382,22 @@ class Team:
             told = self.worker.ask(request, max(until, 0.1), watch)
         except (Late, Died) as error:
             told = {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
+            if whole:
+                config, place = self.cut_short(config, place, whole["folds_done"])
+                told = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": whole["facts"]}
         trial = self.scored(config, stage, told, place, self.clock.spent() - start)
         store.save_trial(self.folder, trial)
         self.record.write()
         self.announce(trial, about)
         return trial
+
+    def cut_short(self, config: Config, place: Path, folds: int) -> tuple[Config, Path]:
+        """The config and place of the trial that the finished folds of a longer one are."""
+        shorter = config.vary(folds=config.folds[:folds])
+        to = store.trial_folder(self.folder, shorter)
+        if to != place:
+            store.move_trial(place, to)
+        return shorter, to
 
     def scored(self, config: Config, stage: str, told: dict[str, Any], place: Path, seconds: float) -> Trial:
         """The trial with its cross-fitted score."""
@@ -401,6 +424,10 @@ class Team:
         if self.blend is not None:
             facts["gain"] = trial.score - self.blend.score
         self.tell(Event("trial", text, facts))
+
+    def prepare(self, config: Config) -> None:
+        """Decodes the pixels that a config's trial will need, before its time is planned."""
+        self.cache.pixels(config.size, config.preprocess)
 
     def measure(self, config: Config) -> Speed:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""

@@ -3,7 +3,9 @@
     run.json                what the run is of: fingerprint, metric, seed, folds, and how it ended
     fold_of.npy, target.npy
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
-    trials/<key>/           oof.npy, test.npy, fold<k>.safetensors, and last of all trial.json
+    trials/<key>/           oof.npy, test.npy, and last of all trial.json
+    nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
+                            the config's without its folds, so that a trial over more folds goes on from these
     blend.json, blend_oof.npy, blend_test.npy
     submission.csv
     study.journal           Optuna's own
@@ -87,7 +89,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except ValueError as error:
         raise Mistake(f"{path} is damaged ({error}); delete that run folder or name another with --out") from error
-    if values.get("format") != FORMAT:
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise Mistake(f"{folder} was written by another version of autoclimb; name another folder with --out")
     return values
 
@@ -101,6 +103,16 @@ def read_speeds(folder: Path) -> dict[str, dict[str, float]]:
 def trial_folder(folder: Path, config: Config) -> Path:
     """Where a config's trial lies."""
     return folder / "trials" / config.key
+
+
+def nets_folder(folder: Path, config: Config) -> Path:
+    """Where a config's nets lie, whatever folds a trial asks for."""
+    return folder / "nets" / config.vary(folds=()).key
+
+
+def folds_done(folder: Path, config: Config) -> int:
+    """How many of the config's folds are trained and predicted already."""
+    return sum((nets_folder(folder, config) / f"fold{fold}.json").exists() for fold in config.folds)
 
 
 def save_trial(folder: Path, trial: Trial) -> None:
@@ -146,10 +158,10 @@ def _read_trial(place: Path) -> Trial | None:
         values = json.loads(path.read_text())
         done = values["status"] == "done"
         oof, test = (np.load(place / f"{name}.npy") if done else None for name in ("oof", "test"))
-    except (ValueError, KeyError, OSError, EOFError):  # damaged from outside: it is run again
+        values["config"] = Config.from_json(values["config"])
+        return Trial(**values, oof=oof, test=test)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # damaged from outside: run again
         return None
-    values["config"] = Config.from_json(values["config"])
-    return Trial(**values, oof=oof, test=test)
 
 
 def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
@@ -185,10 +197,18 @@ def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
     return Blend(**values, **arrays), rule
 
 
+def move_trial(place: Path, to: Path) -> None:
+    """Makes a trial's folder another trial's."""
+    if to.exists():
+        shutil.rmtree(to)
+    place.rename(to)
+
+
 def forget_weights(folder: Path, keep: set[str]) -> None:
     """Deletes the nets' weights of every trial but those in `keep`; predictions stay."""
-    for file in folder.glob("trials/*/*.safetensors"):
-        if file.parent.name not in keep:
+    kept = {nets_folder(folder, trial.config).name for trial in all_trials(folder) if trial.key in keep}
+    for file in folder.glob("nets/*/*.safetensors"):
+        if file.parent.name not in kept:
             file.unlink(missing_ok=True)
 
 

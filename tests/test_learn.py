@@ -195,7 +195,7 @@ def test_by_the_clock_training_ends_when_the_time_does_and_by_steps_when_they_ar
 def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path):
     material = material_of()
     config = TINY.vary(folds=(0, 2), epochs=6, tta="flip")
-    told = run_trial(config, material, tmp_path / "t", tmp_path, CPU)
+    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert told["status"] == "done"
     oof, test = (np.load(tmp_path / "t" / f"{name}.npy") for name in ("oof", "test"))
     assert np.isnan(oof[material.fold_of == 1]).all()
@@ -221,7 +221,7 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
 )
 def test_every_trick_still_gives_finite_predictions(tmp_path, change):
     material = material_of(40, 4)
-    told = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path, CPU)
+    told = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert told["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
 
@@ -230,20 +230,29 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     material = material_of(40, 4)
     made = []
     for name in "ab":
-        run_trial(TINY.vary(epochs=2, policy="flip-colour", mixup=0.3), material, tmp_path / name, tmp_path, CPU)
+        run_trial(
+            TINY.vary(epochs=2, policy="flip-colour", mixup=0.3),
+            material,
+            tmp_path / name,
+            tmp_path / name,
+            tmp_path,
+            CPU,
+        )
         made.append(np.load(tmp_path / name / "test.npy"))
     assert (made[0] == made[1]).all()
 
 
 def test_a_regression_answers_in_the_targets_own_units(tmp_path):
     material = material_of(kind="regression")
-    run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path, CPU)
+    run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
     assert np.abs(oof - material.target[material.fold_of == 0]).mean() < 1.5
 
 
 def test_a_learning_rate_that_explodes_is_a_status_not_a_traceback(tmp_path):
-    told = run_trial(TINY.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path, CPU)
+    told = run_trial(
+        TINY.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path / "t", tmp_path, CPU
+    )
     assert told["status"] == "failed"
     assert told["note"]
 
@@ -254,7 +263,7 @@ def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head
     material = material_of()
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
     (tmp_path / "cache").mkdir()
-    told = run_trial(config, material, tmp_path / "t", tmp_path / "cache", CPU)
+    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)
     oof = np.load(tmp_path / "t" / "oof.npy")
     assert told["status"] == "done"
     assert np.isfinite(oof).all()
@@ -264,7 +273,7 @@ def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head
 def test_stripes_are_the_same_mirrored_and_another_thing_turned(tmp_path):
     (tmp_path / "cache").mkdir()
     config = Config(train="features", backbone="gradients", size=32, folds=(0,))
-    facts = run_trial(config, material_of(), tmp_path / "t", tmp_path / "cache", CPU)["facts"]
+    facts = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)["facts"]
     assert facts["mirror"] < 2 < facts["turn"]
 
 
@@ -383,6 +392,6 @@ def test_predictions_are_probabilities_or_numbers(kind):
 @pytest.mark.gpu
 def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path):
     material = material_of()
-    told = run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path, device_named("cuda"))
+    told = run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
     assert told["status"] == "done"
     assert hits(material, np.load(tmp_path / "t" / "oof.npy")) > 0.9

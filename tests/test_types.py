@@ -53,14 +53,16 @@ def test_a_config_written_by_a_later_version_is_read_without_what_is_new():
     assert Config.from_json({**FULL.to_json(), "invented_since": 3}) == FULL
 
 
-def test_a_history_grows_by_making_a_new_one():
-    empty = History()
-    one = empty.add(trial(0.5))
-    assert (len(empty.trials), len(one.trials)) == (0, 1)
+def test_a_history_grows_in_the_order_asked_and_those_who_hold_it_see_it_grow():
+    history = History()
+    seen = history
+    history.add(trial(0.5))
+    history.add(trial(0.7))
+    assert [t.score for t in seen.trials] == [0.5, 0.7]
 
 
 def test_the_best_trial_is_the_finished_one_of_the_highest_score():
-    history = History((trial(0.5), trial(0.7, size=96), trial(0.9, status="failed", size=128)))
+    history = History([trial(0.5), trial(0.7, size=96), trial(0.9, status="failed", size=128)])
     assert history.best() is history.trials[1]
     assert history.best(size=64) is history.trials[0]
     assert history.best(size=128) is None

@@ -29,12 +29,14 @@ class Built:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
+    fixed: bool = False  # takes pictures of one size only
 
 
 def build_net(config: Config, width: int) -> Built:
     """The config's net with a fresh head of `width` logits (0: none, features come out)."""
     source = Path(config.weights) if config.weights not in ("", "hub") else None
     options: dict[str, Any] = dict(config.model_args)
+    fixed = False
     if config.dropout:
         options["drop_rate"] = config.dropout
     if config.drop_path:
@@ -45,7 +47,7 @@ def build_net(config: Config, width: int) -> Built:
     elif not timm.is_model(name):
         raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
     elif getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
-        options["img_size"] = config.size
+        options["img_size"], fixed = config.size, True
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
     try:
         net = timm.create_model(name, pretrained=pretrained, num_classes=width, **options)
@@ -61,7 +63,7 @@ def build_net(config: Config, width: int) -> Built:
         raise Unbuildable(f"{config.backbone} has no single last layer")
     given = getattr(net, "pretrained_cfg", {})
     mean, std = given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225))
-    return Built(net, head, tuple(mean), tuple(std), note)
+    return Built(net, head, tuple(mean), tuple(std), note, fixed)
 
 
 def _load(net: nn.Module, file: Path) -> str:

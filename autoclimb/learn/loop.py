@@ -65,10 +65,10 @@ def train(
         progress = pace.progress(step)
         if progress >= 1:
             break
-        size = size_at(progress, config)
+        size = config.size if built.fixed else size_at(progress, config)
         for pictures, chosen in ahead(epoch(material, rows, config, size, batch, fold, number)):
             progress = pace.progress(step)
-            if progress >= 1 or (size_at(progress, config) != size):
+            if progress >= 1 or not (built.fixed or size_at(progress, config) == size):
                 break
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * height(progress) * rise

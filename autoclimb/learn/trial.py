@@ -1,5 +1,6 @@
 """Config -> predictions: every fold of one config, out of fold and for the test, on disk."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,43 +23,55 @@ def run_trial(
     config: Config,
     material: Material,
     out: Path,
+    nets: Path,
     cache: Path,
     device: torch.device,
     report: Report = lambda facts: None,
     now: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """What happened: `status`, `note`, `facts`; if "done", `oof.npy`, `test.npy` and weights lie in `out`.
+    """What happened: `status`, `note`, `facts`; if "done", `oof.npy`, `test.npy` lie in `out`, weights in `nets`.
+
+    Folds whose json lies in `nets` are taken from there.
 
     What training is allowed to fail of is a status: no memory, a loss that is no number, a net that cannot be built.
     """
     try:
-        return _run(config, material, out, cache, device, report, now)
+        return _run(config, material, out, nets, cache, device, report, now)
     except (Diverged, OutOfMemory, Unbuildable) as error:
         return {"status": "failed", "note": str(error), "facts": {}}
 
 
-def _run(config, material, out, cache, device, report, now) -> dict[str, Any]:
+def _run(config, material, out, nets, cache, device, report, now) -> dict[str, Any]:
     oof = np.full((len(material.target), material.width), np.nan, np.float32)
     test = np.zeros((len(material.test_rows), material.width), np.float32)
     facts: dict[str, Any] = {}
     out.mkdir(parents=True, exist_ok=True)
+    nets.mkdir(parents=True, exist_ok=True)
     features = None
     if config.train == "features":
         features = features_of(config, material.pixels, cache, device, report)
+    begun = now()
     for done, fold in enumerate(config.folds):
+        # a fold that ran over its time takes it from the folds after it, not from the run
+        seconds = (begun + config.seconds * len(config.folds) - now()) / (len(config.folds) - done)
         inside = np.flatnonzero((material.fold_of != fold) & (material.fold_of >= 0))
         outside = np.flatnonzero(material.fold_of == fold)
 
         def at(told: dict[str, Any], done: int = done) -> None:
             report({**told, "fold": done + 1, "folds": len(config.folds)})
 
-        if features is None:
+        kept = _kept_fold(nets, fold)
+        if kept is not None:
+            held, answered, fold_facts = kept
+        elif features is None:
             from autoclimb.learn.fold import run_fold  # timm: seconds, not for features
 
-            held, answered, fold_facts = run_fold(config, material, inside, outside, fold, out, device, at, now)
+            held, answered, fold_facts = run_fold(
+                config, seconds, material, inside, outside, fold, nets, device, at, now
+            )
         else:
             head = fit_head(config, features[inside], material.target[inside], material.kind)
-            save_file(head, out / f"fold{fold}.safetensors")
+            save_file(head, nets / f"fold{fold}.safetensors")
             held = head_predictions(head, features[outside], material.kind)
             answered = head_predictions(head, features[material.test_rows], material.kind)
             fold_facts = {"features": int(features.shape[1])}
@@ -68,12 +81,32 @@ def _run(config, material, out, cache, device, report, now) -> dict[str, Any]:
             at({"progress": 1.0})
         if not (np.isfinite(held).all() and np.isfinite(answered).all()):
             raise Diverged("the net's predictions are no numbers")
+        if kept is None:
+            _keep_fold(nets, fold, held, answered, fold_facts)
         oof[outside] = held
-        test += answered / len(config.folds)
+        test += answered
         facts = {**facts, **fold_facts} if not done else _together(facts, fold_facts)
-    np.save(out / "oof.npy", oof)
-    np.save(out / "test.npy", test)
+        np.save(out / "oof.npy", oof)  # after every fold: ended at the deadline, the folds until then are a trial
+        np.save(out / "test.npy", test / (done + 1))
+        report({"folds_done": done + 1, "facts": facts})
     return {"status": "done", "note": facts.pop("note", ""), "facts": facts}
+
+
+def _keep_fold(nets: Path, fold: int, held: np.ndarray, answered: np.ndarray, facts: dict[str, Any]) -> None:
+    """Records a finished fold beside its weights, the json last."""
+    np.savez(nets / f"fold{fold}.npz", held=held, answered=answered)
+    part = nets / f"fold{fold}.json.part"
+    part.write_text(json.dumps(facts))
+    part.rename(nets / f"fold{fold}.json")
+
+
+def _kept_fold(nets: Path, fold: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
+    """A fold finished before, None where there is none."""
+    path = nets / f"fold{fold}.json"
+    if not path.exists():
+        return None
+    with np.load(nets / f"fold{fold}.npz", allow_pickle=False) as kept:
+        return kept["held"], kept["answered"], json.loads(path.read_text())
 
 
 def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -136,9 +136,8 @@ def serve_trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[
     """Runs one trial into `out`."""
     torch.cuda.empty_cache() if state["device"].type == "cuda" else None
     config = Config.from_json(request["config"])
-    return run_trial(
-        config, _with_pixels(request, state), Path(request["out"]), state["cache"], state["device"], report
-    )
+    out, nets = Path(request["out"]), Path(request["nets"])
+    return run_trial(config, _with_pixels(request, state), out, nets, state["cache"], state["device"], report)
 
 
 def serve_predictions(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:

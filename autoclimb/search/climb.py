@@ -22,10 +22,11 @@ def follow(
     publish: Callable[[History], None],
     tell: Tell = lambda event: None,
 ) -> tuple[History, bool]:
-    """What was tried, and whether the plan was exhausted before the budget.
+    """What was tried, and whether nothing had to be left out for want of time.
 
     For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost still
-    leaves `reserve()` seconds; `publish` is called after every finished trial. A config asked for twice is run once.
+    leaves `reserve()` seconds; one over several folds may run over fewer. `publish` is called after every trial that
+    was run to its end. A config asked for twice is run once.
     """
     history = History()
     seen: set[str] = set()
@@ -42,7 +43,11 @@ def follow(
                     cost = cost_of(config, situation)
                     if not clock.affords(cost, keep=reserve()):
                         whole = False
-                        continue
+                        fewer = shortened(config, situation, clock.left() - reserve())
+                        if fewer is None or fewer.key in seen:
+                            continue
+                        config = fewer
+                        seen.add(config.key)
                     trial = run(config, name)
                     if trial.status == "done":
                         history.add(trial)
@@ -50,3 +55,15 @@ def follow(
                         continue
                 history.add(trial)
     return history, whole
+
+
+def shortened(config: Config, situation: Any, seconds: float) -> Config | None:
+    """The config over as many of its folds as fit into the seconds, None where not one does.
+
+    A run that was killed late in its finalists comes back with less time than they were planned for.
+    """
+    for n in range(len(config.folds) - 1, 0, -1):
+        fewer = config.vary(folds=config.folds[:n])
+        if cost_of(fewer, situation) <= seconds:
+            return fewer
+    return None

@@ -40,6 +40,8 @@ class Situation:
     measure: Callable[[Config], Speed] = field(repr=False)  # asked once per backbone and size, remembered on disk
     left: Callable[[], float] = field(repr=False)  # seconds left for trials, the reserve taken off
     remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
+    prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
+    folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
 
 
 def rows_of_fold(situation: Situation) -> int:
@@ -78,7 +80,7 @@ def predict_seconds(config: Config, situation: Situation) -> float:
 
 def cost_of(config: Config, situation: Situation) -> float:
     """Seconds that the whole trial will take."""
-    folds = len(config.folds)
+    folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         everything = situation.rows + situation.answered
         if config.backbone in HAND_MADE:

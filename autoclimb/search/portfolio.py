@@ -76,7 +76,7 @@ def tta_for(policy: str, wanted: list[str] | None = None) -> str:
 
 
 def _single_label(metric: str, beta: float) -> list[dict[str, Any]]:
-    return [{"smoothing": 0.1}, {"loss": "focal"}]
+    return [{"smoothing": 0.1}, {"smoothing": 0.0}, {"loss": "focal"}]
 
 
 def _multilabel(metric: str, beta: float) -> list[dict[str, Any]]:

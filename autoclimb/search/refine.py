@@ -41,7 +41,10 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
     seconds = search_seconds(base, s)
     for trial in history.done(train="net", folds=(0,), seconds=seconds):
         if (trial.config.backbone, trial.config.size) == (centre.backbone, centre.size):
-            study.enqueue_trial(_values(trial.config), user_attrs={"key": trial.key})
+            known_values = _values(trial.config, centre, s)
+            if known_values is None:
+                continue  # it lies outside of what is drawn
+            study.enqueue_trial(known_values, user_attrs={"key": trial.key})
             known = study.ask()
             _suggested(known, centre, s)  # its distributions, so that the sampler learns from it
             study.tell(known, trial.score)
@@ -81,17 +84,30 @@ def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
             drawn[name] = trial.suggest_categorical(name, values)
         else:
             drawn[name] = round(trial.suggest_float(name, *values, log=name in ("lr", "weight_decay")), 6)
-    names = s.space.names()
-    if names and len(names) > 1:
-        drawn["policy"] = trial.suggest_categorical("policy", names)
+    for name, choices in _menus(s).items():
+        drawn[name] = trial.suggest_categorical(name, choices)
+    if "policy" in drawn and "tta" not in drawn:
         drawn["tta"] = tta_for(drawn["policy"], s.space.tta)
-    for name, choices in (("optimizer", s.space.optimizers), ("schedule", s.space.schedules), ("tta", s.space.tta)):
-        if choices and len(choices) > 1:
-            drawn[name] = trial.suggest_categorical(name, choices)
     return centre.vary(**drawn)
 
 
-def _values(config: Config) -> dict[str, Any]:
-    """A config's values under the names that are drawn; Optuna leaves out those that are not in the study."""
-    names = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
-    return {name: getattr(config, name) for name in names}
+def _values(config: Config, centre: Config, s: Situation) -> dict[str, Any] | None:
+    """A config's values under the names that are drawn, None where one of them could not have been drawn."""
+    made: dict[str, Any] = {}
+    for name, values in _ranges(centre, s).items():
+        made[name] = getattr(config, name)
+        inside = made[name] in values if isinstance(values, list) else values[0] <= made[name] <= values[1]
+        if not inside:
+            return None
+    for name, choices in _menus(s).items():
+        made[name] = getattr(config, name)
+        if made[name] not in choices:
+            return None
+    return made
+
+
+def _menus(s: Situation) -> dict[str, list[str]]:
+    """The menus that are drawn from: those of which the user named several rows."""
+    space = s.space
+    named = {"policy": space.names(), "optimizer": space.optimizers, "schedule": space.schedules, "tta": space.tta}
+    return {name: rows for name, rows in named.items() if rows and len(rows) > 1}

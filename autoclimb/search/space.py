@@ -7,6 +7,7 @@ from typing import Any
 from autoclimb.errors import Mistake
 from autoclimb.types import Config
 
+RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 
@@ -43,8 +44,14 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace(start=...) names {name!r}; Config has {', '.join(sorted(known))}")
         for f in fields(self):
             value = getattr(self, f.name)
+            if isinstance(value, str) and f.name != "start":
+                raise Mistake(f"SearchSpace({f.name}={value!r}) is a single name; write [{value!r}]")
+            if isinstance(value, tuple) and f.name not in RANGES:
+                raise Mistake(f"SearchSpace({f.name}={value}) is a tuple; write a list of what is tried")
             if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
                 raise Mistake(f"SearchSpace({f.name}={value}) is no range; write (low, high)")
+            if f.name in ("lr", "weight_decay") and value is not None and min(value) <= 0:
+                raise Mistake(f"SearchSpace({f.name}={value}) is drawn on a log scale; its low must be over 0")
             if isinstance(value, list) and not value:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
 

@@ -24,6 +24,7 @@ SEARCH_SHARE = 0.3  # of the budget for single-fold trials; the rest is the fina
 ENOUGH = {True: 4.0, False: 14.0}  # epochs under which a fold's net, fine-tuned or from scratch, is not worth fitting
 FULL = {True: 12.0, False: 60.0}  # epochs over which more nets are fitted instead of longer ones
 SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
+OPENING = 20.0  # seconds until the first net trains, on 2 cores
 FEWEST = 3  # single-fold trials: a base and two moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
 QUICK = {True: 2.0, False: 8.0}  # epochs of a search trial at least
@@ -51,7 +52,16 @@ def base_config(history: History, s: Situation) -> Config:
     """The net that the plan would train if it could train only one: backbone and size by what the time allows."""
     nets = candidates(s) if s.budget >= LONG else candidates(s)[:1]  # a look at a net's speed costs two seconds
     policy = (s.space.names() or [base_policy(history)])[0]
-    made = [with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s) for net in nets]
+
+    def dressed(net: Config) -> Config:
+        return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**s.space.start)
+
+    made = [c for c in map(dressed, nets) if epoch_seconds(c, s) < math.inf]
+    for net in [] if made else candidates(s)[len(nets) :]:  # the cheapest cannot be built here: the next that can
+        if epoch_seconds(dressed(net), s) < math.inf:
+            made = [dressed(net)]
+            break
+    made = made or [dressed(nets[0])]
     # the largest net that still gets enough epochs in the finalists' time; the smallest where none does
     fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 4 * ENOUGH[bool(c.weights)]]
     return (fitting or made[:1])[-1]
@@ -89,18 +99,19 @@ def with_size(config: Config, s: Situation) -> Config:
     own = s.space.sizes or [n for n in SIZES if n <= max(64, 1.3 * s.side) and n >= 64]
     if config.weights:  # pretrained filters expect objects of a certain size: small pictures are enlarged for them
         own = s.space.sizes or [n for n in SIZES if 96 <= n <= max(128, 1.3 * s.side)]
-    fitting = [
-        n
-        for n in own
-        if epochs_in(final_seconds(s), config.vary(size=n), s)
-        >= (1.5 if config.weights else 2) * ENOUGH[bool(config.weights)]
-    ]
+    least = (1.5 if config.weights else 2) * ENOUGH[bool(config.weights)]
+    fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= least]
     return config.vary(size=max(fitting, default=min(own)))
+
+
+def working(s: Situation) -> float:
+    """Seconds of the budget that trials can have: imports, reading and the first features take the others."""
+    return max(s.budget - OPENING, 0.4 * s.budget)
 
 
 def final_seconds(s: Situation) -> float:
     """Seconds that the finalists will have, roughly; fixed by the budget, so that a replay decides alike."""
-    return (1 - SEARCH_SHARE) * 0.85 * s.budget
+    return (1 - SEARCH_SHARE) * 0.9 * working(s)
 
 
 def epochs_in(seconds: float, config: Config, s: Situation) -> float:
@@ -110,14 +121,14 @@ def epochs_in(seconds: float, config: Config, s: Situation) -> float:
 
 def search_seconds(base: Config, s: Situation) -> float:
     """Seconds of one single-fold trial: enough epochs to tell moves apart, at most a tenth of the search's share."""
-    share = SEARCH_SHARE * s.budget
+    share = SEARCH_SHARE * working(s)
     least = QUICK[bool(base.weights)] * epoch_seconds(base, s) + 2
     return rung(min(max(least, share / 12), 0.25 * FULL[bool(base.weights)] * epoch_seconds(base, s) + 2))
 
 
 def slots(s: Situation, base: Config) -> int:
     """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared."""
-    paid = int(SEARCH_SHARE * s.budget / search_seconds(base, s))
+    paid = int(SEARCH_SHARE * working(s) / search_seconds(base, s))
     return paid if paid >= FEWEST else 0
 
 
@@ -205,7 +216,8 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     moves = allowed(s, base_config(history, s), "backbone", len(nets))
     if s.budget >= LONG:
         cost = epoch_seconds(here, s)
-        nets.sort(key=lambda n: abs(math.log(epoch_seconds(n, s) / cost)) if epoch_seconds(n, s) < math.inf else 99)
+        able = {net: epoch_seconds(net, s) for net in nets}
+        nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
     kept = ("policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
     same = {name: getattr(here, name) for name in kept}
     for net in [with_size(n, s) for n in nets[:moves]]:
@@ -216,6 +228,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other losses that fit the kind of task and the metric."""
     moves = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s.metric, s.beta)
+    moves = [m for m in moves if leader(history, s).vary(**m) != leader(history, s)]
     for change in moves[: allowed(s, base_config(history, s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 
@@ -243,15 +256,16 @@ def distinct(history: History, s: Situation) -> list[Config]:
 
 def decide_finalists(ranked: list[Config], s: Situation) -> list[dict]:
     """How many configs, folds and seconds: one fold's net at enough epochs first, then all folds, then more nets."""
-    time = 0.98 * s.left() - 1.0
     best = ranked[0]
+    s.prepare(best)
+    time = 0.98 * s.left() - 1.0
     tuned = bool(best.weights)
     enough = ENOUGH[tuned] * epoch_seconds(best, s) + 2
     fits = time / enough
     if fits < s.folds:
         folds = max(1, min(s.folds, int(fits)))
-        return [best.vary(seconds=round(time / folds, 1), folds=tuple(range(folds))).to_json()]
-    longest = FULL[tuned] * epoch_seconds(best, s) + 2
+        return [fitted_in(best, time, folds, s).to_json()]
+    longest = max(FULL[tuned] * epoch_seconds(best, s) + 2, best.seconds)
     configs = int(min(max(time / (s.folds * longest), 1), 6))
     if configs == 1 and len(ranked) > 1 and time / (2 * s.folds) >= 1.5 * enough:
         configs = 2
@@ -262,6 +276,16 @@ def decide_finalists(ranked: list[Config], s: Situation) -> list[dict]:
         config = ranked[i % len(ranked)]
         again = i // len(ranked)
         made.append(config.vary(seconds=round(each, 1), folds=every, seed=config.seed + 1000 * again).to_json())
+    return made
+
+
+def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
+    """The config over so many folds in so much time; fewer folds where predicting alone would not fit."""
+    made = config
+    for n in range(folds, 0, -1):
+        made = config.vary(seconds=round(time / n, 1), folds=tuple(range(n)))
+        if cost_of(made, s) <= time + 1:
+            break
     return made
 
 
@@ -282,6 +306,7 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
 
 def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
     """The source from another seed, in the time that is left; None where that is too little to learn anything."""
+    s.prepare(source)
     time = 0.98 * s.left() - 1.0
     least = 0.5 * ENOUGH[bool(source.weights)] * epoch_seconds(source, s) + 2
     if time < max(least, 5):

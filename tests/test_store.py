@@ -154,13 +154,26 @@ def test_trials_are_listed_in_the_order_they_were_finished(folder):
 
 
 def test_forgetting_weights_keeps_the_members_and_every_prediction(folder):
-    kept, gone = saved(folder, done(Config(seed=1))), saved(folder, done(Config(seed=2)))
-    for place in (kept, gone):
-        (place / "fold0.safetensors").write_bytes(b"weights")
+    for seed in (1, 2):
+        saved(folder, done(Config(seed=seed)))
+        nets = store.nets_folder(folder, Config(seed=seed))
+        nets.mkdir(parents=True)
+        (nets / "fold0.safetensors").write_bytes(b"weights")
     store.forget_weights(folder, {Config(seed=1).key})
+    kept, gone = (store.nets_folder(folder, Config(seed=seed)) for seed in (1, 2))
     assert (kept / "fold0.safetensors").exists()
     assert not (gone / "fold0.safetensors").exists()
     assert len(store.all_trials(folder)) == 2
+
+
+def test_a_trial_over_more_folds_finds_the_nets_of_one_over_fewer(folder):
+    one, more = Config(folds=(0,)), Config(folds=(0, 1))
+    assert store.nets_folder(folder, one) == store.nets_folder(folder, more)
+    assert store.trial_folder(folder, one) != store.trial_folder(folder, more)
+    nets = store.nets_folder(folder, one)
+    nets.mkdir(parents=True)
+    (nets / "fold0.json").write_text("{}")
+    assert (store.folds_done(folder, one), store.folds_done(folder, more)) == (1, 1)
 
 
 # --- one step ---------------------------------------------------------------------------------------------------------

@@ -46,8 +46,9 @@ class SearchSpace:
             value = getattr(self, f.name)
             if isinstance(value, str) and f.name != "start":
                 raise Mistake(f"SearchSpace({f.name}={value!r}) is a single name; write [{value!r}]")
-            if isinstance(value, tuple) and f.name not in RANGES:
-                raise Mistake(f"SearchSpace({f.name}={value}) is a tuple; write a list of what is tried")
+            if isinstance(value, tuple) and f.name not in RANGES:  # no range of names is possible: a list is meant
+                value = list(value)
+                object.__setattr__(self, f.name, value)
             if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
                 raise Mistake(f"SearchSpace({f.name}={value}) is no range; write (low, high)")
             if f.name in ("lr", "weight_decay") and value is not None and min(value) <= 0:

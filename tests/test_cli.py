@@ -61,7 +61,8 @@ def rooms(monkeypatch, tmp_path):
         return "task"
 
     stands: dict[str, dict[str, Any]] = {
-        "autoclimb.solve": {"fit": fit, "open_run": answer, "recipe_files": lambda: {"planet": tmp_path / "planet.py"}},
+        "autoclimb.solve": {"fit": fit, "open_run": answer},
+        "autoclimb.recipes_of": {"recipe_files": lambda: {"planet": tmp_path / "planet.py"}},
         "autoclimb.demo": {
             "make_demo": lambda folder, seed: folder,
             "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),

@@ -35,6 +35,19 @@ class Form:
 
 
 @dataclass(frozen=True, eq=False)
+class Metadata:
+    """Columns beside the pictures that train and test rows share, K of them, as numbers with NaN where blank.
+
+    A column of words holds places in its `categories`; a column of numbers has none (`()`).
+    """
+
+    names: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    train: np.ndarray  # (N, K) float64
+    test: np.ndarray  # (M, K) float64
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
     """One competition as read. Nothing derived.
 
@@ -47,7 +60,7 @@ class Task:
     kind: Kind
     classes: tuple[str, ...]  # () for regression
     train_ids: tuple[str, ...]
-    train_files: tuple[str, ...]  # where the pixels are, one path an item
+    train_files: tuple[str, ...]  # where the pixels are, one source an item (data/sources.py), "" for none
     target: np.ndarray
     test_ids: tuple[str, ...]
     test_files: tuple[str, ...]
@@ -57,6 +70,8 @@ class Task:
     unreadable_train: tuple[str, ...] = ()  # ids left out of training
     unreadable_test: tuple[str, ...] = ()  # ids in test_ids all the same, answered by the constant prediction
     notes: tuple[str, ...] = ()  # sentences for people: what was found, ignored, and why
+    channels: int = 3  # of a picture
+    metadata: Metadata | None = None
 
     @property
     def width(self) -> int:

@@ -1,0 +1,47 @@
+"""Where an item's pixels are, in one string: files, places inside of files, channels, several pictures.
+
+    photo.jpg                         a picture
+    train.zip | a/7.jpg               a member of an archive (which may lie in another archive)
+    train.npy | 17                    a row of an array; of an .npz: train.npz | images | 17
+    train.json | 17 | band_1          a field of a row of a json file
+    train.bson | 48211 | 0            the picture of that number in the document at that byte
+    red.png + green.png + blue.png    channels of one picture, each from a place of its own
+    site1.png / site2.png             several pictures of one item
+
+The bars, pluses and slashes above are ASCII's own separators, which no file name holds; only this file knows them.
+Strings, so that a Task stays plain and a run's record can hold them.
+"""
+
+from collections.abc import Iterable
+
+PART, CHANNEL, PICTURE = "\x1f", "\x1e", "\x1d"  # unit, record and group separator
+
+
+def inside(file: str, *way: str | int) -> str:
+    """The source of what lies inside a file, by the steps to it: `inside("a.zip", "7.jpg")`."""
+    return PART.join((file, *map(str, way)))
+
+
+def channels(sources: Iterable[str]) -> str:
+    """The source of one picture whose channels come from these, in order."""
+    return CHANNEL.join(sources)
+
+
+def pictures(sources: Iterable[str]) -> str:
+    """The source of one item that several pictures show; they may have channels."""
+    return PICTURE.join(sources)
+
+
+def parts_of(source: str) -> list[list[tuple[str, ...]]]:
+    """The pictures of an item, each a list of channels, each a file and the steps into it."""
+    return [[tuple(place.split(PART)) for place in one.split(CHANNEL)] for one in source.split(PICTURE)]
+
+
+def files_of(source: str) -> list[str]:
+    """The files that a source needs, each once, in order."""
+    return list(dict.fromkeys(place[0] for one in parts_of(source) for place in one))
+
+
+def shown(source: str) -> str:
+    """The source for people: `train.zip: a/7.jpg`."""
+    return " / ".join(" + ".join(": ".join(place) for place in one) for one in parts_of(source))

@@ -28,7 +28,7 @@ from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import Situation, Speed
+from autoclimb.search.cost import Situation, Speed, measured_size
 from autoclimb.search.plan import plan_of
 from autoclimb.search.portfolio import from_hub
 from autoclimb.search.space import SearchSpace
@@ -363,6 +363,7 @@ class Team:
             "pixels": str(pixels.path),
             "out": str(place),
             "nets": str(store.nets_folder(self.folder, config)),
+            "bf16": config.train == "net" and self.measure(config.vary(size=measured_size(config), sizes=())).bf16,
         }
         until = self.clock.left() - 0.5 * self.reserve()
 
@@ -440,10 +441,10 @@ class Team:
             try:
                 told = self.worker.ask(ask, max(self.clock.left() - self.reserve(), 0.1))
             except Died:
-                told = {"train": 0.0, "predict": 0.0}
+                told = {"train": 0.0, "predict": 0.0, "bf16": False}
             except Late:
                 raise OutOfTime from None
-            known[key] = {"train": told["train"], "predict": told["predict"]}
+            known[key] = {name: told[name] for name in ("train", "predict", "bf16")}
             store.write_json(self.folder / "speeds.json", known)
         return Speed(**known[key])
 

@@ -30,6 +30,7 @@ class Built:
     std: tuple[float, ...]
     note: str = ""
     fixed: bool = False  # takes pictures of one size only
+    bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
 
 
 def build_net(config: Config, width: int) -> Built:

@@ -34,11 +34,12 @@ def run_fold(
     device: torch.device,
     report: Report,
     now: Callable[[], float],
+    bf16: bool,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test, and the facts of its training."""
     start = now()
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold))
-    built = build_net(config, material.width)
+    built = replace(build_net(config, material.width), bf16=bf16)
     built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     centre, scale = _scale_of(material, inside)
     scaled = Material(
@@ -68,6 +69,7 @@ def run_fold(
     answered = predictions_for(built, material.pixels, material.test_rows, *how) * scale + centre
     facts["train_s"] = round(trained - pace.start, 2)
     facts["predict_s"] = round(now() - trained, 2)
+    facts["bf16"] = bf16
     facts["parameters"] = sum(p.numel() for p in net.parameters())
     if built.note:
         facts["note"] = built.note

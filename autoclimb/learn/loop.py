@@ -82,7 +82,7 @@ def train(
                 x, y = mixed(x, y, config, draw)
             while True:
                 try:
-                    value = _backward(net, loss_of, x, y, pieces, device)
+                    value = _backward(net, loss_of, x, y, pieces, built.bf16)
                     halved = 0
                     break
                 except torch.OutOfMemoryError as error:
@@ -119,11 +119,11 @@ def train(
     return (averaged.module if averaged else net), facts
 
 
-def _backward(net: nn.Module, loss_of: Callable, x: Tensor, y: Tensor, pieces: int, device: torch.device) -> float:
+def _backward(net: nn.Module, loss_of: Callable, x: Tensor, y: Tensor, pieces: int, bf16: bool) -> float:
     """The loss of a batch, its gradient added up over the pieces."""
     total = 0.0
     for part, wanted in zip(x.chunk(pieces), y.chunk(pieces), strict=True):
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             logits = net(part)
         loss = loss_of(logits.float(), wanted) * (len(part) / len(x))
         loss.backward()

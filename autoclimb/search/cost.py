@@ -18,6 +18,7 @@ class Speed:
 
     train: float
     predict: float
+    bf16: bool = False  # whether training was faster in bfloat16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ def speed_of(config: Config, situation: Situation) -> Speed:
     size = measured_size(config)
     speed = situation.measure(config.vary(size=size, sizes=()))
     scale = (size / config.size) ** 2
-    return Speed(speed.train * scale, speed.predict * scale)
+    return Speed(speed.train * scale, speed.predict * scale, speed.bf16)
 
 
 def measured_size(config: Config) -> int:

@@ -97,8 +97,8 @@ def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict
 def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """Pictures a second in training and in prediction, measured for about `seconds`, and the faster number format.
 
-    On a processor neither format wins for every net (bf16 against fp32 on one with AVX-512 BF16: 1.65 times for a narrow
-    resnet10t at 64 px, 0.87 for mobilenetv1_100 at 128 px), so both are timed; CUDA trains in bf16.
+    On a processor neither format wins for every net (bf16 against fp32 on one with AVX-512 BF16: 1.65 times for a
+    narrow resnet10t at 64 px, 0.87 for mobilenetv1_100 at 128 px), so both are timed; CUDA trains in bf16.
     """
     from autoclimb.learn.backbones import build_net
     from autoclimb.learn.optim import optimizer_of

@@ -94,7 +94,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     return values
 
 
-def read_speeds(folder: Path) -> dict[str, dict[str, float]]:
+def read_speeds(folder: Path) -> dict[str, dict[str, Any]]:
     """Measured speeds by key, {} at first."""
     path = folder / "speeds.json"
     return json.loads(path.read_text()) if path.exists() else {}

@@ -59,7 +59,7 @@ def run_fold(
         batch = max(2, min(config.batch, len(inside)))
         per_epoch = max(len(inside) // batch, 1)
         pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch)))
-    _start_bias(built.head, scaled, inside)
+    _start_head(built.head, scaled, inside, bool(config.weights))
     net, facts = train(built, scaled, inside, config, fold, pace, device, report)
     trained = now()
     built = replace(built, net=net)
@@ -84,9 +84,18 @@ def _scale_of(material: Material, rows: np.ndarray) -> tuple[float, float]:
     return float(known.mean()), float(known.std()) or 1.0
 
 
-def _start_bias(head: torch.nn.Module, material: Material, rows: np.ndarray) -> None:
-    """Starts a multi-label head at the labels' frequencies, so that the first steps are not spent on learning them."""
-    bias = getattr(head, "bias", None)
+def _start_head(head: torch.nn.Module, material: Material, rows: np.ndarray, pretrained: bool) -> None:
+    """Starts a multi-label head at the labels' frequencies, so that the first steps are not spent on learning them.
+
+    Over pretrained features a head starts at zero: timm's random one gave MobileNetV2 logits so large that the first
+    epochs went into unlearning them (benchmarks/LOG.md), and its gradients spoil the features (arXiv 2202.10054).
+    """
+    weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+    if pretrained and isinstance(weight, torch.nn.Parameter):
+        with torch.no_grad():
+            weight.zero_()
+            if isinstance(bias, torch.nn.Parameter):
+                bias.zero_()
     if material.kind == "multilabel" and isinstance(bias, torch.nn.Parameter):
         share = torch.from_numpy(material.target[rows].mean(0).clip(1e-3, 1 - 1e-3))
         with torch.no_grad():

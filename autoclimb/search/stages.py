@@ -27,9 +27,9 @@ FULL = {True: 12.0, False: 60.0}  # epochs over which more nets are fitted inste
 SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 OPENING = 20.0  # seconds until the first net trains, on 2 cores
-FEWEST = 3  # single-fold trials: a base and two moves
+FEWEST = 4  # single-fold trials: a base and three moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
-QUICK = {True: 2.0, False: 8.0}  # epochs of a search trial at least
+QUICK = {True: 2.0, False: 10.0}  # epochs of a search trial at least
 
 
 def rung(seconds: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from autoclimb import store
 from autoclimb.blend.choose import apply_blend
-from autoclimb.data.pictures import Ranges
+from autoclimb.data.decoding import Ranges
 from autoclimb.data.pixels import as_ranges, build_pixels
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.deliver.leaderboard import leaderboard_frame

@@ -444,6 +444,7 @@ def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
     assert decode(file, 8, "squash") is None
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_be_read_in_an_archive_is_no_picture_either(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from autoclimb.data.containers import keep_spools_in
-from autoclimb.data.pictures import (
+from autoclimb.data.decoding import (
     BROKEN,
     GREY,
     Picture,

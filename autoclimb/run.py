@@ -11,7 +11,9 @@ import numpy as np
 
 from autoclimb import store
 from autoclimb.blend.choose import apply_blend
-from autoclimb.data.pixels import build_pixels
+from autoclimb.data.decoding import Ranges
+from autoclimb.data.pixels import as_ranges, build_pixels
+from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.deliver.leaderboard import leaderboard_frame
 from autoclimb.deliver.submission import write_submission
 from autoclimb.errors import Mistake
@@ -23,7 +25,7 @@ from autoclimb.types import Blend, Event, Form, Metric, Task, Tell
 if TYPE_CHECKING:
     import pandas as pd
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".dcm", ".npy"}
 LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothing for a day is dead
 
 
@@ -82,9 +84,17 @@ class Run:
                 parts = []
                 for number, key in enumerate(blend.members):
                     config = trials[key].config
-                    pixels = build_pixels(files, config.size, config.preprocess, place, _progress(tell, "decoding"))
+                    pixels = build_pixels(
+                        files,
+                        config.size,
+                        config.preprocess,
+                        place,
+                        _progress(tell, "decoding"),
+                        channels=self.task.get("channels", 3),
+                        ranges=as_ranges(self.task.get("ranges", ())),
+                    )
                     if pixels.bad.any():
-                        named = ", ".join(files[i] for i in np.flatnonzero(pixels.bad)[:3])
+                        named = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])
                         raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {named}; take them out")
                     request = {
                         "do": "predict",
@@ -123,7 +133,10 @@ class Run:
         told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task["form"].items()}
         form = Form(**told)
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
-        ids = tuple(Path(f).name if with_ending else Path(f).stem for f in files)
+        names = [Path(parts_of(f)[0][0][-1]) for f in files]  # of a member its own, of several pictures the first's
+        ids = tuple(name.name if with_ending else name.stem for name in names)
+        if len(set(ids)) < len(ids):  # rows of a table: "band_1" each
+            ids = tuple(".".join(parts_of(f)[0][0][1:]) or Path(f).name for f in files)
         return Task(
             name=self.task["name"],
             kind=self.task["kind"],
@@ -159,19 +172,21 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
     )
 
 
-def describe_task(task: Task) -> dict[str, Any]:
-    """What answering new pictures takes, as json."""
+def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
+    """What answering new pictures takes, as json; `ranges` are those of the pixels."""
     return {
         "name": task.name,
         "kind": task.kind,
         "classes": task.classes,
         "grades": task.grades,
         "form": asdict(task.form),
+        "channels": task.channels,
+        "ranges": ranges,
     }
 
 
 def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
-    """The picture files meant: those of a folder and its sub-folders in order of name, or the ones listed."""
+    """The pictures meant: files of a folder and its sub-folders in order of name, or the sources listed."""
     if isinstance(images, (str, Path)):
         folder = Path(images)
         if folder.is_file():
@@ -180,7 +195,7 @@ def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
         if not found:
             raise Mistake(f"no pictures in {folder}; name a folder of image files")
         return found
-    missing = [str(p) for p in images if not Path(p).is_file()]
+    missing = [file for p in images for file in files_of(str(p)) if not Path(file).is_file()]
     if missing or not images:
         raise Mistake(f"{missing[0]} is no file" if missing else "no pictures were named")
     return [str(p) for p in images]

@@ -98,13 +98,14 @@ def fit(
             publish_constant(task, goal, folder)
         tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv")}))
 
-        cache = Cache(folder / "cache", [*task.train_files, *task.test_files], clock, tell)
-        bad = cache.pixels(FIRST_SIZE, "squash").bad
+        cache = Cache(folder / "cache", [*task.train_files, *task.test_files], clock, tell, task.channels)
+        first = cache.pixels(FIRST_SIZE, "squash")
+        bad = first.bad
         task = without_unreadable(task, bad, tell)
         fold_of = make_folds(task, given.folds or FOLDS, seed, bad[: len(task.train_ids)])
         if not before:
             publish_constant(task, goal, folder, fold_of)
-        store.write_json(folder / "task.json", describe_task(task))
+        store.write_json(folder / "task.json", describe_task(task, first.ranges))
         greeting = greet(worker, task, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         tell(Event("note", device_words(greeting)))
@@ -218,6 +219,7 @@ class Cache:
     files: list[str]
     clock: Clock
     tell: Tell
+    channels: int = 3
     built: dict[tuple[int, str], Pixels] = field(default_factory=dict)
 
     def pixels(self, size: int, preprocess: str) -> Pixels:
@@ -230,7 +232,7 @@ class Cache:
                 if self.clock.left() < 1.0:
                     raise OutOfTime
 
-            made = build_pixels(self.files, size, preprocess, self.folder, progress)
+            made = build_pixels(self.files, size, preprocess, self.folder, progress, channels=self.channels)
             self.built[size, preprocess] = made
         return self.built[size, preprocess]
 

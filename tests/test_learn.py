@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net, find_weights
-from autoclimb.learn.batches import Material, ahead, epoch
+from autoclimb.learn.batches import Material, ahead, epoch, shrunk
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
@@ -36,18 +36,18 @@ TINY = Config(
 )
 
 
-def stripes(n: int, seed: int = 0, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+def stripes(n: int, seed: int = 0, size: int = 32, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Noisy pictures of horizontal (0) or vertical (1) stripes, and which they are."""
     draw = np.random.default_rng(seed)
     label = draw.integers(0, 2, n)
     wave = 60 * np.sin(np.arange(size) * 0.8 + draw.uniform(0, 2 * np.pi, (n, 1)))
-    pictures = 128 + draw.normal(0, 15, (n, size, size, 3))
+    pictures = 128 + draw.normal(0, 15, (n, size, size, channels))
     pictures += np.where(label[:, None, None, None] == 1, wave[:, None, :, None], wave[:, :, None, None])
     return pictures.clip(0, 255).astype(np.uint8), label
 
 
-def material_of(n: int = 80, m: int = 12, kind: str = "multiclass") -> Material:
-    pictures, label = stripes(n + m)
+def material_of(n: int = 80, m: int = 12, kind: str = "multiclass", channels: int = 3) -> Material:
+    pictures, label = stripes(n + m, channels=channels)
     target = (
         np.eye(2, dtype=np.float32)[label[:n]] if kind != "regression" else 10 + 5 * label[:n, None].astype(np.float32)
     )
@@ -395,3 +395,59 @@ def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path):
     told = run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
     assert told["status"] == "done"
     assert hits(material, np.load(tmp_path / "t" / "oof.npy")) > 0.9
+
+
+# --- channels other than red, green and blue -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_varies_pictures_of_any_number_of_channels(name, channels):
+    pictures, _ = stripes(6, channels=channels)
+    pipeline = pipeline_of(name, 32, 3, channels=channels)
+    made = [varied(pipeline, picture) for picture in pictures for _ in range(4)]
+    assert {(m.shape, m.dtype) for m in made} == {((32, 32, channels), np.dtype(np.uint8))}
+
+
+@pytest.mark.parametrize("size", [16, 32, 48])
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
+    picture = stripes(1, channels=channels)[0][0]
+    made = shrunk(picture, size)
+    alone = np.stack([shrunk(picture[..., c : c + 1].copy(), size)[..., 0] for c in range(channels)], 2)
+    assert made.shape == (size, size, channels)
+    assert abs(made.astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path, channels):
+    material = material_of(channels=channels)
+    config = TINY.vary(folds=(0,), epochs=10, policy="flip-colour")
+    told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
+    assert told["status"] == "done", told
+    assert hits(material, np.load(tmp_path / "out" / "oof.npy")) > 0.8
+    again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
+    assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4
+
+
+@pytest.mark.parametrize("backbone", ["gradients", "patches"])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_features_of_other_channels_learn_stripes(tmp_path, backbone, channels):
+    config = TINY.vary(train="features", backbone=backbone, folds=(0, 1, 2, 3), head="kernel")
+    material = material_of(channels=channels)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", cache, CPU)
+    assert told["status"] == "done", told
+    assert hits(material, np.load(tmp_path / "out" / "oof.npy")) > 0.9
+
+
+def test_pretrained_first_layers_are_adapted_to_other_channels(tmp_path):
+    folder = tmp_path / "resnet10t"
+    was = hub_form(folder).conv1[0].weight
+    for weights in (folder, folder / "model.safetensors"):
+        built = build_net(Config(backbone="resnet10t", weights=str(weights)), 3, 4)
+        first = built.net.conv1[0].weight
+        assert first.shape[1] == len(built.mean) == len(built.std) == 4
+        assert torch.allclose(first[:, :3], was * 3 / 4, atol=1e-6)
+        assert torch.allclose(first[:, 3], was[:, 0] * 3 / 4, atol=1e-6)

@@ -1,15 +1,22 @@
 import io
+import json
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
+import pydicom
 import pytest
+import tifffile
 from folders import picture
 from PIL import Image
 
+from autoclimb.data.dicom import dicom_array
 from autoclimb.data.pixels import GREY, PREPROCESS, build_pixels, decode, open_pixels, sizes_of
+from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.errors import Mistake
 
 
@@ -208,3 +215,268 @@ def test_sizes_are_read_from_headers(tmp_path):
     (tmp_path / "text.png").write_text("x")
     assert sizes_of([*files, "", str(tmp_path / "text.png")]) == [(10 + i, 5, "RGB") for i in range(6)]
     assert len(sizes_of(files, limit=3)) == 3
+
+
+# --- several pictures, channels, arrays, DICOM, deep numbers ----------------------------------------------------------
+
+
+def filed(tmp_path: Path, *greys: int) -> list[str]:
+    """Files of 20x20 pictures of these greys."""
+    return [saved(tmp_path / f"{i}-{grey}.png", flat("L", grey, (20, 20))) for i, grey in enumerate(greys)]
+
+
+def test_two_pictures_of_an_item_lie_side_by_side_and_keep_their_aspect(tmp_path):
+    made = decode(pictures(filed(tmp_path, 10, 200)), 16, "squash")
+    assert made.shape == (16, 16, 3)
+    assert made[4:12, :8].max() == 10
+    assert made[4:12, 8:].min() == 200
+    assert (made[:4] == GREY).all()
+    assert (made[12:] == GREY).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "across"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (9, 3), (10, 4), (16, 4), (40, 4)]
+)
+def test_pictures_of_an_item_fill_a_square_grid_and_of_too_many_an_even_share(tmp_path, count, across):
+    greys = [round(i * 100 / max(count - 1, 1)) for i in range(count)]
+    made = decode(pictures(filed(tmp_path, *greys)), 48, "squash")
+    tile = 48 // across
+    top = (48 - -(-min(count, 16) // across) * tile) // 2
+    assert made[top + tile // 2, tile // 2, 0] == greys[0]
+    last = min(count, 16) - 1
+    assert made[top + last // across * tile + tile // 2, last % across * tile + tile // 2, 0] == greys[-1]
+
+
+def test_an_item_is_read_while_one_of_its_pictures_is(tmp_path):
+    one, two = filed(tmp_path, 10, 200)
+    made = decode(pictures([one, "absent.png", two]), 16, "squash")
+    assert (made[:8, :8] == 10).all()
+    assert (made[:8, 8:] == GREY).all()
+    assert decode(pictures(["absent.png", ""]), 16, "squash") is None
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
+def test_channels_from_places_of_their_own_are_stacked_in_order(tmp_path, preprocess, count):
+    made = decode(channels(filed(tmp_path, *range(10, 10 + count))), 8, preprocess, count)
+    assert (made == np.arange(10, 10 + count)).all()
+    assert made.shape == (8, 8, count)
+
+
+def test_a_channel_that_is_missing_makes_a_picture_unreadable(tmp_path):
+    assert decode(channels([*filed(tmp_path, 1, 2), "absent.png"]), 8, "squash", 3) is None
+
+
+def test_a_stain_saved_in_its_colour_is_as_bright_as_in_grey(tmp_path):
+    blue = saved(tmp_path / "b.png", flat("RGB", (0, 0, 90)))
+    assert (decode(channels([blue, *filed(tmp_path, 7)]), 8, "squash", 2) == [90, 7]).all()
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
+def test_any_picture_gives_any_number_of_channels(tmp_path, wanted, mode):
+    file = saved(
+        tmp_path / "x.tif", flat(mode, 0 if len(mode) != 2 else (0, 255)) if mode != "P" else flat("RGB", 0).quantize(4)
+    )
+    assert decode(file, 8, "pad", wanted).shape == (8, 8, wanted)
+
+
+def array_file(tmp_path: Path, array: np.ndarray, name: str = "x.npy") -> str:
+    np.save(tmp_path / name, array)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((20, 20), 3), ((20, 20), 1), ((20, 20, 3), 3), ((3, 20, 20), 3), ((6, 20, 20), 6), ((20, 20, 6), 6),
+     ((4, 20, 20), 4), ((2, 20, 20), 2), ((400,), 1), ((1200,), 3), ((6, 27, 26), 3), ((30, 20, 20), 1),
+     ((5, 20, 20, 3), 3)],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.int16, np.uint16, bool])
+def test_arrays_of_every_layout_and_type_become_pictures(tmp_path, shape, wanted, dtype):
+    array = np.random.default_rng(0).integers(0, 2 if dtype is bool else 200, shape).astype(dtype)
+    made = decode(array_file(tmp_path, array), 24, "squash", wanted)
+    assert made.shape == (24, 24, wanted)
+    assert np.ptp(made) > 50
+    zipped = tmp_path / "x.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    assert (decode(inside(str(zipped), "x.npy"), 24, "squash", wanted) == made).all()
+
+
+def test_channels_of_an_array_stay_apart(tmp_path):
+    array = np.zeros((6, 20, 20), np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None] * 10
+    assert (decode(array_file(tmp_path, array), 8, "crop", 6) == np.arange(6) * 10).all()
+    stacked = decode(array_file(tmp_path, array), 24, "crop", 3)  # six of one channel are six pictures
+    assert stacked[8, [3, 12, 20], 0].tolist() == [0, 10, 20]
+
+
+@pytest.mark.parametrize("bands", [2, 4, 5, 13])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_all_bands_of_a_tiff_are_read(tmp_path, bands, dtype, planar):
+    array = np.zeros((20, 30, bands), dtype) + np.arange(bands).astype(dtype) * 10
+    written = array if planar == "contig" else np.moveaxis(array, 2, 0)
+    tifffile.imwrite(tmp_path / "x.tif", written, planarconfig=planar, photometric="minisblack")
+    made = decode(str(tmp_path / "x.tif"), 8, "squash", bands, ((0.0, 255.0),))
+    assert (made == np.arange(bands) * 10).all()
+
+
+def test_sixteen_bit_colours_keep_their_depth(tmp_path):
+    array = np.zeros((20, 20, 3), np.uint16) + np.array([1000, 2000, 4000], np.uint16)  # BGR for OpenCV
+    cv2.imwrite(str(tmp_path / "x.png"), array)
+    tifffile.imwrite(tmp_path / "x.tif", array[..., ::-1], photometric="rgb")
+    for name in ("x.png", "x.tif"):
+        made = decode(str(tmp_path / name), 8, "squash", 3, ((0.0, 4000.0),))
+        assert made[0, 0].tolist() == [255, 128, 64]
+
+
+def test_one_range_is_learnt_for_a_set_and_kept_for_items_to_come(tmp_path):
+    draw = np.random.default_rng(0)
+    rows = draw.uniform(-30, 10, (40, 12, 12)).astype(np.float32)
+    rows[5] = rows[5] / 4  # a dim item stays dim
+    rows[6, 0, 0] = 1e6  # a hot pixel does not darken the rest
+    file = array_file(tmp_path, rows)
+    sources = [inside(file, i) for i in range(40)]
+    made = build_pixels(sources, 12, "squash", tmp_path / "px", channels=1)
+    ((low, high),) = made.ranges
+    assert -31 < low < -28
+    assert 8 < high < 11
+    assert np.ptp(made.array[5]) < 100
+    assert np.ptp(made.array[7]) > 240
+    assert open_pixels(made.path).ranges == made.ranges
+    one = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1, ranges=made.ranges)
+    assert (one.array[0] == made.array[5]).all()
+    alone = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1)
+    assert alone.path != one.path
+    assert np.ptp(alone.array[0]) > 240
+
+
+def test_each_channel_has_a_range_of_its_own(tmp_path):
+    rows = [{"a": [float(i)] * 2 + [9.0] * 2, "b": [1000.0 * i] * 2 + [9000.0] * 2} for i in range(10)]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    file = str(tmp_path / "t.json")
+    sources = [channels([inside(file, i, "a"), inside(file, i, "b")]) for i in range(10)]
+    made = build_pixels(sources, 8, "squash", tmp_path / "px", channels=2)
+    assert len(made.ranges) == 2
+    assert (made.array[..., 0] == made.array[..., 1]).all()
+    assert not made.bad.any()
+
+
+def test_plain_pictures_need_no_range(tmp_path):
+    assert build_pixels(filed(tmp_path, 3, 4), 8, "squash", tmp_path / "px").ranges == ()
+
+
+def dicom_file(path: Path, array: np.ndarray, **tags: object) -> str:
+    """A DICOM file of whole numbers, `(h, w)`, `(h, w, 3)` or frames `(n, h, w)`."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    coloured = array.ndim == 3 and array.shape[2] == 3
+    if array.ndim == 3 and not coloured:
+        dataset.NumberOfFrames = len(array)
+    dataset.SamplesPerPixel = 3 if coloured else 1
+    dataset.PhotometricInterpretation = "RGB" if coloured else "MONOCHROME2"
+    if coloured:
+        dataset.PlanarConfiguration = 0
+    dataset.Rows, dataset.Columns = array.shape[:2] if coloured else array.shape[-2:]
+    dataset.BitsAllocated = dataset.BitsStored = 8 * array.dtype.itemsize
+    dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, int(array.dtype.kind == "i")
+    dataset.PixelData = array.tobytes()
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return str(path)
+
+
+RAMP = np.linspace(0, 4000, 400).astype(np.int16).reshape(20, 20)
+
+
+def test_a_dicom_window_decides_what_is_shown(tmp_path):
+    window = {"WindowCenter": 40, "WindowWidth": 80, "RescaleSlope": 1, "RescaleIntercept": -1000}
+    values = np.full((20, 20), 1000, np.int16)
+    values[:, 10:] = 1040
+    made = decode(dicom_file(tmp_path / "x.dcm", values, **window), 20, "squash")
+    assert made[0, 0, 0] < 5
+    assert abs(int(made[0, 19, 0]) - 129) < 3
+
+
+def test_inverted_dicom_is_turned_round_and_without_a_window_its_range_is_shown(tmp_path):
+    plain = decode(dicom_file(tmp_path / "x.dcm", RAMP, Modality="MR"), 20, "squash")
+    inverted = decode(dicom_file(tmp_path / "y.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), 20, "squash")
+    assert plain.min() == 0
+    assert plain.max() == 255
+    assert (inverted == 255 - plain).all()
+    assert (plain == decode(dicom_file(tmp_path / "z.dcm", RAMP // 4), 20, "squash")).mean() > 0.4  # MR has no unit
+
+
+def test_ct_without_a_window_gets_the_range_of_its_set(tmp_path):
+    ct = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024}
+    files = [dicom_file(tmp_path / f"{i}.dcm", RAMP // (4 if i == 3 else 1), **ct) for i in range(8)]
+    made = build_pixels(files, 20, "squash", tmp_path / "px")
+    assert len(made.ranges) == 1
+    assert made.array[3].max() < 80
+    assert made.array[4].max() == 255
+
+
+def test_dicom_in_colour_in_frames_in_8_bits_and_without_an_ending(tmp_path):
+    colour = np.zeros((20, 20, 3), np.uint8) + np.array([1, 20, 200], np.uint8)
+    assert (decode(dicom_file(tmp_path / "c.dcm", colour), 8, "squash") == [1, 20, 200]).all()
+    frames = np.zeros((9, 20, 20), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None]
+    made = decode(dicom_file(tmp_path / "frames", frames), 24, "squash")
+    assert made[4::8, 4::8, 0].ravel().tolist() == list(range(9))
+
+
+def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    file = dicom_file(tmp_path / "x.dcm", RAMP)
+    raw = Path(file).read_bytes()
+    claimed = raw.replace(
+        struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 20), struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 60000)
+    )
+    claimed = claimed.replace(
+        struct.pack("<HH2sHH", 0x28, 0x11, b"US", 2, 20), struct.pack("<HH2sHH", 0x28, 0x11, b"US", 2, 60000)
+    )
+    assert claimed != raw
+    with pytest.raises(ValueError, match="bomb"):
+        dicom_array(claimed)
+    Path(file).write_bytes(claimed)
+    assert decode(file, 8, "squash") is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_in_an_archive_is_no_picture_either(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, BROKEN[name])
+    assert decode(inside(str(tmp_path / "a.zip"), name), 8, "squash") is None
+    assert decode(inside(str(tmp_path / "a.zip"), "../x.jpg"), 8, "squash") is None
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "dcm", "tif", "json", "bson", "zip", "7z", "tar.gz"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"7z\xbc\xaf\x27\x1c", b"II*\0", bytes(200)]
+)
+def test_a_broken_container_is_no_picture(tmp_path, ending, data):
+    (tmp_path / f"x.{ending}").write_bytes(data)
+    assert decode(str(tmp_path / f"x.{ending}"), 8, "squash") is None
+    assert decode(inside(str(tmp_path / f"x.{ending}"), 0, 0), 8, "squash") is None
+    assert sizes_of([inside(str(tmp_path / f"x.{ending}"), 0)]) == []
+
+
+def test_the_same_picture_is_the_same_pixels_wherever_it_lies(tmp_path):
+    file = picture(tmp_path / "p.jpg", (500, 375))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(file, "deep/p.jpg")
+    source = inside(str(tmp_path / "a.zip"), "deep/p.jpg")
+    made = build_pixels([str(file), source], 64, "crop", tmp_path / "px")
+    assert (made.array[0] == made.array[1]).all()
+    assert sizes_of([source]) == [(500, 375, "RGB")]
+
+
+def test_sizes_of_arrays_channels_and_grids_are_told_as_well(tmp_path):
+    file = array_file(tmp_path, np.zeros((5, 30, 20), np.float32))
+    greys = filed(tmp_path, 1, 2, 3)
+    assert sizes_of([inside(file, 2)]) == [(20, 30, "float32 x 1")]
+    assert sizes_of([channels(greys)]) == [(20, 20, "L x 3")]
+    assert sizes_of([pictures(greys)]) == [(40, 40, "L")]

@@ -1,143 +1,164 @@
-"""Files -> uint8 pixels: decoded once per (preprocess, size) into a memory-mapped array that workers share."""
+"""Sources -> uint8 pixels: decoded once per (preprocess, size) into a memory-mapped array that workers share."""
 
 import hashlib
 import json
+import math
 import os
 import shutil
-import struct
 import threading
-import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from autoclimb.data.containers import keep_spools_in
+from autoclimb.data.decoding import (
+    BROKEN,
+    GREY,
+    Picture,
+    Place,
+    Ranges,
+    extremes_of,
+    in_bytes,
+    pictures_at,
+    quiet,
+    ranges_from,
+    sample_for_ranges,
+    thinned,
+)
+from autoclimb.data.sources import files_of, parts_of
 from autoclimb.errors import Mistake
 
-VERSION = 1  # of the pixels: raise when decoding or resizing changes
-GREY = 128  # fills the rows of unreadable pictures
-MOST_PIXELS = 178_956_970  # a header that claims more is taken for a bomb (Pillow's own bound)
+VERSION = 2  # of the pixels: raise when decoding or resizing changes
 LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not one a thread
 CHUNK_BYTES = 48 << 20  # decoded rows held at a time
-BROKEN = (
-    OSError,
-    SyntaxError,  # Pillow's for broken PNG chunks
-    ValueError,
-    TypeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    NotImplementedError,
-    MemoryError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-one_large = threading.Lock()
+one_large = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Decoded pictures: `array` `(R, size, size, 3)` uint8 RGB, memory-mapped, and `bad` `(R,)` bool, its grey rows."""
+    """Decoded items: `array` `(R, size, size, channels)` uint8, memory-mapped, and `bad` `(R,)` bool, its grey rows.
+
+    Three channels are RGB. `ranges` made bytes of deep numbers; items decoded later must be given the same.
+    """
 
     array: np.ndarray
     bad: np.ndarray
     path: Path
+    ranges: Ranges = ()
 
 
-def squash(image: Image.Image, size: int) -> np.ndarray:
+def squash(picture: Picture, size: int) -> np.ndarray:
     """The whole picture, its aspect lost."""
-    return shrunk(image, size, size)
+    return shrunk(picture, size, size)
 
 
-def pad(image: Image.Image, size: int) -> np.ndarray:
+def pad(picture: Picture, size: int) -> np.ndarray:
     """The whole picture in its aspect, centred; the rest repeats the border pixels."""
-    longest = max(image.size)
-    width, height = (max(1, round(side * size / longest)) for side in image.size)
-    small = shrunk(image, width, height)
+    sides = sides_of(picture)
+    width, height = (max(1, round(side * size / max(sides))) for side in sides)
+    small = shrunk(picture, width, height)
     top, left = (size - height) // 2, (size - width) // 2
     return np.pad(small, ((top, size - height - top), (left, size - width - left), (0, 0)), mode="edge")
 
 
-def crop(image: Image.Image, size: int) -> np.ndarray:
+def crop(picture: Picture, size: int) -> np.ndarray:
     """The centre of the picture in its aspect: the short side whole, the long side cut."""
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return shrunk(image, size, size, (left, top, left + side, top + side))
+    width, height = sides_of(picture)
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return shrunk(picture, size, size, (left, top, left + side, top + side))
 
 
-PREPROCESS: dict[str, Callable[[Image.Image, int], np.ndarray]] = {"squash": squash, "pad": pad, "crop": crop}
+PREPROCESS: dict[str, Callable[[Picture, int], np.ndarray]] = {"squash": squash, "pad": pad, "crop": crop}
 
 
-def shrunk(image: Image.Image, width: int, height: int, box: tuple | None = None) -> np.ndarray:
-    """The RGB picture, or a box of it, at a size, antialiased.
+def sides_of(picture: Picture) -> tuple[int, int]:
+    """Width and height."""
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
+
+
+def shrunk(picture: Picture, width: int, height: int, box: tuple | None = None) -> np.ndarray:
+    """The picture in bytes, or a box of it, at a size, antialiased; arrays a channel at a time.
 
     Hamming shrinks at the price of bilinear and nearly as sharp as bicubic, which took 1.8 times as long; Pillow's
     reducing_gap and OpenCV's INTER_AREA gained nothing (500x375 -> 224).
     """
-    left, top, right, bottom = box or (0, 0, *image.size)
+    if isinstance(picture, np.ndarray):
+        planes = [Image.fromarray(np.ascontiguousarray(picture[..., c])) for c in range(picture.shape[2])]
+        return np.stack([shrunk(plane, width, height, box) for plane in planes], 2)
+    left, top, right, bottom = box or (0, 0, *picture.size)
     shrinks = right - left >= width and bottom - top >= height
     filter_ = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
-    return np.asarray(image.resize((width, height), filter_, box=box))
+    return np.asarray(picture.resize((width, height), filter_, box=box))
 
 
-def decode(file: str, size: int, preprocess: str) -> np.ndarray | None:
-    """The picture as `(size, size, 3)` uint8, None where it cannot be read."""
-    if not file:
-        return None
-    try:
-        with Image.open(file) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return None
-            image.draft("RGB", (size, size))  # JPEG only: decodes at 1/2, 1/4 or 1/8, both sides still >= size
-            if image.width * image.height > LARGE:
-                with one_large:
-                    return PREPROCESS[preprocess](to_rgb(image), size)
-            return PREPROCESS[preprocess](to_rgb(image), size)
-    except BROKEN:
-        return None
+def decode(source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = ()) -> np.ndarray | None:
+    """The item as `(size, size, channels)` uint8, None where it cannot be read.
 
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The first frame as RGB, upright: EXIF rotation applied, alpha on white, deep pictures scaled to 8 bits."""
-    image.load()
-    upright = ImageOps.exif_transpose(image) if turned(image) else image
-    if upright.mode == "RGB" and "transparency" not in upright.info:
-        return upright
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return Image.fromarray(to_bytes(np.asarray(upright))).convert("RGB")
-    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
-        over = upright.convert("RGBA")
-        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, over).convert("RGB")
-    return upright.convert("RGB")
-
-
-def turned(image: Image.Image) -> bool:
-    """Whether EXIF says that the picture is not upright; broken EXIF says nothing."""
-    try:
-        return image.getexif().get(0x0112, 1) not in (0, 1)
-    except BROKEN:
-        return False
-
-
-def to_bytes(deep: np.ndarray) -> np.ndarray:
-    """A one-channel picture of more than 8 bits as uint8.
-
-    Whole numbers are divided by the largest value of their depth, taken as the least of 8, 10, 12, 14, 16 bits that
-    holds the picture's maximum (an assumption: a dark 16-bit picture passes for a 12-bit one); others by their range.
+    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
     """
-    values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if deep.dtype.kind in "iu" and low >= 0 and high < 65536:
-        low, high = 0.0, float(next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits))
-    return ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255).astype(np.uint8)
+    if not source:
+        return None
+    wanted = thinned(parts_of(source))
+    tile = size // columns_of(len(wanted))
+    made: list[np.ndarray | None] = []
+    for places in wanted:
+        try:
+            made.append(one_picture(places, tile, preprocess, channels, ranges))
+        except BROKEN:
+            made.append(None)
+    return in_grid(made, size, channels) if any(picture is not None for picture in made) else None
+
+
+def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
+    """One picture of an item, its channels together or each from a place of its own. Raises one of BROKEN."""
+    if len(places) == 1:
+        return at_place(places[0], size, preprocess, channels, ranges, 0)
+    planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places[:channels])]
+    planes += [np.zeros_like(planes[0])] * (channels - len(planes))
+    return np.concatenate(planes, 2)
+
+
+def at_place(place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int) -> np.ndarray:
+    """What lies at one place; a stack's pictures in a grid."""
+    with pictures_at(place, channels) as pictures:
+        tile = size // columns_of(len(pictures))
+        made = []
+        for picture in pictures:
+            if isinstance(picture, Image.Image):
+                picture.draft("RGB", (tile, tile))  # JPEG only: decodes at 1/2, 1/4 or 1/8, both sides still >= tile
+            if math.prod(sides_of(picture)) > LARGE:
+                with one_large:
+                    made.append(PREPROCESS[preprocess](in_bytes(picture, channels, ranges, first), tile))
+            else:
+                made.append(PREPROCESS[preprocess](in_bytes(picture, channels, ranges, first), tile))
+    return in_grid(made, size, channels)
+
+
+def columns_of(count: int) -> int:
+    """Tiles side by side in the grid of so many pictures."""
+    return math.isqrt(count - 1) + 1
+
+
+def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int) -> np.ndarray:
+    """Tiles row by row in the middle of a grey square, which keeps their aspect: two lie side by side."""
+    if len(tiles) == 1:
+        assert tiles[0] is not None
+        return tiles[0]
+    across = columns_of(len(tiles))
+    side, down = size // across, -(-len(tiles) // across)
+    made = np.full((size, size, channels), GREY, np.uint8)
+    top, left = (size - down * side) // 2, (size - across * side) // 2
+    for i, tile in enumerate(tiles):
+        if tile is not None:
+            y, x = top + i // across * side, left + i % across * side
+            made[y : y + side, x : x + side] = tile
+    return made
 
 
 def build_pixels(
@@ -147,38 +168,47 @@ def build_pixels(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    channels: int = 3,
+    ranges: Ranges | None = None,
 ) -> Pixels:
-    """The pictures of `files` in that order, decoded now or found in `folder` from an earlier call.
+    """The items of these sources in that order, decoded now or found in `folder` from an earlier call.
 
     The array is named after the files (paths, sizes, times), the size, the preprocess and VERSION, and appears whole
-    or not at all. Memory held does not grow with the number of files. `progress(done, total)` is called now and then.
+    or not at all. Memory held does not grow with the number of items. `progress(done, total)` is called now and then.
+    `ranges` are those of the items that a model was trained on; None learns them from these.
 
-    Raises Mistake for an unknown preprocess or a full disk.
+    Raises Mistake for an unknown preprocess, a full disk, or a kind of file whose package is not installed.
     """
     if preprocess not in PREPROCESS:
         raise Mistake(f"unknown preprocess {preprocess!r}; one of {', '.join(PREPROCESS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess)}.npy"
+    path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess, channels, ranges)}.npy"
     if path.with_suffix(".json").exists() and path.exists():
         return open_pixels(path)
-    needed, free = len(files) * size * size * 3, shutil.disk_usage(folder).free
+    needed, free = len(files) * size * size * channels, shutil.disk_usage(folder).free
     if needed > free:
         raise Mistake(f"{needed >> 20} MB of pixels do not fit into the {free >> 20} MB free in {str(folder)!r}")
-    warnings.filterwarnings("ignore", module="PIL")  # Pillow warns of files that it then refuses or mends
+    quiet()
+    keep_spools_in(folder)
     threads = threads or len(os.sched_getaffinity(0))
     bad = np.zeros(len(files), bool)
-    chunk = min(max(CHUNK_BYTES // (size * size * 3), threads), 2048)
-    part = np.empty((min(chunk, len(files)), size, size, 3), np.uint8)
+    chunk = min(max(CHUNK_BYTES // (size * size * channels), threads), 2048)
+    part = np.empty((min(chunk, len(files)), size, size, channels), np.uint8)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    made_with: Ranges = ranges or ()
 
     def fill(row: int, into: int) -> None:
-        picture = decode(files[row], size, preprocess)
+        picture = decode(files[row], size, preprocess, channels, made_with)
         bad[row] = picture is None
         part[into] = GREY if picture is None else picture
 
     try:
         with open(temporary, "wb") as out, ThreadPoolExecutor(threads) as pool:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, 3)}
+            if ranges is None:
+                made_with = ranges_from(
+                    pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files))
+                )
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
             np.lib.format.write_array_header_1_0(out, header)
             for start in range(0, len(files), chunk):
                 rows = range(start, min(start + chunk, len(files)))
@@ -192,6 +222,7 @@ def build_pixels(
     finally:
         temporary.unlink(missing_ok=True)
     facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
+    facts |= {"channels": channels, "ranges": made_with}
     write_json(path.with_suffix(".json"), facts)
     return open_pixels(path)
 
@@ -201,21 +232,32 @@ def open_pixels(path: Path) -> Pixels:
     path = Path(path)
     facts = json.loads(path.with_suffix(".json").read_text())
     array = np.load(path, mmap_mode="r") if facts["rows"] else np.load(path)
-    assert array.shape == (facts["rows"], facts["size"], facts["size"], 3), f"{path} is not what its json says"
+    shape = facts["rows"], facts["size"], facts["size"], facts["channels"]
+    assert array.shape == shape, f"{path} is not what its json says"
     bad = np.zeros(facts["rows"], bool)
     bad[facts["bad"]] = True
-    return Pixels(array, bad, path)
+    return Pixels(array, bad, path, as_ranges(facts["ranges"]))
 
 
-def key_of(files: Sequence[str], size: int, preprocess: str) -> str:
-    """16 hex digits for the files' paths, sizes and times, and what is made of them."""
-    made = hashlib.blake2b(f"{VERSION} {size} {preprocess}".encode(), digest_size=8)
-    for file in files:
+def as_ranges(told: Sequence[Sequence[float]]) -> Ranges:
+    """Ranges that json gave back as lists."""
+    return tuple((float(low), float(high)) for low, high in told)
+
+
+def key_of(files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges | None = None) -> str:
+    """16 hex digits for the sources, their files' sizes and times, and what is made of them."""
+    made = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges}".encode(), digest_size=8)
+
+    @lru_cache(1024)  # an archive is looked at once, not once a member
+    def state(file: str) -> str:
         try:
-            stat = os.stat(file) if file else None
+            stat = os.stat(file)
         except OSError:
-            stat = None
-        made.update(f"\0{file}\0{stat.st_size if stat else ''}\0{stat.st_mtime_ns if stat else ''}".encode())
+            return "\0"
+        return f"{stat.st_size}\0{stat.st_mtime_ns}"
+
+    for source in files:
+        made.update(f"\0{source}\0{chr(0).join(map(state, files_of(source)))}".encode())
     return made.hexdigest()
 
 
@@ -230,14 +272,25 @@ def write_json(path: Path, facts: dict) -> None:
 
 
 def sizes_of(files: Sequence[str], limit: int = 200) -> list[tuple[int, int, str]]:
-    """Width, height and mode of up to `limit` readable files spread over the list, from their headers alone."""
+    """Width, height and mode of up to `limit` readable items spread over the list, pictures from their headers alone.
+
+    An item of several pictures has the sides of their grid; the mode of an array is its type and channels,
+    "float32 x 2".
+    """
     known = [f for f in files if f]
     step = max(1, -(-len(known) // limit))
     seen = []
-    for file in known[::step]:
+    for source in known[::step]:
+        places, *others = thinned(parts_of(source))
         try:
-            with Image.open(file) as image:
-                seen.append((image.width, image.height, image.mode))
+            with pictures_at(places[0], 1 if len(places) > 1 else 3) as pictures:
+                picture = pictures[0]
+                mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
+                width, height = sides_of(picture)
+                for count in (len(others) + 1, len(pictures)):
+                    across = columns_of(count)
+                    width, height = width * across, height * -(-count // across)
+                seen.append((width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"))
         except BROKEN:
             continue
     return seen

@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
 
 import timm
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import nn
 
 from autoclimb.errors import Mistake
@@ -33,8 +34,11 @@ class Built:
     bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
 
 
-def build_net(config: Config, width: int) -> Built:
-    """The config's net with a fresh head of `width` logits (0: none, features come out)."""
+def build_net(config: Config, width: int, channels: int = 3) -> Built:
+    """The config's net with a fresh head of `width` logits (0: none, features come out), for so many channels.
+
+    Pretrained first layers are adapted by timm: red, green and blue filters in turn, scaled down.
+    """
     source = Path(config.weights) if config.weights not in ("", "hub") else None
     options: dict[str, Any] = dict(config.model_args)
     fixed = False
@@ -42,6 +46,8 @@ def build_net(config: Config, width: int) -> Built:
         options["drop_rate"] = config.dropout
     if config.drop_path:
         options["drop_path_rate"] = config.drop_path
+    if channels != 3:
+        options["in_chans"] = channels
     name = config.backbone
     if source is not None and source.is_dir():
         name = f"local-dir:{source}"
@@ -64,7 +70,8 @@ def build_net(config: Config, width: int) -> Built:
         raise Unbuildable(f"{config.backbone} has no single last layer")
     given = getattr(net, "pretrained_cfg", {})
     mean, std = given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225))
-    return Built(net, head, tuple(mean), tuple(std), note, fixed)
+    mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
+    return Built(net, head, mean, std, note, fixed)
 
 
 def _load(net: nn.Module, file: Path) -> str:
@@ -74,6 +81,10 @@ def _load(net: nn.Module, file: Path) -> str:
     for prefix in ("module.", "model.", "backbone.", "encoder."):
         if not set(found) & set(wanted):
             found = {key.removeprefix(prefix): value for key, value in found.items()}
+    for key, value in found.items():
+        fits = key in wanted and value.ndim == 4 and wanted[key].shape[2:] == value.shape[2:] and value.shape[1] == 3
+        if fits and wanted[key].shape[1] != 3:
+            found[key] = adapt_input_conv(wanted[key].shape[1], value)
     fitting = {key: value for key, value in found.items() if key in wanted and wanted[key].shape == value.shape}
     share = sum(v.numel() for v in fitting.values()) / max(sum(v.numel() for v in wanted.values()), 1)
     if share < 0.5:

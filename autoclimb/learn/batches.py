@@ -25,7 +25,7 @@ class Material:
     width: int  # logits
     target: np.ndarray  # (N, width) float32: one-hot rows, 0/1 rows, or numbers
     fold_of: np.ndarray  # (N,) int, -1 for rows left out
-    pixels: np.ndarray  # (N + M, S, S, 3) uint8
+    pixels: np.ndarray  # (N + M, S, S, channels) uint8
     pipelines: dict[str, str] = field(default_factory=dict)  # a user's policies, as json
 
     @property
@@ -72,18 +72,20 @@ def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
     if picture.shape[0] == size:
         return picture
     way = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC
-    return cv2.resize(picture, (size, size), interpolation=way)
+    return cv2.resize(picture, (size, size), interpolation=way).reshape(size, size, -1)  # it drops a single channel
 
 
 def epoch(material: Material, rows: np.ndarray, config: Config, size: int, batch: int, fold: int, number: int):
-    """One pass over the rows in random order: `(pictures (B, s, s, 3) uint8, rows (B,))`, a short last batch dropped.
+    """One pass over the rows in random order: `(pictures (B, s, s, C) uint8, rows (B,))`, a short last batch dropped.
 
     Order and variation depend only on (seed, fold, epoch).
     """
     from autoclimb.learn.policies import pipeline_of, varied  # albumentations: more than a second, not for features
 
     purpose = (config.seed, "epoch", fold, number)
-    pipeline = pipeline_of(config.policy, size, seed_of(*purpose) % 2**31, material.pipelines)
+    pipeline = pipeline_of(
+        config.policy, size, seed_of(*purpose) % 2**31, material.pipelines, material.pixels.shape[-1]
+    )
     order = rng(*purpose).permutation(rows)
     for start in range(0, max(len(order) - batch + 1, 1), batch):
         chosen = order[start : start + batch]
@@ -91,11 +93,11 @@ def epoch(material: Material, rows: np.ndarray, config: Config, size: int, batch
 
 
 def to_input(pictures: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
-    """Pictures `(B, S, S, 3)` uint8 as a normalised float batch `(B, 3, S, S)`, channels last, on the device."""
+    """Pictures `(B, S, S, C)` uint8 as a normalised float batch `(B, C, S, S)`, channels last, on the device."""
     x = torch.from_numpy(pictures)
     if device.type == "cuda":
         x = x.pin_memory().to(device, non_blocking=True)
     x = x.permute(0, 3, 1, 2).float()  # the memory stays as it is: channels last
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, 3, 1, 1)
-    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, 3, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, -1, 1, 1)
     return (x * scale - shift).contiguous(memory_format=torch.channels_last)

@@ -26,7 +26,7 @@ from autoclimb.types import Config, Kind
 Report = Callable[[dict[str, Any]], None]
 
 
-# --- hand-made features: each takes pictures (B, 3, S, S) in 0..1 and gives (B, D) -----------------------------------
+# --- hand-made features: each takes pictures (B, C, S, S) in 0..1 and gives (B, D) -----------------------------------
 
 
 def gradients(x: Tensor, cell: int = 8, bins: int = 9) -> Tensor:
@@ -103,8 +103,8 @@ def patch_responses(x: Tensor, words: Dictionary, pool: int = 2, threshold: floa
 
     As one convolution: a patch's mean is taken off by filters that sum to zero, its deviation is a box filter's.
     """
-    side, n = words.side, words.side**2 * 3
-    filters = (words.whiten - words.whiten.mean(0)).T.reshape(-1, 3, side, side)
+    side, n = words.side, words.side**2 * x.shape[1]
+    filters = (words.whiten - words.whiten.mean(0)).T.reshape(-1, x.shape[1], side, side)
     filters = filters.contiguous(memory_format=torch.channels_last)
     parts = []
     for block in x.contiguous(memory_format=torch.channels_last).split(64):
@@ -131,7 +131,11 @@ def features_of(config: Config, pixels: np.ndarray, cache: Path, device: torch.d
     path = cache / f"features-{name}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
-    maker = _hand_made(config, pixels, path.parent) if config.backbone in FEATURES else _frozen(config, device)
+    maker = (
+        _hand_made(config, pixels, path.parent)
+        if config.backbone in FEATURES
+        else _frozen(config, device, pixels.shape[-1])
+    )
     made = np.empty((0, 0), np.float32)
     batch = 128
     for start, block in zip(range(0, len(pixels), batch), ahead(_blocks(pixels, config.size, batch)), strict=True):
@@ -174,11 +178,11 @@ def _hand_made(config: Config, pixels: np.ndarray, cache: Path) -> Callable[[np.
     return rich
 
 
-def _column_weights(backbone: str, columns: int) -> Tensor:
+def _column_weights(backbone: str, columns: int, channels: int) -> Tensor:
     """What each standardised column is multiplied by: groups of hand-made features weigh alike, colours half."""
     if backbone not in FEATURES:
         return torch.full((columns,), 1 / math.sqrt(columns))
-    small = 3 * THUMBNAIL**2
+    small = channels * THUMBNAIL**2
     shapes = 36 * (SHAPE_SIDE // 8 - 1) ** 2
     groups = [(small, 0.5), (shapes, 1.0), (columns - small - shapes, 1.0)]
     return torch.cat([torch.full((n,), weight / math.sqrt(n)) for n, weight in groups if n])
@@ -198,11 +202,11 @@ def _dictionary_for(config: Config, pixels: np.ndarray, cache: Path) -> Dictiona
     return words
 
 
-def _frozen(config: Config, device: torch.device) -> Callable[[np.ndarray], np.ndarray]:
+def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
     from autoclimb.learn.backbones import build_net  # timm: seconds, not for hand-made features
 
-    built = build_net(config, 0)
+    built = build_net(config, 0, channels)
     built.net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -225,7 +229,7 @@ WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, over the mean squared distance
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # over the mean of the kernel's diagonal
 
 
-def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kind) -> Head:
+def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kind, channels: int = 3) -> Head:
     """A ridge regression in closed form, in a Gaussian kernel or linear, with its probabilities calibrated.
 
     Width and ridge are chosen by leave-one-out on the rows given (Rifkin and Lippert 2007), and so is the scale that
@@ -236,7 +240,7 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
     x = torch.from_numpy(np.ascontiguousarray(features)).float()
     y = torch.from_numpy(target).double()
     middle = x.mean(0)
-    spread = (x.std(0) + 1e-3 * x.std() + 1e-9) / _column_weights(config.backbone, x.shape[1])
+    spread = (x.std(0) + 1e-3 * x.std() + 1e-9) / _column_weights(config.backbone, x.shape[1], channels)
     x = (x - middle) / spread
     centre = y.mean(0)
     y = y - centre
@@ -280,7 +284,7 @@ def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray
 def symmetries(
     config: Config, head: Head, pictures: np.ndarray, target: np.ndarray, kind: Kind, cache: Path
 ) -> dict[str, float]:
-    """How much worse held-out pictures `(R, S, S, 3)` are understood mirrored and turned: ratios of mean losses.
+    """How much worse held-out pictures `(R, S, S, C)` are understood mirrored and turned: ratios of mean losses.
 
     Near 1 where a mirrored or turned picture means the same and could have been in the data: photos are mirrored alike
     (ratio 1.0), digits are not. It decides which flips the nets are trained with unasked.

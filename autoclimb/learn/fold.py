@@ -39,7 +39,7 @@ def run_fold(
     """Predictions of one fold's net for its held-out rows and for the test, and the facts of its training."""
     start = now()
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold))
-    built = replace(build_net(config, material.width), bf16=bf16)
+    built = replace(build_net(config, material.width, material.pixels.shape[-1]), bf16=bf16)
     built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     centre, scale = _scale_of(material, inside)
     scaled = Material(
@@ -117,7 +117,7 @@ def fold_predictions(
     """Predictions `(R, width)` of a saved fold for the R pictures given, in target units."""
     centre, scale = tensors.pop(SCALE).tolist()
     mean, std = tensors.pop(INPUT).tolist()
-    built = replace(build_net(config.vary(weights=""), width), mean=tuple(mean), std=tuple(std))
+    built = replace(build_net(config.vary(weights=""), width, pixels.shape[-1]), mean=tuple(mean), std=tuple(std))
     built.net.load_state_dict(tensors)
     built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     made = predictions_for(built, pixels, np.arange(len(pixels)), kind, device, config.size, config.tta)

@@ -94,7 +94,23 @@ POLICIES: dict[str, Builder] = {
 }
 
 
-def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = None) -> A.Compose:
+NEED_COLOUR = (A.HueSaturationValue, A.Equalize, A.ImageCompression)  # RGB or nothing
+
+
+def suited(transforms: list[Any], channels: int) -> list[Any]:
+    """The transforms that channels other than red, green and blue can take; jitter of colour becomes one of light."""
+    made: list[Any] = []
+    for transform in transforms:
+        if channels != 3 and isinstance(transform, A.ColorJitter):
+            made.append(A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25))
+        elif channels != 3 and isinstance(transform, A.OneOf):
+            made.append(A.OneOf(suited(list(transform.transforms), channels), p=transform.p))
+        elif channels == 3 or not isinstance(transform, NEED_COLOUR):
+            made.append(transform)
+    return made
+
+
+def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = None, channels: int = 3) -> A.Compose:
     """The pipeline of a policy for pictures of `size` pixels a side. `own` holds a user's pipelines as json."""
     own = own or {}
     if name in own:
@@ -103,9 +119,9 @@ def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = No
         return A.Compose([made, A.Resize(size, size)], seed=seed)
     if name not in POLICIES:
         raise Mistake(f"policy {name!r} is unknown; choose from {', '.join([*POLICIES, *own])}")
-    return A.Compose(POLICIES[name](size), seed=seed)
+    return A.Compose(suited(POLICIES[name](size), channels), seed=seed)
 
 
 def varied(pipeline: A.Compose, picture: np.ndarray) -> np.ndarray:
-    """One picture `(S, S, 3)` uint8 after the pipeline."""
+    """One picture `(S, S, C)` uint8 after the pipeline."""
     return pipeline(image=picture)["image"] if pipeline.transforms else picture

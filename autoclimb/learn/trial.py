@@ -71,7 +71,7 @@ def _run(config, material, out, nets, cache, device, report, now, bf16) -> dict[
                 config, seconds, material, inside, outside, fold, nets, device, at, now, bf16
             )
         else:
-            head = fit_head(config, features[inside], material.target[inside], material.kind)
+            head = fit_head(config, features[inside], material.target[inside], material.kind, material.pixels.shape[-1])
             save_file(head, nets / f"fold{fold}.safetensors")
             held = head_predictions(head, features[outside], material.kind)
             answered = head_predictions(head, features[material.test_rows], material.kind)

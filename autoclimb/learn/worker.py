@@ -105,7 +105,7 @@ def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dic
 
     config, material, device = Config.from_json(request["config"]), _with_pixels(request, state), state["device"]
     try:
-        built = build_net(config, material.width)
+        built = build_net(config, material.width, material.pixels.shape[-1])
     except Unbuildable as error:
         return {"note": str(error), "train": 0.0, "predict": 0.0, "bf16": False}
     net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -1,0 +1,83 @@
+"""DICOM -> an array: what a viewer would show, in 8 bits; Hounsfield units where a scanner measured them.
+
+A file's window is how its maker wants it shown. Without one, the range of the one picture is taken: the numbers of
+MR and of most X-ray detectors have no unit, so that the same tissue differs between two files by more than tissues do.
+CT has one: its pictures stay numbers, and get the one range of their whole set.
+"""
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_color_lut, apply_modality_lut
+
+from autoclimb.data.containers import Stretch
+
+MOST_NUMBERS = 4 * 178_956_970  # that a header may claim
+TAIL = 0.5  # percent of the pixels that may be darker, and brighter, than the range shown
+AIR = -1024.0  # Hounsfield; what is below fills the corners outside of the scanned circle
+
+
+def header_of(source: str | bytes | Stretch) -> Any:
+    """The file's dataset. Raises ValueError where it is none, or claims more pixels than any picture has."""
+    opened: Any = source
+    if not isinstance(source, str):
+        opened = source.stream() if isinstance(source, Stretch) else io.BytesIO(source)
+    warnings.filterwarnings("ignore", module="pydicom")  # it warns of values that do not keep to the standard
+    try:
+        dataset = pydicom.dcmread(opened, defer_size=None)
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        claimed = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1)) * frames
+    except (InvalidDicomError, AttributeError) as error:
+        raise ValueError(f"no DICOM picture: {error}") from error
+    if not 0 < claimed <= MOST_NUMBERS:
+        raise ValueError(f"a DICOM file that claims {claimed:,} numbers is taken for a bomb")
+    return dataset
+
+
+def dicom_array(source: str | bytes | Stretch) -> np.ndarray:
+    """The picture `(h, w)` or `(h, w, 3)`, or its frames `(n, h, w)`: uint8, or float32 Hounsfield units.
+
+    Raises ValueError for what cannot be read; compressed kinds are read where pydicom finds a decoder (Pillow's for
+    JPEG and JPEG 2000; pylibjpeg's for others if it is installed).
+    """
+    dataset = header_of(source)
+    try:
+        stored = dataset.pixel_array  # YBR made RGB
+        colour = str(dataset.get("PhotometricInterpretation", ""))
+        if colour == "PALETTE COLOR":
+            return _bytes(apply_color_lut(stored, dataset), 0.0)
+        if int(dataset.get("SamplesPerPixel", 1)) > 1:
+            return stored if stored.dtype == np.uint8 else _bytes(stored, 0.0)
+        values = np.asarray(apply_modality_lut(stored, dataset), np.float32)
+    except (AttributeError, RuntimeError, NotImplementedError, InvalidDicomError) as error:
+        raise ValueError(f"DICOM pixels that cannot be decoded: {error}") from error
+    window = _window(dataset)
+    shown = _between(values, *window) if window else None
+    if shown is None or np.ptp(shown) == 0:  # no window, or one that shows nothing
+        if dataset.get("Modality") == "CT":
+            return values.clip(AIR)
+        plain = stored.dtype == np.uint8 and not dataset.get("RescaleSlope")
+        shown = stored if plain else _bytes(values, TAIL)
+    return 255 - shown if colour == "MONOCHROME1" else shown
+
+
+def _window(dataset: Any) -> tuple[float, float] | None:
+    """The least and the greatest value shown by the first window, None where there is no sensible one."""
+    try:
+        centre, width = (float(np.atleast_1d(dataset.get(name))[0]) for name in ("WindowCenter", "WindowWidth"))
+    except (TypeError, ValueError, IndexError):
+        return None
+    return (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2) if width > 1 else None
+
+
+def _bytes(values: np.ndarray, tail: float) -> np.ndarray:
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return _between(values, float(low), float(high) if high > low else float(values.max()))
+
+
+def _between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255).astype(np.uint8)

@@ -32,6 +32,7 @@ class Form:
     column_of: tuple[int, ...] = ()
     whole_numbers: bool = False  # the sample's cells are integers
     at_most: int = 0  # names per "labels" cell in the sample, 0 if free
+    sums_to_one: bool = False  # "columns": the sample's rows do, so answers must
 
 
 @dataclass(frozen=True, eq=False)

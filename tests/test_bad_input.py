@@ -47,7 +47,7 @@ def class_folders_without_test(root: Path) -> Path:
 def two_targets(root: Path) -> Path:
     rows = [(f"a_{i:03d}", "xy"[i % 2], "uvw"[i % 3]) for i in range(12)]
     table(root / "train.csv", ("id", "colour", "shape"), *rows)
-    return sample_rows(root, ("id", "answer"), ("b_000", "x"))
+    return sample_rows(root, ("id", "answer"), ("b_000", ""))
 
 
 def empty(root: Path) -> Path:
@@ -69,7 +69,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, dict]] = {
     "no such folder": (lambda p: p, "does not exist", {}),
     "a file": (lambda p: picture(p.with_suffix(".jpg")), "is a file", {}),
     "nothing in it": (empty, "holds no pictures", {}),
-    "only archives": (only_archives, "unpack", {}),
+    "only archives": (only_archives, "cannot be read as an archive", {}),
     "pictures alone": (pictures_alone, "no labels found", {}),
     "no train pictures": (lambda p: without(competition(p), "train"), "name no picture", {}),
     "no test pictures": (lambda p: without(competition(p), "test"), "ids of sample_submission.csv", {}),

@@ -33,7 +33,7 @@ def test_labels_are_class_names(tmp_path):
 
 def test_sets_are_joined_by_the_samples_separator(tmp_path):
     form = Form(("id", "tags"), IDS, "labels", separator=",")
-    made = task("multilabel", np.eye(3, dtype=np.uint8), form=form)
+    made = task("multilabel", np.eye(4, 3, dtype=np.uint8), form=form)
     assert cells(written(tmp_path, made, [[1, 0, 1], [0, 0, 0], [0, 1, 0]], metric("labels"))) == ["cat,fox", "", "dog"]
 
 
@@ -65,7 +65,7 @@ def test_grades_are_whole_where_the_samples_are(tmp_path):
 
 def test_a_quantity_is_not_rounded_though_the_sample_holds_zeros(tmp_path):
     form = Form(("id", "y"), IDS, "number", whole_numbers=True)
-    made = task("regression", [0.5, 1.5], (), form)
+    made = task("regression", [-1.5, 15.5], (), form)
     assert cells(written(tmp_path, made, [11.38, -0.25, 1e-7], metric("number"))) == ["11.38", "-0.25", "0.0000001"]
 
 
@@ -134,3 +134,20 @@ def test_the_constant_is_what_train_rows_hold_on_average():
     assert constant_prediction(numbers).tolist() == [[3.0]] * 3
     assert constant_prediction(numbers, median=True).tolist() == [[1.0]] * 3
     assert constant_prediction(replace(numbers), rows=[0, 1]).tolist() == [[0.5]] * 3
+
+
+def test_no_set_is_empty_where_no_train_rows_is(tmp_path):
+    made = task("multilabel", np.eye(3, dtype=np.uint8), form=Form(("id", "tags"), IDS, "labels"))
+    assert cells(written(tmp_path, made, np.zeros((3, 3), int), metric("labels"), P)) == ["dog", "cat", "fox"]
+
+
+def test_rows_sum_to_one_with_a_little_for_classes_never_seen(tmp_path):
+    form = Form(("id", "fox", "yak", "cat"), IDS, "columns", column_of=(2, -1, 0), sums_to_one=True)
+    rows = written(tmp_path, task(form=form), P, metric("probability"))[1:]
+    assert [sum(map(float, row[1:])) for row in rows] == pytest.approx([1, 1, 1], abs=1e-6)
+    assert all(0 < float(row[2]) < 1e-5 for row in rows)
+
+
+def test_a_quantity_stays_within_what_train_rows_hold(tmp_path):
+    made = task("regression", [1.0, 100.0], (), Form(("id", "y"), IDS, "number"))
+    assert cells(written(tmp_path, made, [-3.0, 50.5, 104.0], metric("number"))) == ["1", "50.5", "100"]

@@ -48,7 +48,11 @@ def set_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.n
         most = task.form.at_most or answers.shape[1]
         return [[join(task.classes[i] for i in row[:most] if i >= 0)] for row in answers]
     if answers.ndim == 2 and task.kind == "multilabel":
-        chosen = answers if metric.wants != "probability" else answers >= 0.5
+        chosen = np.array(answers if metric.wants != "probability" else answers >= 0.5)
+        if never_empty(task):
+            likely = answers if metric.wants == "probability" else probability
+            blank = np.flatnonzero(~chosen.any(1))
+            chosen[blank, task.target.sum(0).argmax() if likely is None else likely[blank].argmax(1)] = 1
         return [[join(task.classes[i] for i in np.flatnonzero(row))] for row in chosen]
     if task.form.at_most > 1 and probability is not None:
         order = np.argsort(-probability, axis=1, kind="stable")[:, : task.form.at_most]
@@ -62,6 +66,8 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
         if metric.wants in ("label", "labels", "ranking"):
             return [[str(i)] for i in class_of(task, answers, metric)]
         return [[shortest(v)] for v in (answers[:, -1] if answers.ndim == 2 else answers)]
+    if task.kind == "regression":  # no answer beyond what train rows hold: graders refuse a score of 101 in 1..100
+        answers = np.clip(answers, task.target.min(), task.target.max())
     if task.kind == "ordinal" and metric.wants in ("label", "labels"):
         answers = np.asarray(task.grades)[class_of(task, answers, metric)]
     if task.form.whole_numbers and metric.wants in ("label", "labels", "grade"):
@@ -70,13 +76,42 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
 
 
 def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
-    """One number per asked class: a probability, or 0 and 1 where the metric wants labels; 0 for unknown classes."""
+    """One number per asked class: a probability, or 0 and 1 where the metric wants labels.
+
+    Classes that train rows lack get 0, or where rows must sum to one, the share that `of_asked` leaves them.
+    """
     if metric.wants in ("label", "labels", "ranking"):
         flags = answers if answers.ndim == 2 and metric.wants == "labels" else one_hot(task, answers, metric)
         table = [[str(int(v)) for v in row] for row in flags]
+    elif task.form.sums_to_one:
+        return [[shortest(v) for v in row] for row in of_asked(task, answers)]
     else:
         table = [[shortest(v) for v in row] for row in answers]
     return [[row[c] if c >= 0 else "0" for c in task.form.column_of] for row in table]
+
+
+def of_asked(task: Task, answers: np.ndarray) -> np.ndarray:
+    """`(M, columns)` probabilities of the asked classes, rows summing to one.
+
+    Classes that train rows lack share what is expected of classes never seen: the share of train rows whose class
+    was seen once (Good 1953), and a millionth each at least, for a grader's logarithm.
+    """
+    place = np.asarray(task.form.column_of)
+    lacking = place < 0
+    table = np.where(lacking, 0.0, np.asarray(answers, np.float64)[:, place])
+    total = table.sum(1, keepdims=True)
+    table = np.where(total > 0, table / np.where(total > 0, total, 1.0), ~lacking / max(1, (~lacking).sum()))
+    if lacking.any():
+        once = int((np.bincount(task.target, minlength=task.width) == 1).sum()) if task.target.ndim == 1 else 0
+        share = min(0.5, max(once / len(task.target), 1e-6 * lacking.sum()))
+        table = table * (1 - share)
+        table[:, lacking] = share / lacking.sum()
+    return table
+
+
+def never_empty(task: Task) -> bool:
+    """Whether every train row has a label, so that an empty set is no answer."""
+    return task.target.ndim == 2 and bool(task.target.any(1).all())
 
 
 CELLS: dict[str, Callable[[Task, np.ndarray, Metric, np.ndarray | None], list[list[str]]]] = {
@@ -110,7 +145,10 @@ def shortest(value: float) -> str:
 
 
 def check_submission(task: Task, path: Path) -> None:
-    """Reads the file back and asserts the sample's columns, ids, order and full, finite, known cells."""
+    """Reads the file back and asserts the sample's columns, ids, order and full, finite, known cells.
+
+    Also that rows sum to one where they must, sets hold a name where train rows' do, and rankings are short enough.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == task.form.columns, f"{path} has the columns {header}, the sample {task.form.columns}"
@@ -118,7 +156,11 @@ def check_submission(task: Task, path: Path) -> None:
     assert ids == task.form.ids, f"the ids of {path} are not the sample's"
     assert all(len(row) == len(header) for row in rows), f"{path} has a row of another length"
     known = set(task.classes)
+    empty = task.kind == "multilabel" and not never_empty(task)
     for row in rows:
+        if task.form.sums_to_one:
+            total = math.fsum(map(float, row[1:]))
+            assert abs(total - 1) < 1e-5, f"the probabilities of {row[0]!r} in {path} sum to {total}"
         for cell in row[1:]:
             if task.form.cell in ("number", "columns"):
                 assert math.isfinite(float(cell)), f"{path} holds {cell!r} for {row[0]!r}"
@@ -127,7 +169,9 @@ def check_submission(task: Task, path: Path) -> None:
             else:
                 names = cell.split(task.form.separator) if cell else []
                 assert all(n in known for n in names), f"{path} holds {cell!r} for {row[0]!r}"
-                assert cell or task.kind == "multilabel", f"{path} is blank for {row[0]!r}"
+                assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
+                assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
+                assert cell or empty, f"{path} is blank for {row[0]!r}"
 
 
 def constant_prediction(task: Task, rows: Sequence[int] | None = None, median: bool = False) -> np.ndarray:

@@ -3,10 +3,26 @@
 from collections import Counter, defaultdict
 
 from autoclimb.data.read.found import Found, Wish
-from autoclimb.data.read.scan import Survey, side
-from autoclimb.data.read.tables import find_sample, sample_id_column, test_items
+from autoclimb.data.read.places import column_of, id_column, of_rows
+from autoclimb.data.read.scan import Survey
+from autoclimb.data.read.splits import side
+from autoclimb.data.read.tables import find_sample, sample_id_column
+from autoclimb.data.read.tested import test_items
+from autoclimb.data.read.values import are_numbers
 from autoclimb.errors import Mistake
 
+NEGATIVES = {
+    "cover",
+    "original",
+    "normal",
+    "clean",
+    "negative",
+    "real",
+    "authentic",
+    "genuine",
+    "healthy",
+    "background",
+}
 SPLITS = ("train", "test", "val", "pred", "image", "img", "data", "jpg", "jpeg", "png", "sample", "submission")
 
 
@@ -30,27 +46,57 @@ def read_class_folders(found: Survey, wish: Wish) -> Found | None:
         raise Mistake("the labels are folder names here, so there is no table for --target or --group to name")
     sample = find_sample(found)
     sample_id = sample_id_column(sample, found, wish) if sample else ""
+    wanted = set(sample.cells[sample_id]) if sample else set()
     test = next(
-        (t for t in found.tables if t is not sample and "test" in t.name.lower() and "train" not in t.name.lower()),
+        (
+            t
+            for t in found.tables
+            if t is not sample
+            and "test" in t.name.lower()
+            and "train" not in t.name.lower()
+            and (not wanted or column_of(t, wanted))
+        ),
         None,
     )
-    test_ids, test_files, more = test_items(found, sample, sample_id, test, set(rows))
+    test_id = (column_of(test, wanted) if wanted else id_column(test, found)[0]) if test else ""
+    made = of_rows(rows, found)
+    tested = test_items(found, sample, sample_id, test, test_id, set(made.files))
     names = [found.pictures[i].rsplit("/", 1)[-1] for i in rows]
+    versions = None
+    notes = [f"labels from the folders of {root or '.'}: {len(Counter(classes))} classes, {len(rows)} pictures"]
     if len(set(names)) < len(names):
+        folders_of: dict[str, set[str]] = defaultdict(set)
+        for name, folder in zip(names, classes, strict=True):
+            folders_of[name].add(folder)
+        several = sum(1 for folders in folders_of.values() if len(folders) > 1)
+        if several > 0.5 * len(folders_of) and not all(plain_number(n) for n in folders_of):
+            versions = names
+            notes.append(f"{several} file names occur in several class folders: versions of one picture, kept together")
         names = [found.pictures[i] for i in rows]
     answers = [c for c in sample.columns if c != sample_id] if sample else []
-    note = f"labels from the folders of {root or '.'}: {len(Counter(classes))} classes, {len(rows)} pictures"
+    negative = [c for c in set(classes) if c.lower() in NEGATIVES]
+    if sample and versions and len(answers) == 1 and len(negative) == 1 and are_numbers(sample.cells[answers[0]]):
+        classes = [str(int(c != negative[0])) for c in classes]
+        notes.append(f"one number is asked for: whether a picture is other than {negative[0]!r}")
     return Found(
         train_ids=names,
-        train_files=[found.file(i) for i in rows],
+        train_files=made.files,
         labels={answers[0] if len(answers) == 1 else "label": classes},
-        test_ids=test_ids,
-        test_files=test_files,
+        test_ids=tested.ids,
+        test_files=tested.files,
         id_name=sample_id or "id",
         sample=sample,
         sample_id=sample_id,
-        notes=(note, *more),
+        channels=made.channels,
+        versions=versions,
+        notes=(*notes, *made.notes, *tested.notes),
     )
+
+
+def plain_number(name: str) -> bool:
+    """Whether a file is named by a short number only, as counting anew in every folder makes them."""
+    stem = name.rsplit(".", 1)[0]
+    return (stem.isdigit() and len(stem.lstrip("0")) == len(stem)) or stem == "0"
 
 
 def is_split(folder: str) -> bool:

@@ -4,8 +4,11 @@ import re
 from collections import Counter
 
 from autoclimb.data.read.found import Found, Wish
-from autoclimb.data.read.scan import Survey, side
-from autoclimb.data.read.tables import find_sample, sample_id_column, test_items
+from autoclimb.data.read.places import of_rows
+from autoclimb.data.read.scan import Survey
+from autoclimb.data.read.splits import side
+from autoclimb.data.read.tables import find_sample, sample_id_column
+from autoclimb.data.read.tested import test_items
 
 NAMED = re.compile(r"([a-z][a-z _-]*?)[._ -]*\(?\d+\)?\.[^.]+$", re.IGNORECASE)
 FEWEST = 3  # files a label needs; a word before a number that occurs less often is a name, not a class
@@ -20,16 +23,18 @@ def read_file_names(found: Survey, wish: Wish) -> Found | None:
         return None
     sample = find_sample(found)
     sample_id = sample_id_column(sample, found, wish) if sample else ""
-    test_ids, test_files, more = test_items(found, sample, sample_id, None, set(rows))
+    made = of_rows(rows, found)
+    tested = test_items(found, sample, sample_id, None, "", set(made.files))
     answers = [c for c in sample.columns if c != sample_id] if sample else []
     return Found(
         train_ids=[found.pictures[i].rsplit("/", 1)[-1] for i in rows],
-        train_files=[found.file(i) for i in rows],
+        train_files=made.files,
         labels={answers[0] if len(answers) == 1 else "label": [m[1].lower() for m in begins if m]},
-        test_ids=test_ids,
-        test_files=test_files,
+        test_ids=tested.ids,
+        test_files=tested.files,
         id_name=sample_id or "id",
         sample=sample,
         sample_id=sample_id,
-        notes=(f"labels from how file names begin: {', '.join(list(words)[:5])}", *more),
+        channels=made.channels,
+        notes=(f"labels from how file names begin: {', '.join(list(words)[:5])}", *made.notes, *tested.notes),
     )

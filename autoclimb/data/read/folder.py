@@ -11,8 +11,11 @@ from autoclimb.data.read.class_folders import read_class_folders
 from autoclimb.data.read.file_names import read_file_names
 from autoclimb.data.read.found import Found, Wish
 from autoclimb.data.read.kinds import Labels, read_form, read_labels
+from autoclimb.data.read.metadata import read_metadata
+from autoclimb.data.read.renamed import as_the_sample_shows
 from autoclimb.data.read.scan import Survey, survey
-from autoclimb.data.read.tables import GROUP_WORDS, read_tables
+from autoclimb.data.read.tables import read_tables
+from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK
 from autoclimb.errors import Mistake
 from autoclimb.types import Metric, Task
@@ -22,7 +25,7 @@ FAMILIES: dict[str, Callable[[Survey, Wish], Found | None]] = {
     "class folders": read_class_folders,
     "file names": read_file_names,
 }
-UNREAD = (".json", ".dcm", ".tfrec", ".tfrecord", ".bson", ".npy", ".h5", ".parquet", ".zip", ".7z")
+UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".parquet", ".mat", ".pkl", ".rar", ".zip", ".7z")
 
 
 def read_folder(
@@ -53,6 +56,7 @@ def read_folder(
     found = joined_sets(found, metric)
     found = without_repeats(found)
     labels = read_labels(found, metric)
+    labels, renamed = as_the_sample_shows(found, labels, seen.tables, metric)
     form, form_notes = read_form(found, labels, metric)
     keep = [i for i in range(len(found.train_ids)) if labels.kept[i] and found.train_files[i]]
     place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
@@ -71,13 +75,16 @@ def read_folder(
         test_ids=tuple(found.test_ids),
         test_files=tuple(found.test_files),
         form=form,
-        groups=groups_of(found, group, keep),
+        groups=versions_of(found, keep) if found.versions and not group else groups_of(found, group, keep),
         grades=labels.grades,
+        channels=found.channels,
+        metadata=read_metadata(found, keep),
         unreadable_train=absent,
         unreadable_test=lost,
         notes=(
             *found.notes,
             *labels.notes,
+            *renamed,
             *form_notes,
             *(
                 [f"{len(absent)} train ids have no picture and are left out ({', '.join(absent[:3])})"]
@@ -167,6 +174,13 @@ def without_repeats(found: Found) -> Found:
         others={c: [cells[i] for i in rows] for c, cells in found.others.items()},
         notes=(*found.notes, note),
     )
+
+
+def versions_of(found: Found, keep: list[int]) -> np.ndarray:
+    """The group number of each kept row where rows are versions of one picture."""
+    assert found.versions is not None
+    place = {name: i for i, name in enumerate(dict.fromkeys(found.versions))}
+    return np.array([place[found.versions[i]] for i in keep], np.int64)
 
 
 def groups_of(found: Found, group: str | None, keep: list[int]) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from autoclimb.data.read.scan import Table
+from autoclimb.data.read.tabular import Table
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Found:
     """A competition as text. `train_files` and `test_files` hold "" where an id has no picture.
 
     `labels` maps each target column to its cells in train-row order; `others` the columns that are neither id nor
-    target; `test_columns` are the columns known for test rows too.
+    target, `test_others` those of the test table, in the order of `test_ids`; `test_columns` are their names.
     """
 
     train_ids: list[str] = field(repr=False)
@@ -31,8 +31,15 @@ class Found:
     sample: Table | None
     sample_id: str
     others: dict[str, list[str]] = field(default_factory=dict, repr=False)
-    test_columns: tuple[str, ...] = ()
+    test_others: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    channels: int = 3  # of a picture
+    versions: list[str] | None = field(default=None, repr=False)  # what rows that show the same thing share
     notes: tuple[str, ...] = ()
+
+    @property
+    def test_columns(self) -> tuple[str, ...]:
+        """The columns that test rows have too."""
+        return tuple(self.test_others)
 
     @property
     def answers(self) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoclimb.data.read.found import Found
-from autoclimb.data.read.tables import ending
+from autoclimb.data.read.targets import ending
 from autoclimb.data.read.values import (
     BLANK,
     are_flags,
@@ -220,7 +220,9 @@ def read_form(found: Found, labels: Labels, metric: Metric | None) -> tuple[Form
                 f"the sample asks for {', '.join(found.answers[:4])}, but the labels are {described(labels)}; "
                 f"name the target with --target"
             )
-        form = Form(columns, ids, "columns", column_of=column_of, whole_numbers=whole)
+        one = labels.kind in ("binary", "multiclass") and (metric is None or metric.wants == "probability")
+        sums = one and sum_to_one(found)
+        form = Form(columns, ids, "columns", column_of=column_of, whole_numbers=whole, sums_to_one=sums)
         lacking = [a for a, c in zip(found.answers, column_of, strict=True) if c < 0]
         unasked = [c for i, c in enumerate(labels.classes) if i not in column_of]
         notes = []
@@ -233,6 +235,13 @@ def read_form(found: Found, labels: Labels, metric: Metric | None) -> tuple[Form
     if not found.answers:
         raise Mistake(f"{found.sample.name} has only the column {found.sample_id!r}; nothing is asked for")
     return one_column_form(columns, ids, cells, whole, labels, metric)
+
+
+def sum_to_one(found: Found) -> bool:
+    """Whether the numbers in every row of the sample sum to one."""
+    assert found.sample is not None
+    rows = zip(*(found.sample.cells[a] for a in found.answers), strict=True)
+    return all(abs(sum(number_of(c) or 0.0 for c in row) - 1) < 1e-3 for row in rows)
 
 
 def place_of(column: str, short: str, classes: tuple[str, ...]) -> int:

@@ -1,58 +1,93 @@
-"""What lies in the folder: pictures by path and tables by content, each looked at once."""
+"""What lies in the folder and in its archives: pictures by path and tables by content, each looked at once."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
-import pandas as pd
-
+from autoclimb.data.read.archives import MOST_MEMBERS, members_of, read_member, reading_errors, stem_of, unsafe
+from autoclimb.data.read.arrays import array_tables
+from autoclimb.data.read.documents import table_of_bson
+from autoclimb.data.read.records import tables_of_json
+from autoclimb.data.read.splits import side
+from autoclimb.data.read.tabular import Table, table_of, text_of
+from autoclimb.data.sources import inside, parts_of
 from autoclimb.errors import Mistake
 
-PICTURES = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2", ".avif"}
-TABLES = {".csv", ".tsv"}
+RASTER = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2", ".avif"}
+PICTURES = RASTER | {".dcm", ".dicom", ".npy"}
+TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".bson"}
+RANK = {".tif": 1, ".tiff": 1, ".dcm": 2, ".dicom": 2, ".npy": 3}  # of the forms of one picture the plainest is read
 SKIPPED = {"__MACOSX", "__pycache__", "node_modules"}
 DEEPEST = 12  # folders below the given one
-
-
-@dataclass(frozen=True)
-class Table:
-    """One csv as text: `cells[column]` holds a list of stripped strings, all of one length."""
-
-    name: str  # path below the folder, lower case kept as found
-    cells: dict[str, list[str]] = field(repr=False)
-
-    @property
-    def columns(self) -> list[str]:
-        """The column names in the file's order."""
-        return list(self.cells)
-
-    @property
-    def rows(self) -> int:
-        """Rows below the header."""
-        return len(next(iter(self.cells.values()), []))
+DEEPEST_TABLE = 2
+MOST_TABLES = 60  # where there are more, each is about one item and none lists them
+LARGEST_TABLE = 6 << 30  # bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What lies in a folder. `pictures` are paths below `root` with forward slashes, sorted."""
+    """What lies in a folder. `pictures` are paths below `root` with forward slashes, sorted; `sources` say where.
+
+    A picture in an archive has the path it would have if the archive were unpacked into a folder of its name.
+    """
 
     root: Path
     pictures: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     tables: tuple[Table, ...]
-    by_name: dict[str, list[int]] = field(repr=False)  # lower-case file name -> indices into pictures
-    by_stem: dict[str, list[int]] = field(repr=False)  # the same without the extension
     other: Counter  # extensions that are neither picture nor table -> files
     notes: tuple[str, ...]
 
     def file(self, index: int) -> str:
-        """The path of a picture, "" for -1."""
-        return os.path.join(self.root, self.pictures[index]) if index >= 0 else ""
+        """The source of a picture, "" for -1."""
+        return self.sources[index] if index >= 0 else ""
+
+    @cached_property
+    def by_name(self) -> dict[str, list[int]]:
+        """Lower-case file name -> indices into pictures."""
+        found: dict[str, list[int]] = {}
+        for i, where in enumerate(self.pictures):
+            found.setdefault(where.rsplit("/", 1)[-1].lower(), []).append(i)
+        return found
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[int]]:
+        """The same without the extension."""
+        found: dict[str, list[int]] = {}
+        for name, places in self.by_name.items():
+            stem = name.rsplit(".", 1)[0]
+            if stem in found:
+                found[stem] = found[stem] + places
+            else:
+                found[stem] = places
+        return found
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[int]]:
+        """Lower-case name of a folder -> the pictures at any depth below such folders."""
+        found: dict[str, list[int]] = {}
+        for i, where in enumerate(self.pictures):
+            for folder in set(where.lower().split("/")[:-1]):
+                found.setdefault(folder, []).append(i)
+        return found
+
+    @cached_property
+    def by_prefix(self) -> dict[str, list[int]]:
+        """What stands before each separator of a lower-case file name -> pictures: a_1_red is under a_1 and a."""
+        found: dict[str, list[int]] = {}
+        for stem, places in self.by_stem.items():
+            for cut in re.finditer(r"[_\-. ]", stem):
+                if cut.start():
+                    found.setdefault(stem[: cut.start()], []).extend(places)
+        return found
 
 
 def survey(path: Path) -> Survey:
-    """All pictures and tables below `path`. Opens only tables; a picture is known by its extension.
+    """All pictures and tables below `path`. Opens tables and tables of contents; a picture is known by its extension.
 
     Raises Mistake where the folder is missing, is no folder, or holds no picture.
     """
@@ -61,152 +96,195 @@ def survey(path: Path) -> Survey:
     if not path.is_dir():
         raise Mistake(f"{str(path)!r} is a file; give the folder that holds the pictures and tables")
     root = Path(os.path.abspath(path))
-    pictures: list[str] = []
-    tables: list[str] = []
-    other: Counter = Counter()
     notes: list[str] = []
+    seen = walk(root, notes)
+    base = str(root) + os.sep
+    pictures = {where: base + where for where in seen.pictures}
+    files = {where: base + where for where in seen.tables}
+    for where in sorted(seen.archives, key=lambda a: (a.count("/"), a)):
+        add_archive(where, (base + where,), pictures, files, seen.other, notes)
+    arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(seen.arrays) < 1000 else []
+    stacked, _ = array_tables(root, sorted({*arrays, *seen.arrays}), notes)
+    for table in stacked:
+        pictures.pop(table.name, None)
+    ordered = sorted(pictures)
+    found = Survey(root, tuple(ordered), tuple(pictures[w] for w in ordered), (), seen.other, ())
+    tables = [*read_tables_of(found, files, notes), *stacked]
+    if not ordered and not any(t.sources for t in tables):
+        raise Mistake(no_pictures(path, seen.other, notes))
+    if seen.records:
+        notes.append(f"{seen.records} TFRecord files are not read; the pictures beside them are")
+    return Survey(root, found.pictures, found.sources, tuple(tables), seen.other, tuple(dict.fromkeys(notes)))
+
+
+@dataclass
+class Walked:
+    """Paths below the root, by what their extension says."""
+
+    pictures: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
+    arrays: list[str] = field(default_factory=list)  # .npz
+    other: Counter = field(default_factory=Counter)
+    records: int = 0
+
+    def add(self, where: str, name: str, depth: int) -> None:
+        """Takes a file in."""
+        extension = os.path.splitext(name)[1].lower()
+        if extension in PICTURES:
+            self.pictures.append(where)
+        elif extension in TABLES and depth <= DEEPEST_TABLE:
+            self.tables.append(where)
+        elif stem_of(name):
+            self.archives.append(where)
+        elif extension == ".npz":
+            self.arrays.append(where)
+        else:
+            self.records += extension in (".tfrec", ".tfrecord", ".tfrecords")
+            self.other[extension or name] += 1
+
+
+def walk(root: Path, notes: list[str]) -> Walked:
+    """Every file below the root, without a look at any of them; linked folders are followed once."""
+    seen = Walked()
+    linked: set[str] = set()
     waiting = [("", 0)]
     while waiting:
         below, depth = waiting.pop()
-        with os.scandir(os.path.join(root, below)) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith(".") or name in SKIPPED:
-                    continue
-                where = f"{below}/{name}" if below else name
-                extension = os.path.splitext(name)[1].lower()
-                if entry.is_dir():
-                    upwards = entry.is_symlink() and entry.path.startswith(os.path.realpath(entry.path) + os.sep)
-                    if depth < DEEPEST and not upwards:
+        here = os.path.join(root, below)
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith(".") or name in SKIPPED:
+                        continue
+                    where = f"{below}/{name}" if below else name
+                    if not entry.is_dir():
+                        seen.add(where, name, depth)
+                        continue
+                    if entry.is_symlink():
+                        real = os.path.realpath(entry.path)
+                        if real in linked or (os.path.realpath(here) + os.sep).startswith(real + os.sep):
+                            continue
+                        linked.add(real)
+                    if depth < DEEPEST:
                         waiting.append((where, depth + 1))
-                elif extension in PICTURES:
-                    pictures.append(where)
-                elif extension in TABLES and depth <= 2:
-                    tables.append(where)
-                else:
-                    other[extension or name] += 1
-    if not pictures:
-        raise Mistake(no_pictures(path, other))
-    pictures.sort()
-    by_name: dict[str, list[int]] = {}
-    by_stem: dict[str, list[int]] = {}
-    for i, where in enumerate(pictures):
-        name = where.rsplit("/", 1)[-1].lower()
-        by_name.setdefault(name, []).append(i)
-        by_stem.setdefault(name.rsplit(".", 1)[0], []).append(i)
-    read = []
-    for where in sorted(tables, key=lambda t: (t.count("/"), t)):
-        table = read_table(root, where, notes)
-        if table is not None:
-            read.append(table)
-    return Survey(root, tuple(pictures), tuple(read), by_name, by_stem, other, tuple(notes))
+        except OSError as error:
+            notes.append(f"{below or '.'} cannot be opened and is ignored ({error.strerror})")
+    return seen
 
 
-def no_pictures(path: Path, other: Counter) -> str:
+def add_archive(
+    where: str, place: tuple[str, ...], pictures: dict[str, str], files: dict[str, str], other: Counter, notes: list
+) -> None:
+    """Adds what an archive holds, unless it lies unpacked beside it; archives inside it too.
+
+    `place` is the archive's file, and the way into it where the archive lies in another.
+    """
+    home = stem_of(where)
+    above = home.rsplit("/", 1)[0] + "/" if "/" in home else ""
+    if len(place) == 1 and not where.lower().endswith((".zip", ".7z")):  # to list a packed tar is to read it all
+        beside = sum(1 for w in pictures if w.startswith(home + "/"))
+        if beside:
+            notes.append(f"{where} is not read: {home}/ beside it holds {beside} pictures")
+            return
+    held = Walked()
+    names: dict[str, str] = {}
+    refused: Counter = Counter()
+    try:
+        for member in members_of(*place):
+            why = "its path leads out of the archive" if unsafe(member.name) else member.refused
+            if why:
+                refused[why] += 1
+                continue
+            parts = member.name.removeprefix("./").split("/")
+            if any(p.startswith(".") or p in SKIPPED for p in parts):
+                continue
+            twice = parts[0].lower() == home.rsplit("/", 1)[-1].lower()
+            full = (above if twice else home + "/") + "/".join(parts)
+            held.add(full, parts[-1], 0 if len(parts) <= DEEPEST_TABLE + 1 else DEEPEST_TABLE + 1)
+            names[full] = member.name
+            if len(names) > MOST_MEMBERS:
+                raise ValueError(f"more than {MOST_MEMBERS:,} files")
+    except reading_errors() as error:
+        said = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        notes.append(f"{where} cannot be read as an archive and is ignored ({said})")
+        other[os.path.splitext(where)[1].lower()] += 1
+        return
+    for why, n in refused.items():
+        notes.append(f"{where}: {n} members refused ({why})")
+    fresh = [full for full in held.pictures if full not in pictures]
+    if held.pictures and (not fresh or have_elsewhere(fresh, pictures)):
+        notes.append(f"{where} holds pictures that lie unpacked beside it; those are read")
+        fresh = []
+    for full in fresh:
+        pictures[full] = inside(*place, names[full])
+    if fresh:
+        notes.append(f"{len(fresh)} pictures are read from inside {where}")
+    for full in held.tables:
+        files.setdefault(full, inside(*place, names[full]))
+    other.update(held.other)
+    for full in held.archives:
+        if len(place) < 2:
+            add_archive(full, (*place, names[full]), pictures, files, other, notes)
+        else:
+            notes.append(f"{full} is an archive in an archive in an archive and is ignored")
+
+
+def have_elsewhere(fresh: list[str], pictures: dict[str, str]) -> bool:
+    """Whether nearly all of these pictures lie unpacked, by folder, name and split, though not at that very path."""
+    have = {(side(w), *w.lower().split("/")[-2:]) for w in pictures}
+    return sum(1 for w in fresh if (side(w), *w.lower().split("/")[-2:]) in have) >= 0.9 * len(fresh)
+
+
+def read_tables_of(found: Survey, files: dict[str, str], notes: list[str]) -> list[Table]:
+    """The tables in csv, json and bson files, those nearest to the top first."""
+    ordered = sorted(files, key=lambda t: (t.count("/"), t))
+    if len(ordered) > MOST_TABLES:
+        notes.append(f"of {len(ordered)} tables the first {MOST_TABLES} are read")
+    is_picture = partial(names_file, found=found)
+    tables: list[Table] = []
+    for where in ordered[:MOST_TABLES]:
+        tables += tables_at(where, files[where], notes, is_picture)
+    return tables
+
+
+def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
+    """The tables of one file, none with a note where it cannot be read."""
+    extension = os.path.splitext(where)[1].lower()
+    file, *way = parts_of(source)[0][0]
+    if extension == ".bson":
+        if way:
+            notes.append(f"{where} is packed; unpack it, for its pictures are read by their place in the file")
+            return []
+        table = table_of_bson(where, Path(file), notes)
+        return [table] if table else []
+    try:
+        if not way and os.path.getsize(file) > LARGEST_TABLE:
+            notes.append(f"{where} is larger than {LARGEST_TABLE >> 30} GB and is ignored")
+            return []
+        data = read_member(file, *way) if way else Path(file).read_bytes()
+    except reading_errors() as error:
+        notes.append(f"{where} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
+        return []
+    if extension in (".json", ".jsonl"):
+        return tables_of_json(where, text_of(data)[0], source, notes)
+    made = table_of(where, data, [] if extension == ".txt" else notes, is_picture)
+    listing = made and len(made.cells) > 1 and any(is_picture(c[0]) for c in made.cells.values())
+    return [made] if made and (extension != ".txt" or listing) else []
+
+
+def no_pictures(path: Path, other: Counter, notes: list[str]) -> str:
     """The sentence for a folder without pictures, naming what it holds instead."""
+    broken = next((note for note in notes if "archive" in note), "")
     if not other:
-        return f"folder {str(path)!r} holds no pictures"
-    packed = {".zip", ".7z", ".gz", ".tar", ".tgz", ".rar"} & set(other)
+        return f"folder {str(path)!r} holds no pictures" + (f": {broken}" if broken else "")
     held = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
-    hint = "; unpack the archives first" if packed else f"; pictures are {', '.join(sorted(PICTURES))}"
+    hint = f"; {broken}" if broken else f"; pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
     return f"folder {str(path)!r} holds no pictures ({held}){hint}"
 
 
-def read_table(root: Path, where: str, notes: list[str]) -> Table | None:
-    """The table as text, or None with a note where the file cannot be read as one."""
-    path = root / where
-    for encoding in ("utf-8-sig", "utf-16", "latin-1"):
-        try:
-            with open(path, encoding=encoding) as file:
-                header = file.readline()
-        except (UnicodeError, OSError):
-            continue
-        break
-    else:
-        notes.append(f"{where} could not be opened and is ignored")
-        return None
-    separator = max(",;\t|", key=header.count) if header.strip() else ","
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            na_filter=False,
-            encoding=encoding,
-            encoding_errors="replace",
-            skipinitialspace=True,
-            index_col=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, ValueError, OSError) as error:
-        notes.append(f"{where} could not be read as a table and is ignored ({str(error).strip().splitlines()[0]})")
-        return None
-    cells = {str(name).strip(): [str(c).strip() for c in frame.iloc[:, i]] for i, name in enumerate(frame.columns)}
-    unnamed = [name for name in cells if name.startswith("Unnamed:") or not name]  # a saved index
-    for name in unnamed:
-        del cells[name]
-    if not cells or not len(frame):
-        notes.append(f"{where} has no rows and is ignored")
-        return None
-    return Table(where, cells)
-
-
-def candidates(name: str, found: Survey) -> list[int]:
-    """The pictures an id may mean: by file name, by name without extension, or by the end of the path."""
-    low = name.replace("\\", "/").removeprefix("./").lower()
-    base = low.rsplit("/", 1)[-1]
-    hits = found.by_name.get(base) or found.by_stem.get(base)
-    if not hits and os.path.splitext(base)[1] in PICTURES:  # the table says .jpg, the folder has .png
-        hits = found.by_stem.get(os.path.splitext(base)[0])
-    if not hits or "/" not in low:
-        return hits or []
-    exact = [i for i in hits if ends_with(found.pictures[i].lower(), low)]
-    return exact or hits
-
-
-def ends_with(path: str, end: str) -> bool:
-    """Whether the path, with or without its extension, ends with these folders and this name."""
-    whole = "/" + path
-    return whole.endswith("/" + end) or os.path.splitext(whole)[0].endswith("/" + end)
-
-
-def side(path: str) -> int:
-    """1 for a path below a folder that says train, -1 below one that says test, 0 where folders say neither."""
-    folders = path.lower().split("/")[:-1]
-    if any("train" in f for f in folders):
-        return 1
-    return -1 if any("test" in f or "pred" in f for f in folders) else 0
-
-
-def match(ids: Sequence[str], found: Survey, split: int) -> list[int]:
-    """The picture of each id, -1 where there is none.
-
-    `split` is 1 for train ids, -1 for test ids: where an id fits pictures in several folders, the folder named after
-    the split wins, then the one that holds more of the ids. A lone match on the other split's side is no match.
-    """
-    hits = [candidates(name, found) for name in ids]
-    folder = [path.rsplit("/", 1)[0] if "/" in path else "" for path in found.pictures]
-    held = Counter(folder[i] for row in hits for i in row)
-    sides = {name: side(name + "/x") * split for name in held}
-    chosen = [min(row, key=lambda i: (-sides[folder[i]], -held[folder[i]], i)) if row else -1 for row in hits]
-    own = sum(1 for i in chosen if i >= 0 and sides[folder[i]] > 0)
-    if own:
-        chosen = [-1 if i >= 0 and sides[folder[i]] < 0 else i for i in chosen]
-    return chosen
-
-
-def id_column(table: Table, found: Survey) -> tuple[str, float]:
-    """The column whose values name pictures, and the share of its values that do.
-
-    Columns are ranked by that share times the share of distinct values: digits 0-9 as labels fit files 0.jpg to 9.jpg
-    too, but repeat.
-    """
-    best, best_rank, best_share = table.columns[0], 0.0, 0.0
-    step = max(1, table.rows // 500)
-    for column in table.columns:
-        cells = table.cells[column][::step]
-        share = sum(1 for c in cells if c and candidates(c, found)) / len(cells)
-        rank = share * len(set(cells)) / len(cells)
-        if rank > best_rank:
-            best, best_rank, best_share = column, rank, share
-    return best, best_share
+def names_file(name: str, found: Survey) -> bool:
+    """Whether a cell is a picture's file name, with or without its extension."""
+    low = name.replace("\\", "/").lower().rsplit("/", 1)[-1]
+    return bool(low) and (low in found.by_name or low in found.by_stem)

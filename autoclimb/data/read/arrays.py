@@ -1,0 +1,107 @@
+"""Npy and npz files: a picture each, or all pictures of a split in one array, whose rows then make a Table."""
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from autoclimb.data.read.tabular import Table
+from autoclimb.data.sources import channels, inside, pictures
+
+FEWEST_ROWS = 17  # first dimension from which an array holds several pictures rather than channels of one
+MOST_SLICES = 16  # of a volume that are looked at
+MOST_ARRAYS = 64  # files that may be whole splits; where there are more, each is one picture
+LABEL_PARTS = ("label", "target", "y_", "_y")
+
+
+def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
+    """The shape of each array in an npy ("" is its name) or npz file, from headers alone; {} where unreadable."""
+    try:
+        if not path.endswith(".npz"):
+            with open(path, "rb") as file:
+                return {"": header_of(file)[0]}
+        with zipfile.ZipFile(path) as archive:
+            shapes = {}
+            for name in archive.namelist():
+                if name.endswith(".npy"):
+                    with archive.open(name) as file:
+                        shapes[name[:-4]] = header_of(file)[0]
+            return shapes
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, SyntaxError, KeyError):
+        return {}
+
+
+def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the npy file that begins here. Raises ValueError."""
+    version = np.lib.format.read_magic(file)
+    read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def is_stack(shape: tuple[int, ...]) -> bool:
+    """Whether an array holds a picture a row: `(N, H, W)` or `(N, H, W, C)`, N not small."""
+    return len(shape) in (3, 4) and shape[0] >= FEWEST_ROWS and (len(shape) == 4 or shape[2] > 4)
+
+
+def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[Table], list[str]]:
+    """The tables of the arrays that hold whole splits, and the files that hold a picture each."""
+    if len(files) > MOST_ARRAYS:
+        return [], files
+    shapes = {where: shapes_of(str(root / where)) for where in files}
+    stacks = [(where, key, s) for where, held in shapes.items() for key, s in held.items() if is_stack(s)]
+    flat = {(where, key): s for where, held in shapes.items() for key, s in held.items() if len(s) in (1, 2)}
+    if not stacks:
+        return [], files
+    tables = []
+    for where, key, shape in stacks:
+        steps = [key] if key else []
+        sources = tuple(inside(str(root / where), *steps, i) for i in range(shape[0]))
+        cells = {"row": [str(i) for i in range(shape[0])]}
+        for (other, name), s in flat.items():
+            if s[0] == shape[0] and (len(s) == 1 or s[1] == 1) and of_one_split((where, key), (other, name)):
+                values = read_flat(str(root / other), name)
+                if values is not None:
+                    cells[name.strip("_") or "label"] = values
+        if len(cells) > 1:
+            notes.append(f"{where}: {shape[0]} pictures in one array, labels {', '.join(list(cells)[1:])} beside it")
+        tables.append(Table(f"{where}/{key}" if key else where, cells, sources))
+    used = {where for where, _, _ in stacks} | {where for where, _ in flat}
+    return tables, [f for f in files if f not in used]
+
+
+def of_one_split(stack: tuple[str, str], labels: tuple[str, str]) -> bool:
+    """Whether labels belong to an array of pictures: neither says the other split's name."""
+    one, other = ("/".join(names).lower() for names in (stack, labels))
+    split = [next((s for s in ("train", "test", "val") if s in text), "") for text in (one, other)]
+    return split[0] == split[1] or (not split[1] and split[0] != "test") or (stack[0] == labels[0] and not split[0])
+
+
+def read_flat(path: str, name: str) -> list[str] | None:
+    """The values of a flat array as text, None where they cannot be had without pickle."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        values = loaded[name] if name else loaded
+        return [str(v.decode() if isinstance(v, bytes) else v) for v in np.ravel(values).tolist()]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, UnicodeDecodeError):
+        return None
+
+
+def source_of_array(path: str, shape: tuple[int, ...]) -> tuple[str, int]:
+    """The source of a file that holds one item, and its channels.
+
+    `(H, W)` and `(H, W, C)` are pictures; a short first dimension counts channels, a long one slices of a volume.
+    """
+    if len(shape) < 3 or (len(shape) == 3 and shape[2] <= 4):
+        return path, 3
+    if len(shape) == 3 and shape[0] <= MOST_SLICES:
+        return channels(inside(path, k) for k in range(shape[0])), shape[0] if shape[0] > 1 else 3
+    return pictures(inside(path, k) for k in spread(shape[0], MOST_SLICES)), 3
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of 0..count-1, evenly spaced, the middles of equal parts."""
+    if count <= most:
+        return list(range(count))
+    return [int((k + 0.5) * count / most) for k in range(most)]

@@ -1,0 +1,35 @@
+"""Which part of the data a folder's name says: train, test, or neither."""
+
+import re
+from functools import lru_cache
+
+SPLIT_WORDS = {"train": 1, "training": 1, "test": -1, "testing": -1, "tests": -1, "pred": -1, "predict": -1}
+RESTS = ("set", "images", "image", "imgs", "img", "data", "pics", "jpg", "png", "a", "b")  # trainset, testimages
+
+
+def side(path: str) -> int:
+    """1 for a path below a folder that says train, -1 below one that says test, 0 where folders say neither.
+
+    The folder nearest to the top that says one of them decides.
+    """
+    for folder in path.split("/")[:-1]:
+        said = said_by(folder)
+        if said:
+            return said
+    return 0
+
+
+@lru_cache(100_000)
+def said_by(folder: str) -> int:
+    """The split that a folder's name says, its words told apart by case, signs and digits; 0 for none or both."""
+    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", folder)]
+    said = {SPLIT_WORDS.get(w, 0) or starts(w) for w in words} - {0}
+    return said.pop() if len(said) == 1 else 0
+
+
+def starts(word: str) -> int:
+    """The split that a word like trainset or testimages says."""
+    for split, value in (("train", 1), ("test", -1)):
+        if word.startswith(split) and word[len(split) :] in RESTS:
+            return value
+    return 0

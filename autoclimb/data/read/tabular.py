@@ -1,0 +1,104 @@
+"""Bytes of a csv -> a Table of text: whatever its separator, encoding and header."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
+SEPARATORS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: `cells[column]` holds a list of stripped strings, all of one length.
+
+    `sources` says where the pixels of each row are when the table itself holds them (json, bson, arrays).
+    """
+
+    name: str  # path below the folder, lower case kept as found
+    cells: dict[str, list[str]] = field(repr=False)
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    channels: int = 3  # of what `sources` say
+    headless: bool = False  # the file has no header; its columns are named here
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names in the file's order."""
+        return list(self.cells)
+
+    @property
+    def rows(self) -> int:
+        """Rows below the header."""
+        return len(next(iter(self.cells.values()), []))
+
+
+def text_of(data: bytes) -> tuple[str, str]:
+    """The text in some bytes, and the encoding it was taken for; "" for bytes that are no text."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace").lstrip("\ufeff"), "utf-16"
+    start = data[:4096]
+    if start.count(0) > len(start) // 4:
+        low = "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
+        text = data.decode(low, "replace")
+        return (text, low) if text[:4096].isprintable() or text[:1].isalnum() else ("", "")
+    if b"\0" in start:
+        return "", ""
+    try:
+        return data.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1"
+
+
+def table_of(name: str, data: bytes, notes: list[str], is_picture: Callable[[str], bool]) -> Table | None:
+    """The table in a csv's bytes, or None with a note where they hold none.
+
+    `is_picture` tells whether a cell names a picture; where the first line does, it is a row, not a header.
+    """
+    text, encoding = text_of(data)
+    if not text:
+        notes.append(f"{name} {'holds no text' if data else 'has no rows'} and is ignored")
+        return None
+    if encoding != "utf-8":
+        notes.append(f"{name} is not UTF-8 and is read as {encoding}")
+    first = text[: text.find("\n")] if "\n" in text else text
+    separator = max(SEPARATORS, key=first.count) if first.strip() else ","
+    words = [w.strip().strip('"') for w in first.split(separator)]
+    if len(words) == 1 and " " in first.strip() and is_picture(first.split()[0]):
+        separator, words = " ", first.split()
+    headless = len(words) > 1 and any(is_picture(w) for w in words[:4] if re.search(r"\d", w) or "." in w)
+    wide = len(words) > MOST_COLUMNS
+    if wide:
+        notes.append(f"{name} has {len(words):,} columns, of which the first {MOST_COLUMNS:,} are read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ragged rows, which are cut
+            frame = pd.read_csv(
+                io.StringIO(text),
+                sep=separator,
+                dtype=str,
+                header=None if headless else "infer",
+                usecols=range(MOST_COLUMNS) if wide else None,
+                keep_default_na=False,
+                na_filter=False,
+                skipinitialspace=True,
+                index_col=False,
+            )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, ValueError, OSError) as error:
+        notes.append(f"{name} could not be read as a table and is ignored ({str(error).strip().splitlines()[0]})")
+        return None
+    cells = {}
+    for i, column in enumerate(frame.columns):
+        title = f"column {i + 1}" if headless else str(column).strip()
+        cells[title] = [str(c).strip() for c in frame.iloc[:, i]]
+    for title in [t for t in cells if t.startswith("Unnamed:") or not t]:  # a saved index
+        del cells[title]
+    if not cells or not len(frame):
+        notes.append(f"{name} has no rows and is ignored")
+        return None
+    if headless:
+        notes.append(f"{name} has no header; its columns are {', '.join(list(cells)[:4])}")
+    return Table(name, cells, headless=headless)

@@ -1,0 +1,87 @@
+"""The test items: from the sample submission, a test table, a test folder, or what no label was found for."""
+
+import os
+from dataclasses import dataclass, field
+
+from autoclimb.data.read.places import ENOUGH, locate, of_rows
+from autoclimb.data.read.scan import Survey
+from autoclimb.data.read.splits import side
+from autoclimb.data.read.tabular import Table
+from autoclimb.data.sources import files_of
+from autoclimb.errors import Mistake
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test ids, each once and in order, and their sources, "" for none."""
+
+    ids: list[str] = field(repr=False)
+    files: list[str] = field(repr=False)
+    channels: int = 3
+    notes: tuple[str, ...] = ()
+
+
+def test_items(
+    found: Survey, sample: Table | None, sample_id: str, test: Table | None, test_id: str, train_files: set[str]
+) -> Tested:
+    """The test items, by the sample submission, else the test table, else the folders.
+
+    Raises Mistake where there is none, or where the ids asked for name no picture.
+    """
+    if sample is None and test is None:
+        return by_folders(found, train_files)
+    said = sample or test
+    assert said is not None
+    ids = list(dict.fromkeys(said.cells[sample_id if sample else test_id]))
+    rows = in_order_of(ids, test, test_id)
+    where = locate(ids, rows, test_id, found, -1)
+    if rows is not None and where.share <= ENOUGH:
+        other = locate(ids, None, "", found, -1)
+        where = other if other.share > where.share else where
+    missing = [name for name, file in zip(ids, where.files, strict=True) if not file]
+    if where.share <= ENOUGH:
+        looks = repr(found.pictures[-1]) if found.pictures else "none"
+        raise Mistake(
+            f"{len(missing)} of {len(ids)} ids of {said.name} name no picture (such as {missing[0]!r}); "
+            f"pictures look like {looks}"
+        )
+    shared = sum(1 for file in where.files if file and file in train_files)
+    notes = [f"{shared} test pictures are train pictures too"] if shared else []
+    folders = {os.path.dirname(files_of(f)[0]) for f in where.files if f}
+    if 1 < len(folders) <= 4 and where.channels == 3:
+        names = sorted(os.path.relpath(f, found.root) for f in folders)
+        notes.append(f"test pictures lie in {', '.join(names)}")
+    return Tested(ids, where.files, where.channels, (*where.notes, *notes))
+
+
+def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
+    """The table with a row for each id in that order, None where ids lack a row or have several."""
+    if table is None:
+        return None
+    row = {name: i for i, name in enumerate(table.cells[key])}
+    if len(row) < table.rows or not all(name in row for name in ids):
+        return None
+    at = [row[name] for name in ids]
+    cells = {c: [column[i] for i in at] for c, column in table.cells.items()}
+    return Table(table.name, cells, tuple(table.sources[i] for i in at) if table.sources else (), table.channels)
+
+
+def by_folders(found: Survey, train_files: set[str]) -> Tested:
+    """The pictures of test folders, else those in folders of no split that have no label."""
+    used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
+    free = [i for i, s in enumerate(found.sources) if s not in train_files and s not in used]
+    rows = [i for i in free if side(found.pictures[i]) < 0]
+    if not rows:
+        rows = [i for i in free if side(found.pictures[i]) == 0 and "val" not in found.pictures[i]]
+    if not rows:
+        raise Mistake(
+            "no test pictures: there is no sample submission, no test table, no folder whose name says test, and every "
+            "picture has a label"
+        )
+    names = [found.pictures[i].rsplit("/", 1)[-1] for i in rows]
+    if len(set(names)) < len(names):
+        names = [found.pictures[i] for i in rows]
+    where = sorted({found.pictures[i].rpartition("/")[0] or "." for i in rows})
+    note = f"no sample submission: the {len(rows)} pictures of {', '.join(where[:3])} are the test items"
+    made = of_rows(rows, found)
+    return Tested(names, made.files, made.channels, (*made.notes, note))

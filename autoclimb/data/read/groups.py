@@ -69,9 +69,9 @@ def find_group(
             )
         elif s.lost:
             notes.append(
-                f"{s.groups} values of {s.name!r} repeat, but {s.lost} labels occur with one of them alone: folds without "
-                f"it could not learn what test asks for, so rows are not grouped; to do it all the same, add --group "
-                f"{s.name}"
+                f"{s.groups} values of {s.name!r} repeat, but {s.lost} labels occur with one of them alone: folds "
+                f"without it could not learn what test asks for, so rows are not grouped; to group them, "
+                f"add --group {s.name}"
             )
         else:
             fitting.append(s)

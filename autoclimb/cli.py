@@ -78,7 +78,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print th
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
 Group = Annotated[
-    str | None, typer.Option("--group", metavar="COLUMN", help="Rows alike here share a fold: a patient.")
+    str | None, typer.Option("--group", metavar="COLUMN", help="Rows alike here share a fold: a patient; or none.")
 ]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from autoclimb import store
 from autoclimb.blend.choose import blend_of
 from autoclimb.clock import Clock, in_words, seconds_of
+from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
 from autoclimb.data.read.folder import read_folder
@@ -102,6 +103,7 @@ def fit(
         first = cache.pixels(FIRST_SIZE, "squash")
         bad = first.bad
         task = without_unreadable(task, bad, tell)
+        task = joined_duplicates(task, cache.pixels(FIRST_SIZE, "squash"), tell)
         fold_of = make_folds(task, given.folds or FOLDS, seed, bad[: len(task.train_ids)])
         if not before:
             publish_constant(task, goal, folder, fold_of)

@@ -94,3 +94,16 @@ def test_the_seed_decides_the_folds():
 def test_one_row_cannot_be_held_out():
     with pytest.raises(Mistake, match="1 train rows"):
         make_folds(task(target=[0, 1]), 5, 0, np.array([True, False]))
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_a_few_copies_leave_folds_as_even_as_none(kind):
+    random = np.random.default_rng(0)
+    label = np.arange(300) % 3
+    groups = np.arange(300)
+    groups[290:] = groups[:10] = random.permutation(10)
+    target = {"multiclass": label, "multilabel": np.eye(3, dtype=np.uint8)[label], "regression": label.astype(float)}
+    fold_of = make_folds(task(kind, target[kind], "abc", groups=groups), 5, 0)
+    assert all(len(set(fold_of[groups == g].tolist())) == 1 for g in set(groups.tolist()))
+    counts = np.stack([np.bincount(label[fold_of == k], minlength=3) for k in range(5)])
+    assert np.ptp(counts, axis=0).max() <= 6

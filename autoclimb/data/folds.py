@@ -4,9 +4,10 @@ import numpy as np
 
 from autoclimb.errors import Mistake
 from autoclimb.seeds import rng
-from autoclimb.types import Task
+from autoclimb.types import Kind, Task
 
 BINS = 10  # quantiles that stand for a number where groups are dealt
+MOSTLY_SINGLE = 0.8  # groups per row from which groups are copies of rows, not sources
 
 
 def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> np.ndarray:
@@ -18,7 +19,8 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
     - classes and grades: each class is dealt out in turn
     - sets of labels: iterative stratification, rarest label first (Sechidis, Tsoumakas, Vlahavas 2011)
     - numbers: neighbours in value go to different folds
-    - groups: greedily, groups of most unequal content first (as in scikit-learn's StratifiedGroupKFold)
+    - groups: greedily, groups of most unequal content first (as in scikit-learn's StratifiedGroupKFold); where nearly
+      all groups are single rows, by their first rows as if there were no groups
 
     Raises Mistake where fewer than two rows or groups are left.
     """
@@ -32,14 +34,22 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
     random = rng(seed, "folds", k)
     target = task.target[rows]
     if task.groups is not None:
-        fold_of[rows] = by_groups(indicators(task, target), task.groups[rows], k, random)
-    elif task.kind == "multilabel":
-        fold_of[rows] = by_labels(target, k, random)
-    elif task.kind == "regression":
-        fold_of[rows] = by_value(target, k, random)
+        _, first, group_of, held = np.unique(
+            task.groups[rows], return_index=True, return_inverse=True, return_counts=True
+        )
+        if parts < MOSTLY_SINGLE * len(rows) or held.max() * 20 * k > len(rows):
+            fold_of[rows] = by_groups(indicators(task, target), task.groups[rows], k, random)
+        else:  # a few near-duplicates: the first of each stands for all, so that folds are as even as without groups
+            fold_of[rows] = by_target(task.kind, target[first], k, random)[group_of]
     else:
-        fold_of[rows] = by_class(target, k, random)
+        fold_of[rows] = by_target(task.kind, target, k, random)
     return fold_of
+
+
+def by_target(kind: Kind, target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+    """Folds for rows that may be dealt freely."""
+    deal = {"multilabel": by_labels, "regression": by_value}.get(kind, by_class)
+    return deal(target, k, random)
 
 
 def by_class(target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:

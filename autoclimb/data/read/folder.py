@@ -10,6 +10,7 @@ import numpy as np
 from autoclimb.data.read.class_folders import read_class_folders
 from autoclimb.data.read.file_names import read_file_names
 from autoclimb.data.read.found import Found, Wish
+from autoclimb.data.read.groups import find_group
 from autoclimb.data.read.kinds import Labels, read_form, read_labels
 from autoclimb.data.read.metadata import read_metadata
 from autoclimb.data.read.renamed import as_the_sample_shows
@@ -38,7 +39,7 @@ def read_folder(
     """The competition in a folder. Opens tables, no pictures: 200,000 files take seconds.
 
     `metric` decides between kinds that look alike (grades or classes, counts or classes). `id_column`, `target`
-    (several columns with commas between) and `group` overrule what the folder says.
+    (several columns with commas between) and `group` ("none" for no groups) overrule what the folder says.
 
     Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
     """
@@ -75,7 +76,7 @@ def read_folder(
         test_ids=tuple(found.test_ids),
         test_files=tuple(found.test_files),
         form=form,
-        groups=versions_of(found, keep) if found.versions and not group else groups_of(found, group, keep),
+        groups=versions_of(found, keep) if found.versions and not group else groups_of(found, labels, group, keep),
         grades=labels.grades,
         channels=found.channels,
         metadata=read_metadata(found, keep),
@@ -183,38 +184,53 @@ def versions_of(found: Found, keep: list[int]) -> np.ndarray:
     return np.array([place[found.versions[i]] for i in keep], np.int64)
 
 
-def groups_of(found: Found, group: str | None, keep: list[int]) -> np.ndarray | None:
-    """The group number of each kept row, None without --group; a blank cell is a group of its own."""
-    if group is None:
+def group_column(found: Found, labels: Labels, group: str | None) -> tuple[str | None, list[str]]:
+    """The train column to group by, as asked for or found by evidence, None for no groups; and sentences on why."""
+    if group is not None:
+        return (None if group == "none" and group not in found.others else group), []
+    kept = np.flatnonzero(labels.kept)
+    columns = {c: [cells[i] for i in kept] for c, cells in found.others.items()}
+    names = None
+    if labels.kind == "multilabel":
+        names = [tuple(np.flatnonzero(row).tolist()) for row in labels.target]
+    elif labels.kind != "regression":
+        names = [(label,) for label in labels.target.tolist()]
+    return find_group(columns, found.test_others, names)
+
+
+def groups_of(found: Found, labels: Labels, group: str | None, keep: list[int]) -> np.ndarray | None:
+    """The group number of each kept row, None for no groups; a blank cell is a group of its own."""
+    column, _ = group_column(found, labels, group)
+    if column is None:
         return None
-    if group not in found.others:
+    if column not in found.others:
         have = ", ".join(found.others) or "no other columns"
-        raise Mistake(f"the train table has no column {group!r} to group by; it has {have}")
-    cells = [found.others[group][i] for i in keep]
+        raise Mistake(f"the train table has no column {column!r} to group by; it has {have}")
+    cells = [found.others[column][i] for i in keep]
     named = [c if c not in BLANK else f"\0{i}" for i, c in enumerate(cells)]
     place = {name: i for i, name in enumerate(dict.fromkeys(named))}
     if len(place) < 2:
-        raise Mistake(f"column {group!r} has one value only; folds need at least two groups")
+        raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
     return np.array([place[name] for name in named], np.int64)
 
 
 def extra_columns(found: Found, labels: Labels, group: str | None) -> list[str]:
-    """Notes on the train table's other columns: which are train-only, give the label away, or look like groups."""
-    notes = []
-    train_only = [c for c in found.others if c not in found.test_columns and c != group]
+    """Notes on the train table's other columns: which rows are grouped by, are train-only or give the label away."""
+    column_of_groups, notes = group_column(found, labels, group)
+    train_only = [c for c in found.others if c not in found.test_columns and c != column_of_groups]
     if train_only:
         notes.append(f"columns in the train table only, not used: {', '.join(train_only)}")
     kept = np.flatnonzero(labels.kept)
     label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
     for column, cells in found.others.items():
-        if column == group:
+        if column == column_of_groups:
             continue
         values = [cells[i] for i in kept]
         distinct = len(set(values))
         if not 1 < distinct <= 0.9 * len(values):
             continue
         if GROUP_WORDS.search(column) and not set(values) <= {"0", "1"}:
-            if group is None:
+            if group is None and not any(repr(column) in note for note in notes):
                 notes.append(
                     f"{distinct} values of {column!r} repeat; if they are one source each, add --group {column}"
                 )

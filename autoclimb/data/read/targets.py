@@ -13,7 +13,8 @@ LABEL_WORDS = re.compile(
 )
 GROUP_WORDS = re.compile(
     r"(^|[_ ])(patient|subject|person|clip|video|sequence|location|site|group|series|plate|experiment|session|slide|"
-    r"camera|case|study|user|farm|field|scene|plot)s?([_ ]?(id|no|nr|num|number|name|code|uid))?$",
+    r"camera|case|study|user|farm|field|scene|plot|track|seq|donor|specimen|recording|burst|batch)s?"
+    r"([_ ]?(id|no|nr|num|number|name|code|uid))?$",
     re.IGNORECASE,
 )
 

@@ -1,0 +1,141 @@
+"""Which column says where rows come from: found by evidence, so that folds hold out what the test set holds out."""
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autoclimb.data.read.targets import GROUP_WORDS
+from autoclimb.data.read.values import BLANK, are_numbers, are_whole
+
+PLENTY = 10  # groups from which five folds can be dealt evenly: two a fold
+FEWEST = 3  # groups that a column must have where its name and the test set both say that sources are new there
+LARGEST = 1 / 3  # of the rows: a larger group is a category (sex, camera) or leaves too little to learn from
+ROWS_EACH = 1.5  # rows a group on average, below which next to nothing is held together
+FEWEST_TEST = 20  # test rows that a column of an ordinary name must have before "no value in common" means anything
+LOST_ROWS, LOST_LABELS = 0.1, 0.2  # shares with one group only, from which grouped folds cannot score (assumption)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A column that may say where rows come from."""
+
+    name: str
+    groups: int
+    largest: int  # rows of its largest group
+    named: bool  # its name is one of GROUP_WORDS
+    common: float | None  # share of test rows whose value train rows have too, None where test rows have no such column
+    lost: int  # labels that one group alone has, 0 where they are few
+
+    @property
+    def new(self) -> bool:
+        """Whether test rows come from sources that train rows do not."""
+        return self.common is not None and self.common < 0.5
+
+
+def find_group(
+    columns: Mapping[str, Sequence[str]],
+    test_columns: Mapping[str, Sequence[str]],
+    labels: Sequence[Collection[Hashable]] | None = None,
+) -> tuple[str | None, list[str]]:
+    """The train column whose values are sources that folds should hold out whole, or None; and sentences on why.
+
+    `columns` are cells in train-row order, `test_columns` those of test rows for the columns known there, `labels` the
+    classes of each train row, None for numbers. A folder is judged so:
+
+    - Values must repeat, be many and none too common; a column that tells the label is none (it is an answer or a
+      category), nor are fractional numbers.
+    - Test rows with other values: test asks about new sources, so folds must hold out whole ones. This convinces for
+      any column name.
+    - Test rows with the same values: test asks about known sources, so plain folds are the honest ones.
+    - A column that test rows lack is grouped by where its name is that of a source, which is at worst pessimistic; but
+      not where many labels occur in one group alone: grouped folds could never learn them, and a test set that asks
+      for them must share groups with train.
+
+    Of nested columns (experiment, plate) the coarsest that leaves two groups a fold is taken.
+    """
+    sources = [s for name, cells in columns.items() if (s := _source(name, cells, test_columns.get(name), labels))]
+    notes = []
+    fitting = []
+    for s in sources:
+        if s.new:
+            if s.named or len(test_columns[s.name]) >= FEWEST_TEST:
+                fitting.append(s)
+        elif not s.named:
+            continue
+        elif s.common is not None:
+            notes.append(
+                f"{s.common:.0%} of test rows have a {s.name!r} of the train rows, so plain folds are like the test "
+                f"set; to hold out each {s.name!r} whole, add --group {s.name}"
+            )
+        elif s.lost:
+            notes.append(
+                f"{s.groups} values of {s.name!r} repeat, but {s.lost} labels occur with one of them alone: folds "
+                f"without it could not learn what test asks for, so rows are not grouped; to group them, "
+                f"add --group {s.name}"
+            )
+        else:
+            fitting.append(s)
+    if not fitting:
+        return None, notes
+    best = max(fitting, key=lambda s: (s.new, s.groups >= PLENTY, -s.groups if s.groups >= PLENTY else s.groups))
+    why = (
+        f"test rows have {'no' if not best.common else f'in {1 - best.common:.0%} of cases no'} such value in common "
+        "with train rows"
+        if best.new
+        else "test rows have no such column, so this may promise too little if they share them"
+    )
+    notes.insert(
+        0, f"rows of one {best.name!r} ({best.groups} of them) stay in one fold: {why}; --group none deals rows freely"
+    )
+    others = ", ".join(repr(s.name) for s in fitting if s is not best)
+    if others:
+        notes.append(f"{others} could be grouped by too; name one with --group")
+    return best.name, notes
+
+
+def _source(
+    name: str,
+    cells: Sequence[str],
+    test: Sequence[str] | None,
+    labels: Sequence[Collection[Hashable]] | None,
+) -> _Source | None:
+    """What the column shows, or None where it cannot be one of sources."""
+    filled = [c for c in cells if c not in BLANK]
+    count = Counter(filled)
+    if len(filled) < 0.5 * len(cells) or len(count) < FEWEST or len(filled) < ROWS_EACH * len(count):
+        return None
+    named = GROUP_WORDS.search(name) is not None
+    largest = max(count.values())
+    if largest > LARGEST * len(cells) and not (named and len(count) >= PLENTY and largest < 0.5 * len(cells)):
+        return None
+    if are_numbers(count) and not are_whole(count):
+        return None
+    asked = [c for c in test if c not in BLANK] if test is not None else []
+    common = sum(1 for c in asked if c in count) / len(asked) if asked else None
+    if len(count) < PLENTY and not (named and common is not None and common < 0.5):
+        return None
+    if labels is not None and _is_label(cells, labels):
+        return None
+    return _Source(name, len(count), largest, named, common, _lost(cells, labels))
+
+
+def _is_label(cells: Sequence[str], labels: Sequence[Collection[Hashable]]) -> bool:
+    """Whether the column is the label in other words or a grouping of labels: each label has one value of it."""
+    values: dict[Hashable, set[str]] = {}
+    for cell, row in zip(cells, labels, strict=True):
+        for label in row:
+            values.setdefault(label, set()).add(cell)
+    return len(values) > 1 and sum(len(v) == 1 for v in values.values()) > 0.9 * len(values)
+
+
+def _lost(cells: Sequence[str], labels: Sequence[Collection[Hashable]] | None) -> int:
+    """The number of labels that rows of one group alone have, 0 where folds can do without them."""
+    if labels is None:
+        return 0
+    groups: dict[Hashable, set[str]] = {}
+    for cell, row in zip(cells, labels, strict=True):
+        for label in row:
+            groups.setdefault(label, set()).add(cell)
+    alone = {label for label, seen in groups.items() if len(seen) == 1}
+    rows = sum(1 for row in labels if alone.intersection(row))
+    return len(alone) if rows > LOST_ROWS * len(labels) or len(alone) > LOST_LABELS * len(groups) else 0

@@ -12,7 +12,7 @@ def logits(p: np.ndarray) -> np.ndarray:
     return np.log(p) - np.log1p(-p)
 
 
-def calibrated(p: np.ndarray, slope: float, shift: float) -> np.ndarray:
+def calibrated(p: np.ndarray, slope: float, shift: float | np.ndarray) -> np.ndarray:
     """Probabilities with log odds scaled and shifted (Platt 1999)."""
     return 1 / (1 + np.exp(-(slope * logits(p) + shift)))
 
@@ -46,22 +46,29 @@ def temper(p: np.ndarray, slope: float) -> np.ndarray:
     return q / q.sum(1, keepdims=True)
 
 
-def temperature(p: np.ndarray, truth: np.ndarray) -> tuple[float]:
-    """The slope for `temper` that makes the true classes likeliest, with a Gaussian prior of 1 +- 0.5."""
+def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None = None) -> float:
+    """The slope for `temper` that makes the truth likeliest, with a Gaussian prior of 1 +- 0.5.
+
+    Truth is class indices `(N,)` or shares of classes `(N, C)`; a row counts `row_weight` times, once if not given.
+    """
     step = max(1, p.size // 60_000)
-    p, truth = p[::step], truth[::step].astype(int)
+    p, truth = p[::step], truth[::step]
+    weight = np.ones(len(p)) if row_weight is None else row_weight[::step]
     x = np.log(np.clip(p, TINY, None))
-    own = x[np.arange(len(x)), truth].sum()
+    if truth.ndim == 2:
+        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * x).sum(1)
+    else:
+        own = x[np.arange(len(x)), truth.astype(int)]
     slope = 1.0
     for _ in range(12):
         q = temper(p, slope)
         mean = (q * x).sum(1)
-        bend = ((q * x * x).sum(1) - mean**2).sum() + 4
-        move = np.clip((mean.sum() - own + 4 * (slope - 1)) / bend, -1, 1)
+        bend = weight @ ((q * x * x).sum(1) - mean**2) + 4
+        move = np.clip((weight @ (mean - own) + 4 * (slope - 1)) / bend, -1, 1)
         slope = float(np.clip(slope - move, 0.05, 20))
         if abs(move) < 1e-4:
             break
-    return (slope,)
+    return slope
 
 
 def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:

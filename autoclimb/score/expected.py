@@ -17,18 +17,19 @@ def calibrated(p: np.ndarray, slope: float, shift: float | np.ndarray) -> np.nda
     return 1 / (1 + np.exp(-(slope * logits(p) + shift)))
 
 
-def platt(p: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = None) -> tuple[float, float]:
     """Slope and shift of the log odds, shared by all labels, that make the labels likeliest.
 
-    Gaussian priors (slope 1 +- 0.5, shift 0 +- 1) keep few rows near doing nothing.
+    Gaussian priors (slope 1 +- 0.5, shift 0 +- 1) keep few rows near doing nothing. A cell counts `cell_weight` times.
     """
     step = max(1, p.size // 30_000)  # two parameters need no more than 30,000 cells
     x, y = logits(p[::step]).ravel(), truth[::step].ravel().astype(float)
+    each = np.ones(len(x)) if cell_weight is None else cell_weight[::step].ravel()
     slope, shift = 1.0, 0.0
     for _ in range(12):
         q = 1 / (1 + np.exp(-(slope * x + shift)))
-        w = q * (1 - q)
-        pull = np.array([(q - y) @ x + 4 * (slope - 1), (q - y).sum() + shift])
+        w, off = each * q * (1 - q), each * (q - y)
+        pull = np.array([off @ x + 4 * (slope - 1), off.sum() + shift])
         wx = w @ x
         bend = np.array([[(w * x) @ x + 4, wx], [wx, w.sum() + 1]])
         move = np.clip(np.linalg.solve(bend, pull), -1, 1)

@@ -133,7 +133,7 @@ ALIASES = {
     "f1-micro": "microf1single microf1labels",
     "pf1": "probabilisticf1 probabilisticfscore probabilisticf1score",
     "log-loss": "logarithmicloss crossentropy loglossbinary binarylogloss multiclassloss multiclasslogloss",
-    "weighted-log-loss": "weightedlogarithmicloss balancedlogloss balancedlogarithmicloss",
+    "weighted-log-loss": "weightedlogloss weightedlogarithmicloss balancedlogloss balancedlogarithmicloss",
     "kl-divergence": "kl kldiv kullbackleibler kullbackleiblerdivergence",
     "roc-auc": "auc auroc rocaucscore areaundertheroccurve meanauc meanrocauc meancolumnwiserocauc meancolumnwiseauc "
     "macroauc",

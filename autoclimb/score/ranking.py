@@ -101,7 +101,7 @@ class TopK:
 
 def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates from (0, 0) to (1, 1); tied scores are one step."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     hits = np.cumsum(positive[order])[last]
     said = np.flatnonzero(last) + 1
@@ -125,7 +125,7 @@ def auc(positive: np.ndarray, scores: np.ndarray) -> float:
 
 def precision_area(positive: np.ndarray, scores: np.ndarray) -> float:
     """Average precision: precision at each threshold weighted by the recall it adds."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     hits = np.cumsum(positive[order])[last]
     return float((np.diff(hits, prepend=0) * hits / (np.flatnonzero(last) + 1)).sum() / hits[-1])

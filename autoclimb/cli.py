@@ -67,7 +67,13 @@ Data = Annotated[
 ]
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False)]
 Goal = Annotated[
-    str, typer.Option("--metric", "-m", metavar="NAME", help="What the competition scores by: f2, qwk, auc, rmse, ...")
+    str | None,
+    typer.Option(
+        "--metric",
+        "-m",
+        metavar="NAME",
+        help="What the competition scores by: f2, qwk, auc, ... or FILE.py:FUNCTION. Default: what fits DATA.",
+    ),
 ]
 Budget = Annotated[
     str, typer.Option("--budget", "-b", metavar="TIME", help="Wall time, start to submission: 90s, 15m, 4h.")
@@ -102,8 +108,8 @@ def _front(
 @app.command("fit", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h[/bold]")
 def run_fit(
     data: Data,
-    metric: Goal,
     budget: Budget,
+    metric: Goal = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
     ] = None,
@@ -168,9 +174,9 @@ def show_facts(
     """
     from autoclimb.data.facts import facts_of, facts_text
     from autoclimb.data.read.folder import read_folder
-    from autoclimb.score.metrics import metric_named
+    from autoclimb.score.own import metric_from
 
-    goal = metric_named(metric) if metric else None
+    goal = metric_from(metric) if metric else None
     facts = facts_of(read_folder(data, metric=goal, id_column=id_column, target=target, group=group))
     if json:
         from json import dumps
@@ -249,7 +255,9 @@ def list_recipes() -> None:
         print(f"{name:<{width}}  {told.partition(chr(10))[0]}".rstrip())
 
 
-def _climb(data: Path, metric: str, seconds: float, quiet: bool, started: float = STARTED, **wanted: Any) -> "Run":
+def _climb(
+    data: Path, metric: str | None, seconds: float, quiet: bool, started: float = STARTED, **wanted: Any
+) -> "Run":
     from autoclimb.view import watch
 
     with watch(quiet, seconds, _left(seconds, started)) as tell:

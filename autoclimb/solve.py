@@ -27,7 +27,8 @@ from autoclimb.recipes_of import load_recipe
 from autoclimb.run import Run, describe_task, open_run
 from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
-from autoclimb.score.metrics import metric_named
+from autoclimb.score.own import metric_from, source_of
+from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import Situation, Speed, measured_size
 from autoclimb.search.plan import plan_of
@@ -46,7 +47,7 @@ T = TypeVar("T")
 def fit(
     data: str | Path,
     *,
-    metric: str | Metric,
+    metric: str | Metric | None = None,
     budget: str | float,
     out: str | Path | None = None,
     seed: int = 0,
@@ -65,16 +66,17 @@ def fit(
 ) -> Run:
     """The finished run: searched, blended, honestly scored, its submission written, all within the budget.
 
-    `data` is a competition's folder, or a Task made in Python. `metric` is a name or a Metric of the user's own;
-    `budget` wall time in words (`4h`) or seconds, counted from `started` (`time.monotonic()`), by default from this
-    call. `space` says what may vary and `plan` which stages run, by name or as functions `(history, situation) ->
-    iterator of lists of Config`. The same call again continues the run in `out`; a larger budget goes further.
+    `data` is a competition's folder, or a Task made in Python. `metric` is a name, a Metric, or `path/to/file.py:name`;
+    without one the metric that fits the task is proposed and said. `budget` is wall time in words (`4h`) or seconds,
+    counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
+    stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
+    continues the run in `out`; a larger budget goes further.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
     tell = tell or (lambda event: None)
     given = load_recipe(recipe, space=space, plan=plan, folds=folds, pretrained=pretrained)
-    goal = metric_named(metric) if isinstance(metric, str) else metric
+    goal = metric_of(metric, data, tell, id_column, target, group)
     clock = Clock(seconds_of(budget) if isinstance(budget, str) else float(budget), start=started or time.monotonic())
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{goal.name}"
@@ -138,6 +140,23 @@ class OutOfTime(Exception):
 # --- what a run is of ------------------------------------------------------------------------------------------------
 
 
+def metric_of(
+    metric: str | Metric | None,
+    data: str | Path | Task,
+    tell: Tell,
+    id_column: str | None,
+    target: str | None,
+    group: str | None,
+) -> Metric:
+    """The metric meant; where none was, the one that fits what is in the folder, which is said."""
+    if metric is not None:
+        return metric_from(metric) if isinstance(metric, str) else metric
+    task = data if isinstance(data, Task) else read_folder(Path(data), None, id_column, target, group)
+    goal, why = proposed_metric(task)
+    tell(Event("note", why))
+    return goal
+
+
 def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[str, Any]:
     """What may not change between two calls that share a run folder."""
     made = hashlib.blake2b(digest_size=8)
@@ -147,7 +166,7 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[st
     search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
     return {
         "data": made.hexdigest(),
-        "metric": metric.name,
+        "metric": " ".join(filter(None, (metric.name, source_of(metric)))),
         "seed": seed,
         "folds": given.folds or FOLDS,
         "groups": None if task.groups is None else hashlib.blake2b(task.groups.tobytes(), digest_size=4).hexdigest(),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from autoclimb.score.crossfit import cross_fit, honest, parts_within, spread_of_difference
-from autoclimb.score.decide import answer, learn_rule
-from autoclimb.score.metrics import metric_named
+from autoclimb.score.crossfit import cross_answers, cross_fit, honest, parts_within, spread_of_difference
+from autoclimb.score.decide import answer, learn_rule, truth_for
+from autoclimb.score.metrics import METRICS, metric_named
 
 
 def test_a_rule_never_sees_the_rows_it_is_applied_to():
@@ -81,3 +81,22 @@ def test_the_same_answers_do_not_differ():
     truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
     for name in ("accuracy", "f1-macro"):
         assert spread_of_difference(metric_named(name), truth, said, said) == 0.0
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds])
+def test_on_pure_noise_no_rule_claims_more_than_the_same_answers_dealt_out_by_lot(name, kind):
+    metric, grades = METRICS[name], (0.0, 1.0, 2.0, 3.0) if kind == "ordinal" else ()
+    classes, n, gains = 2 if kind == "binary" else 4, 150, []
+    for seed in range(12):
+        r = np.random.default_rng(seed)
+        if kind == "regression":
+            truth, p = r.integers(0, 4, n).astype(float), r.normal(1.5, 1, (n, 1))
+        elif kind == "multilabel":
+            truth, p = (r.random((n, 4)) < 0.3).astype(np.uint8), r.random((n, 4))
+        else:
+            truth, p = r.integers(0, classes, n), r.dirichlet(np.ones(classes), n)
+        answers = cross_answers(metric, kind, grades, truth, p, np.arange(n) % 5)
+        true = truth_for(metric, kind, grades, truth)
+        dealt = [metric.score(true[r.permutation(n)], answers) for _ in range(10)]
+        gains.append(metric.score(true, answers) - np.mean(dealt))
+    assert np.mean(gains) <= 3 * np.std(gains, ddof=1) / np.sqrt(len(gains)) + 1e-9

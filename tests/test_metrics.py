@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import METRICS, metric_named, row_values
@@ -7,6 +9,7 @@ from autoclimb.types import Kind, Metric
 
 R = np.random.default_rng(0)
 N = 60
+BEST = {"pauc-above-tpr@0.8": 0.2}  # an area, not a share of one
 CLASSES = 4
 HARD = R.integers(0, CLASSES, N)
 SAID = np.where(R.random(N) < 0.6, HARD, R.integers(0, CLASSES, N))
@@ -39,10 +42,10 @@ def test_perfect_answers_score_best(name, kind):
     metric = METRICS[name]
     truth, answers = perfect(metric, kind)
     best = metric.score(truth, answers)
-    assert best == pytest.approx(1.0 if metric.greater_is_better else 0.0, abs=1e-9)
+    assert best == pytest.approx(BEST.get(name, 1.0 if metric.greater_is_better else 0.0), abs=1e-9)
     worse = answers.copy()
     worse[:20] = answers[:20][::-1]
-    assert metric.score(truth, worse) <= best
+    assert metric.score(truth, worse) < best or name.startswith("top-5")  # all of four classes are named
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -102,8 +105,40 @@ def test_metrics_equal_those_of_scikit_learn():
     assert ours("auc", HARD, SOFT) == pytest.approx(sk.roc_auc_score(HARD, SOFT, multi_class="ovr"))
     assert ours("auc", SETS, CHANCES) == pytest.approx(sk.roc_auc_score(SETS, CHANCES, average="macro"))
     assert ours("average precision", SETS, CHANCES) == pytest.approx(sk.average_precision_score(SETS, CHANCES))
+    for most in (0.05, 0.1, 0.5, 0.9):
+        theirs = sk.roc_auc_score(YES, two[:, 1], max_fpr=most)
+        assert ours(f"partial-auc@{most}", YES, two) == pytest.approx(theirs)
+        columns = [sk.roc_auc_score(SETS[:, c], CHANCES[:, c], max_fpr=most) for c in range(CLASSES)]
+        assert ours(f"partial_auc@{most}", SETS, CHANCES) == pytest.approx(np.mean(columns))
+        # ISIC 2024's own way: classes and scores turned round, then McClish's scaling undone
+        turned = sk.roc_auc_score(1 - YES, -two[:, 1], max_fpr=most)
+        area = most**2 / 2 + (most - most**2 / 2) * (turned - 0.5) / 0.5
+        assert ours(f"pauc-above-tpr@{1 - most:g}", YES, two) == pytest.approx(area)
+    count = np.bincount(HARD)
+    balanced = sk.log_loss(HARD, SOFT, sample_weight=1 / count[HARD])
+    assert ours("weighted-log-loss", HARD, SOFT) == pytest.approx(balanced)
+    weights = np.array([2.0, 1.0, 0.5, 4.0])
+    theirs = sk.log_loss(HARD, SOFT, sample_weight=weights[HARD])
+    assert ours("weighted-log-loss@2,1,0.5,4", HARD, SOFT) == pytest.approx(theirs)
+    each = [sk.log_loss(SETS[:, c], CHANCES[:, c]) for c in range(CLASSES)]
+    assert ours("weighted-log-loss@2,1,0.5,4", SETS, CHANCES) == pytest.approx(np.average(each, weights=weights))
+    even = [
+        sk.log_loss(SETS[:, c], CHANCES[:, c], sample_weight=1 / np.bincount(SETS[:, c])[SETS[:, c]])
+        for c in range(CLASSES)
+    ]
+    assert ours("weighted-log-loss", SETS, CHANCES) == pytest.approx(np.mean(even))
+    assert ours("cohen-kappa", HARD, SAID) == pytest.approx(sk.cohen_kappa_score(HARD, SAID))
+    assert ours("exact-match", SETS, SAID_SETS) == pytest.approx(sk.accuracy_score(SETS, SAID_SETS))
+    assert ours("kl-divergence", HARD, SOFT) == pytest.approx(sk.log_loss(HARD, SOFT))
+    for k in (2, 3):
+        theirs = sk.top_k_accuracy_score(HARD, SOFT, k=k)
+        ranked = np.argsort(-SOFT, axis=1)[:, :k]
+        assert ours(f"top-{k}", HARD, ranked) == pytest.approx(theirs)
+        assert ours(f"top-{k}-error", HARD, ranked) == pytest.approx(1 - theirs)
     x, y = np.abs(R.normal(size=N)), np.abs(R.normal(size=N))
     assert ours("rmse", x, y) == pytest.approx(sk.root_mean_squared_error(x, y))
+    assert ours("mse", x, y) == pytest.approx(sk.mean_squared_error(x, y))
+    assert ours("ordinal-mae", HARD, SAID) == pytest.approx(sk.mean_absolute_error(HARD, SAID))
     assert ours("mae", x, y) == pytest.approx(sk.mean_absolute_error(x, y))
     assert ours("rmsle", x, y) == pytest.approx(sk.root_mean_squared_log_error(x, y))
     assert ours("r2", x, y) == pytest.approx(sk.r2_score(x, y))
@@ -124,6 +159,76 @@ def test_metrics_worked_by_hand():
     two = np.stack([1 - p, p], axis=1)
     assert metric_named("weighted auc").function(np.array([1, 1, 0, 0]), two) == pytest.approx((0.8 + 0.1) / 1.4)
     assert metric_named("error").score(truth, np.array([2, 0, 0])) == pytest.approx(-1 / 3)
+    assert metric_named("top-2-error").function(truth, ranked[:, :2]) == pytest.approx(1 / 3)
+    # ISIC 2024: of five positives one lies below the only negative; above a TPR of 0.8 there is no area left
+    p = np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.5])
+    two = np.stack([1 - p, p], axis=1)
+    assert metric_named("pauc").function(np.array([1, 1, 1, 1, 1, 0]), two) == pytest.approx(0.0)
+    assert metric_named("pauc").function(np.array([1, 1, 1, 1, 0, 0]), two) == pytest.approx(0.2)
+    # RSNA 2022: 0.8 + 0.5 of two positives, 0.3 more said: precision 1.3 / 1.6, recall 1.3 / 2
+    p = np.array([0.8, 0.5, 0.3])
+    two = np.stack([1 - p, p], axis=1)
+    assert metric_named("pF1").function(np.array([1, 1, 0]), two) == pytest.approx(2 * 1.3 / (2 + 1.6))
+    # class 0 three times as heavy: (3 * 0 + 3 * log 2 + 1 * log 4) / 7
+    p = np.array([[1.0, 0.0], [0.5, 0.5], [0.75, 0.25]])
+    weighted = metric_named("weighted-log-loss@3,1").function(np.array([0, 0, 1]), p)
+    assert weighted == pytest.approx((3 * np.log(2) + np.log(4)) / 7)
+    # balanced: class 0 pays log 2 over two rows, class 1 log 4 over one
+    balanced = metric_named("weighted-log-loss").function(np.array([0, 0, 1]), p)
+    assert balanced == pytest.approx((np.log(2) / 2 + np.log(4)) / 2)
+    # HMS 2024: votes 3 and 1 against even chances
+    votes = metric_named("kl-divergence").function(np.array([[3, 1, 0]]), np.array([[0.5, 0.5, 0.0]]))
+    assert votes == pytest.approx(0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+    # grades 0, 1, 2, 4 answered one place off each time
+    assert metric_named("ordinal-mae").function(np.array([0.0, 1, 2, 4]), np.array([1.0, 2, 4, 2])) == 1.5
+    # half of the agreement beyond chance of two even classes
+    assert metric_named("cohen-kappa").function(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])) == pytest.approx(0.5)
+    assert metric_named("exact-match").function(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [1, 0]])) == 0.5
+    # a label named twice counts at its first place
+    assert metric_named("map@3").function(np.array([1]), np.array([[0, 1, 1]])) == 0.5
+
+
+def test_micro_f_of_sets_leaves_out_labels_that_truth_never_has():
+    truth, said = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 1], [1, 0, 1]])
+    assert metric_named("micro_f1").function(truth, said) == pytest.approx(2 * 2 / (2 + 3))
+    assert metric_named("macro_f1_labels").function(truth, said) == pytest.approx((1 + 0 + 0) / 3)
+
+
+def test_macro_f_averages_over_the_classes_in_truth_or_answers():
+    truth, said = np.array([0, 0, 5]), np.array([0, 7, 5])
+    assert metric_named("macro_f1").function(truth, said) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert metric_named("micro_f1_single").function(truth, said) == pytest.approx(2 / 3)
+
+
+LOWEST = {"matthews", "cohen-kappa", "qwk", "kappa-linear", "spearman"}  # down to -1
+UNBOUNDED = {"r2"}
+
+
+@given(st.sampled_from(CASES), st.integers(0, 10_000), st.integers(2, 30))
+def test_values_stay_within_their_bounds_and_know_no_order(case, seed, n):
+    metric, kind = METRICS[case[0]], case[1]
+    r = np.random.default_rng(seed)
+    classes = 2 if kind == "binary" else 4
+    truth: np.ndarray = r.integers(0, classes, n)
+    if kind == "multilabel":
+        truth = r.integers(0, 2, (n, classes))
+    if metric.wants in ("number", "grade"):
+        truth = truth.astype(float)
+    p = np.round(r.dirichlet(np.ones(classes), n), 2)
+    answers: np.ndarray = {
+        "label": r.integers(0, classes, n),
+        "labels": r.integers(0, 2, truth.shape),
+        "probability": p / p.sum(1, keepdims=True) if kind != "multilabel" else np.round(r.random((n, classes)), 1),
+        "ranking": np.argsort(-p, axis=1)[:, : metric.k],
+        "grade": r.integers(0, classes, n).astype(float),
+        "number": r.normal(size=n) * 3,
+    }[metric.wants]
+    value = metric.function(truth, answers)
+    best = BEST.get(metric.name, 1.0)
+    low = -1.0 if metric.name in LOWEST else -np.inf if metric.name in UNBOUNDED else 0.0
+    assert low - 1e-9 <= value <= (best + 1e-9 if metric.greater_is_better else np.inf)
+    order = r.permutation(n)
+    assert metric.function(truth[order], answers[order]) == pytest.approx(value, abs=1e-12)
 
 
 def test_a_class_that_truth_lacks_is_left_out_of_the_auc():
@@ -150,6 +255,24 @@ def test_a_class_that_truth_lacks_is_left_out_of_the_auc():
         ("f2_samples", "f2-samples"),
         ("RMSE", "rmse"),
         ("MCC", "matthews"),
+        ("mean_auc", "roc-auc"),
+        ("weighted_auc", "weighted-auc"),
+        ("logloss_binary", "log-loss"),
+        ("top1_error", "error"),
+        ("top-5 error", "top-5-error"),
+        ("micro_f1", "f1-micro"),
+        ("micro_f1_single", "f1-micro"),
+        ("macro_f1_labels", "f1-macro"),
+        ("Probabilistic F1", "pf1"),
+        ("pF2", "pf2"),
+        ("partial-auc@0.05", "partial-auc@0.05"),
+        ("partial AUC", "partial-auc@0.1"),
+        ("pAUC above TPR 0.8", "pauc-above-tpr@0.8"),
+        ("balanced_log_loss", "weighted-log-loss"),
+        ("weighted_logloss@2, 1", "weighted-log-loss@2,1"),
+        ("Cohen's kappa", "cohen-kappa"),
+        ("KL divergence", "kl-divergence"),
+        ("subset accuracy", "exact-match"),
     ],
 )
 def test_a_metric_goes_by_many_names(text, name):
@@ -159,6 +282,6 @@ def test_a_metric_goes_by_many_names(text, name):
 def test_an_unknown_metric_is_answered_with_near_names_and_the_list():
     with pytest.raises(Mistake, match=r"'acuracy' is not known; did you mean accuracy.*qwk"):
         metric_named("acuracy")
-    for text in ("", "f0", "map@0", "f05", "macro-f1-micro"):
+    for text in ("", "f0", "map@0", "f05", "macro-f1-micro", "weighted-log-loss@2", "weighted-log-loss@1,x", "pf0"):
         with pytest.raises(Mistake):
             metric_named(text)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from autoclimb.errors import Mistake
 from autoclimb.score.decide import answer, fixed_rule, learn_rule, truth_for
 from autoclimb.score.metrics import row_values
 from autoclimb.seeds import rng
@@ -81,7 +82,8 @@ def honest(
 ) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
-    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once.
+    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once. Raises Mistake where
+    that is NaN, which only a metric of the user's own can be.
     """
     kept = np.isfinite(p).all(1) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
@@ -89,7 +91,10 @@ def honest(
         truth, p = truth[kept], p[kept]
     answers = cross_answers(metric, kind, grades, truth, p, part_of[kept])
     true = truth_for(metric, kind, grades, truth)
-    return Scored(metric.score(true, answers), spread_of(metric, true, answers), answers, len(answers), kept)
+    score = metric.score(true, answers)
+    if np.isnan(score):
+        raise Mistake(f"metric {metric.name} is NaN on {len(true)} rows; it needs a value there")
+    return Scored(score, spread_of(metric, true, answers), answers, len(answers), kept)
 
 
 def spread_of(metric: Metric, truth: np.ndarray, answers: np.ndarray) -> float:
@@ -116,4 +121,5 @@ def _spread(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.n
         metric.score(truth[lot], answers[lot]) - (0.0 if others is None else metric.score(truth[lot], others[lot]))
         for lot in lots
     ]
-    return float(np.std(found, ddof=1) * np.sqrt(drawn / n))
+    found = [v for v in found if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows
+    return float(np.std(found, ddof=1) * np.sqrt(drawn / n)) if len(found) > 1 else 0.0

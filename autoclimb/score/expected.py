@@ -12,23 +12,24 @@ def logits(p: np.ndarray) -> np.ndarray:
     return np.log(p) - np.log1p(-p)
 
 
-def calibrated(p: np.ndarray, slope: float, shift: float) -> np.ndarray:
+def calibrated(p: np.ndarray, slope: float, shift: float | np.ndarray) -> np.ndarray:
     """Probabilities with log odds scaled and shifted (Platt 1999)."""
     return 1 / (1 + np.exp(-(slope * logits(p) + shift)))
 
 
-def platt(p: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = None) -> tuple[float, float]:
     """Slope and shift of the log odds, shared by all labels, that make the labels likeliest.
 
-    Gaussian priors (slope 1 +- 0.5, shift 0 +- 1) keep few rows near doing nothing.
+    Gaussian priors (slope 1 +- 0.5, shift 0 +- 1) keep few rows near doing nothing. A cell counts `cell_weight` times.
     """
     step = max(1, p.size // 30_000)  # two parameters need no more than 30,000 cells
     x, y = logits(p[::step]).ravel(), truth[::step].ravel().astype(float)
+    each = np.ones(len(x)) if cell_weight is None else cell_weight[::step].ravel()
     slope, shift = 1.0, 0.0
     for _ in range(12):
         q = 1 / (1 + np.exp(-(slope * x + shift)))
-        w = q * (1 - q)
-        pull = np.array([(q - y) @ x + 4 * (slope - 1), (q - y).sum() + shift])
+        w, off = each * q * (1 - q), each * (q - y)
+        pull = np.array([off @ x + 4 * (slope - 1), off.sum() + shift])
         wx = w @ x
         bend = np.array([[(w * x) @ x + 4, wx], [wx, w.sum() + 1]])
         move = np.clip(np.linalg.solve(bend, pull), -1, 1)
@@ -46,22 +47,29 @@ def temper(p: np.ndarray, slope: float) -> np.ndarray:
     return q / q.sum(1, keepdims=True)
 
 
-def temperature(p: np.ndarray, truth: np.ndarray) -> tuple[float]:
-    """The slope for `temper` that makes the true classes likeliest, with a Gaussian prior of 1 +- 0.5."""
+def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None = None) -> float:
+    """The slope for `temper` that makes the truth likeliest, with a Gaussian prior of 1 +- 0.5.
+
+    Truth is class indices `(N,)` or shares of classes `(N, C)`; a row counts `row_weight` times, once if not given.
+    """
     step = max(1, p.size // 60_000)
-    p, truth = p[::step], truth[::step].astype(int)
+    p, truth = p[::step], truth[::step]
+    weight = np.ones(len(p)) if row_weight is None else row_weight[::step]
     x = np.log(np.clip(p, TINY, None))
-    own = x[np.arange(len(x)), truth].sum()
+    if truth.ndim == 2:
+        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * x).sum(1)
+    else:
+        own = x[np.arange(len(x)), truth.astype(int)]
     slope = 1.0
     for _ in range(12):
         q = temper(p, slope)
         mean = (q * x).sum(1)
-        bend = ((q * x * x).sum(1) - mean**2).sum() + 4
-        move = np.clip((mean.sum() - own + 4 * (slope - 1)) / bend, -1, 1)
+        bend = weight @ ((q * x * x).sum(1) - mean**2) + 4
+        move = np.clip((weight @ (mean - own) + 4 * (slope - 1)) / bend, -1, 1)
         slope = float(np.clip(slope - move, 0.05, 20))
         if abs(move) < 1e-4:
             break
-    return (slope,)
+    return slope
 
 
 def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:

@@ -4,30 +4,55 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autoclimb.score.metrics import FBeta, balanced_accuracy
+from autoclimb.score.classes import FBeta, balanced_accuracy, cohen_kappa, matthews
 from autoclimb.types import Metric
 
 PRIOR_ROWS = 10.0  # a swept threshold weighs as its rarer outcome's rows, the plug-in one as ten (assumption)
 
 
+TRIES = 64  # thresholds tried where a metric can only be called
+
+
 def two_class_threshold(metric: Metric, truth: np.ndarray, p: np.ndarray) -> float:
-    """The threshold on the positive's probability `(N,)` of greatest metric, drawn to theory where rows are few."""
+    """The threshold on the positive's probability `(N,)` of greatest metric, drawn to theory where rows are few.
+
+    A metric without a formula in counts is called for each of 64 quantiles, and drawn to 0.5.
+    """
     positives = float((truth == 1).sum())
-    score, plug_in = _of_two(metric, positives, float(len(truth)))
     if positives in (0.0, float(len(truth))):
         return 0.5
-    order = np.argsort(-p, kind="stable")
-    hits = np.append(0, np.cumsum(truth[order] == 1)).astype(float)
-    said = np.arange(len(p) + 1, dtype=float)
-    at, best = _best_cut(score(hits, said), p[order])
+    known = _of_two(metric, positives, float(len(truth)))
+    if known is None:
+        at, plug_in = best_called(metric, truth, p, lambda t: (p > t).astype(np.int64)), 0.5
+    else:
+        order = np.argsort(-p, kind="stable")
+        hits = np.append(0, np.cumsum(truth[order] == 1)).astype(float)
+        score, theory = known
+        at, best = _best_cut(score(hits, np.arange(len(p) + 1.0)), p[order])
+        plug_in = theory(best)
     weight = min(positives, len(truth) - positives)
-    return (weight * at + PRIOR_ROWS * plug_in(best)) / (weight + PRIOR_ROWS)
+    return (weight * at + PRIOR_ROWS * plug_in) / (weight + PRIOR_ROWS)
+
+
+def best_called(metric: Metric, truth: np.ndarray, p: np.ndarray, said: Callable[[float], np.ndarray]) -> float:
+    """The threshold among 0.5 and quantiles of `p` at which `said(threshold)` scores best."""
+    quantiles = np.quantile(p, np.linspace(0, 1, TRIES + 1)[1:-1]) if p.size else np.zeros(0)
+    tries = [0.5, *np.unique(quantiles)]
+    return float(tries[best_of([metric.score(truth, said(t)) for t in tries])])
+
+
+def best_of(scores: list[float]) -> int:
+    """The place of the highest score, the first of equals; NaN is lowest."""
+    return int(np.nan_to_num(scores, nan=-np.inf).argmax())
 
 
 def _of_two(
     metric: Metric, positives: float, n: float
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[float], float]]:
-    """The metric as a function of (hits, said) for the positive class, and its threshold by theory from its best."""
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[float], float]] | None:
+    """The metric as a function of (hits, said) for the positive class, and its threshold by theory from its best.
+
+    None where it is no function of these counts that we know.
+    """
     if isinstance(metric.function, FBeta):
         f = metric.function
 
@@ -44,11 +69,18 @@ def _of_two(
         return both, lambda best: 0.5
     if metric.function is balanced_accuracy:
         return (lambda hits, said: hits / positives - (said - hits) / (n - positives)), lambda best: positives / n
-
-    def correlation(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
-        return (n * hits - said * positives) / np.sqrt(np.maximum(said * (n - said), 1))
-
-    return correlation, lambda best: 0.5
+    if metric.function is cohen_kappa:
+        # twice the covariance over the disagreement that chance would give
+        return (
+            lambda hits, said: 2 * (n * hits - said * positives) / (n * (said + positives) - 2 * said * positives),
+            lambda best: 0.5,
+        )
+    if metric.function is matthews:
+        return (
+            lambda hits, said: (n * hits - said * positives) / np.sqrt(np.maximum(said * (n - said), 1)),
+            lambda best: 0.5,
+        )
+    return None
 
 
 def _best_cut(scores: np.ndarray, falling: np.ndarray) -> tuple[float, float]:
@@ -116,7 +148,7 @@ def weights_for_classes(metric: Metric, truth: np.ndarray, p: np.ndarray) -> tup
     count = np.bincount(truth.astype(int), minlength=p.shape[1]) + 1.0
     candidates = [(count.mean() / count) ** a for a in np.linspace(0, 1.25, 11)]
     found = [metric.score(truth, np.argmax(p * w, axis=1)) for w in candidates]
-    return tuple(float(w) for w in candidates[int(np.argmax(found))])
+    return tuple(float(w) for w in candidates[best_of(found)])
 
 
 def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int) -> tuple[float, ...]:

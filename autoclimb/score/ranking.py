@@ -1,0 +1,148 @@
+"""Metrics of order: areas under curves, and the places of what is true among the answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Columnwise:
+    """The mean of `of_column(positive, scores)` over columns with both outcomes in truth, `otherwise` where none has.
+
+    Two columns and one label a row are binary: the last column alone counts. More are one against the rest.
+    """
+
+    of_column: Callable[[np.ndarray, np.ndarray], float]
+    otherwise: float  # what chance gives
+
+    def __call__(self, truth: np.ndarray, p: np.ndarray) -> float:
+        """The metric's value."""
+        if truth.ndim == 2:
+            positive = np.ascontiguousarray(truth.T).astype(bool)
+        else:
+            p = p[:, 1:] if p.shape[1] == 2 else p
+            first = 1 if p.shape[1] == 1 else 0
+            positive = truth == np.arange(first, first + p.shape[1])[:, None]
+        scores = np.ascontiguousarray(p.T)
+        found = [self.of_column(y, s) for y, s in zip(positive, scores, strict=True) if y.any() and not y.all()]
+        return float(np.mean(found)) if found else self.otherwise
+
+
+@dataclass(frozen=True)
+class PartialAuc:
+    """The ROC area where the false positive rate is at most `most`, drawn to 0.5 for chance and 1 for perfect.
+
+    McClish 1989, as scikit-learn's roc_auc_score(max_fpr=...).
+    """
+
+    most: float
+
+    def __call__(self, positive: np.ndarray, scores: np.ndarray) -> float:
+        """The area of one column."""
+        fpr, tpr = roc(positive, scores)
+        least = self.most**2 / 2
+        return float((1 + (area_up_to(self.most, fpr, tpr) - least) / (self.most - least)) / 2)
+
+
+@dataclass(frozen=True)
+class AucAboveTpr:
+    """The ROC area above a true positive rate of `least`, from 0 to `1 - least` (ISIC 2024: 0.8, so 0.2 at best)."""
+
+    least: float
+
+    def __call__(self, positive: np.ndarray, scores: np.ndarray) -> float:
+        """The area of one column: the classes change places, then it is an area over false positive rates."""
+        fpr, tpr = roc(~positive, -scores)
+        return area_up_to(1 - self.least, fpr, tpr)
+
+
+@dataclass(frozen=True)
+class MapAt:
+    """Mean average precision at k: for one true label a row 1/place among the first k, else 0."""
+
+    k: int
+
+    def __call__(self, truth: np.ndarray, answers: np.ndarray) -> float:
+        """The metric's value."""
+        return float(self.per_row(truth, answers).mean())
+
+    def per_row(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The average precision of each row; several true labels divide by min(k, their number)."""
+        ranked = answers[:, : self.k].astype(int)
+        places = np.arange(1, ranked.shape[1] + 1)
+        if truth.ndim == 1:
+            return ((ranked == truth[:, None]) / places).max(1)  # the first place, were a label named twice
+        hits = np.take_along_axis(truth.astype(bool), ranked, axis=1)
+        total = (hits * np.cumsum(hits, axis=1) / places).sum(1)
+        return total / np.clip(truth.astype(int).sum(1), 1, self.k)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The share of rows with a true label among the first k, or, as an error, without."""
+
+    k: int
+    error: bool = False
+
+    def __call__(self, truth: np.ndarray, answers: np.ndarray) -> float:
+        """The metric's value."""
+        return float(self.per_row(truth, answers).mean())
+
+    def per_row(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """One for each row whose label was named, or, as an error, was not."""
+        ranked = answers[:, : self.k].astype(int)
+        if truth.ndim == 1:
+            named = (ranked == truth[:, None]).any(1)
+        else:
+            named = np.take_along_axis(truth.astype(bool), ranked, axis=1).any(1)
+        return (named != self.error).astype(float)
+
+
+def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates from (0, 0) to (1, 1); tied scores are one step."""
+    order = np.argsort(-scores)
+    last = np.append(scores[order][1:] != scores[order][:-1], True)
+    hits = np.cumsum(positive[order])[last]
+    said = np.flatnonzero(last) + 1
+    return np.append(0, (said - hits) / (~positive).sum()), np.append(0, hits / positive.sum())
+
+
+def area_up_to(most: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
+    """The area under a curve from (0, 0) to (1, 1), as far as the false positive rate `most`."""
+    inside = np.searchsorted(fpr, most, "right")
+    end = np.interp(most, fpr, tpr) if inside < len(fpr) else tpr[-1]
+    return float(np.trapezoid(np.append(tpr[:inside], end), np.append(fpr[:inside], most)))
+
+
+def auc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The chance that a positive outranks a negative, ties one half: Mann-Whitney's U without ranking."""
+    below = np.sort(scores[~positive])
+    winners = scores[positive]
+    places = np.searchsorted(below, winners, "left") + np.searchsorted(below, winners, "right")
+    return float(places.mean() / (2 * len(below)))
+
+
+def precision_area(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision: precision at each threshold weighted by the recall it adds."""
+    order = np.argsort(-scores)
+    last = np.append(scores[order][1:] != scores[order][:-1], True)
+    hits = np.cumsum(positive[order])[last]
+    return float((np.diff(hits, prepend=0) * hits / (np.flatnonzero(last) + 1)).sum() / hits[-1])
+
+
+def alaska_auc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The ROC area with true positive rates below 0.4 weighing 2, those above 1, divided by 1.4 (ALASKA2)."""
+    fpr, tpr = roc(positive, scores)
+    area = float(np.trapezoid(tpr, fpr))
+    # the part below 0.4 once more: the curve capped at 0.4, with the place where it crosses put in
+    at = np.searchsorted(tpr, 0.4, "right")
+    step = (0.4 - tpr[at - 1]) / (tpr[at] - tpr[at - 1])
+    crossing = fpr[at - 1] + step * (fpr[at] - fpr[at - 1])
+    low = float(np.trapezoid(np.append(tpr[:at], 0.4), np.append(fpr[:at], crossing)))
+    return (area + low + 0.4 * (1 - crossing)) / 1.4
+
+
+roc_auc = Columnwise(auc, 0.5)
+weighted_auc = Columnwise(alaska_auc, (0.5 + 0.32) / 1.4)  # of the diagonal: 0.08 below 0.4, 0.24 right of it
+average_precision = Columnwise(precision_area, 0.0)

@@ -17,6 +17,7 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Event
 
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]
+BUDGET = "10m"
 
 
 def stripes_folder(folder: Path, n: int = 60, m: int = 12) -> Path:
@@ -40,6 +41,13 @@ def stripes_folder(folder: Path, n: int = 60, m: int = 12) -> Path:
     return folder
 
 
+def shortened_plan(folder: Path) -> Path:
+    """A recipe of the first stage alone: features, then a net."""
+    path = folder / "first_stage.py"
+    path.write_text('"""The first stage."""\n\nRECIPE = {"plan": ["baseline"]}\n')
+    return path
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return stripes_folder(tmp_path_factory.mktemp("data") / "stripes")
@@ -47,9 +55,13 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def killed_and_continued(data, tmp_path_factory):
-    """A run killed after its first trial and gone on with by the same command; its folder, and both outputs."""
+    """A run killed after its first trial and gone on with by the same command; its folder, and both outputs.
+
+    Its plan ends long before its budget does, however busy the machine is.
+    """
     out = tmp_path_factory.mktemp("runs") / "run"
-    words = [*COMMAND, str(data), "--metric", "accuracy", "--budget", "40s", "--no-pretrained", "--out", str(out)]
+    words = [*COMMAND, str(data), "--metric", "accuracy", "--budget", BUDGET, "--no-pretrained", "--out", str(out)]
+    words += ["--recipe", str(shortened_plan(out.parent))]
     first = []
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
         for line in going.stdout:
@@ -74,11 +86,12 @@ def test_a_killed_run_had_a_valid_submission_and_goes_on_from_its_finished_trial
     assert "out of fold" in second
 
 
-def test_the_budget_holds_over_both_parts_and_the_answers_are_right(killed_and_continued):
+def test_an_exhausted_plan_ends_early_and_the_answers_are_right(killed_and_continued):
     out = killed_and_continued[0]
     run = autoclimb.open_run(out)
     assert run.finished
-    assert run.spent <= 40
+    assert run.spent < 600
+    assert "plan is exhausted" in run.words
     assert run.score > 0.9
     answers = pd.read_csv(run.submission)
     assert list(answers.columns) == ["id", "label"]
@@ -95,7 +108,10 @@ def test_the_unreadable_picture_was_named_and_answered(killed_and_continued):
 def test_a_finished_run_says_so_and_ends_at_once(killed_and_continued, data):
     out = killed_and_continued[0]
     told: list[Event] = []
-    run = autoclimb.fit(data, metric="accuracy", budget="40s", pretrained=False, out=out, tell=told.append)
+    recipe = shortened_plan(out.parent)
+    run = autoclimb.fit(
+        data, metric="accuracy", budget=BUDGET, pretrained=False, out=out, recipe=recipe, tell=told.append
+    )
     assert "finished before" in told[0].text
     assert len(told) == 1
     assert run.finished
@@ -105,7 +121,7 @@ def test_another_metric_or_seed_in_the_same_folder_is_a_mistake(killed_and_conti
     out = killed_and_continued[0]
     for change in ({"metric": "log-loss"}, {"metric": "accuracy", "seed": 3}):
         with pytest.raises(Mistake, match="--out"):
-            autoclimb.fit(data, budget="2h", pretrained=False, out=out, **change)
+            autoclimb.fit(data, budget="2h", pretrained=False, out=out, recipe=shortened_plan(out.parent), **change)
 
 
 def test_a_run_shows_its_trials_and_predicts_its_own_test_pictures_as_it_submitted_them(killed_and_continued, data):
@@ -136,7 +152,7 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     run = autoclimb.fit(
         data,
         metric=autoclimb.Metric("squared-accuracy", mostly_right, wants="label"),
-        budget=40,
+        budget=600,
         out=tmp_path / "run",
         space=autoclimb.SearchSpace(policies={"mine": A.Compose([A.HorizontalFlip()])}),
         plan=[two_nets],
@@ -148,3 +164,13 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     kept = json.loads((tmp_path / "run" / "run.json").read_text())
     assert kept["finished"]
     assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [30, 60])
+def test_the_whole_plan_uses_its_budget_and_keeps_to_it(budget, data, tmp_path):
+    run = autoclimb.fit(data, metric="accuracy", budget=budget, pretrained=False, out=tmp_path / "run")
+    assert run.finished
+    assert run.spent <= budget
+    assert run.spent >= 0.9 * budget or "plan is exhausted" in run.words
+    assert run.score > 0.9

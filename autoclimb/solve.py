@@ -398,8 +398,10 @@ class Team:
             elif event.get("what") == "features":
                 self.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
             else:
-                share = (event.get("fold", 1) - 1 + event.get("progress", 0)) / event.get("folds", 1)
-                facts = {**about, "epoch": round(100 * share), "epochs": 100, "left": self.clock.left()}
+                fold, folds, progress = event.get("fold", 1), event.get("folds", 1), event.get("progress", 0.0)
+                facts = {**about, "fold": fold, "folds": folds, "share": (fold - 1 + progress) / folds}
+                if "epoch" in event and progress:  # a schedule is fitted to seconds: its epochs are an estimate
+                    facts |= {"epoch": event["epoch"], "epochs": round(event["epoch"] / progress)}
                 self.tell(Event("epoch", "", facts))
 
         try:

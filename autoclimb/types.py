@@ -247,8 +247,8 @@ class Blend:
 class Event:
     """Something a watcher of the run may want to know. `text` is one plain line, "" for what only a live view shows.
 
-    `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, done, total (progress counts), score,
-    spread, best, best_spread, gain, seconds, left, submission (path).
+    `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, fold, folds, share (of the trial),
+    done, total (progress counts), score, spread, best, best_spread, gain, seconds, left, submission (path).
     """
 
     name: Literal["note", "stage", "start", "epoch", "trial", "blend", "progress", "done"]

@@ -35,6 +35,9 @@ class Going:
     config: str = ""
     epoch: float = 0.0
     epochs: float = 0.0
+    fold: int = 0
+    folds: int = 0
+    share: float = 0.0  # of all folds' training that is done
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ def after(scene: Scene, event: "Event") -> Scene:
             config=facts.get("config", old.config),
             epoch=facts.get("epoch", old.epoch),
             epochs=facts.get("epochs", old.epochs),
+            fold=facts.get("fold", old.fold),
+            folds=facts.get("folds", old.folds),
+            share=facts.get("share", old.share),
         )
     elif event.name == "trial":
         going.pop(key, None)
@@ -169,8 +175,10 @@ def _moving(scene: Scene) -> Table:
     rows.add_column(ratio=1, min_width=12)
     for trial in list(scene.going.values())[:SIDE_BY_SIDE]:
         label = f"trial {trial.number}" if trial.number else "trial"
-        words = f"epoch {trial.epoch:g}/{trial.epochs:g}" if trial.epochs else ""
-        rows.add_row(label, Text(trial.config), Text(words, "dim"), _bar(trial.epoch, trial.epochs))
+        words = f"fold {trial.fold}/{trial.folds} " if trial.folds > 1 else ""
+        words += f"epoch {trial.epoch:g}/{trial.epochs:g}" if trial.epochs else ""
+        bar = _bar(trial.share, 1.0) if trial.folds else _bar(trial.epoch, trial.epochs)
+        rows.add_row(label, Text(trial.config), Text(words.strip(), "dim"), bar)
     if scene.work:
         rows.add_row(
             "", Text(scene.work), Text(f"{scene.done:g}/{scene.total:g}", "dim"), _bar(scene.done, scene.total)

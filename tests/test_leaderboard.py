@@ -91,3 +91,10 @@ def test_the_text_fits_and_says_what_failed():
     assert max(map(len, text.splitlines())) <= 100
     assert "0.7000 ± 0.0100" in text
     assert "failed" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_column_is_cut_off(width):
+    text = leaderboard_text(leaderboard_frame([trial(12.7), trial(10.1)], MAE, None), width=width)
+    assert "epochs" in text.splitlines()[0]
+    assert ("key" in text.splitlines()[0]) == (width == 120)

@@ -49,6 +49,11 @@ def test_a_running_trial_is_shown_with_its_epoch():
         assert said in text
 
 
+def test_a_trial_of_several_folds_shows_which_one_it_is_at():
+    facts = {"trial": "a", "epoch": 7, "epochs": 18, "fold": 2, "folds": 5, "share": 0.28}
+    assert "fold 2/5 epoch 7/18" in seen(after(scene_after(3), Event("epoch", "", facts)))
+
+
 def test_a_finished_trial_moves_to_the_table_with_what_it_bought():
     scene = scene_after(5)
     assert not scene.going

@@ -120,25 +120,30 @@ def _has_score(trial: Trial) -> bool:
     return trial.status == "done" and math.isfinite(trial.score)
 
 
+WIDE = 110  # columns from which the trials' keys are shown too
+
+
 def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
     """The table as aligned text, `width` columns wide, the terminal's own width by default."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    console = Console(width=width, no_color=True, highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    table.add_column("config", min_width=24, overflow="fold")
+    table.add_column("config", min_width=20, overflow="fold")
     table.add_column("score", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("epochs", justify="right", no_wrap=True)
-    table.add_column("key", no_wrap=True)
+    if console.width >= WIDE:
+        table.add_column("key", no_wrap=True)
     for row in frame.to_dict("records"):
         scored = not math.isnan(row["score"])
         weight = "" if math.isnan(row["weight"]) else f"{row['weight']:.2f}"
-        table.add_row(
+        cells = [
             f"{row['rank']}" if isinstance(row["rank"], int) else "",
             row["stage"],
             Text(row["config"]),
@@ -147,8 +152,8 @@ def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
             "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
             "" if math.isnan(row["epochs"]) else f"{row['epochs']:.3g}",
             row["key"],
-        )
-    console = Console(width=width, no_color=True, highlight=False)
+        ]
+        table.add_row(*cells[: len(table.columns)])
     with console.capture() as caught:
         console.print(table)
     return "\n".join(line.rstrip() for line in caught.get().splitlines())

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from autoclimb.errors import Mistake
+
 ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BROKEN: tuple[type[BaseException], ...] = (
     OSError,
@@ -134,8 +136,12 @@ def open_archive(name: str, file: IO[bytes]) -> Any:
     start = file.read(6)
     file.seek(0)
     if start == b"7z\xbc\xaf\x27\x1c":
-        from py7zr import SevenZipFile  # 0.2 s to import
-
+        try:
+            from py7zr import SevenZipFile  # 0.2 s to import
+        except ImportError:
+            raise Mistake(
+                f"{name} is a 7z archive; install what reads it with `pip install 'autoclimb[archives]'`, or unpack it"
+            ) from None
         return SevenZipFile(file, "r")
     if start[:2] == b"PK":
         return zipfile.ZipFile(file)
@@ -144,8 +150,10 @@ def open_archive(name: str, file: IO[bytes]) -> Any:
 
 def reading_errors() -> tuple[type[BaseException], ...]:
     """What reading a broken archive may raise."""
-    from py7zr.exceptions import ArchiveError
-
+    try:
+        from py7zr.exceptions import ArchiveError
+    except ImportError:
+        return BROKEN
     return (*BROKEN, ArchiveError)
 
 

@@ -8,23 +8,14 @@ one by one, so an interrupted session keeps what it had.
 
 import argparse
 import json
-import os
-import platform
-import re
-import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from record import append, heading, run, seconds_of
 
 import autoclimb
 
@@ -59,16 +50,6 @@ RESAMPLES = 300  # of the test rows, for the standard error of the test score: k
 GRACE = 120.0  # seconds over the budget before a run is stopped
 
 
-@dataclass(frozen=True)
-class Ran:
-    """How a command went: exit status, wall seconds, most gigabytes its processes held at once, its last words."""
-
-    status: int
-    seconds: float
-    peak: float
-    words: str
-
-
 def main() -> None:
     """Run every set asked for and append a table."""
     asked = arguments()
@@ -77,7 +58,7 @@ def main() -> None:
     missing = [name for name in sets if not (asked.metric or name in metric)]
     if missing:
         sys.exit(f"no metric known for {', '.join(missing)}; give --metric or --metrics FILE.json")
-    append(asked.out, heading(asked) + HEADER)
+    append(asked.out, heading(f"{asked.budget} a set, seed {asked.seed}") + HEADER)
     for name in sets:
         row = result(name, asked.metric or metric[name], asked)
         append(asked.out, row)
@@ -101,18 +82,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, help="folder to keep the runs in; default a temporary one")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     return parser.parse_args()
-
-
-def heading(asked: argparse.Namespace) -> str:
-    """What a reader must know to believe or repeat the table."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("autoclimb", "torch", "timm", "numpy"))
-    said = shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]])
-    return (
-        f"\n## {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {asked.budget} a set, seed {asked.seed}\n\n"
-        f"- commit {commit()}; {packages}; Python {platform.python_version()}\n"
-        f"- {hardware()}\n"
-        f"- `{said}`\n\n"
-    )
 
 
 def result(name: str, metric: str, asked: argparse.Namespace) -> str:
@@ -142,43 +111,6 @@ def result(name: str, metric: str, asked: argparse.Namespace) -> str:
             f"| {name} | {metric} | {test:.4f} | {error:.4f} | {climbed.score:.4f} ± {climbed.spread:.4f} "
             f"| {sigmas:+.1f} | {near} | {used.format(trials=trials)}"
         )
-
-
-def run(command: list[str], limit: float) -> Ran:
-    """How a command went, watched once a second; stopped with everything it started after `limit` seconds."""
-    with tempfile.TemporaryFile("w+", errors="replace") as words:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=words, stderr=subprocess.STDOUT, start_new_session=True)
-        peak = 0.0
-        try:
-            while process.poll() is None and time.monotonic() - began < limit:
-                peak = max(peak, held_by(process.pid))
-                try:
-                    process.wait(timeout=1.0)
-                except subprocess.TimeoutExpired:
-                    continue
-            seconds = time.monotonic() - began
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        words.seek(0)
-        lines = [line.strip() for line in words if line.strip()]
-    return Ran(process.returncode, seconds, peak, lines[-1].replace("|", "/")[:120] if lines else "")
-
-
-def held_by(session: int) -> float:
-    """Gigabytes that all processes of a session hold now, shared pages split among those that share them."""
-    total = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()  # the name before may hold spaces and brackets
-            if int(fields[3]) == session:
-                rollup = (stat.parent / "smaps_rollup").read_text()
-                total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration, IndexError):  # it ended while we looked
-            continue
-    return total * 1024 / 1e9
 
 
 def test_score(metric: autoclimb.Metric, submission: Path, answers: Path, seed: int) -> tuple[float, float]:
@@ -234,40 +166,6 @@ def indicators(cells: list[list[str]], place: dict[str, int]) -> np.ndarray:
     for row, cell in zip(table, cells, strict=True):
         row[[place[name] for name in cell]] = 1
     return table
-
-
-def seconds_of(text: str) -> float:
-    """Seconds in `5m`, for the limit; the command itself says what is wrong with a budget."""
-    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    return sum(float(number) * unit[letter] for number, letter in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text))
-
-
-def hardware() -> str:
-    """CPU, cores, memory and card, in words."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    card = "no GPU"
-    if shutil.which("nvidia-smi"):
-        asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        names = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split("\n")
-        card = ", ".join(name for name in names if name) or card
-    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, {card}"
-
-
-def commit() -> str:
-    """The checkout's commit, marked where files differ from it."""
-    here = Path(__file__).parent
-    asked = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def append(path: Path, text: str) -> None:
-    """Add text to a file, on disk before this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,158 @@
+"""Rows for RESULTS.md: is any competition's folder read, answered and accepted as it is downloaded?
+
+    uv run python benchmarks/layouts.py --layouts DIR [--only ID,ID] [--budget 30s] [--jobs 1]
+
+DIR holds make_layout.py, which builds each competition of specs.py in miniature, and check_submission.py, which judges
+and scores a submission as its grader would. The real command runs on each miniature, with no flag but the metric in the
+name that the grader gives it. A constant answer, the one that a run writes before it has learnt anything, is scored by
+the same grader. Rows are written one by one, so an interrupted session keeps what it had.
+"""
+
+import argparse
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from record import append, heading, run, seconds_of
+
+from autoclimb.data.read.folder import read_folder
+from autoclimb.errors import Mistake
+from autoclimb.score.metrics import metric_named
+from autoclimb.solve import publish_constant
+
+HEADER = (
+    "| competition | metric | read right | accepted | score | of a constant | better | seconds | peak GB |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+GRACE = 60.0  # seconds over the budget before a run is stopped
+MAKING = ["--n-train", "120", "--n-test", "40"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one competition went. `words` says what was wrong, "" for nothing."""
+
+    name: str
+    metric: str
+    read: bool
+    accepted: bool
+    better: bool
+    text: str
+
+
+def main() -> None:
+    """Run every competition asked for and append a table, the count last."""
+    asked = arguments()
+    sys.path.insert(0, str(asked.layouts))
+    specs = importlib.import_module("specs").SPECS
+    unknown = set(asked.only.split(",")) - set(specs) if asked.only else set()
+    if unknown:
+        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(specs)}")
+    names = asked.only.split(",") if asked.only else list(specs)
+    lower = importlib.import_module("metrics").LOWER
+    append(asked.out, heading(f"{len(names)} layouts, 120 train and 40 test items, {asked.budget} each") + HEADER)
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        rows = []
+        for row in pool.map(lambda name: result(specs[name], specs[name].metric in lower, asked), names):
+            rows.append(row)
+            append(asked.out, row.text)
+            print(row.text, end="", flush=True)
+    of = len(rows)
+    counted = (
+        f"\n{sum(r.read for r in rows)} of {of} read right, {sum(r.accepted for r in rows)} accepted, "
+        f"{sum(r.better for r in rows)} better than a constant.\n"
+    )
+    append(asked.out, counted)
+    print(counted, end="")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description="Run autoclimb on miniatures of real competitions.")
+    parser.add_argument("--layouts", type=Path, required=True, help="folder of make_layout.py and check_submission.py")
+    parser.add_argument("--only", default="", help="competitions, comma separated; default all")
+    parser.add_argument("--budget", default="30s")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they slow each other down")
+    parser.add_argument("--keep", type=Path, help="folder to keep the runs in; default a temporary one")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
+    return parser.parse_args()
+
+
+def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
+    """The row of one competition, after making and running it."""
+    with tempfile.TemporaryDirectory(prefix="autoclimb-layouts-") as temporary:
+        place = (asked.keep or Path(temporary)).resolve() / spec.name
+        if place.exists():
+            shutil.rmtree(place)
+        place.mkdir(parents=True)
+        data = place / spec.name
+        made = [sys.executable, str(asked.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", spec.metric]
+        ran = run([*command, "--budget", asked.budget], seconds_of(asked.budget) + GRACE, place)
+        climbed = place / "autoclimb-runs" / f"{spec.name}-{metric_named(spec.metric).name}"
+        wrong = misread(spec, json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"], climbed)
+        score, refused = judged(spec.name, data, climbed / "submission.csv", asked.layouts)
+        refused = f"exit {ran.status}: {ran.words}" if ran.status else refused
+        constant, why = constant_score(spec, data, place, asked.layouts)
+    better = None not in (score, constant) and (score < constant if lower else score > constant)
+    cells = [
+        f"{spec.name}",
+        spec.metric + (" (lower)" if lower else ""),
+        wrong or "yes",
+        refused or "yes",
+        "" if score is None else f"{score:.4f}",
+        why if constant is None else f"{constant:.4f}",
+        "yes" if better else "no",
+        f"{ran.seconds:.0f}/{seconds_of(asked.budget):.0f}",
+        f"{ran.peak:.2f}",
+    ]
+    return Row(spec.name, spec.metric, not wrong, not refused, better, f"| {' | '.join(cells)} |\n")
+
+
+def misread(spec: Any, used: list[Any], climbed: Path) -> str:
+    """What the run understood otherwise than the competition is meant, "" where kind and classes are right."""
+    told = climbed / "task.json"
+    if not told.is_file():
+        return "nothing was read"
+    task = json.loads(told.read_text())
+    if task["kind"] != spec.task:
+        return f"{task['kind']} for {spec.task}"
+    classes, meant = set(task["classes"]), {str(label) for label in used}
+    if len(spec.sub.cols) > 1:
+        meant &= set(spec.sub.cols)
+    if spec.task == "binary":  # the files may name them: cat and dog for 0 and 1
+        return "" if len(classes) == 2 else f"{len(classes)} classes for 2"
+    if spec.task == "regression" or classes == meant:
+        return ""
+    return f"{len(classes)} classes for {len(meant)}: {', '.join(sorted(classes ^ meant)[:3])}"
+
+
+def judged(name: str, data: Path, submission: Path, layouts: Path) -> tuple[float | None, str]:
+    """The grader's score, and why it refused the file, "" where it did not."""
+    checked = [sys.executable, str(layouts / "check_submission.py"), name, str(data), str(submission)]
+    said = subprocess.run(checked, capture_output=True, text=True, check=False)
+    if said.returncode:
+        return None, said.stderr.strip().splitlines()[-1].replace("|", "/").replace(str(submission), submission.name)
+    return float(said.stdout.split()[2]), ""
+
+
+def constant_score(spec: Any, data: Path, place: Path, layouts: Path) -> tuple[float | None, str]:
+    """The grader's score of the constant submission that a run writes first, and why there is none."""
+    metric = metric_named(spec.metric)
+    try:
+        publish_constant(read_folder(data, metric), metric, place)
+    except Mistake as mistake:
+        return None, str(mistake).replace("|", "/")
+    return judged(spec.name, data, place / "submission.csv", layouts)
+
+
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,17 @@ class Metadata:
     test: np.ndarray  # (M, K) float64
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of the train table and what became of it."""
+
+    name: str
+    role: Literal["target", "group", "metadata", "leak", "unused"]
+    values: int  # different ones, blanks not counted
+    blank: float  # share of train rows
+    why: str = ""  # a sentence for people
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One competition as read. Nothing derived.
@@ -73,6 +84,8 @@ class Task:
     notes: tuple[str, ...] = ()  # sentences for people: what was found, ignored, and why
     channels: int = 3  # of a picture
     metadata: Metadata | None = None
+    columns: tuple[Column, ...] = ()  # of the train table but its ids; () where labels are in no table
+    other_files: tuple[tuple[str, int], ...] = ()  # endings of files that nothing here reads, and how many there are
 
     @property
     def width(self) -> int:

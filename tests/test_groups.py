@@ -95,7 +95,7 @@ def test_a_folder_is_grouped_by_what_was_found_unless_told_otherwise(tmp_path):
     task = read_folder(root, metric("label"))
     assert np.array_equal(task.groups, np.arange(60) // 4)
     assert any("stay in one fold" in note for note in task.notes)
-    assert not any("not used: patient" in note for note in task.notes)
+    assert [(c.name, c.role, c.values) for c in task.columns] == [("label", "target", 3), ("patient", "group", 15)]
     free = read_folder(root, metric("label"), group="none")
     assert free.groups is None
     assert not any("stay in one fold" in note for note in free.notes)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from folders import competition, metric, picture, table
 
-from autoclimb.data.facts import facts_of, facts_text
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.read.values import separator_of
 from autoclimb.errors import Mistake
@@ -151,7 +150,12 @@ def test_several_flag_columns_are_multilabel_and_the_sample_says_which(tmp_path)
     task = read_folder(root, metric("probability"))
     assert (task.kind, task.classes) == ("multilabel", ("right arm", "left arm"))
     assert task.form.column_of == (0, 1)
-    assert any("head" in note for note in task.notes)
+    assert {c.name: c.role for c in task.columns} == {
+        "right arm": "target",
+        "left arm": "target",
+        "head": "unused",
+        "patient": "unused",
+    }
     assert any("--group patient" in note for note in task.notes)
 
 
@@ -284,17 +288,6 @@ def test_other_separators_and_a_byte_order_mark_are_read(tmp_path, separator):
     text = (root / "train.csv").read_text().replace(",", separator)
     (root / "train.csv").write_text("\ufeff" + text, encoding="utf-8")
     assert read_folder(root, metric("label")).train_ids[0] == "a_000"
-
-
-def test_the_facts_are_json_and_their_text_fits_a_terminal(tmp_path):
-    import json
-
-    facts = facts_of(read_folder(competition(tmp_path), metric("label")))
-    assert json.loads(json.dumps(facts))["classes"] == {"cat": 4, "dog": 4, "fox": 4}
-    assert facts["train_pictures"]["sizes"] == {"8x6": 12}
-    text = facts_text(facts)
-    assert "3 classes" in text
-    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_many_files_are_read_without_being_opened(tmp_path):

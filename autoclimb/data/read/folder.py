@@ -1,6 +1,5 @@
 """A folder as downloaded -> Task. Read by evidence, not by name; whatever was guessed is said in the notes."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from autoclimb.data.read.class_folders import read_class_folders
 from autoclimb.data.read.file_names import read_file_names
+from autoclimb.data.read.columns import column_notes, columns_of
 from autoclimb.data.read.found import Found, Wish
 from autoclimb.data.read.groups import find_group
 from autoclimb.data.read.kinds import Labels, read_form, read_labels
@@ -16,7 +16,6 @@ from autoclimb.data.read.metadata import read_metadata
 from autoclimb.data.read.renamed import as_the_sample_shows
 from autoclimb.data.read.scan import Survey, survey
 from autoclimb.data.read.tables import read_tables
-from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK
 from autoclimb.errors import Mistake
 from autoclimb.types import Metric, Task
@@ -66,6 +65,10 @@ def read_folder(
     if len(keep) < 2:
         raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
     rows = np.array([place[i] for i in keep])
+    column, why_groups = group_column(found, labels, group)
+    metadata, useless = read_metadata(found, keep)
+    why = why_groups[0] if why_groups and column else "as asked"
+    columns = columns_of(found, labels, column, why, metadata.names if metadata else (), useless, group is not None)
     return Task(
         name=seen.root.name,
         kind=labels.kind,
@@ -76,10 +79,12 @@ def read_folder(
         test_ids=tuple(found.test_ids),
         test_files=tuple(found.test_files),
         form=form,
-        groups=versions_of(found, keep) if found.versions and not group else groups_of(found, labels, group, keep),
+        groups=versions_of(found, keep) if found.versions and not group else groups_of(found, column, keep),
         grades=labels.grades,
         channels=found.channels,
-        metadata=read_metadata(found, keep),
+        metadata=metadata,
+        columns=columns,
+        other_files=tuple(sorted(seen.other.items(), key=lambda e: (-e[1], e[0]))),
         unreadable_train=absent,
         unreadable_test=lost,
         notes=(
@@ -97,16 +102,12 @@ def read_folder(
                 if lost
                 else []
             ),
-            *extra_columns(found, labels, group),
+            *why_groups,
+            *column_notes(columns, why_groups),
             *order_note(found),
             *seen.notes,
         ),
     )
-
-
-def without_picture(ids: tuple[str, ...], what: str) -> list[str]:
-    """A note on ids without a picture, none where there are none."""
-    return [f"{len(ids)} {what} ({', '.join(ids[:3])}{' ...' if len(ids) > 3 else ''})"] if ids else []
 
 
 def order_note(found: Found) -> list[str]:
@@ -198,9 +199,8 @@ def group_column(found: Found, labels: Labels, group: str | None) -> tuple[str |
     return find_group(columns, found.test_others, names)
 
 
-def groups_of(found: Found, labels: Labels, group: str | None, keep: list[int]) -> np.ndarray | None:
+def groups_of(found: Found, column: str | None, keep: list[int]) -> np.ndarray | None:
     """The group number of each kept row, None for no groups; a blank cell is a group of its own."""
-    column, _ = group_column(found, labels, group)
     if column is None:
         return None
     if column not in found.others:
@@ -212,37 +212,3 @@ def groups_of(found: Found, labels: Labels, group: str | None, keep: list[int]) 
     if len(place) < 2:
         raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
     return np.array([place[name] for name in named], np.int64)
-
-
-def extra_columns(found: Found, labels: Labels, group: str | None) -> list[str]:
-    """Notes on the train table's other columns: which rows are grouped by, are train-only or give the label away."""
-    column_of_groups, notes = group_column(found, labels, group)
-    train_only = [c for c in found.others if c not in found.test_columns and c != column_of_groups]
-    if train_only:
-        notes.append(f"columns in the train table only, not used: {', '.join(train_only)}")
-    kept = np.flatnonzero(labels.kept)
-    label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
-    for column, cells in found.others.items():
-        if column == column_of_groups:
-            continue
-        values = [cells[i] for i in kept]
-        distinct = len(set(values))
-        if not 1 < distinct <= 0.9 * len(values):
-            continue
-        if GROUP_WORDS.search(column) and not set(values) <= {"0", "1"}:
-            if group is None and not any(repr(column) in note for note in notes):
-                notes.append(
-                    f"{distinct} values of {column!r} repeat; if they are one source each, add --group {column}"
-                )
-        elif column in train_only and gives_away(values, label_of):
-            notes.append(f"column {column!r} gives the label away; it is known for train rows only")
-    return notes
-
-
-def gives_away(values: list[str], label_of: list) -> bool:
-    """Whether rows with equal values nearly always (99 %) share a label although labels vary."""
-    pairs = Counter(zip(values, label_of, strict=True))
-    best: dict[str, int] = {}
-    for (value, _), n in pairs.items():
-        best[value] = max(best.get(value, 0), n)
-    return sum(best.values()) >= 0.99 * len(values) and len(best) <= len(values) / 3

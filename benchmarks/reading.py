@@ -158,7 +158,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown layouts {', '.join(sorted(unknown))}; choose from {', '.join(LAYOUTS)}")
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {asked.files:,} files\n")
-    print("| layout | train | test | seconds, each reading | MB at the start | MB at the peak |\n|---|---|---|---|---|---|")
+    print("| layout | train | test | seconds, each reading | MB before | MB at the peak |\n|---|---|---|---|---|---|")
     for layout in asked.layouts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -172,7 +172,8 @@ def main() -> None:
             seconds = " ".join(f"{row[2]:.2f}" for row in rows)
             peak = max(row[4] for row in rows)
             print(
-                f"| {layout} | {train:.0f} | {test:.0f} | {seconds} | {before / 1024:.0f} | {peak / 1024:.0f} |", flush=True
+                f"| {layout} | {train:.0f} | {test:.0f} | {seconds} | {before / 1024:.0f} | {peak / 1024:.0f} |",
+                flush=True,
             )
             print(f"{layout}: the folder was made in {made:.0f} s", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""What becomes of each column of the train table: target, group, metadata, one that gives the label away, or nothing."""
+"""What becomes of each column of the train table: target, group, metadata, a leak, or nothing."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -25,8 +25,8 @@ def columns_of(
 ) -> tuple[Column, ...]:
     """The train table's columns but its ids, targets first, over rows that have a label.
 
-    `group` is the column that rows are grouped by and `why_group` says why; `metadata` are the names of the columns
-    that are learned from, `useless` says why the other shared ones are not; `asked` is whether the user spoke of groups.
+    `group` is the column that rows are grouped by and `why_group` says why; `metadata` names the columns that are
+    learned from, `useless` says why the other shared ones are not; `asked` is whether the user spoke of groups.
     """
     kept = np.flatnonzero(labels.kept)
     label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
@@ -40,7 +40,9 @@ def columns_of(
             made.append(Column(name, "group", distinct, blank, why_group))
         elif name in metadata:
             made.append(Column(name, "metadata", distinct, blank, source_hint(name, values, asked) if repeats else ""))
-        elif name not in found.test_columns and repeats and not is_source(name, values) and gives_away(values, label_of):
+        elif (
+            name not in found.test_columns and repeats and not is_source(name, values) and gives_away(values, label_of)
+        ):
             why = f"column {name!r} gives the label away; it is known for train rows only"
             made.append(Column(name, "leak", distinct, blank, why))
         else:

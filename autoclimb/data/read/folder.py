@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.data.read.class_folders import read_class_folders
-from autoclimb.data.read.file_names import read_file_names
 from autoclimb.data.read.columns import column_notes, columns_of
+from autoclimb.data.read.file_names import read_file_names
 from autoclimb.data.read.found import Found, Wish
 from autoclimb.data.read.groups import find_group
 from autoclimb.data.read.kinds import Labels, read_form, read_labels

@@ -141,7 +141,7 @@ class Config:
     head: str = "kernel"  # of "features": one of learn.features.HEADS
     size: int = 64  # pixels a side in the last part of training and in prediction
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
-    preprocess: str = "squash"  # a row of data.pixels.PREPROCESS
+    preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
     policy: str = "flip"  # a row of learn.policies.POLICIES or of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
@@ -158,7 +158,7 @@ class Config:
     drop_path: float = 0.0
     ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
     clip: float = 1.0  # gradient norm, 0 is off
-    tta: str = "none"  # a row of learn.predict.VIEWS
+    tta: str = "none"  # a row of learn.views.VIEWS
     seconds: float = 0.0
     epochs: float = 0.0
     folds: tuple[int, ...] = (0,)  # folds trained and predicted

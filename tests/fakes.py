@@ -189,7 +189,7 @@ def check(config: Config, s: Situation) -> None:
     assert config.switch_to in {"", *menu("OPTIMIZERS")}
     assert config.schedule in menu("SCHEDULES")
     assert config.tta in menu("VIEWS")
-    assert config.preprocess in menu("PREPROCESS")
+    assert config.preprocess in menu("FITS")
     assert config.loss in losses_for(s.kind)
     assert all(isinstance(n, int) and 16 <= n <= 1024 for n in (config.size, *config.sizes))
     assert all(n <= config.size for n in config.sizes)

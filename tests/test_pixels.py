@@ -15,9 +15,11 @@ from folders import picture
 from PIL import Image
 
 from autoclimb.data.dicom import dicom_array
-from autoclimb.data.pixels import GREY, PREPROCESS, build_pixels, decode, open_pixels, sizes_of
+from autoclimb.data.pixels import GREY, build_pixels, decode, open_pixels, sizes_of
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.errors import Mistake
+
+FITTED = ("squash", "pad", "crop", "tiles:1")
 
 
 def saved(path: Path, image: Image.Image, **options: object) -> str:
@@ -29,7 +31,7 @@ def flat(mode: str, colour: object, size: tuple[int, int] = (20, 10)) -> Image.I
     return Image.new(mode, size, colour)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("size", [(40, 20), (7, 31), (1, 1), (300, 2)])
 def test_every_preprocess_makes_a_square_of_any_picture(tmp_path, preprocess, size):
     made = decode(str(picture(tmp_path / "p.png", size)), 16, preprocess)
@@ -100,7 +102,7 @@ def test_fine_stripes_turn_grey_when_shrunk(tmp_path):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     file = saved(tmp_path / "s.png", Image.fromarray(stripes))
-    for preprocess in PREPROCESS:
+    for preprocess in FITTED:
         assert np.ptp(decode(file, 16, preprocess).astype(int)) < 60
 
 
@@ -200,7 +202,7 @@ def test_no_files_make_no_rows(tmp_path):
 
 
 def test_an_unknown_preprocess_answers_with_the_menu(tmp_path):
-    with pytest.raises(Mistake, match="squash, pad, crop"):
+    with pytest.raises(Mistake, match="squash, pad, crop, tiles"):
         build_pixels([], 8, "stretch", tmp_path)
 
 
@@ -255,7 +257,7 @@ def test_an_item_is_read_while_one_of_its_pictures_is(tmp_path):
     assert decode(pictures(["absent.png", ""]), 16, "squash") is None
 
 
-@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
 def test_channels_from_places_of_their_own_are_stacked_in_order(tmp_path, preprocess, count):
     made = decode(channels(filed(tmp_path, *range(10, 10 + count))), 8, preprocess, count)

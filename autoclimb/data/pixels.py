@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from autoclimb.data.decoding import (
     thinned,
 )
 from autoclimb.data.sources import files_of, parts_of
+from autoclimb.data.steps import Chain, chain_of, columns_of, in_grid, shrunk, sides_of
 from autoclimb.errors import Mistake
 
 VERSION = 2  # of the pixels: raise when decoding or resizing changes
@@ -50,51 +52,6 @@ class Pixels:
     bad: np.ndarray
     path: Path
     ranges: Ranges = ()
-
-
-def squash(picture: Picture, size: int) -> np.ndarray:
-    """The whole picture, its aspect lost."""
-    return shrunk(picture, size, size)
-
-
-def pad(picture: Picture, size: int) -> np.ndarray:
-    """The whole picture in its aspect, centred; the rest repeats the border pixels."""
-    sides = sides_of(picture)
-    width, height = (max(1, round(side * size / max(sides))) for side in sides)
-    small = shrunk(picture, width, height)
-    top, left = (size - height) // 2, (size - width) // 2
-    return np.pad(small, ((top, size - height - top), (left, size - width - left), (0, 0)), mode="edge")
-
-
-def crop(picture: Picture, size: int) -> np.ndarray:
-    """The centre of the picture in its aspect: the short side whole, the long side cut."""
-    width, height = sides_of(picture)
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return shrunk(picture, size, size, (left, top, left + side, top + side))
-
-
-PREPROCESS: dict[str, Callable[[Picture, int], np.ndarray]] = {"squash": squash, "pad": pad, "crop": crop}
-
-
-def sides_of(picture: Picture) -> tuple[int, int]:
-    """Width and height."""
-    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
-
-
-def shrunk(picture: Picture, width: int, height: int, box: tuple | None = None) -> np.ndarray:
-    """The picture in bytes, or a box of it, at a size, antialiased; arrays a channel at a time.
-
-    Hamming shrinks at the price of bilinear and nearly as sharp as bicubic, which took 1.8 times as long; Pillow's
-    reducing_gap and OpenCV's INTER_AREA gained nothing (500x375 -> 224).
-    """
-    if isinstance(picture, np.ndarray):
-        planes = [Image.fromarray(np.ascontiguousarray(picture[..., c])) for c in range(picture.shape[2])]
-        return np.stack([shrunk(plane, width, height, box) for plane in planes], 2)
-    left, top, right, bottom = box or (0, 0, *picture.size)
-    shrinks = right - left >= width and bottom - top >= height
-    filter_ = Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
-    return np.asarray(picture.resize((width, height), filter_, box=box))
 
 
 def decode(source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = ()) -> np.ndarray | None:
@@ -119,46 +76,44 @@ def one_picture(places: list[Place], size: int, preprocess: str, channels: int, 
     """One picture of an item, its channels together or each from a place of its own. Raises one of BROKEN."""
     if len(places) == 1:
         return at_place(places[0], size, preprocess, channels, ranges, 0)
-    planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places[:channels])]
+    chain, places = chain_of(preprocess), places[:channels]
+    if chain.joint:  # what looks at the picture must see all its channels: they are not cut apart
+        planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
+        height, width = planes[0].shape[:2]
+        planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
+    else:
+        planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places)]
     planes += [np.zeros_like(planes[0])] * (channels - len(planes))
-    return np.concatenate(planes, 2)
+    picture = np.concatenate(planes, 2)
+    return chain.applied(picture, size) if chain.joint else picture
+
+
+def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int) -> np.ndarray:
+    """The channel that lies at one place, `(h, w, 1)`, before any step; of a stack the middle."""
+    with pictures_at(place, 1) as pictures:
+        picture = drafted(pictures[len(pictures) // 2], size, chain)
+        return np.asarray(in_bytes(picture, 1, ranges, channel))
 
 
 def at_place(place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int) -> np.ndarray:
     """What lies at one place; a stack's pictures in a grid."""
+    chain = chain_of(preprocess)
     with pictures_at(place, channels) as pictures:
         tile = size // columns_of(len(pictures))
         made = []
         for picture in pictures:
-            if isinstance(picture, Image.Image):
-                picture.draft("RGB", (tile, tile))  # JPEG only: decodes at 1/2, 1/4 or 1/8, both sides still >= tile
-            if math.prod(sides_of(picture)) > LARGE:
-                with one_large:
-                    made.append(PREPROCESS[preprocess](in_bytes(picture, channels, ranges, first), tile))
-            else:
-                made.append(PREPROCESS[preprocess](in_bytes(picture, channels, ranges, first), tile))
+            drafted(picture, tile, chain)
+            with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
+                made.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
     return in_grid(made, size, channels)
 
 
-def columns_of(count: int) -> int:
-    """Tiles side by side in the grid of so many pictures."""
-    return math.isqrt(count - 1) + 1
-
-
-def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int) -> np.ndarray:
-    """Tiles row by row in the middle of a grey square, which keeps their aspect: two lie side by side."""
-    if len(tiles) == 1:
-        assert tiles[0] is not None
-        return tiles[0]
-    across = columns_of(len(tiles))
-    side, down = size // across, -(-len(tiles) // across)
-    made = np.full((size, size, channels), GREY, np.uint8)
-    top, left = (size - down * side) // 2, (size - across * side) // 2
-    for i, tile in enumerate(tiles):
-        if tile is not None:
-            y, x = top + i // across * side, left + i % across * side
-            made[y : y + side, x : x + side] = tile
-    return made
+def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
+    """The picture; a JPEG set to be decoded at 1/2, 1/4 or 1/8, both sides still as large as the chain wants them."""
+    if isinstance(picture, Image.Image) and chain.decoded < math.inf:
+        least = math.ceil(size * chain.decoded)
+        picture.draft("RGB", (least, least))
+    return picture
 
 
 def build_pixels(
@@ -179,8 +134,7 @@ def build_pixels(
 
     Raises Mistake for an unknown preprocess, a full disk, or a kind of file whose package is not installed.
     """
-    if preprocess not in PREPROCESS:
-        raise Mistake(f"unknown preprocess {preprocess!r}; one of {', '.join(PREPROCESS)}")
+    chain_of(preprocess)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess, channels, ranges)}.npy"
     if path.with_suffix(".json").exists() and path.exists():

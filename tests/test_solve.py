@@ -147,6 +147,7 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
 
     def two_nets(history, situation):
         net = autoclimb.Config(backbone="resnet10t", size=32, epochs=1, batch=16, policy="mine", folds=(0, 1))
+        net = net.vary(preprocess="trim+crop+clahe")
         yield [net, net.vary(lr=1e-3)]
 
     run = autoclimb.fit(
@@ -164,6 +165,11 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     kept = json.loads((tmp_path / "run" / "run.json").read_text())
     assert kept["finished"]
     assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)
+
+
+def test_a_wrong_preprocess_is_said_before_anything_is_read(tmp_path):
+    with pytest.raises(Mistake, match="'stretch'.*squash"):
+        autoclimb.fit(tmp_path / "absent", budget=9, space=autoclimb.SearchSpace(preprocess=["trim+stretch"]))
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_an_empty_list_is_a_mistake(name):
         SearchSpace(**{name: []})
 
 
-@pytest.mark.parametrize("name", ["backbones", "losses", "tta"])
+@pytest.mark.parametrize("name", ["backbones", "losses", "tta", "preprocess"])
 def test_one_name_is_not_a_list_of_letters(name):
     with pytest.raises(Mistake, match=name):
         SearchSpace(**{name: "resnet18"})

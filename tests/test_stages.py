@@ -63,6 +63,16 @@ def test_a_larger_budget_never_starts_from_a_cheaper_net(name):
     assert costs == sorted(costs)
 
 
+def test_the_users_preprocessing_is_where_everything_starts_and_its_others_are_tried():
+    s = situation(budget=4 * HOUR, space=SearchSpace(preprocess=["trim+pad", "crop"]))
+    history = after_baseline(s)
+    assert {t.config.preprocess for t in history.trials} == {"trim+pad"}
+    assert [c.preprocess for c in asked("resize", s, history, score=lambda c: 1.0)][:1] == ["crop"]
+    assert {c.preprocess for c in asked("backbone", s, history)} == {"crop"}
+    started = situation(budget=4 * HOUR, space=SearchSpace(start={"preprocess": "clahe"}))
+    assert {t.config.preprocess for t in after_baseline(started).trials} == {"clahe"}
+
+
 @settings(max_examples=40, deadline=None)
 @given(budget=st.floats(10, 1e6), rows=st.integers(10, 10**6), side=st.integers(8, 2000), device=st.booleans())
 def test_single_fold_trials_stay_within_their_share(budget, rows, side, device):

@@ -23,6 +23,7 @@ class SearchSpace:
 
     backbones: list[str] | None = None
     sizes: list[int] | None = None
+    preprocess: list[str] | None = None  # chains such as "trim+circle+pad"; the first is where the search starts
     policies: list[str] | dict[str, Any] | None = None
     losses: list[str] | None = None
     optimizers: list[str] | None = None
@@ -55,6 +56,10 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace({f.name}={value}) is drawn on a log scale; its low must be over 0")
             if isinstance(value, list) and not value:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
+
+    def chains(self) -> list[str]:
+        """What pictures may be preprocessed by, the first of them at first."""
+        return self.preprocess or [self.start.get("preprocess", Config().preprocess)]
 
     def names(self) -> list[str] | None:
         """The policies' names, None where the plan chooses."""

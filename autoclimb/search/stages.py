@@ -56,7 +56,8 @@ def base_config(history: History, s: Situation) -> Config:
     policy = (s.space.names() or [base_policy(history)])[0]
 
     def dressed(net: Config) -> Config:
-        return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**s.space.start)
+        chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
+        return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**chosen)
 
     made = [c for c in map(dressed, nets) if epoch_seconds(c, s) < math.inf]
     for net in [] if made else candidates(s)[len(nets) :]:  # the cheapest cannot be built here: the next that can
@@ -86,7 +87,7 @@ def candidates(s: Situation) -> list[Config]:
     start: dict[str, Any] = {"seed": s.seed}
     if s.kind == "multiclass" and s.wants != "probability":
         start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
-    start |= s.space.start
+    start |= {**s.space.start, "preprocess": s.space.chains()[0]}
     if s.space.losses:
         start["loss"] = s.space.losses[0]
     if s.space.optimizers:
@@ -163,6 +164,7 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
     """Features with closed-form heads over all folds: a whole honest score within seconds; then the base net."""
     every = tuple(range(s.folds))
     plain = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
+    plain = plain.vary(preprocess=s.space.chains()[0])
     if s.space.features:
         shortly = 0.12 * s.budget
         most = shortly if s.pretrained else 2 * shortly
@@ -194,12 +196,12 @@ def leader(history: History, s: Situation) -> Config:
 
 
 def resize(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Neighbouring sizes, and the size reached in steps (progressive resizing)."""
+    """The user's other preprocessing, neighbouring sizes, and the size reached in steps (progressive resizing)."""
     here = leader(history, s)
     ladder = sorted(s.space.sizes or [n for n in SIZES if n <= 1.5 * max(64, s.side)])
     smaller = [n for n in ladder if n < here.size]
     larger = [n for n in ladder if n > here.size]
-    moves = []
+    moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
     if here.size >= 96:
         steps = tuple(n for n in (here.size // 2, here.size * 3 // 4) if n >= 48)
         moves.append(here.vary(sizes=steps))
@@ -231,7 +233,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         cost = epoch_seconds(here, s)
         able = {net: epoch_seconds(net, s) for net in nets}
         nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
-    kept = ("policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
+    kept = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
     same = {name: getattr(here, name) for name in kept}
     for net in [with_size(n, s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * ENOUGH[bool(net.weights)]:

@@ -168,7 +168,7 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
 
 
 def test_a_wrong_preprocess_is_said_before_anything_is_read(tmp_path):
-    with pytest.raises(Mistake, match="'stretch'.*squash"):
+    with pytest.raises(Mistake, match=r"'stretch'.*squash"):
         autoclimb.fit(tmp_path / "absent", budget=9, space=autoclimb.SearchSpace(preprocess=["trim+stretch"]))
 
 

@@ -86,7 +86,7 @@ class Run:
                     config = trials[key].config
                     pixels = build_pixels(
                         files,
-                        config.size,
+                        config.seen_size,
                         config.preprocess,
                         place,
                         _progress(tell, "decoding"),

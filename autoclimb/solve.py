@@ -31,7 +31,7 @@ from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import Situation, Speed, measured_size
+from autoclimb.search.cost import Situation, Speed, measured
 from autoclimb.search.plan import plan_of
 from autoclimb.search.portfolio import from_hub
 from autoclimb.search.space import SearchSpace
@@ -382,14 +382,14 @@ class Team:
         about = {"trial": config.key, "number": self.asked, "config": words, "stage": stage}
         self.tell(Event("start", f"trial {self.asked}: {words}", about))
         start = self.clock.spent()
-        pixels = self.cache.pixels(config.size, config.preprocess)
+        pixels = self.cache.pixels(config.cached_size, config.preprocess)
         request = {
             "do": "trial",
             "config": config.to_json(),
             "pixels": str(pixels.path),
             "out": str(place),
             "nets": str(store.nets_folder(self.folder, config)),
-            "bf16": config.train == "net" and self.measure(config.vary(size=measured_size(config), sizes=())).bf16,
+            "bf16": config.train == "net" and self.measure(measured(config)).bf16,
         }
         until = self.clock.left() - 0.5 * self.reserve()
 
@@ -456,7 +456,7 @@ class Team:
 
     def prepare(self, config: Config) -> None:
         """Decodes the pixels that a config's trial will need, before its time is planned."""
-        self.cache.pixels(config.size, config.preprocess)
+        self.cache.pixels(config.cached_size, config.preprocess)
 
     def measure(self, config: Config) -> Speed:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""

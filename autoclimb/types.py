@@ -139,8 +139,10 @@ class Config:
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
     head: str = "kernel"  # of "features": one of learn.features.HEADS
-    size: int = 64  # pixels a side in the last part of training and in prediction
+    size: int = 64  # pixels a side in the last part of training, and in prediction where `test_size` is 0
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
+    scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch
+    test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
     policy: str = "flip"  # a row of learn.policies.POLICIES or of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
@@ -152,11 +154,14 @@ class Config:
     schedule: str = "onecycle"  # a row of learn.optim.SCHEDULES
     lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step
     backbone_lr: float = 1.0  # factor on lr for everything below the head
+    layer_decay: float = 1.0  # factor on lr from each layer to the one below it, on top of backbone_lr
+    unfreeze: float = 0.0  # share of the training in which the net thaws stage by stage, the head first
     weight_decay: float = 0.05
     batch: int = 64
     dropout: float = 0.0
     drop_path: float = 0.0
     ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
+    swa: float = 0.0  # last share of the training, at a constant rate, whose weights are averaged in place of `ema`
     clip: float = 1.0  # gradient norm, 0 is off
     tta: str = "none"  # a row of learn.views.VIEWS
     seconds: float = 0.0
@@ -167,6 +172,16 @@ class Config:
     def vary(self, **changes: Any) -> "Config":
         """The same config with some values changed."""
         return replace(self, **changes)
+
+    @property
+    def seen_size(self) -> int:
+        """Pixels a side of the pictures that are predicted."""
+        return self.test_size or self.size
+
+    @property
+    def cached_size(self) -> int:
+        """Pixels a side that pictures must be decoded at: the largest that training or prediction looks at."""
+        return max(self.size, self.test_size, *(round(self.size * scale) for scale in self.scales))
 
     @property
     def key(self) -> str:

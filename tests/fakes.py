@@ -230,6 +230,7 @@ def configs() -> st.SearchStrategy[Config]:
         train=st.sampled_from(["net", "features"]),
         model_args=st.dictionaries(PLAIN[str], value, max_size=3).map(lambda d: tuple(sorted(d.items()))),
         sizes=whole,
+        scales=st.lists(st.floats(0.1, 4), max_size=2).map(tuple),
         folds=whole,
         **made,
     )

@@ -9,7 +9,9 @@ import pytest
 
 from autoclimb.types import Config, Form, History, Metric, Task, Trial
 
-FULL = Config(model_args=(("drop_rate", 0.1), ("strides", (1, 2))), sizes=(32, 48), epochs=3.0, folds=(0, 2, 4))
+FULL = Config(
+    model_args=(("drop_rate", 0.1), ("strides", (1, 2))), sizes=(32, 48), scales=(0.8, 1.2), epochs=3.0, folds=(0, 2, 4)
+)
 
 
 def trial(score: float, status: Any = "done", **changes: Any) -> Trial:

@@ -83,13 +83,27 @@ def epoch(material: Material, rows: np.ndarray, config: Config, size: int, batch
     from autoclimb.learn.policies import pipeline_of, varied  # albumentations: more than a second, not for features
 
     purpose = (config.seed, "epoch", fold, number)
-    pipeline = pipeline_of(
-        config.policy, size, seed_of(*purpose) % 2**31, material.pipelines, material.pixels.shape[-1]
-    )
+    drawn, pipelines = rng(*purpose, "scale"), {}
     order = rng(*purpose).permutation(rows)
     for start in range(0, max(len(order) - batch + 1, 1), batch):
         chosen = order[start : start + batch]
-        yield np.stack([varied(pipeline, shrunk(material.pixels[row], size)) for row in chosen]), chosen
+        side = scaled(size, config.scales, drawn)
+        if side not in pipelines:
+            seed = seed_of(*purpose) % 2**31
+            pipelines[side] = pipeline_of(config.policy, side, seed, material.pipelines, material.pixels.shape[-1])
+        yield np.stack([varied(pipelines[side], shrunk(material.pixels[row], side)) for row in chosen]), chosen
+
+
+def scaled(size: int, scales: tuple[float, ...], draw: np.random.Generator) -> int:
+    """The side of a batch's pictures: `size`, or one of its neighbours in whole steps between its (low, high) scales.
+
+    Steps are of 32 px as in YOLOv2 (Redmon and Farhadi 2017, arXiv 1612.08242), of 16 where a size is under 128.
+    """
+    if not scales:
+        return size
+    step = 32 if size >= 128 else 16
+    low, high = (max(1, round(size * scale / step)) for scale in scales)
+    return step * int(draw.integers(low, max(low, high) + 1))
 
 
 def to_input(pictures: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:

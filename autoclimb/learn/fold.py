@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autoclimb.learn.averages import NORM_ROWS, fresh_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material
+from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.views import predictions_for, seconds_to_predict
 from autoclimb.seeds import seed_of
@@ -52,7 +54,9 @@ def run_fold(
     )
     if config.seconds:
         rows = len(outside) + len(material.test_rows)
-        later = LATE * seconds_to_predict(built, material.pixels, rows, device, config.size, config.tta) + 0.3
+        later = LATE * seconds_to_predict(built, material.pixels, rows, device, config.seen_size, config.tta) + 0.3
+        if config.swa:
+            later += LATE * seconds_to_predict(built, material.pixels, min(len(inside), NORM_ROWS), device, config.size)
         whole = seconds - (now() - start) - later
         pace = Pace(now, now(), seconds=max(whole, 0.3 * seconds))
     else:
@@ -60,11 +64,15 @@ def run_fold(
         per_epoch = max(len(inside) // batch, 1)
         pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch)))
     _start_head(built.head, scaled, inside, bool(config.weights))
+    if built.fixed and (config.scales or config.seen_size != config.size):
+        raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     net, facts = train(built, scaled, inside, config, fold, pace, device, report)
-    trained = now()
     built = replace(built, net=net)
+    if config.swa:
+        fresh_norms(built, scaled, inside, config, fold, device)
+    trained = now()
     save_net(built, centre, scale, out / f"fold{fold}.safetensors")
-    how = (material.kind, device, config.size, config.tta)
+    how = (material.kind, device, config.seen_size, config.tta)
     held = predictions_for(built, material.pixels, outside, *how) * scale + centre
     answered = predictions_for(built, material.pixels, material.test_rows, *how) * scale + centre
     facts["train_s"] = round(trained - pace.start, 2)
@@ -120,5 +128,5 @@ def fold_predictions(
     built = replace(build_net(config.vary(weights=""), width, pixels.shape[-1]), mean=tuple(mean), std=tuple(std))
     built.net.load_state_dict(tensors)
     built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    made = predictions_for(built, pixels, np.arange(len(pixels)), kind, device, config.size, config.tta)
+    made = predictions_for(built, pixels, np.arange(len(pixels)), kind, device, config.seen_size, config.tta)
     return made * scale + centre

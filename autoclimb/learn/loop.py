@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import Material, ahead, epoch, to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named
-from autoclimb.learn.optim import optimizer_of, schedule_named
+from autoclimb.learn.optim import Thaw, optimizer_of, schedule_named
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -53,7 +55,10 @@ def train(
     loss_of = loss_named(config.loss, material.kind)
     optimizer = optimizer_of(net, built.head, config)
     height = schedule_named(config.schedule)
-    averaged = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema else None
+    averaged = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
+    mean_of_last = AveragedModel(net) if config.swa else None
+    snapshot_at = 1 - config.swa
+    thaw = Thaw(net, built.head, config.unfreeze) if config.unfreeze else None
     draw = rng(config.seed, "mix", fold)
     target = torch.from_numpy(material.target)
     batch = max(2, min(config.batch, len(rows)))
@@ -71,7 +76,9 @@ def train(
             if progress >= 1 or not (built.fixed or size_at(progress, config) == size):
                 break
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * height(progress) * rise
+                group["lr"] = group["peak"] * height(min(progress, 1 - config.swa)) * rise
+            if thaw:
+                thaw.at(progress)
             x = to_input(pictures, built.mean, built.std, device)
             y = target[chosen].to(device)
             if config.smoothing and material.kind != "regression":
@@ -103,7 +110,10 @@ def train(
             losses.append(value)
             if averaged:
                 averaged.update(net, step)
-            if config.switch_to and not switched and 0.3 < progress < 0.9 and stagnates(losses):
+            if mean_of_last and progress >= snapshot_at:
+                mean_of_last.update_parameters(net)
+                snapshot_at = progress + config.swa / SNAPSHOTS
+            if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
         report({"epoch": number + 1, "progress": min(progress, 1.0), "loss": float(np.mean(losses or [math.nan]))})
 
@@ -116,6 +126,9 @@ def train(
         "pieces": pieces,
         "switched": switched,
     }
+    if mean_of_last:
+        facts["snapshots"] = int(mean_of_last.n_averaged)
+        return (mean_of_last.module if facts["snapshots"] else net), facts
     return (averaged.module if averaged else net), facts
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from torch import nn
 
@@ -64,10 +65,22 @@ def schedule_named(name: str) -> Callable[[float], float]:
     return SCHEDULES[name]
 
 
+def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str, int]:
+    """The layer of each parameter by name as timm groups them, 0 for the stem up to the head's; stages if coarse.
+
+    A norm or convolution between the last stage and the head counts with the head.
+    """
+    given = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
+    in_head = {id(p) for p in head.parameters()}
+    top = max(given.values())
+    return {name: top if id(p) in in_head else given[name] for name, p in net.named_parameters()}
+
+
 def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = "") -> torch.optim.Optimizer:
     """An optimiser over the net's parameters, in groups that keep their own peak as `peak`.
 
-    Norms and biases are not decayed; everything below the head runs at `backbone_lr` of the rate.
+    Norms, biases and what the net itself names are not decayed; everything below the head runs at `backbone_lr` of the
+    rate, and each layer at `layer_decay` of that of the layer above it (ULMFiT, arXiv 1801.06146; BEiT, 2106.08254).
     """
     wanted = name or config.optimizer
     if wanted not in OPTIMIZERS:
@@ -76,17 +89,42 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
     lr = config.lr * factor
     decay = config.weight_decay / (factor if timm_name in ("sgd", "lion") else 1.0)  # both decay by lr x decay
     in_head = {id(p) for p in head.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for p in net.parameters():
+    layer_of: dict[str, int] = layers_of(net, head) if config.layer_decay != 1 else {}
+    top = max(layer_of.values(), default=0)
+    spared: set[str] = getattr(net, "no_weight_decay", set)()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for label, p in net.named_parameters():
         if p.requires_grad:
-            groups.setdefault((id(p) in in_head, p.ndim <= 1), []).append(p)
+            below = 1.0 if id(p) in in_head else config.backbone_lr
+            share = below * config.layer_decay ** (top - layer_of.get(label, top))
+            groups.setdefault((share, p.ndim <= 1 or label in spared), []).append(p)
     made = [
-        {
-            "params": parameters,
-            "weight_decay": 0.0 if plain else decay,
-            "lr": lr * (1.0 if top else config.backbone_lr),
-            "peak": lr * (1.0 if top else config.backbone_lr),
-        }
-        for (top, plain), parameters in groups.items()
+        {"params": parameters, "weight_decay": 0.0 if plain else decay, "lr": lr * share, "peak": lr * share}
+        for (share, plain), parameters in groups.items()
     ]
     return create_optimizer_v2(made, opt=timm_name, lr=lr, weight_decay=decay, **options)
+
+
+class Thaw:
+    """A net that is frozen below its head at first and thaws stage by stage, the head's neighbour first (ULMFiT).
+
+    A frozen stage gets no gradients, and its batch norms keep the statistics they came with.
+    """
+
+    def __init__(self, net: nn.Module, head: nn.Module, share: float) -> None:
+        layer_of = layers_of(net, head, coarse=True)
+        self.net, self.share, self.top, self.free = net, share, max(layer_of.values()), -1
+        self.layers = [(p, layer_of[name]) for name, p in net.named_parameters() if p.requires_grad]
+
+    def at(self, progress: float) -> None:
+        """Thaws what is due at this share of the training: all of it from `share` on."""
+        free = min(int(progress / self.share * self.top), self.top)  # stages below the head
+        if free == self.free:
+            return
+        self.free = free
+        for p, layer in self.layers:
+            p.requires_grad_(layer >= self.top - free)
+        frozen = {id(p) for p, layer in self.layers if layer < self.top - free}
+        for module in self.net.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+                module.train(id(module.weight) not in frozen)

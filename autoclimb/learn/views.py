@@ -76,7 +76,9 @@ def predictions_for(
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
 
-def seconds_to_predict(built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str) -> float:
+def seconds_to_predict(
+    built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str = "none"
+) -> float:
     """An estimate of what `predictions_for` will take for that many rows, from two batches (the first warms up)."""
     probe = np.stack([shrunk(pixels[row], size) for row in range(min(64, len(pixels)))])
     built.net.eval()

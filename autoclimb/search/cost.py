@@ -52,24 +52,28 @@ def rows_of_fold(situation: Situation) -> int:
 
 def speed_of(config: Config, situation: Situation) -> Speed:
     """The config's speed at its own size: measured at its backbone's first size, scaled by the pixels."""
-    size = measured_size(config)
-    speed = situation.measure(config.vary(size=size, sizes=()))
-    scale = (size / config.size) ** 2
-    return Speed(speed.train * scale, speed.predict * scale, speed.bf16)
+    plain = measured(config)
+    speed = situation.measure(plain)
+    trained, seen = (plain.size / config.size) ** 2, (plain.size / config.seen_size) ** 2
+    return Speed(speed.train * trained, speed.predict * seen, speed.bf16)
 
 
-def measured_size(config: Config) -> int:
-    """The size at which a backbone's speed is taken: nets with a fixed size have one, others are measured small."""
-    return min(config.size, 64) if not config.weights else min(config.size, 128)
+def measured(config: Config) -> Config:
+    """The config whose speed tells this one's: at one size, and that small where the net has a choice."""
+    size = min(config.size, 64) if not config.weights else min(config.size, 128)
+    return config.vary(size=size, sizes=(), scales=(), test_size=0)
 
 
 def epoch_seconds(config: Config, situation: Situation) -> float:
-    """Seconds for one pass over a fold's training rows; progressive resizing taken into account."""
+    """Seconds for one pass over a fold's training rows; progressive resizing and several scales taken into account."""
     speed = speed_of(config, situation).train
     if not speed:
         return float("inf")
     first_half = [(size / config.size) ** 2 for size in config.sizes]
     share = 0.5 + 0.5 * sum(first_half) / len(first_half) if first_half else 1.0
+    if config.scales:
+        low, high = config.scales
+        share *= (low**2 + low * high + high**2) / 3  # the mean square of a factor drawn evenly
     return rows_of_fold(situation) / speed * share
 
 

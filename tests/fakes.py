@@ -78,7 +78,7 @@ def situation(**changes: Any) -> Situation:
 def trial(config: Config, stage: str = "stage", status: Any = "done", seconds: float = 1.0) -> Trial:
     """A trial whose score follows from its config's key."""
     score = 0.5 + int(config.key[:6], 16) / 16**6 / 2
-    facts = {"mirror": 1.02, "turn": 1.3} if config.backbone == "gradients" else {}
+    facts = {"skill": 0.4, "mirror": 1.02, "turn": 1.3} if config.backbone == "gradients" else {}
     return Trial(config, stage, status, score if status == "done" else -math.inf, 0.02, seconds, facts=facts)
 
 

@@ -13,7 +13,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import leader
 from autoclimb.types import Config, History
 
-HOURS = 6 * 3600.0
+HOURS = 24 * 3600.0
 
 
 def ready(**changes) -> tuple:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import LADDER, base_config, leader, rung, search_seconds, slots
+from autoclimb.search.stages import ENOUGH, LADDER, base_config, epochs_for, leader, rung, search_seconds, slots
 from autoclimb.types import Config, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
@@ -273,3 +273,27 @@ def test_the_rest_is_the_best_again_from_other_seeds_until_the_time_is_up():
 
 def test_with_nothing_finished_there_is_no_rest():
     assert asked("rest", situation(budget=HOUR)) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "policy"),
+    [
+        ({"skill": 0.4, "mirror": 1.02, "turn": 1.04}, "dihedral"),
+        ({"skill": 0.4, "mirror": 1.02, "turn": 1.3}, "flip"),
+        ({"skill": 0.4, "mirror": 1.3, "turn": 1.3}, "affine"),
+        ({"skill": 0.02, "mirror": 1.0, "turn": 1.0}, "shift"),
+    ],
+)
+def test_pictures_are_mirrored_unasked_only_where_features_that_know_something_say_so(facts, policy):
+    s = situation()
+    history = History([replace(trial(Config(train="features", backbone="gradients")), facts=facts)])
+    assert base_config(history, s).policy == policy
+
+
+def test_a_net_on_few_rows_is_given_pictures_not_only_epochs():
+    few, many = situation(rows=500), situation(rows=50_000)
+    scratch, tuned = Config(), Config(weights="hub")
+    assert epochs_for(ENOUGH, scratch, few) == 30_000 / 400
+    assert epochs_for(ENOUGH, tuned, few) == 5_000 / 400
+    assert epochs_for(ENOUGH, scratch, many) == 14
+    assert epochs_for(ENOUGH, tuned, many) == 4

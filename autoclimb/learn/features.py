@@ -286,23 +286,26 @@ def symmetries(
 ) -> dict[str, float]:
     """How much worse held-out pictures `(R, S, S, C)` are understood mirrored and turned: ratios of mean losses.
 
+    `skill` is the share of the loss of the targets' mean that the features take off; without it the ratios say nothing.
     Near 1 where a mirrored or turned picture means the same and could have been in the data: photos are mirrored alike
     (ratio 1.0), digits are not. It decides which flips the nets are trained with unasked.
     """
     maker = _hand_made(config, pictures, cache)
     ways = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
-    losses = {}
-    for name, turned in ways.items():
-        p = head_predictions(head, maker(np.ascontiguousarray(turned)), kind)
+
+    def loss_of(p: np.ndarray) -> float:
         if kind == "regression":
-            losses[name] = float(((p - target) ** 2).mean())
-        else:
-            p = p.clip(1e-4, 1 - 1e-4)
-            rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
-            losses[name] = float(-(target * np.log(p) + rest).sum(1).mean())
+            return float(((p - target) ** 2).mean())
+        p = p.clip(1e-4, 1 - 1e-4)
+        rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
+        return float(-(target * np.log(p) + rest).sum(1).mean())
+
+    losses = {name: loss_of(head_predictions(head, maker(np.ascontiguousarray(x)), kind)) for name, x in ways.items()}
     plain = losses.pop("")
+    skill = round(1 - plain / max(loss_of(target.mean(0, keepdims=True)), 1e-9), 3)
     floor = 0.0 if kind == "regression" else 0.05  # where next to nothing is wrong, ratios of losses are noise
-    return {name: round((value + floor) / max(plain + floor, 1e-9), 3) for name, value in losses.items()}
+    ratios = {name: round((value + floor) / max(plain + floor, 1e-9), 3) for name, value in losses.items()}
+    return {"skill": skill, **ratios}
 
 
 def _kernel(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:

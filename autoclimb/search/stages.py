@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import Situation, cost_of, epoch_seconds
+from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold
 from autoclimb.search.portfolio import (
     LOSS_MOVES,
     POLICY_MOVES,
@@ -22,14 +22,17 @@ from autoclimb.types import Config, History, Trial
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 SEARCH_SHARE = 0.3  # of the budget for single-fold trials; the rest is the finalists'
-ENOUGH = {True: 4.0, False: 14.0}  # epochs under which a fold's net, fine-tuned or from scratch, is not worth fitting
-FULL = {True: 12.0, False: 60.0}  # epochs over which more nets are fitted instead of longer ones
+# epochs and pictures seen, of a fold's net that is fine-tuned or from scratch; the larger of the two counts: where rows
+# are few an epoch is a handful of steps (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73)
+ENOUGH = {True: (4.0, 5_000), False: (14.0, 30_000)}  # under which it is not worth fitting
+FULL = {True: (12.0, 20_000), False: (60.0, 100_000)}  # over which more nets are fitted instead of longer ones
 SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 OPENING = 20.0  # seconds until the first net trains, on 2 cores
 FEWEST = 4  # single-fold trials: a base and three moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
-QUICK = {True: 2.0, False: 10.0}  # epochs of a search trial at least
+QUICK = {True: (2.0, 2_500), False: (10.0, 10_000)}  # of a search trial at least
+SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
 
 
 def rung(seconds: float) -> float:
@@ -45,6 +48,8 @@ def base_policy(history: History) -> str:
     seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
     if seen is None:
         return "flip"
+    if seen["skill"] < SKILL:
+        return "shift"
     if max(seen["mirror"], seen["turn"]) < SAME:
         return "dihedral"
     return "flip" if seen["mirror"] < SAME else "affine"
@@ -66,7 +71,7 @@ def base_config(history: History, s: Situation) -> Config:
             break
     made = made or [dressed(nets[0])]
     # the largest net that still gets enough epochs in the finalists' time; the smallest where none does
-    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 4 * ENOUGH[bool(c.weights)]]
+    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 4 * epochs_for(ENOUGH, c, s)]
     return (fitting or made[:1])[-1]
 
 
@@ -112,7 +117,7 @@ def with_size(config: Config, s: Situation) -> Config:
     own = s.space.sizes or [n for n in SIZES if n <= max(64, 1.3 * s.side) and n >= 64]
     if config.weights:  # pretrained filters expect objects of a certain size: small pictures are enlarged for them
         own = s.space.sizes or [n for n in SIZES if 96 <= n <= max(128, 1.3 * s.side)]
-    least = (1.5 if config.weights else 2) * ENOUGH[bool(config.weights)]
+    least = (1.5 if config.weights else 2) * epochs_for(ENOUGH, config, s)
     fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= least]
     return config.vary(size=max(fitting, default=min(own)))
 
@@ -132,11 +137,17 @@ def epochs_in(seconds: float, config: Config, s: Situation) -> float:
     return seconds / epoch_seconds(config, s)
 
 
+def epochs_for(what: dict[bool, tuple[float, int]], config: Config, s: Situation) -> float:
+    """Epochs of ENOUGH, FULL or QUICK training: so many, or so many pictures seen where rows are few."""
+    epochs, pictures = what[bool(config.weights)]
+    return max(epochs, pictures / rows_of_fold(s))
+
+
 def search_seconds(base: Config, s: Situation) -> float:
     """Seconds of one single-fold trial: enough epochs to tell moves apart; with much time some forty trials."""
     share = SEARCH_SHARE * working(s)
-    least = QUICK[bool(base.weights)] * epoch_seconds(base, s) + 2
-    return rung(min(max(least, share / 40), 0.25 * FULL[bool(base.weights)] * epoch_seconds(base, s) + 2))
+    least = epochs_for(QUICK, base, s) * epoch_seconds(base, s) + 2
+    return rung(min(max(least, share / 40), 0.25 * epochs_for(FULL, base, s) * epoch_seconds(base, s) + 2))
 
 
 def slots(s: Situation, base: Config) -> int:
@@ -236,7 +247,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     kept = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
     same = {name: getattr(here, name) for name in kept}
     for net in [with_size(n, s) for n in nets[:moves]]:
-        if epochs_in(final_seconds(s), net, s) >= 0.5 * ENOUGH[bool(net.weights)]:
+        if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):
             yield [net.vary(**same)]
 
 
@@ -280,18 +291,17 @@ def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -
     best = ranked[0]
     s.prepare(best)
     time = 0.98 * s.left() - 1.0
-    tuned = bool(best.weights)
-    enough = ENOUGH[tuned] * epoch_seconds(best, s) + 2
+    enough = epochs_for(ENOUGH, best, s) * epoch_seconds(best, s) + 2
     fits = time / enough
     if fits < s.folds:
         made = []
         for config in (best, *rivals):
             s.prepare(config)
             share = time / (1 + len(rivals))
-            folds = int(share / (ENOUGH[bool(config.weights)] * epoch_seconds(config, s) + 2))
+            folds = int(share / (epochs_for(ENOUGH, config, s) * epoch_seconds(config, s) + 2))
             made.append(fitted_in(config, share - 0.5, max(1, min(s.folds, folds)), s).to_json())
         return made
-    longest = max(FULL[tuned] * epoch_seconds(best, s) + 2, best.seconds)
+    longest = max(epochs_for(FULL, best, s) * epoch_seconds(best, s) + 2, best.seconds)
     configs = int(min(max(time / (s.folds * longest), 1), 6))
     if configs == 1 and len(ranked) > 1 and time / (2 * s.folds) >= 1.5 * enough:
         configs = 2
@@ -334,10 +344,10 @@ def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
     """The source from another seed, in the time that is left; None where that is too little to learn anything."""
     s.prepare(source)
     time = 0.98 * s.left() - 1.0
-    least = 0.5 * ENOUGH[bool(source.weights)] * epoch_seconds(source, s) + 2
+    least = 0.5 * epochs_for(ENOUGH, source, s) * epoch_seconds(source, s) + 2
     if time < max(least, 5):
         return None
-    longest = FULL[bool(source.weights)] * epoch_seconds(source, s) + 2
+    longest = epochs_for(FULL, source, s) * epoch_seconds(source, s) + 2
     folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
     seconds = min(time / folds, longest)
     return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()

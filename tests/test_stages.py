@@ -297,3 +297,9 @@ def test_a_net_on_few_rows_is_given_pictures_not_only_epochs():
     assert epochs_for(ENOUGH, tuned, few) == 5_000 / 400
     assert epochs_for(ENOUGH, scratch, many) == 14
     assert epochs_for(ENOUGH, tuned, many) == 4
+
+
+def test_few_rows_are_learnt_in_small_batches_unless_the_user_says_otherwise():
+    assert base_config(History(), situation(rows=500)).batch == 32
+    assert base_config(History(), situation(rows=5000)).batch == 64
+    assert base_config(History(), situation(rows=500, space=SearchSpace(start={"batch": 16}))).batch == 16

@@ -31,6 +31,9 @@ FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slowe
 OPENING = 20.0  # seconds until the first net trains, on 2 cores
 FEWEST = 4  # single-fold trials: a base and three moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
+FEW_ROWS = (
+    1000  # of a fold: below, steps are too few with the usual batch (LOG.md: 640 and 555 rows gain, 1,104 do not)
+)
 QUICK = {True: (2.0, 2_500), False: (10.0, 10_000)}  # of a search trial at least
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
 
@@ -90,6 +93,8 @@ def candidates(s: Situation) -> list[Config]:
                 made.append(fine_tuning([{**hub, "backbone": name}])[0] if hub else plain.vary(backbone=name))
         nets = made
     start: dict[str, Any] = {"seed": s.seed}
+    if not s.pretrained and rows_of_fold(s) < FEW_ROWS:
+        start["batch"] = 32
     if s.kind == "multiclass" and s.wants != "probability":
         start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
     start |= {**s.space.start, "preprocess": s.space.chains()[0]}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from autoclimb.solve import Run
 
+WIDEST = 100  # columns of a page, however wide the terminal is
 LONG = ("fit", "demo")  # commands that continue where they were stopped
 
 
@@ -161,7 +162,8 @@ def run_fit(
 def show_facts(
     data: Data,
     metric: Annotated[
-        str | None, typer.Option("--metric", "-m", metavar="NAME", help="Also check that it fits the targets.")
+        str | None,
+        typer.Option("--metric", "-m", metavar="NAME", help="Read for this metric; without it one is proposed."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", metavar="", help="The facts for a program.")] = False,
     id_column: Id = None,
@@ -170,20 +172,40 @@ def show_facts(
 ) -> None:
     """Say what was found in a folder, without training.
 
-    Task, classes, sizes, duplicates, drift between train and test, and what the submission will look like.
+    Task, classes, sizes, groups, near-duplicates, drift between train and test, what is missing or ignored, and what
+    the submission will look like. Nothing is written. With --json for programs: the keys are explained at
+    autoclimb.data.facts.facts_of.
     """
-    from autoclimb.data.facts import facts_of, facts_text
-    from autoclimb.data.read.folder import read_folder
+    from autoclimb.data.facts import facts_of
+    from autoclimb.data.read.folder import layout_of, task_of
     from autoclimb.score.own import metric_from
+    from autoclimb.score.propose import proposed_metric
 
-    goal = metric_from(metric) if metric else None
-    facts = facts_of(read_folder(data, metric=goal, id_column=id_column, target=target, group=group))
+    given = metric_from(metric) if metric else None
+    layout = layout_of(data, id_column, target, group)
+    task = task_of(layout, given)
+    goal, why = (given, "") if given else proposed_metric(task)
+    task = task if given else task_of(layout, goal)
+    facts = facts_of(task)
+    facts["metric"] = {
+        "name": goal.name,
+        "greater_is_better": goal.greater_is_better,
+        "proposed": given is None,
+        "why": why,
+    }
     if json:
         from json import dumps
 
-        print(dumps(facts, indent=2, ensure_ascii=False, default=_plain_value))
+        print(dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print(facts_text(facts))
+        from rich.console import Console
+
+        from autoclimb.deliver.inspection import inspection
+
+        console = Console(highlight=False, markup=False)
+        with console.capture() as page:
+            console.print(inspection(facts), width=min(console.width, WIDEST))
+        print("\n".join(line.rstrip() for line in page.get().splitlines()))
 
 
 @app.command("leaderboard", epilog="Example: [bold]autoclimb leaderboard autoclimb-runs/data[/bold]")
@@ -298,10 +320,6 @@ def _sets(table: "pd.DataFrame") -> dict[str, set[str]]:
 
 def _row_f2(there: set[str], said: set[str]) -> float:
     return 5 * len(there & said) / (4 * len(there) + len(said)) if there or said else 1.0
-
-
-def _plain_value(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _complain(line: str) -> None:

@@ -19,7 +19,7 @@ from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
-from autoclimb.data.read.folder import read_folder
+from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.leaderboard import words_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
@@ -79,7 +79,7 @@ def fit(
     given = load_recipe(recipe, space=space, plan=plan, folds=folds, pretrained=pretrained)
     for chain in given.space.chains():
         chain_of(chain)  # a word that is none is said before anything is read
-    goal = metric_of(metric, data, tell, id_column, target, group)
+    goal, read = metric_of(metric, data, tell, id_column, target, group)
     clock = Clock(seconds_of(budget) if isinstance(budget, str) else float(budget), start=started or time.monotonic())
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{goal.name}"
@@ -93,7 +93,7 @@ def fit(
 
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
     try:
-        task = data if isinstance(data, Task) else read_folder(Path(data), goal, id_column, target, group)
+        task = read or (data if isinstance(data, Task) else read_folder(Path(data), goal, id_column, target, group))
         fingerprint = fingerprint_of(task, goal, seed, given)
         for thing, value in (before.get("fingerprint") or {}).items():
             if fingerprint.get(thing) != value:
@@ -150,14 +150,14 @@ def metric_of(
     id_column: str | None,
     target: str | None,
     group: str | None,
-) -> Metric:
-    """The metric meant; where none was, the one that fits what is in the folder, which is said."""
+) -> tuple[Metric, Task | None]:
+    """The metric meant; where none was, one that fits what is in the folder, which is said, and the task read with it."""
     if metric is not None:
-        return metric_from(metric) if isinstance(metric, str) else metric
-    task = data if isinstance(data, Task) else read_folder(Path(data), None, id_column, target, group)
-    goal, why = proposed_metric(task)
-    tell(Event("note", why))
-    return goal
+        return metric_from(metric) if isinstance(metric, str) else metric, None
+    layout = None if isinstance(data, Task) else layout_of(Path(data), id_column, target, group)
+    goal, why = proposed_metric(task_of(layout, None) if layout else data)
+    tell(Event("note", f"no metric was given: climbing {goal.name}, as {why}; --metric NAME overrules it"))
+    return goal, task_of(layout, goal) if layout else None
 
 
 def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[str, Any]:

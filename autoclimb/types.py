@@ -33,6 +33,7 @@ class Form:
     whole_numbers: bool = False  # the sample's cells are integers
     at_most: int = 0  # names per "labels" cell in the sample, 0 if free
     sums_to_one: bool = False  # "columns": the sample's rows do, so answers must
+    first: tuple[str, ...] = ()  # the first cells of the sample's first row, () without a sample
 
 
 @dataclass(frozen=True, eq=False)

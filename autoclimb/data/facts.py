@@ -1,68 +1,78 @@
 """A Task -> what the plan and people may know of it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from autoclimb.data.pixels import sizes_of
-from autoclimb.types import Task
+from autoclimb.data.glance import LISTED, glance_at
+from autoclimb.data.sources import parts_of
+from autoclimb.types import Form, Metadata, Task
 
-LISTED = 12  # classes shown one by one
-CELLS = {
-    "label": "one class name",
-    "labels": "class names",
-    "number": "a number",
-    "columns": "a number per class",
-}
+MOST_SIZES = 5  # named one by one
+BITS = {"1": 1, "I": 32, "F": 32}  # a channel, of Pillow's modes of other than 8
 
 
 def facts_of(task: Task) -> dict[str, Any]:
-    """What is known of the task without decoding pictures, as json values.
+    """What is known of the task as json values. Looks at the headers and pixels of some thousand pictures at most.
 
-    Keys: name, kind, train, test (items), classes (name -> train rows), target (min, median, mean, max of numbers),
-    labels_per_item, sizes ("500x375" -> count in a sample of headers), sides (smallest, median and largest of the
-    longer side), aspect (median width / height), modes, groups, unreadable_train, unreadable_test, form, notes.
+    The keys are the same for every task; a value is null, 0 or empty where there is nothing to say.
+
+    - name, kind; train, test: items
+    - classes: name -> train rows; imbalance: (commonest, rarest: class names; ratio of their rows), null for numbers
+    - labels_per_item: mean, of sets; unlabelled: rows with an empty set; target: min, median, mean, max of numbers
+    - pictures: train and test, each null or (sampled, sizes: the commonest, "500x375" -> count, distinct_sizes, width,
+      height, sides: each smallest, median, largest, sides of the longer one, aspect: median of width / height,
+      modes: name -> count, bits: of a channel -> count)
+    - channels: of a picture as it is read; pictures_per_item: smallest, median, largest
+    - looked_at: (train, test, side) the items that were decoded to tell what follows, and at how many pixels
+    - unreadable: of those; missing: ids without a picture, of all. Both: train and test, each (count, first: five ids)
+    - duplicates: of those looked at, see `duplicates.duplicate_facts`; drift: of those looked at, see `drift.drift_of`
+    - groups: null or (column, null where no column says it; count; largest: rows; why)
+    - columns: of the train table, each (name, role: target, group, metadata, leak or unused; values: different ones;
+      blank: share; why)
+    - metadata: the columns that are learned from, each (name, type: numbers or words; words; blank_train, blank_test:
+      shares that are blank or no known word)
+    - other_files: ending -> files that nothing reads
+    - form: the submission's columns, cell (see types.Form), rows, separator, whole_numbers, at_most, sums_to_one, first
+      (the beginning of the sample's first row, empty without a sample)
+    - metric, where the command was given the folder: (name, greater_is_better, proposed: bool, why)
+    - notes: what else was found or guessed, in sentences
     """
-    facts: dict[str, Any] = {
+    glance = glance_at(task)
+    told = {column.why for column in task.columns}
+    numbers = task.kind == "regression"
+    counts = class_counts(task)
+    per_item = [len(parts_of(file)) for file in (*task.train_files, *task.test_files) if file]
+    return {
         "name": task.name,
         "kind": task.kind,
         "train": len(task.train_ids),
         "test": len(task.test_ids),
-        "classes": class_counts(task),
-        "groups": None if task.groups is None else len(np.unique(task.groups)),
-        "unreadable_train": list(task.unreadable_train),
-        "unreadable_test": list(task.unreadable_test),
-        "form": {
-            "columns": list(task.form.columns),
-            "cell": task.form.cell,
-            "rows": len(task.form.ids),
-            "separator": task.form.separator,
-            "whole_numbers": task.form.whole_numbers,
-            "at_most": task.form.at_most,
+        "classes": counts,
+        "imbalance": imbalance(counts),
+        "labels_per_item": round(float(task.target.sum(1).mean()), 3) if task.kind == "multilabel" else None,
+        "unlabelled": int((task.target.sum(1) == 0).sum()) if task.kind == "multilabel" else 0,
+        "target": number_facts(task.target) if numbers else None,
+        "pictures": {split: picture_facts(sizes) for split, sizes in glance.sizes.items()},
+        "channels": task.channels,
+        "pictures_per_item": low_middle_high(per_item) if per_item else None,
+        **glance.facts,
+        "missing": {
+            "train": first_of(task.unreadable_train),
+            "test": first_of(task.unreadable_test),
         },
-        "notes": list(task.notes),
+        "groups": group_facts(task),
+        "columns": [
+            {"name": c.name, "role": c.role, "values": c.values, "blank": round(c.blank, 4), "why": c.why}
+            for c in task.columns
+        ],
+        "metadata": metadata_facts(task.metadata),
+        "other_files": dict(task.other_files),
+        "form": form_facts(task.form),
+        "notes": [note for note in task.notes if note not in told],
     }
-    if task.kind == "regression":
-        t = task.target
-        facts["target"] = {"min": t.min(), "median": np.median(t), "mean": t.mean(), "max": t.max()}
-        facts["target"] = {name: round(float(v), 6) for name, v in facts["target"].items()}
-    if task.kind == "multilabel":
-        facts["labels_per_item"] = round(float(task.target.sum(1).mean()), 3)
-    for split, files in (("train", task.train_files), ("test", task.test_files)):
-        seen = sizes_of(files)
-        if not seen:
-            continue
-        longer = sorted(max(w, h) for w, h, _ in seen)
-        facts[f"{split}_pictures"] = {
-            "sampled": len(seen),
-            "sizes": dict(Counter(f"{w}x{h}" for w, h, _ in seen).most_common(5)),
-            "distinct_sizes": len({(w, h) for w, h, _ in seen}),
-            "sides": [longer[0], longer[len(longer) // 2], longer[-1]],
-            "aspect": round(float(np.median([w / h for w, h, _ in seen])), 3),
-            "modes": dict(Counter(mode for _, _, mode in seen)),
-        }
-    return facts
 
 
 def class_counts(task: Task) -> dict[str, int]:
@@ -73,108 +83,99 @@ def class_counts(task: Task) -> dict[str, int]:
     return {name: int(n) for name, n in zip(task.classes, counts, strict=True)}
 
 
-def facts_text(facts: dict[str, Any]) -> str:
-    """The facts as lines for people: what `autoclimb inspect` prints."""
-    lines = [
-        f"{facts['name']}: {kind_words(facts)}",
-        "",
-        row("train", f"{facts['train']:,} pictures" + without(facts["unreadable_train"], "left out")),
-        row("test", f"{facts['test']:,} pictures" + without(facts["unreadable_test"], "answered by a constant")),
-    ]
-    train, test = facts.get("train_pictures"), facts.get("test_pictures")
-    if train:
-        lines.append(row("pixels", pixel_words(train)))
-    if train and test and looks(train) != looks(test):
-        lines.append(row("", f"{pixel_words(test)} in test"))
-    if facts["groups"]:
-        lines.append(row("groups", f"{facts['groups']:,}; rows of one group stay in one fold"))
-    if facts["classes"]:
-        lines += class_lines(facts["classes"], facts["train"], facts["kind"] == "ordinal")
-    if "target" in facts:
-        t = facts["target"]
-        lines.append(
-            row("target", f"{t['min']:g} to {t['max']:g}, median {t['median']:g}, mean {t['mean']:.4g}"),
-        )
-    lines.append(row("answer", answer_words(facts)))
-    lines += [row("notes" if i == 0 else "", note) for i, note in enumerate(facts["notes"])]
-    return "\n".join(lines)
+def imbalance(counts: dict[str, int]) -> dict[str, Any] | None:
+    """The commonest and the rarest class and how many times more rows the former has."""
+    if not counts:
+        return None
+    commonest, rarest = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
+    ratio = round(counts[commonest] / counts[rarest], 2) if counts[rarest] else None
+    return {"commonest": commonest, "rarest": rarest, "ratio": ratio}
 
 
-def looks(seen: dict[str, Any]) -> tuple:
-    """What of a split's pictures is worth a second line where the other split's differs."""
-    return seen["sides"], seen["distinct_sizes"] == 1, set(seen["modes"])
+def number_facts(target: np.ndarray) -> dict[str, float]:
+    """Where numbers lie."""
+    facts = {"min": target.min(), "median": np.median(target), "mean": target.mean(), "max": target.max()}
+    return {name: round(float(value), 6) for name, value in facts.items()}
 
 
-def row(name: str, text: str) -> str:
-    """One line with its name in a column of its own."""
-    return f"  {name:<9}{text}"
-
-
-def without(ids: list[str], what: str) -> str:
-    """The words for ids that have no picture, "" for none."""
-    return f", {len(ids):,} ids without a picture {what}" if ids else ""
-
-
-def kind_words(facts: dict[str, Any]) -> str:
-    """The kind of task in words."""
-    n = len(facts["classes"])
+def picture_facts(sizes: Sequence[tuple[int, int, str]]) -> dict[str, Any] | None:
+    """What headers say of some pictures, None of no pictures."""
+    if not sizes:
+        return None
     return {
-        "binary": "two classes",
-        "multiclass": f"{n} classes, one a picture",
-        "multilabel": f"{n} labels, {facts.get('labels_per_item', 0):.2g} a picture on average",
-        "ordinal": f"{n} grades in order",
-        "regression": "a number a picture",
-    }[facts["kind"]] + f" ({facts['kind']})"
+        "sampled": len(sizes),
+        "sizes": dict(Counter(f"{w}x{h}" for w, h, _ in sizes).most_common(MOST_SIZES)),
+        "distinct_sizes": len({(w, h) for w, h, _ in sizes}),
+        "width": low_middle_high([w for w, _, _ in sizes]),
+        "height": low_middle_high([h for _, h, _ in sizes]),
+        "sides": low_middle_high([max(w, h) for w, h, _ in sizes]),
+        "aspect": round(float(np.median([w / h for w, h, _ in sizes])), 3),
+        "modes": dict(Counter(mode for _, _, mode in sizes).most_common()),
+        "bits": {str(bits): n for bits, n in Counter(bits_of(mode) for _, _, mode in sizes).most_common()},
+    }
 
 
-def pixel_words(seen: dict[str, Any]) -> str:
-    """Sizes and modes in words."""
-    low, middle, high = seen["sides"]
-    if seen["distinct_sizes"] == 1:
-        size = f"all {next(iter(seen['sizes']))}"
-    elif seen["distinct_sizes"] <= 3:
-        size = ", ".join(f"{s} ({n / seen['sampled']:.0%})" for s, n in seen["sizes"].items())
-    else:
-        longer = f"{low}" if low == high else f"{low} to {high}, median {middle}"
-        size = f"{seen['distinct_sizes']} sizes, longer side {longer}"
-    modes = ", ".join(
-        f"{m} {n / seen['sampled']:.0%}" if len(seen["modes"]) > 1 else m for m, n in seen["modes"].items()
-    )
-    return f"{size}; {modes} ({seen['sampled']} headers read)"
+def bits_of(mode: str) -> int:
+    """The bits of a channel, of a mode as `size_of` names it: "RGB", "I;16", "float32 x 2"."""
+    name = mode.split(" x ")[0]
+    if ";" in name:
+        return int("".join(c for c in name.split(";")[1] if c.isdigit()) or 8)
+    if name in BITS or name.isupper() or name in ("RGBa", "La"):
+        return BITS.get(name, 8)
+    return np.dtype(name).itemsize * 8
 
 
-def class_lines(classes: dict[str, int], train: int, as_given: bool) -> list[str]:
-    """One line per class with its count and a bar, commonest first or as given; long lists are cut in the middle."""
-    ordered = list(classes.items()) if as_given else sorted(classes.items(), key=lambda c: -c[1])
-    shown = ordered
-    cut = len(ordered) > LISTED + 1
-    if cut:
-        shown = [*ordered[: LISTED - 4], *ordered[-4:]]
-    widest = min(32, max(len(name) for name, _ in shown))
-    most = max(1, *classes.values())
-    lines = []
-    for i, (name, n) in enumerate(shown):
-        if cut and i == LISTED - 4:
-            between = [n for _, n in ordered[LISTED - 4 : -4]]
-            low, high = min(between), max(between)
-            lines.append(row("", f"... {len(between)} more with {f'{low:,} to {high:,}' if low < high else low} each"))
-        label = name if len(name) <= 32 else name[:31] + "…"
-        bar = "█" * round(20 * n / most) or "▏"
-        lines.append(row("classes" if i == 0 else "", f"{label:<{widest}} {n:>7,} {n / train:>6.1%}  {bar}"))
-    return lines
+def low_middle_high(numbers: Sequence[int]) -> list[int]:
+    """Smallest, median and largest."""
+    ordered = sorted(numbers)
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 
 
-def answer_words(facts: dict[str, Any]) -> str:
-    """The submission's form in words."""
-    form = facts["form"]
-    columns = form["columns"]
-    shown = ",".join(columns) if len(columns) <= 5 else f"{','.join(columns[:3])},... ({len(columns)} columns)"
-    cell = CELLS[form["cell"]]
-    if form["cell"] == "labels":
-        joined = {" ": "spaces", ",": "commas", "|": "bars", ";": "semicolons"}.get(form["separator"], "separators")
-        cell = f"{form['at_most']} class names, best first," if form["at_most"] else "class names"
-        cell += f" joined by {joined}"
-    if form["cell"] == "number" and facts["kind"] == "binary":
-        positive = list(facts["classes"])[-1]
-        cell = f"the probability of {positive!r}, or 0/1"
-    return f"{form['rows']:,} rows of {shown}; {cell}"
+def first_of(ids: Sequence[str]) -> dict[str, Any]:
+    """How many ids, and the first of them."""
+    return {"count": len(ids), "first": list(ids[:LISTED])}
+
+
+def group_facts(task: Task) -> dict[str, Any] | None:
+    """What rows are grouped by."""
+    if task.groups is None:
+        return None
+    sizes = np.unique(task.groups, return_counts=True)[1]
+    column = next((c for c in task.columns if c.role == "group"), None)
+    return {
+        "column": column.name if column else None,
+        "count": len(sizes),
+        "largest": int(sizes.max()),
+        "why": column.why if column else "rows that show the same thing",
+    }
+
+
+def metadata_facts(metadata: Metadata | None) -> list[dict[str, Any]]:
+    """The columns beside the pictures that are learned from."""
+    if metadata is None:
+        return []
+    blank = [np.isnan(values).mean(0) for values in (metadata.train, metadata.test)]
+    return [
+        {
+            "name": name,
+            "type": "words" if words else "numbers",
+            "words": len(words),
+            "blank_train": round(float(blank[0][i]), 4),
+            "blank_test": round(float(blank[1][i]), 4),
+        }
+        for i, (name, words) in enumerate(zip(metadata.names, metadata.categories, strict=True))
+    ]
+
+
+def form_facts(form: Form) -> dict[str, Any]:
+    """The submission's form."""
+    return {
+        "columns": list(form.columns),
+        "cell": form.cell,
+        "rows": len(form.ids),
+        "separator": form.separator,
+        "whole_numbers": form.whole_numbers,
+        "at_most": form.at_most,
+        "sums_to_one": form.sums_to_one,
+        "first": list(form.first),
+    }

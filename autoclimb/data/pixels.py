@@ -226,25 +226,27 @@ def write_json(path: Path, facts: dict) -> None:
 
 
 def sizes_of(files: Sequence[str], limit: int = 200) -> list[tuple[int, int, str]]:
-    """Width, height and mode of up to `limit` readable items spread over the list, pictures from their headers alone.
+    """Width, height and mode of up to `limit` readable items spread over the list (`size_of`)."""
+    known = [f for f in files if f]
+    step = max(1, -(-len(known) // limit))
+    return [size for source in known[::step] if (size := size_of(source))]
+
+
+def size_of(source: str) -> tuple[int, int, str] | None:
+    """Width, height and mode of an item, from its first picture's header alone; None where it cannot be read.
 
     An item of several pictures has the sides of their grid; the mode of an array is its type and channels,
     "float32 x 2".
     """
-    known = [f for f in files if f]
-    step = max(1, -(-len(known) // limit))
-    seen = []
-    for source in known[::step]:
-        places, *others = thinned(parts_of(source))
-        try:
-            with pictures_at(places[0], 1 if len(places) > 1 else 3) as pictures:
-                picture = pictures[0]
-                mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
-                width, height = sides_of(picture)
-                for count in (len(others) + 1, len(pictures)):
-                    across = columns_of(count)
-                    width, height = width * across, height * -(-count // across)
-                seen.append((width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"))
-        except BROKEN:
-            continue
-    return seen
+    places, *others = thinned(parts_of(source))
+    try:
+        with pictures_at(places[0], 1 if len(places) > 1 else 3) as pictures:
+            picture = pictures[0]
+            mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
+            width, height = sides_of(picture)
+            for count in (len(others) + 1, len(pictures)):
+                across = columns_of(count)
+                width, height = width * across, height * -(-count // across)
+            return width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"
+    except BROKEN:
+        return None

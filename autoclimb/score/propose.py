@@ -9,13 +9,13 @@ GRADED = re.compile(r"grade|level|severity|stage|rating|isup", re.IGNORECASE)
 
 
 def proposed_metric(task: Task) -> tuple[Metric, str]:
-    """The metric most competitions of this kind use, and why, in one line that says how to overrule it.
+    """The metric most competitions of this kind use, and why: what is seen of the task, as part of a sentence.
 
     Judged by the kind of task and the sample submission's cells. `task` is as read without a metric.
     """
     name, why = _judged(task)
     metric = METRICS.get(name) or metric_named(name)
-    return metric, f"no metric was given: climbing {metric.name}, as {why}; --metric NAME overrules it"
+    return metric, why
 
 
 def _judged(task: Task) -> tuple[str, str]:

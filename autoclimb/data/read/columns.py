@@ -18,15 +18,16 @@ def columns_of(
     found: Found,
     labels: Labels,
     group: str | None,
-    why_group: str,
+    said: list[str],
     metadata: tuple[str, ...],
     useless: Mapping[str, str],
     asked: bool,
 ) -> tuple[Column, ...]:
     """The train table's columns but its ids, targets first, over rows that have a label.
 
-    `group` is the column that rows are grouped by and `why_group` says why; `metadata` names the columns that are
-    learned from, `useless` says why the other shared ones are not; `asked` is whether the user spoke of groups.
+    `group` is the column that rows are grouped by, `said` are sentences on why, or why others are not; `metadata` names
+    the columns that are learned from, `useless` says why the other shared ones are not; `asked` is whether the user
+    spoke of groups.
     """
     kept = np.flatnonzero(labels.kept)
     label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
@@ -36,26 +37,27 @@ def columns_of(
         distinct, blank = count(values)
         told = len(set(values))
         repeats = 1 < told <= 0.9 * len(values)
+        known = next((note for note in said if repr(name) in note), "")
+        hint = known or (source_hint(name, values, asked) if repeats else "")
         if name == group:
-            made.append(Column(name, "group", distinct, blank, why_group))
+            made.append(Column(name, "group", distinct, blank, known or "as asked"))
         elif name in metadata:
-            made.append(Column(name, "metadata", distinct, blank, source_hint(name, values, asked) if repeats else ""))
+            made.append(Column(name, "metadata", distinct, blank, hint))
         elif (
             name not in found.test_columns and repeats and not is_source(name, values) and gives_away(values, label_of)
         ):
             why = f"column {name!r} gives the label away; it is known for train rows only"
             made.append(Column(name, "leak", distinct, blank, why))
         else:
-            hint = source_hint(name, values, asked) if repeats else ""
             made.append(Column(name, "unused", distinct, blank, hint or useless.get(name, TRAIN_ONLY)))
     return tuple(made)
 
 
 def column_notes(columns: tuple[Column, ...], told: list[str]) -> list[str]:
-    """The sentences on columns that a reader should know, but for columns that some notes name already."""
+    """The sentences on columns that a reader should know, but for those told already."""
     notes = [c.why for c in columns if c.role == "leak"]
-    named = [c for c in columns if not any(repr(c.name) in note for note in told)]
-    return notes + [c.why for c in named if c.role in ("unused", "metadata") and "--group" in c.why]
+    hints = [c.why for c in columns if c.role in ("unused", "metadata") and "--group" in c.why]
+    return notes + [why for why in hints if why not in told]
 
 
 def count(cells: list[str]) -> tuple[int, float]:

@@ -1,7 +1,7 @@
 """A folder as downloaded -> Task. Read by evidence, not by name; whatever was guessed is said in the notes."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,17 @@ FAMILIES: dict[str, Callable[[Survey, Wish], Found | None]] = {
     "class folders": read_class_folders,
     "file names": read_file_names,
 }
+SHOWN = 6  # cells of the sample's first row that people see
 UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".parquet", ".mat", ".pkl", ".rar", ".zip", ".7z")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A folder as understood before a metric says what its labels are."""
+
+    seen: Survey
+    found: Found
+    group: str | None  # the column asked for, "none" for no groups
 
 
 def read_folder(
@@ -42,6 +52,11 @@ def read_folder(
 
     Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
     """
+    return task_of(layout_of(path, id_column, target, group), metric)
+
+
+def layout_of(path: Path, id_column: str | None = None, target: str | None = None, group: str | None = None) -> Layout:
+    """What lies where in a folder: `task_of` makes a task of it, for one metric or another. Raises as `read_folder`."""
     path = Path(path)
     seen = survey(path)
     wish = Wish(id_column, split_names(target, seen), group)
@@ -53,7 +68,13 @@ def read_folder(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
             f"{tables}), and no folder holds two class folders{unread}; name columns with --id and --target"
         )
-    found = joined_sets(found, metric)
+    return Layout(seen, found, group)
+
+
+def task_of(layout: Layout, metric: Metric | None) -> Task:
+    """The task that a layout is with a metric, or as it looks without one. Raises as `read_folder`."""
+    seen, group = layout.seen, layout.group
+    found = joined_sets(layout.found, metric)
     found = without_repeats(found)
     labels = read_labels(found, metric)
     labels, renamed = as_the_sample_shows(found, labels, seen.tables, metric)
@@ -67,8 +88,8 @@ def read_folder(
     rows = np.array([place[i] for i in keep])
     column, why_groups = group_column(found, labels, group)
     metadata, useless = read_metadata(found, keep)
-    why = why_groups[0] if why_groups and column else "as asked"
-    columns = columns_of(found, labels, column, why, metadata.names if metadata else (), useless, group is not None)
+    names = metadata.names if metadata else ()
+    columns = columns_of(found, labels, column, why_groups, names, useless, group is not None)
     return Task(
         name=seen.root.name,
         kind=labels.kind,
@@ -78,7 +99,7 @@ def read_folder(
         target=labels.target[rows],
         test_ids=tuple(found.test_ids),
         test_files=tuple(found.test_files),
-        form=form,
+        form=replace(form, first=first_row(found)),
         groups=versions_of(found, keep) if found.versions and not group else groups_of(found, column, keep),
         grades=labels.grades,
         channels=found.channels,
@@ -108,6 +129,13 @@ def read_folder(
             *seen.notes,
         ),
     )
+
+
+def first_row(found: Found) -> tuple[str, ...]:
+    """The first cells of the sample's first row, its id first."""
+    if found.sample is None:
+        return ()
+    return tuple(found.sample.cells[c][0] for c in (found.sample_id, *found.answers[:SHOWN]))
 
 
 def order_note(found: Found) -> list[str]:

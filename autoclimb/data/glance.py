@@ -1,0 +1,120 @@
+"""A look at the pictures themselves, at some thousands at most and at a small size: copies, broken ones, drift."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.data.drift import drift_of
+from autoclimb.data.duplicates import duplicate_facts, duplicates_of
+from autoclimb.data.pixels import build_pixels, size_of
+from autoclimb.data.sources import parts_of
+from autoclimb.seeds import rng
+from autoclimb.types import Task
+
+MOST = 4000  # pictures looked at
+MOST_PIXELS = 2e9  # in them, by their headers: some ten seconds of two cores for JPEGs
+FEWEST = 200  # pictures looked at however large they are
+PROBED = 50  # headers that say how large pictures are
+SIDE = 64
+LISTED = 5
+
+Size = tuple[int, int, str]  # width, height, mode
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a look at some pictures says. `sizes` are of the pictures whose headers could be read."""
+
+    sizes: dict[str, list[Size]]  # by split
+    facts: dict[str, Any]
+
+
+def glance_at(task: Task) -> Glance:
+    """What a sample of the pictures shows; decodes them into a temporary folder that is removed again.
+
+    Keys of `facts`: looked_at (train, test: items; side: pixels), unreadable (train, test: count and first ids of
+    those looked at), duplicates (`duplicate_facts` over the items looked at), drift (`drift_of`).
+    """
+    train, test = some_rows(task)
+    part = replace(
+        task,
+        train_ids=chosen(task.train_ids, train),
+        train_files=chosen(task.train_files, train),
+        target=task.target[train],
+        test_ids=chosen(task.test_ids, test),
+        test_files=chosen(task.test_files, test),
+    )
+    files = [*part.train_files, *part.test_files]
+    sizes = [size_of(file) for file in files]
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = build_pixels(files, SIDE, "squash", Path(folder), channels=task.channels)
+        found = duplicates_of(part, pixels)
+        good = ~pixels.bad
+        groups = found.cluster_of.copy()
+        if task.groups is not None:
+            groups[: len(train)] = len(files) + task.groups[train]
+        counts = np.array([len(parts_of(file)) for file in files])
+        measures = {
+            "width": np.array([size[0] if size else 0 for size in sizes]),
+            "height": np.array([size[1] if size else 0 for size in sizes]),
+            **({"pictures": counts} if len(set(counts.tolist())) > 1 else {}),
+        }
+        tested = np.arange(len(files)) >= len(train)
+        drift = drift_of(
+            pixels.array[good], {name: m[good] for name, m in measures.items()}, tested[good], groups[good]
+        )
+        bad = pixels.bad.copy()
+    return Glance(
+        {
+            "train": [size for size in sizes[: len(train)] if size],
+            "test": [size for size in sizes[len(train) :] if size],
+        },
+        {
+            "looked_at": {"train": len(train), "test": len(test), "side": SIDE},
+            "unreadable": {
+                "train": listed(part.train_ids, bad[: len(train)]),
+                "test": listed(part.test_ids, bad[len(train) :]),
+            },
+            "duplicates": duplicate_facts(part, found),
+            "drift": drift,
+        },
+    )
+
+
+def some_rows(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Train and test rows that have a picture, in order: all, or as many as can be decoded in some ten seconds.
+
+    Half of them may be test rows, fewer where train rows are fewer.
+    """
+    have = [np.flatnonzero([bool(file) for file in files]) for files in (task.train_files, task.test_files)]
+    probed = [
+        size[0] * size[1]
+        for rows, files in zip(have, (task.train_files, task.test_files), strict=True)
+        for i in rows[:: max(1, -(-len(rows) // PROBED))]
+        if (size := size_of(files[i]))
+    ]
+    each = float(np.mean(probed)) if probed else 1.0
+    most = int(min(MOST, max(FEWEST, MOST_PIXELS / each)))
+    tests = min(len(have[1]), max(most // 3, most - len(have[0])))
+    draw = rng(0, "glance")
+    return drawn(have[0], most - tests, draw), drawn(have[1], tests, draw)
+
+
+def drawn(rows: np.ndarray, most: int, draw: np.random.Generator) -> np.ndarray:
+    """At most so many of the rows, in order."""
+    return rows if len(rows) <= most else np.sort(draw.choice(rows, most, replace=False))
+
+
+def chosen(values: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
+    """The values of some rows."""
+    return tuple(values[i] for i in rows)
+
+
+def listed(ids: Sequence[str], marked: Sequence[bool] | np.ndarray) -> dict[str, Any]:
+    """How many ids are marked, and the first of them."""
+    names = [name for name, there in zip(ids, marked, strict=True) if there]
+    return {"count": len(names), "first": names[:LISTED]}

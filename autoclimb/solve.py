@@ -151,13 +151,18 @@ def metric_of(
     target: str | None,
     group: str | None,
 ) -> tuple[Metric, Task | None]:
-    """The metric meant; where none was, one that fits what is in the folder, which is said, and the task read with it."""
+    """The metric meant; where none was, one that fits the folder, which is said, and the task as read with it."""
     if metric is not None:
         return metric_from(metric) if isinstance(metric, str) else metric, None
-    layout = None if isinstance(data, Task) else layout_of(Path(data), id_column, target, group)
-    goal, why = proposed_metric(task_of(layout, None) if layout else data)
+    if isinstance(data, Task):
+        goal, why = proposed_metric(data)
+        task = data
+    else:
+        layout = layout_of(Path(data), id_column, target, group)
+        goal, why = proposed_metric(task_of(layout, None))
+        task = task_of(layout, goal)
     tell(Event("note", f"no metric was given: climbing {goal.name}, as {why}; --metric NAME overrules it"))
-    return goal, task_of(layout, goal) if layout else None
+    return goal, task
 
 
 def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[str, Any]:

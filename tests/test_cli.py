@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -56,8 +55,12 @@ def rooms(monkeypatch, tmp_path):
         (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
         return answer(tmp_path)
 
-    def read_folder(path: Path, **wanted: Any) -> Any:
-        asked.update(wanted, data=path)
+    def layout_of(path: Path, *wanted: Any) -> Any:
+        asked.update(zip(("id_column", "target", "group"), wanted, strict=True), data=path)
+        return "layout"
+
+    def task_of(layout: Any, metric: Metric | None) -> Any:
+        asked["metric"] = metric
         return "task"
 
     stands: dict[str, dict[str, Any]] = {
@@ -67,11 +70,10 @@ def rooms(monkeypatch, tmp_path):
             "make_demo": lambda folder, seed: folder,
             "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),
         },
-        "autoclimb.data.read.folder": {"read_folder": read_folder},
-        "autoclimb.data.facts": {
-            "facts_of": lambda task: {"task": task, "rows": np.int64(3)},
-            "facts_text": lambda facts: f"rows {facts['rows']}",
-        },
+        "autoclimb.data.read.folder": {"layout_of": layout_of, "task_of": task_of},
+        "autoclimb.data.facts": {"facts_of": lambda task: {"task": task}},
+        "autoclimb.score.propose": {"proposed_metric": lambda task: (F2, "it is a toy")},
+        "autoclimb.deliver.inspection": {"inspection": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
     }
     for name, values in stands.items():
         module = ModuleType(name)
@@ -139,10 +141,14 @@ def test_a_wrong_command_line_is_status_two(args):
 
 
 def test_inspect_tells_people_and_programs(rooms):
-    assert said("inspect", "d").stdout == "rows 3\n"
-    assert json.loads(said("inspect", "d", "--json", "--target", "y").stdout) == {"task": "task", "rows": 3}
+    assert said("inspect", "d").stdout == "task for f2\n"
+    told = json.loads(said("inspect", "d", "--json", "--target", "y", "--metric", "accuracy").stdout)
+    assert told == {
+        "task": "task",
+        "metric": {"name": "accuracy", "greater_is_better": True, "proposed": False, "why": ""},
+    }
     assert rooms.asked["target"] == "y"
-    assert rooms.asked["metric"] is None
+    assert rooms.asked["metric"].name == "accuracy"
 
 
 def test_the_leaderboard_of_a_run_is_printed(rooms):

@@ -136,7 +136,7 @@ def labels(facts: dict[str, Any]) -> list[RenderableType]:
     most = max(1, *facts["classes"].values())
     made = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "left"):
-        made.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        made.add_column(justify=justify, no_wrap=True)
 
     def add(name: str, n: int) -> None:
         made.add_row(short(name), f"{n:,}", f"{n / facts['train']:.1%}", "█" * round(16 * n / most) or "▏")

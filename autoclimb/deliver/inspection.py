@@ -80,7 +80,7 @@ def some(told: dict[str, Any]) -> str:
 
 def short(name: str, most: int = WIDEST) -> str:
     """A name, its middle cut out where it is long."""
-    return name if len(name) <= most else f"{name[: most - 12]}…{name[-11:]}"
+    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
 
 
 def pictures(facts: dict[str, Any]) -> list[str]:
@@ -157,7 +157,7 @@ def labels(facts: dict[str, Any]) -> list[RenderableType]:
             f"{short(uneven['commonest'])!r} is {uneven['ratio']:,.3g} times as frequent as {short(uneven['rarest'])!r}"
         )
     else:
-        said.append("balanced")
+        said.append(f"balanced: the commonest is {uneven['ratio']:.3g} times as frequent as the rarest")
     if facts["unlabelled"]:
         said.append(f"{facts['unlabelled']:,} rows have no label at all")
     return said
@@ -278,7 +278,7 @@ def answer(facts: dict[str, Any]) -> list[str]:
         cell += ", each row summing to one"
     said = [f"{form['rows']:,} rows of {shown}; {cell}"]
     if form["first"]:
-        first = ",".join(short(c) for c in form["first"][:4])
+        first = ",".join(short(c, 16) if i else short(c) for i, c in enumerate(form["first"][:4]))
         said.append(f"the sample begins {first}" + (",..." if len(form["columns"]) > 4 else ""))
     return said
 

@@ -200,11 +200,11 @@ def show_facts(
     else:
         from rich.console import Console
 
-        from autoclimb.deliver.inspection import inspection
+        from autoclimb.deliver.inspection import page_of
 
         console = Console(highlight=False, markup=False)
         with console.capture() as page:
-            console.print(inspection(facts), width=min(console.width, WIDEST))
+            console.print(page_of(facts), width=min(console.width, WIDEST))
         print("\n".join(line.rstrip() for line in page.get().splitlines()))
 
 

@@ -73,7 +73,7 @@ def rooms(monkeypatch, tmp_path):
         "autoclimb.data.read.folder": {"layout_of": layout_of, "task_of": task_of},
         "autoclimb.data.facts": {"facts_of": lambda task: {"task": task}},
         "autoclimb.score.propose": {"proposed_metric": lambda task: (F2, "it is a toy")},
-        "autoclimb.deliver.inspection": {"inspection": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
+        "autoclimb.deliver.inspection": {"page_of": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
     }
     for name, values in stands.items():
         module = ModuleType(name)

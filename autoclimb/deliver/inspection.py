@@ -20,24 +20,24 @@ ROLES = {
 }
 
 
-def inspection(facts: dict[str, Any]) -> RenderableType:
+def page_of(facts: dict[str, Any]) -> RenderableType:
     """The facts (`data.facts.facts_of`, with "metric": name, proposed, why) as something rich prints in 80 columns."""
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(no_wrap=True)
     page.add_column(ratio=1, overflow="fold")
     for name, said in (
-        ("train", items(facts, "train")),
-        ("test", items(facts, "test")),
-        ("pictures", pictures(facts)),
-        ("labels", labels(facts)),
-        ("groups", groups(facts)),
-        ("columns", columns(facts)),
-        ("copies", copies(facts)),
-        ("drift", drift(facts)),
-        ("ignored", ignored(facts)),
-        ("answer", answer(facts)),
-        ("metric", metric(facts)),
-        ("notes", notes(facts["notes"])),
+        ("train", item_lines(facts, "train")),
+        ("test", item_lines(facts, "test")),
+        ("pictures", picture_lines(facts)),
+        ("labels", label_lines(facts)),
+        ("groups", group_lines(facts)),
+        ("columns", column_lines(facts)),
+        ("copies", copy_lines(facts)),
+        ("drift", drift_lines(facts)),
+        ("ignored", ignored_lines(facts)),
+        ("answer", answer_lines(facts)),
+        ("metric", metric_lines(facts)),
+        ("notes", note_lines(facts["notes"])),
     ):
         for i, part in enumerate(said):
             page.add_row(Text(name if i == 0 else "", style="bold"), part)
@@ -57,7 +57,7 @@ def kind_words(facts: dict[str, Any]) -> str:
     }[facts["kind"]] + f" ({facts['kind']})"
 
 
-def items(facts: dict[str, Any], split: str) -> list[str]:
+def item_lines(facts: dict[str, Any], split: str) -> list[str]:
     """How many items a split has, and which cannot be used."""
     said = [f"{facts[split]:,} items"]
     low, middle, high = facts["pictures_per_item"] or (1, 1, 1)
@@ -83,7 +83,7 @@ def short(name: str, most: int = WIDEST) -> str:
     return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
 
 
-def pictures(facts: dict[str, Any]) -> list[str]:
+def picture_lines(facts: dict[str, Any]) -> list[str]:
     """Sizes and modes; those of test where they differ."""
     train, test = facts["pictures"]["train"], facts["pictures"]["test"]
     said = [picture_words(train)] if train else []
@@ -124,7 +124,7 @@ def share(part: float) -> str:
     return f"{part:.0%}" if part == 0 or part >= 0.005 else "<1%"
 
 
-def labels(facts: dict[str, Any]) -> list[RenderableType]:
+def label_lines(facts: dict[str, Any]) -> list[RenderableType]:
     """Classes with their counts and a bar, commonest first or by grade, very many cut in the middle; or a range."""
     if facts["target"]:
         t = facts["target"]
@@ -163,7 +163,7 @@ def labels(facts: dict[str, Any]) -> list[RenderableType]:
     return said
 
 
-def groups(facts: dict[str, Any]) -> list[str]:
+def group_lines(facts: dict[str, Any]) -> list[str]:
     """What rows are grouped by and why."""
     told = facts["groups"]
     if told is None:
@@ -172,7 +172,7 @@ def groups(facts: dict[str, Any]) -> list[str]:
     return [f"{by}{told['count']:,} groups, {told['largest']:,} rows in the largest", told["why"]]
 
 
-def columns(facts: dict[str, Any]) -> list[RenderableType]:
+def column_lines(facts: dict[str, Any]) -> list[RenderableType]:
     """The train table's columns and what became of each; nothing where there is the target only."""
     told = facts["columns"]
     if all(c["role"] == "target" for c in told):
@@ -208,7 +208,7 @@ def column_words(column: dict[str, Any], learned: dict[str, Any] | None) -> str:
     return ", ".join([what, *blank]) + (f"; {why}" if why else "")
 
 
-def copies(facts: dict[str, Any]) -> list[str]:
+def copy_lines(facts: dict[str, Any]) -> list[str]:
     """Near-duplicates and where their targets differ."""
     told, looked = facts["duplicates"], facts["looked_at"]
     whole = looked["train"] + looked["test"] >= facts["train"] + facts["test"] - facts["missing"]["test"]["count"]
@@ -227,7 +227,7 @@ def copies(facts: dict[str, Any]) -> list[str]:
     return [*said, *([told["note"]] if told["note"] else [])]
 
 
-def drift(facts: dict[str, Any]) -> list[str]:
+def drift_lines(facts: dict[str, Any]) -> list[str]:
     """How well test pictures are told from train pictures, and what that means."""
     told = facts["drift"]
     if told["auc"] is None:
@@ -252,7 +252,7 @@ def drift(facts: dict[str, Any]) -> list[str]:
     return said
 
 
-def ignored(facts: dict[str, Any]) -> list[str]:
+def ignored_lines(facts: dict[str, Any]) -> list[str]:
     """Files that nothing reads."""
     files = list(facts["other_files"].items())
     if not files:
@@ -262,7 +262,7 @@ def ignored(facts: dict[str, Any]) -> list[str]:
     return [f"{named}{more}: no pictures, tables or archives that are read here"]
 
 
-def answer(facts: dict[str, Any]) -> list[str]:
+def answer_lines(facts: dict[str, Any]) -> list[str]:
     """The submission's form in words, and how the sample begins."""
     form = facts["form"]
     names = [short(c) for c in form["columns"]]
@@ -283,13 +283,13 @@ def answer(facts: dict[str, Any]) -> list[str]:
     return said
 
 
-def metric(facts: dict[str, Any]) -> list[str]:
+def metric_lines(facts: dict[str, Any]) -> list[str]:
     """What is climbed, and why where it was proposed."""
     told = facts["metric"]
     better = "higher" if told["greater_is_better"] else "lower"
     return [f"{told['name']}, {better} is better" + (f"; proposed, as {told['why']}" if told["proposed"] else "")]
 
 
-def notes(said: Sequence[str]) -> list[str]:
+def note_lines(said: Sequence[str]) -> list[str]:
     """The notes as a list."""
     return [f"- {note}" for note in said]

@@ -377,7 +377,7 @@ class Team:
 
     def reserve(self) -> float:
         """Seconds kept for the last blend and for writing: a full blend takes some ten quick ones and an import."""
-        return min(2.5 + 10 * self.blending, 0.09 * self.clock.budget + 1)
+        return min(2.5 + 10 * self.blending, 0.05 * self.clock.budget + 0.5)
 
     def run(self, config: Config, stage: str) -> Trial:
         """The trial of this config, run by the worker and put on record."""

@@ -113,6 +113,28 @@ def test_a_kill_costs_its_time_but_no_finished_trial_and_not_the_budget(at, lose
     assert w.clock.spent() <= max(w.clock.budget - w.reserve() + 1e-6, 0)
 
 
+@pytest.mark.parametrize("lost", [0.2, 0.5])
+def test_a_run_killed_within_its_last_net_trains_one_in_the_time_that_is_left(lost):
+    unharmed = world("large data", "15m")
+    unharmed.climb(plan_of(None))
+    [only] = unharmed.ran
+    w = world("large data", "15m", kill_at=1, lose=lost)
+    with pytest.raises(Killed):
+        w.climb(plan_of(None))
+    w.climb(plan_of(None))
+    [shorter] = w.ran
+    assert shorter == only.vary(seconds=shorter.seconds)
+    assert (1 - lost) * 0.9 < shorter.seconds / only.seconds < (1 - lost) * 1.05
+
+
+def test_a_run_killed_near_its_end_starts_nothing_that_has_no_time():
+    w = world("large data", "15m", kill_at=1, lose=0.8)
+    with pytest.raises(Killed):
+        w.climb(plan_of(None))
+    w.climb(plan_of(None))
+    assert not w.ran
+
+
 def test_a_finished_run_given_again_runs_nothing():
     w = world(budget="15m")
     first, _ = w.climb(plan_of(None))

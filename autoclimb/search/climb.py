@@ -11,6 +11,8 @@ Stage = Callable[[History, Any], Iterator[list[Config]]]
 Run = Callable[[Config, str], Trial]
 Recall = Callable[[Config], Trial | None]
 
+LEAST_SHARE = 0.4  # of the time that a fold was planned for; its schedule is fitted to what is left (assumption)
+
 
 def follow(
     plan: Sequence[tuple[str, Stage]],
@@ -25,8 +27,8 @@ def follow(
     """What was tried, and whether nothing had to be left out for want of time.
 
     For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost still
-    leaves `reserve()` seconds; one over several folds may run over fewer. `publish` is called after every trial that
-    was run to its end. A config asked for twice is run once.
+    leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time. `publish` is called after every
+    trial that was run to its end. A config asked for twice is run once.
     """
     history = History()
     seen: set[str] = set()
@@ -58,7 +60,7 @@ def follow(
 
 
 def shortened(config: Config, situation: Any, seconds: float) -> Config | None:
-    """The config over as many of its folds as fit into the seconds, None where not one does.
+    """The config over as many of its folds as fit into the seconds, or one fold for less time; None if too little.
 
     A run that was killed late in its finalists comes back with less time than they were planned for.
     """
@@ -66,4 +68,6 @@ def shortened(config: Config, situation: Any, seconds: float) -> Config | None:
         fewer = config.vary(folds=config.folds[:n])
         if cost_of(fewer, situation) <= seconds:
             return fewer
-    return None
+    shorter = config.vary(folds=config.folds[:1], seconds=round(min(0.98 * seconds - 1, config.seconds), 1))
+    worthwhile = shorter.seconds >= LEAST_SHARE * config.seconds > 0
+    return shorter if worthwhile and cost_of(shorter, situation) <= seconds else None

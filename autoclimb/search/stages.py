@@ -295,7 +295,7 @@ def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -
     """
     best = ranked[0]
     s.prepare(best)
-    time = 0.98 * s.left() - 1.0
+    time = usable(s)
     enough = epochs_for(ENOUGH, best, s) * epoch_seconds(best, s) + 2
     fits = time / enough
     if fits < s.folds:
@@ -318,6 +318,11 @@ def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -
         again = i // len(ranked)
         made.append(config.vary(seconds=round(each, 1), folds=every, seed=config.seed + 1000 * again).to_json())
     return made
+
+
+def usable(s: Situation) -> float:
+    """Seconds left that a trial may be planned for: a fiftieth and up to a second are kept for misjudgements."""
+    return 0.98 * s.left() - min(1.0, 0.02 * s.budget)
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
@@ -348,7 +353,7 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
 def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
     """The source from another seed, in the time that is left; None where that is too little to learn anything."""
     s.prepare(source)
-    time = 0.98 * s.left() - 1.0
+    time = usable(s)
     least = 0.5 * epochs_for(ENOUGH, source, s) * epoch_seconds(source, s) + 2
     if time < max(least, 5):
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb import store
-from autoclimb.blend.choose import apply_blend
+from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.data.decoding import Ranges
 from autoclimb.data.pixels import as_ranges, build_pixels
 from autoclimb.data.sources import files_of, parts_of, shown
@@ -69,13 +69,17 @@ class Run:
     def predict(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> "pd.DataFrame":
         """Answers for other pictures, a folder of them or a list of files, in the submission's columns and cells.
 
-        Unreadable pictures raise Mistake: an answer that nobody looked at would be worse than none.
+        Unreadable pictures raise Mistake: an answer that nobody looked at would be worse than none. A blend that was
+        fitted with metadata answers by the linear stacker beneath, for pictures come without: it says so.
         """
         import pandas as pd
 
         tell = tell or (lambda event: None)
         blend, files = self._blend(), pictures_of(images)
         trials = {trial.key: trial for trial in store.all_trials(self.folder)}
+        if needs_metadata(blend):
+            lacking = ", ".join(self.task.get("metadata", ()))
+            tell(Event("note", f"answered without the columns that {blend.method} also reads ({lacking})"))
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
             worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], self.folder / "worker.log")
@@ -181,6 +185,7 @@ def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
         "grades": task.grades,
         "form": asdict(task.form),
         "channels": task.channels,
+        "metadata": task.metadata.names if task.metadata else (),
         "ranges": ranges,
     }
 

@@ -41,7 +41,7 @@ from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, T
 __all__ = ["Run", "fit", "open_run"]
 FOLDS = 5
 FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
-QUIET_BLENDERS = ("best", "mean", "greedy", "linear")  # without lightgbm, whose import alone costs seconds
+QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
 T = TypeVar("T")
 
 
@@ -514,6 +514,7 @@ class Team:
             self.fold_of,
             allow=None if quick else allow,
             quick=quick,
+            metadata=self.task.metadata,
         )
 
     def deliver(self, blend: Blend) -> None:

@@ -11,26 +11,38 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.blend import boosted, linear
+from autoclimb.blend import boosted, linear, metadata
 from autoclimb.blend.rows import Rows
 from autoclimb.score.decide import answer, learn_rule, truth_for
 
 Model = dict[str, Any]
+# A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that keeps
+# the simpler one in 60 % of cases and halves what choosing among five adds by luck; a whole standard error would throw
+# away real gains, which on 2,000 rows are seldom larger. (Reasoned, not measured.)
+MARGIN = 0.25
+# Columns that mean nothing change little, so luck decides whether they seem to help; and new pictures come without
+# them. A whole standard error keeps such columns out in five cases of six.
+METADATA_MARGIN = 1.0
 PATIENCE = 4  # picks without gain before greedy selection stops; more never paid on 12 members (assumption)
 
 
 @dataclass(frozen=True)
 class Blender:
-    """How to learn a combination from rows and to apply it to predictions, one `(M, C)` a picked member."""
+    """How to learn a combination from rows and to apply it to predictions, one `(M, C)` a picked member.
+
+    `apply` also takes the columns beside the pictures, `(M, K)` or None.
+    """
 
     learn: Callable[[Rows], Model]
-    apply: Callable[[Model, Sequence[np.ndarray]], np.ndarray]
+    apply: Callable[[Model, Sequence[np.ndarray], np.ndarray | None], np.ndarray]
     fewest_rows: int = 0
     fewest_members: int = 2
     when_quick: bool = True
+    margin: float = MARGIN
+    needs_metadata: bool = False
 
 
-def weighted(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
+def weighted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
     """The weighted mean `(M, C)` of the predictions."""
     total = np.zeros(predictions[0].shape)
     for weight, p in zip(model["weights"], predictions, strict=True):
@@ -82,4 +94,22 @@ BLENDERS: dict[str, Blender] = {
     "greedy": Blender(greedy, weighted),
     "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
     "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
+    "linear+metadata": Blender(
+        metadata.fitted_linear,
+        metadata.apply_linear,
+        fewest_rows=50,
+        fewest_members=1,
+        when_quick=False,
+        margin=METADATA_MARGIN,
+        needs_metadata=True,
+    ),
+    "lightgbm+metadata": Blender(
+        metadata.fitted_boosted,
+        metadata.apply_boosted,
+        fewest_rows=2000,
+        fewest_members=1,
+        when_quick=False,
+        margin=METADATA_MARGIN,
+        needs_metadata=True,
+    ),
 }

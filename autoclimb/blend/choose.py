@@ -6,16 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.blend.blenders import BLENDERS, Model
-from autoclimb.blend.rows import Goal, Rows
+from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
+from autoclimb.blend.rows import Beside, Goal, Rows
 from autoclimb.score.crossfit import cross_answers, cross_fit, parts_within, spread_of, spread_of_difference
 from autoclimb.score.decide import truth_for
-from autoclimb.types import Blend, Kind, Metric, Trial
+from autoclimb.types import Blend, Kind, Metadata, Metric, Trial
 
-# A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that keeps
-# the simpler one in 60 % of cases and halves what choosing among five adds by luck; a whole standard error would throw
-# away real gains, which on 2,000 rows are seldom larger. (Reasoned, not measured.)
-MARGIN = 0.25
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of trials is not considered
 
 
@@ -42,6 +38,7 @@ def blend_of(
     *,
     allow: Collection[str] | None = None,
     quick: bool = False,
+    metadata: Metadata | None = None,
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
@@ -51,7 +48,8 @@ def blend_of(
 
     `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
-    `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest.
+    `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest. `metadata`
+    are columns of the train rows and of the test rows; stackers that read them are tried where there are any.
     """
     goal = Goal(metric, kind, tuple(grades))
     done = [t for t in trials if t.status == "done" and t.oof is not None and t.test is not None]
@@ -59,20 +57,28 @@ def blend_of(
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
     winner: _Candidate | None = None
     for some, kept in _coverages(done, part_of >= 0, 2 if quick else 3):
-        candidate = _candidate(goal, some, kept, truth, part_of, allow, quick)
+        candidate = _candidate(goal, some, kept, truth, part_of, allow, quick, metadata)
         if winner is None or _beats(goal, candidate, winner, truth):
             winner = candidate
     assert winner is not None
-    return _refitted(goal, winner, truth)
+    return _refitted(goal, winner, truth, metadata)
 
 
-def apply_blend(blend: Blend | Mapping[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
+def apply_blend(
+    blend: Blend | Mapping[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None
+) -> np.ndarray:
     """The blend's predictions `(M, C)` for new pictures, given its members', each `(M, C)`, in the order of `members`.
 
-    Takes a Blend or what its `stacker` holds.
+    Takes a Blend or what its `stacker` holds. `beside` are the new pictures' metadata `(M, K)`; without them a blend
+    that was fitted with metadata answers by the linear stacker beneath.
     """
     model = dict(blend.stacker if isinstance(blend, Blend) else blend.get("stacker", blend))
-    return BLENDERS[model["method"]].apply(model, predictions)
+    return BLENDERS[model["method"]].apply(model, predictions, beside)
+
+
+def needs_metadata(blend: Blend) -> bool:
+    """Whether the blend was fitted with columns beside the pictures."""
+    return BLENDERS[blend.method].needs_metadata
 
 
 def _coverages(done: list[Trial], usable: np.ndarray, most: int) -> list[tuple[list[Trial], np.ndarray]]:
@@ -105,17 +111,19 @@ def _candidate(
     part_of: np.ndarray,
     allow: Collection[str] | None,
     quick: bool,
+    metadata: Metadata | None,
 ) -> _Candidate:
     metric, kind, grades = goal.metric, goal.kind, goal.grades
     predictions = tuple(np.asarray(t.oof)[kept] for t in trials)
     true, parts = truth[kept], parts_within(part_of[kept], 3 if quick else 5)
     target = truth_for(metric, kind, grades, true)
+    beside = None if metadata is None else Beside(metadata.train[kept], tuple(map(len, metadata.categories)))
     fits: dict[int, Rows] = {}  # by part left out, so that all blenders share one ranking of the members
 
     def rows_of(rows: np.ndarray) -> Rows:
         left_out = int(parts[~rows][0])
         if left_out not in fits:
-            fits[left_out] = Rows(goal, predictions, true, np.flatnonzero(rows), quick)
+            fits[left_out] = Rows(goal, predictions, true, np.flatnonzero(rows), quick, beside)
         return fits[left_out]
 
     names = [
@@ -125,17 +133,22 @@ def _candidate(
         and len(trials) >= b.fewest_members
         and len(true) >= b.fewest_rows
         and (b.when_quick or not quick)
+        and (beside is not None or not b.needs_metadata)
     ] or ["best"]
     oofs, answers = {}, {}
     for name in names:
         blender = BLENDERS[name]
         oofs[name] = (
             np.asarray(predictions[0], np.float64)
-            if len(trials) == 1 or len(true) == 1
+            if len(true) == 1 or (len(trials) == 1 and not blender.needs_metadata)
             else cross_fit(
                 parts,
                 lambda rows, b=blender: b.learn(rows_of(rows)),  # type: ignore[misc]
-                lambda model, rows, b=blender: b.apply(model, [predictions[i][rows] for i in model["picked"]]),  # type: ignore[misc]
+                lambda model, rows, b=blender: b.apply(  # type: ignore[misc]
+                    model,
+                    [predictions[i][rows] for i in model["picked"]],
+                    None if beside is None else beside.values[rows],
+                ),
             )
         )
         answers[name] = cross_answers(metric, kind, grades, true, oofs[name], parts, quick=quick)
@@ -151,7 +164,7 @@ def _candidate(
     pooled = answers[method].copy()
     for k, name in by_part.items():
         pooled[parts == k] = answers[name][parts == k]
-    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), quick))
+    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), quick, beside))
     return _Candidate(trials, kept, method, oofs[method], pooled, tried, model | {"method": method})
 
 
@@ -168,7 +181,7 @@ def _simplest(goal: Goal, target: np.ndarray, answers: dict[str, np.ndarray]) ->
                 continue
             if (now, name) not in spreads:
                 spreads[now, name] = spread_of_difference(goal.metric, target, answers[name], answers[now])
-            if scores[name] > scores[now] + MARGIN * spreads[now, name]:
+            if scores[name] > scores[now] + BLENDERS[name].margin * spreads[now, name]:
                 now = name
         return now
 
@@ -186,7 +199,7 @@ def _beats(goal: Goal, narrow: _Candidate, wide: _Candidate, truth: np.ndarray) 
     return gain > MARGIN * spread_of_difference(goal.metric, true, ours, theirs) and gain > 0
 
 
-def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray) -> Blend:
+def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metadata | None) -> Blend:
     members = [winner.trials[i] for i in winner.model["picked"]]
     stacker = {name: value for name, value in winner.model.items() if name != "picked"}
     target = truth_for(goal.metric, goal.kind, goal.grades, truth)[winner.kept]
@@ -198,7 +211,7 @@ def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray) -> Blend:
         members=tuple(t.key for t in members),
         weights=tuple(stacker["weights"]) if plain else (),
         oof=oof,
-        test=BLENDERS[winner.method].apply(stacker, [np.asarray(t.test) for t in members]),
+        test=apply_blend(stacker, [np.asarray(t.test) for t in members], None if metadata is None else metadata.test),
         score=goal.metric.score(target, winner.answers),
         spread=spread_of(goal.metric, target, winner.answers),
         rows=int(winner.kept.sum()),

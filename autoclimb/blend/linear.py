@@ -24,7 +24,8 @@ def _features(p: np.ndarray, link: str) -> np.ndarray:
     return logs if link == "classes" else logs - np.log(np.clip(1 - p, 1e-6, 1))
 
 
-def _chances(x: np.ndarray, link: str) -> np.ndarray:
+def chances(x: np.ndarray, link: str) -> np.ndarray:
+    """Log odds as probabilities: of "classes" rows sum to one, of "labels" each is its own; a "number" is itself."""
     if link == "number":
         return x
     if link == "labels":
@@ -49,11 +50,15 @@ def fitted(rows: Rows) -> dict[str, Any]:
     return {"picked": picked, "link": link, "weights": weights.tolist(), "bias": bias.tolist()}
 
 
-def apply(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
+def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
     """The stacker's predictions `(M, C)`."""
+    return chances(scores(model, predictions), model["link"])
+
+
+def scores(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """The stacker's log odds, or its numbers, `(M, C)`."""
     weights, link = np.asarray(model["weights"]), model["link"]
-    x = sum((w * _features(p, link) for w, p in zip(weights, predictions, strict=True)), np.asarray(model["bias"]))
-    return _chances(x, link)
+    return sum((w * _features(p, link) for w, p in zip(weights, predictions, strict=True)), np.asarray(model["bias"]))
 
 
 def _ridge(z: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +82,7 @@ def _logistic(z: np.ndarray, target: np.ndarray, link: str) -> tuple[np.ndarray,
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         shared, own, bias = parts(flat)
         x = np.einsum("knc,kc->nc", z, shared[:, None] + own) + bias
-        q = _chances(x, link)
+        q = chances(x, link)
         wrong = q - target
         if link == "labels":
             missed = float((np.logaddexp(0, x) - target * x).sum())

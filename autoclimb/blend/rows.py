@@ -21,6 +21,17 @@ class Goal:
 
 
 @dataclass(frozen=True, eq=False)
+class Beside:
+    """Columns beside the pictures: `values` `(n, K)`, NaN where blank; how many `words` each has, 0 for numbers.
+
+    A category is its place among the words of its column.
+    """
+
+    values: np.ndarray
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index."""
 
@@ -29,6 +40,7 @@ class Rows:
     truth: np.ndarray  # of all rows
     rows: np.ndarray
     quick: bool = False
+    beside: Beside | None = None  # of all rows
 
     def of(self, member: int) -> np.ndarray:
         """The member's predictions on these rows."""

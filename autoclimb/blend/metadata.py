@@ -1,0 +1,188 @@
+"""Stackers that also read columns beside the pictures (age, site, angle): each corrects the linear stacker's log odds.
+
+Built on the linear stacker so that pictures that come without the columns still have its answer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autoclimb.blend import boosted, linear
+from autoclimb.blend.rows import Rows
+from autoclimb.seeds import rng
+
+# Prior precision of a column's effect in log odds, times the number of columns: at 1 all columns together are expected
+# to move them by 1. Which fits is asked of held-out rows: columns may hold the whole answer, or nothing.
+STRENGTHS = (0.1, 2.0, 40.0)
+BIAS, SCALE = 4.0, 4.0  # precisions of a shift, and of a stretch of the linear stacker's log odds
+FARTHEST = 5.0  # standard deviations at which a number's effect ends
+STEPS = 12  # of an optimiser that is told the curvature; the rest is below what the rows can tell (assumption)
+MOST_CELLS = 20_000_000  # rows x classes x columns a fit looks at: some seconds
+Model = dict[str, Any]
+
+
+def fitted_linear(rows: Rows) -> Model:
+    """The linear stacker with an effect `(J, C)` of each number and category, drawn to none."""
+    base, z, values, true, link = _start(rows)
+    columns = _columns_of(values, rows.beside.words if rows.beside else ())
+    x, target = _encoded(columns, values), _target(true, z.shape[1], link)
+    held = rng(0, "strength", len(x)).permutation(len(x)) % 3 == 0
+    lost = []
+    for strength in STRENGTHS:
+        effects, shift, scale = _effects(x[~held], z[~held], target[~held], link, strength * len(columns))
+        lost.append(_lost(scale * z[held] + x[held] @ effects + shift, target[held], link))
+    effects, shift, scale = _effects(x, z, target, link, STRENGTHS[int(np.argmin(lost))] * len(columns))
+    found = {"effects": effects.tolist(), "shift": shift.tolist(), "scale": float(scale)}
+    return {"picked": base["picked"], "linear": base, "columns": columns, **found}
+
+
+def apply_linear(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+    """The stacker's predictions `(M, C)`; those of the linear stacker beneath where there are no columns."""
+    z, link = linear.scores(model["linear"], predictions), model["linear"]["link"]
+    if beside is not None:
+        x = _encoded(model["columns"], beside)
+        z = model["scale"] * z + x @ np.asarray(model["effects"]) + np.asarray(model["shift"])
+    return linear.chances(z, link)
+
+
+def fitted_boosted(rows: Rows) -> Model:
+    """The linear stacker with trees that start from its log odds and see them, the class and the columns."""
+    import lightgbm  # four seconds to import
+
+    base, z, values, true, link = _start(rows)
+    words = rows.beside.words if rows.beside else ()
+    cells, start = _cells(z, values, link)
+    target = _target(true, z.shape[1], link)
+    target = target[:, -1] if link == "classes" and z.shape[1] == 2 else target.ravel()
+    named = [2 + i for i, n in enumerate(words) if n]
+    data = lightgbm.Dataset(cells, target, init_score=start, categorical_feature=named)
+    settings = boosted.SETTINGS | {"objective": "regression" if link == "number" else "binary"}
+    text = lightgbm.train(settings, data, boosted.ROUNDS).model_to_string()
+    return {"picked": base["picked"], "linear": base, "text": text}
+
+
+def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+    """The stacker's predictions `(M, C)`; those of the linear stacker beneath where there are no columns."""
+    z, link = linear.scores(model["linear"], predictions), model["linear"]["link"]
+    if beside is None:
+        return linear.chances(z, link)
+    import lightgbm
+
+    cells, start = _cells(z, beside, link)
+    trees = lightgbm.Booster(model_str=model["text"])
+    found = start + np.asarray(trees.predict(cells, raw_score=True, num_threads=1))
+    if link == "number":
+        return found.reshape(z.shape)
+    found = linear.chances(found, "labels")
+    if link == "labels":
+        return found.reshape(z.shape)
+    if z.shape[1] == 2:
+        return np.stack([1 - found, found], axis=1)
+    found = found.reshape(z.shape)
+    return found / found.sum(1, keepdims=True)
+
+
+def _start(rows: Rows) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray, str]:
+    """The linear stacker, its log odds, the columns, the truth (all of few enough rows) and the link."""
+    assert rows.beside is not None, "no columns beside the pictures"
+    base = linear.fitted(rows)
+    wide = sum(rows.beside.words) + len(rows.beside.words)
+    step = 1 + len(rows.rows) * rows.predictions[0].shape[1] * wide // MOST_CELLS
+    z = linear.scores(base, [rows.of(i)[::step] for i in base["picked"]])
+    return base, z, rows.beside.values[rows.rows[::step]], rows.true[::step], base["link"]
+
+
+def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:
+    if link == "number":
+        return true.astype(np.float64)[:, None]
+    return true.astype(np.float64) if link == "labels" else np.eye(width)[true.astype(int)]
+
+
+def _columns_of(values: np.ndarray, words: Sequence[int]) -> list[Model]:
+    """What encoding each column takes: how many words, or centre and spread; whether it is ever blank."""
+    columns = []
+    for column, n in zip(values.T, words, strict=True):
+        there = column[np.isfinite(column)]
+        number = {"mean": float(there.mean()) if len(there) else 0.0, "std": float(there.std()) if len(there) else 0.0}
+        columns.append({"words": n, "blank": len(there) < len(column), **({} if n else number)})
+    return columns
+
+
+def _encoded(columns: list[Model], values: np.ndarray) -> np.ndarray:
+    """`(n, J)`: numbers in standard deviations with 0 for blank, words one column each, and blanks where they occur.
+
+    A word never seen is blank in `values`; one that no row of the fit had has no effect.
+    """
+    made = []
+    for told, column in zip(columns, values.T, strict=True):
+        blank = ~np.isfinite(column)
+        if told["words"]:
+            made.append((np.where(blank, -1, column)[:, None] == np.arange(told["words"])).astype(np.float64))
+        else:
+            away = np.where(blank, 0.0, column - told["mean"]) / (told["std"] or 1.0)
+            made.append(np.clip(away, -FARTHEST, FARTHEST)[:, None])
+        if told["blank"]:
+            made.append(blank.astype(np.float64)[:, None])
+    return np.concatenate(made, axis=1)
+
+
+def _effects(
+    x: np.ndarray, z: np.ndarray, target: np.ndarray, link: str, precision: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Effects `(J, C)`, shifts `(C,)` and the stretch of the log odds that fit best under the prior."""
+    (_, width), j = z.shape, x.shape[1]
+    if link == "number":
+        left = target - z
+        centre, middle = x.mean(0), left.mean(0)
+        x = x - centre
+        effects = np.linalg.solve(x.T @ x + precision * np.eye(j), x.T @ (left - middle))
+        return effects, middle - centre @ effects, 1.0
+    from scipy.optimize import minimize  # half a second to import
+
+    x = np.column_stack([x, np.ones(len(x))])
+    prior = np.append(np.full(j, precision), BIAS)
+    # in these coordinates the loss curves about alike in all directions, so that a few steps do
+    back = np.linalg.inv(np.linalg.cholesky(x.T @ x / 4 + np.diag(prior))).T
+    stretched = 1 / np.sqrt((z**2).sum() / 4 + SCALE)
+
+    def parts(flat: np.ndarray) -> tuple[np.ndarray, float]:
+        return back @ flat[:-1].reshape(-1, width), 1 + stretched * float(flat[-1])
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        effects, scale = parts(flat)
+        q = scale * z + x @ effects
+        wrong = linear.chances(q, link) - target
+        away = (prior @ effects**2).sum() + SCALE * (scale - 1) ** 2
+        slope = back.T @ (x.T @ wrong + prior[:, None] * effects)
+        stretch = stretched * ((z * wrong).sum() + SCALE * (scale - 1))
+        return _lost(q, target, link) + away / 2, np.append(slope, stretch)
+
+    start = np.zeros((j + 1) * width + 1)
+    effects, scale = parts(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x)
+    return effects[:-1], effects[-1], scale
+
+
+def _lost(q: np.ndarray, target: np.ndarray, link: str) -> float:
+    """The summed loss of log odds (their negative log likelihood) or of numbers (squares)."""
+    if link == "number":
+        return float(((q - target) ** 2).sum())
+    if link == "labels":
+        return float((np.logaddexp(0, q) - target * q).sum())
+    top = q.max(1)
+    return float((top + np.log(np.exp(q - top[:, None]).sum(1)) - (q * target).sum(1)).sum())
+
+
+def _cells(z: np.ndarray, values: np.ndarray, link: str) -> tuple[np.ndarray, np.ndarray]:
+    """One row per item and class, its log odds, class and columns, and the log odds that trees start from."""
+    if link == "classes" and z.shape[1] == 2:
+        odds = z[:, 1:] - z[:, :1]
+    elif link == "classes":
+        p = np.clip(linear.chances(z, link), 1e-6, 1 - 1e-6)
+        odds = np.log(p) - np.log1p(-p)
+    else:
+        odds = z
+    width = odds.shape[1]
+    place = np.tile(np.arange(width), len(z))
+    cells = np.column_stack([odds.ravel(), place, np.repeat(values, width, axis=0)])
+    return cells, odds.ravel()

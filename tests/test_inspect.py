@@ -14,6 +14,7 @@ from autoclimb import cli
 from autoclimb.data.drift import drift_of, error_of
 from autoclimb.data.facts import bits_of, facts_of
 from autoclimb.data.glance import some_rows
+from autoclimb.data.pixels import size_of
 from autoclimb.data.read.folder import read_folder
 
 RNG = np.random.default_rng(0)
@@ -99,13 +100,13 @@ def test_people_see_what_programs_see_in_eighty_columns(tmp_path):
     words = " ".join(text.split())
     for said in (
         "3 classes, one an item (multiclass)",
-        "1 ids have no picture, left out of training: a_010",
+        "1 id without a picture, left out of training: a_010",
         "1 of 59 pictures cannot be read, left out of training: a_011",
-        "1 ids have no picture, answered by a constant: b_003",
+        "1 id without a picture, answered by a constant: b_003",
         "8x6 (97%), 32x32 (3%)",
         "by column 'patient_id': 15 groups, 4 rows in the largest",
         "gives the label away",
-        "1 pairs of them have different targets: a_000 = a_001",
+        "1 pair of different targets: a_000 = a_001",
         "a small classifier tells them apart with AUC",
         "1 .h5: no pictures",
         "30 rows of id,label; one class name",
@@ -221,6 +222,11 @@ def test_deep_pictures_are_said_to_be(tmp_path):
     for path in (root / "train").iterdir():
         Image.fromarray(RNG.integers(0, 65536, (8, 8), dtype=np.uint16)).save(path)
     assert "16 bits a channel" in inspected(root)
+
+
+def test_a_png_whose_size_has_a_16_in_it_is_not_taken_for_a_deep_one(tmp_path):
+    Image.new("RGB", (160, 116)).save(tmp_path / "a.png")
+    assert size_of(str(tmp_path / "a.png")) == (160, 116, "RGB")
 
 
 def test_long_names_and_many_columns_keep_the_page_narrow(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.data import containers
+from autoclimb.data.cells import keep_pixels
 from autoclimb.data.containers import Stretch, archive_kind, decompressed, on_disk, once, open_archive
 
 MOST_NUMBERS = 4 * 178_956_970  # of one item: four bands of the largest picture that Pillow decodes
@@ -69,6 +70,8 @@ def open_container(name: str, data: Stretch) -> Container:
         return Container(99, partial(_field, *keep_numbers(name, data)))
     if ending == "bson":
         return Container(2, partial(_picture, data))
+    if ending in ("csv", "tsv"):
+        return Container(1, partial(_row, name, pixel_rows(name, data)))
     raise ValueError(f"{name} has no inside that is read")
 
 
@@ -134,6 +137,16 @@ def only_array(data: bytes | Stretch) -> np.ndarray:
             return whole_array(archive.read(first))
     except (zipfile.BadZipFile, StopIteration, RuntimeError) as error:
         raise ValueError(f"no array in an npz file: {error}") from error
+
+
+def pixel_rows(name: str, data: Stretch) -> np.ndarray:
+    """The pixels that a csv holds in its cells, a row a picture, mapped from a nameless file."""
+    containers.bounded(data.length, name, data.length)  # a pixel takes two bytes of text at least, four as float32
+    out = containers.temporary()
+    with io.BufferedReader(data.stream()) as source:
+        count, kind = keep_pixels(source, out)
+    out.flush()
+    return np.memmap(out, kind, "r").reshape(-1, count)
 
 
 # --- json ------------------------------------------------------------------------------------------------------------

@@ -140,9 +140,14 @@ def _deep_bands(image: Image.Image, bits: bytes | str, channels: int) -> np.ndar
                 return tiff_array(bits)
             except ValueError:  # LZW and others need a package of codecs; OpenCV reads up to four bands of them
                 return _by_opencv(bits)
-    if image.format == "PNG" and image.mode in ("RGB", "RGBA") and "16" in str(getattr(image, "tile", "")):
+    if image.format == "PNG" and image.mode in ("RGB", "RGBA") and _is_deep_png(image):
         return _by_opencv(bits)
     return None
+
+
+def _is_deep_png(image: Image.Image) -> bool:
+    """Whether a PNG has 16 bits a channel, which Pillow's mode of colours does not say."""
+    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))  # tile[1] is the size: 160, 116
 
 
 def _by_opencv(bits: bytes | str) -> np.ndarray | None:

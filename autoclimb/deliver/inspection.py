@@ -66,7 +66,7 @@ def item_lines(facts: dict[str, Any], split: str) -> list[str]:
     fate = "left out of training" if split == "train" else "answered by a constant"
     missing, unreadable = facts["missing"][split], facts["unreadable"][split]
     if missing["count"]:
-        said.append(f"{missing['count']:,} ids have no picture, {fate}: {some(missing)}")
+        said.append(f"{counted(missing['count'], 'id')} without a picture, {fate}: {some(missing)}")
     if unreadable["count"]:
         looked = facts["looked_at"][split]
         said.append(f"{unreadable['count']:,} of {looked:,} pictures cannot be read, {fate}: {some(unreadable)}")
@@ -76,6 +76,11 @@ def item_lines(facts: dict[str, Any], split: str) -> list[str]:
 def some(told: dict[str, Any]) -> str:
     """The first names of a list, and whether there are more."""
     return ", ".join(map(short, told["first"])) + (", ..." if told["count"] > len(told["first"]) else "")
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 value`, `2 values`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def short(name: str, most: int = WIDEST) -> str:
@@ -199,7 +204,7 @@ def column_lines(facts: dict[str, Any]) -> list[RenderableType]:
 
 def column_words(column: dict[str, Any], learned: dict[str, Any] | None) -> str:
     """A column's values, its blanks, and why it is not used."""
-    what = f"{column['values']:,} values"
+    what = counted(column["values"], "value")
     blank = [f"{share(column['blank'])} blank"] if column["blank"] else []
     if learned:
         what = f"{learned['words']:,} words" if learned["words"] else f"numbers, {what}"
@@ -215,7 +220,9 @@ def copy_lines(facts: dict[str, Any]) -> list[str]:
     among = f"among {'all' if whole else 'a sample of'} {looked['train']:,} train and {looked['test']:,} test items"
     if not told["clusters"]:
         return [f"no near-duplicates {among}", *([told["note"]] if told["note"] else [])]
-    said = [f"{told['clusters']:,} clusters of near-duplicates {among}, {told['largest']:,} items in the largest"]
+    said = [
+        f"{counted(told['clusters'], 'cluster')} of near-duplicates {among}, {told['largest']:,} items in the largest"
+    ]
     if told["train"]:
         said.append(f"{told['train']:,} train items are nearly another one; such items share a fold")
     if told["test"]:
@@ -223,7 +230,7 @@ def copy_lines(facts: dict[str, Any]) -> list[str]:
     if told["conflicts"]:
         pairs = ", ".join(" = ".join(map(short, pair)) for pair in told["conflicting"])
         more = ", ..." if told["conflicts"] > len(told["conflicting"]) else ""
-        said.append(f"{told['conflicts']:,} pairs of them have different targets: {pairs}{more}")
+        said.append(f"{counted(told['conflicts'], 'pair')} of different targets: {pairs}{more}")
     return [*said, *([told["note"]] if told["note"] else [])]
 
 

@@ -49,7 +49,8 @@ def columns_of(
             why = f"column {name!r} gives the label away; it is known for train rows only"
             made.append(Column(name, "leak", distinct, blank, why))
         else:
-            made.append(Column(name, "unused", distinct, blank, hint or useless.get(name, TRAIN_ONLY)))
+            names = "it names the pictures" if any(f"named by column {name!r}" in note for note in found.notes) else ""
+            made.append(Column(name, "unused", distinct, blank, hint or names or useless.get(name, TRAIN_ONLY)))
     return tuple(made)
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -246,7 +246,24 @@ def read_tables_of(found: Survey, files: dict[str, str], notes: list[str]) -> li
     tables: list[Table] = []
     for where in ordered[:MOST_TABLES]:
         tables += tables_at(where, files[where], notes, is_picture)
-    return tables
+    return numbered(tables)
+
+
+def numbered(tables: list[Table]) -> list[Table]:
+    """The tables, rows without ids that are pictures numbered as a table of as many rows says: ImageId 1, 2, 3, ..."""
+    counted = {}
+    for table in tables:
+        for column, cells in table.cells.items():
+            first = cells[0] if not table.sources else ""
+            if first in ("0", "1") and cells == [str(i) for i in range(int(first), int(first) + len(cells))]:
+                counted.setdefault(table.rows, (column, cells))
+    made = []
+    for table in tables:
+        if table.sources and list(table.cells) == ["row"] and table.rows in counted:
+            column, cells = counted[table.rows]
+            table = replace(table, cells={column: cells})
+        made.append(table)
+    return made
 
 
 def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
@@ -269,7 +286,7 @@ def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[s
         return []
     if extension in (".json", ".jsonl"):
         return tables_of_json(where, text_of(data)[0], source, notes)
-    made = table_of(where, data, [] if extension == ".txt" else notes, is_picture)
+    made = table_of(where, data, [] if extension == ".txt" else notes, is_picture, source)
     listing = made and len(made.cells) > 1 and any(is_picture(c[0]) for c in made.cells.values())
     return [made] if made and (extension != ".txt" or listing) else []
 

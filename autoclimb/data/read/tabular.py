@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from autoclimb.data.cells import pixel_columns
+from autoclimb.data.sources import inside
+
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
 SEPARATORS = ",;\t|"
+ID_WORDS = re.compile(r"(^|[_ ])(id|name|file|index|uid|uuid)s?$|[a-z]Id$")  # of a column that names rows
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ def text_of(data: bytes) -> tuple[str, str]:
         return data.decode("latin-1"), "latin-1"
 
 
-def table_of(name: str, data: bytes, notes: list[str], is_picture: Callable[[str], bool]) -> Table | None:
+def table_of(
+    name: str, data: bytes, notes: list[str], is_picture: Callable[[str], bool], source: str = ""
+) -> Table | None:
     """The table in a csv's bytes, or None with a note where they hold none.
 
+    Columns of pixels are not read; the rows' sources lead to them by the file's own `source`.
     `is_picture` tells whether a cell names a picture; where the first line does, it is a row, not a header.
     """
     text, encoding = text_of(data)
@@ -73,6 +80,8 @@ def table_of(name: str, data: bytes, notes: list[str], is_picture: Callable[[str
     wide = len(words) > MOST_COLUMNS
     if wide:
         notes.append(f"{name} has {len(words):,} columns, of which the first {MOST_COLUMNS:,} are read")
+    pixels = None if headless else pixel_columns(words)
+    wanted = [i for i in range(len(words)) if pixels is None or i not in pixels][:MOST_COLUMNS]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of ragged rows, which are cut
@@ -81,7 +90,7 @@ def table_of(name: str, data: bytes, notes: list[str], is_picture: Callable[[str
                 sep=separator,
                 dtype=str,
                 header=None if headless else "infer",
-                usecols=range(MOST_COLUMNS) if wide else None,
+                usecols=(wanted or [0]) if wide or pixels is not None else None,
                 keep_default_na=False,
                 na_filter=False,
                 skipinitialspace=True,
@@ -101,4 +110,10 @@ def table_of(name: str, data: bytes, notes: list[str], is_picture: Callable[[str
         return None
     if headless:
         notes.append(f"{name} has no header; its columns are {', '.join(list(cells)[:4])}")
-    return Table(name, cells, headless=headless)
+    if pixels is None:
+        return Table(name, cells, headless=headless)
+    notes.append(f"{name} holds the pictures in its cells, {len(pixels)} numbers each")
+    cells = cells if wanted else {}
+    if not any(ID_WORDS.search(title) for title in cells):
+        cells = {"row": [str(i) for i in range(len(frame))], **cells}
+    return Table(name, cells, tuple(inside(source, i) for i in range(len(frame))))

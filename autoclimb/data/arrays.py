@@ -143,8 +143,7 @@ def pixel_rows(name: str, data: Stretch) -> np.ndarray:
     """The pixels that a csv holds in its cells, a row a picture, mapped from a nameless file."""
     containers.bounded(data.length, name, data.length)  # a pixel takes two bytes of text at least, four as float32
     out = containers.temporary()
-    with io.BufferedReader(data.stream()) as source:
-        count, kind = keep_pixels(source, out)
+    count, kind = keep_pixels(data.stream(), out)
     out.flush()
     return np.memmap(out, kind, "r").reshape(-1, count)
 

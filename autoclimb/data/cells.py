@@ -55,7 +55,7 @@ def keep_pixels(source: BinaryIO, out: BinaryIO) -> tuple[int, np.dtype]:
     places = pixel_columns(header.split(separator))
     if places is None:
         raise ValueError("the table has no columns of pixels")
-    kind = np.dtype(np.uint8)
+    kind: np.dtype = np.dtype(np.uint8)
     start = source.tell()
     while True:
         source.seek(start)

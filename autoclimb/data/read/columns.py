@@ -38,7 +38,7 @@ def columns_of(
         told = len(set(values))
         repeats = 1 < told <= 0.9 * len(values)
         known = next((note for note in said if repr(name) in note), "")
-        hint = known or (source_hint(name, values, asked) if repeats else "")
+        hint = known or (source_hint(name, values, asked or group is not None) if repeats else "")
         if name == group:
             made.append(Column(name, "group", distinct, blank, known or "as asked"))
         elif name in metadata:

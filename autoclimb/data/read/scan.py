@@ -251,7 +251,7 @@ def read_tables_of(found: Survey, files: dict[str, str], notes: list[str]) -> li
 
 def numbered(tables: list[Table]) -> list[Table]:
     """The tables, rows without ids that are pictures numbered as a table of as many rows says: ImageId 1, 2, 3, ..."""
-    counted = {}
+    counted: dict[int, tuple[str, list[str]]] = {}
     for table in tables:
         for column, cells in table.cells.items():
             first = cells[0] if not table.sources else ""

@@ -153,7 +153,7 @@ class Config:
     optimizer: str = "adamw"  # a row of learn.optim.OPTIMIZERS
     switch_to: str = ""  # optimiser to change to when the training loss stagnates, "" for never
     schedule: str = "onecycle"  # a row of learn.optim.SCHEDULES
-    lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step
+    lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step; 0 finds one by a sweep
     backbone_lr: float = 1.0  # factor on lr for everything below the head
     layer_decay: float = 1.0  # factor on lr from each layer to the one below it, on top of backbone_lr
     unfreeze: float = 0.0  # share of the training in which the net thaws stage by stage, the head first

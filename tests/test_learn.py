@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.backbones import build_net, find_weights
+from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import Material, ahead, epoch, shrunk
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
@@ -22,6 +22,7 @@ from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.policies import POLICIES, pipeline_of, varied
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, predictions_for
+from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
 
 CPU = torch.device("cpu")

@@ -32,13 +32,13 @@ def find_rate(
     net = built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        curve = smoothed(sweep(built, material, rows, config, fold, pace, device))
+        curve = smoothed(swept(built, material, rows, config, fold, pace, device))
     net.load_state_dict(before)
     net.zero_grad(set_to_none=True)
     return (valley(curve) if len(curve) >= FEWEST else Config().lr), curve
 
 
-def sweep(
+def swept(
     built: Built, material: Material, rows: np.ndarray, config: Config, fold: int, pace: Pace, device: torch.device
 ) -> Curve:
     """Rates and losses of the sweep's steps, as they were."""

@@ -145,7 +145,7 @@ class Config:
     scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch
     test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
-    policy: str = "flip"  # a row of learn.policies.POLICIES or of the user's own
+    policy: str = "flip"  # rows of learn.policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own

@@ -260,7 +260,8 @@ class Cache:
 
     def pixels(self, size: int, preprocess: str) -> Pixels:
         """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        if (size, preprocess) not in self.built:
+        kept = self.built.get((size, preprocess))
+        if kept is None or not kept.path.exists():
             said = [f"decoding {len(self.files)} pictures at {size} px"]
             needed = len(self.files) * size * size * self.channels
             if needed > self.limit:
@@ -277,9 +278,9 @@ class Cache:
             if made.note:
                 self.tell(Event("note", made.note))
             self.built = {key: pixels for key, pixels in self.built.items() if pixels.path.exists()}
-            self.built[size, preprocess] = made
-        mark_used(self.built[size, preprocess].path)
-        return self.built[size, preprocess]
+            self.built[size, preprocess] = kept = made
+        mark_used(kept.path)
+        return kept
 
 
 def greet(

@@ -9,7 +9,8 @@ STARTED = time.monotonic()  # before the other imports: a budget counts from the
 
 # ruff: noqa: E402
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,8 +122,7 @@ def run_fit(
         typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
     ] = None,
     weights: Annotated[
-        str | None,
-        typer.Option("--weights", metavar="PATH", help="Folder or file of pretrained weights, or an earlier run."),
+        str | None, typer.Option("--weights", metavar="PATH", help="Folder or safetensors file of pretrained weights.")
     ] = None,
     no_pretrained: Annotated[
         bool, typer.Option("--no-pretrained", metavar="", help="Train from scratch only.")
@@ -228,12 +228,14 @@ def write_predictions(
     """Answer new pictures with a run's blend, in the form of its submission."""
     from autoclimb.view import watch
 
+    with _written(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with watch(quiet, 0.0, _left(0.0)) as tell:
         from autoclimb.solve import open_run
 
         answers = open_run(folder).predict(images, tell=tell)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    answers.to_csv(out, index=False)
+    with _written(out):
+        answers.to_csv(out, index=False)
     print(f"{len(answers)} rows: {out}")
 
 
@@ -256,7 +258,8 @@ def run_demo(
     seconds = seconds_of(budget)
     if not quiet:
         print(f"drawing a competition in {out}, then: autoclimb fit {out} --metric f2 --budget {budget}", flush=True)
-    data = make_demo(out, seed)
+    with _written(out):
+        data = make_demo(out, seed)
     # the budget is the solver's: drawing the competition is not what a competitor would pay for
     run = _climb(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
     _say_end(run, quiet)
@@ -287,6 +290,15 @@ def _climb(
         from autoclimb.solve import fit  # below the view: these imports take seconds
 
         return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **wanted)
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """A block that writes what --out names."""
+    try:
+        yield
+    except OSError as error:
+        raise Mistake(f"--out {out} cannot be written ({error.strerror or error}); name another place") from error
 
 
 def _left(seconds: float, started: float = STARTED) -> Callable[[], float]:

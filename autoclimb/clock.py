@@ -11,8 +11,12 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SHORTEST = 10.0  # below this not even the imports of a trial fit
 
 
-def seconds_of(text: str) -> float:
-    """Seconds in a budget such as `90s`, `15m`, `4h` or `1d12h`."""
+def seconds_of(text: str | float) -> float:
+    """Seconds in a budget such as `90s`, `15m`, `4h` or `1d12h`, or given as a number of them."""
+    if not isinstance(text, str):
+        if not SHORTEST <= text <= 365 * UNITS["d"]:  # also where it is NaN
+            raise Mistake(f"a budget of {text!r} seconds cannot be kept; give {SHORTEST:g} to a year of them, or 4h")
+        return float(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
         raise Mistake(f"budget {text!r} is not numbers with units; write it like 90s, 15m, 4h or 1d12h")

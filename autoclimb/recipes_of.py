@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, in_users_code
 from autoclimb.search.climb import Stage
 from autoclimb.search.space import SearchSpace
 
 INSTALLED = Path(__file__).parent / "recipes"  # where a wheel puts them
 CHECKOUT = Path(__file__).parent.parent / "recipes"
+PARTS: dict[str, tuple[type, ...]] = {  # of a dict RECIPE
+    "space": (SearchSpace,),
+    "plan": (list, tuple),
+    "folds": (int,),
+    "pretrained": (bool,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +53,6 @@ def load_recipe(
     pretrained: bool,
 ) -> Given:
     """What is asked for in all: a recipe's dict RECIPE (space, plan, folds, pretrained), the caller's values first."""
-    if folds is not None and folds < 2:
-        raise Mistake(f"--folds {folds} leaves nothing to learn from; give 2 or more")
     values: dict[str, Any] = {}
     if recipe is not None:
         known = recipe_files()
@@ -59,20 +63,25 @@ def load_recipe(
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        try:
+        with in_users_code(f"recipe {path.name} cannot be imported"):
             spec.loader.exec_module(module)
-        except (SyntaxError, ImportError) as error:
-            raise Mistake(f"recipe {path.name} cannot be imported: {error}") from error
         values = getattr(module, "RECIPE", None) or {}
-        unknown = set(values) - {"space", "plan", "folds", "pretrained"}
+        unknown = set(values) - set(PARTS) if isinstance(values, dict) else {repr(values)}
         if not values or unknown:
             raise Mistake(
-                f"{path.name} needs a dict RECIPE of space, plan, folds, pretrained"
-                + (f", not {unknown}" if unknown else "")
+                f"{path.name} needs a dict RECIPE of {', '.join(PARTS)}"
+                + (f", not {', '.join(map(str, unknown))}" if unknown else "")
             )
+        for part, value in values.items():
+            if value is not None and not isinstance(value, PARTS[part]):
+                wanted = " or ".join(kind.__name__ for kind in PARTS[part])
+                raise Mistake(f"{path.name}: {part} of RECIPE is {value!r}; give a {wanted}")
+    folds = folds if folds is not None else values.get("folds")
+    if folds is not None and folds < 2:
+        raise Mistake(f"--folds {folds} leaves nothing to learn from; give 2 or more")
     return Given(
         space=space or values.get("space") or SearchSpace(),
         plan=plan if plan is not None else values.get("plan"),
-        folds=folds or values.get("folds"),
+        folds=folds,
         pretrained=pretrained and values.get("pretrained", True),
     )

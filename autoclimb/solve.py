@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,17 +20,17 @@ from autoclimb.blend.choose import blend_of
 from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import NoRoom, Pixels, build_pixels, forget_half_built, mark_used, sizes_of
+from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.leaderboard import words_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.recipes_of import load_recipe
 from autoclimb.run import Run, describe_task, open_run
 from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
-from autoclimb.score.own import metric_from, source_of
+from autoclimb.score.own import metric_from, source_of, tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import Situation, Speed, measured
@@ -41,9 +42,9 @@ from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, T
 
 __all__ = ["Run", "fit", "open_run"]
 FOLDS = 5
-NOTHING = np.zeros((0, 1, 1, 3), np.uint8)
 FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
+NOTES = 15  # of what reading found that a run repeats
 T = TypeVar("T")
 
 
@@ -64,7 +65,6 @@ def fit(
     id_column: str | None = None,
     target: str | None = None,
     group: str | None = None,
-    cache_gb: float = 3.0,
     tell: Tell | None = None,
     started: float | None = None,
 ) -> Run:
@@ -74,8 +74,7 @@ def fit(
     without one the metric that fits the task is proposed and said. `budget` is wall time in words (`4h`) or seconds,
     counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
     stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
-    continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
-    beyond it the least recently used are deleted; those of a single size may exceed it.
+    continues the run in `out`; a larger budget goes further.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
@@ -84,9 +83,10 @@ def fit(
     for chain in given.space.chains():
         chain_of(chain)  # a word that is none is said before anything is read
     goal, read = metric_of(metric, data, tell, id_column, target, group)
-    clock = Clock(seconds_of(budget) if isinstance(budget, str) else float(budget), start=started or time.monotonic())
+    clock = Clock(seconds_of(budget), start=started or time.monotonic())
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{goal.name}"
+    check_places(data, folder, weights, device)
     before = store.read_run(folder)
     if before.get("finished") and clock.budget <= before["budget"] * 1.001:
         tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
@@ -102,16 +102,17 @@ def fit(
         for thing, value in (before.get("fingerprint") or {}).items():
             if fingerprint.get(thing) != value:
                 raise Mistake(f"{folder} is a run with another {thing}; name another folder with --out, or delete it")
+        tried(goal, task.kind, task.grades, task.target)
         record = Record(folder, clock, {"fingerprint": fingerprint, "metric": describe_metric(goal)})
         record.write(finished=False)
         if not before:
             publish_constant(task, goal, folder)
         tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv")}))
+        for note in notes_of(task):
+            tell(Event("note", note))
 
-        forget_half_built(folder / "cache")
-        files = [*task.train_files, *task.test_files]
-        cache = Cache(folder / "cache", files, clock, tell, task.channels, cache_gb * 1e9)
-        first = replace(cache.pixels(FIRST_SIZE, "squash"), array=NOTHING)  # whom we hold cannot be deleted
+        cache = Cache(folder / "cache", [*task.train_files, *task.test_files], clock, tell, task.channels)
+        first = cache.pixels(FIRST_SIZE, "squash")
         bad = first.bad
         task = without_unreadable(task, bad, tell)
         task = joined_duplicates(task, cache.pixels(FIRST_SIZE, "squash"), tell)
@@ -137,13 +138,31 @@ def fit(
         )
         return finish(team, history, whole)
     except OutOfTime:
-        return finish_without(folder, goal, clock, tell)
+        with room_on_disk(folder):
+            return finish_without(folder, goal, clock, tell)
+    except OSError as error:
+        if no_room(error):
+            raise Mistake(full_disk(folder, error)) from error
+        raise
     finally:
         worker.end()
 
 
 class OutOfTime(Exception):
     """The budget ended before anything could be learnt; the constant submission stands."""
+
+
+def check_places(data: str | Path | Task, folder: Path, weights: str | Path | None, device: str) -> None:
+    """Raises Mistake for what would be refused only once all pictures are decoded, and for a run among the data."""
+    if weights and not os.path.exists(Path(weights).expanduser()):
+        raise Mistake(f"--weights {weights}: there is nothing; give a folder of timm hub-form folders or a file")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise Mistake(f"--device {device!r} is not one; write auto, cpu, cuda or cuda:1")
+    if isinstance(data, Task):
+        return
+    above, below = Path(os.path.realpath(data)), Path(os.path.realpath(folder))
+    if above in below.parents and "autoclimb-runs" not in below.relative_to(above).parts:  # the reader skips that one
+        raise Mistake(f"--out {folder} lies inside the data and would be read as a part of it; name a folder elsewhere")
 
 
 # --- what a run is of ------------------------------------------------------------------------------------------------
@@ -216,6 +235,13 @@ def task_words(task: Task) -> str:
     return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} train and {len(task.test_ids)} test items"
 
 
+def notes_of(task: Task) -> list[str]:
+    """What reading had to say, a line each, the first ones of very many."""
+    notes = [" ".join(note.split()) for note in task.notes]
+    more = [f"and {len(notes) - NOTES} notes more, which `autoclimb inspect` shows"] if len(notes) > NOTES else []
+    return [*notes[:NOTES], *more]
+
+
 def device_words(greeting: dict[str, Any]) -> str:
     """One line about where trials run."""
     where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
@@ -255,32 +281,21 @@ class Cache:
     clock: Clock
     tell: Tell
     channels: int = 3
-    limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
     built: dict[tuple[int, str], Pixels] = field(default_factory=dict)
 
     def pixels(self, size: int, preprocess: str) -> Pixels:
         """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        kept = self.built.get((size, preprocess))
-        if kept is None or not kept.path.exists():
+        if (size, preprocess) not in self.built:
             said = [f"decoding {len(self.files)} pictures at {size} px"]
-            needed = len(self.files) * size * size * self.channels
-            if needed > self.limit:
-                self.tell(Event("note", f"pixels at {size} px take {needed / 1e9:.1f} GB, over the limit of the cache"))
 
             def progress(done: int, total: int) -> None:
                 self.tell(Event("progress", said.pop() if said else "", {"done": done, "total": total}))
                 if self.clock.left() < 1.0:
                     raise OutOfTime
 
-            made = build_pixels(
-                self.files, size, preprocess, self.folder, progress, channels=self.channels, limit=self.limit
-            )
-            if made.note:
-                self.tell(Event("note", made.note))
-            self.built = {key: pixels for key, pixels in self.built.items() if pixels.path.exists()}
-            self.built[size, preprocess] = kept = made
-        mark_used(kept.path)
-        return kept
+            made = build_pixels(self.files, size, preprocess, self.folder, progress, channels=self.channels)
+            self.built[size, preprocess] = made
+        return self.built[size, preprocess]
 
 
 def greet(
@@ -404,10 +419,7 @@ class Team:
         about = {"trial": config.key, "number": self.asked, "config": words, "stage": stage}
         self.tell(Event("start", f"trial {self.asked}: {words}", about))
         start = self.clock.spent()
-        try:
-            pixels = self.cache.pixels(config.cached_size, config.preprocess)
-        except NoRoom as error:
-            return self.recorded(config, stage, failure(error), place, start, about)
+        pixels = self.cache.pixels(config.cached_size, config.preprocess)
         request = {
             "do": "trial",
             "config": config.to_json(),
@@ -435,16 +447,10 @@ class Team:
         try:
             told = self.worker.ask(request, max(until, 0.1), watch)
         except (Late, Died) as error:
-            told = failure(error)
+            told = {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
             if whole:
                 config, place = self.cut_short(config, place, whole["folds_done"])
                 told = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": whole["facts"]}
-        return self.recorded(config, stage, told, place, start, about)
-
-    def recorded(
-        self, config: Config, stage: str, told: dict[str, Any], place: Path, start: float, about: dict[str, Any]
-    ) -> Trial:
-        """The trial scored, saved and announced."""
         trial = self.scored(config, stage, told, place, self.clock.spent() - start)
         store.save_trial(self.folder, trial)
         self.record.write()
@@ -487,8 +493,7 @@ class Team:
 
     def prepare(self, config: Config) -> None:
         """Decodes the pixels that a config's trial will need, before its time is planned."""
-        with suppress(NoRoom):  # the trial itself will say so
-            self.cache.pixels(config.cached_size, config.preprocess)
+        self.cache.pixels(config.cached_size, config.preprocess)
 
     def measure(self, config: Config) -> Speed:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
@@ -561,11 +566,6 @@ class Team:
         best = {"best": value, "best_spread": blend.spread, "submission": str(path)}
         said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.spread:.4f} out of fold"
         self.tell(Event("blend", said, best))
-
-
-def failure(error: Exception) -> dict[str, Any]:
-    """What a worker would have told, had it lived to tell of this error."""
-    return {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------

@@ -52,19 +52,23 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def in_one_step(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it becomes `path` when the block ends well."""
     part = path.with_name(f".{path.name}.part")
-    yield part
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def open_folder(folder: Path) -> Path:
     """The run folder, made if need be; raises Mistake where it cannot be written or holds something else."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise Mistake(f"--out {folder} is a file; name a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").exists() and not _only_ours(folder):
-        raise Mistake(f"--out {folder} holds other things than a run; name a new or empty folder")
     try:
+        if os.path.isdir(folder) and not (folder / "run.json").exists() and not _only_ours(folder):
+            raise Mistake(f"--out {folder} holds other things than a run; name a new or empty folder")
         for inner in ("trials", "cache"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
         with in_one_step(folder / "cache" / "can-write") as part:
@@ -83,7 +87,7 @@ def _only_ours(folder: Path) -> bool:
 def read_run(folder: Path) -> dict[str, Any]:
     """What `run.json` says, {} where there is none; raises Mistake if another version of autoclimb wrote it."""
     path = folder / "run.json"
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path's, it takes a name too long for one that is not there
         return {}
     try:
         values = json.loads(path.read_text())

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, room_on_disk
 
 MOST_MEMBER = 1 << 29  # bytes of a picture in an archive: the largest that is decoded has 179 million pixels
 MOST_RATIO, FROM_BYTES = 300, 1 << 30  # an archive of more than this that grows more than 300-fold is a bomb
@@ -153,7 +153,7 @@ def open_archive(name: str, data: Stretch) -> Archive:
         raise ValueError(f"{name} is no archive that is read ({', '.join(ARCHIVES)})")
     try:
         return ARCHIVES[kind](name, data)
-    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{name}: {error}") from error
 
 
@@ -249,7 +249,8 @@ def _seven_zip(name: str, data: Stretch) -> Archive:
                 raise ValueError(f"a member of {name} is larger than it claims")
             rest = memoryview(s)
             while rest:
-                done = os.pwrite(self.file.fileno(), rest, self.start + self.at)
+                with room_on_disk(spools()):
+                    done = os.pwrite(self.file.fileno(), rest, self.start + self.at)
                 self.at, rest = self.at + done, rest[done:]
             return len(s)
 
@@ -291,16 +292,19 @@ def _seven_zip(name: str, data: Stretch) -> Archive:
 ARCHIVES: dict[str, Callable[[str, Stretch], Archive]] = {"zip": _zip, "tar": _tar, "7z": _seven_zip}
 
 
+def spools() -> Path:
+    """Where nameless files are made."""
+    return spool_folder[0] if spool_folder and spool_folder[0].is_dir() else Path(tempfile.gettempdir())
+
+
 def temporary() -> BinaryIO:
     """A nameless file, gone with the process."""
-    folder = spool_folder[0] if spool_folder and spool_folder[0].is_dir() else None
-    return tempfile.TemporaryFile(dir=folder)
+    return tempfile.TemporaryFile(dir=spools())
 
 
 def room_to_spool() -> tuple[int, str]:
     """Bytes that may still be decompressed, and where."""
-    folder = str(spool_folder[0]) if spool_folder and spool_folder[0].is_dir() else tempfile.gettempdir()
-    return max(0, shutil.disk_usage(folder).free - KEPT_FREE), folder
+    return max(0, shutil.disk_usage(spools()).free - KEPT_FREE), str(spools())
 
 
 def bounded(size: int, name: str, packed: int) -> None:
@@ -326,8 +330,10 @@ def spooled(file: Any, size: int | None, name: str, packed: int) -> Stretch:
             bounded(done, name, packed)
             bounded(64 * PIECE, name, 1 << 62)
             looked = done
-        out.write(piece)
-    out.flush()
+        with room_on_disk(spools()):
+            out.write(piece)
+    with room_on_disk(spools()):
+        out.flush()
     return Stretch(out, 0, done)
 
 

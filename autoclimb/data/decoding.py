@@ -7,12 +7,15 @@ the same kind must be given it. A single picture without a set is scaled by its 
 """
 
 import io
+import logging
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from lzma import LZMAError
+from tokenize import TokenError
 
 import cv2
 import numpy as np
@@ -35,9 +38,11 @@ BROKEN = (
     IndexError,
     KeyError,
     OverflowError,
-    NotImplementedError,
+    RuntimeError,  # AVIF's
     MemoryError,
     ZeroDivisionError,
+    TokenError,  # numpy's for the header of an npy
+    LZMAError,
     struct.error,
     zlib.error,
     cv2.error,
@@ -345,5 +350,7 @@ def ranges_from(extremes: Iterable[list[tuple[int, float, float]]]) -> Ranges:
 
 
 def quiet() -> None:
-    """Stops Pillow's warnings of files that it then refuses or mends."""
+    """Stops the warnings of Pillow, OpenCV and tifffile of files that they then refuse or mend."""
     warnings.filterwarnings("ignore", module="PIL")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
 from autoclimb.data.containers import Stretch
@@ -31,7 +31,7 @@ def header_of(source: str | bytes | Stretch) -> Any:
         dataset = pydicom.dcmread(opened, defer_size=None)
         frames = int(dataset.get("NumberOfFrames") or 1)
         claimed = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1)) * frames
-    except (InvalidDicomError, AttributeError) as error:
+    except (InvalidDicomError, BytesLengthException, AttributeError) as error:
         raise ValueError(f"no DICOM picture: {error}") from error
     if not 0 < claimed <= MOST_NUMBERS:
         raise ValueError(f"a DICOM file that claims {claimed:,} numbers is taken for a bomb")
@@ -53,7 +53,7 @@ def dicom_array(source: str | bytes | Stretch) -> np.ndarray:
         if int(dataset.get("SamplesPerPixel", 1)) > 1:
             return stored if stored.dtype == np.uint8 else _bytes(stored, 0.0)
         values = np.asarray(apply_modality_lut(stored, dataset), np.float32)
-    except (AttributeError, RuntimeError, NotImplementedError, InvalidDicomError) as error:
+    except (AttributeError, RuntimeError, InvalidDicomError, BytesLengthException) as error:
         raise ValueError(f"DICOM pixels that cannot be decoded: {error}") from error
     window = _window(dataset)
     shown = _between(values, *window) if window else None

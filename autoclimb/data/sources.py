@@ -8,18 +8,26 @@
     red.png + green.png + blue.png    channels of one picture, each from a place of its own
     site1.png / site2.png             several pictures of one item
 
-The bars, pluses and slashes above are ASCII's own separators, which no file name holds; only this file knows them.
+The bars, pluses and slashes above are ASCII's own separators; only this file knows them. Names that hold one are
+`unspeakable`: readers leave them, or a member's name could lead to another file.
 Strings, so that a Task stays plain and a run's record can hold them.
 """
 
+import re
 from collections.abc import Iterable
 
 PART, CHANNEL, PICTURE = "\x1f", "\x1e", "\x1d"  # unit, record and group separator
+UNSPEAKABLE = re.compile("[\0\x1d-\x1f\ud800-\udfff]")  # surrogates stand for bytes that are no UTF-8
 
 
 def inside(file: str, *way: str | int) -> str:
     """The source of what lies inside a file, by the steps to it: `inside("a.zip", "7.jpg")`."""
     return PART.join((file, *map(str, way)))
+
+
+def unspeakable(name: str) -> bool:
+    """Whether a name holds one of the signs above, or bytes that are no text: it must not become part of a source."""
+    return UNSPEAKABLE.search(name) is not None
 
 
 def channels(sources: Iterable[str]) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 
 from autoclimb.types import Metric, Task
 
+LONGEST_CELL = 1 << 30  # letters; csv's own limit of 131,072 is shorter than an id may be
+
 
 def write_submission(
     task: Task, answers: np.ndarray, path: Path, metric: Metric, probability: np.ndarray | None = None
@@ -25,14 +27,19 @@ def write_submission(
     place = {name: i for i, name in enumerate(task.test_ids)}
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(task.form.columns)
-        for name in task.form.ids:
-            writer.writerow([name, *rows[place[name]]])
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as out:
+            plain = csv.writer(out, lineterminator="\n")
+            quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # it would leave \r as it is
+            plain.writerow(task.form.columns)
+            for name in task.form.ids:
+                row = [name, *rows[place[name]]]
+                (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     check_submission(task, path)
 
 
@@ -149,6 +156,7 @@ def check_submission(task: Task, path: Path) -> None:
 
     Also that rows sum to one where they must, sets hold a name where train rows' do, and rankings are short enough.
     """
+    csv.field_size_limit(LONGEST_CELL)
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == task.form.columns, f"{path} has the columns {header}, the sample {task.form.columns}"

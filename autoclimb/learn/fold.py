@@ -15,14 +15,13 @@ from autoclimb.learn.averages import NORM_ROWS, fresh_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.views import predictions_for, seconds_to_predict
-from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, Kind
 
 Report = Callable[[dict[str, Any]], None]
+SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside the net's own
 LATE = 1.3  # predicting has been measured on two batches only; the rest is allowed to be this much slower
 
 
@@ -53,28 +52,20 @@ def run_fold(
         material.pixels,
         material.pipelines,
     )
-    steps = 0
     if config.seconds:
         rows = len(outside) + len(material.test_rows)
         later = LATE * seconds_to_predict(built, material.pixels, rows, device, config.seen_size, config.tta) + 0.3
         if config.swa:
             later += LATE * seconds_to_predict(built, material.pixels, min(len(inside), NORM_ROWS), device, config.size)
-        whole = max(seconds - (now() - start) - later, 0.3 * seconds)
+        whole = seconds - (now() - start) - later
+        pace = Pace(now, now(), seconds=max(whole, 0.3 * seconds))
     else:
-        whole = 0.0
         batch = max(2, min(config.batch, len(inside)))
         per_epoch = max(len(inside) // batch, 1)
-        steps = max(1, round(config.epochs * per_epoch))
+        pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch)))
     _start_head(built.head, scaled, inside, bool(config.weights))
     if built.fixed and (config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
-    found: dict[str, Any] = {}
-    begun = now()
-    if not config.lr:
-        pace = Pace(now, begun, seconds=SWEEP_SHARE * whole) if whole else Pace(now, begun, steps=SWEEP_STEPS)
-        rate, curve = find_rate(built, scaled, inside, config, fold, pace, device)
-        config, found = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
-    pace = Pace(now, now(), seconds=whole - (now() - begun)) if whole else Pace(now, now(), steps=steps)
     net, facts = train(built, scaled, inside, config, fold, pace, device, report)
     built = replace(built, net=net)
     if config.swa:
@@ -84,7 +75,6 @@ def run_fold(
     how = (material.kind, device, config.seen_size, config.tta)
     held = predictions_for(built, material.pixels, outside, *how) * scale + centre
     answered = predictions_for(built, material.pixels, material.test_rows, *how) * scale + centre
-    facts |= found
     facts["train_s"] = round(trained - pace.start, 2)
     facts["predict_s"] = round(now() - trained, 2)
     facts["bf16"] = bf16

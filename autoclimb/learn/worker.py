@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.batches import Material, epoch, to_input
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
@@ -58,7 +58,10 @@ def main() -> None:
             say({"end": SERVED[request["do"]](request, state, lambda facts: say({"event": facts}))})
         except Mistake as mistake:
             say({"end": {"mistake": str(mistake)}})
-        except BaseException:  # a bug: told to the parent, which raises it, and the process ends
+        except BaseException as error:  # a bug: told to the parent, which raises it, and the process ends
+            if no_room(error):
+                say({"end": {"mistake": full_disk(state.get("cache", Path.cwd()), error)}})
+                continue
             say({"end": {"bug": traceback.format_exc()}})
             raise
 
@@ -87,8 +90,7 @@ def take_task(request: dict[str, Any], state: dict[str, Any], report) -> dict[st
 
 def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """The pretrained nets of a path, or whether the hub answers."""
-    from autoclimb.learn.backbones import hub_answers
-    from autoclimb.learn.weights import find_weights
+    from autoclimb.learn.backbones import find_weights, hub_answers
 
     if request["path"]:
         return {"found": find_weights(request["path"]), "hub": False}

@@ -11,7 +11,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, in_users_code
+from autoclimb.score.crossfit import honest
 from autoclimb.score.metrics import ONE_LABEL, WITH_CLASSES, WITH_NUMBERS, metric_named
 from autoclimb.types import Kind, Metric, Wants
 
@@ -36,7 +37,8 @@ class Checked:
 
     def __call__(self, truth: np.ndarray, answers: np.ndarray) -> float:
         """The metric's value. Raises Mistake where it is none."""
-        value = self.function(truth, answers)
+        with in_users_code(f"metric {self.name} raised on {len(truth)} rows"):
+            value = self.function(truth, answers)
         try:
             return float(value)
         except (TypeError, ValueError):
@@ -75,6 +77,20 @@ def metric_from(text: str) -> Metric:
     raise Mistake(f"{metric.name!r} in {path} is a known name for {known.name}; give your metric another one")
 
 
+def tried(metric: Metric, kind: Kind, grades: tuple[float, ...], target: np.ndarray) -> None:
+    """Calls a metric of the user's own on answers that are right, before hours are spent on it.
+
+    Raises Mistake where it raises or has no value there. Metrics of ours, and those made in Python, are not called.
+    """
+    if not isinstance(metric.function, Checked):
+        return
+    if kind == "regression":
+        right = target[:, None].astype(np.float64)
+    else:
+        right = np.asarray(target if target.ndim == 2 else np.eye(int(target.max()) + 1)[target], np.float64)
+    honest(metric, kind, grades, target, right, np.zeros(len(target), np.int64))
+
+
 def source_of(metric: Metric) -> str:
     """A digest of the source of a metric of the user's own, "" for one of ours or where Python cannot find it.
 
@@ -105,10 +121,8 @@ def _imported(path: Path, text: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[named] = module  # dataclasses look their module up there
-    try:
+    with in_users_code(f"{path} cannot be imported"):
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise Mistake(f"{path} cannot be imported: {error}") from error
     return module
 
 

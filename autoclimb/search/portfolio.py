@@ -9,8 +9,6 @@ from typing import Any
 from autoclimb.types import Config, Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
-STRAIGHT = {"none", "shift", "affine", "affine-colour", "trivial-straight"}  # policies that do not mirror
-STRAIGHT |= {"colour", "hsv", "light", "camera", "clahe", "cutout", "grid"}
 HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
 
 # From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
@@ -72,12 +70,9 @@ def tta_for(policy: str, wanted: list[str] | None = None) -> str:
     """The views to average in prediction: those the net has been trained to treat alike."""
     if wanted:
         return wanted[0]
-    parts = set(policy.split("+"))
-    if {part for part in parts if part.startswith("dihedral")}:
+    if policy.startswith("dihedral"):
         return "dihedral"
-    if "flips" in parts or "vertical" in parts:
-        return "flips" if parts - STRAIGHT - {"vertical"} else "vertical"
-    return "flip" if parts - STRAIGHT else "none"
+    return "none" if policy in ("none", "shift", "affine", "affine-colour", "trivial-straight") else "flip"
 
 
 def _single_label(metric: str, beta: float) -> list[dict[str, Any]]:

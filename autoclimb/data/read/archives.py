@@ -9,9 +9,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from autoclimb.errors import Mistake
+from autoclimb.data.sources import unspeakable
+from autoclimb.errors import Mistake, room_on_disk
 
 ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BROKEN: tuple[type[BaseException], ...] = (
@@ -60,8 +62,9 @@ def members_of(path: str, *way: str) -> Iterator[Member]:
                     yield Member(info.filename, info.file_size, locked or bomb(info.file_size, info.compress_size))
         elif isinstance(archive, tarfile.TarFile):
             for entry in archive:
-                if entry.isfile():
-                    yield Member(entry.name, entry.size)
+                if not entry.isdir():
+                    special = "" if entry.isfile() else "links and devices are not followed"
+                    yield Member(entry.name, entry.size, special)
         else:
             locked = "locked by a password" if archive.needs_password() else ""
             for held in archive.list():
@@ -121,7 +124,10 @@ def opened(path: str, *way: str) -> Iterator[Any]:
                 yield archive
                 return
             with tempfile.TemporaryFile() as inner:
-                inner.write(taken(archive, way[0]))
+                data = taken(archive, way[0])
+                with room_on_disk(Path(tempfile.gettempdir())):
+                    inner.write(data)
+                    inner.flush()
                 inner.seek(0)
                 with open_archive(way[0], inner) as deeper:
                     if len(way) > 1:
@@ -158,6 +164,6 @@ def reading_errors() -> tuple[type[BaseException], ...]:
 
 
 def unsafe(name: str) -> bool:
-    """Whether a member's path leads out of its folder."""
+    """Whether a member's path leads out of its folder, or would if it were taken apart as a source."""
     parts = name.replace("\\", "/").split("/")
-    return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name
+    return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or unspeakable(name)

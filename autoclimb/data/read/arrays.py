@@ -1,13 +1,15 @@
 """Npy and npz files: a picture each, or all pictures of a split in one array, whose rows then make a Table."""
 
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
 
 from autoclimb.data.read.tabular import Table
-from autoclimb.data.sources import channels, inside, pictures
+from autoclimb.data.sources import channels, inside, pictures, unspeakable
 
 FEWEST_ROWS = 17  # first dimension from which an array holds several pictures rather than channels of one
 MOST_SLICES = 16  # of a volume that are looked at
@@ -24,11 +26,21 @@ def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
         with zipfile.ZipFile(path) as archive:
             shapes = {}
             for name in archive.namelist():
-                if name.endswith(".npy"):
+                if name.endswith(".npy") and not unspeakable(name):
                     with archive.open(name) as file:
                         shapes[name[:-4]] = header_of(file)[0]
             return shapes
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, SyntaxError, KeyError):
+    except (
+        OSError,
+        ValueError,
+        zipfile.BadZipFile,
+        EOFError,
+        SyntaxError,
+        KeyError,
+        zlib.error,
+        RuntimeError,
+        TokenError,
+    ):
         return {}
 
 
@@ -84,7 +96,7 @@ def read_flat(path: str, name: str) -> list[str] | None:
         loaded = np.load(path, allow_pickle=False)
         values = loaded[name] if name else loaded
         return [str(v.decode() if isinstance(v, bytes) else v) for v in np.ravel(values).tolist()]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, UnicodeDecodeError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, TokenError):
         return None
 
 

@@ -60,13 +60,17 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     path = Path(path)
     seen = survey(path)
     wish = Wish(id_column, split_names(target, seen), group)
-    found = next((f for read in FAMILIES.values() if (f := read(seen, wish)) is not None), None)
+    lost = "".join(f"; {note}" for note in [n for n in seen.notes if "ignored" in n or "refused" in n][:2])
+    try:
+        found = next((f for read in FAMILIES.values() if (f := read(seen, wish)) is not None), None)
+    except Mistake as mistake:
+        raise Mistake(f"{mistake}{lost}") from None
     if found is None:
         tables = ", ".join(t.name for t in seen.tables) or "none"
         unread = "".join(f"; {n} {e} files are not read" for e, n in seen.other.items() if e in UNREAD)
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), and no folder holds two class folders{unread}; name columns with --id and --target"
+            f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target"
         )
     return Layout(seen, found, group)
 
@@ -82,7 +86,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     keep = [i for i in range(len(found.train_ids)) if labels.kept[i] and found.train_files[i]]
     place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
     absent = tuple(n for n, f in zip(found.train_ids, found.train_files, strict=True) if not f)
-    lost = tuple(n for n, f in zip(found.test_ids, found.test_files, strict=True) if not f)
+    unseen = tuple(n for n, f in zip(found.test_ids, found.test_files, strict=True) if not f)
     if len(keep) < 2:
         raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
     rows = np.array([place[i] for i in keep])
@@ -107,22 +111,14 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         columns=columns,
         other_files=tuple(sorted(seen.other.items(), key=lambda e: (-e[1], e[0]))),
         unreadable_train=absent,
-        unreadable_test=lost,
+        unreadable_test=unseen,
         notes=(
             *found.notes,
             *labels.notes,
             *renamed,
             *form_notes,
-            *(
-                [f"{len(absent)} train ids have no picture and are left out ({', '.join(absent[:3])})"]
-                if absent
-                else []
-            ),
-            *(
-                [f"{len(lost)} test ids have no picture and get a constant answer ({', '.join(lost[:3])})"]
-                if lost
-                else []
-            ),
+            *without_picture(absent, "train ids have no picture and are left out"),
+            *without_picture(unseen, "test ids have no picture and get a constant answer"),
             *why_groups,
             *column_notes(columns, why_groups),
             *order_note(found),
@@ -136,6 +132,12 @@ def first_row(found: Found) -> tuple[str, ...]:
     if found.sample is None:
         return ()
     return tuple(found.sample.cells[c][0] for c in (found.sample_id, *found.answers[:SHOWN]))
+
+
+def without_picture(ids: tuple[str, ...], what: str) -> list[str]:
+    """A note on ids without a picture, none where there are none."""
+    some = ", ".join(i if len(i) < 60 else f"{i[:60]}..." for i in ids[:3])
+    return [f"{len(ids)} {what} ({some}{' ...' if len(ids) > 3 else ''})"] if ids else []
 
 
 def order_note(found: Found) -> list[str]:

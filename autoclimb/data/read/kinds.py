@@ -20,6 +20,7 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Form, Kind, Metric
 
 MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; grades and class codes stay below
+MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
 POSITIVE = {"1", "true", "yes", "y", "positive", "pos", "present", "t"}
 FITTING = {
     "binary": "auc, log-loss or accuracy",
@@ -119,6 +120,11 @@ def of_one_column(found: Found, metric: Metric | None) -> Labels:
         )
     if wants == "number" or (not wants and is_quantity(cells, found)):
         values = np.array([float(c) for c in cells])
+        if np.abs(values).max() > MOST:
+            raise Mistake(
+                f"column {name!r} holds {values[np.abs(values).argmax()]:g}, beyond the numbers that nets learn "
+                f"(float32, up to {MOST:.0e}); rescale it"
+            )
         if values.min() == values.max():
             raise Mistake(f"every train row has the value {values[0]:g} in column {name!r}")
         return Labels("regression", (), values, kept, notes=tuple(notes))
@@ -139,6 +145,13 @@ def of_one_column(found: Found, metric: Metric | None) -> Labels:
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
     if kind == "binary":
         notes.append(f"{classes[1]!r} is the positive class, {classes[0]!r} the negative")
+    if len(classes) == len(cells) > 2:
+        numbers = f"for a quantity try --metric {FITTING['regression']}"
+        instead = numbers if are_numbers(cells) else "name another target with --target"
+        raise Mistake(
+            f"no two train rows share a label: column {name!r} holds {len(cells)} different ones, such as "
+            f"{cells[0][:60]!r}; {instead}"
+        )
     place = {c: i for i, c in enumerate(classes)}
     return of_classes(kind, classes, np.array([place[c] for c in cells], np.int64), kept, tuple(notes))
 

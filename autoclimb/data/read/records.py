@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.values import number_of
-from autoclimb.data.sources import channels, inside
+from autoclimb.data.sources import channels, inside, unspeakable
 
 FEWEST_PIXELS = 64  # numbers in a list from which it is a picture
 IMAGE_KEYS = ("id", "image_id", "file_name")
@@ -98,7 +98,11 @@ def same_length(values: list[Any]) -> bool:
 def rows_table(name: str, rows: list[dict[str, Any]], source: str) -> Table:
     """The table of a list of rows; fields that hold pictures become the channels of each row's picture."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    bands = [k for k in keys if source and sum(isinstance(row.get(k), Pixels) for row in rows) > len(rows) / 2]
+    bands = [
+        k
+        for k in keys
+        if source and not unspeakable(k) and sum(isinstance(row.get(k), Pixels) for row in rows) > len(rows) / 2
+    ]
     cells = {k: [cell(row.get(k)) for row in rows] for k in keys if k not in bands}
     cells = {k: column for k, column in cells.items() if any(column)}
     if not bands:

@@ -14,14 +14,15 @@ from autoclimb.data.read.documents import table_of_bson
 from autoclimb.data.read.records import tables_of_json
 from autoclimb.data.read.splits import side
 from autoclimb.data.read.tabular import Table, table_of, text_of
-from autoclimb.data.sources import inside, parts_of
+from autoclimb.data.sources import inside, parts_of, unspeakable
 from autoclimb.errors import Mistake
 
 RASTER = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2", ".avif"}
 PICTURES = RASTER | {".dcm", ".dicom", ".npy"}
 TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".bson"}
 RANK = {".tif": 1, ".tiff": 1, ".dcm": 2, ".dicom": 2, ".npy": 3}  # of the forms of one picture the plainest is read
-SKIPPED = {"__MACOSX", "__pycache__", "node_modules"}
+SKIPPED = {"__MACOSX", "__pycache__", "node_modules", "autoclimb-runs"}
+UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; rename them"
 DEEPEST = 12  # folders below the given one
 DEEPEST_TABLE = 2
 MOST_TABLES = 60  # where there are more, each is about one item and none lists them
@@ -91,13 +92,17 @@ def survey(path: Path) -> Survey:
 
     Raises Mistake where the folder is missing, is no folder, or holds no picture.
     """
-    if not path.exists():
-        raise Mistake(f"folder {str(path)!r} does not exist; give the folder that holds the pictures and tables")
-    if not path.is_dir():
-        raise Mistake(f"{str(path)!r} is a file; give the folder that holds the pictures and tables")
+    shown = repr(str(path)) if len(str(path)) < 200 else f"{str(path)[:200]!r}..."
+    if not os.path.exists(path):
+        raise Mistake(f"folder {shown} does not exist; give the folder that holds the pictures and tables")
+    if not os.path.isdir(path):
+        raise Mistake(f"{shown} is a file; give the folder that holds the pictures and tables")
     root = Path(os.path.abspath(path))
+    if unspeakable(str(root)):
+        raise Mistake(f"folder {shown} has control characters or no UTF-8 in its name; rename it")
     notes: list[str] = []
     seen = walk(root, notes)
+    notes += [f"{n} {what} ({first})" for what, (n, first) in seen.passed.items()]
     base = str(root) + os.sep
     pictures = {where: base + where for where in seen.pictures}
     files = {where: base + where for where in seen.tables}
@@ -127,6 +132,12 @@ class Walked:
     arrays: list[str] = field(default_factory=list)  # .npz
     other: Counter = field(default_factory=Counter)
     records: int = 0
+    passed: dict[str, tuple[int, str]] = field(default_factory=dict)  # why files are not looked at -> how many, one
+
+    def leave(self, where: str, why: str) -> None:
+        """Counts what is not looked at."""
+        n, first = self.passed.get(why, (0, ascii(where)))
+        self.passed[why] = n + 1, first
 
     def add(self, where: str, name: str, depth: int) -> None:
         """Takes a file in."""
@@ -145,7 +156,11 @@ class Walked:
 
 
 def walk(root: Path, notes: list[str]) -> Walked:
-    """Every file below the root, without a look at any of them; linked folders are followed once."""
+    """Every file below the root, without a look at any of them; linked folders are followed once.
+
+    What is neither a file nor a folder (a pipe would be waited for), has a name that a submission could not hold or
+    leads nowhere is left, and counted.
+    """
     seen = Walked()
     linked: set[str] = set()
     waiting = [("", 0)]
@@ -159,8 +174,18 @@ def walk(root: Path, notes: list[str]) -> Walked:
                     if name.startswith(".") or name in SKIPPED:
                         continue
                     where = f"{below}/{name}" if below else name
-                    if not entry.is_dir():
-                        seen.add(where, name, depth)
+                    try:
+                        folder, file = entry.is_dir(), entry.is_file()
+                    except OSError:  # a link to itself
+                        folder = file = False
+                    if unspeakable(name):
+                        seen.leave(where, UNSPEAKABLE)
+                        continue
+                    if not folder:
+                        if file:
+                            seen.add(where, name, depth)
+                        else:
+                            seen.leave(where, "links lead nowhere" if entry.is_symlink() else "are no regular files")
                         continue
                     if entry.is_symlink():
                         real = os.path.realpath(entry.path)
@@ -169,6 +194,8 @@ def walk(root: Path, notes: list[str]) -> Walked:
                         linked.add(real)
                     if depth < DEEPEST:
                         waiting.append((where, depth + 1))
+                    else:
+                        seen.leave(where, f"folders are more than {DEEPEST} deep and not looked into")
         except OSError as error:
             notes.append(f"{below or '.'} cannot be opened and is ignored ({error.strerror})")
     return seen
@@ -293,12 +320,10 @@ def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[s
 
 def no_pictures(path: Path, other: Counter, notes: list[str]) -> str:
     """The sentence for a folder without pictures, naming what it holds instead."""
-    broken = next((note for note in notes if "archive" in note), "")
-    if not other:
-        return f"folder {str(path)!r} holds no pictures" + (f": {broken}" if broken else "")
+    broken = next((note for note in notes if "archive" in note or "refused" in note), "")
     held = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
-    hint = f"; {broken}" if broken else f"; pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
-    return f"folder {str(path)!r} holds no pictures ({held}){hint}"
+    hint = broken or f"pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
+    return f"folder {str(path)!r} holds no pictures{f' ({held})' if held else ''}; {hint}"
 
 
 def names_file(name: str, found: Survey) -> bool:

@@ -40,7 +40,8 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
         looks = repr(found.pictures[0]) if found.pictures else "none"
         raise Mistake(
             f"{sum(1 for f in where.files if not f)} of {len(ids)} values of column {id_name!r} in {train.name} name "
-            f"no picture (such as {lost!r}); pictures look like {looks}; name the right column with --id"
+            f"no picture (such as {lost!r}); pictures look like {looks}; name the right column with --id, or complete "
+            f"the download"
         )
     test, test_id = find_test(found, train, sample, sample_id, id_name)
     known = tuple(c for c in test.columns if c != test_id) if test else ()
@@ -57,6 +58,12 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
         for t in found.tables
         if t.name not in used and column_of(t, wanted, 0.05)
     ]
+    said = (*notes, *less, *where.notes, *tested.notes)
+    idle = [t.name for t in found.tables if t.name not in used and not any(t.name in note for note in said)]
+    if idle:
+        notes.append(
+            f"{', '.join(idle[:3])}{' ...' if len(idle) > 3 else ''} held nothing that was looked for, not used"
+        )
     if where.channels != tested.channels and any(tested.files):
         notes.append(f"train pictures have {where.channels} channels, test pictures {tested.channels}")
     return Found(

@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,6 +70,9 @@ def table_of(
     if not text:
         notes.append(f"{name} {'holds no text' if data else 'has no rows'} and is ignored")
         return None
+    if "\0" in text:  # pandas would end the cell there
+        notes.append(f"{name} holds NUL bytes, so it is damaged, and is ignored")
+        return None
     if encoding != "utf-8":
         notes.append(f"{name} is not UTF-8 and is read as {encoding}")
     first = text[: text.find("\n")] if "\n" in text else text
@@ -82,9 +86,13 @@ def table_of(
         notes.append(f"{name} has {len(words):,} columns, of which the first {MOST_COLUMNS:,} are read")
     pixels = None if headless else pixel_columns(words)
     wanted = [i for i in range(len(words)) if pixels is None or i not in pixels][:MOST_COLUMNS]
+    begin = len(first) + 1
+    ends = text.count(f"{separator}\n", begin) + text.count(f"{separator}\r\n", begin) + text.endswith(separator)
+    lines = text.count("\n", begin) + (len(text) > begin and text[-1] != "\n")
+    trailing = not first.rstrip().endswith(separator) and ends >= lines
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of ragged rows, which are cut
+        with warnings.catch_warnings():  # rows longer than the header are cut: only where what is cut is blank
+            warnings.simplefilter("ignore" if trailing else "error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 io.StringIO(text),
                 sep=separator,
@@ -96,13 +104,24 @@ def table_of(
                 skipinitialspace=True,
                 index_col=False,
             )
+    except pd.errors.ParserWarning:
+        notes.append(
+            f"{name} has rows with more cells than its header and is ignored; quote cells that hold separators"
+        )
+        return None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, ValueError, OSError) as error:
         notes.append(f"{name} could not be read as a table and is ignored ({str(error).strip().splitlines()[0]})")
         return None
+    repeated = [w for w, n in Counter(words).items() if w and n > 1]
+    if repeated and not headless:
+        notes.append(f"{name}: column {repeated[0]!r} occurs twice; the second is called {repeated[0] + '.1'!r}")
     cells = {}
     for i, column in enumerate(frame.columns):
         title = f"column {i + 1}" if headless else str(column).strip()
-        cells[title] = [str(c).strip() for c in frame.iloc[:, i]]
+        cells[title] = ["" if c is None or c != c else str(c).strip() for c in frame.iloc[:, i]]
+        broken = sum("\n" in c for c in cells[title])
+        if broken:
+            notes.append(f"{name}: {broken} cells of {title!r} hold line breaks; is a quote not closed?")
     for title in [t for t in cells if t.startswith("Unnamed:") or not t]:  # a saved index
         del cells[title]
     if not cells or not len(frame):

@@ -45,13 +45,25 @@ def test_items(
             f"{len(missing)} of {len(ids)} ids of {said.name} name no picture (such as {missing[0]!r}); "
             f"pictures look like {looks}"
         )
+    notes = not_asked(where.files, found, said.name)
     shared = sum(1 for file in where.files if file and file in train_files)
-    notes = [f"{shared} test pictures are train pictures too"] if shared else []
+    if shared:
+        notes.append(f"{shared} test pictures are train pictures too")
     folders = {os.path.dirname(files_of(f)[0]) for f in where.files if f}
     if 1 < len(folders) <= 4 and where.channels == 3:
         names = sorted(os.path.relpath(f, found.root) for f in folders)
         notes.append(f"test pictures lie in {', '.join(names)}")
     return Tested(ids, where.files, where.channels, (*where.notes, *notes))
+
+
+def not_asked(files: list[str], found: Survey, name: str) -> list[str]:
+    """A note on pictures in test folders that no id asks for, none where all are asked for or items are of several."""
+    asked = set(files)
+    there = [s for path, s in zip(found.pictures, found.sources, strict=True) if side(path) < 0]
+    left = sum(1 for s in there if s not in asked)
+    if not left or len(there) - left < len(asked - {""}):  # forms of one picture, several an item, other folders
+        return []
+    return [f"{left} test pictures are not asked for by {name} and not answered"]
 
 
 def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:

@@ -19,6 +19,7 @@ from autoclimb import store
 from autoclimb.blend.choose import blend_of
 from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
+from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
@@ -352,6 +353,12 @@ def find_nets(
     return ()
 
 
+def imbalance_of(task: Task) -> float:
+    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
+    counts = [n for n in class_counts(task).values() if n]
+    return max(counts) / min(counts) if counts else 1.0
+
+
 def situation_of(
     task: Task,
     metric: Metric,
@@ -377,6 +384,8 @@ def situation_of(
         metric=metric.name,
         wants=metric.wants,
         beta=metric.beta,
+        average=metric.average,
+        imbalance=imbalance_of(task),
         pretrained=nets,
         space=space,
         measure=team.measure,

@@ -113,7 +113,7 @@ class Metric:
     greater_is_better: bool = True
     kinds: tuple[Kind, ...] = ("binary", "multiclass", "multilabel", "ordinal", "regression")
     k: int = 0  # places of a ranking
-    beta: float = 1.0  # of an F-beta
+    beta: float = 0.0  # of an F-beta, 0 for every other metric
     average: str = ""  # of an F-beta: samples, macro, micro
 
     def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
@@ -139,6 +139,7 @@ class Config:
     weights: str = ""  # "" from scratch, "hub", or a path: hub-form folder or safetensors file
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
+    pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" as the net does
     head: str = "kernel"  # of "features": one of learn.features.HEADS
     size: int = 64  # pixels a side in the last part of training, and in prediction where `test_size` is 0
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
@@ -149,7 +150,11 @@ class Config:
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own
+    neighbours: int = 0  # of ArcFace: nearest train pictures that answer beside the classes' centres, 0 is off
     smoothing: float = 0.0
+    class_weights: str = ""  # a row of learn.samplers.CLASS_WEIGHTS, "" for none
+    sampler: str = ""  # a row of learn.samplers.SAMPLERS, "" for each row once an epoch
+    retrain_head: float = 0.0  # last share of the training, in which only the head learns, anew, from balanced classes
     optimizer: str = "adamw"  # a row of learn.optim.OPTIMIZERS
     switch_to: str = ""  # optimiser to change to when the training loss stagnates, "" for never
     schedule: str = "onecycle"  # a row of learn.optim.SCHEDULES

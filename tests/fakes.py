@@ -34,7 +34,15 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "a processor, with weights": {"pretrained": LOCAL, "kind": "binary"},
     "a card, with the hub": {"pretrained": tuple(from_hub("cuda")), "device": "cuda", "rows": 20000, "side": 256},
     "a card, from scratch": {"device": "cuda", "kind": "ordinal", "rows": 20000},
-    "tiny pictures": {"rows": 40, "answered": 10, "side": 28, "kind": "multilabel", "metric": "f2", "wants": "labels"},
+    "tiny pictures": {
+        "rows": 40,
+        "answered": 10,
+        "side": 28,
+        "kind": "multilabel",
+        "metric": "f2",
+        "beta": 2.0,
+        "wants": "labels",
+    },
     "large data": {"rows": 400_000, "answered": 100_000, "side": 400, "kind": "regression", "wants": "number"},
 }
 
@@ -64,7 +72,9 @@ def situation(**changes: Any) -> Situation:
         "seed": 0,
         "metric": "accuracy",
         "wants": "label",
-        "beta": 2.0,
+        "beta": 0.0,
+        "average": "",
+        "imbalance": 1.0,
         "pretrained": (),
         "space": SearchSpace(),
         "remember": lambda name, make: make(),
@@ -173,7 +183,7 @@ def losses_for(kind: str) -> set[str]:
     rows = {"binary", "multiclass", "ordinal"}
     found = {"default"}
     for name, row in menu("LOSSES").items():
-        kinds = row.elts[1]  # type: ignore[attr-defined]
+        kinds = row.args[1]  # type: ignore[attr-defined]
         if kind in (rows if isinstance(kinds, ast.Name) else {k.value for k in kinds.elts}):
             found.add(name)
     return found
@@ -191,6 +201,9 @@ def check(config: Config, s: Situation) -> None:
     assert config.tta in menu("VIEWS")
     assert config.preprocess in menu("FITS")
     assert config.loss in losses_for(s.kind)
+    assert config.class_weights in {"", *menu("CLASS_WEIGHTS")}
+    assert config.sampler in {"", *menu("SAMPLERS")}
+    assert config.pool in {"", *menu("POOLS")}
     assert all(isinstance(n, int) and 16 <= n <= 1024 for n in (config.size, *config.sizes))
     assert all(n <= config.size for n in config.sizes)
     numbers = [getattr(config, f.name) for f in fields(config) if f.type is float or f.type == "float"]

@@ -143,7 +143,7 @@ def renamed(name: str) -> Metric:
     """A metric of ours as if it were a user's: nothing is known of its formula."""
     ours = METRICS[name]
     return replace(
-        ours, name="mine", average="", beta=1.0, function=lambda truth, answers: ours.function(truth, answers)
+        ours, name="mine", average="", beta=0.0, function=lambda truth, answers: ours.function(truth, answers)
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
+from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import ENOUGH, LADDER, base_config, epochs_for, leader, rung, search_seconds, slots
 from autoclimb.types import Config, History
@@ -135,6 +136,9 @@ def test_the_users_lists_are_all_that_is_tried():
         sizes=[72, 144],
         policies=["none", "medium"],
         losses=["focal"],
+        class_weights=["inverse-sqrt"],
+        samplers=["balanced"],
+        pools=["gem", "avgmax"],
         optimizers=["sgd"],
         schedules=["cosine"],
         tta=["flip"],
@@ -150,6 +154,9 @@ def test_the_users_lists_are_all_that_is_tried():
         ("size", space.sizes),
         ("policy", space.policies),
         ("loss", space.losses),
+        ("class_weights", space.class_weights),
+        ("sampler", space.samplers),
+        ("pool", space.pools),
         ("optimizer", space.optimizers),
         ("schedule", space.schedules),
         ("tta", space.tta),
@@ -157,6 +164,7 @@ def test_the_users_lists_are_all_that_is_tried():
         assert {getattr(config, name) for config in nets} <= set(given_values), name  # type: ignore[arg-type]
     assert {config.backbone for config in nets} == {"resnet34", "densenet121"}
     assert {config.size for config in nets} == {72, 144}
+    assert {config.pool for config in nets} == {"gem", "avgmax"}
 
 
 # --- moves --------------------------------------------------------------------------------------------------------
@@ -207,13 +215,43 @@ def test_backbones_change_the_net_and_keep_what_was_learnt():
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal", "regression"])
-@pytest.mark.parametrize("metric", ["f2", "f1", "accuracy", "qwk", "rmse", "log-loss"])
-def test_losses_fit_the_kind_of_task(kind, metric):
-    s = situation(kind=kind, metric=metric, budget=36 * HOUR)
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("average", ["", "samples", "macro", "micro", "weighted"])
+def test_losses_fit_the_kind_of_task(kind, beta, average):
+    s = situation(kind=kind, beta=beta, average=average, imbalance=50.0, budget=36 * HOUR)
     history = after_baseline(s)
     moves = asked("loss", s, history)
     assert moves
-    assert {config.loss for config in moves} <= losses_for(kind)
+    assert {config.loss.replace("f2-macro", "f1-macro") for config in moves} <= losses_for(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "beta", "average", "wanted"),
+    [
+        ("multilabel", 2.0, "", "soft-f2"),
+        ("multilabel", 2.0, "samples", "soft-f2"),
+        ("multilabel", 0.5, "macro", "soft-f0.5-macro"),
+        ("multiclass", 1.0, "macro", "softmax-f1-macro"),
+        ("ordinal", 0.0, "", "corn"),
+    ],
+)
+def test_a_loss_like_the_metric_is_among_the_moves(kind, beta, average, wanted):
+    s = situation(kind=kind, beta=beta, average=average, budget=36 * HOUR)
+    assert wanted in [move.get("loss") for move in loss_moves(s)]
+
+
+@pytest.mark.parametrize("metric", ["f2", "fairness", "frechet"])
+def test_a_metric_is_an_f_by_its_beta_not_by_its_name(metric):
+    own = situation(kind="multilabel", metric=metric, beta=0.0)
+    assert not [move for move in loss_moves(own) if "soft-f" in move.get("loss", "")]
+    assert [move for move in loss_moves(replace(own, beta=2.0)) if "soft-f" in move.get("loss", "")]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal", "regression"])
+def test_rare_classes_are_made_to_count_more_only_where_there_are_some(kind):
+    even, uneven = (loss_moves(situation(kind=kind, imbalance=ratio)) for ratio in (1.5, 30.0))
+    assert not [move for move in even if "sampler" in move or "class_weights" in move]
+    assert len(uneven) - len(even) == (0 if kind == "regression" else 2)
 
 
 # --- finalists and the rest -------------------------------------------------------------------------------------------

@@ -12,18 +12,21 @@ os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # a dead link must cost 
 os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
 
 import timm
+import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import nn
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.heads import POOLS, with_layer, with_powers
+from autoclimb.learn.losses import loss_asking
 from autoclimb.types import Config
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A net that gives `(B, width)` logits, its last layer, and the statistics of the input it wants (0..1 pixels)."""
+    """A net that gives `(B, W)` outputs, its last layer, and the statistics of the input it wants (0..1 pixels)."""
 
     net: nn.Module
     head: nn.Module
@@ -32,13 +35,18 @@ class Built:
     note: str = ""
     fixed: bool = False  # takes pictures of one size only
     bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
+    loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
+    width: int = 0  # classes answered, where outputs are not one a class
 
 
 def build_net(config: Config, width: int, channels: int = 3) -> Built:
-    """The config's net with a fresh head of `width` logits (0: none, features come out), for so many channels.
+    """The config's net with a fresh head for `width` classes (0: none, features come out), for so many channels.
 
+    The head has the layer and outputs that the loss asks for, a logit per class most often.
     Pretrained first layers are adapted by timm: red, green and blue filters in turn, scaled down.
     """
+    wanted = loss_asking(config.loss)
+    outputs = wanted.outputs(width) if width and wanted else width
     source = Path(config.weights) if config.weights not in ("", "hub") else None
     options: dict[str, Any] = dict(config.model_args)
     fixed = False
@@ -46,6 +54,10 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
         options["drop_rate"] = config.dropout
     if config.drop_path:
         options["drop_path_rate"] = config.drop_path
+    if config.pool not in ("", *POOLS):
+        raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
+    if config.pool not in ("", "gem"):
+        options["global_pool"] = config.pool
     if channels != 3:
         options["in_chans"] = channels
     name = config.backbone
@@ -57,21 +69,36 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
         options["img_size"], fixed = config.size, True
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
     try:
-        net = timm.create_model(name, pretrained=pretrained, num_classes=width, **options)
+        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **options)
     except (TypeError, RuntimeError, OSError, ValueError, AssertionError) as error:
-        raise Unbuildable(f"{config.backbone}: {error}") from error
+        pool = f" with pool {config.pool!r}" if config.pool else ""
+        raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
+    if config.pool == "gem":
+        with_powers(net)
     note = ""
     if source is not None and source.is_file():
         note = _load(net, source)
     if config.fine_stem:
         _refine_stem(net)
-    head: Any = net.get_classifier()  # type: ignore[operator]
-    if not isinstance(head, nn.Module):  # a few distilled nets have two heads
-        raise Unbuildable(f"{config.backbone} has no single last layer")
+    head = with_layer(net, wanted.layer if width and wanted else "", outputs, config.neighbours)
+    if config.pool:
+        _try(net, config, channels, fixed)
     given = getattr(net, "pretrained_cfg", {})
     mean, std = given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225))
     mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
-    return Built(net, head, mean, std, note, fixed)
+    return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width)
+
+
+def _try(net: nn.Module, config: Config, channels: int, fixed: bool) -> None:
+    """Raises Unbuildable if the net cannot take a picture: some accept a pool whose features their head cannot."""
+    side = config.size if fixed else 64
+    net.eval()
+    try:
+        with torch.inference_mode():
+            net(torch.zeros(1, channels, side, side))
+    except RuntimeError as error:
+        raise Unbuildable(f"{config.backbone} with pool {config.pool!r}: {error}") from error
+    net.train()
 
 
 def _load(net: nn.Module, file: Path) -> str:

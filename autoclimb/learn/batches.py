@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoclimb.learn.samplers import ordered
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config, Kind
 
@@ -78,13 +79,15 @@ def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
 def epoch(material: Material, rows: np.ndarray, config: Config, size: int, batch: int, fold: int, number: int):
     """One pass over the rows in random order: `(pictures (B, s, s, C) uint8, rows (B,))`, a short last batch dropped.
 
+    With a sampler as many rows are drawn, some of them more than once.
+
     Order and variation depend only on (seed, fold, epoch).
     """
     from autoclimb.learn.policies import pipeline_of, varied  # albumentations: more than a second, not for features
 
     purpose = (config.seed, "epoch", fold, number)
     drawn, pipelines = rng(*purpose, "scale"), {}
-    order = rng(*purpose).permutation(rows)
+    order = ordered(rows, material.target, material.kind, config, rng(*purpose))
     for start in range(0, max(len(order) - batch + 1, 1), batch):
         chosen = order[start : start + batch]
         side = scaled(size, config.scales, drawn)

@@ -1,5 +1,6 @@
 """One fold of one net: built, trained in its time, saved, and its predictions."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,17 +12,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, fresh_norms
 from autoclimb.learn.backbones import Built, build_net
-from autoclimb.learn.batches import Material
+from autoclimb.learn.batches import Material, shrunk, to_input
 from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.heads import Cosine
 from autoclimb.learn.loop import Pace, train
+from autoclimb.learn.losses import loss_named
 from autoclimb.learn.views import predictions_for, seconds_to_predict
-from autoclimb.seeds import seed_of
+from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config, Kind
 
 Report = Callable[[dict[str, Any]], None]
 SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside the net's own
+REMEMBERED = 20_000  # train pictures that neighbours are sought among, drawn where there are more; own choice
 LATE = 1.3  # predicting has been measured on two batches only; the rest is allowed to be this much slower
 
 
@@ -40,6 +45,8 @@ def run_fold(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test, and the facts of its training."""
     start = now()
+    if not 0 <= config.retrain_head < 1:
+        raise Mistake(f"retrain_head {config.retrain_head:g} is no share of the training; write one under 1, like 0.2")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold))
     built = replace(build_net(config, material.width, material.pixels.shape[-1]), bf16=bf16)
     built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -53,23 +60,27 @@ def run_fold(
         material.pipelines,
     )
     if config.seconds:
-        rows = len(outside) + len(material.test_rows)
+        rows = len(outside) + len(material.test_rows) + bool(config.neighbours) * min(len(inside), REMEMBERED)
         later = LATE * seconds_to_predict(built, material.pixels, rows, device, config.seen_size, config.tta) + 0.3
         if config.swa:
             later += LATE * seconds_to_predict(built, material.pixels, min(len(inside), NORM_ROWS), device, config.size)
         whole = seconds - (now() - start) - later
-        pace = Pace(now, now(), seconds=max(whole, 0.3 * seconds))
+        pace = Pace(now, now(), seconds=max(whole, 0.3 * seconds) * (1 - config.retrain_head))
     else:
         batch = max(2, min(config.batch, len(inside)))
         per_epoch = max(len(inside) // batch, 1)
-        pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch)))
-    _start_head(built.head, scaled, inside, bool(config.weights))
+        pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch * (1 - config.retrain_head))))
+    _start_head(built.head, scaled, inside, config.loss, anew=bool(config.weights))
     if built.fixed and (config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
-    net, facts = train(built, scaled, inside, config, fold, pace, device, report)
-    built = replace(built, net=net)
+    net, facts = train(built, scaled, inside, config, fold, pace, device, _part(report, 0, 1 - config.retrain_head))
+    built = replace(built, net=net, head=net.get_classifier())  # type: ignore[operator]
     if config.swa:
         fresh_norms(built, scaled, inside, config, fold, device)
+    if config.retrain_head:
+        built, facts["head_steps"] = retrained(built, scaled, inside, config, fold, pace, device, report)
+    if config.neighbours:
+        remember(built, material, inside, config, fold, device)
     trained = now()
     save_net(built, centre, scale, out / f"fold{fold}.safetensors")
     how = (material.kind, device, config.seen_size, config.tta)
@@ -84,6 +95,11 @@ def run_fold(
     return held, answered, facts
 
 
+def _part(report: Report, start: float, end: float) -> Report:
+    """What reports a training that is a part of the whole."""
+    return lambda facts: report({**facts, "progress": start + (end - start) * facts["progress"]})
+
+
 def _scale_of(material: Material, rows: np.ndarray) -> tuple[float, float]:
     """Mean and deviation that a regression's numbers are standardised by; (0, 1) for everything else."""
     if material.kind != "regression":
@@ -92,22 +108,71 @@ def _scale_of(material: Material, rows: np.ndarray) -> tuple[float, float]:
     return float(known.mean()), float(known.std()) or 1.0
 
 
-def _start_head(head: torch.nn.Module, material: Material, rows: np.ndarray, pretrained: bool) -> None:
-    """Starts a multi-label head at the labels' frequencies, so that the first steps are not spent on learning them.
+def _start_head(head: torch.nn.Module, material: Material, rows: np.ndarray, loss: str, anew: bool) -> None:
+    """Starts a head where the loss says it answers with the classes' shares: the first steps need not learn them.
 
-    Over pretrained features a head starts at zero: timm's random one gave MobileNetV2 logits so large that the first
-    epochs went into unlearning them (benchmarks/LOG.md), and its gradients spoil the features (arXiv 2202.10054).
+    Over pretrained features, and where it learns `anew`, a head starts at zero: timm's random one gave MobileNetV2
+    logits so large that the first epochs went into unlearning them (benchmarks/LOG.md), and its gradients spoil the
+    features (arXiv 2202.10054).
     """
+    start = loss_named(loss, material.kind).start
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
-    if pretrained and isinstance(weight, torch.nn.Parameter):
+    if anew and isinstance(weight, torch.nn.Parameter):
         with torch.no_grad():
             weight.zero_()
             if isinstance(bias, torch.nn.Parameter):
                 bias.zero_()
-    if material.kind == "multilabel" and isinstance(bias, torch.nn.Parameter):
-        share = torch.from_numpy(material.target[rows].mean(0).clip(1e-3, 1 - 1e-3))
+    if start is not None and isinstance(bias, torch.nn.Parameter):
         with torch.no_grad():
-            bias.copy_(torch.logit(share).to(bias))
+            bias.copy_(start(torch.from_numpy(material.target[rows].mean(0))).to(bias))
+
+
+def retrained(
+    built: Built,
+    material: Material,
+    rows: np.ndarray,
+    config: Config,
+    fold: int,
+    before: Pace,
+    device: torch.device,
+    report: Report,
+) -> tuple[Built, int]:
+    """The net with a head learned anew from classes drawn alike, all below kept (cRT, Kang et al. 2020), and the steps.
+
+    It takes its share of the time of the training before it.
+    """
+    share = config.retrain_head / (1 - config.retrain_head)
+    report = _part(report, 1 - config.retrain_head, 1)
+    pace = replace(before, start=before.now(), seconds=share * before.seconds, steps=math.ceil(share * before.steps))
+    plain = {"class_weights": "", "ema": 0.0, "swa": 0.0, "unfreeze": 0.0, "sizes": (), "switch_to": ""}
+    _start_head(built.head, material, rows, config.loss, anew=True)
+    config = config.vary(sampler="balanced", schedule="cosine", **plain)
+    net, facts = train(built, material, rows, config, fold, pace, device, report, only_head=True)
+    return replace(built, net=net), facts["steps"]
+
+
+def remember(
+    built: Built,
+    material: Material,
+    rows: np.ndarray,
+    config: Config,
+    fold: int,
+    device: torch.device,
+    batch: int = 128,
+) -> None:
+    """Gives a net's cosine head the features and classes of train pictures, to find neighbours among."""
+    assert isinstance(built.head, Cosine)
+    if len(rows) > REMEMBERED:
+        rows = rng(config.seed, "remember", fold).choice(rows, REMEMBERED, replace=False)
+    seen: list[Tensor] = []
+    hook = built.head.register_forward_pre_hook(lambda head, inputs: seen.append(inputs[0].float()))
+    built.net.eval()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        for start in range(0, len(rows), batch):
+            pictures = np.stack([shrunk(material.pixels[row], config.seen_size) for row in rows[start : start + batch]])
+            built.net(to_input(pictures, built.mean, built.std, device))
+    hook.remove()
+    built.head.remember(torch.cat(seen), torch.from_numpy(material.target[rows].argmax(1)))
 
 
 def save_net(built: Built, centre: float, scale: float, path: Path) -> None:

@@ -17,8 +17,9 @@ from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import Material, ahead, epoch, to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory
-from autoclimb.learn.losses import loss_named
+from autoclimb.learn.losses import Loss, loss_named, loss_value
 from autoclimb.learn.optim import Thaw, optimizer_of, schedule_named
+from autoclimb.learn.samplers import row_weights
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -49,10 +50,17 @@ def train(
     pace: Pace,
     device: torch.device,
     report: Callable[[dict[str, Any]], None] = lambda facts: None,
+    only_head: bool = False,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained net (or its average) and what happened: epochs, steps, pictures a second, last loss."""
+    """The trained net (or its average) and what happened: epochs, steps, pictures a second, last loss.
+
+    With `only_head` everything below stays as it is, the statistics of its norms too.
+    """
     net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    loss_of = loss_named(config.loss, material.kind)
+    if only_head:
+        net.eval().requires_grad_(False)
+        built.head.train().requires_grad_()
+    wanted = loss_named(config.loss, material.kind)
     optimizer = optimizer_of(net, built.head, config)
     height = schedule_named(config.schedule)
     averaged = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
@@ -61,6 +69,8 @@ def train(
     thaw = Thaw(net, built.head, config.unfreeze) if config.unfreeze else None
     draw = rng(config.seed, "mix", fold)
     target = torch.from_numpy(material.target)
+    weight = torch.ones(len(target))
+    weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
     batch = max(2, min(config.batch, len(rows)))
     rise = batch / config.batch  # the rate is given for a full batch
     losses: deque[float] = deque(maxlen=200)
@@ -80,16 +90,16 @@ def train(
             if thaw:
                 thaw.at(progress)
             x = to_input(pictures, built.mean, built.std, device)
-            y = target[chosen].to(device)
+            y, w = target[chosen].to(device), weight[chosen].to(device)
             if config.smoothing and material.kind != "regression":
                 y = y * (1 - config.smoothing) + config.smoothing * (
                     1 / y.shape[1] if material.kind != "multilabel" else 0.5
                 )
             if config.mixup or config.cutmix:
-                x, y = mixed(x, y, config, draw)
+                x, y, w = mixed(x, y, w, config, draw)
             while True:
                 try:
-                    value = _backward(net, loss_of, x, y, pieces, built.bf16)
+                    value = _backward(net, wanted, x, y, w, pieces, built.bf16)
                     halved = 0
                     break
                 except torch.OutOfMemoryError as error:
@@ -132,13 +142,13 @@ def train(
     return (averaged.module if averaged else net), facts
 
 
-def _backward(net: nn.Module, loss_of: Callable, x: Tensor, y: Tensor, pieces: int, bf16: bool) -> float:
+def _backward(net: nn.Module, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> float:
     """The loss of a batch, its gradient added up over the pieces."""
     total = 0.0
-    for part, wanted in zip(x.chunk(pieces), y.chunk(pieces), strict=True):
+    for part, target, weight in zip(x.chunk(pieces), y.chunk(pieces), w.chunk(pieces), strict=True):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             logits = net(part)
-        loss = loss_of(logits.float(), wanted) * (len(part) / len(x))
+        loss = loss_value(wanted, logits.float(), target, weight) * (len(part) / len(x))
         loss.backward()
         total += float(loss.detach())
     return total
@@ -159,17 +169,24 @@ def stagnates(losses: deque[float], window: int = 50) -> bool:
     return float(np.mean(recent[window:])) > 0.995 * float(np.mean(recent[:window]))
 
 
-def mixed(x: Tensor, y: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures and targets mixed with those of another order: mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899)."""
+def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures, targets and rows' weights mixed with those of another order.
+
+    By mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899), where both are on by either.
+    """
     cut = bool(config.cutmix) and (not config.mixup or draw.random() < 0.5)
     alpha = config.cutmix if cut else config.mixup
     share = float(draw.beta(alpha, alpha))
     other = torch.from_numpy(draw.permutation(len(x))).to(x.device)
     if not cut:
-        return share * x + (1 - share) * x[other], share * y + (1 - share) * y[other]
+        return _blended(share, x, other), _blended(share, y, other), _blended(share, w, other)
     side_y, side_x = (round(n * math.sqrt(1 - share)) for n in x.shape[-2:])
     top, left = int(draw.integers(0, x.shape[-2] - side_y + 1)), int(draw.integers(0, x.shape[-1] - side_x + 1))
     x = x.clone(memory_format=torch.preserve_format)
     x[..., top : top + side_y, left : left + side_x] = x[other][..., top : top + side_y, left : left + side_x]
     share = 1 - side_y * side_x / (x.shape[-2] * x.shape[-1])
-    return x, share * y + (1 - share) * y[other]
+    return x, _blended(share, y, other), _blended(share, w, other)
+
+
+def _blended(share: float, values: Tensor, other: Tensor) -> Tensor:
+    return share * values + (1 - share) * values[other]

@@ -71,7 +71,7 @@ def predictions_for(
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for block in ahead(pictures()):
             x = to_input(block, built.mean, built.std, device)
-            made = [predictions_of(built.net(view(x)).float(), kind) for view in views]
+            made = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
             parts.append((sum(made) / len(made)).cpu().numpy())  # type: ignore[union-attr]
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 

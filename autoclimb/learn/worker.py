@@ -25,7 +25,7 @@ from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.batches import Material, epoch, to_input
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.losses import loss_named
+from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
 
@@ -113,7 +113,7 @@ def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dic
         return {"note": str(error), "train": 0.0, "predict": 0.0, "bf16": False}
     net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = optimizer_of(net, built.head, config)
-    loss_of = loss_named(config.loss, material.kind)
+    wanted = loss_named(config.loss, material.kind)
     rows = np.flatnonzero(material.fold_of >= 0)
     batch = max(2, min(config.batch, len(rows)))
     pictures, chosen = next(epoch(material, rows, config, config.size, batch, 0, 0))
@@ -125,7 +125,7 @@ def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dic
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = net(x)
-        loss = loss_of(logits.float(), y)
+        loss = loss_value(wanted, logits.float(), y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -35,7 +35,9 @@ class Situation:
     seed: int
     metric: str
     wants: str
-    beta: float
+    beta: float  # of an F-beta, 0 where the metric is another
+    average: str  # of an F-beta: samples, macro, micro, weighted, "" for the usual one of the kind of task
+    imbalance: float  # rows of the most frequent class for one of the rarest
     pretrained: tuple[dict[str, Any], ...]  # rows of backbone, weights, model_args, parameters; smallest first
     space: SearchSpace
     measure: Callable[[Config], Speed] = field(repr=False)  # asked once per backbone and size, remembered on disk

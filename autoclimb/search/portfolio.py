@@ -6,6 +6,7 @@ Nothing here knows torch; a row is values of a Config.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from autoclimb.search.cost import Situation
 from autoclimb.types import Config, Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
@@ -75,21 +76,42 @@ def tta_for(policy: str, wanted: list[str] | None = None) -> str:
     return "none" if policy in ("none", "shift", "affine", "affine-colour", "trivial-straight") else "flip"
 
 
-def _single_label(metric: str, beta: float) -> list[dict[str, Any]]:
-    return [{"smoothing": 0.1}, {"smoothing": 0.0}, {"loss": "focal"}]
+def _single_label(s: Situation) -> list[dict[str, Any]]:
+    moves: list[dict[str, Any]] = [{"smoothing": 0.1}, {"smoothing": 0.0}, {"loss": "focal"}]
+    by_class = s.beta and s.kind == "multiclass" and s.average in ("", "macro", "weighted")
+    return [*moves, {"loss": f"softmax-f{s.beta:g}-macro", "smoothing": 0.0}] if by_class else moves
 
 
-def _multilabel(metric: str, beta: float) -> list[dict[str, Any]]:
-    soft = {"loss": "soft-f2" if beta > 1 else "soft-f1"}
-    return (
-        [soft, {"loss": "asymmetric"}] if metric.startswith("f") else [{"loss": "asymmetric"}, {"loss": "binary-focal"}]
-    )
+def _ordinal(s: Situation) -> list[dict[str, Any]]:
+    return [{"loss": "ce"}, {"loss": "ce", "smoothing": 0.1}, {"loss": "corn"}, {"loss": "soft-grades"}]
 
 
-LOSS_MOVES: dict[Kind, Callable[[str, float], list[dict[str, Any]]]] = {
+def _multilabel(s: Situation) -> list[dict[str, Any]]:
+    if not s.beta:
+        return [{"loss": "asymmetric"}, {"loss": "binary-focal"}]
+    form = "soft-f{:g}-macro" if s.average in ("macro", "weighted") else "soft-f{:g}"
+    return [{"loss": form.format(s.beta)}, {"loss": "asymmetric"}]
+
+
+def _regression(s: Situation) -> list[dict[str, Any]]:
+    return [{"loss": "mse"}, {"loss": "mae"}]
+
+
+LOSS_MOVES: dict[Kind, Callable[[Situation], list[dict[str, Any]]]] = {
     "binary": _single_label,
     "multiclass": _single_label,
-    "ordinal": lambda metric, beta: [{"loss": "ce"}, {"loss": "ce", "smoothing": 0.1}],
+    "ordinal": _ordinal,
     "multilabel": _multilabel,
-    "regression": lambda metric, beta: [{"loss": "mse"}, {"loss": "mae"}],
+    "regression": _regression,
 }
+IMBALANCED = 5.0  # rows of the most frequent class for one of the rarest; own choice, not studied
+
+
+def loss_moves(s: Situation) -> list[dict[str, Any]]:
+    """What is tried about the loss: others that fit the kind and the metric, then rare classes made to count more."""
+    moves = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s)
+    rare = s.kind != "regression" and s.imbalance >= IMBALANCED
+    weights = s.space.class_weights or (["effective"] if rare else [])
+    samplers = s.space.samplers or (["sqrt"] if rare else [])
+    moves += [{"class_weights": name} for name in weights] + [{"sampler": name} for name in samplers]
+    return moves + [{"pool": name} for name in s.space.pools or []]

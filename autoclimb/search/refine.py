@@ -110,4 +110,5 @@ def _menus(s: Situation) -> dict[str, list[str]]:
     """The menus that are drawn from: those of which the user named several rows."""
     space = s.space
     named = {"policy": space.names(), "optimizer": space.optimizers, "schedule": space.schedules, "tta": space.tta}
+    named |= {"pool": space.pools, "class_weights": space.class_weights, "sampler": space.samplers}
     return {name: rows for name, rows in named.items() if rows and len(rows) > 1}

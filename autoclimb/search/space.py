@@ -26,6 +26,9 @@ class SearchSpace:
     preprocess: list[str] | None = None  # chains such as "trim+circle+pad"; the first is where the search starts
     policies: list[str] | dict[str, Any] | None = None
     losses: list[str] | None = None
+    class_weights: list[str] | None = None
+    samplers: list[str] | None = None
+    pools: list[str] | None = None
     optimizers: list[str] | None = None
     schedules: list[str] | None = None
     tta: list[str] | None = None

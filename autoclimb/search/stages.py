@@ -11,10 +11,10 @@ from typing import Any
 
 from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold
 from autoclimb.search.portfolio import (
-    LOSS_MOVES,
     POLICY_MOVES,
     fine_tuning,
     from_scratch,
+    loss_moves,
     tta_for,
 )
 from autoclimb.types import Config, History, Trial
@@ -100,6 +100,12 @@ def candidates(s: Situation) -> list[Config]:
     start |= {**s.space.start, "preprocess": s.space.chains()[0]}
     if s.space.losses:
         start["loss"] = s.space.losses[0]
+    if s.space.pools:
+        start["pool"] = s.space.pools[0]
+    if s.space.class_weights:
+        start["class_weights"] = s.space.class_weights[0]
+    if s.space.samplers:
+        start["sampler"] = s.space.samplers[0]
     if s.space.optimizers:
         start["optimizer"] = s.space.optimizers[0]
     if s.space.schedules:
@@ -249,17 +255,16 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         cost = epoch_seconds(here, s)
         able = {net: epoch_seconds(net, s) for net in nets}
         nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
-    kept = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "seconds", "folds")
-    same = {name: getattr(here, name) for name in kept}
+    learnt = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "class_weights", "sampler")
+    same = {name: getattr(here, name) for name in (*learnt, "seconds", "folds")}
     for net in [with_size(n, s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):
             yield [net.vary(**same)]
 
 
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Other losses that fit the kind of task and the metric."""
-    moves = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s.metric, s.beta)
-    moves = [m for m in moves if leader(history, s).vary(**m) != leader(history, s)]
+    """Other losses that fit the kind of task and the metric, and what may help rare classes."""
+    moves = [m for m in loss_moves(s) if leader(history, s).vary(**m) != leader(history, s)]
     for change in moves[: allowed(s, base_config(history, s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 

@@ -1,0 +1,50 @@
+"""What is done about rare classes: rows that weigh more in the loss, rows that are drawn more often."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.types import Config, Kind
+
+# rows of a class, (R,) -> what each of its rows weighs or how often it is drawn, up to a factor
+CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "effective": lambda n: 1 / (1 - 0.999**n),  # effective number of samples (Cui et al. 2019, arXiv 1901.05555)
+    "inverse-sqrt": lambda n: n**-0.5,
+}
+SAMPLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "balanced": lambda n: 1 / n,  # each class as often as any other
+    "sqrt": lambda n: n**-0.5,  # half way there (Mahajan et al. 2018, arXiv 1805.00932)
+}
+
+
+def rarity(target: np.ndarray, kind: Kind) -> np.ndarray:
+    """How many rows have the rarest label of each row of `target` `(R, C)`; those without labels are a class of theirs.
+
+    Raises Mistake for numbers, which have no classes.
+    """
+    if kind == "regression":
+        raise Mistake("class_weights, sampler and retrain_head are for classes; the answer here is a number")
+    there = target > 0.5
+    counts = np.where(there, there.sum(0), np.inf).min(1, initial=np.inf)
+    return np.where(np.isfinite(counts), counts, (~there.any(1)).sum())
+
+
+def row_weights(name: str, target: np.ndarray, kind: Kind) -> np.ndarray:
+    """What each row of `target` `(R, C)` weighs in the loss, `(R,)` float32 of mean 1, by a row of CLASS_WEIGHTS."""
+    if not name:
+        return np.ones(len(target), np.float32)
+    if name not in CLASS_WEIGHTS:
+        raise Mistake(f"class_weights {name!r} are unknown; choose from {', '.join(CLASS_WEIGHTS)}, or '' for none")
+    weights = CLASS_WEIGHTS[name](rarity(target, kind))
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def ordered(rows: np.ndarray, target: np.ndarray, kind: Kind, config: Config, draw: np.random.Generator) -> np.ndarray:
+    """The rows of one epoch in their order: each once, or as many drawn with replacement by a row of SAMPLERS."""
+    if not config.sampler:
+        return draw.permutation(rows)
+    if config.sampler not in SAMPLERS:
+        raise Mistake(f"sampler {config.sampler!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
+    odds = SAMPLERS[config.sampler](rarity(target[rows], kind))
+    return draw.choice(rows, len(rows), p=odds / odds.sum())

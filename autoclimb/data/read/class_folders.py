@@ -8,6 +8,7 @@ from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.splits import side
 from autoclimb.data.read.tables import find_sample, sample_id_column
 from autoclimb.data.read.tested import test_items
+from autoclimb.data.read.validation import validation_folders
 from autoclimb.data.read.values import are_numbers
 from autoclimb.errors import Mistake
 
@@ -59,11 +60,18 @@ def read_class_folders(found: Survey, wish: Wish) -> Found | None:
         None,
     )
     test_id = (column_of(test, wanted) if wanted else id_column(test, found)[0]) if test else ""
+    aside = validation_folders(found.pictures, root, set(classes))
+    if wanted & {found.pictures[i].rsplit("/", 1)[-1] for i, _ in aside}:
+        aside = []  # test asks for them
+    rows += [i for i, _ in aside]
+    classes += [name for _, name in aside]
     made = of_rows(rows, found)
     tested = test_items(found, sample, sample_id, test, test_id, set(made.files))
     names = [found.pictures[i].rsplit("/", 1)[-1] for i in rows]
     versions = None
     notes = [f"labels from the folders of {root or '.'}: {len(Counter(classes))} classes, {len(rows)} pictures"]
+    if aside:
+        notes.append(f"{len(aside)} of them from class folders of validation pictures, learned from too")
     if len(set(names)) < len(names):
         folders_of: dict[str, set[str]] = defaultdict(set)
         for name, folder in zip(names, classes, strict=True):

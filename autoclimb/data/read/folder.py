@@ -1,5 +1,6 @@
 """A folder as downloaded -> Task. Read by evidence, not by name; whatever was guessed is said in the notes."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,20 +185,27 @@ def joined_sets(found: Found, metric: Metric | None) -> Found:
 
 
 def without_repeats(found: Found) -> Found:
-    """The same with every train id once: the first row counts, conflicts are noted."""
-    first: dict[str, int] = {}
-    conflicts = []
+    """The same with every train id once: the label that most of its rows have counts, the first of equals."""
+    rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(found.train_ids):
-        before = first.setdefault(name, row)
-        if before != row and any(cells[before] != cells[row] for cells in found.labels.values()):
-            conflicts.append(name)
-    repeats = len(found.train_ids) - len(first)
+        rows_of.setdefault(name, []).append(row)
+    repeats = len(found.train_ids) - len(rows_of)
     if not repeats:
         return found
-    rows = list(first.values())
+    rows, conflicts = [], []
+    for name, places in rows_of.items():
+        said = {row: tuple(cells[row] for cells in found.labels.values()) for row in places}
+        votes = Counter(label for label in said.values() if not set(label) <= BLANK)
+        winner = votes.most_common(1)[0][0] if votes else said[places[0]]
+        rows.append(next(row for row in places if said[row] == winner))
+        if len(votes) > 1:
+            conflicts.append(name)
     note = f"{repeats} train rows repeat an id and are left out"
     if conflicts:
-        note += f"; {len(conflicts)} of them have another label than the first ({', '.join(conflicts[:3])})"
+        note += (
+            f"; {len(conflicts)} ids have rows of different labels, of which the most frequent counts, "
+            f"the first of equals ({', '.join(conflicts[:3])})"
+        )
     return replace(
         found,
         train_ids=[found.train_ids[i] for i in rows],

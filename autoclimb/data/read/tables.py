@@ -8,6 +8,7 @@ from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.targets import find_targets
 from autoclimb.data.read.tested import test_items
+from autoclimb.data.read.validation import with_validation
 from autoclimb.data.read.values import are_flags, are_whole, number_of
 from autoclimb.errors import Mistake
 
@@ -46,9 +47,12 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
     test, test_id = find_test(found, train, sample, sample_id, id_name)
     known = tuple(c for c in test.columns if c != test_id) if test else ()
     targets, notes = find_targets(train, id_name, sample, sample_id, known, wish)
+    asked = sample.cells[sample_id] if sample else test.cells[test_id] if test else []
+    used = {train.name, test.name if test else "", sample.name if sample else ""}
+    train, where, more = with_validation(train, where, id_name, targets, found, asked, used)
+    ids = train.cells[id_name]
     keep, less = positives(train, targets, id_name)
     tested = test_items(found, sample, sample_id, test, test_id, set(where.files))
-    used = {train.name, test.name if test else "", sample.name if sample else ""}
     also = [t.name for t in found.tables if t.name not in used and set(targets) <= set(t.columns)]
     if also:
         notes.append(f"{', '.join(also[:3])} hold {targets[0]!r} too, not used")
@@ -80,7 +84,7 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
         channels=where.channels,
         notes=(
             f"labels from {train.name}, {train.rows} rows",
-            *dict.fromkeys((*notes, *less, *where.notes, *tested.notes)),
+            *dict.fromkeys((*notes, *more, *less, *where.notes, *tested.notes)),
         ),
     )
 

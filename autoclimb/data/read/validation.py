@@ -1,0 +1,58 @@
+"""Rows set aside for validation by whoever made the folder: labelled too, so they are learned from like train rows."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from autoclimb.data.read.places import ENOUGH, Located, locate
+from autoclimb.data.read.scan import Survey
+from autoclimb.data.read.tabular import Table
+
+WORDS = re.compile(r"(^|[^a-z])(val|valid|validation|dev)([^a-z]|$)")
+SHARED = 0.1  # of its ids in train or test, from which a table is no split of its own
+
+
+def with_validation(
+    train: Table,
+    where: Located,
+    id_name: str,
+    targets: list[str],
+    found: Survey,
+    asked: Collection[str],
+    used: set[str],
+) -> tuple[Table, Located, list[str]]:
+    """The train table and its pictures with the rows of validation tables below it, and notes on them.
+
+    Such a table says so in its name, is none of `used`, has the ids' and targets' columns and ids of its own that name
+    pictures; `asked` are the ids that test asks for.
+    """
+    notes = []
+    for table in found.tables:
+        named = WORDS.search(table.name.lower()) and "train" not in table.name.lower().rsplit("/", 1)[-1]
+        if not named or table.name in used or not {id_name, *targets} <= set(table.columns):
+            continue
+        ids = table.cells[id_name]
+        known = {*train.cells[id_name], *asked}
+        if bool(train.sources) != bool(table.sources) or sum(1 for i in ids if i in known) > SHARED * len(ids):
+            continue
+        place = locate(ids, table, id_name, found, 1)
+        if place.share <= ENOUGH or place.channels != where.channels:
+            continue
+        cells = {c: [*held, *table.cells.get(c, [""] * table.rows)] for c, held in train.cells.items()}
+        train = Table(train.name, cells, (*train.sources, *table.sources), train.channels)
+        where = Located([*where.files, *place.files], where.channels, where.notes)
+        notes.append(f"the {table.rows} rows of {table.name}, a validation table, are learned from too")
+        used.add(table.name)
+    return train, where, notes
+
+
+def validation_folders(pictures: Sequence[str], root: str, classes: Collection[str]) -> list[tuple[int, str]]:
+    """The pictures in class folders of a validation folder beside those of `root`, by number, and their classes."""
+    made = []
+    inside = f"{root}/"
+    for i, path in enumerate(pictures):
+        *folders, _ = path.split("/")
+        if len(folders) < 2 or folders[-1] not in classes or path.startswith(inside):
+            continue
+        if any(WORDS.search(folder.lower()) for folder in folders[:-1]):
+            made.append((i, folders[-1]))
+    return made

@@ -161,6 +161,8 @@ def label_lines(facts: dict[str, Any]) -> list[RenderableType]:
         said.append(
             f"{short(uneven['commonest'])!r} is {uneven['ratio']:,.3g} times as frequent as {short(uneven['rarest'])!r}"
         )
+    elif uneven["ratio"] == 1:
+        said.append("as many rows of each")
     else:
         said.append(f"balanced: the commonest is {uneven['ratio']:.3g} times as frequent as the rarest")
     if facts["unlabelled"]:
@@ -285,7 +287,8 @@ def answer_lines(facts: dict[str, Any]) -> list[str]:
         cell += ", each row summing to one"
     said = [f"{form['rows']:,} rows of {shown}; {cell}"]
     if form["first"]:
-        first = ",".join(short(c, 16) if i else short(c) for i, c in enumerate(form["first"][:4]))
+        most = 16 if len(form["columns"]) > 3 else 2 * WIDEST
+        first = ",".join(short(c, most) if i else short(c) for i, c in enumerate(form["first"][:4]))
         said.append(f"the sample begins {first}" + (",..." if len(form["columns"]) > 4 else ""))
     return said
 

@@ -508,6 +508,7 @@ class Team:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
         known = store.read_speeds(self.folder)
         key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
+        key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
         if key not in known:
             plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
             pixels = self.cache.pixels(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter

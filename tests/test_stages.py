@@ -1,17 +1,25 @@
 """The moves: what each stage asks for, from a history made up here."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 from fakes import LOCAL, SITUATIONS, check, losses_for, situation, trial
+from folders import task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.clock import Clock
+from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
 from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import ENOUGH, LADDER, base_config, epochs_for, leader, rung, search_seconds, slots
+from autoclimb.solve import Team, imbalance_of, situation_of
 from autoclimb.types import Config, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
@@ -341,3 +349,29 @@ def test_few_rows_are_learnt_in_small_batches_unless_the_user_says_otherwise():
     assert base_config(History(), situation(rows=500)).batch == 32
     assert base_config(History(), situation(rows=5000)).batch == 64
     assert base_config(History(), situation(rows=500, space=SearchSpace(start={"batch": 16}))).batch == 16
+
+
+# --- what a plan is made from -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "beta", "average"), [("f2-macro", 2.0, "macro"), ("f0.5", 0.5, ""), ("auc", 0.0, "")])
+def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, beta, average):
+    target = np.repeat([0, 1, 2], [60, 8, 2])
+    team = SimpleNamespace(measure=None, reserve=float, remember=None, prepare=None, folder=Path("none"))
+    s = situation_of(
+        task(target=target),
+        metric_named(name),
+        target % 2,
+        Clock(60.0),
+        "cpu",
+        0,
+        (),
+        SearchSpace(),
+        cast("Team", team),
+    )
+    assert (s.beta, s.average, s.imbalance) == (beta, average, 30.0)
+
+
+def test_numbers_and_classes_without_rows_are_no_imbalance():
+    assert imbalance_of(task("regression", [0.5, 1.0], ())) == 1.0
+    assert imbalance_of(task(target=[0, 0, 0, 2])) == 3.0

@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from folders import competition
 
+from autoclimb.data.read import folder
+from autoclimb.data.read.scan import survey
 from autoclimb.errors import Mistake
 from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.metrics import METRICS
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
+from autoclimb.solve import metric_of
 from autoclimb.types import Form, Kind, Metric, Task
 
 FILE = """
@@ -216,3 +220,16 @@ def test_the_metric_proposed_fits_the_task_and_its_submission(case):
     assert metric.name == name
     assert why.startswith("the ")
     assert given.kind in metric.kinds or name == "qwk"  # read once more with qwk, numbered classes are grades
+
+
+def test_a_folder_without_a_metric_is_looked_through_once_and_read_as_the_proposed_metric_reads_it(
+    tmp_path, monkeypatch
+):
+    looked = []
+    monkeypatch.setattr(folder, "survey", lambda path: looked.append(path) or survey(path))
+    root = competition(tmp_path, label=lambda i: i % 4, sample=0, column="level", train=24)
+    said = []
+    metric, task = metric_of(None, root, said.append, None, None, None)
+    assert (metric.name, task.kind, len(looked)) == ("qwk", "ordinal", 1)
+    assert "climbing qwk" in said[0].text
+    assert "--metric NAME" in said[0].text

@@ -122,7 +122,8 @@ def run_fit(
         typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="PATH", help="Folder or safetensors file of pretrained weights.")
+        str | None,
+        typer.Option("--weights", metavar="PATH", help="Folder or file of pretrained weights, or an earlier run."),
     ] = None,
     no_pretrained: Annotated[
         bool, typer.Option("--no-pretrained", metavar="", help="Train from scratch only.")

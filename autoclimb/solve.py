@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import Pixels, build_pixels, sizes_of
+from autoclimb.data.pixels import NoRoom, Pixels, build_pixels, forget_half_built, mark_used, sizes_of
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.leaderboard import words_of
@@ -43,6 +44,7 @@ from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, T
 
 __all__ = ["Run", "fit", "open_run"]
 FOLDS = 5
+NOTHING = np.zeros((0, 1, 1, 3), np.uint8)
 FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
 NOTES = 15  # of what reading found that a run repeats
@@ -66,6 +68,7 @@ def fit(
     id_column: str | None = None,
     target: str | None = None,
     group: str | None = None,
+    cache_gb: float = 3.0,
     tell: Tell | None = None,
     started: float | None = None,
 ) -> Run:
@@ -75,7 +78,8 @@ def fit(
     without one the metric that fits the task is proposed and said. `budget` is wall time in words (`4h`) or seconds,
     counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
     stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
-    continues the run in `out`; a larger budget goes further.
+    continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
+    beyond it the least recently used are deleted; those of a single size may exceed it.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
@@ -112,8 +116,10 @@ def fit(
         for note in notes_of(task):
             tell(Event("note", note))
 
-        cache = Cache(folder / "cache", [*task.train_files, *task.test_files], clock, tell, task.channels)
-        first = cache.pixels(FIRST_SIZE, "squash")
+        forget_half_built(folder / "cache")
+        files = [*task.train_files, *task.test_files]
+        cache = Cache(folder / "cache", files, clock, tell, task.channels, cache_gb * 1e9)
+        first = replace(cache.pixels(FIRST_SIZE, "squash"), array=NOTHING)  # whom we hold cannot be deleted
         bad = first.bad
         task = without_unreadable(task, bad, tell)
         task = joined_duplicates(task, cache.pixels(FIRST_SIZE, "squash"), tell)
@@ -282,21 +288,32 @@ class Cache:
     clock: Clock
     tell: Tell
     channels: int = 3
+    limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
     built: dict[tuple[int, str], Pixels] = field(default_factory=dict)
 
     def pixels(self, size: int, preprocess: str) -> Pixels:
         """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        if (size, preprocess) not in self.built:
+        kept = self.built.get((size, preprocess))
+        if kept is None or not kept.path.exists():
             said = [f"decoding {len(self.files)} pictures at {size} px"]
+            needed = len(self.files) * size * size * self.channels
+            if needed > self.limit:
+                self.tell(Event("note", f"pixels at {size} px take {needed / 1e9:.1f} GB, over the limit of the cache"))
 
             def progress(done: int, total: int) -> None:
                 self.tell(Event("progress", said.pop() if said else "", {"done": done, "total": total}))
                 if self.clock.left() < 1.0:
                     raise OutOfTime
 
-            made = build_pixels(self.files, size, preprocess, self.folder, progress, channels=self.channels)
-            self.built[size, preprocess] = made
-        return self.built[size, preprocess]
+            made = build_pixels(
+                self.files, size, preprocess, self.folder, progress, channels=self.channels, limit=self.limit
+            )
+            if made.note:
+                self.tell(Event("note", made.note))
+            self.built = {key: pixels for key, pixels in self.built.items() if pixels.path.exists()}
+            self.built[size, preprocess] = kept = made
+        mark_used(kept.path)
+        return kept
 
 
 def greet(
@@ -428,7 +445,10 @@ class Team:
         about = {"trial": config.key, "number": self.asked, "config": words, "stage": stage}
         self.tell(Event("start", f"trial {self.asked}: {words}", about))
         start = self.clock.spent()
-        pixels = self.cache.pixels(config.cached_size, config.preprocess)
+        try:
+            pixels = self.cache.pixels(config.cached_size, config.preprocess)
+        except NoRoom as error:
+            return self.recorded(config, stage, failure(error), place, start, about)
         request = {
             "do": "trial",
             "config": config.to_json(),
@@ -456,10 +476,16 @@ class Team:
         try:
             told = self.worker.ask(request, max(until, 0.1), watch)
         except (Late, Died) as error:
-            told = {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
+            told = failure(error)
             if whole:
                 config, place = self.cut_short(config, place, whole["folds_done"])
                 told = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": whole["facts"]}
+        return self.recorded(config, stage, told, place, start, about)
+
+    def recorded(
+        self, config: Config, stage: str, told: dict[str, Any], place: Path, start: float, about: dict[str, Any]
+    ) -> Trial:
+        """The trial scored, saved and announced."""
         trial = self.scored(config, stage, told, place, self.clock.spent() - start)
         store.save_trial(self.folder, trial)
         self.record.write()
@@ -502,7 +528,8 @@ class Team:
 
     def prepare(self, config: Config) -> None:
         """Decodes the pixels that a config's trial will need, before its time is planned."""
-        self.cache.pixels(config.cached_size, config.preprocess)
+        with suppress(NoRoom):  # the trial itself will say so
+            self.cache.pixels(config.cached_size, config.preprocess)
 
     def measure(self, config: Config) -> Speed:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
@@ -576,6 +603,11 @@ class Team:
         best = {"best": value, "best_spread": blend.spread, "submission": str(path)}
         said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.spread:.4f} out of fold"
         self.tell(Event("blend", said, best))
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What a worker would have told, had it lived to tell of this error."""
+    return {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------

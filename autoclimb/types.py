@@ -146,7 +146,7 @@ class Config:
     scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch
     test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
-    policy: str = "flip"  # a row of learn.policies.POLICIES or of the user's own
+    policy: str = "flip"  # rows of learn.policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own
@@ -158,7 +158,7 @@ class Config:
     optimizer: str = "adamw"  # a row of learn.optim.OPTIMIZERS
     switch_to: str = ""  # optimiser to change to when the training loss stagnates, "" for never
     schedule: str = "onecycle"  # a row of learn.optim.SCHEDULES
-    lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step
+    lr: float = 2e-3  # of the head; peak of the schedule, for `batch` pictures a step; 0 finds one by a sweep
     backbone_lr: float = 1.0  # factor on lr for everything below the head
     layer_decay: float = 1.0  # factor on lr from each layer to the one below it, on top of backbone_lr
     unfreeze: float = 0.0  # share of the training in which the net thaws stage by stage, the head first

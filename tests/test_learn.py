@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.backbones import build_net, find_weights
+from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import Material, ahead, epoch, shrunk
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
@@ -18,9 +18,10 @@ from autoclimb.learn.features import features_of, fit_head, head_predictions, pa
 from autoclimb.learn.fold import Pace
 from autoclimb.learn.loop import size_at, stagnates
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
-from autoclimb.learn.policies import POLICIES, pipeline_of, varied
+from autoclimb.learn.policies import pipeline_of, varied
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, predictions_for
+from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
 
 CPU = torch.device("cpu")
@@ -59,17 +60,6 @@ def hits(material: Material, oof: np.ndarray, fold: int = 0) -> float:
 
 
 # --- menus -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_keeps_shape_and_type_and_draws_the_same_for_the_same_seed(name):
-    picture = stripes(1)[0][0]
-    for size in (32, 33):
-        one = np.ascontiguousarray(np.resize(picture, (size, size, 3)))
-        first, second = (varied(pipeline_of(name, size, 7), one) for _ in range(2))
-        assert first.shape == one.shape
-        assert first.dtype == np.uint8
-        assert (first == second).all()
 
 
 def test_a_policy_of_the_users_own_comes_back_from_json():
@@ -360,16 +350,7 @@ def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path):
 # --- channels other than red, green and blue -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 6])
-@pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_varies_pictures_of_any_number_of_channels(name, channels):
-    pictures, _ = stripes(6, channels=channels)
-    pipeline = pipeline_of(name, 32, 3, channels=channels)
-    made = [varied(pipeline, picture) for picture in pictures for _ in range(4)]
-    assert {(m.shape, m.dtype) for m in made} == {((32, 32, channels), np.dtype(np.uint8))}
-
-
-@pytest.mark.parametrize("size", [16, 32, 48])
+@pytest.mark.parametrize("size", [16, 21, 32, 48])
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
     picture = stripes(1, channels=channels)[0][0]

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -15,7 +16,7 @@ from folders import picture
 from PIL import Image
 
 from autoclimb.data.dicom import dicom_array
-from autoclimb.data.pixels import GREY, build_pixels, decode, open_pixels, sizes_of
+from autoclimb.data.pixels import GREY, build_pixels, decode, forget_half_built, open_pixels, sizes_of
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.errors import Mistake
 
@@ -195,6 +196,63 @@ def test_an_array_without_its_json_is_built_again(tmp_path):
     made.path.with_suffix(".json").unlink()
     made.path.write_bytes(b"half")
     assert build_pixels([file], 8, "squash", tmp_path / "px").array.shape == (1, 8, 8, 3)
+
+
+@pytest.mark.parametrize("damage", ["a bit", "the end", "everything", "the json", "no numbers"])
+def test_damaged_pixels_are_found_said_and_decoded_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr("autoclimb.data.pixels.CHUNK_BYTES", 8 * 8 * 3 * 4)
+    files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
+    made = build_pixels(files, 8, "squash", tmp_path / "px", threads=2)
+    was, path = np.array(made.array), made.path
+    data = bytearray(path.read_bytes())
+    if damage == "a bit":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"the end": data[:-50], "everything": b""}.get(damage, bytes(data)))
+    if damage == "the json":
+        path.with_suffix(".json").write_text("{")
+    if damage == "no numbers":
+        path.with_suffix(".json").write_text(path.with_suffix(".json").read_text().replace('"checks"', '"cheques"'))
+    again = build_pixels(files, 8, "squash", tmp_path / "px")
+    assert (again.array == was).all()
+    assert path.name in again.note
+    assert not build_pixels(files, 8, "squash", tmp_path / "px").note
+
+
+def test_beyond_the_limit_the_least_recently_used_pixels_go(tmp_path):
+    files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
+    folder, one = tmp_path / "px", 4 * 8 * 8 * 3 + 128  # bytes of pixels and of their header
+    first, second, third = (build_pixels(files, 8, name, folder) for name in ("squash", "pad", "crop"))
+    (folder / "features-0123456789abcdef.npy").write_bytes(bytes(10 * one))
+    for age, pixels in enumerate((second, first, third)):  # the second is the oldest
+        os.utime(pixels.path.with_suffix(".json"), (1000 + age, 1000 + age))
+    build_pixels(files, 8, "squash", folder)  # used now
+    build_pixels(files, 8, "clahe", folder, limit=3 * one)
+    assert not second.path.exists()
+    assert not second.path.with_suffix(".json").exists()
+    assert first.path.exists()
+    assert third.path.exists()
+    assert (second.array == second.array).all(), "who holds pixels can read them on"
+    build_pixels(files, 8, "trim", folder, limit=one / 2)
+    assert len(list(folder.glob("*.json"))) == 1, "pixels larger than the limit are built all the same"
+    assert (folder / "features-0123456789abcdef.npy").exists()
+
+
+def test_a_full_disk_is_emptied_of_other_pixels_first(tmp_path, monkeypatch):
+    files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
+    other = build_pixels(files, 8, "squash", tmp_path / "px")
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0 if other.path.exists() else 10**6))
+    assert build_pixels(files, 8, "pad", tmp_path / "px").path.exists()
+    assert not other.path.exists()
+
+
+def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
+    made = build_pixels([str(picture(tmp_path / "p.png"))], 8, "squash", tmp_path / "px")
+    half = made.path.with_name(made.path.name.replace("squash", "pad"))
+    for left in (half, made.path.with_suffix(".77.tmp"), tmp_path / "px" / "features-0123456789abcdef.npy"):
+        left.write_bytes(b"half")
+    forget_half_built(tmp_path / "px")
+    assert sorted(p.name[:6] for p in (tmp_path / "px").iterdir()) == ["featur", "squash", "squash"]
+    forget_half_built(tmp_path / "no such folder")
 
 
 def test_no_files_make_no_rows(tmp_path):

@@ -145,3 +145,17 @@ def test_the_users_lists_are_drawn_from():
 def test_numbers_are_not_smoothed_like_labels():
     s, history = ready(kind="regression", wants="number", metric="rmse")
     assert {config.smoothing for config in refined(s, history)} == {0.0}
+
+
+def test_further_values_of_a_config_are_drawn_from_their_range_or_list(tmp_path):
+    also = {"layer_decay": (0.6, 0.9), "swa": [0.0, 0.25], "scales": [[], [0.8, 1.2]]}
+    s, history = ready(space=SearchSpace(also=also))
+    found = refined(s, history, tmp_path / JOURNAL)
+    assert all(0.6 <= config.layer_decay <= 0.9 for config in found)
+    assert {config.swa for config in found} == {0.0, 0.25}
+    assert {config.scales for config in found} == {(), (0.8, 1.2)}
+
+
+def test_where_trials_find_their_own_rate_none_is_drawn():
+    s, history = ready(space=SearchSpace(start={"lr": 0.0}))
+    assert {config.lr for config in refined(s, history)} == {0.0}

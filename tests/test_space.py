@@ -26,6 +26,22 @@ def test_a_range_is_low_and_high(given):
         SearchSpace(**given)
 
 
+@pytest.mark.parametrize(
+    ("also", "words"),
+    [
+        ({"swaa": [0.0, 0.2]}, "swa"),
+        ({"lr": (0.1, 0.2)}, "layer_decay"),
+        ({"epochs": [1.0, 2.0]}, "may name"),
+        ({"swa": [0.2]}, "two values"),
+        ({"swa": (0.3, 0.2)}, "range"),
+        ({"test_size": (64, 128)}, "list of two"),
+    ],
+)
+def test_further_values_are_ranges_of_numbers_or_lists_of_two_or_more(also, words):
+    with pytest.raises(Mistake, match=words):
+        SearchSpace(also=also)
+
+
 @pytest.mark.parametrize("name", ["lr", "weight_decay"])
 def test_what_is_drawn_on_a_log_scale_starts_above_zero(name):
     with pytest.raises(Mistake, match=name):

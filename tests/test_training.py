@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from autoclimb.learn.averages import fresh_norms
-from autoclimb.learn.backbones import build_net
+from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material, epoch, scaled
+from autoclimb.learn.finder import FEWEST, HIGH, LOW, find_rate, smoothed, valley
 from autoclimb.learn.fold import Pace
 from autoclimb.learn.loop import train
 from autoclimb.learn.optim import Thaw, layers_of, optimizer_of
 from autoclimb.learn.trial import run_trial
+from autoclimb.learn.worker import take_task
 from autoclimb.types import Config
 
 CPU = torch.device("cpu")
@@ -210,3 +212,153 @@ def test_every_trick_gives_finite_predictions(tmp_path, change):
     told = run_trial(TINY.vary(**change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert told["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
+
+
+# --- the learning rate -----------------------------------------------------------------------------------------------
+
+
+def test_the_valley_is_read_off_the_middle_of_the_fall():
+    rates = np.geomspace(1e-5, 1, 100)
+    losses = np.concatenate([np.full(40, 2.0) + np.arange(40) * 1e-3, np.linspace(2, 1, 40), np.linspace(1.1, 5, 20)])
+    found = valley(list(zip(rates.tolist(), losses.tolist(), strict=True)))
+    assert rates[50] < found < rates[70]
+
+
+def test_a_smoothed_curve_of_a_constant_is_that_constant():
+    assert {loss for _, loss in smoothed([(0.1, 3.0)] * 30)} == {3.0}
+
+
+def test_a_sweep_rises_exponentially_and_leaves_net_and_random_numbers_as_they_were():
+    torch.manual_seed(0)
+    built, material = build_net(TINY.vary(dropout=0.3), 2), material_of()
+    before, drawn = {name: t.clone() for name, t in built.net.state_dict().items()}, torch.random.get_rng_state()
+    pace = Pace(lambda: 0.0, 0.0, steps=40)
+    rate, curve = find_rate(built, material, np.arange(24), TINY.vary(lr=0.0), 0, pace, CPU)
+    rates = np.array([lr for lr, _ in curve])
+    assert FEWEST <= len(curve) <= 40
+    assert np.allclose(rates[1:] / rates[:-1], (HIGH / LOW) ** (1 / 40), rtol=1e-2)
+    assert rates[0] < rate < rates[-1]
+    assert all(torch.equal(before[name], tensor) for name, tensor in built.net.state_dict().items())
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    again = find_rate(built, material, np.arange(24), TINY.vary(lr=0.0), 0, pace, CPU)
+    assert again == (rate, curve)
+
+
+def test_a_sweep_by_the_clock_ends_with_its_seconds_and_too_short_a_one_leaves_the_default():
+    now = iter(range(100))
+    built = build_net(TINY, 2)
+    pace = Pace(lambda: float(next(now)), 0.0, seconds=8.0)
+    rate, curve = find_rate(built, material_of(), np.arange(24), TINY, 0, pace, CPU)
+    assert len(curve) <= 8
+    assert rate == Config().lr
+
+
+def test_a_config_without_a_rate_trains_as_one_with_the_rate_that_it_found(tmp_path):
+    material, made = material_of(), []
+    told = run_trial(TINY.vary(lr=0.0), material, tmp_path / "a", tmp_path / "a", tmp_path, CPU)
+    assert told["facts"]["lr_curve"][0][0] == pytest.approx(1e-5)
+    run_trial(TINY.vary(lr=told["facts"]["lr"]), material, tmp_path / "b", tmp_path / "b", tmp_path, CPU)
+    made = [np.load(tmp_path / name / "oof.npy") for name in "ab"]
+    np.testing.assert_array_equal(made[0], made[1])
+
+
+# --- optimisers that change, memory that ends ------------------------------------------------------------------------
+
+
+def test_the_optimiser_changes_when_the_loss_stands_still_and_not_before(monkeypatch):
+    from autoclimb.learn import loop
+
+    made = []
+    original = loop.optimizer_of
+    monkeypatch.setattr(loop, "optimizer_of", lambda *given: made.append(given[3:]) or original(*given))
+    config = TINY.vary(optimizer="sgd", switch_to="adamw", batch=24, lr=1e-9)
+    _, _, facts = trained(config, material_of(), steps=130)
+    assert facts["switched"]
+    assert made == [(), ("adamw",)]
+    made.clear()
+    _, _, facts = trained(config.vary(lr=1e-3), material_of(), steps=60)
+    assert not facts["switched"]
+    assert made == [()]
+
+
+class Hungry(nn.Module):
+    """A net that has no memory for more than so many pictures at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.fc, self.seen = most, nn.Linear(3, 2), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("no memory")
+        return self.fc(x.mean((2, 3)))
+
+
+def hungry(most: int) -> Built:
+    torch.manual_seed(0)
+    net = Hungry(most)
+    return Built(net, net.fc, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(("most", "pieces"), [(8, 1), (4, 2), (2, 4)])
+def test_without_memory_a_batch_is_cut_and_the_training_goes_on_to_the_same_weights(most, pieces):
+    weights = []
+    for built in (hungry(8), hungry(most)):
+        pace = Pace(lambda: 0.0, 0.0, steps=6)
+        net, facts = train(built, material_of(), np.arange(24), TINY, 0, pace, CPU)
+        weights.append(net.fc.weight)
+    assert facts["pieces"] == pieces
+    assert facts["steps"] == 6
+    assert net.seen.count(8) == (6 if most == 8 else 1), "once cut, batches stay cut"
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+def test_a_batch_that_does_not_fit_after_two_halvings_fails_the_trial_with_a_status(tmp_path, monkeypatch):
+    from autoclimb.learn import fold
+
+    monkeypatch.setattr(fold, "build_net", lambda *given: hungry(1))
+    told = run_trial(TINY, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert told["status"] == "failed"
+    assert "8 pictures of 16 px" in told["note"]
+
+
+def test_two_trainings_of_one_seed_are_equal_to_the_bit(tmp_path):
+    config = TINY.vary(lr=0.0, swa=0.3, unfreeze=0.3, mixup=0.3, dropout=0.2, policy="medium", folds=(0, 1), tta="flip")
+    made = []
+    for name in "ab":
+        run_trial(config, material_of(), tmp_path / name, tmp_path / name, tmp_path, CPU)
+        made.append([np.load(tmp_path / name / f"{part}.npy") for part in ("oof", "test")])
+    np.testing.assert_array_equal(made[0][0], made[1][0])
+    np.testing.assert_array_equal(made[0][1], made[1][1])
+
+
+# --- on a card -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+def test_on_a_card_a_net_learns_in_bf16(tmp_path):
+    material = material_of(n=64)
+    config = TINY.vary(epochs=12, batch=16)
+    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, torch.device("cuda"), bf16=True)
+    oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
+    assert told["facts"]["bf16"]
+    assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
+
+
+@pytest.mark.gpu
+def test_on_a_card_that_is_full_the_batch_is_cut(monkeypatch):
+    card = torch.device("cuda")
+    built = hungry(4)
+    _, facts = train(built, material_of(), np.arange(24), TINY, 0, Pace(lambda: 0.0, 0.0, steps=4), card)
+    assert facts["pieces"] == 2
+
+
+@pytest.mark.gpu
+def test_a_worker_trains_on_the_card_it_was_given():
+    last = torch.cuda.device_count() - 1
+    state = {}
+    request = {"device": f"cuda:{last}", "cache": "", "kind": "multiclass", "width": 2, "target": "", "fold_of": ""}
+    take_task({**request, "pipelines": {}}, state, None)
+    assert state["device"] == torch.device("cuda", last)
+    assert torch.zeros(1, device=state["device"]).get_device() == last

@@ -36,7 +36,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "optimizer": str,
     "switch_to": lambda v: f"then {v}" if v else "no switch",
     "schedule": str,
-    "lr": lambda v: f"lr {_short(v)}",
+    "lr": lambda v: f"lr {_short(v)}" if v else "lr found",
     "backbone_lr": lambda v: f"backbone lr x{v:g}",
     "layer_decay": lambda v: f"layer decay {v:g}" if v != 1 else "no layer decay",
     "unfreeze": lambda v: f"thawing for {v:.0%}" if v else "never frozen",

@@ -72,6 +72,9 @@ def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
     """One picture at `size` pixels a side."""
     if picture.shape[0] == size:
         return picture
+    if picture.shape[2] > 4:  # OpenCV shrinks no more at once
+        fours = [np.ascontiguousarray(picture[..., c : c + 4]) for c in range(0, picture.shape[2], 4)]
+        return np.concatenate([shrunk(four, size) for four in fours], 2)
     way = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC
     return cv2.resize(picture, (size, size), interpolation=way).reshape(size, size, -1)  # it drops a single channel
 

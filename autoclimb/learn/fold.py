@@ -17,15 +17,16 @@ from autoclimb.learn.averages import NORM_ROWS, fresh_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material, shrunk, to_input
 from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.views import predictions_for, seconds_to_predict
+from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config, Kind
 
 Report = Callable[[dict[str, Any]], None]
-SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside the net's own
 REMEMBERED = 20_000  # train pictures that neighbours are sought among, drawn where there are more; own choice
 LATE = 1.3  # predicting has been measured on two batches only; the rest is allowed to be this much slower
 
@@ -59,20 +60,29 @@ def run_fold(
         material.pixels,
         material.pipelines,
     )
+    steps = 0
     if config.seconds:
         rows = len(outside) + len(material.test_rows) + bool(config.neighbours) * min(len(inside), REMEMBERED)
         later = LATE * seconds_to_predict(built, material.pixels, rows, device, config.seen_size, config.tta) + 0.3
         if config.swa:
             later += LATE * seconds_to_predict(built, material.pixels, min(len(inside), NORM_ROWS), device, config.size)
-        whole = seconds - (now() - start) - later
-        pace = Pace(now, now(), seconds=max(whole, 0.3 * seconds) * (1 - config.retrain_head))
+        whole = max(seconds - (now() - start) - later, 0.3 * seconds)
     else:
+        whole = 0.0
         batch = max(2, min(config.batch, len(inside)))
         per_epoch = max(len(inside) // batch, 1)
-        pace = Pace(now, now(), steps=max(1, round(config.epochs * per_epoch * (1 - config.retrain_head))))
+        steps = max(1, round(config.epochs * per_epoch * (1 - config.retrain_head)))
     _start_head(built.head, scaled, inside, config.loss, anew=bool(config.weights))
     if built.fixed and (config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
+    found: dict[str, Any] = {}
+    begun = now()
+    if not config.lr:
+        pace = Pace(now, begun, seconds=SWEEP_SHARE * whole) if whole else Pace(now, begun, steps=SWEEP_STEPS)
+        rate, curve = find_rate(built, scaled, inside, config, fold, pace, device)
+        config, found = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
+    left = (whole - (now() - begun)) * (1 - config.retrain_head)
+    pace = Pace(now, now(), seconds=left) if whole else Pace(now, now(), steps=steps)
     net, facts = train(built, scaled, inside, config, fold, pace, device, _part(report, 0, 1 - config.retrain_head))
     built = replace(built, net=net, head=net.get_classifier())  # type: ignore[operator]
     if config.swa:
@@ -86,6 +96,7 @@ def run_fold(
     how = (material.kind, device, config.seen_size, config.tta)
     held = predictions_for(built, material.pixels, outside, *how) * scale + centre
     answered = predictions_for(built, material.pixels, material.test_rows, *how) * scale + centre
+    facts |= found
     facts["train_s"] = round(trained - pace.start, 2)
     facts["predict_s"] = round(now() - trained, 2)
     facts["bf16"] = bf16

@@ -21,7 +21,7 @@ from autoclimb.learn.losses import Loss, loss_named, loss_value
 from autoclimb.learn.optim import Thaw, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
 from autoclimb.seeds import rng
-from autoclimb.types import Config
+from autoclimb.types import Config, Kind
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def train(
     batch = max(2, min(config.batch, len(rows)))
     rise = batch / config.batch  # the rate is given for a full batch
     losses: deque[float] = deque(maxlen=200)
-    pieces, halved, switched, step, seen = 1, 0, False, 0, 0
+    pieces, switched, step, seen = 1, False, 0, 0
 
     for number in count():
         progress = pace.progress(step)
@@ -89,27 +89,9 @@ def train(
                 group["lr"] = group["peak"] * height(min(progress, 1 - config.swa)) * rise
             if thaw:
                 thaw.at(progress)
-            x = to_input(pictures, built.mean, built.std, device)
-            y, w = target[chosen].to(device), weight[chosen].to(device)
-            if config.smoothing and material.kind != "regression":
-                y = y * (1 - config.smoothing) + config.smoothing * (
-                    1 / y.shape[1] if material.kind != "multilabel" else 0.5
-                )
-            if config.mixup or config.cutmix:
-                x, y, w = mixed(x, y, w, config, draw)
-            while True:
-                try:
-                    value = _backward(net, wanted, x, y, w, pieces, built.bf16)
-                    halved = 0
-                    break
-                except torch.OutOfMemoryError as error:
-                    optimizer.zero_grad(set_to_none=True)
-                    torch.cuda.empty_cache()
-                    pieces, halved = pieces * 2, halved + 1
-                    if halved > 2 or pieces > len(x):
-                        raise OutOfMemory(
-                            f"{config.backbone} at {size} px, batch {batch} in {pieces} pieces"
-                        ) from error
+            batch_of = target[chosen], weight[chosen]
+            x, y, w = prepared(built, pictures, *batch_of, material.kind, config, draw, device)
+            value, pieces = backward(built, wanted, x, y, w, pieces)
             if not math.isfinite(value):
                 raise Diverged(f"loss {value} at step {step}, learning rate {config.lr:g}")
             if config.clip:
@@ -140,6 +122,40 @@ def train(
         facts["snapshots"] = int(mean_of_last.n_averaged)
         return (mean_of_last.module if facts["snapshots"] else net), facts
     return (averaged.module if averaged else net), facts
+
+
+def prepared(
+    built: Built,
+    pictures: np.ndarray,
+    y: Tensor,
+    w: Tensor,
+    kind: Kind,
+    config: Config,
+    draw: np.random.Generator,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch as the net and the loss take it, targets and rows' weights too: normalised, smoothed, mixed, on the device."""
+    x, y, w = to_input(pictures, built.mean, built.std, device), y.to(device), w.to(device)
+    if config.smoothing and kind != "regression":
+        even = 1 / y.shape[1] if kind != "multilabel" else 0.5
+        y = y * (1 - config.smoothing) + config.smoothing * even
+    return mixed(x, y, w, config, draw) if config.mixup or config.cutmix else (x, y, w)
+
+
+def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int) -> tuple[float, int]:
+    """The loss of a batch, its gradient in the net, and the pieces it was cut into: more than before if memory ran out.
+
+    Raises OutOfMemory where a batch that was halved twice in a row still does not fit.
+    """
+    for halvings in range(3):
+        try:
+            return _backward(built.net, wanted, x, y, w, pieces << halvings, built.bf16), pieces << halvings
+        except torch.OutOfMemoryError as error:
+            built.net.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            if halvings == 2 or pieces << halvings >= len(x):
+                raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in pieces") from error
+    raise AssertionError  # the third time returns or raises
 
 
 def _backward(net: nn.Module, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> float:

@@ -1,4 +1,7 @@
-"""How pictures are varied while training: albumentations pipelines by name, on uint8 pixels."""
+"""How pictures are varied while training: albumentations pipelines by name, on uint8 pixels.
+
+Names may be joined, "flip+light+cutout": the transforms of each in that order, those that are there already left out.
+"""
 
 import os
 
@@ -16,6 +19,7 @@ from autoclimb.errors import Mistake
 
 Builder = Callable[[int], list[Any]]
 REFLECT = cv2.BORDER_REFLECT_101
+SMOOTHLY = {"downscale": cv2.INTER_LINEAR, "upscale": cv2.INTER_LINEAR}
 
 
 def _shift(size: int) -> list[Any]:
@@ -50,34 +54,65 @@ def _resized_crop(size: int, smallest: float) -> list[Any]:
     return [A.RandomResizedCrop(size=(size, size), scale=(smallest, 1.0), ratio=(0.8, 1.25))]
 
 
-def _one_of_many(size: int) -> list[Any]:
-    """One operation of random strength, as TrivialAugment does it (Mueller and Hutter 2021, arXiv 2103.10158)."""
-    return [
-        A.OneOf(
-            [
-                A.Affine(rotate=(-30, 30), border_mode=REFLECT, p=1),
-                A.Affine(shear=(-20, 20), border_mode=REFLECT, p=1),
-                A.Affine(translate_percent=(-0.2, 0.2), border_mode=REFLECT, p=1),
-                A.RandomBrightnessContrast(brightness_limit=0.4, contrast_limit=0.4, p=1),
-                A.HueSaturationValue(hue_shift_limit=12, sat_shift_limit=50, val_shift_limit=30, p=1),
-                A.Posterize(num_bits=(3, 7), p=1),
-                A.Solarize(threshold_range=(0.5, 1.0), p=1),
-                A.Sharpen(alpha=(0.1, 0.7), p=1),
-                A.Equalize(p=1),
-                A.GaussianBlur(blur_limit=(3, 5), p=1),
-                A.NoOp(p=1),
-            ],
-            p=1,
-        )
+def _hsv() -> list[Any]:
+    return [A.HueSaturationValue(hue_shift_limit=12, sat_shift_limit=35, val_shift_limit=25, p=0.8)]
+
+
+def _light() -> list[Any]:
+    return [A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.8)]
+
+
+def _camera() -> list[Any]:
+    """What lenses, sensors and files do, one of it for two pictures of three."""
+    made = [
+        A.GaussianBlur(blur_limit=(3, 5), p=1),
+        A.MotionBlur(blur_limit=(3, 7), p=1),
+        A.GaussNoise(std_range=(0.02, 0.1), p=1),
+        A.ImageCompression(quality_range=(35, 90), p=1),
+        A.Downscale(scale_range=(0.4, 0.9), interpolation_pair=SMOOTHLY, p=1),
     ]
+    return [A.OneOf(made, p=0.67)]
+
+
+def _grid() -> list[Any]:
+    return [A.GridDistortion(num_steps=5, distort_limit=(-0.25, 0.25), border_mode=REFLECT, p=0.7)]
+
+
+def _operations() -> list[Any]:
+    """The operations of TrivialAugment and RandAugment, each of random strength."""
+    return [
+        A.Affine(rotate=(-30, 30), border_mode=REFLECT, p=1),
+        A.Affine(shear=(-20, 20), border_mode=REFLECT, p=1),
+        A.Affine(translate_percent=(-0.2, 0.2), border_mode=REFLECT, p=1),
+        A.RandomBrightnessContrast(brightness_limit=0.4, contrast_limit=0.4, p=1),
+        A.HueSaturationValue(hue_shift_limit=12, sat_shift_limit=50, val_shift_limit=30, p=1),
+        A.Posterize(num_bits=(3, 7), p=1),
+        A.Solarize(threshold_range=(0.5, 1.0), p=1),
+        A.Sharpen(alpha=(0.1, 0.7), p=1),
+        A.Equalize(p=1),
+        A.GaussianBlur(blur_limit=(3, 5), p=1),
+        A.NoOp(p=1),
+    ]
+
+
+def _one_of_many(size: int) -> list[Any]:
+    """One operation, as TrivialAugment does it (Mueller and Hutter 2021, arXiv 2103.10158)."""
+    return [A.OneOf(_operations(), p=1)]
+
+
+def _two_of_many(size: int) -> list[Any]:
+    """Two operations in random order, as RandAugment with N=2 does it (Cubuk et al. 2019, arXiv 1909.13719)."""
+    return [A.SomeOf(_operations(), n=2, p=1)]
 
 
 POLICIES: dict[str, Builder] = {
     "none": lambda size: [],
     "shift": _shift,
     "flip": lambda size: [*_shift(size), A.HorizontalFlip()],
+    "vertical": lambda size: [*_shift(size), A.VerticalFlip()],
+    "flips": lambda size: [*_shift(size), A.HorizontalFlip(), A.VerticalFlip()],
     "dihedral": lambda size: [*_shift(size), A.D4(p=1)],
-    "affine": _affine,
+    "affine": _affine,  # shift, scale, rotate and a little shear
     "affine-colour": lambda size: [*_affine(size), *_colour()],
     "flip-affine": lambda size: [*_affine(size), A.HorizontalFlip()],
     "flip-colour": lambda size: [*_shift(size), A.HorizontalFlip(), *_colour()],
@@ -86,26 +121,41 @@ POLICIES: dict[str, Builder] = {
     "medium": lambda size: [*_resized_crop(size, 0.5), A.HorizontalFlip(), *_colour(), *_cutout()],
     "trivial": lambda size: [*_shift(size), A.HorizontalFlip(), *_one_of_many(size)],
     "trivial-straight": lambda size: [*_shift(size), *_one_of_many(size)],  # where mirrored pictures mean else
-    "blur-noise": lambda size: [
-        *_shift(size),
-        A.HorizontalFlip(),
-        A.OneOf([A.GaussianBlur(p=1), A.GaussNoise(p=1), A.ImageCompression(quality_range=(40, 90), p=1)], p=0.5),
-    ],
+    "random": lambda size: [*_shift(size), A.HorizontalFlip(), *_two_of_many(size)],
+    # one thing each, to be joined
+    "colour": lambda size: _colour(),
+    "hsv": lambda size: _hsv(),
+    "light": lambda size: _light(),
+    "camera": lambda size: _camera(),
+    "clahe": lambda size: [A.CLAHE(clip_limit=(1.0, 4.0), tile_grid_size=(4, 4), p=0.5)],
+    "cutout": lambda size: _cutout(),
+    "grid": lambda size: _grid(),
 }
 
 
-NEED_COLOUR = (A.HueSaturationValue, A.Equalize, A.ImageCompression)  # RGB or nothing
+NEED_COLOUR = (A.ColorJitter, A.HueSaturationValue, A.CLAHE, A.Equalize)  # refuse what is neither RGB nor grey
 
 
 def suited(transforms: list[Any], channels: int) -> list[Any]:
-    """The transforms that channels other than red, green and blue can take; jitter of colour becomes one of light."""
+    """The transforms for so many channels: what is for colours becomes a change of light where there are none."""
     made: list[Any] = []
     for transform in transforms:
-        if channels != 3 and isinstance(transform, A.ColorJitter):
-            made.append(A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25))
-        elif channels != 3 and isinstance(transform, A.OneOf):
+        if channels != 3 and isinstance(transform, NEED_COLOUR):
+            made.append(A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=transform.p))
+        elif isinstance(transform, A.SomeOf):
+            made.append(A.SomeOf(suited(list(transform.transforms), channels), n=transform.n, p=transform.p))
+        elif isinstance(transform, A.OneOf):
             made.append(A.OneOf(suited(list(transform.transforms), channels), p=transform.p))
-        elif channels == 3 or not isinstance(transform, NEED_COLOUR):
+        else:
+            made.append(transform)
+    return made
+
+
+def joined(parts: list[list[Any]]) -> list[Any]:
+    """The transforms of all parts in order, each once."""
+    made: list[Any] = []
+    for transform in (one for part in parts for one in part):
+        if transform.to_dict() not in [other.to_dict() for other in made]:
             made.append(transform)
     return made
 
@@ -117,9 +167,13 @@ def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = No
         made = A.from_dict(json.loads(own[name]))
         made.set_random_seed(seed)
         return A.Compose([made, A.Resize(size, size)], seed=seed)
-    if name not in POLICIES:
-        raise Mistake(f"policy {name!r} is unknown; choose from {', '.join([*POLICIES, *own])}")
-    return A.Compose(suited(POLICIES[name](size), channels), seed=seed)
+    rows = name.split("+")
+    unknown = [row for row in rows if row not in POLICIES]
+    if unknown:
+        raise Mistake(
+            f"policy {unknown[0]!r} is unknown; choose from {', '.join([*POLICIES, *own])}, or join some by +"
+        )
+    return A.Compose(suited(joined([POLICIES[row](size) for row in rows]), channels), seed=seed)
 
 
 def varied(pipeline: A.Compose, picture: np.ndarray) -> np.ndarray:

@@ -90,7 +90,8 @@ def take_task(request: dict[str, Any], state: dict[str, Any], report) -> dict[st
 
 def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
     """The pretrained nets of a path, or whether the hub answers."""
-    from autoclimb.learn.backbones import find_weights, hub_answers
+    from autoclimb.learn.backbones import hub_answers
+    from autoclimb.learn.weights import find_weights
 
     if request["path"]:
         return {"found": find_weights(request["path"]), "hub": False}

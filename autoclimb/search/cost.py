@@ -8,6 +8,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Kind
 
 MARGIN = 1.1  # trials that count epochs take what they take; that much more is set aside for them
+SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
 
@@ -99,5 +100,6 @@ def cost_of(config: Config, situation: Situation) -> float:
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
         return max(config.seconds, most) * folds + 0.5
-    each = config.epochs * epoch_seconds(config, situation) + predict_seconds(config, situation)
+    sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
+    each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
     return MARGIN * folds * (each + 1)

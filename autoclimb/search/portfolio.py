@@ -10,6 +10,8 @@ from autoclimb.search.cost import Situation
 from autoclimb.types import Config, Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
+STRAIGHT = {"none", "shift", "affine", "affine-colour", "trivial-straight"}  # policies that do not mirror
+STRAIGHT |= {"colour", "hsv", "light", "camera", "clahe", "cutout", "grid"}
 HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
 
 # From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
@@ -71,9 +73,12 @@ def tta_for(policy: str, wanted: list[str] | None = None) -> str:
     """The views to average in prediction: those the net has been trained to treat alike."""
     if wanted:
         return wanted[0]
-    if policy.startswith("dihedral"):
+    parts = set(policy.split("+"))
+    if {part for part in parts if part.startswith("dihedral")}:
         return "dihedral"
-    return "none" if policy in ("none", "shift", "affine", "affine-colour", "trivial-straight") else "flip"
+    if "flips" in parts or "vertical" in parts:
+        return "flips" if parts - STRAIGHT - {"vertical"} else "vertical"
+    return "flip" if parts - STRAIGHT else "none"
 
 
 def _single_label(s: Situation) -> list[dict[str, Any]]:

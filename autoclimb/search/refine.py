@@ -65,15 +65,18 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
 def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
     """Low and high of what is drawn: the user's, or around the centre."""
     given: dict[str, Any] = {
-        "lr": s.space.lr or (centre.lr / 4, centre.lr * 4),
+        "lr": s.space.lr or (centre.lr and (centre.lr / 4, centre.lr * 4)),
         "weight_decay": s.space.weight_decay or (0.005, 0.3),
         "mixup": s.space.mixup or (0.0, 0.6),
         "cutmix": s.space.cutmix or (0.0, 1.0),
         "smoothing": s.space.smoothing or (0.0, 0.2),
         "dropout": s.space.dropout or (0.0, 0.5),
     }
+    given |= {name: values for name, values in s.space.also.items() if isinstance(values, tuple)}
     if s.kind == "regression":
         given.pop("smoothing")
+    if not given["lr"]:
+        given.pop("lr")  # each trial finds its own
     return given
 
 
@@ -86,9 +89,11 @@ def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
             drawn[name] = round(trial.suggest_float(name, *values, log=name in ("lr", "weight_decay")), 6)
     for name, choices in _menus(s).items():
         drawn[name] = trial.suggest_categorical(name, choices)
+    for name in s.space.also.keys() & _menus(s).keys():
+        drawn[name] = json.loads(drawn[name])
     if "policy" in drawn and "tta" not in drawn:
         drawn["tta"] = tta_for(drawn["policy"], s.space.tta)
-    return centre.vary(**drawn)
+    return Config.from_json({**centre.to_json(), **drawn})
 
 
 def _values(config: Config, centre: Config, s: Situation) -> dict[str, Any] | None:
@@ -101,6 +106,7 @@ def _values(config: Config, centre: Config, s: Situation) -> dict[str, Any] | No
             return None
     for name, choices in _menus(s).items():
         made[name] = getattr(config, name)
+        made[name] = json.dumps(made[name]) if name in s.space.also else made[name]
         if made[name] not in choices:
             return None
     return made
@@ -111,4 +117,5 @@ def _menus(s: Situation) -> dict[str, list[str]]:
     space = s.space
     named = {"policy": space.names(), "optimizer": space.optimizers, "schedule": space.schedules, "tta": space.tta}
     named |= {"pool": space.pools, "class_weights": space.class_weights, "sampler": space.samplers}
+    named |= {name: [json.dumps(row) for row in rows] for name, rows in space.also.items() if isinstance(rows, list)}
     return {name: rows for name, rows in named.items() if rows and len(rows) > 1}

@@ -8,6 +8,9 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Config
 
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
+# what `also` may not name: it has a field of its own, or the plan fits it to the time
+ELSEWHERE = (*RANGES, "policy", "loss", "optimizer", "schedule", "tta", "preprocess", "size", "backbone")
+PLANNED = ("train", "head", "weights", "model_args", "seconds", "epochs", "folds", "seed")
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 
@@ -16,7 +19,9 @@ class SearchSpace:
     """What may vary. None leaves a choice to the plan; a list is what is tried, a pair of floats is a range.
 
     `policies` is a list of names, or a dict of the user's own albumentations pipelines by name (their last size is
-    brought to the trial's). `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`.
+    brought to the trial's). `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`; `also` holds
+    ranges and lists for further values of Config, which the refinement draws from: `{"layer_decay": (0.6, 1.0),
+    "swa": [0.0, 0.25]}`.
 
     Raises Mistake for an unknown field of Config, an empty list or a range that is not one.
     """
@@ -40,12 +45,15 @@ class SearchSpace:
     dropout: list[float] | Range | None = None
     features: bool = True  # whether frozen features with closed-form heads are tried beside nets
     start: dict[str, Any] = field(default_factory=dict)
+    also: dict[str, list[Any] | Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = {f.name for f in fields(Config)}
         for name in self.start:
             if name not in known:
                 raise Mistake(f"SearchSpace(start=...) names {name!r}; Config has {', '.join(sorted(known))}")
+        for name, value in self.also.items():
+            _check_also(name, value)
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, str) and f.name != "start":
@@ -87,3 +95,16 @@ class SearchSpace:
         """What decides the search here, for the run's fingerprint."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "policies": self.names(), "pipelines": self.pipelines()}
+
+
+def _check_also(name: str, value: Any) -> None:
+    """Raises Mistake unless a row of `SearchSpace.also` is something to draw from."""
+    plain = {f.name: getattr(Config(), f.name) for f in fields(Config)}
+    if name not in plain or name in (*ELSEWHERE, *PLANNED):
+        free = sorted(set(plain) - {*ELSEWHERE, *PLANNED})
+        raise Mistake(f"SearchSpace(also=...) names {name!r}; it may name {', '.join(free)}")
+    if isinstance(value, tuple) and isinstance(plain[name], float) and len(value) == 2 and value[0] < value[1]:
+        return
+    if not isinstance(value, list) or len(value) < 2:
+        range_too = "a range (low, high) or " if isinstance(plain[name], float) else ""
+        raise Mistake(f"SearchSpace(also={{{name!r}: {value!r}}}): give {range_too}a list of two values or more")

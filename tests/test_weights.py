@@ -1,0 +1,118 @@
+"""Weights from disk: checkpoints of other trainers, earlier runs, and what is refused."""
+
+import argparse
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autoclimb.errors import Mistake
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.weights import INPUT, SCALE, find_weights, put_in
+from autoclimb.types import Config
+
+SMALL = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),))
+
+
+class Foreign:
+    """What a checkpoint may hold beside tensors."""
+
+
+def net_of(width: int = 7, seed: int = 1, config: Config = SMALL) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return build_net(config, width).net
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3},
+        lambda state: {"model": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {
+            "model_ema": state,
+            "state_dict": {name: torch.zeros_like(tensor) for name, tensor in state.items()},
+            "args": argparse.Namespace(lr=0.1),
+            "optimizer": {"step": torch.tensor(3)},
+        },
+        lambda state: {"state_dict": {f"encoder_q.{name}": tensor for name, tensor in state.items()}},
+    ],
+    ids=["plain", "module", "compiled", "averaged", "encoder"],
+)
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".bin", ".pth.tar"])
+def test_a_checkpoint_is_read_whatever_it_is_wrapped_in(tmp_path, wrap, ending):
+    net, file = net_of(), tmp_path / f"resnet10t{ending}"
+    torch.save(wrap(net.state_dict()), file)
+    row = find_weights(str(file))[0]
+    built = build_net(SMALL.vary(weights=row["weights"]), 3)
+    assert row["backbone"] == "resnet10t"
+    assert torch.equal(built.net.layer4[0].conv1.weight, net.layer4[0].conv1.weight)
+    tensors = len(built.net.state_dict())
+    assert built.note == f"{tensors - 2} of {tensors} tensors from {file.name}; fc left out: 7 x 8 instead of 3 x 8"
+
+
+def test_a_checkpoint_may_name_its_architecture_itself(tmp_path):
+    torch.save({"arch": "resnet10t", "state_dict": net_of().state_dict()}, tmp_path / "best.pth")
+    assert find_weights(str(tmp_path / "best.pth"))[0]["backbone"] == "resnet10t"
+
+
+def test_several_shapes_that_do_not_fit_are_counted():
+    net = net_of()
+    state = net.state_dict()
+    for name in ("conv1.0.weight", "layer1.0.conv1.weight", "layer2.0.conv1.weight", "layer3.0.conv1.weight"):
+        state[name] = torch.zeros(1, 2, 3, 3)
+    words = put_in(net, state, "file")
+    assert "conv1.0 left out: 1 x 2 x 3 x 3 instead of" in words
+    assert words.endswith("; 1 more left out")
+
+
+def test_a_file_that_needs_more_than_tensors_is_refused_and_its_need_named(tmp_path):
+    file = tmp_path / "resnet10t.pth"
+    torch.save({"state_dict": net_of().state_dict(), "callback": Foreign()}, file)
+    with pytest.raises(Mistake, match=r"--weights resnet10t.pth.*Foreign"):
+        find_weights(str(file))
+
+
+@pytest.mark.parametrize("held", [[1, 2], {"epoch": 3}, torch.zeros(3)], ids=str)
+def test_a_file_without_named_tensors_is_refused(tmp_path, held):
+    torch.save(held, tmp_path / "resnet10t.pt")
+    with pytest.raises(Mistake, match="no named tensors"):
+        find_weights(str(tmp_path / "resnet10t.pt"))
+
+
+def saved_trial(run, config: Config, score: float, nets: bool = True) -> None:
+    """A trial of a run as it lies on disk."""
+    place = run / "trials" / config.key
+    place.mkdir(parents=True)
+    (place / "trial.json").write_text(json.dumps({"config": config.to_json(), "status": "done", "score": score}))
+    if nets:
+        folder = run / "nets" / config.vary(folds=()).key
+        folder.mkdir(parents=True)
+        net = net_of(seed=round(100 * score), config=config)
+        extra = {SCALE: torch.tensor([0.0, 1.0]), INPUT: torch.tensor([[0.3] * 3, [0.4] * 3])}
+        save_file({**net.state_dict(), **extra}, folder / "fold0.safetensors")
+
+
+def test_an_earlier_run_gives_its_best_net_of_each_backbone_with_its_own_statistics(tmp_path):
+    run = tmp_path / "run"
+    best, worse, lost = SMALL.vary(lr=1e-3), SMALL, SMALL.vary(lr=5e-3)
+    for config, score, nets in ((best, 0.9, True), (worse, 0.7, True), (lost, 0.95, False)):
+        saved_trial(run, config, score, nets)
+    saved_trial(run, Config(train="features", backbone="gradients"), 0.99, nets=False)
+    (run / "run.json").write_text("{}")
+    rows = find_weights(str(run))
+    assert [(row["backbone"], row["model_args"]) for row in rows] == [("resnet10t", dict(SMALL.model_args))]
+    built = build_net(SMALL.vary(weights=rows[0]["weights"]), 3)
+    assert torch.equal(built.net.conv1[0].weight, net_of(seed=90).conv1[0].weight)
+    assert built.mean == pytest.approx((0.3, 0.3, 0.3))
+    assert built.note.count("left out") == 1
+    single = find_weights(str(run / "trials" / worse.key))
+    assert single[0]["weights"] != rows[0]["weights"]
+
+
+def test_a_run_without_nets_is_a_mistake(tmp_path):
+    saved_trial(tmp_path, SMALL, 0.9, nets=False)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(Mistake, match="kept no net"):
+        find_weights(str(tmp_path))

@@ -77,6 +77,11 @@ class Run:
         tell = tell or (lambda event: None)
         blend, files = self._blend(), pictures_of(images)
         trials = {trial.key: trial for trial in store.all_trials(self.folder)}
+        lost = [key for key in blend.members if not store.has_weights(self.folder, trials[key].config)]
+        if lost:
+            raise Mistake(
+                f"nets of {len(lost)} members of the blend were deleted to save disk; give fit a larger nets_gb"
+            )
         if needs_metadata(blend):
             lacking = ", ".join(self.task.get("metadata", ()))
             tell(Event("note", f"answered without the columns that {blend.method} also reads ({lacking})"))

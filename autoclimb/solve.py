@@ -69,6 +69,7 @@ def fit(
     target: str | None = None,
     group: str | None = None,
     cache_gb: float = 3.0,
+    nets_gb: float = 1.5,
     tell: Tell | None = None,
     started: float | None = None,
 ) -> Run:
@@ -79,7 +80,8 @@ def fit(
     counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
     stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
     continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
-    beyond it the least recently used are deleted; those of a single size may exceed it.
+    beyond it the least recently used are deleted; those of a single size may exceed it. `nets_gb` is the disk for nets
+    while the search goes on: beyond it the weights of the worst trials outside the blend are deleted.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
@@ -131,7 +133,7 @@ def fit(
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         tell(Event("note", device_words(greeting)))
 
-        team = Team(task, goal, fold_of, folder, worker, cache, clock, record, tell)
+        team = Team(task, goal, fold_of, folder, worker, cache, clock, record, tell, nets_limit=nets_gb * 1e9)
         situation = situation_of(task, goal, fold_of, clock, greeting["device"], seed, nets, given.space, team)
         history, whole = follow(
             plan_of(given.plan, folder),
@@ -432,6 +434,8 @@ class Team:
     asked: int = 0
     blend: Blend | None = None
     blending: float = 0.5  # seconds the last quick blend took
+    nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
+    told_nets: bool = False  # whether it was said that the blend's own are more
 
     def reserve(self) -> float:
         """Seconds kept for the last blend and for writing: a full blend takes some ten quick ones and an import."""
@@ -449,13 +453,15 @@ class Team:
             pixels = self.cache.pixels(config.cached_size, config.preprocess)
         except NoRoom as error:
             return self.recorded(config, stage, failure(error), place, start, about)
+        way = self.measure(measured(config)) if config.train == "net" else Speed(0.0, 0.0)
         request = {
             "do": "trial",
             "config": config.to_json(),
             "pixels": str(pixels.path),
             "out": str(place),
             "nets": str(store.nets_folder(self.folder, config)),
-            "bf16": config.train == "net" and self.measure(measured(config)).bf16,
+            "bf16": way.bf16,
+            "channels_last": way.channels_last,
         }
         until = self.clock.left() - 0.5 * self.reserve()
 
@@ -543,10 +549,10 @@ class Team:
             try:
                 told = self.worker.ask(ask, max(self.clock.left() - self.reserve(), 0.1))
             except Died:
-                told = {"train": 0.0, "predict": 0.0, "bf16": False}
+                told = {"train": 0.0, "predict": 0.0}
             except Late:
                 raise OutOfTime from None
-            known[key] = {name: told[name] for name in ("train", "predict", "bf16")}
+            known[key] = {name: told[name] for name in told if name != "note"}
             store.write_json(self.folder / "speeds.json", known)
         return Speed(**known[key])
 
@@ -570,6 +576,12 @@ class Team:
         blend = self.blended(quick=True)
         self.blending = 0.5 * self.blending + 0.5 * (self.clock.spent() - start)
         self.deliver(blend)
+        held = store.limit_weights(self.folder, set(blend.members), self.nets_limit)
+        if held > self.nets_limit and not self.told_nets:
+            self.told_nets = True
+            self.tell(
+                Event("note", f"the blend's nets take {held / 1e9:.1f} GB, over nets_gb={self.nets_limit / 1e9:g}")
+            )
 
     def blended(self, quick: bool) -> Blend:
         """The blend of every trial on disk, earlier budgets' included."""

@@ -16,6 +16,7 @@ Everything is written beside its place, synced and renamed; a trial without its 
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -214,6 +215,37 @@ def forget_weights(folder: Path, keep: set[str]) -> None:
     for file in folder.glob("nets/*/*.safetensors"):
         if file.parent.name not in kept:
             file.unlink(missing_ok=True)
+
+
+def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
+    """Bytes of the nets on disk, after the worst trials' weights were deleted until they are within the limit.
+
+    Those of the trials in `keep` stay, and every prediction.
+    """
+    held = {place: sum(f.stat().st_size for f in place.glob("*.safetensors")) for place in folder.glob("nets/*")}
+    total = sum(held.values())
+    if total <= limit:
+        return total
+    best: dict[str, float] = {}  # of the trials that share nets; nets of trials that failed have no score
+    kept = set()
+    for trial in all_trials(folder):
+        name = nets_folder(folder, trial.config).name
+        best[name] = max(best.get(name, -math.inf), trial.score)
+        if trial.key in keep:
+            kept.add(name)
+    for place in sorted(held, key=lambda place: best.get(place.name, -math.inf)):
+        if total <= limit:
+            break
+        if place.name not in kept:
+            total -= held[place]
+            for file in place.glob("*.safetensors"):
+                file.unlink(missing_ok=True)
+    return total
+
+
+def has_weights(folder: Path, config: Config) -> bool:
+    """Whether the nets of all the config's folds are on disk."""
+    return all((nets_folder(folder, config) / f"fold{fold}.safetensors").exists() for fold in config.folds)
 
 
 def forget_half_made(folder: Path) -> None:

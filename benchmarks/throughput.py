@@ -175,7 +175,7 @@ def built_for(config, chosen: dict[str, Any]):
 
     from autoclimb.learn.backbones import build_net
 
-    return replace(build_net(config, CLASSES), bf16=chosen["bf16"])
+    return replace(build_net(config, CLASSES), bf16=chosen["bf16"], channels_last=chosen["channels_last"])
 
 
 def ready(name: str):

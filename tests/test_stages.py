@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 
 from autoclimb.clock import Clock
 from autoclimb.score.metrics import metric_named
-from autoclimb.search.cost import cost_of, epoch_seconds
+from autoclimb.search.cost import Speed, cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
 from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import ENOUGH, LADDER, base_config, epochs_for, leader, rung, search_seconds, slots
+from autoclimb.search.stages import (
+    ENOUGH,
+    LADDER,
+    base_config,
+    epochs_for,
+    leader,
+    rung,
+    search_seconds,
+    slots,
+    with_batch,
+)
 from autoclimb.solve import Team, imbalance_of, situation_of
 from autoclimb.types import Config, History
 
@@ -208,6 +218,15 @@ def test_each_policy_is_tried_on_top_of_the_best_so_far():
     mixed = [config for config in moves if config.mixup or config.cutmix]
     assert mixed
     assert {config.policy for config in mixed} == {"medium"}
+
+
+def test_a_card_that_was_faster_with_a_larger_batch_gets_it_and_a_higher_rate():
+    config = Config(backbone="resnet18", batch=32, lr=1e-3)
+    fast = situation(measure=lambda config: Speed(1000.0, 3000.0, batch=128))
+    assert with_batch(config, fast) == config.vary(batch=128, lr=2e-3)
+    assert with_batch(config, situation()) == config
+    asked = situation(measure=fast.measure, space=SearchSpace(start={"batch": 32}))
+    assert with_batch(config, asked) == config
 
 
 def test_backbones_change_the_net_and_keep_what_was_learnt():

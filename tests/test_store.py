@@ -166,6 +166,42 @@ def test_forgetting_weights_keeps_the_members_and_every_prediction(folder):
     assert len(store.all_trials(folder)) == 2
 
 
+def with_nets(folder, config, score, size=100, status="done"):
+    trial = replace(done(config, score), status=status)
+    saved(folder, trial)
+    nets = store.nets_folder(folder, config)
+    nets.mkdir(parents=True, exist_ok=True)
+    (nets / "fold0.safetensors").write_bytes(b"w" * size)
+    (nets / "fold0.json").write_text("{}")
+
+
+def test_beyond_the_limit_the_worst_trials_lose_their_weights_first_and_members_never(folder):
+    scores = dict(enumerate((0.9, 0.5, 0.7, 0.6)))
+    for seed, score in scores.items():
+        with_nets(folder, Config(seed=seed), score)
+    keep = {Config(seed=1).key}
+
+    def left():
+        return [seed for seed in scores if store.has_weights(folder, Config(seed=seed))]
+
+    assert store.limit_weights(folder, keep, 400) == 400
+    assert left() == [0, 1, 2, 3]
+    assert store.limit_weights(folder, keep, 250) == 200
+    assert left() == [0, 1]
+    assert store.limit_weights(folder, keep, 50) == 100
+    assert left() == [1]
+    assert len(store.all_trials(folder)) == 4
+    assert store.folds_done(folder, Config(seed=2)) == 1
+
+
+def test_nets_of_trials_that_failed_go_before_those_of_any_other(folder):
+    with_nets(folder, Config(seed=0), 0.1)
+    with_nets(folder, Config(seed=1), -np.inf, status="failed")
+    store.limit_weights(folder, set(), 150)
+    assert store.has_weights(folder, Config(seed=0))
+    assert not store.has_weights(folder, Config(seed=1))
+
+
 def test_a_trial_over_more_folds_finds_the_nets_of_one_over_fewer(folder):
     one, more = Config(folds=(0,)), Config(folds=(0, 1))
     assert store.nets_folder(folder, one) == store.nets_folder(folder, more)

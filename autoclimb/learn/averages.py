@@ -23,4 +23,4 @@ def fresh_norms(
     plain = config.vary(scales=())
     batches = ahead(islice(epoch(material, rows, plain, config.size, batch, fold, AFTERWARDS), -(-NORM_ROWS // batch)))
     with torch.autocast(device.type, torch.bfloat16, enabled=built.bf16):
-        update_bn((to_input(pictures, built.mean, built.std, device) for pictures, _ in batches), built.net)
+        update_bn((to_input(p, built.mean, built.std, device, built.layout) for p, _ in batches), built.net)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,16 @@ class Built:
     std: tuple[float, ...]
     note: str = ""
     fixed: bool = False  # takes pictures of one size only
+    channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
+    compiled: Callable | None = None  # the same net as torch.compile made it: for training's forward
     bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
     width: int = 0  # classes answered, where outputs are not one a class
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How its pictures and filters lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 def build_net(config: Config, width: int, channels: int = 3) -> Built:

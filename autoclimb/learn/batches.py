@@ -112,12 +112,18 @@ def scaled(size: int, scales: tuple[float, ...], draw: np.random.Generator) -> i
     return step * int(draw.integers(low, max(low, high) + 1))
 
 
-def to_input(pictures: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> Tensor:
-    """Pictures `(B, S, S, C)` uint8 as a normalised float batch `(B, C, S, S)`, channels last, on the device."""
+def to_input(
+    pictures: np.ndarray,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: torch.device,
+    layout: torch.memory_format = torch.channels_last,
+) -> Tensor:
+    """Pictures `(B, S, S, C)` uint8 as a normalised float batch `(B, C, S, S)` in that layout, on the device."""
     x = torch.from_numpy(pictures)
     if device.type == "cuda":
         x = x.pin_memory().to(device, non_blocking=True)
     x = x.permute(0, 3, 1, 2).float()  # the memory stays as it is: channels last
     scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
     shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, -1, 1, 1)
-    return (x * scale - shift).contiguous(memory_format=torch.channels_last)
+    return (x * scale - shift).contiguous(memory_format=layout)

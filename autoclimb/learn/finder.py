@@ -30,7 +30,7 @@ def find_rate(
     The rate rises at every step from LOW to HIGH until `pace` or SWEEP_STEPS are over or the loss has exploded
     (arXiv 1506.01186); read off is the valley, fastai's rule unless told otherwise.
     """
-    net = built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = built.net.to(device, memory_format=built.layout)  # type: ignore[call-overload]
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         curve = smoothed(swept(built, material, rows, config, fold, pace, device))

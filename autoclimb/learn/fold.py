@@ -21,6 +21,7 @@ from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.losses import loss_named
+from autoclimb.learn.probe import placed, worth_compiling
 from autoclimb.learn.views import predictions_for, seconds_to_predict
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
@@ -42,15 +43,17 @@ def run_fold(
     device: torch.device,
     report: Report,
     now: Callable[[], float],
-    bf16: bool,
+    bf16: bool = False,
+    channels_last: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test, and the facts of its training."""
     start = now()
     if not 0 <= config.retrain_head < 1:
         raise Mistake(f"retrain_head {config.retrain_head:g} is no share of the training; write one under 1, like 0.2")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold))
-    built = replace(build_net(config, material.width, material.pixels.shape[-1]), bf16=bf16)
-    built.net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    built = build_net(config, material.width, material.pixels.shape[-1])
+    built = replace(built, bf16=bf16, channels_last=channels_last)
+    placed(built, device)
     centre, scale = _scale_of(material, inside)
     scaled = Material(
         material.kind,
@@ -83,8 +86,12 @@ def run_fold(
         config, found = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
     left = (whole - (now() - begun)) * (1 - config.retrain_head)
     pace = Pace(now, now(), seconds=left) if whole else Pace(now, now(), steps=steps)
+    if worth_compiling(device, whole, config):
+        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+        built = replace(built, compiled=torch.compile(built.net))
+        found["compiled"] = True
     net, facts = train(built, scaled, inside, config, fold, pace, device, _part(report, 0, 1 - config.retrain_head))
-    built = replace(built, net=net, head=net.get_classifier())  # type: ignore[operator]
+    built = replace(built, net=net, compiled=None, head=net.get_classifier())  # type: ignore[operator]
     if config.swa:
         fresh_norms(built, scaled, inside, config, fold, device)
     if config.retrain_head:
@@ -99,7 +106,7 @@ def run_fold(
     facts |= found
     facts["train_s"] = round(trained - pace.start, 2)
     facts["predict_s"] = round(now() - trained, 2)
-    facts["bf16"] = bf16
+    facts |= {"bf16": bf16, "channels_last": channels_last}
     facts["parameters"] = sum(p.numel() for p in net.parameters())
     if built.note:
         facts["note"] = built.note

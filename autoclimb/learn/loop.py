@@ -56,7 +56,7 @@ def train(
 
     With `only_head` everything below stays as it is, the statistics of its norms too.
     """
-    net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net = built.net.to(device, memory_format=built.layout).train()  # type: ignore[call-overload]
     if only_head:
         net.eval().requires_grad_(False)
         built.head.train().requires_grad_()
@@ -134,8 +134,8 @@ def prepared(
     draw: np.random.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch as the net and the loss take it, targets and rows' weights too: normalised, smoothed, mixed, on the device."""
-    x, y, w = to_input(pictures, built.mean, built.std, device), y.to(device), w.to(device)
+    """A batch with its rows' weights as net and loss take it: normalised, smoothed, mixed, on the device."""
+    x, y, w = to_input(pictures, built.mean, built.std, device, built.layout), y.to(device), w.to(device)
     if config.smoothing and kind != "regression":
         even = 1 / y.shape[1] if kind != "multilabel" else 0.5
         y = y * (1 - config.smoothing) + config.smoothing * even
@@ -147,9 +147,10 @@ def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces
 
     Raises OutOfMemory where a batch that was halved twice in a row still does not fit.
     """
+    forward = built.net if built.compiled is None else built.compiled
     for halvings in range(3):
         try:
-            return _backward(built.net, wanted, x, y, w, pieces << halvings, built.bf16), pieces << halvings
+            return _backward(forward, wanted, x, y, w, pieces << halvings, built.bf16), pieces << halvings
         except torch.OutOfMemoryError as error:
             built.net.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
@@ -158,7 +159,7 @@ def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces
     raise AssertionError  # the third time returns or raises
 
 
-def _backward(net: nn.Module, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> float:
+def _backward(net: Callable, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> float:
     """The loss of a batch, its gradient added up over the pieces."""
     total = 0.0
     for part, target, weight in zip(x.chunk(pieces), y.chunk(pieces), w.chunk(pieces), strict=True):

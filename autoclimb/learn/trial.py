@@ -29,6 +29,7 @@ def run_trial(
     report: Report = lambda facts: None,
     now: Callable[[], float] = time.monotonic,
     bf16: bool = False,
+    channels_last: bool = True,
 ) -> dict[str, Any]:
     """What happened: `status`, `note`, `facts`; if "done", `oof.npy`, `test.npy` lie in `out`, weights in `nets`.
 
@@ -37,12 +38,12 @@ def run_trial(
     What training is allowed to fail of is a status: no memory, a loss that is no number, a net that cannot be built.
     """
     try:
-        return _run(config, material, out, nets, cache, device, report, now, bf16)
+        return _run(config, material, out, nets, cache, device, report, now, bf16, channels_last)
     except (Diverged, OutOfMemory, Unbuildable) as error:
         return {"status": "failed", "note": str(error), "facts": {}}
 
 
-def _run(config, material, out, nets, cache, device, report, now, bf16) -> dict[str, Any]:
+def _run(config, material, out, nets, cache, device, report, now, bf16, channels_last) -> dict[str, Any]:
     oof = np.full((len(material.target), material.width), np.nan, np.float32)
     test = np.zeros((len(material.test_rows), material.width), np.float32)
     facts: dict[str, Any] = {}
@@ -68,7 +69,7 @@ def _run(config, material, out, nets, cache, device, report, now, bf16) -> dict[
             from autoclimb.learn.fold import run_fold  # timm: seconds, not for features
 
             held, answered, fold_facts = run_fold(
-                config, seconds, material, inside, outside, fold, nets, device, at, now, bf16
+                config, seconds, material, inside, outside, fold, nets, device, at, now, bf16, channels_last
             )
         else:
             head = fit_head(config, features[inside], material.target[inside], material.kind, material.pixels.shape[-1])

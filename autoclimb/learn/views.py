@@ -70,7 +70,7 @@ def predictions_for(
 
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for block in ahead(pictures()):
-            x = to_input(block, built.mean, built.std, device)
+            x = to_input(block, built.mean, built.std, device, built.layout)
             made = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
             parts.append((sum(made) / len(made)).cpu().numpy())  # type: ignore[union-attr]
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
@@ -86,6 +86,6 @@ def seconds_to_predict(
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for _ in range(2):
             start = time.perf_counter()
-            built.net(to_input(probe, built.mean, built.std, device)).float().sum().item()
+            built.net(to_input(probe, built.mean, built.std, device, built.layout)).float().sum().item()
             spent = time.perf_counter() - start
     return spent / len(probe) * rows * len(VIEWS[tta])

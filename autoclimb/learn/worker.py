@@ -10,11 +10,8 @@ import os
 import queue
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,8 @@ import numpy as np
 import torch
 
 from autoclimb.errors import Mistake, full_disk, no_room
-from autoclimb.learn.batches import Material, epoch, to_input
+from autoclimb.learn.batches import Material
 from autoclimb.learn.devices import device_named
-from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
 
@@ -99,64 +94,11 @@ def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict
 
 
 def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """Pictures a second in training and in prediction, measured for about `seconds`, and the faster number format.
+    """Pictures a second in training and in prediction, and the way of running the net that gave them."""
+    from autoclimb.learn.probe import measured_speed
 
-    On a processor neither format wins for every net (bf16 against fp32 on one with AVX-512 BF16: 1.65 times for a
-    narrow resnet10t at 64 px, 0.87 for mobilenetv1_100 at 128 px), so both are timed; CUDA trains in bf16.
-    """
-    from autoclimb.learn.backbones import build_net
-    from autoclimb.learn.optim import optimizer_of
-
-    config, material, device = Config.from_json(request["config"]), _with_pixels(request, state), state["device"]
-    try:
-        built = build_net(config, material.width, material.pixels.shape[-1])
-    except Unbuildable as error:
-        return {"note": str(error), "train": 0.0, "predict": 0.0, "bf16": False}
-    net = built.net.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = optimizer_of(net, built.head, config)
-    wanted = loss_named(config.loss, material.kind)
-    rows = np.flatnonzero(material.fold_of >= 0)
-    batch = max(2, min(config.batch, len(rows)))
-    pictures, chosen = next(epoch(material, rows, config, config.size, batch, 0, 0))
-    y = torch.from_numpy(material.target[chosen]).to(device)
-    x = to_input(pictures, built.mean, built.std, device)
-    formats = (True,) if device.type == "cuda" else (False, True)
-
-    def step(bf16: bool) -> float:
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = net(x)
-        loss = loss_value(wanted, logits.float(), y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        loss.item()
-        return time.perf_counter() - start
-
-    try:
-        took = {bf16: float(np.median(timed(partial(step, bf16), request["seconds"] / 2))) for bf16 in formats}
-        net.eval()
-        with torch.inference_mode():
-            predicting = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
-    except torch.OutOfMemoryError:
-        return {"note": "out of memory", "train": 0.0, "predict": 0.0, "bf16": False}
-    best = min(took, key=lambda bf16: took[bf16])
-    return {"train": len(pictures) / took[best], "predict": len(pictures) / predicting, "bf16": best}
-
-
-def timed(step: Callable[[], float], seconds: float) -> list[float]:
-    """What a step took, again and again for so many seconds, twice at least; the first, which warms up, left out."""
-    times: list[float] = []
-    until = time.monotonic() + seconds
-    while len(times) < 3 or (time.monotonic() < until and len(times) < 50):
-        times.append(step())
-    return times[1:]
-
-
-def _seconds_of(net: torch.nn.Module, x: torch.Tensor) -> float:
-    start = time.perf_counter()
-    net(x).sum().item()
-    return time.perf_counter() - start
+    config, material = Config.from_json(request["config"]), _with_pixels(request, state)
+    return measured_speed(config, material, state["device"], request["seconds"])
 
 
 def serve_trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
@@ -164,7 +106,7 @@ def serve_trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[
     torch.cuda.empty_cache() if state["device"].type == "cuda" else None
     config = Config.from_json(request["config"])
     out, nets = Path(request["out"]), Path(request["nets"])
-    how = {"report": report, "bf16": request["bf16"]}
+    how = {"report": report, "bf16": request["bf16"], "channels_last": request["channels_last"]}
     return run_trial(config, _with_pixels(request, state), out, nets, state["cache"], state["device"], **how)
 
 

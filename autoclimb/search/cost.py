@@ -1,7 +1,7 @@
 """Seconds a config will take, from what was measured on this machine and this data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoclimb.search.space import SearchSpace
@@ -20,6 +20,8 @@ class Speed:
     train: float
     predict: float
     bf16: bool = False  # whether training was faster in bfloat16
+    channels_last: bool = True  # whether it was with pictures and filters in that layout
+    batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def speed_of(config: Config, situation: Situation) -> Speed:
     plain = measured(config)
     speed = situation.measure(plain)
     trained, seen = (plain.size / config.size) ** 2, (plain.size / config.seen_size) ** 2
-    return Speed(speed.train * trained, speed.predict * seen, speed.bf16)
+    return replace(speed, train=speed.train * trained, predict=speed.predict * seen)
 
 
 def measured(config: Config) -> Config:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold
+from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold, speed_of
 from autoclimb.search.portfolio import (
     POLICY_MOVES,
     fine_tuning,
@@ -65,7 +65,7 @@ def base_config(history: History, s: Situation) -> Config:
 
     def dressed(net: Config) -> Config:
         chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
-        return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**chosen)
+        return with_size(with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**chosen)
 
     made = [c for c in map(dressed, nets) if epoch_seconds(c, s) < math.inf]
     for net in [] if made else candidates(s)[len(nets) :]:  # the cheapest cannot be built here: the next that can
@@ -131,6 +131,14 @@ def with_size(config: Config, s: Situation) -> Config:
     least = (1.5 if config.weights else 2) * epochs_for(ENOUGH, config, s)
     fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= least]
     return config.vary(size=max(fitting, default=min(own)))
+
+
+def with_batch(config: Config, s: Situation) -> Config:
+    """The config with the larger batch that a card was faster with, its rate raised by the root (arXiv 2205.10287)."""
+    batch = speed_of(config, s).batch
+    if batch <= config.batch or "batch" in s.space.start:
+        return config
+    return config.vary(batch=batch, lr=round(config.lr * math.sqrt(batch / config.batch), 6))
 
 
 def working(s: Situation) -> float:
@@ -257,7 +265,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
     learnt = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "class_weights", "sampler")
     same = {name: getattr(here, name) for name in (*learnt, "seconds", "folds")}
-    for net in [with_size(n, s) for n in nets[:moves]]:
+    for net in [with_size(with_batch(n, s), s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):
             yield [net.vary(**same)]
 

@@ -231,7 +231,7 @@ def write_predictions(
 
     with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with watch(quiet, 0.0, _left(0.0)) as tell:
+    with watch(quiet, 0.0, _left(0.0, STARTED)) as tell:
         from autoclimb.solve import open_run
 
         answers = open_run(folder).predict(images, tell=tell)
@@ -283,10 +283,11 @@ def list_recipes() -> None:
 
 
 def _climb(
-    data: Path, metric: str | None, seconds: float, quiet: bool, started: float = STARTED, **wanted: Any
+    data: Path, metric: str | None, seconds: float, quiet: bool, started: float | None = None, **wanted: Any
 ) -> "Run":
     from autoclimb.view import watch
 
+    started = STARTED if started is None else started
     with watch(quiet, seconds, _left(seconds, started)) as tell:
         from autoclimb.solve import fit  # below the view: these imports take seconds
 
@@ -302,7 +303,7 @@ def _written(out: Path) -> Iterator[None]:
         raise Mistake(f"--out {out} cannot be written ({error.strerror or error}); name another place") from error
 
 
-def _left(seconds: float, started: float = STARTED) -> Callable[[], float]:
+def _left(seconds: float, started: float) -> Callable[[], float]:
     return lambda: started + seconds - time.monotonic()
 
 

@@ -5,11 +5,11 @@ import csv
 import errno
 import os
 import re
-import time
 import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import count

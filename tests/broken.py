@@ -505,7 +505,9 @@ HANDLED: dict[str, Broken] = {
         train_rows(("id", "label"), *rows(), ("", "x"), ("NaN", "y")), "12 train and 4 test", "2 train ids have no"
     ),
     "ids repeated": broken(
-        train_rows(("id", "label"), *rows(), ("a_000", "x"), ("a_001", "z")), "2 train rows repeat", "1 of them"
+        train_rows(("id", "label"), *rows(), ("a_000", "x"), ("a_001", "z")),
+        "2 train rows repeat",
+        "1 id has rows of different labels",
     ),
     "ids out of the folder": broken(
         train_rows(("id", "label"), *rows(), ("../../../../etc/passwd", "x"), ("../../secret.jpg", "y")),

@@ -16,7 +16,7 @@ from autoclimb.learn.trial import run_trial
 from autoclimb.types import Config
 
 CPU = torch.device("cpu")
-TINY = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=32, epochs=10, batch=10, lr=1e-2)
+TINY = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=32, epochs=20, batch=10, lr=1e-2)
 TINY = TINY.vary(policy="none", folds=(0,))
 CLASSES = 3
 

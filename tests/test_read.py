@@ -232,7 +232,7 @@ def test_repeated_train_ids_count_once(tmp_path):
     table(root / "train.csv", ("id", "label"), *rows, rows[0], (rows[1][0], "dog"))
     task = read_folder(root, metric("label", "binary", "multiclass"))
     assert len(task.train_ids) == 12
-    assert any("2 train rows repeat" in note and "1 ids have" in note for note in task.notes)
+    assert any("2 train rows repeat" in note and "1 id has" in note for note in task.notes)
 
 
 def test_repeated_test_rows_are_kept_in_the_form_and_counted_once(tmp_path):

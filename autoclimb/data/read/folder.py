@@ -203,8 +203,8 @@ def without_repeats(found: Found) -> Found:
     note = f"{repeats} train rows repeat an id and are left out"
     if conflicts:
         note += (
-            f"; {len(conflicts)} ids have rows of different labels, of which the most frequent counts, "
-            f"the first of equals ({', '.join(conflicts[:3])})"
+            f"; {len(conflicts)} {'ids have' if len(conflicts) > 1 else 'id has'} rows of different labels, of which the "
+            f"most frequent counts, the first of equals ({', '.join(conflicts[:3])})"
         )
     return replace(
         found,

@@ -202,9 +202,10 @@ def without_repeats(found: Found) -> Found:
             conflicts.append(name)
     note = f"{repeats} train rows repeat an id and are left out"
     if conflicts:
+        who = f"{len(conflicts)} ids have" if len(conflicts) > 1 else "1 id has"
         note += (
-            f"; {len(conflicts)} {'ids have' if len(conflicts) > 1 else 'id has'} rows of different labels, of which the "
-            f"most frequent counts, the first of equals ({', '.join(conflicts[:3])})"
+            f"; {who} rows of different labels, of which the most frequent counts, the first of equals "
+            f"({', '.join(conflicts[:3])})"
         )
     return replace(
         found,

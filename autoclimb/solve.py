@@ -433,13 +433,13 @@ class Team:
     tell: Tell
     asked: int = 0
     blend: Blend | None = None
-    blending: float = 0.5  # seconds the last quick blend took
+    blending: float = 0.5  # seconds the last quick blends took, their submission written
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
     told_nets: bool = False  # whether it was said that the blend's own are more
 
     def reserve(self) -> float:
         """Seconds kept for the last blend and for writing: a full blend takes some ten quick ones and an import."""
-        return min(2.5 + 10 * self.blending, 0.05 * self.clock.budget + 0.5)
+        return min(2.5 + 10 * self.blending, 0.04 * self.clock.budget + 0.2)
 
     def run(self, config: Config, stage: str) -> Trial:
         """The trial of this config, run by the worker and put on record."""
@@ -574,8 +574,8 @@ class Team:
         """Blends what there is and replaces the submission."""
         start = self.clock.spent()
         blend = self.blended(quick=True)
-        self.blending = 0.5 * self.blending + 0.5 * (self.clock.spent() - start)
         self.deliver(blend)
+        self.blending = 0.5 * self.blending + 0.5 * (self.clock.spent() - start)
         held = store.limit_weights(self.folder, set(blend.members), self.nets_limit)
         if held > self.nets_limit and not self.told_nets:
             self.told_nets = True
@@ -639,7 +639,7 @@ def finish(team: Team, history: History, whole: bool) -> Run:
     if not store.all_trials(team.folder) or not any(t.status == "done" for t in store.all_trials(team.folder)):
         return finish_without(team.folder, team.metric, team.clock, team.tell)
     team.worker.end()
-    blend = within(team.clock.left() - 1.5, lambda: team.blended(quick=False))
+    blend = within(team.clock.left() - min(1.5, 0.02 * team.clock.budget), lambda: team.blended(quick=False))
     if blend is not None:
         team.deliver(blend)
     elif team.blend is None:  # everything was recalled and nothing blended yet

@@ -120,7 +120,7 @@ class World:
 
     def reserve(self) -> float:
         """As the real one where a quick blend takes half a second."""
-        return min(7.5, 0.05 * self.situation.budget + 0.5)
+        return min(7.5, 0.04 * self.situation.budget + 0.2)
 
     def climb(self, plan: Sequence[tuple[str, Stage]]) -> tuple[History, bool]:
         """The whole plan, from nothing but the record."""

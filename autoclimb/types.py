@@ -169,7 +169,7 @@ class Config:
     ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
     swa: float = 0.0  # last share of the training, at a constant rate, whose weights are averaged in place of `ema`
     clip: float = 1.0  # gradient norm, 0 is off
-    tta: str = "none"  # a row of learn.views.VIEWS
+    tta: str = "none"  # a row of learn.views.VIEWS, or "auto": chosen on held-out pictures
     seconds: float = 0.0
     epochs: float = 0.0
     folds: tuple[int, ...] = (0,)  # folds trained and predicted

@@ -20,7 +20,6 @@ from autoclimb.learn.loop import size_at, stagnates
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.policies import pipeline_of, varied
 from autoclimb.learn.trial import predict_again, run_trial
-from autoclimb.learn.views import VIEWS, predictions_for
 from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
 
@@ -92,17 +91,6 @@ def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
     made.step()
     assert all(p.grad is not None for p in built.net.parameters())
     assert any((p != b).any() for p, b in zip(built.net.parameters(), before, strict=True))
-
-
-@pytest.mark.parametrize("name", VIEWS)
-def test_views_keep_the_shape_and_average_to_probabilities(name):
-    pictures, _ = stripes(5)
-    built = build_net(TINY, 3)
-    p = predictions_for(built, pictures, np.arange(5), "multiclass", CPU, 32, name)
-    assert p.shape == (5, 3)
-    assert np.allclose(p.sum(1), 1, atol=1e-5)
-    for view in VIEWS[name]:
-        assert view(torch.zeros(2, 3, 16, 16)).shape == (2, 3, 16, 16)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

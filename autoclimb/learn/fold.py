@@ -22,7 +22,7 @@ from autoclimb.learn.heads import Cosine
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.probe import placed, worth_compiling
-from autoclimb.learn.views import predictions_for, seconds_to_predict
+from autoclimb.learn.views import chosen_predictions, predictions_for, seconds_to_predict, views_named
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config, Kind
@@ -54,6 +54,7 @@ def run_fold(
     built = build_net(config, material.width, material.pixels.shape[-1])
     built = replace(built, bf16=bf16, channels_last=channels_last)
     placed(built, device)
+    views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     centre, scale = _scale_of(material, inside)
     scaled = Material(
         material.kind,
@@ -101,8 +102,11 @@ def run_fold(
     trained = now()
     save_net(built, centre, scale, out / f"fold{fold}.safetensors")
     how = (material.kind, device, config.seen_size, config.tta)
-    held = predictions_for(built, material.pixels, outside, *how) * scale + centre
-    answered = predictions_for(built, material.pixels, material.test_rows, *how) * scale + centre
+    if config.tta == "auto":
+        held, answered, facts["tta"] = chosen_predictions(built, scaled, outside, device, config.seen_size, config.seed)
+    else:
+        held, answered = (predictions_for(built, material.pixels, r, *how) for r in (outside, material.test_rows))
+    held, answered = held * scale + centre, answered * scale + centre
     facts |= found
     facts["train_s"] = round(trained - pace.start, 2)
     facts["predict_s"] = round(now() - trained, 2)

@@ -130,6 +130,9 @@ def predict_again(
         else:
             from autoclimb.learn.fold import fold_predictions
 
-            total += fold_predictions(config, tensors, pixels, kind, material.width, device)
+            told = json.loads((weights / f"fold{fold}.json").read_text()) if config.tta == "auto" else {}
+            total += fold_predictions(
+                config.vary(tta=told.get("tta", config.tta)), tensors, pixels, kind, material.width, device
+            )
         report({"progress": (done + 1) / len(config.folds)})
     return total / len(config.folds)

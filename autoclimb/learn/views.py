@@ -1,16 +1,21 @@
 """A net's predictions for rows of the cache, averaged over views of each picture (test-time augmentation)."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import ahead, shrunk, to_input
+from autoclimb.learn.batches import Material, ahead, shrunk, to_input
+from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import predictions_of
+from autoclimb.seeds import rng
 from autoclimb.types import Kind
 
 View = Callable[[Tensor], Tensor]
@@ -40,13 +45,64 @@ def _mirrored(x: Tensor) -> Tensor:
     return x.flip(3)
 
 
+def _cut(x: Tensor, top: float, left: float, share: float, mirrored: bool = False) -> Tensor:
+    """A part of the picture, `share` of its sides, at the picture's own size; `top` and `left` from 0 to 1."""
+    height, width = x.shape[-2:]
+    down, right = round(share * height), round(share * width)
+    y, x0 = round(top * (height - down)), round(left * (width - right))
+    part = x[..., y : y + down, x0 : x0 + right]
+    made = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)
+    return made.flip(3) if mirrored else made
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    """The picture at another size, to the nearest 8 px, for nets that take any."""
+    side = max(8, round(factor * x.shape[-1] / 8) * 8)
+    return F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _corners(share: float, mirrored: bool = False) -> list[View]:
+    return [partial(_cut, top=y, left=x, share=share, mirrored=mirrored) for y in (0, 1) for x in (0, 1)]
+
+
+TURNS: dict[tuple[int, bool], View] = {
+    (k, m): partial(_turned, quarters=k, mirrored=m) for k in range(4) for m in (False, True)
+}
+TURNS |= {(0, False): _same, (0, True): _mirrored}
+SHIFTS = [_rolled(-1, -1), _rolled(-1, 1), _rolled(1, -1), _rolled(1, 1)]
+MIDDLE = partial(_cut, top=0.5, left=0.5, share=7 / 8)
 VIEWS: dict[str, Sequence[View]] = {
     "none": (_same,),
     "flip": (_same, _mirrored),
-    "shift": (_same, _rolled(-1, -1), _rolled(-1, 1), _rolled(1, -1), _rolled(1, 1)),
-    "flip-shift": (_same, _mirrored, _rolled(-1, -1), _rolled(1, 1)),
-    "dihedral": tuple(partial(_turned, quarters=k, mirrored=m) for k in range(4) for m in (False, True)),
+    "vertical": (_same, TURNS[2, True]),
+    "flips": (_same, _mirrored, TURNS[2, True], TURNS[2, False]),
+    "shift": (_same, *SHIFTS),
+    "flip-shift": (_same, _mirrored, SHIFTS[0], SHIFTS[3]),
+    "dihedral": tuple(TURNS.values()),
+    # corners and middle, seven eighths of the sides each, enlarged (Krizhevsky et al. 2012); ten with mirror images
+    "five-crop": (MIDDLE, *_corners(7 / 8)),
+    "ten-crop": (MIDDLE, *_corners(7 / 8), partial(MIDDLE, mirrored=True), *_corners(7 / 8, mirrored=True)),
+    "multi-scale": (_same, partial(_scaled, factor=0.85), partial(_scaled, factor=1.2)),
+    "parts": (_same, *_corners(5 / 8)),  # the whole and four overlapping quarters of it
 }
+RESIZING = ("multi-scale",)  # the rows that a net of one fixed size cannot take
+CHOICES = ("none", "flip", "vertical", "flips", "shift", "dihedral")  # what "auto" chooses from, the cheaper first
+FEWEST = 20  # held-out rows to choose by
+SAMPLED = 150  # held-out rows of each half that "auto" looks at in every view
+
+
+def views_named(tta: str, fixed: bool = False) -> Sequence[View]:
+    """The views of a row of the menu, all that it may come to for "auto".
+
+    Raises Mistake for an unknown name, Unbuildable where the net is `fixed` to one size and the views are not.
+    """
+    if tta == "auto":
+        return list(dict.fromkeys(view for name in CHOICES for view in VIEWS[name]))
+    if tta not in VIEWS:
+        raise Mistake(f"tta {tta!r} is unknown; choose from {', '.join([*VIEWS, 'auto'])}")
+    if fixed and tta in RESIZING:
+        raise Unbuildable(f"a net of one fixed size cannot be asked at several, as tta {tta} does")
+    return VIEWS[tta]
 
 
 def predictions_for(
@@ -60,20 +116,72 @@ def predictions_for(
     batch: int = 128,
 ) -> np.ndarray:
     """Predictions `(len(rows), C)` float32, probabilities or standardised numbers, averaged over the views of `tta`."""
-    views = VIEWS[tta]
-    built.net.eval()
-    parts = []
+    views = views_named(tta, built.fixed)
+    parts = [seen.mean(0) for seen in _seen(built, pixels, rows, kind, device, size, views, batch)]
+    return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
-    def pictures():
+
+def _seen(built, pixels, rows, kind, device, size, views, batch=128) -> Iterator[np.ndarray]:
+    """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time."""
+    built.net.eval()
+
+    def pictures() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), batch):
             yield np.stack([shrunk(pixels[row], size) for row in rows[start : start + batch]])
 
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for block in ahead(pictures()):
+    for block in ahead(pictures()):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             x = to_input(block, built.mean, built.std, device, built.layout)
             made = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
-            parts.append((sum(made) / len(made)).cpu().numpy())  # type: ignore[union-attr]
-    return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+            yield torch.stack(made).cpu().numpy()
+
+
+def chosen_predictions(
+    built: Built, material: Material, outside: np.ndarray, device: torch.device, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Predictions for held-out rows and for the test by the views that suit the net, and their name.
+
+    Honest: the views of each half of the held-out rows are chosen on a sample of the other half, those of the test on
+    both samples. Of few held-out rows nothing is learnt: they get one view. `material.target` is in the net's units.
+    """
+    how = (material.kind, device, size)
+    if len(outside) < FEWEST:
+        held, answered = (predictions_for(built, material.pixels, rows, *how) for rows in (outside, material.test_rows))
+        return held, answered, CHOICES[0]
+    every = views_named("auto")
+    halves = np.array_split(rng(seed, "views").permutation(len(outside)), 2)
+    losses = []
+    for half in halves:
+        rows = outside[half[:SAMPLED]]
+        seen = np.concatenate(list(_seen(built, material.pixels, rows, material.kind, device, size, every)), 1)
+        by_view = dict(zip(every, seen, strict=True))
+        means = {name: np.mean([by_view[view] for view in VIEWS[name]], 0) for name in CHOICES}
+        losses.append({name: losses_of(p, material.target[rows], material.kind) for name, p in means.items()})
+    held = np.empty((len(outside), material.width), np.float32)
+    for half, other in zip(halves, losses[::-1], strict=True):
+        held[half] = predictions_for(built, material.pixels, outside[half], *how, cheapest_of_the_best(other))
+    both = cheapest_of_the_best({name: np.concatenate([one[name] for one in losses]) for name in CHOICES})
+    return held, predictions_for(built, material.pixels, material.test_rows, *how, both), both
+
+
+def losses_of(p: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
+    """The loss of each row `(n,)`: squared error, or the log loss of the classes or labels."""
+    if kind == "regression":
+        return ((p - target) ** 2).mean(1)
+    p = p.clip(1e-4, 1 - 1e-4)
+    if kind == "multilabel":
+        return -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(1)
+    return -(target * np.log(p)).sum(1)
+
+
+def cheapest_of_the_best(losses: dict[str, np.ndarray]) -> str:
+    """The first name whose mean loss is within a standard error, over the same rows, of the least."""
+    best = min(losses, key=lambda name: losses[name].mean())
+    for name, loss in losses.items():
+        worse = loss - losses[best]
+        if worse.mean() <= worse.std() / math.sqrt(len(worse)):
+            return name
+    return best
 
 
 def seconds_to_predict(
@@ -88,4 +196,7 @@ def seconds_to_predict(
             start = time.perf_counter()
             built.net(to_input(probe, built.mean, built.std, device, built.layout)).float().sum().item()
             spent = time.perf_counter() - start
-    return spent / len(probe) * rows * len(VIEWS[tta])
+    each = spent / len(probe)
+    if tta == "auto":
+        return each * (2 * SAMPLED * len(views_named(tta)) + rows * max(len(VIEWS[name]) for name in CHOICES))
+    return each * rows * len(views_named(tta, built.fixed))

@@ -18,11 +18,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from broken import HANDLED, REFUSED, Broken, broken
-from folders import competition
+from folders import competition, picture
 from PIL import Image
 from typer.testing import CliRunner
 
 from autoclimb import cli, solve
+from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.search.workers import Late
 
@@ -108,6 +109,12 @@ def test_is_gone_on_with_and_said(fit, name, tmp_path):
     assert len(header) == 2
     assert rows
     assert all(row[1] for row in rows)
+
+
+def test_forms_of_the_pictures_asked_for_are_not_said_to_be_left_unanswered(tmp_path):
+    for i in range(4):
+        picture(competition(tmp_path / "data") / "test" / "png" / f"b_{i:03d}.png")
+    assert not [note for note in read_folder(tmp_path / "data").notes if "not asked" in note]
 
 
 def test_the_corpus_is_large():

@@ -56,12 +56,20 @@ def test_items(
     return Tested(ids, where.files, where.channels, (*where.notes, *notes))
 
 
+def stem_of(path: str) -> str:
+    """A picture's file name without its extension."""
+    return os.path.splitext(path.rsplit("/", 1)[-1])[0]
+
+
 def not_asked(files: list[str], found: Survey, name: str) -> list[str]:
     """A note on pictures in test folders that no id asks for, none where all are asked for or items are of several."""
     asked = set(files)
-    there = [s for path, s in zip(found.pictures, found.sources, strict=True) if side(path) < 0]
-    left = sum(1 for s in there if s not in asked)
-    if not left or len(there) - left < len(asked - {""}):  # forms of one picture, several an item, other folders
+    there = [
+        (stem_of(path), s in asked) for path, s in zip(found.pictures, found.sources, strict=True) if side(path) < 0
+    ]
+    forms = {stem for stem, taken in there if taken}  # of one picture: as dcm and as jpg
+    left = sum(1 for stem, taken in there if not taken and stem not in forms)
+    if not left or sum(taken for _, taken in there) < len(asked - {""}):  # several an item, other folders
         return []
     return [f"{left} test pictures are not asked for by {name} and not answered"]
 

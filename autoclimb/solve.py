@@ -204,7 +204,7 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[st
     made = hashlib.blake2b(digest_size=8)
     for ids in (task.train_ids, task.test_ids, task.form.ids, task.form.columns):
         made.update("\0".join(ids).encode())
-    made.update(np.ascontiguousarray(task.target).tobytes())
+    made.update(np.ascontiguousarray(task.truth).tobytes())
     search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
     return {
         "data": made.hexdigest(),
@@ -266,10 +266,10 @@ def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
         if ids:
             named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
             tell(Event("note", f"{len(ids)} unreadable pictures {what}: {named}"))
-    good = task.target[~bad[:n]]
+    good = task.truth[~bad[:n]]
     if len(good) < 4:
         raise Mistake(f"only {len(good)} of {n} training pictures can be read; check that the files are pictures")
-    if task.kind == "regression" or task.kind == "multilabel":
+    if task.kind in ("regression", "multilabel") or task.soft is not None:
         nothing = bool((good == good[0]).all())
     else:
         nothing = len(np.unique(good)) < 2
@@ -341,7 +341,9 @@ def greet(
 
 
 def learning_target(task: Task) -> np.ndarray:
-    """Targets as a net takes them, `(N, width)` float32: one-hot rows, 0/1 rows or numbers."""
+    """Targets as a net takes them, `(N, width)` float32: one-hot rows, shares of votes, 0/1 rows or numbers."""
+    if task.soft is not None:
+        return task.soft.astype(np.float32)
     if task.kind == "regression":
         return task.target.astype(np.float32)[:, None]
     if task.kind == "multilabel":
@@ -514,7 +516,7 @@ class Team:
         if told["status"] != "done":
             return plain
         oof, test = np.load(place / "oof.npy"), np.load(place / "test.npy")
-        found = honest(self.metric, self.task.kind, self.task.grades, self.task.target, oof, self.fold_of)
+        found = honest(self.metric, self.task.kind, self.task.grades, self.task.truth, oof, self.fold_of)
         return replace(plain, score=found.score, spread=found.spread, oof=oof, test=test)
 
     def announce(self, trial: Trial, about: dict[str, Any]) -> None:
@@ -591,7 +593,7 @@ class Team:
             self.metric,
             self.task.kind,
             self.task.grades,
-            self.task.target,
+            self.task.truth,
             self.fold_of,
             allow=None if quick else allow,
             quick=quick,
@@ -602,7 +604,7 @@ class Team:
         """Writes the blend's answers and records it."""
         task, metric = self.task, self.metric
         known = np.isfinite(blend.oof).all(1) & (self.fold_of >= 0)
-        rule = learn_rule(metric, task.kind, task.grades, task.target[known], blend.oof[known])
+        rule = learn_rule(metric, task.kind, task.grades, task.truth[known], blend.oof[known])
         test = np.array(blend.test, np.float64)
         unread = np.isin(task.test_ids, task.unreadable_test)
         if unread.any():
@@ -630,7 +632,7 @@ def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarr
     rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
     p = constant_prediction(task, rows.tolist(), metric.name == "mae")
     known = np.repeat(p[:1], len(rows), 0) if len(p) else p
-    rule = learn_rule(metric, task.kind, task.grades, task.target[rows], known)
+    rule = learn_rule(metric, task.kind, task.grades, task.truth[rows], known)
     write_submission(task, answer(rule, p), folder / "submission.csv", metric, p)
 
 

@@ -87,6 +87,12 @@ class Task:
     metadata: Metadata | None = None
     columns: tuple[Column, ...] = ()  # of the train table but its ids; () where labels are in no table
     other_files: tuple[tuple[str, int], ...] = ()  # endings of files that nothing here reads, and how many there are
+    soft: np.ndarray | None = None  # (N, C) float64 shares of votes, rows summing to one; `target` is then the largest
+
+    @property
+    def truth(self) -> np.ndarray:
+        """What is learned and scored: the shares of votes where there are any, else `target`."""
+        return self.target if self.soft is None else self.soft
 
     @property
     def width(self) -> int:
@@ -103,7 +109,7 @@ class Metric:
     - "label" `(N,)` class index; "labels" `(N, C)` 0/1; "probability" `(N, C)`; "grade" `(N,)` grade number, truth too;
       "ranking" `(N, k)` class indices, best first; "number" `(N,)` float
 
-    and `truth` is `Task.target` (grade numbers for "grade"). A metric that looks at labels but is defined on several
+    and `truth` is `Task.truth` (grade numbers for "grade"). A metric that looks at labels but is defined on several
     kinds of task lists them in `kinds`.
     """
 

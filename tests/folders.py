@@ -46,6 +46,19 @@ def competition(
     return root
 
 
+def polled(root: Path, votes: Sequence[Sequence[object]], names: Sequence[str] = ("calm", "spike", "other")) -> Path:
+    """A competition whose train rows hold votes, one column a class, and whose sample asks for shares of them."""
+    columns = ("id", *(f"{name}_vote" for name in names))
+    for i in range(len(votes)):
+        picture(root / "train" / f"a_{i:03d}.jpg", seed=i)
+    for i in range(4):
+        picture(root / "test" / f"b_{i:03d}.jpg", seed=1000 + i)
+    table(root / "train.csv", columns, *((f"a_{i:03d}", *row) for i, row in enumerate(votes)))
+    even = [1 / len(names)] * len(names)
+    table(root / "sample_submission.csv", columns, *((f"b_{i:03d}", *even) for i in range(4)))
+    return root
+
+
 def metric(wants: Wants, *kinds: Kind, k: int = 0) -> Metric:
     """A metric that scores everything 0."""
     some = {"kinds": kinds} if kinds else {}

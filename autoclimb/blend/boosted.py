@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.blend.rows import Rows
+from autoclimb.blend.rows import Rows, shares_of
 
 MEMBERS = 8
 MOST_CELLS = 200_000  # items x classes a fit looks at
@@ -38,6 +38,13 @@ def _cells(predictions: Sequence[np.ndarray], kind: str) -> np.ndarray:
     return np.stack([*z, mean, rank, place], axis=-1).reshape(mean.size, -1)
 
 
+def objective(kind: str, true: np.ndarray) -> str:
+    """LightGBM's name of the loss: "binary" counts any share of votes above 0 as a yes, "cross_entropy" does not."""
+    if kind == "regression":
+        return "regression"
+    return "cross_entropy" if kind != "multilabel" and true.ndim == 2 else "binary"
+
+
 def fitted(rows: Rows) -> dict[str, Any]:
     """The model as LightGBM's text, with the eight best members it reads."""
     import lightgbm  # four seconds to import
@@ -46,12 +53,13 @@ def fitted(rows: Rows) -> dict[str, Any]:
     width = rows.predictions[0].shape[1]
     step = 1 + len(rows.rows) * width // MOST_CELLS
     true = rows.true[::step]
-    if kind == "regression" or (width == 2 and kind != "multilabel"):
+    if kind == "regression":
         target = true.astype(float)
     else:
-        target = (true if kind == "multilabel" else np.eye(width)[true.astype(int)]).astype(float).ravel()
+        target = (true if kind == "multilabel" else shares_of(true, width)).astype(float)
+        target = target[:, 1] if width == 2 and kind != "multilabel" else target.ravel()
     data = lightgbm.Dataset(_cells([rows.of(i)[::step] for i in picked], kind), target)
-    settings = SETTINGS | {"objective": "regression" if kind == "regression" else "binary"}
+    settings = SETTINGS | {"objective": objective(kind, true)}
     return {"picked": picked, "kind": kind, "text": lightgbm.train(settings, data, ROUNDS).model_to_string()}
 
 

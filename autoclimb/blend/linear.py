@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.blend.rows import Rows
+from autoclimb.blend.rows import Rows, shares_of
 
 MEMBERS = 12
 SHARED, OWN, BIAS = 4.0, 44.0, 4.0  # standard deviations 0.5, 0.15, 0.5 in units of log odds (assumption)
@@ -45,7 +45,7 @@ def fitted(rows: Rows) -> dict[str, Any]:
     if link == "number":
         weights, bias = _ridge(z[:, :, 0], true)
     else:
-        target = true.astype(np.float64) if link == "labels" else np.eye(width)[true.astype(int)]
+        target = true.astype(np.float64) if link == "labels" else shares_of(true, width)
         weights, bias = _logistic(z, target, link)
     return {"picked": picked, "link": link, "weights": weights.tolist(), "bias": bias.tolist()}
 
@@ -87,7 +87,8 @@ def _logistic(z: np.ndarray, target: np.ndarray, link: str) -> tuple[np.ndarray,
         if link == "labels":
             missed = float((np.logaddexp(0, x) - target * x).sum())
         else:
-            missed = -float(np.log(np.maximum((q * target).sum(1), 1e-300)).sum())
+            normal = x.max(1) - np.log(q.max(1))  # log of the summed exponentials
+            missed = float((normal - (target * x).sum(1)).sum())
         away = shared - 1 / members
         prior = (SHARED * away @ away + OWN * (own**2).sum() + BIAS * bias @ bias) / 2
         slope = np.einsum("knc,nc->kc", z, wrong)

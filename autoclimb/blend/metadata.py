@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.blend import boosted, linear
-from autoclimb.blend.rows import Rows
+from autoclimb.blend.rows import Rows, shares_of
 from autoclimb.seeds import rng
 
 # Prior precision of a column's effect in log odds, times the number of columns: at 1 all columns together are expected
@@ -57,7 +57,7 @@ def fitted_boosted(rows: Rows) -> Model:
     target = target[:, -1] if link == "classes" and z.shape[1] == 2 else target.ravel()
     named = [2 + i for i, n in enumerate(words) if n]
     data = lightgbm.Dataset(cells, target, init_score=start, categorical_feature=named)
-    settings = boosted.SETTINGS | {"objective": "regression" if link == "number" else "binary"}
+    settings = boosted.SETTINGS | {"objective": boosted.objective(rows.goal.kind, true)}
     text = lightgbm.train(settings, data, boosted.ROUNDS).model_to_string()
     return {"picked": base["picked"], "linear": base, "text": text}
 
@@ -96,7 +96,7 @@ def _start(rows: Rows) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray, str]:
 def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:
     if link == "number":
         return true.astype(np.float64)[:, None]
-    return true.astype(np.float64) if link == "labels" else np.eye(width)[true.astype(int)]
+    return true.astype(np.float64) if link == "labels" else shares_of(true, width)
 
 
 def _columns_of(values: np.ndarray, words: Sequence[int]) -> list[Model]:

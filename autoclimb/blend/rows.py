@@ -71,6 +71,11 @@ class Rows:
         return sorted(range(len(scores)), key=lambda i: -scores[i])
 
 
+def shares_of(true: np.ndarray, width: int) -> np.ndarray:
+    """Class indices `(n,)` as one-hot rows `(n, C)`; shares of votes are such rows already."""
+    return true if true.ndim == 2 else np.eye(width)[true.astype(int)]
+
+
 def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
     """The score with a decision rule learned on the same rows: to compare by, never to report."""
     metric, kind, grades = goal.metric, goal.kind, goal.grades

@@ -183,14 +183,14 @@ def check_submission(task: Task, path: Path) -> None:
 
 
 def constant_prediction(task: Task, rows: Sequence[int] | None = None, median: bool = False) -> np.ndarray:
-    """`(M, C)` for the test items, the same in each row: class shares, label frequencies, or the target's mean.
+    """`(M, C)` for the test items, the same in each row: shares of classes or votes, frequencies, or the mean.
 
     `rows` are the train rows to take it from (all of them), `median` takes the target's median (best for MAE).
     """
-    target = task.target if rows is None else task.target[np.asarray(rows)]
+    target = task.truth if rows is None else task.truth[np.asarray(rows)]
     if task.kind == "regression":
         value = np.array([np.median(target) if median else np.mean(target)])
-    elif task.kind == "multilabel":
+    elif task.kind == "multilabel" or task.soft is not None:
         value = target.mean(0)
     else:
         value = np.bincount(target, minlength=task.width) / len(target)

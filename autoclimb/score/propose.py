@@ -20,6 +20,8 @@ def proposed_metric(task: Task) -> tuple[Metric, str]:
 
 def _judged(task: Task) -> tuple[str, str]:
     form = task.form
+    if task.soft is not None:
+        return "kl-divergence", "the targets are votes"
     if task.kind == "regression":
         return "rmse", "the targets are numbers"
     if task.kind == "ordinal":

@@ -109,6 +109,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         grades=labels.grades,
         channels=found.channels,
         metadata=metadata,
+        soft=None if labels.soft is None else labels.soft[rows],
         columns=columns,
         other_files=tuple(sorted(seen.other.items(), key=lambda e: (-e[1], e[0]))),
         unreadable_train=absent,

@@ -21,6 +21,7 @@ from autoclimb.types import Form, Kind, Metric
 
 MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; grades and class codes stay below
 MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
+OF_VOTES = "kl-divergence"  # the metric that takes several columns of one row for votes
 POSITIVE = {"1", "true", "yes", "y", "positive", "pos", "present", "t"}
 FITTING = {
     "binary": "auc, log-loss or accuracy",
@@ -42,6 +43,7 @@ class Labels:
     grades: tuple[float, ...] = ()
     separator: str = ""  # of a column of sets
     notes: tuple[str, ...] = ()
+    soft: np.ndarray | None = None  # shares of votes, see types.Task
 
 
 def read_labels(found: Found, metric: Metric | None) -> Labels:
@@ -67,15 +69,19 @@ def described(labels: Labels) -> str:
 
 
 def of_columns(found: Found, metric: Metric | None) -> Labels:
-    """Labels of several 0/1 columns: one label each row where every row sums to one, else sets."""
+    """Labels of several columns: of 0/1, one label each row where every row sums to one, else sets; or votes."""
     names = list(found.labels)
     for name in names:
         cells = found.labels[name]
         wrong = next((c for c in cells if c not in BLANK and number_of(c) not in (0.0, 1.0, -1.0)), None)
-        if wrong is not None:
-            raise Mistake(
-                f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target"
-            )
+        if wrong is None:
+            continue
+        if number_of(wrong) is not None and are_votes(found, metric):
+            return of_votes(found)
+        raise Mistake(
+            f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, "
+            f"or --metric {OF_VOTES} for votes"
+        )
     table = np.array([[number_of(c) or 0.0 for c in found.labels[n]] for n in names]).T
     kept = np.array([any(c not in BLANK for c in row) for row in zip(*found.labels.values(), strict=True)])
     notes = []
@@ -88,9 +94,40 @@ def of_columns(found: Found, metric: Metric | None) -> Labels:
     kind: Kind = "binary" if len(names) == 2 else "multiclass"
     if one_each and (metric is None or kind in metric.kinds):
         return of_classes(kind, tuple(names), flags.argmax(1).astype(np.int64), kept, tuple(notes))
+    if metric is not None and are_votes(found, metric):
+        return of_votes(found)
     if not flags.any():
         raise Mistake(f"the columns {', '.join(names[:4])} are 0 in every row")
     return Labels("multilabel", tuple(names), flags, kept, notes=tuple(notes))
+
+
+def are_votes(found: Found, metric: Metric | None) -> bool:
+    """Whether several columns are of votes: the metric says so or, without one, a sample whose rows sum to one."""
+    if metric is not None:
+        return metric.name == OF_VOTES
+    return found.sample is not None and len(found.answers) == len(found.labels) and sum_to_one(found)
+
+
+def of_votes(found: Found) -> Labels:
+    """Labels of several columns of votes or shares: what share of each row's votes a class has."""
+    names = list(found.labels)
+    cells = [found.labels[n] for n in names]
+    wrong = next((c for column in cells for c in column if c not in BLANK and (number_of(c) or 0) < 0), None)
+    wrong = next((c for column in cells for c in column if c not in BLANK and number_of(c) is None), wrong)
+    if wrong is not None:
+        raise Mistake(f"votes are numbers from 0 on, but the columns {', '.join(names[:4])} hold {wrong!r}")
+    table = np.array([[number_of(c) or 0.0 for c in column] for column in cells]).T
+    kept = table.sum(1) > 0
+    if not kept.any():
+        raise Mistake(f"the columns {', '.join(names[:4])} hold no votes")
+    soft = table[kept] / table[kept].sum(1, keepdims=True)
+    if (soft == soft[0]).all():
+        raise Mistake(f"every train row has the same votes in {', '.join(names[:4])}; there is nothing to learn")
+    missing = int((~kept).sum())
+    notes = ["the target columns hold votes: their shares are learned, and a row is shown as its most voted class"]
+    notes += [f"{missing} train rows without a vote are left out"] if missing else []
+    kind: Kind = "binary" if len(names) == 2 else "multiclass"
+    return Labels(kind, tuple(names), soft.argmax(1).astype(np.int64), kept, notes=tuple(notes), soft=soft)
 
 
 def of_classes(kind: Kind, classes: tuple[str, ...], target: np.ndarray, kept: np.ndarray, notes: tuple = ()) -> Labels:

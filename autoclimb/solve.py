@@ -440,8 +440,9 @@ class Team:
     told_nets: bool = False  # whether it was said that the blend's own are more
 
     def reserve(self) -> float:
-        """Seconds kept for the last blend and for writing: a full blend takes some ten quick ones and an import."""
-        return min(2.5 + 10 * self.blending, 0.04 * self.clock.budget + 0.2)
+        """Seconds kept for the end: a full blend takes ten quick ones and an import; two quick ones at the least."""
+        wanted = min(2.5 + 10 * self.blending, 0.04 * self.clock.budget + 0.2)
+        return max(wanted, 2.2 * self.blending + 0.5)
 
     def run(self, config: Config, stage: str) -> Trial:
         """The trial of this config, run by the worker and put on record."""

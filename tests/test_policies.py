@@ -14,7 +14,7 @@ def photo(size: int, channels: int) -> np.ndarray:
     return np.ascontiguousarray(np.kron(made, np.ones((4, 4, 1), np.uint8)))
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_keeps_shape_and_type_varies_and_draws_the_same_for_the_same_seed(name, channels):

@@ -18,7 +18,7 @@ import autoclimb
 from autoclimb import store
 from autoclimb.clock import Clock
 from autoclimb.errors import Mistake
-from autoclimb.solve import Cache, Team
+from autoclimb.team import Cache, Team
 from autoclimb.types import Event
 
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]

@@ -29,7 +29,8 @@ from autoclimb.search.stages import (
     slots,
     with_batch,
 )
-from autoclimb.solve import Team, imbalance_of, situation_of
+from autoclimb.solve import imbalance_of, situation_of
+from autoclimb.team import Team
 from autoclimb.types import Config, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from folders import metric, table
 
-from autoclimb.data.cells import keep_pixels, pixel_columns
+from autoclimb.data.cells import keep_pixels, pixel_columns, pixel_string
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 
@@ -51,7 +51,7 @@ def test_a_table_of_pixels_is_read_and_its_test_rows_bear_the_samples_numbers(tm
 
 def test_pixels_that_are_no_bytes_are_kept_as_numbers():
     out = io.BytesIO()
-    count, kind = keep_pixels(io.BytesIO(f"{','.join(PIXELS)}\n{','.join(['0.5'] * 64)}\n".encode()), out)
+    count, kind, _ = keep_pixels(io.BytesIO(f"{','.join(PIXELS)}\n{','.join(['0.5'] * 64)}\n".encode()), out)
     assert (count, kind, np.frombuffer(out.getvalue(), np.float32).tolist()) == (64, np.float32, [0.5] * 64)
 
 
@@ -72,3 +72,50 @@ def test_ids_beside_the_pixels_are_the_ids(tmp_path):
     assert task.train_ids[:2] == ("x0", "x1")
     assert task.test_ids[0] == "x24"
     assert [(c.name, c.role) for c in task.columns] == [("label", "target")]
+
+
+def written(values, form="{}", between=" "):
+    """Each row's numbers as one cell."""
+    return [form.format(between.join(map(str, row))) for row in values]
+
+
+@pytest.mark.parametrize(("count", "side"), [(64, (8, 8)), (192, (8, 8, 3))])
+@pytest.mark.parametrize(("form", "between"), [("{}", " "), ("[{}]", ", ")])
+def test_pictures_written_into_one_cell_a_row_are_read(tmp_path, count, side, form, between):
+    values = np.random.default_rng(0).integers(0, 256, (20, count))
+    cells = written(values, form, between)
+    table(tmp_path / "train.csv", ("emotion", " pixels"), *((i % 2, cells[i]) for i in range(14)))
+    table(tmp_path / "test.csv", ("pixels",), *((cell,) for cell in cells[14:]))
+    table(tmp_path / "sample_submission.csv", ("id", "emotion"), *((i, 0) for i in range(1, 7)))
+    task = read_folder(tmp_path, metric("label"))
+    assert (task.classes, task.test_ids[:2]) == (("0", "1"), ("1", "2"))
+    assert any(f"in its cells, {count} numbers each" in note for note in task.notes)
+    pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
+    assert not pixels.bad.any()
+    assert np.array_equal(pixels.array.reshape(20, 8, 8, 3)[..., : (side[2:] or (1,))[0]].reshape(20, count), values)
+
+
+def test_a_cell_that_holds_fewer_numbers_than_others_is_an_unreadable_picture(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (20, 64))
+    cells = written(values)
+    cells[7], cells[9] = cells[7][:50], f"x {cells[9]}"
+    table(tmp_path / "train.csv", ("label", "pixels"), *((i % 2, cells[i]) for i in range(14)))
+    table(tmp_path / "test.csv", ("label", "pixels"), *(("", cell) for cell in cells[14:]))
+    table(tmp_path / "sample_submission.csv", ("id", "label"), *((i, 0) for i in range(6)))
+    task = read_folder(tmp_path, metric("label"))
+    pixels = build_pixels(list(task.train_files), 8, "squash", tmp_path / "cache")
+    assert np.flatnonzero(pixels.bad).tolist() == [7, 9]
+    assert np.array_equal(pixels.array[13, ..., 0].ravel(), values[13])
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (written(np.arange(320).reshape(5, 64)), (1, 64)),
+        (written(np.arange(310).reshape(5, 62)), None),  # no square
+        (written([range(100)] * 5), None),  # a sample's hundred ranked labels
+        (["word " * 64] * 4 + ["other " * 64], None),
+    ],
+)
+def test_a_cell_is_a_picture_where_its_numbers_make_a_square_and_rows_differ(cells, found):
+    assert pixel_string([f"7,{cell}\n" for cell in cells], ",") == found

@@ -71,7 +71,7 @@ def open_container(name: str, data: Stretch) -> Container:
     if ending == "bson":
         return Container(2, partial(_picture, data))
     if ending in ("csv", "tsv"):
-        return Container(1, partial(_row, name, pixel_rows(name, data)))
+        return Container(1, partial(_pixels, name, *pixel_rows(name, data)))
     raise ValueError(f"{name} has no inside that is read")
 
 
@@ -139,13 +139,19 @@ def only_array(data: bytes | Stretch) -> np.ndarray:
         raise ValueError(f"no array in an npz file: {error}") from error
 
 
-def pixel_rows(name: str, data: Stretch) -> np.ndarray:
-    """The pixels that a csv holds in its cells, a row a picture, mapped from a nameless file."""
+def pixel_rows(name: str, data: Stretch) -> tuple[np.ndarray, frozenset[int]]:
+    """The pixels that a csv holds in its cells, a row a picture, mapped from a nameless file; rows that hold none."""
     containers.bounded(data.length, name, data.length)  # a pixel takes two bytes of text at least, four as float32
     out = containers.temporary()
-    count, kind = keep_pixels(data.stream(), out)
+    count, kind, lost = keep_pixels(data.stream(), out)
     out.flush()
-    return np.memmap(out, kind, "r").reshape(-1, count)
+    return np.memmap(out, kind, "r").reshape(-1, count), lost
+
+
+def _pixels(name: str, rows: np.ndarray, lost: frozenset[int], way: tuple[str, ...]) -> Found:
+    if int(way[0]) in lost:
+        raise ValueError(f"row {way[0]} does not hold {rows.shape[1]} numbers as the others do")
+    return _row(name, rows, way)
 
 
 # --- json ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
-"""Pictures whose pixels are the cells of a csv, a column each: label,pixel0,...,pixel783 (as MNIST is handed out)."""
+"""Pictures whose pixels are in the cells of a csv: a column each (label,pixel0,pixel1,..., as MNIST is), or all in one
+cell (emotion,pixels,Usage with "70 80 82 ...", as FER2013 is)."""
 
+import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -9,7 +13,9 @@ import pandas as pd
 
 FEWEST = 64  # pixels of a picture, 8 x 8
 PIECE = 2_000  # rows parsed at a time
+LOOKED_AT = 5  # rows by which a column is taken for one of pictures
 NUMBERED = re.compile(r"(\D*)(\d+)(?:x(\d+))?$", re.IGNORECASE)
+BETWEEN = str.maketrans("[],;", "    ")  # of the numbers in one cell
 
 
 def pixel_columns(header: Sequence[str]) -> range | None:
@@ -25,7 +31,7 @@ def pixel_columns(header: Sequence[str]) -> range | None:
         while last + 1 < len(named) and follows(named[last], named[last + 1]):
             last += 1
         count = last + 1 - first
-        if count >= FEWEST and (is_square(count) or (count % 3 == 0 and is_square(count // 3))):
+        if is_picture(count):
             return range(first, last + 1)
         first = last + 1
     return None
@@ -40,33 +46,114 @@ def follows(one: re.Match[str] | None, two: re.Match[str] | None) -> bool:
     return (two[2] == one[2] and int(two[3]) == int(one[3]) + 1) or int(two[2]) == int(one[2]) + 1
 
 
+def is_picture(count: int) -> bool:
+    """Whether so many numbers make a square of one value a pixel or of three."""
+    return count >= FEWEST and (is_square(count) or (count % 3 == 0 and is_square(count // 3)))
+
+
 def is_square(count: int) -> bool:
     """Whether so many pixels make a square."""
     return int(count**0.5 + 0.5) ** 2 == count
 
 
-def keep_pixels(source: BinaryIO, out: BinaryIO) -> tuple[int, np.dtype]:
-    """The pixels a row and their type, all rows' written to `out`: bytes where all are 0 to 255, else float32.
+def pixel_string(lines: Sequence[str], separator: str) -> tuple[int, int] | None:
+    """The place of the column whose cells are whole pictures and the numbers in each, None where there is none.
 
-    Raises ValueError where the table has no pixel columns, or a cell of them is no number.
+    `lines` are the first below the header. Cells that are all the same are an answer's sets of labels, not pictures.
+    """
+    if not any(len(line) >= 2 * FEWEST for line in lines):
+        return None
+    try:
+        rows = pd.read_csv(
+            io.StringIO("".join(lines)),
+            sep=separator,
+            header=None,
+            dtype=str,
+            na_filter=False,
+            skipinitialspace=True,
+            index_col=False,
+        )
+    except ValueError:  # what pandas raises on a table that is none
+        return None
+    for place in range(rows.shape[1]):
+        cells = [str(cell) for cell in rows.iloc[:, place]]
+        if len(set(cells)) == 1 < len(cells):
+            continue
+        count, alike = Counter(len(numbers_in(cell)) for cell in cells).most_common(1)[0]
+        if is_picture(count) and alike > len(cells) / 2:
+            return place, count
+    return None
+
+
+def numbers_in(cell: str) -> np.ndarray:
+    """The numbers in one cell, none where it holds anything else."""
+    try:
+        return np.fromstring(cell.translate(BETWEEN), np.float32, sep=" ")
+    except ValueError:
+        return np.empty(0, np.float32)
+
+
+def keep_pixels(source: BinaryIO, out: BinaryIO) -> tuple[int, np.dtype, frozenset[int]]:
+    """The pixels a row and their type, all rows' written to `out`: bytes where all are 0 to 255, else float32; and the
+    rows whose one cell holds no such picture, of which zeros are written.
+
+    Raises ValueError where the table has no pixels, or a cell of a column for each is no number.
     """
     header = source.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-    separator = max(",;\t", key=header.count)
-    places = pixel_columns(header.split(separator))
-    if places is None:
-        raise ValueError("the table has no columns of pixels")
-    kind: np.dtype = np.dtype(np.uint8)
+    separator = max(",;\t|", key=header.count)
     start = source.tell()
-    while True:
+    read, count = reader_of(header.split(separator), source, separator)
+    for kind in (np.dtype(np.uint8), np.dtype(np.float32)):
         source.seek(start)
         out.seek(0)
         out.truncate()
-        rows = pd.read_csv(source, sep=separator, header=None, usecols=list(places), chunksize=PIECE, dtype=np.float32)
-        for piece in rows:
-            values = piece.to_numpy(np.float32)
+        lost: list[int] = []
+        for first, values, unread in read():
             if kind == np.uint8 and not ((values >= 0) & (values <= 255) & (values == np.round(values))).all():
-                kind = np.dtype(np.float32)
                 break
             out.write(values.astype(kind).tobytes())
+            lost += [first + row for row in unread]
         else:
-            return len(places), kind
+            return count, kind, frozenset(lost)
+    raise AssertionError("numbers are kept as float32 at the latest")
+
+
+Pieces = Iterator[tuple[int, np.ndarray, list[int]]]  # the first row's number, (rows, pixels), rows without a picture
+
+
+def reader_of(header: list[str], source: BinaryIO, separator: str) -> tuple[Callable[[], Pieces], int]:
+    """What reads the pixels from the first row on, and how many a row has. ValueError where the table has none."""
+    places = pixel_columns(header)
+    if places is not None:
+        return lambda: from_columns(source, separator, places), len(places)
+    found = pixel_string([line.decode("latin-1") for line in islice(source, LOOKED_AT)], separator)
+    if found is None:
+        raise ValueError("the table has no pixels")
+    return lambda: from_strings(source, separator, *found), found[1]
+
+
+def from_columns(source: BinaryIO, separator: str, places: range) -> Pieces:
+    """The pixels of a column each. Raises ValueError where one is no number."""
+    for piece in pd.read_csv(
+        source, sep=separator, header=None, usecols=list(places), chunksize=PIECE, dtype=np.float32
+    ):
+        yield int(piece.index[0]), piece.to_numpy(np.float32), []
+
+
+def from_strings(source: BinaryIO, separator: str, place: int, count: int) -> Pieces:
+    """The pixels that lie in one cell a row, zeros for a cell that is no picture."""
+    for piece in pd.read_csv(
+        source,
+        sep=separator,
+        header=None,
+        usecols=[place],
+        chunksize=PIECE,
+        dtype=str,
+        na_filter=False,
+        skipinitialspace=True,
+        encoding="latin-1",  # digits are the same in every encoding, and the words beside them are not looked at
+    ):
+        found = [numbers_in(str(cell)) for cell in piece.iloc[:, 0]]
+        lost = [i for i, numbers in enumerate(found) if len(numbers) != count]
+        values = np.stack([n if len(n) == count else np.zeros(count, np.float32) for n in found])
+        yield int(piece.index[0]), values, lost

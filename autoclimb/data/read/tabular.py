@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from autoclimb.data.cells import pixel_columns
+from autoclimb.data.cells import LOOKED_AT, pixel_columns, pixel_string
 from autoclimb.data.sources import inside
 
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
@@ -85,8 +85,10 @@ def table_of(
     if wide:
         notes.append(f"{name} has {len(words):,} columns, of which the first {MOST_COLUMNS:,} are read")
     pixels = None if headless else pixel_columns(words)
-    wanted = [i for i in range(len(words)) if pixels is None or i not in pixels][:MOST_COLUMNS]
     begin = len(first) + 1
+    written = None if headless or pixels else pixel_string(first_lines(text, begin), separator)
+    held = range(written[0], written[0] + 1) if written else pixels
+    wanted = [i for i in range(len(words)) if held is None or i not in held][:MOST_COLUMNS]
     ends = text.count(f"{separator}\n", begin) + text.count(f"{separator}\r\n", begin) + text.endswith(separator)
     lines = text.count("\n", begin) + (len(text) > begin and text[-1] != "\n")
     trailing = not first.rstrip().endswith(separator) and ends >= lines
@@ -98,7 +100,7 @@ def table_of(
                 sep=separator,
                 dtype=str,
                 header=None if headless else "infer",
-                usecols=(wanted or [0]) if wide or pixels is not None else None,
+                usecols=(wanted or [0]) if wide or held is not None else None,
                 keep_default_na=False,
                 na_filter=False,
                 skipinitialspace=True,
@@ -129,10 +131,20 @@ def table_of(
         return None
     if headless:
         notes.append(f"{name} has no header; its columns are {', '.join(list(cells)[:4])}")
-    if pixels is None:
+    if held is None:
         return Table(name, cells, headless=headless)
-    notes.append(f"{name} holds the pictures in its cells, {len(pixels)} numbers each")
+    notes.append(f"{name} holds the pictures in its cells, {written[1] if written else len(held)} numbers each")
     cells = cells if wanted else {}
     if not any(ID_WORDS.search(title) for title in cells):
         cells = {"row": [str(i) for i in range(len(frame))], **cells}
     return Table(name, cells, tuple(inside(source, i) for i in range(len(frame))))
+
+
+def first_lines(text: str, begin: int) -> list[str]:
+    """The first lines of a text from a place on."""
+    lines: list[str] = []
+    while len(lines) < LOOKED_AT and begin < len(text):
+        end = text.find("\n", begin) + 1 or len(text)
+        lines.append(text[begin:end])
+        begin = end
+    return lines

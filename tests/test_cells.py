@@ -119,3 +119,42 @@ def test_a_cell_that_holds_fewer_numbers_than_others_is_an_unreadable_picture(tm
 )
 def test_a_cell_is_a_picture_where_its_numbers_make_a_square_and_rows_differ(cells, found):
     assert pixel_string([f"7,{cell}\n" for cell in cells], ",") == found
+
+
+def faces(root, usage, labels):
+    """fer2013.csv of pictures of 8 x 8, a row a part of `usage` and a label of `labels`; returns the pixels."""
+    values = np.random.default_rng(0).integers(0, 256, (len(usage), 64))
+    rows = zip(labels, written(values), usage, strict=True)
+    table(root / "fer2013.csv", ("emotion", "pixels", "Usage"), *rows)
+    return values
+
+
+def test_a_column_of_usage_tells_train_from_test_rows_where_no_test_table_does(tmp_path):
+    usage = ["Training"] * 12 + ["PublicTest"] * 3 + ["PrivateTest"] * 3
+    values = faces(tmp_path, usage, [i % 2 for i in range(18)])
+    task = read_folder(tmp_path, metric("label"))
+    assert task.train_ids == tuple(map(str, range(12)))
+    assert task.test_ids == tuple(map(str, range(12, 18)))
+    assert task.form.columns == ("row", "emotion")
+    pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
+    assert np.array_equal(pixels.array[..., 0].reshape(18, 64), values)
+    assert any("12 train rows (Training), 6 test rows (PrivateTest, PublicTest)" in note for note in task.notes)
+    assert any("labels" in note and "not looked at" in note for note in task.notes)
+
+
+def test_test_rows_with_a_label_are_learned_from_where_others_have_none(tmp_path):
+    usage = ["Training"] * 12 + ["PublicTest"] * 3 + ["PrivateTest"] * 3
+    faces(tmp_path, usage, [*(i % 2 for i in range(15)), "", "", ""])
+    task = read_folder(tmp_path, metric("label"))
+    assert (len(task.train_ids), task.test_ids) == (15, ("15", "16", "17"))
+    assert any("3 rows of fer2013.csv (test rows) with a label are learned from" in note for note in task.notes)
+
+
+def test_tables_of_pixels_count_their_rows_anew_and_need_no_sample(tmp_path):
+    for name, seed in (("train", 0), ("val", 1), ("test", 2)):
+        values = np.random.default_rng(seed).integers(0, 256, (12, 64))
+        rows = ((i % 2, cell) for i, cell in enumerate(written(values)))
+        table(tmp_path / f"{name}.csv", ("label", "pixels"), *rows)
+    task = read_folder(tmp_path, metric("label"))
+    assert (len(task.train_ids), len(set(task.train_ids)), len(task.test_ids)) == (24, 24, 12)
+    assert len({*task.train_files, *task.test_files}) == 36

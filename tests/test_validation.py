@@ -4,6 +4,7 @@ import pytest
 from folders import competition, metric, picture, table
 
 from autoclimb.data.read.folder import read_folder
+from autoclimb.data.read.parts import names_parts, part_of
 
 
 def with_validation_table(root, name="val.csv", folder="val"):
@@ -60,3 +61,88 @@ def test_the_label_that_most_rows_of_an_id_have_counts(tmp_path):
     task = read_folder(root, metric("label", "multiclass", "binary"))
     assert [task.classes[i] for i in task.target[:3]] == ["dog", "dog", "cat"]
     assert any("4 train rows repeat" in note and "2 ids have" in note for note in task.notes)
+
+
+def tables_of(root, **rows):
+    """A table and a folder of pictures for each name, with so many rows, all with a label."""
+    for name, count in rows.items():
+        for i in range(count):
+            picture(root / name / f"{name}_{i}.jpg", seed=i)
+        table(root / f"{name}.csv", ("id", "label"), *((f"{name}_{i}", ("cat", "dog")[i % 2]) for i in range(count)))
+    return root
+
+
+def test_a_validation_table_is_the_test_only_where_nothing_else_could_be(tmp_path):
+    root = tables_of(tmp_path, train=12, val=6)
+    task = read_folder(root, metric("label"))
+    assert (len(task.train_ids), task.test_ids) == (12, tuple(f"val_{i}" for i in range(6)))
+    assert any("nothing else could be the test: the 6 rows of val.csv" in note for note in task.notes)
+    for i in range(4):
+        picture(root / "test" / f"{i}.jpg", seed=i)
+    task = read_folder(root, metric("label"))
+    assert (len(task.train_ids), len(task.test_ids)) == (18, 4)
+    assert any("6 rows of val.csv, a validation table, are learned from" in note for note in task.notes)
+
+
+def test_a_test_table_may_hold_labels_which_are_not_looked_at(tmp_path):
+    task = read_folder(tables_of(tmp_path, train=12, valid=6, test=4), metric("label"))
+    assert (len(task.train_ids), task.test_ids) == (18, tuple(f"test_{i}" for i in range(4)))
+    assert any("labels of test.csv are not looked at" in note for note in task.notes)
+
+
+def test_a_validation_table_without_the_target_is_the_test(tmp_path):
+    root = tables_of(tmp_path, train=12, val=6)
+    table(root / "val.csv", ("id", "age"), *((f"val_{i}", i) for i in range(6)))
+    table(root / "train.csv", ("id", "age", "label"), *((f"train_{i}", i, "ab"[i % 2]) for i in range(12)))
+    task = read_folder(root, metric("label"))
+    assert (task.classes, len(task.train_ids), len(task.test_ids)) == (("a", "b"), 12, 6)
+
+
+def split_table(root, parts, labels):
+    """labels.csv of pictures in one folder with a column `split`."""
+    for i in range(len(parts)):
+        picture(root / "images" / f"p{i:02d}.jpg", seed=i)
+    rows = zip((f"p{i:02d}" for i in range(len(parts))), labels, parts, strict=True)
+    table(root / "labels.csv", ("id", "species", "split"), *rows)
+    return root
+
+
+def test_a_column_of_parts_is_followed_with_and_without_a_sample(tmp_path):
+    parts = ["train"] * 8 + ["val"] * 4 + ["test"] * 4
+    root = split_table(tmp_path, parts, ["cat", "dog"] * 6 + ["fox"] * 4)  # what test rows hold stands for no label
+    for _ in range(2):
+        task = read_folder(root, metric("label"))
+        assert (task.classes, len(task.train_ids)) == (("cat", "dog"), 12)
+        assert task.test_ids == ("p12", "p13", "p14", "p15")
+        assert "split" not in {column.name for column in task.columns}
+        table(root / "sample_submission.csv", ("id", "species"), *((f"p{i}", "cat") for i in range(12, 16)))
+
+
+def test_validation_rows_of_a_table_are_the_test_where_it_has_no_others(tmp_path):
+    root = split_table(tmp_path, ["train"] * 8 + ["val"] * 4, ["cat", "dog"] * 6)
+    task = read_folder(root, metric("label"))
+    assert (len(task.train_ids), len(task.test_ids)) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("cell", "part"),
+    [
+        ("Training", "train"),
+        ("PublicTest", "test"),
+        ("id_val", "validation"),
+        ("TEST", "test"),
+        ("train_test", ""),
+        ("bus", ""),
+        ("a train on its way to a test", ""),
+        ("", ""),
+    ],
+)
+def test_a_cell_names_one_part_or_none(cell, part):
+    assert part_of(cell) == part
+
+
+def test_a_column_that_holds_other_words_too_names_no_parts():
+    assert names_parts(["train", "val", "train"])
+    assert not names_parts(["train", "bus", "test"])
+    assert not names_parts(["train", "train"])
+    assert not names_parts(["val", "test"])

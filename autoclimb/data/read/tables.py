@@ -1,15 +1,17 @@
 """Layouts with a train table, be it csv, json, bson or an array; pictures anywhere, perhaps a sample and test table."""
 
 import re
+from collections.abc import Sequence
 
 from autoclimb.data.read.found import Found, Wish
+from autoclimb.data.read.parts import for_validation, in_parts, says, unlabelled, without_columns
 from autoclimb.data.read.places import ENOUGH, column_of, id_column, locate, path_column
 from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.targets import find_targets
-from autoclimb.data.read.tested import test_items
+from autoclimb.data.read.tested import test_items, without_label
 from autoclimb.data.read.validation import with_validation
-from autoclimb.data.read.values import are_flags, are_whole, number_of
+from autoclimb.data.read.values import BLANK, are_flags, are_whole, number_of
 from autoclimb.errors import Mistake
 
 WEIGHT_WORDS = re.compile(r"confidence|probability|score$|certainty", re.IGNORECASE)  # how sure a label is
@@ -22,7 +24,11 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
     """
     sample = find_sample(found)
     sample_id = sample_id_column(sample, found, wish) if sample else ""
-    contenders = train_tables(found, sample, sample_id, wish)
+    answers = [c for c in sample.columns if c != sample_id] if sample else []
+    tables, parted = in_parts(
+        [t for t in found.tables if t is not sample], {wish.group, *(wish.target or ()), *answers}
+    )
+    contenders = train_tables(tables, found, sample, sample_id, wish)
     if not contenders:
         return None
     located = []
@@ -44,30 +50,34 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
             f"no picture (such as {lost!r}); pictures look like {looks}; name the right column with --id, or complete "
             f"the download"
         )
-    test, test_id = find_test(found, train, sample, sample_id, id_name)
-    known = tuple(c for c in test.columns if c != test_id) if test else ()
+    test, test_id = find_test(tables, found, train, sample, sample_id, id_name, wish)
+    shared = test.columns if test and not set(train.columns) <= set(test.columns) else []
+    known = tuple(c for c in shared if c != test_id)
     targets, notes = find_targets(train, id_name, sample, sample_id, known, wish)
+    notes += [parted[train.whole]] if train.whole else []
+    spare = None
+    if sample is None and test and test.part and set(targets) <= set(test.columns):
+        test, spare = unlabelled(test, targets)
     asked = sample.cells[sample_id] if sample else test.cells[test_id] if test else []
-    used = {train.name, test.name if test else "", sample.name if sample else ""}
-    train, where, more = with_validation(train, where, id_name, targets, found, asked, used)
+    used = {t.name for t in (train, test, sample) if t}
+    aside = [*(t for t in tables if t.part != "test"), *([spare] if spare else [])]
+    joined, placed, more = with_validation(train, where, id_name, targets, aside, found, asked, used)
+    if sample is None and test is None and not without_label(found, set(placed.files)):
+        test, test_id = find_test(tables, found, train, None, "", id_name, wish, last_resort=True)
+        if test:
+            notes.append(f"nothing else could be the test: the {test.rows} rows of {test.name} are, not learned from")
+            used.add(test.name)
+            joined, placed, more = train, where, []
+    train, where = joined, placed
+    if test and set(targets) <= set(test.columns):
+        if any(cell not in BLANK for t in targets for cell in test.cells[t]):
+            notes.append(f"the labels of {test.name} are not looked at")
+        test = without_columns(test, targets)
     ids = train.cells[id_name]
     keep, less = positives(train, targets, id_name)
     tested = test_items(found, sample, sample_id, test, test_id, set(where.files))
-    also = [t.name for t in found.tables if t.name not in used and set(targets) <= set(t.columns)]
-    if also:
-        notes.append(f"{', '.join(also[:3])} hold {targets[0]!r} too, not used")
-    wanted = set(tested.ids)
-    notes += [
-        f"{t.name} speaks of test items too and is not used"
-        for t in found.tables
-        if t.name not in used and column_of(t, wanted, 0.05)
-    ]
-    said = (*notes, *less, *where.notes, *tested.notes)
-    idle = [t.name for t in found.tables if t.name not in used and not any(t.name in note for note in said)]
-    if idle:
-        notes.append(
-            f"{', '.join(idle[:3])}{' ...' if len(idle) > 3 else ''} held nothing that was looked for, not used"
-        )
+    used |= {t.whole for t in tables if t.name in used}
+    notes += left_over(found, used, targets, set(tested.ids), (*notes, *less, *where.notes, *tested.notes))
     if where.channels != tested.channels and any(tested.files):
         notes.append(f"train pictures have {where.channels} channels, test pictures {tested.channels}")
     return Found(
@@ -87,6 +97,19 @@ def read_tables(found: Survey, wish: Wish) -> Found | None:
             *dict.fromkeys((*notes, *more, *less, *where.notes, *tested.notes)),
         ),
     )
+
+
+def left_over(found: Survey, used: set[str], targets: list[str], asked: set[str], said: Sequence[str]) -> list[str]:
+    """Notes on tables that were not used, those that `said` speaks of left out."""
+    free = [t for t in found.tables if t.name not in used]
+    also = [t.name for t in free if set(targets) <= set(t.columns)]
+    notes = [f"{', '.join(also[:3])} hold {targets[0]!r} too, not used"] if also else []
+    notes += [f"{t.name} speaks of test items too and is not used" for t in free if column_of(t, asked, 0.05)]
+    idle = [t.name for t in free if not any(t.name in note for note in (*said, *notes))]
+    if idle:
+        some = f"{', '.join(idle[:3])}{' ...' if len(idle) > 3 else ''}"
+        notes.append(f"{some} held nothing that was looked for, not used")
+    return notes
 
 
 def find_sample(found: Survey) -> Table | None:
@@ -121,20 +144,22 @@ def train_id(table: Table, found: Survey, sample_id: str) -> str:
     return column if direct else sample_id
 
 
-def train_tables(found: Survey, sample: Table | None, sample_id: str, wish: Wish) -> list[Table]:
+def train_tables(
+    tables: Sequence[Table], found: Survey, sample: Table | None, sample_id: str, wish: Wish
+) -> list[Table]:
     """The tables that may hold train labels, likeliest first: they name pictures, are not about test ids and have the
     asked columns.
     """
     asked = {c.lower() for c in (wish.target or ([c for c in sample.columns if c != sample_id] if sample else ()))}
     test_ids = set(sample.cells[sample_id]) if sample else set()
     ranked = []
-    for i, table in enumerate(found.tables):
-        if table is sample or len(table.columns) < 2:
+    for i, table in enumerate(tables):
+        if len(table.columns) < 2:
             continue
         column, share = (wish.id_column, 1.0) if wish.id_column in table.columns else id_column(table, found)
         if share <= ENOUGH and sample_id in table.columns:
             column = sample_id
-        name = table.name.lower()
+        name = says(table)
         asked_share = len(asked & {c.lower() for c in table.columns}) / max(1, len(asked))
         if not share and not (asked_share and "test" not in name):
             continue
@@ -144,36 +169,58 @@ def train_tables(found: Survey, sample: Table | None, sample_id: str, wish: Wish
             continue
         if re.search(r"(^|[/_-])(sample|submission|test)", name) and "train" not in name and not asked_share:
             continue
-        named = ("train" in name) + ("label" in name) - ("test" in name) - ("val" in name)
+        named = ("train" in name) + ("label" in table.name.lower()) - ("test" in name) - ("val" in name)
         sure = not any(WEIGHT_WORDS.search(c) and not are_whole(table.cells[c][:1000]) for c in table.columns)
         ranked.append(((not about_test, asked_share, named, share > ENOUGH, sure, table.rows, -i), table))
     return [table for _, table in sorted(ranked, key=lambda r: r[0], reverse=True)]
 
 
 def find_test(
-    found: Survey, train: Table, sample: Table | None, sample_id: str, id_name: str
+    tables: Sequence[Table],
+    found: Survey,
+    train: Table,
+    sample: Table | None,
+    sample_id: str,
+    id_name: str,
+    wish: Wish,
+    last_resort: bool = False,
 ) -> tuple[Table | None, str]:
     """The table of test items and its id column: it has the sample's ids; without a sample it says test, or names
-    pictures that the train table does not.
+    pictures that the train table does not and lacks the labels. A `last_resort` is a validation table with labels.
     """
     wanted = set(sample.cells[sample_id]) if sample else set()
     ranked = []
-    for i, table in enumerate(found.tables):
-        if table is train or table is sample:
+    for i, table in enumerate(tables):
+        if table is train:
             continue
-        name = table.name.lower()
+        name = says(table)
         shared = len(set(table.columns) & set(train.columns))
+        order = "test" in name, not table.part, shared, -i
         if wanted:
             column = column_of(table, wanted)
             if column and (shared > 1 or "test" in name or table.sources):
-                ranked.append((("test" in name, shared, -i), table, column))
+                ranked.append((order, table, column))
         elif "train" not in name:
             column = id_name if id_name in table.columns else id_column(table, found)[0]
-            own = list(dict.fromkeys(c for c in table.cells[column] if c not in set(train.cells[id_name])))
-            fits = "test" in name or set(table.columns) <= set(train.columns)
-            if own and fits and locate(table.cells[column], table, column, found, -1).share > ENOUGH:
-                ranked.append((("test" in name, shared, -i), table, column))
+            cells = table.cells[column]
+            counted = column == "row" and table.sources  # anew in every table
+            own = counted or set(cells) - set(train.cells[id_name])
+            if for_validation(table) and has_labels(table, train, id_name, wish):
+                fits = last_resort
+            else:
+                fits = "test" in name or set(table.columns) < set(train.columns)
+            if own and fits and locate(cells, table, column, found, -1).share > ENOUGH:
+                ranked.append((order, table, column))
     return max(ranked, key=lambda r: r[0])[1:] if ranked else (None, "")
+
+
+def has_labels(table: Table, train: Table, id_name: str, wish: Wish) -> bool:
+    """Whether a table has the columns that would be the target if test rows had none."""
+    try:
+        targets, _ = find_targets(train, id_name, None, "", (), wish)
+    except Mistake:
+        return set(train.columns) <= set(table.columns)
+    return set(targets) <= set(table.columns)
 
 
 def positives(train: Table, targets: list[str], id_name: str) -> tuple[list[int], list[str]]:

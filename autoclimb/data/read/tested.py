@@ -88,11 +88,7 @@ def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
 
 def by_folders(found: Survey, train_files: set[str]) -> Tested:
     """The pictures of test folders, else those in folders of no split that have no label."""
-    used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
-    free = [i for i, s in enumerate(found.sources) if s not in train_files and s not in used]
-    rows = [i for i in free if side(found.pictures[i]) < 0]
-    if not rows:
-        rows = [i for i in free if side(found.pictures[i]) == 0 and "val" not in found.pictures[i]]
+    rows = without_label(found, train_files)
     if not rows:
         raise Mistake(
             "no test pictures: there is no sample submission, no test table, no folder whose name says test, and every "
@@ -105,3 +101,11 @@ def by_folders(found: Survey, train_files: set[str]) -> Tested:
     note = f"no sample submission: the {len(rows)} pictures of {', '.join(where[:3])} are the test items"
     made = of_rows(rows, found)
     return Tested(names, made.files, made.channels, (*made.notes, note))
+
+
+def without_label(found: Survey, train_files: set[str]) -> list[int]:
+    """The pictures that no label was found for: those of test folders, else those in folders of no split."""
+    used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
+    free = [i for i, s in enumerate(found.sources) if s not in train_files and s not in used]
+    rows = [i for i in free if side(found.pictures[i]) < 0]
+    return rows or [i for i in free if side(found.pictures[i]) == 0 and "val" not in found.pictures[i]]

@@ -1,13 +1,18 @@
 """Layouts beyond a table and loose pictures: each family as a small folder made by hand."""
 
+import gzip
+import io
 import json
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
+import pytest
 from folders import competition, metric, picture, table
 from PIL import Image
 
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.sources import parts_of
 
@@ -133,3 +138,87 @@ def test_versions_of_a_picture_in_class_folders_are_one_group(tmp_path):
     assert task.kind == "binary"
     assert task.groups is not None
     assert len(set(task.groups)) == 6
+
+
+def zipped(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def below(files, folder):
+    """The files of a folder by their names in it."""
+    return {name.split("/", 1)[1]: data for name, data in files.items() if name.startswith(f"{folder}/")}
+
+
+def zips_in_a_zip(files):
+    inner = {f"{split}.zip": zipped(below(files, split)) for split in ("train", "test")}
+    inner["train.csv.zip"] = zipped({"train.csv": files["train.csv"]})
+    return {"all.zip": zipped({**inner, "sample_submission.csv": files["sample_submission.csv"]})}
+
+
+def tar_of_all(files):
+    return {"data.tar.gz": tarred({f"data/{name}": data for name, data in files.items()})}
+
+
+def packed_tables(files):
+    made = {name: data for name, data in files.items() if "/" in name}
+    made["train.csv.zip"] = zipped({"train.csv": files["train.csv"]})
+    made["sample_submission.csv.gz"] = gzip.compress(files["sample_submission.csv"])
+    return made
+
+
+def tars_in_a_zip(files):
+    inner = {f"{split}.tar.gz": tarred(below(files, split)) for split in ("train", "test")}
+    tables = {name: gzip.compress(data) for name, data in files.items() if "/" not in name}
+    return {"all.zip": zipped({**inner, **{f"{name}.gz": data for name, data in tables.items()}})}
+
+
+@pytest.mark.parametrize("pack", [zips_in_a_zip, tar_of_all, packed_tables, tars_in_a_zip])
+def test_a_packed_competition_is_read_like_the_unpacked_one(tmp_path, pack):
+    plain = competition(tmp_path / "plain")
+    files = {f.relative_to(plain).as_posix(): f.read_bytes() for f in sorted(plain.rglob("*")) if f.is_file()}
+    for name, data in pack(files).items():
+        (tmp_path / "packed" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "packed" / name).write_bytes(data)
+    seen = []
+    for root in (plain, tmp_path / "packed"):
+        before = sorted(root.rglob("*"))
+        task = read_folder(root, metric("label"))
+        pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / f"cache-{root.name}")
+        assert not pixels.bad.any()
+        assert sorted(root.rglob("*")) == before
+        seen.append((task.train_ids, task.test_ids, task.classes, task.target.tolist(), pixels.array.tobytes()))
+    assert seen[0] == seen[1]
+
+
+def test_a_packed_table_that_ends_early_is_said_and_left(tmp_path):
+    root = competition(tmp_path)
+    (root / "more.csv.gz").write_bytes(gzip.compress((root / "train.csv").read_bytes())[:-12])
+    task = read_folder(root, metric("label"))
+    assert len(task.train_ids) == 12
+    assert any("more.csv.gz could not be opened" in note for note in task.notes)
+
+
+def test_pixels_in_the_cells_of_a_packed_table_are_read(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (20, 64))
+    rows = ((i % 2, " ".join(map(str, values[i])), "Training" if i < 14 else "PublicTest") for i in range(20))
+    data = table(tmp_path / "made" / "fer2013.csv", ("emotion", "pixels", "Usage"), *rows).read_bytes()
+    for name, packed in (("a.tar.gz", tarred({"fer2013/fer2013.csv": data})), ("fer2013.csv.gz", gzip.compress(data))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(packed)
+        task = read_folder(tmp_path / name, metric("label"))
+        pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / f"cache-{name}")
+        assert np.array_equal(pixels.array[..., 0].reshape(20, 64), values)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,7 +102,7 @@ def taken(archive: Any, name: str) -> bytes:
     return factory.get(name).read()
 
 
-def at_most(file: IO[bytes]) -> bytes:
+def at_most(file: IO[bytes] | GzipFile) -> bytes:
     """What a file holds, if that is no more than MOST_BYTES; ValueError otherwise."""
     data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:

@@ -1,5 +1,7 @@
 """What lies in the folder and in its archives: pictures by path and tables by content, each looked at once."""
 
+import gzip
+import io
 import os
 import re
 from collections import Counter
@@ -8,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from autoclimb.data.read.archives import MOST_MEMBERS, members_of, read_member, reading_errors, stem_of, unsafe
+from autoclimb.data.read.archives import (
+    MOST_MEMBERS,
+    at_most,
+    members_of,
+    read_member,
+    reading_errors,
+    stem_of,
+    unsafe,
+)
 from autoclimb.data.read.arrays import array_tables
 from autoclimb.data.read.documents import table_of_bson
 from autoclimb.data.read.records import tables_of_json
@@ -141,7 +151,7 @@ class Walked:
 
     def add(self, where: str, name: str, depth: int) -> None:
         """Takes a file in."""
-        extension = os.path.splitext(name)[1].lower()
+        extension = ending(name)
         if extension in PICTURES:
             self.pictures.append(where)
         elif extension in TABLES and depth <= DEEPEST_TABLE:
@@ -295,7 +305,7 @@ def numbered(tables: list[Table]) -> list[Table]:
 
 def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
     """The tables of one file, none with a note where it cannot be read."""
-    extension = os.path.splitext(where)[1].lower()
+    extension = ending(where)
     file, *way = parts_of(source)[0][0]
     if extension == ".bson":
         if way:
@@ -308,6 +318,9 @@ def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[s
             notes.append(f"{where} is larger than {LARGEST_TABLE >> 30} GB and is ignored")
             return []
         data = read_member(file, *way) if way else Path(file).read_bytes()
+        if where.lower().endswith(".gz"):
+            with gzip.open(io.BytesIO(data)) as packed:
+                data = at_most(packed)
     except reading_errors() as error:
         notes.append(f"{where} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
         return []
@@ -316,6 +329,12 @@ def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[s
     made = table_of(where, data, [] if extension == ".txt" else notes, is_picture, source)
     listing = made and len(made.cells) > 1 and any(is_picture(c[0]) for c in made.cells.values())
     return [made] if made and (extension != ".txt" or listing) else []
+
+
+def ending(name: str) -> str:
+    """The lower-case extension, that of the table where it is packed by itself: .csv of train.csv.gz."""
+    low = name.lower()
+    return os.path.splitext(low.removesuffix(".gz") if low.endswith((".csv.gz", ".tsv.gz")) else low)[1]
 
 
 def no_pictures(path: Path, other: Counter, notes: list[str]) -> str:

@@ -116,7 +116,7 @@ def run_fit(
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
     ] = None,
     seed: Seed = 0,
-    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="Default: from rows and budget.")] = None,
+    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="[default: 5]")] = None,
     recipe: Annotated[
         str | None,
         typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),

@@ -4,7 +4,7 @@
 
 Makes JPEGs of 500x375 px (smooth shapes, edges and noise; some 60 kB each, as photographs have) in a temporary folder
 and caches them, once with one thread and once with all. The files are in memory when it starts, so the disk is not
-measured. Prints; nothing is written.
+measured.
 """
 
 import argparse
@@ -17,10 +17,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from record import append, heading
 
 from autoclimb.data.pixels import build_pixels
 
 DIFFERENT = 200  # pictures drawn; the others are their copies, which take as long to decode
+HEADER = (
+    "| threads | pictures/s | a core, by the clock | a core, by processor time | MB before | MB at the peak |\n"
+    "|---|---|---|---|---|---|\n"
+)
 
 
 def main() -> None:
@@ -29,21 +34,24 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--preprocess", default="squash")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     asked = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = photographs(folder, asked.pictures)
         kilobytes = sum(os.path.getsize(file) for file in files) / len(files) / 1000
-        print(f"{len(files)} JPEGs of 500x375 px, {kilobytes:.0f} kB each, to {asked.size} px by {asked.preprocess}")
+        what = f"decoding {len(files)} JPEGs of 500x375 px, {kilobytes:.0f} kB each, to {asked.size} px"
+        append(asked.out, heading(f"{what} by {asked.preprocess}") + HEADER)
         before = peak_mb()
         for threads in sorted({1, cores}):
             start = time.perf_counter(), time.process_time()
             build_pixels(files, asked.size, asked.preprocess, folder / str(threads), threads=threads)
             wall, busy = time.perf_counter() - start[0], time.process_time() - start[1]
-            each = f"{len(files) / wall / threads:.0f} a core by the clock, {len(files) / busy:.0f} by processor time"
-            print(f"{threads} threads: {len(files) / wall:.0f} pictures/s, {each}")
-        print(f"peak memory {peak_mb():.0f} MB, {before:.0f} MB before")
+            rates = f"{len(files) / wall:.0f} | {len(files) / wall / threads:.0f} | {len(files) / busy:.0f}"
+            row = f"| {threads} | {rates} | {before:.0f} | {peak_mb():.0f} |\n"
+            append(asked.out, row)
+            print(row, end="", flush=True)
 
 
 def photographs(folder: Path, count: int) -> list[str]:

@@ -10,7 +10,6 @@ import argparse
 import csv
 import io
 import os
-import platform
 import struct
 import subprocess
 import sys
@@ -22,7 +21,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from record import append, heading
 
+HEADER = (
+    "| layout | train | test | seconds, each reading | of a core, the least | MB before | MB at the peak |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
 TEST_SHARE = 4  # one of so many files is a test picture
 CLASSES = 100
 LINKS = 20_000  # names that one file may have: some file systems allow 65,000
@@ -153,13 +157,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--layouts", default=",".join(LAYOUTS))
     parser.add_argument("--again", type=int, default=3, help="readings of each folder, each in a new process")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     asked = parser.parse_args()
     unknown = set(asked.layouts.split(",")) - set(LAYOUTS)
     if unknown:
         parser.error(f"unknown layouts {', '.join(sorted(unknown))}; choose from {', '.join(LAYOUTS)}")
-    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {asked.files:,} files\n")
-    print("| layout | train | test | seconds, each reading | of a core, the least | MB before | MB at the peak |")
-    print("|---|---|---|---|---|---|---|")
+    append(asked.out, heading(f"reading {asked.files:,} files, {asked.again} times each") + HEADER)
     for layout in asked.layouts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -173,7 +176,9 @@ def main() -> None:
             seconds = " ".join(f"{row[2]:.2f}" for row in rows)
             busy, peak = min(row[3] for row in rows), max(row[5] for row in rows)
             cells = layout, f"{train:.0f}", f"{test:.0f}", seconds, f"{busy:.2f}", f"{before / 1024:.0f}"
-            print(f"| {' | '.join(cells)} | {peak / 1024:.0f} |", flush=True)
+            row = f"| {' | '.join(cells)} | {peak / 1024:.0f} |\n"
+            append(asked.out, row)
+            print(row, end="", flush=True)
             print(f"{layout}: the folder was made in {made:.0f} s", file=sys.stderr)
 
 

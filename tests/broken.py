@@ -565,7 +565,7 @@ HANDLED: dict[str, Broken] = {
         packed(lambda m: zipped({"0.jpg": bytes(120 << 20), **m}), "train.zip"), "1 members refused", "12 train"
     ),
     "members out of a zip": broken(
-        packed(lambda m: zipped({"../../../tmp/x.jpg": b"x", "/tmp/y.jpg": b"y", **m}), "train.zip"),
+        packed(lambda m: zipped({"../../../away/x.jpg": b"x", "/away/y.jpg": b"y", **m}), "train.zip"),
         "2 members refused .*leads out",
         "12 train and 4 test",
     ),

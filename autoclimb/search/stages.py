@@ -31,9 +31,7 @@ FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slowe
 OPENING = 20.0  # seconds until the first net trains, on 2 cores
 FEWEST = 4  # single-fold trials: a base and three moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
-FEW_ROWS = (
-    1000  # of a fold: below, steps are too few with the usual batch (LOG.md: 640 and 555 rows gain, 1,104 do not)
-)
+FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
 QUICK = {True: (2.0, 2_500), False: (10.0, 10_000)}  # of a search trial at least
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
 

@@ -3,14 +3,17 @@
     uv run python benchmarks/ablation.py --data DIR --sets intel_scenes,sign_digits,leaf99 --seconds 60 [--weights DIR]
 
 A cell is one net trained for `--seconds` (prediction included) on four fifths of a set's train rows and scored on the
-fifth that it did not see; test answers are not looked at. For each seed the base and all tricks run one after the other
-on the same fold, so differences are paired. The table gives the mean difference with its standard error over seeds.
+fifth that it did not see; test answers are not looked at. For each seed (each another fold) the base and all tricks run
+one after the other, so differences are paired. The table gives the mean difference with its standard error over seeds,
+and over all sets together. `--cells FILE` keeps every cell as a line of json: what it holds already is not run again.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from autoclimb.search.workers import Worker
 from autoclimb.solve import learning_target
 from autoclimb.types import Config
 
+FOLDS = 5
 # what a trick changes in the base; several names may be joined by + on the command line
 TRICKS: dict[str, dict[str, Any]] = {
     "no smoothing": {"smoothing": 0.0},
@@ -77,9 +81,15 @@ TRICKS: dict[str, dict[str, Any]] = {
 }
 
 
+HEADER = (
+    "| set | trick | base | with it | gain | ± over seeds | epochs of both | n |\n|---|---|---|---|---|---|---|---|\n"
+)
+Cell = dict[str, Any]  # set, start, trick, seed, seconds, score (higher is better), shown, epochs
+
+
 @dataclass(eq=False)
 class Bench:
-    """A set made ready: the worker that trains on it, its folds, pixels by size, and whether a net trains in bf16."""
+    """A set made ready: the worker that trains on it, its folds, pixels by size, and how a net runs fastest."""
 
     task: Task
     metric: Metric
@@ -87,7 +97,7 @@ class Bench:
     folder: Path
     worker: Worker
     pixels: dict[int, str] = field(default_factory=dict)
-    formats: dict[tuple[Any, ...], bool] = field(default_factory=dict)
+    formats: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
     def pixels_at(self, size: int) -> str:
         """Where the pixels lie at this size."""
@@ -104,17 +114,18 @@ def main() -> None:
     unknown = [name for trick in tricks for name in trick.split("+") if name not in TRICKS]
     if unknown:
         sys.exit(f"no trick {', '.join(unknown)}; choose from {', '.join(TRICKS)}")
-    start = "from " + (asked.weights.name if asked.weights else "scratch")
-    append(asked.out, heading(f"tricks {start}, {asked.seconds:g} s a cell, {asked.seeds} seeds"))
-    append(
-        asked.out,
-        "| set | trick | base | with it | gain | ± over seeds | epochs | n |\n|---|---|---|---|---|---|---|---|\n",
-    )
+    cells = [json.loads(line) for line in asked.cells.read_text().splitlines()] if asked.cells.exists() else []
     for name in asked.sets.split(","):
         with tempfile.TemporaryDirectory(prefix="autoclimb-ablation-") as temporary:
-            for line in rows_of(name, tricks, asked, Path(temporary)):
-                append(asked.out, line)
-                print(line, end="", flush=True)
+            for made in new_cells(name, tricks, asked, Path(temporary), cells):
+                cells.append(made)
+                append(asked.cells, json.dumps(made) + "\n")
+    append(
+        asked.out, heading(f"tricks from {start_of(asked)}, {asked.seconds:g} s a cell, {asked.seeds} seeds") + HEADER
+    )
+    for line in table(asked, tricks, cells):
+        append(asked.out, line)
+        print(line, end="", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -128,36 +139,65 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tricks", default="", help="names, comma separated, joined by + to try together; default all")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cells", type=Path, default=Path("ablation.jsonl"), help="every cell, one a line")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     return parser.parse_args()
 
 
-def rows_of(name: str, tricks: list[str], asked: argparse.Namespace, folder: Path) -> list[str]:
-    """The table's rows of one set."""
+def start_of(asked: argparse.Namespace) -> str:
+    """Where nets start from, in words."""
+    return asked.weights.name if asked.weights else "scratch"
+
+
+def new_cells(
+    name: str, tricks: list[str], asked: argparse.Namespace, folder: Path, known: list[Cell]
+) -> Iterator[Cell]:
+    """The cells of one set that are not known yet, seed by seed."""
+    place = {"set": name, "start": start_of(asked), "seconds": asked.seconds}
+    wanted = [{**place, "trick": trick, "seed": seed} for seed in range(asked.seeds) for trick in ["", *tricks]]
+    wanted = [cell for cell in wanted if not any(cell.items() <= other.items() for other in known)]
+    if not wanted:
+        return
     bench = made_ready(name, asked, folder)
     try:
         base = base_of(bench, asked)
-        scores: dict[str, list[float]] = {"": []}
-        epochs: dict[str, float] = {}
-        for seed in range(asked.seeds):
-            for trick in ["", *tricks]:
-                config = changed(base, trick).vary(seed=seed)
-                score, trained = cell(bench, config)
-                scores.setdefault(trick, []).append(score)
-                epochs[trick] = trained
-                print(f"  {name} {trick or 'base'} seed {seed}: {bench.metric.shown(score):.4f}", file=sys.stderr)
+        for asked_for in wanted:
+            config = changed(base, asked_for["trick"]).vary(seed=asked_for["seed"], folds=(asked_for["seed"] % FOLDS,))
+            score, trained = trained_cell(bench, config)
+            shown = round(bench.metric.shown(score), 4)
+            print(f"  {name} {asked_for['trick'] or 'base'} seed {asked_for['seed']}: {shown}", file=sys.stderr)
+            yield {**asked_for, "score": score, "shown": shown, "epochs": trained}
     finally:
         bench.worker.end()
-    return [row_of(name, trick, bench.metric, scores, epochs[trick]) for trick in tricks]
 
 
-def row_of(name: str, trick: str, metric: Metric, scores: dict[str, list[float]], trained: float) -> str:
-    """One row: means over seeds, and the paired difference, above zero where the trick is better."""
-    gains = np.array(scores[trick]) - np.array(scores[""])
-    error = f"{gains.std(ddof=1) / np.sqrt(len(gains)):.4f}" if len(gains) > 1 else ""
-    base, own = (metric.shown(float(np.mean(scores[key]))) for key in ("", trick))
-    gained = f"{gains.mean():+.4f} | {error}"
-    return f"| {name} | {trick} | {base:.4f} | {own:.4f} | {gained} | {trained:.1f} | {len(gains)} |\n"
+def table(asked: argparse.Namespace, tricks: list[str], cells: list[Cell]) -> list[str]:
+    """A row for each set and trick, then for each trick the mean over sets, in paired differences of the same seed."""
+    place = {"start": start_of(asked), "seconds": asked.seconds}
+    by = {(c["set"], c["trick"], c["seed"]): c for c in cells if place.items() <= c.items()}
+    rows: list[str] = []
+    gains: dict[str, list[list[float]]] = {trick: [] for trick in tricks}
+    for name in asked.sets.split(","):
+        for trick in tricks:
+            pairs = [(by[name, "", seed], by[name, trick, seed]) for seed in range(asked.seeds)]
+            differences = [own["score"] - base["score"] for base, own in pairs]
+            gains[trick].append(differences)
+            base, own = (np.mean([pair[i]["shown"] for pair in pairs]) for i in (0, 1))
+            epochs = " / ".join(f"{np.mean([pair[i]['epochs'] for pair in pairs]):.1f}" for i in (0, 1))
+            rows.append(
+                f"| {name} | {trick} | {base:.4f} | {own:.4f} | {spread(differences)} | {epochs} | {len(pairs)} |\n"
+            )
+    if len(gains[tricks[0]]) > 1:
+        for trick in tricks:
+            every = [gain for differences in gains[trick] for gain in differences]
+            rows.append(f"| all | {trick} | | | {spread(every)} | | {len(every)} |\n")
+    return rows
+
+
+def spread(gains: list[float]) -> str:
+    """Mean and standard error, as two cells of a row; above zero where the trick is better."""
+    error = f"{np.std(gains, ddof=1) / np.sqrt(len(gains)):.4f}" if len(gains) > 1 else ""
+    return f"{np.mean(gains):+.4f} | {error}"
 
 
 def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
@@ -165,7 +205,7 @@ def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
     metric = metric_from(METRIC[name])
     task = read_folder(asked.data / name, metric)
     bad = np.zeros(len(task.train_ids), bool)
-    fold_of = make_folds(task, 5, 0, bad)
+    fold_of = make_folds(task, FOLDS, 0, bad)
     np.save(folder / "target.npy", learning_target(task))
     np.save(folder / "fold_of.npy", fold_of)
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
@@ -183,7 +223,7 @@ def base_of(bench: Bench, asked: argparse.Namespace) -> Config:
     else:
         base = from_scratch("cpu")[0].vary(size=asked.size or 64)
     smooth = 0.1 if bench.task.kind == "multiclass" and bench.metric.wants != "probability" else 0.0
-    return base.vary(policy="flip", tta="flip", smoothing=smooth, seconds=asked.seconds, folds=(0,))
+    return base.vary(policy="flip", tta="flip", smoothing=smooth, seconds=asked.seconds)
 
 
 def changed(base: Config, trick: str) -> Config:
@@ -202,16 +242,17 @@ def changed(base: Config, trick: str) -> Config:
     return base.vary(**changes)
 
 
-def cell(bench: Bench, config: Config) -> tuple[float, float]:
+def trained_cell(bench: Bench, config: Config) -> tuple[float, float]:
     """The score on the held-out fold and the epochs that the time allowed; NaN where the trial failed."""
     pixels = bench.pixels_at(max(config.size, getattr(config, "test_size", 0)))
     kind = (config.backbone, config.model_args, config.size, config.batch)
     if kind not in bench.formats:
         plain = config.vary(loss="default", policy="none")
         speed = {"do": "speed", "config": plain.to_json(), "pixels": pixels, "seconds": 2.0}
-        bench.formats[kind] = bench.worker.ask(speed, 120)["bf16"]
+        told = bench.worker.ask(speed, 120)
+        bench.formats[kind] = {"bf16": told["bf16"], "channels_last": told["channels_last"]}
     out = bench.folder / f"{config.key}-{time.monotonic_ns()}"
-    request = {"do": "trial", "config": config.to_json(), "pixels": pixels, "bf16": bench.formats[kind]}
+    request = {"do": "trial", "config": config.to_json(), "pixels": pixels, **bench.formats[kind]}
     told = bench.worker.ask({**request, "out": str(out), "nets": str(out / "nets")}, 3 * config.seconds + 120)
     if told["status"] != "done":
         print(f"  {told['note']}", file=sys.stderr)

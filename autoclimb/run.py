@@ -101,6 +101,7 @@ class Run:
                         _progress(tell, "decoding"),
                         channels=self.task.get("channels", 3),
                         ranges=as_ranges(self.task.get("ranges", ())),
+                        grid=config.grid,
                     )
                     if pixels.bad.any():
                         named = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])

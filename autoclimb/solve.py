@@ -20,7 +20,7 @@ from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import forget_half_built, sizes_of
+from autoclimb.data.pixels import forget_half_built, most_pictures, sizes_of
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
@@ -337,6 +337,7 @@ def situation_of(
         rows=int((fold_of >= 0).sum()),
         answered=len(task.test_ids),
         side=int(np.median(sides or [FIRST_SIZE])),
+        pictures=most_pictures(task.train_files),
         folds=int(fold_of.max()) + 1,
         budget=clock.budget,
         device=device,

@@ -57,11 +57,11 @@ class Cache:
     tell: Tell
     channels: int = 3
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
-    built: dict[tuple[int, str], Pixels] = field(default_factory=dict)
+    built: dict[tuple[int, str, int], Pixels] = field(default_factory=dict)
 
-    def pixels(self, size: int, preprocess: str) -> Pixels:
+    def pixels(self, size: int, preprocess: str, grid: int = 0) -> Pixels:
         """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        kept = self.built.get((size, preprocess))
+        kept = self.built.get((size, preprocess, grid))
         if kept is None or not kept.path.exists():
             said = [f"decoding {len(self.files)} pictures at {size} px"]
             needed = len(self.files) * size * size * self.channels
@@ -74,12 +74,12 @@ class Cache:
                     raise OutOfTime
 
             made = build_pixels(
-                self.files, size, preprocess, self.folder, progress, channels=self.channels, limit=self.limit
+                self.files, size, preprocess, self.folder, progress, None, self.channels, None, self.limit, grid
             )
             if made.note:
                 self.tell(Event("note", made.note))
             self.built = {key: pixels for key, pixels in self.built.items() if pixels.path.exists()}
-            self.built[size, preprocess] = kept = made
+            self.built[size, preprocess, grid] = kept = made
         mark_used(kept.path)
         return kept
 
@@ -117,7 +117,7 @@ class Team:
         self.tell(Event("start", f"trial {self.asked}: {words}", about))
         start = self.clock.spent()
         try:
-            pixels = self.cache.pixels(config.cached_size, config.preprocess)
+            pixels = self.cache.pixels(config.cached_size, config.preprocess, config.grid)
         except NoRoom as error:
             return self.recorded(config, stage, failure(error), place, start, about)
         way = self.measure(measured(config)) if config.train == "net" else Speed(0.0, 0.0)
@@ -202,13 +202,14 @@ class Team:
     def prepare(self, config: Config) -> None:
         """Decodes the pixels that a config's trial will need, before its time is planned."""
         with suppress(NoRoom):  # the trial itself will say so
-            self.cache.pixels(config.cached_size, config.preprocess)
+            self.cache.pixels(config.cached_size, config.preprocess, config.grid)
 
     def measure(self, config: Config) -> Speed:
         """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
         known = store.read_speeds(self.folder)
         key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
         key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
+        key += f"|grid {config.grid}" if config.grid else ""
         if key not in known:
             plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
             pixels = self.cache.pixels(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter

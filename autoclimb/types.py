@@ -151,6 +151,7 @@ class Config:
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
     scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch
     test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
+    grid: int = 0  # pictures a side in the grid of an item's, each seen by itself and pooled; 0: all as one picture
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
     policy: str = "flip"  # rows of learn.policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off

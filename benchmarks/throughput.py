@@ -139,7 +139,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
-    from autoclimb.learn.batches import Material
+    from autoclimb.learn.batches import Maker, Material
     from autoclimb.learn.worker import measure_speed
     from autoclimb.types import Config
 
@@ -161,9 +161,9 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
 
     trained(3.0)  # warms up
     real = trained(asked.seconds)
-    batches = loop.epoch
-    one = next(iter(batches(material, np.arange(len(files)), config, size, asked.batch, 0, 0)))
-    loop.epoch = lambda *args: repeat(one, 50)  # type: ignore[assignment]
+    drawn = next(loop.endless(material, np.arange(len(files)), config, size, asked.batch, 0))
+    one = Maker(material, config)[drawn]
+    loop.fed = lambda *args: repeat(one)  # type: ignore[assignment]
     same = trained(asked.seconds)
     word = "bf16" if chosen["bf16"] else "fp32"
     return {"img_s": real["img_s"], "synthetic_img_s": same["img_s"], "format": word}

@@ -66,6 +66,7 @@ def situation(**changes: Any) -> Situation:
         "rows": 2000,
         "answered": 500,
         "side": 100,
+        "pictures": 1,
         "folds": 5,
         "budget": 300.0,
         "device": "cpu",

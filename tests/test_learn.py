@@ -1,6 +1,9 @@
 """The learn room: menus by contract, the loop on a toy, closed-form heads, weights from files."""
 
 import json
+import multiprocessing
+from collections import deque
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Material, ahead, epoch, shrunk
+from autoclimb.learn.batches import Material, ahead, endless, epoch, fed, makers, shrunk
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
@@ -23,6 +26,7 @@ from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
 
+FORKS = "fork" in multiprocessing.get_all_start_methods()
 CPU = torch.device("cpu")
 TINY = Config(
     backbone="resnet10t",
@@ -98,10 +102,49 @@ def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
 
 def test_an_epoch_shows_each_row_at_most_once_in_an_order_of_its_own():
     material = material_of()
-    seen = [np.concatenate([r for _, r in epoch(material, np.arange(80), TINY, 32, 16, 0, k)]) for k in (0, 0, 1)]
+    seen = [np.concatenate([d.rows for d in epoch(material, np.arange(80), TINY, 32, 16, 0, k)]) for k in (0, 0, 1)]
     assert sorted(seen[0]) == list(range(80))
     assert (seen[0] == seen[1]).all()
     assert (seen[0] != seen[2]).any()
+
+
+@pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")
+def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does():
+    material, config = material_of(), TINY.vary(policy="flip-colour", scales=(0.5, 1.5), size=32)
+
+    def first(processes):
+        batches = endless(material, np.arange(40), config, 32, 16, 0)
+        return list(islice(fed(batches, material, config, processes), 7))  # over three epochs
+
+    for (drawn, pictures), (again, others) in zip(first(0), first(2), strict=True):
+        assert drawn.epoch == again.epoch
+        assert (drawn.rows == again.rows).all()
+        assert pictures.shape[1] == drawn.side
+        assert torch.equal(pictures, others)
+
+
+@pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")
+def test_what_breaks_in_a_process_that_prepares_batches_is_raised_where_they_are_used():
+    material, config = material_of(), TINY.vary(policy="unheard-of")
+    with pytest.raises(Mistake, match="unheard-of"):
+        next(fed(endless(material, np.arange(40), config, 32, 16, 0), material, config, 1))
+
+
+def test_one_epoch_follows_another_without_a_gap():
+    material = material_of()
+    drawn = list(islice(endless(material, np.arange(40), TINY, 32, 16, 0, first=3), 5))
+    assert [d.epoch for d in drawn] == [3, 3, 4, 4, 5]
+    for d, alone in zip(drawn[2:4], epoch(material, np.arange(40), TINY, 32, 16, 0, 4), strict=True):
+        assert (d.rows == alone.rows).all()
+        assert d.seed == alone.seed
+    assert len({d.seed for d in drawn}) == 5
+
+
+def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_idle(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert makers(CPU) == 0
+    assert makers(torch.device("cuda")) == (7 if FORKS else 0)
 
 
 def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_are_used():
@@ -121,8 +164,8 @@ def test_sizes_grow_in_the_first_half_of_training_only():
 
 
 def test_stagnation_is_a_mean_that_does_not_fall():
-    assert stagnates(__import__("collections").deque([1.0] * 100))
-    assert not stagnates(__import__("collections").deque(np.linspace(2, 1, 100)))
+    assert stagnates(deque(torch.ones(100)))
+    assert not stagnates(deque(torch.linspace(2, 1, 100)))
 
 
 def test_by_the_clock_training_ends_when_the_time_does_and_by_steps_when_they_are_done():

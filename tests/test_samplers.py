@@ -72,7 +72,7 @@ def test_an_unknown_name_is_answered_with_the_list():
 
 def test_the_order_with_a_sampler_depends_on_seed_fold_and_epoch_only():
     material, config = bars(), TINY.vary(sampler="balanced")
-    seen = [np.concatenate([r for _, r in epoch(material, np.arange(40), config, 32, 10, 0, k)]) for k in (0, 0, 1)]
+    seen = [np.concatenate([d.rows for d in epoch(material, np.arange(40), config, 32, 10, 0, k)]) for k in (0, 0, 1)]
     assert (seen[0] == seen[1]).all()
     assert (seen[0] != seen[2]).any()
 

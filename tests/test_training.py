@@ -161,7 +161,7 @@ def test_scales_are_whole_steps_around_the_size():
 
 def test_batches_of_several_scales_have_different_sides_and_the_same_each_time():
     material, config = material_of(size=32), TINY.vary(size=32, scales=(0.5, 1.5), policy="flip")
-    sides = [[len(p[0]) for p, _ in epoch(material, np.arange(24), config, 32, 2, 0, 0)] for _ in range(2)]
+    sides = [[d.side for d in epoch(material, np.arange(24), config, 32, 2, 0, 0)] for _ in range(2)]
     assert set(sides[0]) == {16, 32, 48}
     assert sides[0] == sides[1]
 

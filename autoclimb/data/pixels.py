@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from autoclimb.data.containers import keep_spools_in
 from autoclimb.data.decoding import (
     BROKEN,
     GREY,
+    MOST_TILES,
     Picture,
     Place,
     Ranges,
@@ -63,22 +64,30 @@ class Pixels:
     note: str = ""
 
 
-def decode(source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = ()) -> np.ndarray | None:
+def decode(
+    source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
+) -> np.ndarray | None:
     """The item as `(size, size, channels)` uint8, None where it cannot be read.
 
     Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
+    `grid` tiles lie side by side, as many as the number of pictures asks for where it is 0.
     """
     if not source:
         return None
-    wanted = thinned(parts_of(source))
-    tile = size // columns_of(len(wanted))
+    wanted = thinned(parts_of(source), grid * grid or MOST_TILES)
+    if grid and len(wanted) == len(wanted[0]) == 1:
+        try:  # it may be a stack
+            return at_place(wanted[0][0], size, preprocess, channels, ranges, 0, grid)
+        except BROKEN:
+            return None
+    tile = size // (grid or columns_of(len(wanted)))
     made: list[np.ndarray | None] = []
     for places in wanted:
         try:
             made.append(one_picture(places, tile, preprocess, channels, ranges))
         except BROKEN:
             made.append(None)
-    return in_grid(made, size, channels) if any(picture is not None for picture in made) else None
+    return in_grid(made, size, channels, grid) if any(picture is not None for picture in made) else None
 
 
 def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
@@ -104,17 +113,19 @@ def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int
         return np.asarray(in_bytes(picture, 1, ranges, channel))
 
 
-def at_place(place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int) -> np.ndarray:
+def at_place(
+    place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
+) -> np.ndarray:
     """What lies at one place; a stack's pictures in a grid."""
     chain = chain_of(preprocess)
     with pictures_at(place, channels) as pictures:
-        tile = size // columns_of(len(pictures))
+        tile = size // (grid or columns_of(len(pictures)))
         made = []
-        for picture in pictures:
+        for picture in thinned(pictures, grid * grid or MOST_TILES):
             drafted(picture, tile, chain)
             with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
                 made.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
-    return in_grid(made, size, channels)
+    return in_grid(made, size, channels, grid)
 
 
 def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
@@ -135,20 +146,23 @@ def build_pixels(
     channels: int = 3,
     ranges: Ranges | None = None,
     limit: float = math.inf,
+    grid: int = 0,
 ) -> Pixels:
     """The items of these sources in that order, decoded now or found in `folder` from an earlier call.
 
     The array is named after the files (paths, sizes, times), the size, the preprocess and VERSION, and appears whole
     or not at all. Memory held does not grow with the number of items. `progress(done, total)` is called now and then.
     `ranges` are those of the items that a model was trained on; None learns them from these. Pixels found damaged are
-    built again. Where those in `folder` would exceed `limit` bytes with the new ones, the least recently used go.
+    built again. With `grid` an item is a grid of so many pictures a side, its size brought down to a multiple of that.
+    Where those in `folder` would exceed `limit` bytes with the new ones, the least recently used go.
 
     Raises Mistake for an unknown preprocess, NoRoom for a full disk, Mistake for a kind of file whose package is not
     installed.
     """
     chain_of(preprocess)
+    size = size // grid * grid if grid else size
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess, channels, ranges)}.npy"
+    path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess, channels, ranges, grid)}.npy"
     note = ""
     if path.with_suffix(".json").exists() and path.exists():
         if intact(path):
@@ -168,7 +182,7 @@ def build_pixels(
     checks = []
 
     def fill(row: int, into: int) -> None:
-        picture = decode(files[row], size, preprocess, channels, made_with)
+        picture = decode(files[row], size, preprocess, channels, made_with, grid)
         bad[row] = picture is None
         part[into] = GREY if picture is None else picture
 
@@ -271,9 +285,11 @@ def as_ranges(told: Sequence[Sequence[float]]) -> Ranges:
     return tuple((float(low), float(high)) for low, high in told)
 
 
-def key_of(files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges | None = None) -> str:
+def key_of(
+    files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges | None = None, grid: int = 0
+) -> str:
     """16 hex digits for the sources, their files' sizes and times, and what is made of them."""
-    made = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges}".encode(), digest_size=8)
+    made = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}".encode(), digest_size=8)
 
     @lru_cache(1024)  # an archive is looked at once, not once a member
     def state(file: str) -> str:
@@ -299,6 +315,19 @@ def write_json(path: Path, facts: dict) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def most_pictures(files: Sequence[str], limit: int = 50) -> int:
+    """Pictures of the item that has most of them, slices of a stack counted, of up to `limit` items over the list."""
+    known = [f for f in files if f]
+    most = 1
+    for source in known[:: max(1, -(-len(known) // limit))]:
+        places = thinned(parts_of(source))
+        most = max(most, len(places))
+        if len(places) == len(places[0]) == 1:
+            with suppress(*BROKEN), pictures_at(places[0][0], 3) as pictures:
+                most = max(most, len(pictures))
+    return most
 
 
 def sizes_of(files: Sequence[str], limit: int = 200) -> list[tuple[int, int, str]]:

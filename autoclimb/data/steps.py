@@ -269,13 +269,16 @@ def columns_of(count: int) -> int:
     return math.isqrt(count - 1) + 1
 
 
-def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int) -> np.ndarray:
-    """Tiles row by row in the middle of a grey square, which keeps their aspect: two lie side by side."""
-    if len(tiles) == 1:
+def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int, grid: int = 0) -> np.ndarray:
+    """Tiles row by row in the middle of a grey square, which keeps their aspect: two lie side by side.
+
+    With `grid` tiles across, however many there are, they start at the top left and the rest stays grey.
+    """
+    if len(tiles) == 1 and not grid:
         assert tiles[0] is not None
         return tiles[0]
-    across = columns_of(len(tiles))
-    side, down = size // across, -(-len(tiles) // across)
+    across = grid or columns_of(len(tiles))
+    side, down = size // across, grid or -(-len(tiles) // across)
     made = np.full((size, size, channels), GREY, np.uint8)
     top, left = (size - down * side) // 2, (size - across * side) // 2
     for i, tile in enumerate(tiles):

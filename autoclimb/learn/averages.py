@@ -7,7 +7,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import Material, ahead, epoch, to_input
+from autoclimb.learn.batches import Material, epoch, fed, makers, to_input
 from autoclimb.types import Config
 
 SNAPSHOTS = 20  # spread evenly over the last share of the training; own choice, the paper took one an epoch
@@ -21,6 +21,7 @@ def fresh_norms(
     """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS train pictures, varied as before."""
     batch = max(2, min(config.batch, len(rows)))
     plain = config.vary(scales=())
-    batches = ahead(islice(epoch(material, rows, plain, config.size, batch, fold, AFTERWARDS), -(-NORM_ROWS // batch)))
+    drawn = islice(epoch(material, rows, plain, config.size, batch, fold, AFTERWARDS), -(-NORM_ROWS // batch))
+    batches = fed(drawn, material, config, makers(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=built.bf16):
-        update_bn((to_input(p, built.mean, built.std, device, built.layout) for p, _ in batches), built.net)
+        update_bn((to_input(p, built.mean, built.std, device, built.layout) for _, p in batches), built.net)

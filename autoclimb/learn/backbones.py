@@ -19,6 +19,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.heads import POOLS, with_layer, with_powers
 from autoclimb.learn.losses import loss_asking
+from autoclimb.learn.several import one_by_one
 from autoclimb.learn.weights import INPUT, put_in, tensors_of
 from autoclimb.types import Config
 
@@ -38,6 +39,7 @@ class Built:
     bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
     width: int = 0  # classes answered, where outputs are not one a class
+    grid: int = 0  # pictures a side of an item's grid, each seen by itself
 
     @property
     def layout(self) -> torch.memory_format:
@@ -88,25 +90,30 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     if config.fine_stem:
         _refine_stem(net)
     head = with_layer(net, wanted.layer if width and wanted else "", outputs, config.neighbours)
-    if config.pool:
+    if config.grid:
+        if fixed:
+            raise Unbuildable(f"{config.backbone} takes pictures of one size only; it cannot see those of a grid")
+        one_by_one(net, config.grid)
+    if config.pool or config.grid:
         _try(net, config, channels, fixed)
     given = dict(getattr(net, "pretrained_cfg", {}))
     if INPUT in told:  # a net of a run: it was trained on pictures normalised like this
         given["mean"], given["std"] = told[INPUT].tolist()
     mean, std = given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225))
     mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
-    return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width)
+    return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
 
 
 def _try(net: nn.Module, config: Config, channels: int, fixed: bool) -> None:
-    """Raises Unbuildable if the net cannot take a picture: some accept a pool whose features their head cannot."""
-    side = config.size if fixed else 64
+    """Raises Unbuildable if the net cannot take a picture: some accept a pool whose features their head cannot take."""
+    side = config.size if fixed else 64 * (config.grid or 1)
     net.eval()
     try:
         with torch.inference_mode():
             net(torch.zeros(1, channels, side, side))
     except RuntimeError as error:
-        raise Unbuildable(f"{config.backbone} with pool {config.pool!r}: {error}") from error
+        grid = f" and grid {config.grid}" if config.grid else ""
+        raise Unbuildable(f"{config.backbone} with pool {config.pool!r}{grid}: {error}") from error
     net.train()
 
 

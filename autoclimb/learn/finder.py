@@ -1,17 +1,15 @@
 """A learning rate found by trying: an exponential sweep over train rows, read off where the loss falls (Smith 2015)."""
 
 import math
-from itertools import count
 
 import numpy as np
 import torch
 
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import Material, ahead, epoch
-from autoclimb.learn.loop import Pace, backward, prepared, size_at
+from autoclimb.learn.batches import Material, endless, fed, makers
+from autoclimb.learn.loop import Pace, backward, prepared, size_at, targets_of
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.optim import optimizer_of
-from autoclimb.learn.samplers import row_weights
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -45,35 +43,34 @@ def swept(
     """Rates and losses of the sweep's steps, as they were."""
     net, wanted = built.net.train(), loss_named(config.loss, material.kind)
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))
-    target, draw = torch.from_numpy(material.target), rng(config.seed, "sweep", fold)
-    weight = torch.ones(len(target))
-    weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
+    target, weight = targets_of(material, rows, config, device)
+    draw = rng(config.seed, "sweep", fold)
     batch = max(2, min(config.batch, len(rows)))
     size = config.size if built.fixed else size_at(0.0, config)
     curve: Curve = []
     recent, lowest, pieces = 0.0, math.inf, 1
-    for number in count():
-        for pictures, chosen in ahead(epoch(material, rows, config, size, batch, fold, number)):
-            step = len(curve)
-            progress = max(pace.progress(step), step / SWEEP_STEPS)
-            if progress >= 1:
-                return curve
-            rate = LOW * (HIGH / LOW) ** progress
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate * batch / config.batch
-            batch_of = target[chosen], weight[chosen]
-            x, y, w = prepared(built, pictures, *batch_of, material.kind, config, draw, device)
-            value, pieces = backward(built, wanted, x, y, w, pieces)
-            recent = value if not curve else 0.8 * recent + 0.2 * value
-            lowest = min(lowest, recent)
-            if not math.isfinite(value) or recent > 4 * lowest:
-                return curve
-            curve.append((rate, value))
-            if config.clip:
-                torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-    raise AssertionError  # count() does not end
+    for drawn, pictures in fed(endless(material, rows, config, size, batch, fold), material, config, makers(device)):
+        step = len(curve)
+        progress = max(pace.progress(step), step / SWEEP_STEPS)
+        if progress >= 1:
+            break
+        rate = LOW * (HIGH / LOW) ** progress
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * rate * batch / config.batch
+        of_batch = torch.from_numpy(drawn.rows).to(device)
+        x, y, w = prepared(built, pictures, target[of_batch], weight[of_batch], material.kind, config, draw, device)
+        loss, pieces = backward(built, wanted, x, y, w, pieces)
+        value = float(loss)
+        recent = value if not curve else 0.8 * recent + 0.2 * value
+        lowest = min(lowest, recent)
+        if not math.isfinite(value) or recent > 4 * lowest:
+            break
+        curve.append((rate, value))
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return curve
 
 
 def smoothed(curve: Curve) -> Curve:

@@ -191,7 +191,8 @@ def remember(
     built.net.eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for start in range(0, len(rows), batch):
-            pictures = np.stack([shrunk(material.pixels[row], config.seen_size) for row in rows[start : start + batch]])
+            chosen, size = rows[start : start + batch], config.seen_size
+            pictures = np.stack([shrunk(material.pixels[row], size, built.grid) for row in chosen])
             built.net(to_input(pictures, built.mean, built.std, device))
     hook.remove()
     built.head.remember(torch.cat(seen), torch.from_numpy(material.target[rows].argmax(1)))

@@ -4,7 +4,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import Material, ahead, epoch, to_input
+from autoclimb.learn.batches import Material, endless, fed, makers, to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import Loss, loss_named, loss_value
 from autoclimb.learn.optim import Thaw, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
+
+READ = 8  # steps between looks at the loss; own choice
 
 
 @dataclass(frozen=True)
@@ -68,53 +69,58 @@ def train(
     snapshot_at = 1 - config.swa
     thaw = Thaw(net, built.head, config.unfreeze) if config.unfreeze else None
     draw = rng(config.seed, "mix", fold)
-    target = torch.from_numpy(material.target)
-    weight = torch.ones(len(target))
-    weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
+    target, weight = targets_of(material, rows, config, device)
     batch = max(2, min(config.batch, len(rows)))
     rise = batch / config.batch  # the rate is given for a full batch
-    losses: deque[float] = deque(maxlen=200)
-    pieces, switched, step, seen = 1, False, 0, 0
+    losses: deque[Tensor] = deque(maxlen=200)  # read now and then only: reading one waits for a GPU to be done
+    pieces, switched, step, seen, number = 1, False, 0, 0, 0
 
-    for number in count():
-        progress = pace.progress(step)
-        if progress >= 1:
-            break
+    while (progress := pace.progress(step)) < 1:
         size = config.size if built.fixed else size_at(progress, config)
-        for pictures, chosen in ahead(epoch(material, rows, config, size, batch, fold, number)):
+        batches = endless(material, rows, config, size, batch, fold, number)
+        for drawn, pictures in fed(batches, material, config, makers(device)):
             progress = pace.progress(step)
+            if drawn.epoch > number:
+                number = drawn.epoch
+                report({"epoch": number, "progress": min(progress, 1.0), "loss": mean_of(losses)})
             if progress >= 1 or not (built.fixed or size_at(progress, config) == size):
                 break
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * height(min(progress, 1 - config.swa)) * rise
             if thaw:
                 thaw.at(progress)
-            batch_of = target[chosen], weight[chosen]
-            x, y, w = prepared(built, pictures, *batch_of, material.kind, config, draw, device)
+            of_batch = torch.from_numpy(drawn.rows).to(device, non_blocking=True)
+            x, y, w = prepared(built, pictures, target[of_batch], weight[of_batch], material.kind, config, draw, device)
             value, pieces = backward(built, wanted, x, y, w, pieces)
-            if not math.isfinite(value):
-                raise Diverged(f"loss {value} at step {step}, learning rate {config.lr:g}")
+            losses.append(value)
             if config.clip:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
-            losses.append(value)
             if averaged:
                 averaged.update(net, step)
             if mean_of_last and progress >= snapshot_at:
                 mean_of_last.update_parameters(net)
                 snapshot_at = progress + config.swa / SNAPSHOTS
+            if step % READ:
+                continue
+            if not math.isfinite(mean_of(losses)):
+                raise Diverged(f"loss {mean_of(losses)} by step {step}, learning rate {config.lr:g}")
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
-        report({"epoch": number + 1, "progress": min(progress, 1.0), "loss": float(np.mean(losses or [math.nan]))})
+        number += 1
+    last = mean_of(losses, 50)
+    report({"epoch": number, "progress": 1.0, "loss": last})
+    if losses and not math.isfinite(last):
+        raise Diverged(f"loss {last} by step {step}, learning rate {config.lr:g}")
 
     spent = max(pace.now() - pace.start, 1e-6)
     facts = {
         "epochs": round(seen / len(rows), 2),
         "steps": step,
         "img_s": round(seen / spent, 1),
-        "loss": round(float(np.mean(list(losses)[-50:] or [math.nan])), 4),
+        "loss": round(last, 4),
         "pieces": pieces,
         "switched": switched,
     }
@@ -124,9 +130,16 @@ def train(
     return (averaged.module if averaged else net), facts
 
 
+def targets_of(material: Material, rows: np.ndarray, config: Config, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Targets `(N, width)` of all rows and the weights `(N,)` of those trained on, on the device."""
+    weight = torch.ones(len(material.target))
+    weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
+    return torch.from_numpy(material.target).to(device), weight.to(device)
+
+
 def prepared(
     built: Built,
-    pictures: np.ndarray,
+    pictures: Tensor,
     y: Tensor,
     w: Tensor,
     kind: Kind,
@@ -135,14 +148,14 @@ def prepared(
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A batch with its rows' weights as net and loss take it: normalised, smoothed, mixed, on the device."""
-    x, y, w = to_input(pictures, built.mean, built.std, device, built.layout), y.to(device), w.to(device)
+    x = to_input(pictures, built.mean, built.std, device, built.layout)
     if config.smoothing and kind != "regression":
         even = 1 / y.shape[1] if kind != "multilabel" else 0.5
         y = y * (1 - config.smoothing) + config.smoothing * even
     return mixed(x, y, w, config, draw) if config.mixup or config.cutmix else (x, y, w)
 
 
-def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int) -> tuple[float, int]:
+def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int) -> tuple[Tensor, int]:
     """The loss of a batch, its gradient in the net, and the pieces it was cut into: more than before if memory ran out.
 
     Raises OutOfMemory where a batch that was halved twice in a row still does not fit.
@@ -159,15 +172,15 @@ def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces
     raise AssertionError  # the third time returns or raises
 
 
-def _backward(net: Callable, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> float:
+def _backward(net: Callable, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> Tensor:
     """The loss of a batch, its gradient added up over the pieces."""
-    total = 0.0
+    total = torch.zeros((), device=x.device)
     for part, target, weight in zip(x.chunk(pieces), y.chunk(pieces), w.chunk(pieces), strict=True):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             logits = net(part)
         loss = loss_value(wanted, logits.float(), target, weight) * (len(part) / len(x))
         loss.backward()
-        total += float(loss.detach())
+        total += loss.detach()
     return total
 
 
@@ -178,12 +191,17 @@ def size_at(progress: float, config: Config) -> int:
     return config.sizes[min(int(progress * 2 * len(config.sizes)), len(config.sizes) - 1)]
 
 
-def stagnates(losses: deque[float], window: int = 50) -> bool:
+def mean_of(losses: deque[Tensor], last: int = 0) -> float:
+    """The mean of the last losses, of all where `last` is 0; NaN where there are none."""
+    return float(torch.stack(list(losses)[-last:]).mean()) if losses else math.nan
+
+
+def stagnates(losses: deque[Tensor], window: int = 50) -> bool:
     """Whether the mean loss of the last steps is within 0.5 % of the mean before them."""
     if len(losses) < 2 * window:
         return False
-    recent = list(losses)[-2 * window :]
-    return float(np.mean(recent[window:])) > 0.995 * float(np.mean(recent[:window]))
+    recent = torch.stack(list(losses)[-2 * window :])
+    return float(recent[window:].mean()) > 0.995 * float(recent[:window].mean())
 
 
 def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -56,6 +56,7 @@ OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {
     "lion": ("lion", 0.2, {}),
     "nadamw": ("nadamw", 1.0, {}),
 }
+FUSED = ("adamw", "sgd")  # torch's own have it
 
 
 def schedule_named(name: str) -> Callable[[float], float]:
@@ -102,6 +103,8 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
         {"params": parameters, "weight_decay": 0.0 if plain else decay, "lr": lr * share, "peak": lr * share}
         for (share, plain), parameters in groups.items()
     ]
+    if timm_name in FUSED and next(net.parameters()).is_cuda:
+        options = {**options, "fused": True}  # one kernel for all tensors
     return create_optimizer_v2(made, opt=timm_name, lr=lr, weight_decay=decay, **options)
 
 

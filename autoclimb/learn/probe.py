@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autoclimb.learn.backbones import Built, build_net
-from autoclimb.learn.batches import Material, epoch, to_input
+from autoclimb.learn.batches import Maker, Material, epoch, to_input
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.optim import optimizer_of
@@ -42,8 +42,8 @@ def measured_speed(config: Config, material: Material, device: torch.device, sec
         return {"note": str(error), **NOTHING}
     rows = np.flatnonzero(material.fold_of >= 0)
     first = max(2, min(config.batch, len(rows)))
-    pictures, chosen = next(epoch(material, rows, config, config.size, first, 0, 0))
-    target = material.target[chosen]
+    drawn, made = Maker(material, config)[next(epoch(material, rows, config, config.size, first, 0, 0))]
+    pictures, target = made.numpy(), material.target[drawn.rows]
     ways = WAYS[device.type]
 
     def rate(bf16: bool, channels_last: bool, batch: int) -> float:
@@ -86,7 +86,7 @@ def worth_compiling(device: torch.device, seconds: float, config: Config) -> boo
 
     On a processor torch.compile took 46 to 71 s and trained no faster after it (torch 2.15, 2 cores).
     """
-    changes = config.sizes or config.scales or config.unfreeze or config.retrain_head  # each is compiled anew
+    changes = config.sizes or config.scales or config.unfreeze or config.retrain_head or config.grid  # compiled anew
     return device.type == "cuda" and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
 
 

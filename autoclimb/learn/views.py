@@ -15,6 +15,7 @@ from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import Material, ahead, shrunk, to_input
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import predictions_of
+from autoclimb.learn.several import apart, joined
 from autoclimb.seeds import rng
 from autoclimb.types import Kind
 
@@ -105,6 +106,11 @@ def views_named(tta: str, fixed: bool = False) -> Sequence[View]:
     return VIEWS[tta]
 
 
+def of_each(view: View, grid: int) -> View:
+    """The view of each picture of a grid by itself."""
+    return lambda x: joined(view(apart(x, grid)), grid)
+
+
 def predictions_for(
     built: Built,
     pixels: np.ndarray,
@@ -127,8 +133,9 @@ def _seen(built, pixels, rows, kind, device, size, views, batch=128) -> Iterator
 
     def pictures() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), batch):
-            yield np.stack([shrunk(pixels[row], size) for row in rows[start : start + batch]])
+            yield np.stack([shrunk(pixels[row], size, built.grid) for row in rows[start : start + batch]])
 
+    views = [of_each(view, built.grid) for view in views] if built.grid else views
     for block in ahead(pictures()):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             x = to_input(block, built.mean, built.std, device, built.layout)
@@ -188,7 +195,7 @@ def seconds_to_predict(
     built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str = "none"
 ) -> float:
     """An estimate of what `predictions_for` will take for that many rows, from two batches (the first warms up)."""
-    probe = np.stack([shrunk(pixels[row], size) for row in range(min(64, len(pixels)))])
+    probe = np.stack([shrunk(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
     built.net.eval()
     spent = 0.0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -32,6 +32,7 @@ class Situation:
     rows: int  # train items
     answered: int  # test items
     side: int  # pixels, the median shorter side
+    pictures: int  # of the item that has most of them
     folds: int
     budget: float  # seconds of the whole run
     device: str  # "cpu" or "cuda"

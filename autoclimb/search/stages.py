@@ -224,12 +224,14 @@ def leader(history: History, s: Situation) -> Config:
 
 
 def resize(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The user's other preprocessing, neighbouring sizes, and the size reached in steps (progressive resizing)."""
+    """The user's other preprocessing, an item's pictures one by one, neighbouring sizes, progressive resizing."""
     here = leader(history, s)
     ladder = sorted(s.space.sizes or [n for n in SIZES if n <= 1.5 * max(64, s.side)])
     smaller = [n for n in ladder if n < here.size]
     larger = [n for n in ladder if n > here.size]
     moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
+    if s.pictures > 1 and not here.grid:
+        moves.append(here.vary(grid=math.isqrt(s.pictures - 1) + 1))
     if here.size >= 96:
         steps = tuple(n for n in (here.size // 2, here.size * 3 // 4) if n >= 48)
         moves.append(here.vary(sizes=steps))
@@ -261,7 +263,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         cost = epoch_seconds(here, s)
         able = {net: epoch_seconds(net, s) for net in nets}
         nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
-    learnt = ("preprocess", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "class_weights", "sampler")
+    learnt = ("preprocess", "grid", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "class_weights", "sampler")
     same = {name: getattr(here, name) for name in (*learnt, "seconds", "folds")}
     for net in [with_size(with_batch(n, s), s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):

@@ -6,10 +6,12 @@ The search does not know what answers; the command is handed in, so a test can p
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +117,8 @@ class Worker:
     def end(self) -> None:
         """Ends the process at once; nothing it had not finished counts."""
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
+            with suppress(ProcessLookupError):  # it ended while we looked
+                os.killpg(self.process.pid, signal.SIGKILL)  # with what prepares its batches
             self.process.wait()
         self.process = None
 

@@ -371,9 +371,11 @@ def test_a_device_that_is_not_there_is_a_mistake(name):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"policy": "flip-colour", "mixup": 0.3, "ema": 0.9}, {"optimizer": "sgd"}])
+def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
     material = material_of()
-    told = run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
+    config = TINY.vary(epochs=12, **changes)
+    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
     assert told["status"] == "done"
     assert hits(material, np.load(tmp_path / "t" / "oof.npy")) > 0.9
 

@@ -1,5 +1,6 @@
 """The tricks of training, each by what would be missing without it."""
 
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from autoclimb.learn import loop
 from autoclimb.learn.averages import fresh_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material, epoch, scaled
@@ -18,6 +20,7 @@ from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import take_task
 from autoclimb.types import Config
 
+FORKS = "fork" in multiprocessing.get_all_start_methods()
 CPU = torch.device("cpu")
 TINY = Config(
     backbone="resnet10t",
@@ -334,6 +337,22 @@ def test_two_trainings_of_one_seed_are_equal_to_the_bit(tmp_path):
 
 
 # --- on a card -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")
+def test_a_net_fed_by_processes_becomes_the_same_as_one_fed_by_a_thread(monkeypatch):
+    config = TINY.vary(policy="flip-colour", scales=(0.5, 1.0), sizes=(16,), mixup=0.2)
+
+    def trained(processes):
+        monkeypatch.setattr(loop, "makers", lambda device: processes)
+        torch.manual_seed(0)
+        pace = Pace(lambda: 0.0, 0.0, steps=7)
+        return train(build_net(config, 2), material_of(), np.arange(24), config, 0, pace, CPU)
+
+    (one, facts), (other, again) = trained(0), trained(2)
+    assert {**facts, "img_s": 0} == {**again, "img_s": 0}
+    for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.gpu

@@ -12,7 +12,7 @@ from autoclimb.search.workers import ENVIRONMENT, Died, Late, Worker
 
 LONG = 20.0
 SCRIPT = """
-import json, os, sys
+import json, os, signal, sys
 def say(**told): print(json.dumps(told), flush=True)
 say(end={"ready": True})
 for line in sys.stdin:
@@ -26,6 +26,9 @@ for line in sys.stdin:
             say(end={"counted": 3})
         case "environment": say(end={name: os.environ.get(name) for name in asked["names"]})
         case "hang": say(event={"hanging": True})
+        case "start another":
+            if os.fork() == 0: [signal.pause() for _ in "ever"]
+            say(end={})
         case "leave": sys.exit(3)
         case "be killed": os.kill(os.getpid(), 9)
         case "mistake": say(end={"mistake": "write it like this"})
@@ -149,6 +152,13 @@ def test_ending_twice_is_no_fault_and_leaves_no_process(worker):
     worker.end()
     worker.end()
     assert not alive(pid)
+
+
+def test_what_the_worker_started_ends_with_it(worker):
+    worker.ask({"do": "start another"}, LONG)
+    lines = worker.lines
+    worker.end()
+    assert lines.get(timeout=LONG) is None  # the pipe that both of them held is closed
 
 
 def test_what_a_library_prints_on_standard_error_is_in_the_log(tmp_path: Path):

@@ -24,6 +24,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "sizes": lambda v: f"from {'-'.join(map(str, v))} px" if v else "one size",
     "scales": lambda v: f"scales {'-'.join(f'{factor:g}' for factor in v)}" if v else "one scale",
     "test_size": lambda v: f"seen @{v}" if v else "seen as trained",
+    "grid": lambda v: f"pictures of a {v} x {v} grid one by one" if v else "pictures as one",
     "preprocess": str,
     "mixup": lambda v: f"mixup {v:g}" if v else "no mixup",
     "cutmix": lambda v: f"cutmix {v:g}" if v else "no cutmix",

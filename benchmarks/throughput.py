@@ -5,7 +5,8 @@
 FILE gets a list of objects with model, size, device, img_s, synthetic_img_s, textbook_img_s. The first is the real loop
 (`autoclimb.learn.loop.train`) on a cache of JPEGs, varied by the policy "medium", in the number format that the
 worker's own probe takes; the second the same loop fed with one batch again and again; the third decodes each picture
-every epoch in a DataLoader and trains in fp32. Medians of `--repeats` interleaved parts, each in its own process.
+every epoch in a DataLoader and trains in fp32. Seconds count from the first batch. Medians of `--repeats` interleaved
+parts, each in its own process.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1024, help="pictures, each a JPEG of 500 x 375")
     parser.add_argument("--batch", type=int, default=0, help="default 64 on a processor, 256 on a GPU")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each part")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the net of the first two")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     parser.add_argument("--part", choices=sorted(PARTS), help=argparse.SUPPRESS)
@@ -103,6 +106,7 @@ def measured(asked: argparse.Namespace, model: str, size: int, device: str, fold
     facts: dict[str, Any] = {}
     command = [sys.executable, __file__, "--models", f"{model}@{size}", "--device", device, "--folder", str(folder)]
     command += ["--seconds", str(asked.seconds), "--batch", str(asked.batch or (256 if device == "cuda" else 64))]
+    command += ["--compile"] if asked.compile else []
     for _ in range(asked.repeats):
         for part in PARTS:
             environment = {**os.environ, **ENVIRONMENT} if part == "ours" else dict(os.environ)
@@ -154,8 +158,13 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     request = {"config": config.to_json(), "pixels": str(cached.path), "seconds": 3.0}
     chosen = measure_speed(request, {"device": device, "material": material}, None)
 
+    built = built_for(config, chosen)
+    if asked.compile:
+        import torch
+
+        built = replace(built, compiled=torch.compile(built.net))
+
     def trained(seconds: float) -> dict[str, Any]:
-        built = built_for(config, chosen)
         pace = loop.Pace(time.monotonic, time.monotonic(), seconds=seconds)
         return loop.train(built, material, np.arange(len(files)), config, 0, pace, device)[1]
 
@@ -163,16 +172,14 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     real = trained(asked.seconds)
     drawn = next(loop.endless(material, np.arange(len(files)), config, size, asked.batch, 0))
     one = Maker(material, config)[drawn]
-    loop.fed = lambda *args: repeat(one)  # type: ignore[assignment]
+    loop.fed = lambda *args: repeat(one)
     same = trained(asked.seconds)
-    word = "bf16" if chosen["bf16"] else "fp32"
+    word = ("bf16" if chosen["bf16"] else "fp32") + (", compiled" if asked.compile else "")
     return {"img_s": real["img_s"], "synthetic_img_s": same["img_s"], "format": word}
 
 
 def built_for(config, chosen: dict[str, Any]):
     """A fresh net, as a fold builds it."""
-    from dataclasses import replace
-
     from autoclimb.learn.backbones import build_net
 
     return replace(build_net(config, CLASSES), bf16=chosen["bf16"], channels_last=chosen["channels_last"])

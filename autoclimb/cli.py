@@ -311,7 +311,10 @@ def _say_end(run: "Run", quiet: bool) -> None:
     if not quiet:
         print(run.words)
     print(f"{run.metric.name:<11} {run.score:.4f} ± {run.spread:.4f} out of fold")
-    print(f"{'submission':<11} {run.submission}")
+    if run.submission.exists():
+        print(f"{'submission':<11} {run.submission}")
+    else:  # there were no test pictures
+        print(f"{'answers':<11} autoclimb predict {run.folder} IMAGES --out FILE")
 
 
 def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:

@@ -54,7 +54,7 @@ class Run:
 
     @property
     def submission(self) -> Path:
-        """The submission's path."""
+        """The submission's path; there is none where the data had no test pictures."""
         return self.folder / "submission.csv"
 
     @property

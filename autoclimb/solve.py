@@ -109,7 +109,7 @@ def fit(
         record.write(finished=False)
         if not before:
             publish_constant(task, goal, folder)
-        tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv")}))
+        tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv") if task.test_ids else ""}))
         for note in notes_of(task):
             tell(Event("note", note))
 
@@ -362,6 +362,8 @@ def situation_of(
 
 def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarray | None = None) -> None:
     """Writes a submission of the same answer everywhere: valid from the first seconds on."""
+    if not task.test_ids:
+        return
     rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
     p = constant_prediction(task, rows.tolist(), metric.name == "mae")
     known = np.repeat(p[:1], len(rows), 0) if len(p) else p
@@ -388,13 +390,13 @@ def finish(team: Team, history: History, whole: bool) -> Run:
     )
     team.record.write(finished=True, words=words)
     run = open_run(team.folder, team.metric)
-    team.tell(Event("done", "", {"submission": str(run.submission)}))
+    team.tell(Event("done", "", {"submission": str(run.submission) if team.task.test_ids else ""}))
     return run
 
 
 def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Run:
     """Ends a run that had no time for a single trial; what is on disk stands."""
-    tell(Event("note", "the budget ended before anything was learnt: the submission is a constant; give more time"))
+    tell(Event("note", "the budget ended before anything was learnt: a submission is a constant; give more time"))
     record = Record(folder, clock, {k: v for k, v in store.read_run(folder).items() if k not in ("budget", "spent")})
     record.write(finished=True, words="nothing was learnt within the budget")
     return open_run(folder, metric)

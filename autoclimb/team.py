@@ -280,7 +280,7 @@ class Team:
         store.save_blend(self.folder, blend, rule.to_json())
         self.blend = blend
         value = metric.shown(blend.score)
-        best = {"best": value, "best_spread": blend.spread, "submission": str(path)}
+        best = {"best": value, "best_spread": blend.spread, "submission": str(path) if task.test_ids else ""}
         said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.spread:.4f} out of fold"
         self.tell(Event("blend", said, best))
 

@@ -331,7 +331,6 @@ REFUSED: dict[str, Broken] = {
         lacking("train/a_00[0-5].jpg"), "6 of 12 values of column 'id' in train.csv name no picture", "a_000", "--id"
     ),
     "all test pictures missing": broken(lacking("test"), "4 of 4 ids of sample_submission.csv name no picture"),
-    "nothing to predict": broken(lacking("test", "sample_submission.csv"), "no test pictures"),
     "a path too long for the system": broken(lambda root: None, "does not exist", options=f"--data {'x' * 5000}"),
     # tables
     "an empty train table": broken(train_text(""), "no labels found", "train.csv has no rows"),

@@ -38,12 +38,6 @@ def pictures_alone(root: Path) -> Path:
     return picture(root / "1.jpg").parent
 
 
-def class_folders_without_test(root: Path) -> Path:
-    for name in ("ant", "bee"):
-        picture(root / "train" / name / f"{name}.jpg")
-    return root
-
-
 def two_targets(root: Path) -> Path:
     rows = [(f"a_{i:03d}", "xy"[i % 2], "uvw"[i % 3]) for i in range(12)]
     table(root / "train.csv", ("id", "colour", "shape"), *rows)
@@ -73,8 +67,6 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, dict]] = {
     "pictures alone": (pictures_alone, "no labels found", {}),
     "no train pictures": (lambda p: without(competition(p), "train"), "name no picture", {}),
     "no test pictures": (lambda p: without(competition(p), "test"), "ids of sample_submission.csv", {}),
-    "nothing to predict": (lambda p: without(competition(p), "test", "sample_submission.csv"), "no test pictures", {}),
-    "class folders alone": (class_folders_without_test, "no test pictures", {}),
     "ids of other pictures": (lambda p: ids_of_other_pictures(competition(p)), "no labels|name no picture", {}),
     "one class": (lambda p: train_rows(competition(p), *["cat"] * 12), "every train row has the label 'cat'", {}),
     "one number": (lambda p: competition(p, label=lambda i: 3, sample=1), "value 3", {"metric": metric("number")}),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,23 @@ def test_a_run_shows_its_trials_and_predicts_its_own_test_pictures_as_it_submitt
     assert (answers.label == submitted.label[:11]).all()
     with pytest.raises(Mistake, match="cannot be read"):
         run.predict(data / "test")
+
+
+def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data, tmp_path):
+    for row in pd.read_csv(data / "train.csv").itertuples():
+        (tmp_path / "photos" / row.label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / "train" / f"{row.id}.png", tmp_path / "photos" / row.label)
+    told = []
+    out, plan = tmp_path / "run", shortened_plan(tmp_path)
+    how = {"metric": "accuracy", "budget": BUDGET, "pretrained": False, "recipe": plan}
+    run = autoclimb.fit(tmp_path / "photos", out=out, tell=told.append, **how)
+    assert any("no test pictures" in event.text for event in told)
+    assert not any(event.facts.get("submission") for event in told)
+    assert not run.submission.exists()
+    assert run.score > 0.8
+    answers = run.predict(sorted((data / "test").glob("*.png"))[:-1])
+    assert answers.columns.tolist() == ["id", "label"]
+    assert (answers.label == ["along", "across"] * 5 + ["along"]).mean() > 0.8
 
 
 def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_path):

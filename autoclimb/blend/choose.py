@@ -72,6 +72,8 @@ def apply_blend(
     Takes a Blend or what its `stacker` holds. `beside` are the new pictures' metadata `(M, K)`; without them a blend
     that was fitted with metadata answers by the linear stacker beneath.
     """
+    if not len(predictions[0]):
+        return np.zeros_like(predictions[0])
     model = dict(blend.stacker if isinstance(blend, Blend) else blend.get("stacker", blend))
     return BLENDERS[model["method"]].apply(model, predictions, beside)
 

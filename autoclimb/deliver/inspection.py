@@ -285,7 +285,8 @@ def answer_lines(facts: dict[str, Any]) -> list[str]:
         cell = f"the probability of {list(facts['classes'])[-1]!r}, or 0/1"
     if form["sums_to_one"]:
         cell += ", each row summing to one"
-    said = [f"{form['rows']:,} rows of {shown}; {cell}"]
+    rows = f"{form['rows']:,} rows of" if form["rows"] else "no test pictures; others are answered as"
+    said = [f"{rows} {shown}; {cell}"]
     if form["first"]:
         most = 16 if len(form["columns"]) > 3 else 2 * WIDEST
         first = ",".join(short(c, most) if i else short(c) for i, c in enumerate(form["first"][:4]))

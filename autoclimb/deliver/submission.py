@@ -18,9 +18,13 @@ def write_submission(
 ) -> None:
     """Writes the submission: the sample's columns and rows, each cell in the sample's form; whole or not at all.
 
+    Where there are no test items there is nothing to submit, and nothing is written.
+
     `answers` are for `task.test_ids` in order, in the form of `metric.wants` (see types.Metric). `probability` `(M, C)`
     fills cells that hold probabilities where the answers are labels (a sample with a column per class).
     """
+    if not task.test_ids:
+        return
     answers = np.asarray(answers)
     assert len(answers) == len(task.test_ids), f"{len(answers)} answers for {len(task.test_ids)} test items"
     rows = CELLS[task.form.cell](task, answers, metric, probability)

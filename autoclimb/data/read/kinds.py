@@ -257,7 +257,8 @@ def read_form(found: Found, labels: Labels, metric: Metric | None) -> tuple[Form
     """The submission's form, from the sample or, without one, of our own, and notes."""
     if found.sample is None:
         form = own_form(found, labels, metric)
-        return form, (f"no sample submission: the answer is written as {','.join(form.columns[:4])}",)
+        said = f"no sample submission: the answer is written as {','.join(form.columns[:4])}"
+        return form, (said,) if found.test_ids else ()
     columns = (found.sample_id, *found.answers)
     ids = tuple(found.sample.cells[found.sample_id])
     cells = [c for a in found.answers for c in found.sample.cells[a] if c not in BLANK]

@@ -55,13 +55,15 @@ class Maker(Dataset[tuple[Drawn, Tensor]]):
     """Makes the pictures of drawn batches; not for two threads at once, each policy's pipeline has a state."""
 
     def __init__(self, material: Material, config: Config) -> None:
+        # albumentations takes over a second: not for features, and before processes are forked, not in each of them
+        from autoclimb.learn import policies
+
         self.material, self.policy, self.grid = material, config.policy, config.grid or 1
-        self.pipelines: dict[int, Any] = {}
+        self.policies, self.pipelines = policies, dict[int, Any]()
 
     def __getitem__(self, drawn: Drawn) -> tuple[Drawn, Tensor]:
         """The pictures `(B, side, side, C)` uint8 of a batch, beside what it was drawn as."""
-        from autoclimb.learn.policies import pipeline_of, varied  # albumentations: over a second, not for features
-
+        pipeline_of, varied = self.policies.pipeline_of, self.policies.varied
         pixels, side = self.material.pixels, drawn.side // self.grid
         if side not in self.pipelines:
             self.pipelines[side] = pipeline_of(self.policy, side, 0, self.material.pipelines, pixels.shape[-1])

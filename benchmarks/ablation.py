@@ -5,7 +5,9 @@
 A cell is one net trained for `--seconds` (prediction included) on four fifths of a set's train rows and scored on the
 fifth that it did not see; test answers are not looked at. For each seed (each another fold) the base and all tricks run
 one after the other, so differences are paired. The table gives the mean difference with its standard error over seeds,
-and over all sets together. `--cells FILE` keeps every cell as a line of json: what it holds already is not run again.
+and over all sets together. `--cells FILE` keeps every cell as a line of json: what it holds already is not run again. `--tail 20` thins
+the classes that are trained on until the rarest has a twentieth of the most frequent one's rows, as CIFAR-10-LT does
+(Cui et al. 2019); the held-out fifth stays as it is and is scored by macro-F1.
 """
 
 import argparse
@@ -76,8 +78,21 @@ TRICKS: dict[str, dict[str, Any]] = {
     "gem pooling": {"pool": "gem"},
     "arcface": {"loss": "arcface"},
     "class weights": {"class_weights": "effective"},
+    "inverse-sqrt weights": {"class_weights": "inverse-sqrt"},
     "balanced sampler": {"sampler": "balanced"},
+    "sqrt sampler": {"sampler": "sqrt"},
     "retrained head": {"retrain_head": 0.2},
+    "ce": {"loss": "ce"},  # of grades from here on, the base being expected-grade
+    "corn": {"loss": "corn"},
+    "coral": {"loss": "coral"},
+    "emd": {"loss": "emd"},
+    "soft grades": {"loss": "soft-grades"},
+    "grade-mse": {"loss": "grade-mse"},
+    "asymmetric": {"loss": "asymmetric"},  # of sets of labels, the base being bce
+    "binary focal": {"loss": "binary-focal"},
+    "soft-f2": {"loss": "soft-f2"},
+    "mse": {"loss": "mse"},  # of numbers, the base being smooth-l1
+    "mae": {"loss": "mae"},
 }
 
 
@@ -96,6 +111,7 @@ class Bench:
     fold_of: np.ndarray
     folder: Path
     worker: Worker
+    hello: dict[str, Any]  # what the worker was told of the set
     pixels: dict[int, str] = field(default_factory=dict)
     formats: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
@@ -138,6 +154,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tricks", default="", help="names, comma separated, joined by + to try together; default all")
+    parser.add_argument("--tail", type=float, default=0, help="rows of the most frequent class for one of the rarest")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--cells", type=Path, default=Path("ablation.jsonl"), help="every cell, one a line")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
@@ -153,7 +170,7 @@ def new_cells(
     name: str, tricks: list[str], asked: argparse.Namespace, folder: Path, known: list[Cell]
 ) -> Iterator[Cell]:
     """The cells of one set that are not known yet, seed by seed."""
-    place = {"set": name, "start": start_of(asked), "seconds": asked.seconds}
+    place = {"set": called(name, asked), "start": start_of(asked), "seconds": asked.seconds}
     wanted = [{**place, "trick": trick, "seed": seed} for seed in range(asked.seeds) for trick in ["", *tricks]]
     wanted = [cell for cell in wanted if not any(cell.items() <= other.items() for other in known)]
     if not wanted:
@@ -162,7 +179,11 @@ def new_cells(
     try:
         base = base_of(bench, asked)
         for asked_for in wanted:
-            config = changed(base, asked_for["trick"]).vary(seed=asked_for["seed"], folds=(asked_for["seed"] % FOLDS,))
+            fold = asked_for["seed"] % FOLDS
+            if asked.tail:
+                np.save(bench.hello["fold_of"], long_tailed(bench.fold_of, bench.task.target, fold, asked.tail))
+                bench.worker.greet(bench.hello, 120)
+            config = changed(base, asked_for["trick"]).vary(seed=asked_for["seed"], folds=(fold,))
             score, trained = trained_cell(bench, config)
             shown = round(bench.metric.shown(score), 4)
             print(f"  {name} {asked_for['trick'] or 'base'} seed {asked_for['seed']}: {shown}", file=sys.stderr)
@@ -171,13 +192,31 @@ def new_cells(
         bench.worker.end()
 
 
+def called(name: str, asked: argparse.Namespace) -> str:
+    """The set's name in cells and tables."""
+    return f"{name}, tail {asked.tail:g}" if asked.tail else name
+
+
+def long_tailed(fold_of: np.ndarray, target: np.ndarray, fold: int, ratio: float) -> np.ndarray:
+    """`fold_of` without rows of all other folds, -1 for them, so that the last class keeps one in `ratio`.
+
+    Classes between keep shares that fall evenly on a log scale. The fold held out keeps its rows.
+    """
+    thinned = fold_of.copy()
+    for rank, label in enumerate(classes := np.unique(target)):
+        rows = np.flatnonzero((target == label) & (fold_of >= 0) & (fold_of != fold))
+        kept = max(1, round(len(rows) * ratio ** (-rank / (len(classes) - 1))))
+        thinned[np.random.default_rng(fold).permutation(rows)[kept:]] = -1
+    return thinned
+
+
 def table(asked: argparse.Namespace, tricks: list[str], cells: list[Cell]) -> list[str]:
     """A row for each set and trick, then for each trick the mean over sets, in paired differences of the same seed."""
     place = {"start": start_of(asked), "seconds": asked.seconds}
     by = {(c["set"], c["trick"], c["seed"]): c for c in cells if place.items() <= c.items()}
     rows: list[str] = []
     gains: dict[str, list[list[float]]] = {trick: [] for trick in tricks}
-    for name in asked.sets.split(","):
+    for name in (called(name, asked) for name in asked.sets.split(",")):
         for trick in tricks:
             pairs = [(by[name, "", seed], by[name, trick, seed]) for seed in range(asked.seeds)]
             differences = [own["score"] - base["score"] for base, own in pairs]
@@ -202,7 +241,7 @@ def spread(gains: list[float]) -> str:
 
 def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
     """The set read, its folds made as a run makes them, and a worker that knows it."""
-    metric = metric_from(METRIC[name])
+    metric = metric_from("f1-macro" if asked.tail else METRIC[name])
     task = read_folder(asked.data / name, metric)
     bad = np.zeros(len(task.train_ids), bool)
     fold_of = make_folds(task, FOLDS, 0, bad)
@@ -211,8 +250,9 @@ def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
     hello = {"do": "hello", "device": asked.device, "kind": task.kind, "width": task.width, "pipelines": {}}
     files = {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")}
-    worker.greet({**hello, **files, "cache": str(folder)}, 120)
-    return Bench(task, metric, fold_of, folder, worker)
+    hello |= {**files, "cache": str(folder)}
+    worker.greet(hello, 120)
+    return Bench(task, metric, fold_of, folder, worker, hello)
 
 
 def base_of(bench: Bench, asked: argparse.Namespace) -> Config:

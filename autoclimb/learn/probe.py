@@ -23,6 +23,7 @@ WAYS: dict[str, tuple[tuple[bool, bool], ...]] = {
     "cpu": ((False, True), (True, True), (False, False)),
     "cuda": ((True, True), (True, False)),
 }
+CLOSE = 0.5  # of the best rate: such ways are measured once more; a neighbour's burst can halve one (benchmarks/LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
@@ -51,11 +52,13 @@ def measured_speed(config: Config, material: Material, device: torch.device, sec
         repeats = -(-batch // len(pictures))
         many, y = np.tile(pictures, (repeats, 1, 1, 1))[:batch], np.tile(target, (repeats, 1))[:batch]
         try:
-            return batch / step_seconds(way, many, y, config, material, device, seconds / len(ways))
+            return batch / step_seconds(way, many, y, config, material, device, seconds / (2 * len(ways)))
         except torch.OutOfMemoryError:
             return 0.0
 
     rates = {way: rate(*way, len(pictures)) for way in ways}
+    for way in [way for way in ways if rates[way] > CLOSE * max(rates.values())]:
+        rates[way] = max(rates[way], rate(*way, len(pictures)))
     best = max(rates, key=lambda way: rates[way])
     if not rates[best]:
         return {"note": "out of memory", **NOTHING}

@@ -64,7 +64,7 @@ class Maker(Dataset[tuple[Drawn, Tensor]]):
     def __getitem__(self, drawn: Drawn) -> tuple[Drawn, Tensor]:
         """The pictures `(B, side, side, C)` uint8 of a batch, beside what it was drawn as."""
         pipeline_of, varied = self.policies.pipeline_of, self.policies.varied
-        pixels, side = self.material.pixels, drawn.side // self.grid
+        pixels, side = np.asarray(self.material.pixels), drawn.side // self.grid  # memmap makes every row a memmap
         if side not in self.pipelines:
             self.pipelines[side] = pipeline_of(self.policy, side, 0, self.material.pipelines, pixels.shape[-1])
         pipeline = self.pipelines[side]

@@ -18,9 +18,8 @@ import numpy as np
 from autoclimb import store
 from autoclimb.clock import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
-from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import forget_half_built, most_pictures, sizes_of
+from autoclimb.data.pixels import forget_half_built
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
@@ -31,11 +30,10 @@ from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.own import metric_from, source_of, tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import Situation
 from autoclimb.search.plan import plan_of
-from autoclimb.search.portfolio import from_hub
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.workers import Late, Worker
+from autoclimb.search.workers import Worker
+from autoclimb.situation import find_nets, greet, situation_of
 from autoclimb.team import FIRST_SIZE, Cache, OutOfTime, Record, Team
 from autoclimb.types import Event, History, Metric, Task, Tell
 
@@ -252,109 +250,6 @@ def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
     if nothing:
         raise Mistake("all readable training pictures have the same target; there is nothing to learn")
     return replace(task, unreadable_train=train, unreadable_test=test)
-
-
-# --- worker, nets, situation ------------------------------------------------------------------------------------------
-
-
-def greet(
-    worker: Worker, task: Task, fold_of: np.ndarray, folder: Path, device: str, space: SearchSpace, clock: Clock
-) -> dict[str, Any]:
-    """What the worker says of itself once it knows the task."""
-    store.write_array(folder / "fold_of.npy", fold_of)
-    store.write_array(folder / "target.npy", learning_target(task))
-    hello = {
-        "do": "hello",
-        "device": device,
-        "kind": task.kind,
-        "width": task.width,
-        "target": str(folder / "target.npy"),
-        "fold_of": str(folder / "fold_of.npy"),
-        "cache": str(folder / "cache"),
-        "pipelines": space.pipelines(),
-    }
-    try:
-        return worker.greet(hello, max(clock.left() - 1, 1))
-    except Late:
-        raise OutOfTime from None
-
-
-def learning_target(task: Task) -> np.ndarray:
-    """Targets as a net takes them, `(N, width)` float32: one-hot rows, shares of votes, 0/1 rows or numbers."""
-    if task.soft is not None:
-        return task.soft.astype(np.float32)
-    if task.kind == "regression":
-        return task.target.astype(np.float32)[:, None]
-    if task.kind == "multilabel":
-        return task.target.astype(np.float32)
-    return np.eye(task.width, dtype=np.float32)[task.target]
-
-
-def find_nets(
-    worker: Worker, weights: str | Path | None, pretrained: bool, device: str, clock: Clock, tell: Tell
-) -> tuple[dict[str, Any], ...]:
-    """Pretrained nets to start from, smallest first; none where there are none or the user wants none."""
-    if not pretrained:
-        if weights:
-            raise Mistake("--weights and --no-pretrained contradict each other; give one of them")
-        tell(Event("note", "training from scratch, as asked"))
-        return ()
-    try:
-        told = worker.ask({"do": "weights", "path": str(weights) if weights else ""}, max(clock.left() - 1, 1))
-    except Late:
-        raise OutOfTime from None
-    if told["found"]:
-        tell(Event("note", "pretrained: " + ", ".join(row["backbone"] for row in told["found"])))
-        return tuple(told["found"])
-    if told["hub"]:
-        tell(Event("note", "pretrained weights come from timm's hub"))
-        return tuple(from_hub(device))
-    tell(Event("note", "timm's hub cannot be reached and no --weights were given: training from scratch"))
-    return ()
-
-
-def imbalance_of(task: Task) -> float:
-    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
-    counts = [n for n in class_counts(task).values() if n]
-    return max(counts) / min(counts) if counts else 1.0
-
-
-def situation_of(
-    task: Task,
-    metric: Metric,
-    fold_of: np.ndarray,
-    clock: Clock,
-    device: str,
-    seed: int,
-    nets: tuple[dict[str, Any], ...],
-    space: SearchSpace,
-    team: "Team",
-) -> Situation:
-    """What the plan is made from."""
-    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], 50)]
-    return Situation(
-        kind=task.kind,
-        rows=int((fold_of >= 0).sum()),
-        answered=len(task.test_ids),
-        side=int(np.median(sides or [FIRST_SIZE])),
-        pictures=most_pictures(task.train_files),
-        folds=int(fold_of.max()) + 1,
-        budget=clock.budget,
-        device=device,
-        seed=seed,
-        metric=metric.name,
-        wants=metric.wants,
-        beta=metric.beta,
-        average=metric.average,
-        imbalance=imbalance_of(task),
-        pretrained=nets,
-        space=space,
-        measure=team.measure,
-        left=lambda: max(0.0, clock.left() - team.reserve()),
-        remember=team.remember,
-        prepare=team.prepare,
-        folds_done=partial(store.folds_done, team.folder),
-    )
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@
 A cell is one net trained for `--seconds` (prediction included) on four fifths of a set's train rows and scored on the
 fifth that it did not see; test answers are not looked at. For each seed (each another fold) the base and all tricks run
 one after the other, so differences are paired. The table gives the mean difference with its standard error over seeds,
-and over all sets together. `--cells FILE` keeps every cell as a line of json: what it holds already is not run again. `--tail 20` thins
-the classes that are trained on until the rarest has a twentieth of the most frequent one's rows, as CIFAR-10-LT does
-(Cui et al. 2019); the held-out fifth stays as it is and is scored by macro-F1.
+and over all sets together. `--cells FILE` keeps every cell as a line of json: what it holds already is not run again.
+
+`--tail 20` thins the classes that are trained on until the rarest has a twentieth of the most frequent one's rows, as
+CIFAR-10-LT does (Cui et al. 2019); the held-out fifth stays as it is and is scored by macro-F1.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from autoclimb.score.crossfit import honest
 from autoclimb.score.own import metric_from
 from autoclimb.search.portfolio import fine_tuning, from_scratch
 from autoclimb.search.workers import Worker
-from autoclimb.solve import learning_target
+from autoclimb.situation import learning_target
 from autoclimb.types import Config
 
 FOLDS = 5
@@ -68,8 +69,16 @@ TRICKS: dict[str, dict[str, Any]] = {
     "flip-colour": {"policy": "flip-colour"},
     "medium": {"policy": "medium"},
     "trivial": {"policy": "trivial"},
+    "random": {"policy": "random"},
+    "dihedral": {"policy": "dihedral", "tta": "dihedral"},
+    "crop": {"policy": "crop"},
+    **{f"flip+{name}": {"policy": f"flip+{name}"} for name in ("hsv", "light", "camera", "clahe", "cutout", "grid")},
+    **{f"{name} once": {"preprocess": f"squash+{name}"} for name in ("clahe", "grey-world", "local-average")},
+    "pad": {"preprocess": "pad"},
     "no tta": {"tta": "none"},
-    "flip-shift tta": {"tta": "flip-shift"},
+    **{
+        f"{name} tta": {"tta": name} for name in ("flip-shift", "five-crop", "ten-crop", "multi-scale", "parts", "auto")
+    },
     "focal": {"loss": "focal"},
     "dropout": {"dropout": 0.2},
     "drop path": {"drop_path": 0.1},
@@ -77,6 +86,10 @@ TRICKS: dict[str, dict[str, Any]] = {
     "avgmax pooling": {"pool": "catavgmax"},
     "gem pooling": {"pool": "gem"},
     "arcface": {"loss": "arcface"},
+    "arcface neighbours": {"loss": "arcface", "neighbours": 5},
+    "subcentre-arcface": {"loss": "subcentre-arcface"},
+    "sparsemax": {"loss": "sparsemax"},
+    "soft f1": {"loss": "softmax-f1-macro", "smoothing": 0.0},
     "class weights": {"class_weights": "effective"},
     "inverse-sqrt weights": {"class_weights": "inverse-sqrt"},
     "balanced sampler": {"sampler": "balanced"},
@@ -112,15 +125,17 @@ class Bench:
     folder: Path
     worker: Worker
     hello: dict[str, Any]  # what the worker was told of the set
-    pixels: dict[int, str] = field(default_factory=dict)
+    pixels: dict[tuple[int, str], str] = field(default_factory=dict)
     formats: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
-    def pixels_at(self, size: int) -> str:
-        """Where the pixels lie at this size."""
-        if size not in self.pixels:
+    def pixels_of(self, config: Config) -> str:
+        """Where the pixels that the config looks at lie."""
+        wanted = (config.cached_size, config.preprocess)
+        if wanted not in self.pixels:
             files = [*self.task.train_files, *self.task.test_files]
-            self.pixels[size] = str(build_pixels(files, size, "squash", self.folder, channels=self.task.channels).path)
-        return self.pixels[size]
+            built = build_pixels(files, *wanted, self.folder, channels=self.task.channels)
+            self.pixels[wanted] = str(built.path)
+        return self.pixels[wanted]
 
 
 def main() -> None:
@@ -284,7 +299,7 @@ def changed(base: Config, trick: str) -> Config:
 
 def trained_cell(bench: Bench, config: Config) -> tuple[float, float]:
     """The score on the held-out fold and the epochs that the time allowed; NaN where the trial failed."""
-    pixels = bench.pixels_at(max(config.size, getattr(config, "test_size", 0)))
+    pixels = bench.pixels_of(config)
     kind = (config.backbone, config.model_args, config.size, config.batch)
     if kind not in bench.formats:
         plain = config.vary(loss="default", policy="none")

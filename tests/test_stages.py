@@ -29,7 +29,7 @@ from autoclimb.search.stages import (
     slots,
     with_batch,
 )
-from autoclimb.solve import imbalance_of, situation_of
+from autoclimb.situation import imbalance_of, situation_of
 from autoclimb.team import Team
 from autoclimb.types import Config, History
 

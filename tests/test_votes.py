@@ -13,7 +13,8 @@ from autoclimb.deliver.submission import constant_prediction
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.propose import proposed_metric
-from autoclimb.solve import learning_target, publish_constant
+from autoclimb.situation import learning_target
+from autoclimb.solve import publish_constant
 from autoclimb.types import Metadata
 
 KL = metric_named("kl-divergence")

@@ -282,6 +282,27 @@ def test_rare_classes_are_made_to_count_more_only_where_there_are_some(kind):
     assert len(uneven) - len(even) == (0 if kind == "regression" else 2)
 
 
+@pytest.mark.parametrize(
+    ("metric", "beta", "average", "alike"),
+    [
+        ("balanced-accuracy", 0.0, "", True),
+        ("f1", 1.0, "", True),
+        ("f2-macro", 2.0, "macro", True),
+        ("accuracy", 0.0, "", False),
+        ("f1-micro", 1.0, "micro", False),
+    ],
+)
+def test_where_every_class_counts_alike_rare_ones_are_seen_to_from_the_start(metric, beta, average, alike):
+    s = situation(metric=metric, beta=beta, average=average, imbalance=20.0, budget=36 * HOUR)
+    history = after_baseline(s)
+    assert {config.retrain_head for config in asked("loss", s, history)} == {0.2 if alike else 0.0}
+    assert ("class_weights" in loss_moves(s)[0]) == alike
+    even = replace(s, imbalance=1.5)
+    assert {config.retrain_head for config in asked("loss", even, after_baseline(even))} == {0.0}
+    own = replace(s, space=SearchSpace(class_weights=["effective"]))
+    assert {config.retrain_head for config in asked("backbone", own, after_baseline(own))} == {0.0}
+
+
 # --- finalists and the rest -------------------------------------------------------------------------------------------
 
 

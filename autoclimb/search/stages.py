@@ -15,6 +15,7 @@ from autoclimb.search.portfolio import (
     fine_tuning,
     from_scratch,
     loss_moves,
+    rare_start,
     tta_for,
 )
 from autoclimb.types import Config, History, Trial
@@ -95,7 +96,7 @@ def candidates(s: Situation) -> list[Config]:
         start["batch"] = 32
     if s.kind == "multiclass" and s.wants != "probability":
         start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
-    start |= {**s.space.start, "preprocess": s.space.chains()[0]}
+    start |= {**rare_start(s), **s.space.start, "preprocess": s.space.chains()[0]}
     if s.space.losses:
         start["loss"] = s.space.losses[0]
     if s.space.pools:
@@ -263,8 +264,9 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         cost = epoch_seconds(here, s)
         able = {net: epoch_seconds(net, s) for net in nets}
         nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
-    learnt = ("preprocess", "grid", "policy", "tta", "mixup", "cutmix", "loss", "smoothing", "class_weights", "sampler")
-    same = {name: getattr(here, name) for name in (*learnt, "seconds", "folds")}
+    learnt = ("preprocess", "grid", "policy", "tta", "mixup", "cutmix", "loss", "smoothing")
+    rare = ("class_weights", "sampler", "retrain_head")
+    same = {name: getattr(here, name) for name in (*learnt, *rare, "seconds", "folds")}
     for net in [with_size(with_batch(n, s), s) for n in nets[:moves]]:
         if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):
             yield [net.vary(**same)]

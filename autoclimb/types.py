@@ -145,6 +145,7 @@ class Config:
     weights: str = ""  # "" from scratch, "hub", or a path: hub-form folder or safetensors file
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
+    whitened: bool = False  # first filters of a net from scratch begin as the train pictures' whitened patches
     pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" as the net does
     head: str = "kernel"  # of "features": one of learn.features.HEADS
     size: int = 64  # pixels a side in the last part of training, and in prediction where `test_size` is 0

@@ -20,8 +20,8 @@ from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.loop import Pace, train
-from autoclimb.learn.losses import loss_named
 from autoclimb.learn.probe import placed, worth_compiling
+from autoclimb.learn.starts import start_head, whiten
 from autoclimb.learn.views import chosen_predictions, predictions_for, seconds_to_predict, views_named
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
@@ -76,7 +76,9 @@ def run_fold(
         batch = max(2, min(config.batch, len(inside)))
         per_epoch = max(len(inside) // batch, 1)
         steps = max(1, round(config.epochs * per_epoch * (1 - config.retrain_head)))
-    _start_head(built.head, scaled, inside, config.loss, anew=bool(config.weights))
+    start_head(built.head, scaled, inside, config.loss, anew=bool(config.weights))
+    if config.whitened and not config.weights:
+        whiten(built, scaled, inside, config, fold)
     if built.fixed and (config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     found: dict[str, Any] = {}
@@ -130,25 +132,6 @@ def _scale_of(material: Material, rows: np.ndarray) -> tuple[float, float]:
     return float(known.mean()), float(known.std()) or 1.0
 
 
-def _start_head(head: torch.nn.Module, material: Material, rows: np.ndarray, loss: str, anew: bool) -> None:
-    """Starts a head where the loss says it answers with the classes' shares: the first steps need not learn them.
-
-    Over pretrained features, and where it learns `anew`, a head starts at zero: timm's random one gave MobileNetV2
-    logits so large that the first epochs went into unlearning them (benchmarks/LOG.md), and its gradients spoil the
-    features (arXiv 2202.10054).
-    """
-    start = loss_named(loss, material.kind).start
-    weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
-    if anew and isinstance(weight, torch.nn.Parameter):
-        with torch.no_grad():
-            weight.zero_()
-            if isinstance(bias, torch.nn.Parameter):
-                bias.zero_()
-    if start is not None and isinstance(bias, torch.nn.Parameter):
-        with torch.no_grad():
-            bias.copy_(start(torch.from_numpy(material.target[rows].mean(0))).to(bias))
-
-
 def retrained(
     built: Built,
     material: Material,
@@ -167,7 +150,7 @@ def retrained(
     report = _part(report, 1 - config.retrain_head, 1)
     pace = replace(before, start=before.now(), seconds=share * before.seconds, steps=math.ceil(share * before.steps))
     plain = {"class_weights": "", "ema": 0.0, "swa": 0.0, "unfreeze": 0.0, "sizes": (), "switch_to": ""}
-    _start_head(built.head, material, rows, config.loss, anew=True)
+    start_head(built.head, material, rows, config.loss, anew=True)
     config = config.vary(sampler="balanced", schedule="cosine", **plain)
     net, facts = train(built, material, rows, config, fold, pace, device, report, only_head=True)
     return replace(built, net=net), facts["steps"]

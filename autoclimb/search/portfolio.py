@@ -42,8 +42,9 @@ HUB: dict[str, Sequence[str]] = {
 
 def from_scratch(device: str) -> list[Config]:
     """The nets for training without pretrained weights, cheapest first."""
+    batch = 64 if device == "cpu" else 128
     return [
-        Config(backbone=name, model_args=args, lr=2e-3, weight_decay=0.05, batch=64 if device == "cpu" else 128)
+        Config(backbone=name, model_args=args, whitened=True, lr=2e-3, weight_decay=0.05, batch=batch)
         for name, args in SCRATCH[device]
     ]
 

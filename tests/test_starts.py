@@ -1,0 +1,91 @@
+"""How a net begins: its first filters."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from test_training import CPU, TINY, material_of
+from torch import nn
+
+from autoclimb.learn import fold, starts
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.batches import Material, to_input
+from autoclimb.learn.starts import whiten
+from autoclimb.learn.trial import run_trial
+
+ROWS = np.arange(24)
+WHITE = TINY.vary(model_args=(("channels", (4, 4, 8, 8)), ("stem_width", 32)), whitened=True)
+
+
+def painted(channels: int = 3) -> Material:
+    """Pictures whose neighbouring pixels are alike, as in photographs, in so many channels."""
+    draw = np.random.default_rng(0)
+    coarse = draw.integers(0, 256, (28, 4, 4, channels))
+    pictures = np.repeat(np.repeat(coarse, 4, 1), 4, 2) + draw.integers(-9, 10, (28, 16, 16, channels))
+    plain = material_of()
+    return Material(plain.kind, 2, plain.target, plain.fold_of, pictures.clip(0, 255).astype(np.uint8))
+
+
+def whitened(material: Material, config=WHITE, in_fold: int = 0) -> tuple[nn.Conv2d, torch.Tensor, torch.Tensor]:
+    """The first convolution, its weights before, and what it says of the patches it was made from `(P, filters)`."""
+    torch.manual_seed(0)
+    built = build_net(config, 2, material.pixels.shape[-1])
+    first = next(m for m in built.net.modules() if isinstance(m, nn.Conv2d))
+    before = first.weight.detach().clone()
+    whiten(built, material, ROWS, config, in_fold)
+    x = to_input(material.pixels[ROWS], built.mean, built.std, CPU)
+    patches = F.unfold(x, first.kernel_size, stride=first.kernel_size).transpose(1, 2).flatten(0, 1)
+    return first, before, (patches @ first.weight.flatten(1).T).detach()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_whitened_filters_answer_alike_strongly_and_each_to_something_else(channels):
+    first, before, told = whitened(painted(channels))
+    wide = 9 * channels
+    kept = min(first.out_channels // 2, wide)
+    moments = told[:, :kept].T @ told[:, :kept] / len(told)
+    # a direction that hardly varies stays below one, for the floor under its variance
+    assert (moments.diagonal() <= 1 + 1e-3).all()
+    assert moments.diagonal()[0] == pytest.approx(1, abs=0.01)
+    assert (moments - torch.diag(moments.diagonal())).abs().max() < 0.02
+    assert torch.equal(first.weight[kept : 2 * kept], -first.weight[:kept])
+    assert torch.equal(first.weight[2 * kept :], before[2 * kept :])
+    assert first.weight.requires_grad
+
+
+def test_the_same_seed_and_fold_make_the_same_filters_of_the_few_pictures_drawn(monkeypatch):
+    monkeypatch.setattr(starts, "PATCHES", 75)  # three pictures' worth
+    one, again, other = (whitened(painted(), in_fold=n)[0].weight for n in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other, atol=0.05)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 6, 3, groups=3), nn.Conv2d(4, 6, 3), nn.Linear(3, 3)])
+def test_a_net_that_starts_with_something_else_is_left_alone(layer):
+    before = layer.weight.detach().clone()
+    whiten(replace(build_net(TINY, 2), net=nn.Sequential(layer)), painted(), ROWS, WHITE, 0)
+    assert torch.equal(layer.weight, before)
+
+
+def test_only_nets_from_scratch_are_whitened(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fold, "whiten", lambda *given: asked.append(given[3].weights))
+    source = tmp_path / "net.safetensors"
+    save_file(build_net(TINY, 2).net.state_dict(), source)
+    for config in (TINY, TINY.vary(whitened=True, weights=str(source)), TINY.vary(whitened=True)):
+        out = tmp_path / config.key
+        told = run_trial(config.vary(epochs=1), material_of(), out, out, tmp_path, CPU)
+        assert told["status"] == "done", told
+    assert asked == [""]
+
+
+def test_a_whitened_net_learns(tmp_path):
+    material = material_of(n=64)
+    out = tmp_path / "t"
+    told = run_trial(TINY.vary(whitened=True, epochs=12), material, out, out, tmp_path, CPU)
+    oof = np.load(out / "oof.npy")[material.fold_of == 0]
+    assert told["status"] == "done", told
+    assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8

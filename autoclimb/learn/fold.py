@@ -19,9 +19,9 @@ from autoclimb.learn.batches import Material, shrunk, to_input
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
+from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.probe import placed, worth_compiling
-from autoclimb.learn.starts import start_head, whiten
 from autoclimb.learn.views import chosen_predictions, predictions_for, seconds_to_predict, views_named
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of

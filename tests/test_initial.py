@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from test_training import CPU, TINY, material_of
 from torch import nn
 
-from autoclimb.learn import fold, starts
+from autoclimb.learn import fold, initial
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import Material, to_input
-from autoclimb.learn.starts import whiten
+from autoclimb.learn.initial import whiten
 from autoclimb.learn.trial import run_trial
 
 ROWS = np.arange(24)
@@ -57,7 +57,7 @@ def test_whitened_filters_answer_alike_strongly_and_each_to_something_else(chann
 
 
 def test_the_same_seed_and_fold_make_the_same_filters_of_the_few_pictures_drawn(monkeypatch):
-    monkeypatch.setattr(starts, "PATCHES", 75)  # three pictures' worth
+    monkeypatch.setattr(initial, "PATCHES", 75)  # three pictures' worth
     one, again, other = (whitened(painted(), in_fold=n)[0].weight for n in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.allclose(one, other, atol=0.05)

@@ -57,8 +57,8 @@ def measured_speed(config: Config, material: Material, device: torch.device, sec
             return 0.0
 
     rates = {way: rate(*way, len(pictures)) for way in ways}
-    for way in [way for way in ways if rates[way] > CLOSE * max(rates.values())]:
-        rates[way] = max(rates[way], rate(*way, len(pictures)))
+    for near in [way for way in ways if rates[way] > CLOSE * max(rates.values())]:
+        rates[near] = max(rates[near], rate(*near, len(pictures)))
     best = max(rates, key=lambda way: rates[way])
     if not rates[best]:
         return {"note": "out of memory", **NOTHING}

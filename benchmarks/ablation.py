@@ -39,6 +39,7 @@ from autoclimb.types import Config
 FOLDS = 5
 # what a trick changes in the base; several names may be joined by + on the command line
 TRICKS: dict[str, dict[str, Any]] = {
+    "not whitened": {"whitened": False},
     "no smoothing": {"smoothing": 0.0},
     "smoothing": {"smoothing": 0.1},
     "cosine": {"schedule": "cosine"},

@@ -233,8 +233,8 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
     if s.pictures > 1 and not here.grid:
         moves.append(here.vary(grid=math.isqrt(s.pictures - 1) + 1))
-    if here.size >= 96:
-        steps = tuple(n for n in (here.size // 2, here.size * 3 // 4) if n >= 48)
+    if here.size >= 64:
+        steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
     moves += [here.vary(size=n) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
     base = base_config(history, s)

@@ -45,7 +45,7 @@ def whitened(material: Material, config=WHITE, in_fold: int = 0) -> tuple[nn.Con
 def test_whitened_filters_answer_alike_strongly_and_each_to_something_else(channels):
     first, before, told = whitened(painted(channels))
     wide = 9 * channels
-    kept = min(first.out_channels // 2, wide)
+    kept = min(first.out_channels // 2, wide)  # noise keeps all directions alive
     moments = told[:, :kept].T @ told[:, :kept] / len(told)
     # a direction that hardly varies stays below one, for the floor under its variance
     assert (moments.diagonal() <= 1 + 1e-3).all()
@@ -54,6 +54,15 @@ def test_whitened_filters_answer_alike_strongly_and_each_to_something_else(chann
     assert torch.equal(first.weight[kept : 2 * kept], -first.weight[:kept])
     assert torch.equal(first.weight[2 * kept :], before[2 * kept :])
     assert first.weight.requires_grad
+
+
+def test_grey_pictures_leave_filters_random_that_would_see_nothing():
+    grey = painted(1)
+    first, before, told = whitened(replace(grey, pixels=grey.pixels.repeat(3, 3)))
+    assert told[:, :18].square().mean(0).min() > 0.5  # nine directions, each with both signs
+    assert torch.equal(first.weight[18:], before[18:])
+    black, before, _ = whitened(replace(grey, pixels=np.zeros((28, 16, 16, 3), np.uint8)))
+    assert torch.equal(black.weight[2:], before[2:])
 
 
 def test_the_same_seed_and_fold_make_the_same_filters_of_the_few_pictures_drawn(monkeypatch):

@@ -50,7 +50,7 @@ def whiten(built: Built, material: Material, rows: np.ndarray, config: Config, f
     pictures = np.stack([shrunk(material.pixels[row], config.size, built.grid) for row in chosen])
     x = to_input(pictures, built.mean, built.std, torch.device("cpu"))
     patches = F.unfold(x, sides, stride=sides).transpose(1, 2).reshape(-1, wide)
-    variances, directions = torch.linalg.eigh((patches.T @ patches / len(patches)).double())  # in rising order
+    variances, directions = torch.linalg.eigh(torch.cov(patches.T).double())  # in rising order
     kept = min(first.out_channels // 2, int((variances > FLOOR).sum()))
     filters = (directions / (variances.clamp(min=0) + FLOOR).sqrt()).T.flip(0)[:kept].float()
     filters = filters.reshape(kept, *first.weight[0].shape)

@@ -73,7 +73,7 @@ TRICKS: dict[str, dict[str, Any]] = {
     "random": {"policy": "random"},
     "dihedral": {"policy": "dihedral", "tta": "dihedral"},
     "crop": {"policy": "crop"},
-    **{f"flip+{name}": {"policy": f"flip+{name}"} for name in ("hsv", "light", "camera", "clahe", "cutout", "grid")},
+    **{f"flip {name}": {"policy": f"flip+{name}"} for name in ("hsv", "light", "camera", "clahe", "cutout", "grid")},
     **{f"{name} once": {"preprocess": f"squash+{name}"} for name in ("clahe", "grey-world", "local-average")},
     "pad": {"preprocess": "pad"},
     "no tta": {"tta": "none"},

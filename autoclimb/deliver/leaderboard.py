@@ -19,6 +19,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "weights": lambda v: {"": "from scratch", "hub": "pretrained"}.get(v, f"weights {PurePath(v).name}"),
     "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
+    "whitened": lambda v: "whitened filters" if v else "random filters",
     "pool": lambda v: f"{v} pool" if v else "own pool",
     "head": lambda v: f"{v} head",
     "sizes": lambda v: f"from {'-'.join(map(str, v))} px" if v else "one size",

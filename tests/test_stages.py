@@ -315,16 +315,6 @@ def test_finalists_are_one_fold_where_time_is_short_and_all_folds_where_it_is_lo
     assert all(len(config.folds) == 5 for config in finals(situation(budget=4 * HOUR)))
 
 
-@pytest.mark.parametrize(("img_s", "starts"), [(100, {""}), (200, {"", LOCAL[0]["weights"]})])
-def test_a_fine_tuned_net_that_would_get_less_than_half_of_enough_leaves_the_time_to_one_from_scratch(img_s, starts):
-    def measure(config):
-        return Speed(img_s, 3 * img_s) if config.weights else Speed(1000, 3000)
-
-    s = situation(budget=60.0, pretrained=LOCAL[:1], measure=measure, left=lambda: 22.0)
-    assert {config.weights for config in finals(s)} == starts
-    assert sum(config.seconds * len(config.folds) for config in finals(s)) > 19
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     budget=st.floats(20, 2e5),

@@ -30,9 +30,6 @@ FULL = {True: (12.0, 20_000), False: (60.0, 100_000)}  # over which more nets ar
 SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 OPENING = 20.0  # seconds until the first net trains, on 2 cores
-HALF = (
-    0.5  # of enough; cifar10 in 60 s: a quarter of it for fine-tuning beside a net from scratch .639, that alone .691
-)
 FEWEST = 4  # single-fold trials: a base and three moves
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
 FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
@@ -314,16 +311,14 @@ def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -
     best = ranked[0]
     s.prepare(best)
     time = usable(s)
-    enough = enough_seconds(best, s)
-    if time / enough < s.folds:
-        # a net that even alone would get less than half of enough leaves the time to those that get more of theirs
-        better = [rival for rival in rivals if time < HALF * enough and enough_seconds(rival, s) < enough]
-        taken = better or [best, *rivals]
+    enough = epochs_for(ENOUGH, best, s) * epoch_seconds(best, s) + 2
+    fits = time / enough
+    if fits < s.folds:
         made = []
-        for config in taken:
+        for config in (best, *rivals):
             s.prepare(config)
-            share = time / len(taken)
-            folds = int(share / enough_seconds(config, s))
+            share = time / (1 + len(rivals))
+            folds = int(share / (epochs_for(ENOUGH, config, s) * epoch_seconds(config, s) + 2))
             made.append(fitted_in(config, share - 0.5, max(1, min(s.folds, folds)), s).to_json())
         return made
     longest = max(epochs_for(FULL, best, s) * epoch_seconds(best, s) + 2, best.seconds)
@@ -338,11 +333,6 @@ def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -
         again = i // len(ranked)
         made.append(config.vary(seconds=round(each, 1), folds=every, seed=config.seed + 1000 * again).to_json())
     return made
-
-
-def enough_seconds(config: Config, s: Situation) -> float:
-    """Seconds after which one fold's net is worth having."""
-    return epochs_for(ENOUGH, config, s) * epoch_seconds(config, s) + 2
 
 
 def usable(s: Situation) -> float:

@@ -125,14 +125,14 @@ def step_seconds(
         loss.item()
         return time.perf_counter() - start
 
-    return float(np.median(timed(step, seconds)))
+    return float(np.median(timed(step, seconds, fewest=2)))
 
 
-def timed(step: Callable[[], float], seconds: float) -> list[float]:
-    """What a step took, again and again for so many seconds, twice at least; the first, which warms up, left out."""
+def timed(step: Callable[[], float], seconds: float, fewest: int = 3) -> list[float]:
+    """What a step took, again and again for so many seconds; the first of `fewest`, which warms up, left out."""
     times: list[float] = []
     until = time.monotonic() + seconds
-    while len(times) < 3 or (time.monotonic() < until and len(times) < 50):
+    while len(times) < fewest or (time.monotonic() < until and len(times) < 50):
         times.append(step())
     return times[1:]
 

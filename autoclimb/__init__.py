@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoclimb.errors import Mistake
     from autoclimb.score.metrics import METRICS, metric_named
+    from autoclimb.search.situation import Situation
     from autoclimb.search.space import SearchSpace
     from autoclimb.solve import Run, fit, open_run
     from autoclimb.types import Config, History, Metric, Task, Trial
@@ -20,6 +21,7 @@ __all__ = [
     "Mistake",
     "Run",
     "SearchSpace",
+    "Situation",
     "Task",
     "Trial",
     "__version__",
@@ -36,6 +38,7 @@ _ROOMS = {
     "Mistake": "autoclimb.errors",
     "Run": "autoclimb.solve",
     "SearchSpace": "autoclimb.search.space",
+    "Situation": "autoclimb.search.situation",
     "Task": "autoclimb.types",
     "Trial": "autoclimb.types",
     "fit": "autoclimb.solve",

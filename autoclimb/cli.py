@@ -273,7 +273,7 @@ def list_recipes() -> None:
     """List the recipes: one file per known competition, for fit's --recipe."""
     import ast
 
-    from autoclimb.recipes_of import recipe_files
+    from autoclimb.search.recipes import recipe_files
 
     files = recipe_files()
     width = max((len(name) for name in files), default=0)

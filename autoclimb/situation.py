@@ -11,8 +11,8 @@ from autoclimb.clock import Clock
 from autoclimb.data.facts import class_counts
 from autoclimb.data.pixels import most_pictures, sizes_of
 from autoclimb.errors import Mistake
-from autoclimb.search.cost import Situation
 from autoclimb.search.portfolio import from_hub
+from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.workers import Late, Worker
 from autoclimb.team import FIRST_SIZE, OutOfTime, Team

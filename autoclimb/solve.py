@@ -24,13 +24,13 @@ from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
-from autoclimb.recipes_of import load_recipe
 from autoclimb.run import Run, describe_task, open_run
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.own import metric_from, source_of, tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.plan import plan_of
+from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.workers import Worker
 from autoclimb.situation import find_nets, greet, situation_of

@@ -20,7 +20,8 @@ from autoclimb.deliver.leaderboard import words_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
 from autoclimb.score.crossfit import honest
 from autoclimb.score.decide import answer, learn_rule
-from autoclimb.search.cost import Speed, measured
+from autoclimb.search.cost import measured
+from autoclimb.search.situation import Speed
 from autoclimb.search.workers import Died, Late, Worker
 from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, Trial
 

@@ -11,7 +11,7 @@ different parts of the world there, so out-of-fold scores are likely to be too h
 from collections.abc import Iterator
 from typing import Any
 
-from autoclimb import Config, History, SearchSpace
+from autoclimb import Config, History, SearchSpace, Situation
 
 SIZES = (224, 192, 160, 128, 96, 64, 48, 32)
 ENOUGH = 15  # epochs a net from scratch should get (assumption)
@@ -19,23 +19,23 @@ START = {"optimizer": "adamw", "switch_to": "sgd", "schedule": "cosine"}
 SPACE = SearchSpace(backbones=["resnet50"], policies=["flip"], tta=["flip"], features=False, start=START)
 
 
-def plain_resnet50(history: History, s: Any) -> Iterator[list[Config]]:
+def plain_resnet50(history: History, s: Situation) -> Iterator[list[Config]]:
     """One fold soon, so that there is an answer; then all the time for the folds."""
     net = Config(backbone="resnet50", policy="flip", tta="flip", seed=s.seed).vary(**s.space.start)
     if s.kind == "multilabel":
         net = net.vary(loss="soft-f2")
     if s.folds * epoch_seconds(net.vary(size=32), s) < 0.02 * s.budget:
         yield [Config.from_json(s.remember("first", lambda: fitted(net, 0.2, 1, s)))]
-    yield [Config.from_json(s.remember("whole", lambda: fitted(net, 0.97, s.folds, s)))]
+    yield [Config.from_json(s.remember("every fold", lambda: fitted(net, 0.97, s.folds, s)))]
 
 
-def epoch_seconds(net: Config, s: Any) -> float:
+def epoch_seconds(net: Config, s: Situation) -> float:
     """Seconds for one pass over a fold's training rows, from the speed measured at 64 px."""
     speed = s.measure(net.vary(size=64, sizes=())).train or 1e-9
     return s.rows * (1 - 1 / s.folds) / speed * (net.size / 64) ** 2
 
 
-def fitted(net: Config, share: float, most: int, s: Any) -> dict[str, Any]:
+def fitted(net: Config, share: float, most: int, s: Situation) -> dict[str, Any]:
     """The net at the largest size and over as many folds as that share of the time is enough for."""
     time = max(share * s.left() - 2, 1.0)
     size, folds = SIZES[-1], 0.0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from autoclimb.clock import Clock
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import MARGIN, Situation, Speed, cost_of
+from autoclimb.search.cost import MARGIN, cost_of
 from autoclimb.search.portfolio import from_hub
+from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, History, Trial
 

@@ -65,7 +65,7 @@ def rooms(monkeypatch, tmp_path):
 
     stands: dict[str, dict[str, Any]] = {
         "autoclimb.solve": {"fit": fit, "open_run": answer},
-        "autoclimb.recipes_of": {"recipe_files": lambda: {"planet": tmp_path / "planet.py"}},
+        "autoclimb.search.recipes": {"recipe_files": lambda: {"planet": tmp_path / "planet.py"}},
         "autoclimb.demo": {
             "make_demo": lambda folder, seed: folder,
             "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),

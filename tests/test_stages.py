@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from autoclimb.clock import Clock
 from autoclimb.score.metrics import metric_named
-from autoclimb.search.cost import Speed, cost_of, epoch_seconds
+from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
 from autoclimb.search.portfolio import loss_moves
+from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import (
     ENOUGH,

@@ -1,13 +1,13 @@
 """The controller: stages ask, the budget answers, the record is asked before anything runs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from autoclimb.clock import Clock
 from autoclimb.search.cost import cost_of
+from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
 
-Stage = Callable[[History, Any], Iterator[list[Config]]]
+Stage = Callable[[History, Situation], Iterator[list[Config]]]
 Run = Callable[[Config, str], Trial]
 Recall = Callable[[Config], Trial | None]
 
@@ -16,7 +16,7 @@ LEAST_SHARE = 0.4  # of the time that a fold was planned for; its schedule is fi
 
 def follow(
     plan: Sequence[tuple[str, Stage]],
-    situation: Any,
+    situation: Situation,
     run: Run,
     recall: Recall,
     clock: Clock,
@@ -32,7 +32,7 @@ def follow(
     """
     history = History()
     seen: set[str] = set()
-    whole = True
+    complete = True
     for name, stage in plan:
         tell(Event("stage", name, {"stage": name}))
         for batch in stage(history, situation):
@@ -44,7 +44,7 @@ def follow(
                 if trial is None:
                     cost = cost_of(config, situation)
                     if not clock.affords(cost, keep=reserve()):
-                        whole = False
+                        complete = False
                         fewer = shortened(config, situation, clock.left() - reserve())
                         if fewer is None or fewer.key in seen:
                             continue
@@ -56,10 +56,10 @@ def follow(
                         publish(history)
                         continue
                 history.add(trial)
-    return history, whole
+    return history, complete
 
 
-def shortened(config: Config, situation: Any, seconds: float) -> Config | None:
+def shortened(config: Config, situation: Situation, seconds: float) -> Config | None:
     """The config over as many of its folds as fit into the seconds, or one fold for less time; None if too little.
 
     A run that was killed late in its finalists comes back with less time than they were planned for.

@@ -1,59 +1,14 @@
 """Seconds a config will take, from what was measured on this machine and this data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Kind
+from autoclimb.search.situation import Situation, Speed, rows_of_fold
+from autoclimb.types import Config
 
 MARGIN = 1.1  # trials that count epochs take what they take; that much more is set aside for them
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Pictures a second: trained on (forward, backward, step) and predicted. 0 where the net could not be run."""
-
-    train: float
-    predict: float
-    bf16: bool = False  # whether training was faster in bfloat16
-    channels_last: bool = True  # whether it was with pictures and filters in that layout
-    batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
-
-
-@dataclass(frozen=True, eq=False)
-class Situation:
-    """What a plan is made from. Nothing here changes during a run but the clock behind `left`."""
-
-    kind: Kind
-    rows: int  # train items
-    answered: int  # test items
-    side: int  # pixels, the median shorter side
-    pictures: int  # of the item that has most of them
-    folds: int
-    budget: float  # seconds of the whole run
-    device: str  # "cpu" or "cuda"
-    seed: int
-    metric: str
-    wants: str
-    beta: float  # of an F-beta, 0 where the metric is another
-    average: str  # of an F-beta: samples, macro, micro, weighted, "" for the usual one of the kind of task
-    imbalance: float  # rows of the most frequent class for one of the rarest
-    pretrained: tuple[dict[str, Any], ...]  # rows of backbone, weights, model_args, parameters; smallest first
-    space: SearchSpace
-    measure: Callable[[Config], Speed] = field(repr=False)  # asked once per backbone and size, remembered on disk
-    left: Callable[[], float] = field(repr=False)  # seconds left for trials, the reserve taken off
-    remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
-    prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
-    folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
-
-
-def rows_of_fold(situation: Situation) -> int:
-    """Train rows that one fold's net sees."""
-    return max(1, round(situation.rows * (1 - 1 / situation.folds)))
 
 
 def speed_of(config: Config, situation: Situation) -> Speed:

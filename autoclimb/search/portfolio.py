@@ -6,7 +6,7 @@ Nothing here knows torch; a row is values of a Config.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from autoclimb.search.cost import Situation
+from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autoclimb.search.cost import Situation
 from autoclimb.search.portfolio import tta_for
+from autoclimb.search.situation import Situation
 from autoclimb.search.stages import base_config, leader, search_seconds, slots
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, History

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import Situation, cost_of, epoch_seconds, rows_of_fold, speed_of
+from autoclimb.search.cost import cost_of, epoch_seconds, speed_of
 from autoclimb.search.portfolio import (
     POLICY_MOVES,
     fine_tuning,
@@ -18,6 +18,7 @@ from autoclimb.search.portfolio import (
     rare_start,
     tta_for,
 )
+from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History, Trial
 
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days

@@ -1,0 +1,55 @@
+"""Situation: the facts a plan depends on, and the speed of a net."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config, Kind
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Pictures a second: trained on (forward, backward, step) and predicted. 0 where the net could not be run."""
+
+    train: float
+    predict: float
+    bf16: bool = False  # whether training was faster in bfloat16
+    channels_last: bool = True  # whether it was with pictures and filters in that layout
+    batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """The facts a plan depends on: data, metric, clock, device, pretrained nets. Only `left` changes during a run.
+
+    The functions are the run's own: a stage measures, decides and prepares through them, so that a fake clock and fake
+    nets can stand behind a plan.
+    """
+
+    kind: Kind
+    rows: int  # train items
+    answered: int  # test items
+    side: int  # pixels, the median shorter side
+    pictures: int  # of the item that has most of them
+    folds: int
+    budget: float  # seconds of the whole run
+    device: str  # "cpu" or "cuda"
+    seed: int
+    metric: str
+    wants: str
+    beta: float  # of an F-beta, 0 where the metric is another
+    average: str  # of an F-beta: samples, macro, micro, weighted, "" for the usual one of the kind of task
+    imbalance: float  # rows of the most frequent class for one of the rarest
+    pretrained: tuple[dict[str, Any], ...]  # rows of backbone, weights, model_args, parameters; smallest first
+    space: SearchSpace
+    measure: Callable[[Config], Speed] = field(repr=False)  # asked once per backbone and size, remembered on disk
+    left: Callable[[], float] = field(repr=False)  # seconds left for trials, the reserve taken off
+    remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
+    prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
+    folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
+
+
+def rows_of_fold(situation: Situation) -> int:
+    """Train rows that one fold's net sees."""
+    return max(1, round(situation.rows * (1 - 1 / situation.folds)))

@@ -264,8 +264,8 @@ def run_demo(
     # the budget is the solver's: drawing the competition is not what a competitor would pay for
     run = _climb(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
     _say_end(run, quiet)
-    value, spread = _test_f2(run, out)
-    print(f"{'f2':<11} {value:.4f} ± {spread:.4f} on the test set, whose truth only this demo knows")
+    value, stderr = _test_f2(run, out)
+    print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
 
 
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
@@ -310,7 +310,7 @@ def _left(seconds: float, started: float) -> Callable[[], float]:
 def _say_end(run: "Run", quiet: bool) -> None:
     if not quiet:
         print(run.words)
-    print(f"{run.metric.name:<11} {run.score:.4f} ± {run.spread:.4f} out of fold")
+    print(f"{run.metric.name:<11} {run.score:.4f} ± {run.stderr:.4f} out of fold")
     if run.submission.exists():
         print(f"{'submission':<11} {run.submission}")
     else:  # there were no test pictures

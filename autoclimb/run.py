@@ -31,7 +31,7 @@ LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothin
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run on disk. `score` and `spread` are the metric's own value, cross-fitted, and its standard error."""
+    """A run on disk. `score` and `stderr` are the metric's own value, cross-fitted, and its standard error."""
 
     folder: Path
     metric: Metric
@@ -48,9 +48,9 @@ class Run:
         return self.metric.shown(self.blend.score) if self.blend else float("nan")
 
     @property
-    def spread(self) -> float:
+    def stderr(self) -> float:
         """The score's standard error over rows."""
-        return self.blend.spread if self.blend else float("nan")
+        return self.blend.stderr if self.blend else float("nan")
 
     @property
     def submission(self) -> Path:

@@ -35,7 +35,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.workers import Worker
 from autoclimb.situation import find_nets, greet, situation_of
 from autoclimb.team import FIRST_SIZE, Cache, OutOfTime, Record, Team
-from autoclimb.types import Event, History, Metric, Task, Tell
+from autoclimb.types import Event, Goal, History, Metric, Task, Tell
 
 __all__ = ["Run", "fit", "open_run"]
 FOLDS = 5
@@ -102,7 +102,7 @@ def fit(
         for thing, value in (before.get("fingerprint") or {}).items():
             if fingerprint.get(thing) != value:
                 raise Mistake(f"{folder} is a run with another {thing}; name another folder with --out, or delete it")
-        tried(goal, task.kind, task.grades, task.target)
+        tried(Goal(goal, task.kind, task.grades), task.target)
         record = Record(folder, clock, {"fingerprint": fingerprint, "metric": describe_metric(goal)})
         record.write(finished=False)
         if not before:
@@ -262,7 +262,7 @@ def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarr
     rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
     p = constant_prediction(task, rows.tolist(), metric.name == "mae")
     known = np.repeat(p[:1], len(rows), 0) if len(p) else p
-    rule = learn_rule(metric, task.kind, task.grades, task.truth[rows], known)
+    rule = learn_rule(Goal(metric, task.kind, task.grades), task.truth[rows], known)
     write_submission(task, answer(rule, p), folder / "submission.csv", metric, p)
 
 

@@ -18,12 +18,12 @@ from autoclimb.clock import Clock, in_words
 from autoclimb.data.pixels import NoRoom, Pixels, build_pixels, mark_used
 from autoclimb.deliver.leaderboard import words_of
 from autoclimb.deliver.submission import constant_prediction, write_submission
-from autoclimb.score.crossfit import honest
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.search.cost import measured
 from autoclimb.search.situation import Speed
 from autoclimb.search.workers import Died, Late, Worker
-from autoclimb.types import Blend, Config, Event, History, Metric, Task, Tell, Trial
+from autoclimb.types import Blend, Config, Event, Goal, History, Metric, Task, Tell, Trial
 
 FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
@@ -104,6 +104,11 @@ class Team:
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
     told_nets: bool = False  # whether it was said that the blend's own are more
 
+    @property
+    def goal(self) -> Goal:
+        """What is climbed."""
+        return Goal(self.metric, self.task.kind, self.task.grades)
+
     def reserve(self) -> float:
         """Seconds kept for the end: a full blend takes ten quick ones and an import; two quick ones at the least."""
         wanted = min(2.5 + 10 * self.blending, 0.04 * self.clock.budget + 0.2)
@@ -182,8 +187,8 @@ class Team:
         if told["status"] != "done":
             return plain
         oof, test = np.load(place / "oof.npy"), np.load(place / "test.npy")
-        found = honest(self.metric, self.task.kind, self.task.grades, self.task.truth, oof, self.fold_of)
-        return replace(plain, score=found.score, spread=found.spread, oof=oof, test=test)
+        found = cross_fitted_score(self.goal, self.task.truth, oof, self.fold_of)
+        return replace(plain, score=found.score, stderr=found.stderr, oof=oof, test=test)
 
     def announce(self, trial: Trial, about: dict[str, Any]) -> None:
         """Tells how the trial ended, and what it bought over the best so far."""
@@ -193,9 +198,9 @@ class Team:
             return
         value = self.metric.shown(trial.score)
         text = (
-            f"trial {about['number']}: {self.metric.name} {value:.4f} ± {trial.spread:.4f} in {in_words(trial.seconds)}"
+            f"trial {about['number']}: {self.metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
         )
-        facts = {**about, "score": value, "spread": trial.spread, "seconds": trial.seconds}
+        facts = {**about, "score": value, "stderr": trial.stderr, "seconds": trial.seconds}
         if self.blend is not None:
             facts["gain"] = trial.score - self.blend.score
         self.tell(Event("trial", text, facts))
@@ -257,9 +262,7 @@ class Team:
         allow = QUIET_BLENDERS if self.clock.budget < 300 else None
         return blend_of(
             store.all_trials(self.folder),
-            self.metric,
-            self.task.kind,
-            self.task.grades,
+            self.goal,
             self.task.truth,
             self.fold_of,
             allow=None if quick else allow,
@@ -271,7 +274,7 @@ class Team:
         """Writes the blend's answers and records it."""
         task, metric = self.task, self.metric
         known = np.isfinite(blend.oof).all(1) & (self.fold_of >= 0)
-        rule = learn_rule(metric, task.kind, task.grades, task.truth[known], blend.oof[known])
+        rule = learn_rule(self.goal, task.truth[known], blend.oof[known])
         test = np.array(blend.test, np.float64)
         unread = np.isin(task.test_ids, task.unreadable_test)
         if unread.any():
@@ -281,8 +284,8 @@ class Team:
         store.save_blend(self.folder, blend, rule.to_json())
         self.blend = blend
         value = metric.shown(blend.score)
-        best = {"best": value, "best_spread": blend.spread, "submission": str(path) if task.test_ids else ""}
-        said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.spread:.4f} out of fold"
+        best = {"best": value, "best_stderr": blend.stderr, "submission": str(path) if task.test_ids else ""}
+        said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.stderr:.4f} out of fold"
         self.tell(Event("blend", said, best))
 
 

@@ -133,6 +133,15 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a competition asks: the metric, on a kind of task, with the grades' numbers where there are grades."""
+
+    metric: Metric
+    kind: Kind
+    grades: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides a trial. Two equal configs are the same trial.
 
@@ -230,7 +239,7 @@ class Trial:
     stage: str
     status: Status
     score: float  # higher is better, cross-fitted; -inf unless done
-    spread: float  # standard error of the score over rows
+    stderr: float  # standard error of the score over rows
     seconds: float  # wall time it took
     oof: np.ndarray | None = field(default=None, repr=False)
     test: np.ndarray | None = field(default=None, repr=False)
@@ -279,7 +288,7 @@ class Blend:
     oof: np.ndarray = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted
     test: np.ndarray = field(repr=False)  # (M, C)
     score: float
-    spread: float
+    stderr: float
     rows: int  # train rows the score was taken on
     tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender
     stacker: dict[str, Any] = field(default_factory=dict)  # what applying it to new pictures takes, as json
@@ -290,7 +299,7 @@ class Event:
     """Something a watcher of the run may want to know. `text` is one plain line, "" for what only a live view shows.
 
     `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, fold, folds, share (of the trial),
-    done, total (progress counts), score, spread, best, best_spread, gain, seconds, left, submission (path).
+    done, total (progress counts), score, stderr, best, best_stderr, gain, seconds, left, submission (path).
     """
 
     name: Literal["note", "stage", "start", "epoch", "trial", "blend", "progress", "done"]

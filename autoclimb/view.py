@@ -47,7 +47,7 @@ class Tried:
     stage: str
     config: str
     score: float | None = None
-    spread: float | None = None
+    stderr: float | None = None
     gain: float | None = None
     seconds: float | None = None
     note: str = ""
@@ -62,7 +62,7 @@ class Scene:
     tried: tuple[Tried, ...] = ()
     trials: int = 0
     best: float | None = None
-    best_spread: float | None = None
+    best_stderr: float | None = None
     work: str = ""  # what a count is of: decoding, predicting
     done: float = 0.0
     total: float = 0.0
@@ -92,7 +92,7 @@ def after(scene: Scene, event: "Event") -> Scene:
         stage=facts.get("stage") or scene.stage,
         going=going,
         best=facts.get("best", scene.best),
-        best_spread=facts.get("best_spread", scene.best_spread),
+        best_stderr=facts.get("best_stderr", scene.best_stderr),
         submission=str(facts.get("submission") or scene.submission),
     )
     if event.name == "progress":
@@ -104,7 +104,7 @@ def after(scene: Scene, event: "Event") -> Scene:
             stage="blend" if event.name == "blend" else scene.stage,
             config=str(facts.get("config") or event.text),
             score=facts.get("score"),
-            spread=facts.get("spread"),
+            stderr=facts.get("stderr"),
             gain=facts.get("gain"),
             seconds=facts.get("seconds"),
             note=str(facts.get("status", "")),
@@ -120,9 +120,9 @@ def number(value: float | None, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}{'.4f' if abs(value) < 10 else '.4g'}}"
 
 
-def give_or_take(value: float | None, spread: float | None) -> str:
+def give_or_take(value: float | None, stderr: float | None) -> str:
     """`0.9123 ± 0.0061`, as much of it as is known."""
-    return number(value) + (f" ± {number(spread)}" if number(spread) and number(value) else "")
+    return number(value) + (f" ± {number(stderr)}" if number(stderr) and number(value) else "")
 
 
 def drawn(scene: Scene, budget: float, left: float, going: bool = True) -> RenderableType:
@@ -140,7 +140,7 @@ def drawn(scene: Scene, budget: float, left: float, going: bool = True) -> Rende
     facts.add_column(overflow="fold")
     if number(scene.best):
         facts.add_row(
-            "best", Text.assemble((give_or_take(scene.best, scene.best_spread), "bold green"), " out of fold")
+            "best", Text.assemble((give_or_take(scene.best, scene.best_stderr), "bold green"), " out of fold")
         )
     if scene.submission:
         facts.add_row("submission", Text(scene.submission))
@@ -198,7 +198,7 @@ def _tried(scene: Scene) -> Table:
     table.add_column("bought", justify="right", no_wrap=True)
     table.add_column("took", justify="right", no_wrap=True)
     for row in scene.tried:
-        score = give_or_take(row.score, row.spread)
+        score = give_or_take(row.score, row.stderr)
         better = row.gain is not None and row.gain > 0
         table.add_row(
             row.stage,

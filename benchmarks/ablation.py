@@ -29,12 +29,12 @@ from autoclimb import Metric, Task
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
-from autoclimb.score.crossfit import honest
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.portfolio import fine_tuning, from_scratch
 from autoclimb.search.workers import Worker
 from autoclimb.situation import learning_target
-from autoclimb.types import Config
+from autoclimb.types import Config, Goal
 
 FOLDS = 5
 # what a trick changes in the base; several names may be joined by + on the command line
@@ -315,7 +315,7 @@ def trained_cell(bench: Bench, config: Config) -> tuple[float, float]:
         return float("nan"), 0.0
     oof = np.load(out / "oof.npy")
     task = bench.task
-    found = honest(bench.metric, task.kind, task.grades, task.target, oof, bench.fold_of)
+    found = cross_fitted_score(Goal(bench.metric, task.kind, task.grades), task.target, oof, bench.fold_of)
     return found.score, told["facts"].get("epochs", 0.0)
 
 

@@ -105,10 +105,10 @@ def result(name: str, metric: str, asked: argparse.Namespace) -> str:
         climbed = autoclimb.open_run(folder)
         test, error = test_score(climbed.metric, climbed.submission, asked.answers / f"{name}.csv", asked.seed)
         gained = climbed.metric.shown(test - climbed.score)  # above zero: better than promised, whichever way is up
-        sigmas = gained / max(float(np.hypot(error, climbed.spread)), 1e-12)
+        sigmas = gained / max(float(np.hypot(error, climbed.stderr)), 1e-12)
         trials = int((climbed.leaderboard()["stage"] != "blend").sum())
         return (
-            f"| {name} | {metric} | {test:.4f} | {error:.4f} | {climbed.score:.4f} ± {climbed.spread:.4f} "
+            f"| {name} | {metric} | {test:.4f} | {error:.4f} | {climbed.score:.4f} ± {climbed.stderr:.4f} "
             f"| {sigmas:+.1f} | {near} | {used.format(trials=trials)}"
         )
 

@@ -12,10 +12,10 @@ from autoclimb import store
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
 from autoclimb.run import describe_task, open_run
-from autoclimb.score.crossfit import honest
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Form, Metadata
+from autoclimb.types import Form, Goal, Metadata
 
 READ = [name for name, b in BLENDERS.items() if b.needs_metadata]
 
@@ -55,7 +55,7 @@ CASES = [("log-loss", "multiclass"), ("auc", "binary"), ("f2", "multilabel"), ("
 def blended(kind, name, n, metadata, seed=0, **more):
     truth, trials, hidden = world(kind, n, seed)
     told = metadata(hidden)
-    return trials, blend_of(trials, metric_named(name), kind, (), truth, np.arange(n) % 5, metadata=told, **more)
+    return trials, blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(n) % 5, metadata=told, **more)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_columns_that_tell_what_pictures_do_not_are_taken_and_the_promise_holds(
     assert blend.method == "linear+metadata"
     assert needs_metadata(blend)
     plain = max(score for method, score in blend.tried.items() if not BLENDERS[method].needs_metadata)
-    assert blend.score > plain + 2 * blend.spread
+    assert blend.score > plain + 2 * blend.stderr
     assert blend.test.shape == trials[0].test.shape
     truth, fresh, hidden = world(kind, 2000, seed=1)  # rows that no fit has seen
     members = {t.key: t.oof for t in fresh}
     said = apply_blend(blend, [members[key] for key in blend.members], columns(2, 2000, hidden).train)
-    found = honest(metric_named(name), kind, (), truth, said, np.arange(2000) % 5)
-    assert abs(found.score - blend.score) < 4 * blend.spread
+    found = cross_fitted_score(Goal(metric_named(name), kind), truth, said, np.arange(2000) % 5)
+    assert abs(found.score - blend.score) < 4 * blend.stderr
 
 
 def test_columns_of_pure_noise_are_seldom_taken_and_cost_little():
@@ -128,7 +128,7 @@ def test_without_its_columns_a_blend_answers_as_the_linear_stacker(method):
 def test_a_single_trial_is_blended_with_metadata():
     truth, trials, hidden = world("binary", 200)
     metric, told = metric_named("auc"), columns(1, 200, hidden)
-    blend = blend_of(trials[:1], metric, "binary", (), truth, np.arange(200) % 5, metadata=told)
+    blend = blend_of(trials[:1], Goal(metric, "binary"), truth, np.arange(200) % 5, metadata=told)
     assert blend.method == "linear+metadata"
     assert blend.members == (trials[0].key,)
 
@@ -173,7 +173,7 @@ def test_new_pictures_come_without_the_columns_and_predict_says_so(tmp_path, mon
         (nets / "fold0.safetensors").touch()
     store.write_json(tmp_path / "task.json", describe_task(task))
     store.write_json(tmp_path / "run.json", {"format": store.FORMAT, "metric": {"name": "roc-auc"}, "spent": 1.0})
-    rule = learn_rule(metric_named("auc"), "binary", (), world("binary", 200)[0], blend.oof)
+    rule = learn_rule(Goal(metric_named("auc"), "binary"), world("binary", 200)[0], blend.oof)
     store.save_blend(tmp_path, blend, rule.to_json())
     new = [picture(tmp_path / "new" / f"{i}.png") for i in range(2)]
     said = []

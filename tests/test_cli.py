@@ -34,7 +34,7 @@ def answer(folder: Path) -> Any:
         folder=folder,
         metric=F2,
         score=0.9123,
-        spread=0.0061,
+        stderr=0.0061,
         submission=folder / "submission.csv",
         words="the budget is spent",
         leaderboard=lambda: leaderboard_frame([trial], F2, None),

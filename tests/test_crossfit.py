@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 
-from autoclimb.score.crossfit import cross_answers, cross_fit, honest, parts_within, spread_of_difference
+from autoclimb.score.crossfit import (
+    cross_answers,
+    cross_fit,
+    cross_fitted_score,
+    parts_within,
+    standard_error_of_difference,
+)
 from autoclimb.score.decide import answer, learn_rule, truth_for
 from autoclimb.score.metrics import METRICS, metric_named
+from autoclimb.types import Goal
 
 
 def test_a_rule_never_sees_the_rows_it_is_applied_to():
@@ -26,8 +33,8 @@ def test_a_threshold_learned_on_its_own_rows_is_not_what_is_scored():
     for seed in range(10):
         r = np.random.default_rng(seed)
         truth, p = (r.random((40, 6)) < 0.3).astype(np.uint8), r.random((40, 6))
-        flattering.append(metric.score(truth, answer(learn_rule(metric, "multilabel", (), truth, p), p)))
-        honestly.append(honest(metric, "multilabel", (), truth, p, np.arange(40) % 5).score)
+        flattering.append(metric.score(truth, answer(learn_rule(Goal(metric, "multilabel"), truth, p), p)))
+        honestly.append(cross_fitted_score(Goal(metric, "multilabel"), truth, p, np.arange(40) % 5).score)
     assert np.mean(honestly) < np.mean(flattering) - 0.02
 
 
@@ -38,7 +45,7 @@ def test_answers_are_pooled_and_scored_once():
     p = np.stack([1 - p, p], axis=1)
     part_of = np.repeat([0, 1, 2], [10, 20, 60])
     metric = metric_named("auc")
-    scored = honest(metric, "binary", (), truth, p, part_of)
+    scored = cross_fitted_score(Goal(metric, "binary"), truth, p, part_of)
     assert scored.score == metric.score(truth, p)
     assert scored.score != np.mean([metric.score(truth[part_of == k], p[part_of == k]) for k in range(3)])
 
@@ -48,7 +55,7 @@ def test_rows_without_prediction_or_part_are_left_out():
     p = np.eye(2)[[0, 1, 0, 0, 0, 1]]
     p[3] = np.nan
     part_of = np.array([0, 1, 0, 1, -1, -1])
-    scored = honest(metric_named("accuracy"), "binary", (), truth, p, part_of)
+    scored = cross_fitted_score(Goal(metric_named("accuracy"), "binary"), truth, p, part_of)
     assert scored.score == 1.0
     assert scored.rows == 3
     assert list(scored.kept) == [True, True, True, False, False, False]
@@ -65,22 +72,22 @@ def test_one_part_is_split_so_that_a_rule_is_still_cross_fitted():
 @pytest.mark.parametrize("name", ["accuracy", "balanced-accuracy"])
 def test_the_spread_is_that_of_repeating_the_competition(name):
     metric = metric_named(name)
-    spreads, scores = [], []
+    stderrs, scores = [], []
     for seed in range(60):
         r = np.random.default_rng(seed)
         truth = r.integers(0, 2, 200)
         p = np.eye(2)[np.where(r.random(200) < 0.8, truth, 1 - truth)]
-        scored = honest(metric, "binary", (), truth, p, np.arange(200) % 5)
+        scored = cross_fitted_score(Goal(metric, "binary"), truth, p, np.arange(200) % 5)
         scores.append(scored.score)
-        spreads.append(scored.spread)
-    assert np.mean(spreads) == pytest.approx(np.std(scores), rel=0.35)
+        stderrs.append(scored.stderr)
+    assert np.mean(stderrs) == pytest.approx(np.std(scores), rel=0.35)
 
 
 def test_the_same_answers_do_not_differ():
     r = np.random.default_rng(0)
     truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
     for name in ("accuracy", "f1-macro"):
-        assert spread_of_difference(metric_named(name), truth, said, said) == 0.0
+        assert standard_error_of_difference(metric_named(name), truth, said, said) == 0.0
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds])
@@ -95,8 +102,8 @@ def test_on_pure_noise_no_rule_claims_more_than_the_same_answers_dealt_out_by_lo
             truth, p = (r.random((n, 4)) < 0.3).astype(np.uint8), r.random((n, 4))
         else:
             truth, p = r.integers(0, classes, n), r.dirichlet(np.ones(classes), n)
-        answers = cross_answers(metric, kind, grades, truth, p, np.arange(n) % 5)
-        true = truth_for(metric, kind, grades, truth)
+        answers = cross_answers(Goal(metric, kind, grades), truth, p, np.arange(n) % 5)
+        true = truth_for(Goal(metric, kind, grades), truth)
         dealt = [metric.score(true[r.permutation(n)], answers) for _ in range(10)]
         gains.append(metric.score(true, answers) - np.mean(dealt))
     assert np.mean(gains) <= 3 * np.std(gains, ddof=1) / np.sqrt(len(gains)) + 1e-9

@@ -11,6 +11,7 @@ from autoclimb.score.crossfit import cross_answers
 from autoclimb.score.decide import RULES, Rule, answer, fixed_rule, learn_rule, truth_for
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import METRICS, metric_named
+from autoclimb.types import Goal
 
 CASES = [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds]
 GRADES = (0.0, 1.0, 2.0, 4.0)
@@ -35,7 +36,7 @@ def some(kind, n, seed=0, classes=4):
 def test_a_learned_rule_answers_in_the_form_the_metric_wants(name, kind, n):
     metric = METRICS[name]
     truth, p = some(kind, n)
-    rule = learn_rule(metric, kind, GRADES if kind == "ordinal" else (), truth, p)
+    rule = learn_rule(Goal(metric, kind, GRADES if kind == "ordinal" else ()), truth, p)
     rule = Rule.from_json(json.loads(json.dumps(rule.to_json(), allow_nan=False)))
     new = some(kind, 25, seed=1)[1]
     answers = answer(rule, new)
@@ -54,7 +55,7 @@ def test_a_learned_rule_answers_in_the_form_the_metric_wants(name, kind, n):
     if metric.wants == "grade":
         assert set(answers) <= set(GRADES if kind == "ordinal" else truth)
     assert np.isfinite(answers).all()
-    true = truth_for(metric, kind, GRADES if kind == "ordinal" else (), some(kind, 25, seed=1)[0])
+    true = truth_for(Goal(metric, kind, GRADES if kind == "ordinal" else ()), some(kind, 25, seed=1)[0])
     assert np.isfinite(metric.score(true, answers))
 
 
@@ -63,7 +64,7 @@ def test_a_rule_survives_rows_of_one_class_and_certain_predictions(name, kind):
     metric = METRICS[name]
     truth, p = some(kind, 12)
     p = np.zeros_like(p) if kind in ("multilabel", "regression") else np.eye(p.shape[1])[np.zeros(12, int)]
-    rule = learn_rule(metric, kind, GRADES if kind == "ordinal" else (), np.zeros_like(truth), p)
+    rule = learn_rule(Goal(metric, kind, GRADES if kind == "ordinal" else ()), np.zeros_like(truth), p)
     assert np.isfinite(answer(rule, p)).all()
 
 
@@ -105,9 +106,9 @@ def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
     metric = metric_named(name)
     truth, p = some(kind, 600)
     p = p * 0.6 if kind == "multilabel" else p * [1.5, 0.5] if kind == "binary" else p
-    true = truth_for(metric, kind, GRADES if kind == "ordinal" else (), truth)
+    true = truth_for(Goal(metric, kind, GRADES if kind == "ordinal" else ()), truth)
     grades = GRADES if kind == "ordinal" else ()
-    learned = metric.score(true, answer(learn_rule(metric, kind, grades, truth, p), p))
+    learned = metric.score(true, answer(learn_rule(Goal(metric, kind, grades), truth, p), p))
     plain = {
         "multilabel": Rule("thresholds", (0.5,)),
         "binary": Rule("positive", (0.5,)),
@@ -119,7 +120,7 @@ def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
 def test_a_threshold_is_found_where_it_must_be():
     truth = np.array([0] * 500 + [1] * 500)
     p = np.where(truth == 1, 0.3, 0.1)
-    rule = learn_rule(metric_named("f1"), "binary", (), truth, np.stack([1 - p, p], axis=1))
+    rule = learn_rule(Goal(metric_named("f1"), "binary"), truth, np.stack([1 - p, p], axis=1))
     assert 0.1 < rule.values[0] < 0.3
 
 
@@ -128,7 +129,7 @@ def test_cut_points_recover_shifted_grades():
     truth = r.integers(0, 5, 500).astype(float)
     p = (truth * 0.5 + 3 + r.normal(size=500) * 0.05)[:, None]
     metric = metric_named("qwk")
-    rule = learn_rule(metric, "regression", (), truth, p)
+    rule = learn_rule(Goal(metric, "regression"), truth, p)
     assert metric.score(truth, answer(rule, p)) > 0.99
     assert list(rule.values) == sorted(rule.values)
 
@@ -137,21 +138,21 @@ def test_overconfident_probabilities_are_tempered_for_log_loss():
     truth, p = some("multiclass", 800)
     sharp = np.clip(p, 1e-6, 1) ** 3
     sharp /= sharp.sum(1, keepdims=True)
-    rule = learn_rule(metric_named("log-loss"), "multiclass", (), truth, sharp)
+    rule = learn_rule(Goal(metric_named("log-loss"), "multiclass"), truth, sharp)
     assert rule.values[0] == pytest.approx(1 / 3, abs=0.1)
 
 
 def test_whole_numbers_are_rounded_for_mean_absolute_error_where_that_helps():
     truth = np.arange(40.0) % 4
-    rule = learn_rule(metric_named("mae"), "regression", (), truth, truth[:, None] + 0.2)
+    rule = learn_rule(Goal(metric_named("mae"), "regression"), truth, truth[:, None] + 0.2)
     assert rule.name == "whole number"
 
 
 def test_metrics_that_need_no_learning_say_so():
-    assert fixed_rule(metric_named("accuracy"), "multiclass") == Rule("argmax")
-    assert fixed_rule(metric_named("auc"), "multilabel") == Rule("as is")
-    assert fixed_rule(metric_named("map@5"), "multiclass") == Rule("top", k=5)
-    assert fixed_rule(metric_named("f2"), "multilabel") is None
+    assert fixed_rule(Goal(metric_named("accuracy"), "multiclass")) == Rule("argmax")
+    assert fixed_rule(Goal(metric_named("auc"), "multilabel")) == Rule("as is")
+    assert fixed_rule(Goal(metric_named("map@5"), "multiclass")) == Rule("top", k=5)
+    assert fixed_rule(Goal(metric_named("f2"), "multilabel")) is None
 
 
 NAIVE = {  # what one would answer without thinking of the metric
@@ -184,17 +185,17 @@ def test_a_cross_fitted_rule_beats_the_naive_one_on_calibrated_probabilities(nam
         else:
             p = r.dirichlet([1.6, 0.4] if kind == "binary" else [1.5, 0.8, 0.4, 0.3], 500)
             truth = (r.random((500, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(1)
-        true = truth_for(metric, kind, grades, truth)
+        true = truth_for(Goal(metric, kind, grades), truth)
         plain = answer(naive, p)
         plain = np.asarray(GRADES)[plain] if metric.wants == "grade" else plain
-        learned = cross_answers(metric, kind, grades, truth, p, np.arange(500) % 5)
+        learned = cross_answers(Goal(metric, kind, grades), truth, p, np.arange(500) % 5)
         gains.append(metric.score(true, learned) - metric.score(true, plain))
     assert np.mean(gains) > 2 * np.std(gains, ddof=1) / np.sqrt(len(gains))
 
 
 def test_the_whole_row_is_what_exact_match_is_decided_for():
     truth, p = some("multilabel", 400)
-    rule = learn_rule(metric_named("exact-match"), "multilabel", (), truth, p)
+    rule = learn_rule(Goal(metric_named("exact-match"), "multilabel"), truth, p)
     assert rule.values[0] == pytest.approx(0.5, abs=0.15)
 
 
@@ -202,17 +203,17 @@ def test_weights_of_another_number_than_the_classes_are_a_mistake():
     for kind in ("multiclass", "multilabel"):
         truth, p = some(kind, 40)
         with pytest.raises(Mistake, match="given 3 weights, but there are 4 classes"):
-            learn_rule(metric_named("weighted-log-loss@2,1,1"), kind, (), truth, p)
+            learn_rule(Goal(metric_named("weighted-log-loss@2,1,1"), kind), truth, p)
 
 
 def test_soft_truth_is_tempered_like_hard_truth():
     truth, p = some("multiclass", 500)
-    rules = [learn_rule(metric_named("kl"), "multiclass", (), t, p) for t in (truth, np.eye(4)[truth] * 3)]
+    rules = [learn_rule(Goal(metric_named("kl"), "multiclass"), t, p) for t in (truth, np.eye(4)[truth] * 3)]
     assert rules[0].values == pytest.approx(rules[1].values)
 
 
 def test_numbers_are_clipped_to_the_range_of_the_truth_but_not_where_ranks_count():
     truth, p = some("regression", 50)
     far = np.array([[-99.0], [99.0]])
-    assert answer(learn_rule(metric_named("rmse"), "regression", (), truth, p), far).tolist() == [0.0, 4.0]
-    assert answer(learn_rule(metric_named("spearman"), "regression", (), truth, p), far).tolist() == [-99.0, 99.0]
+    assert answer(learn_rule(Goal(metric_named("rmse"), "regression"), truth, p), far).tolist() == [0.0, 4.0]
+    assert answer(learn_rule(Goal(metric_named("spearman"), "regression"), truth, p), far).tolist() == [-99.0, 99.0]

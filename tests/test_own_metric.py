@@ -9,13 +9,13 @@ from folders import competition
 from autoclimb.data.read import folder
 from autoclimb.data.read.scan import survey
 from autoclimb.errors import Mistake
-from autoclimb.score.crossfit import honest
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.metrics import METRICS
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
 from autoclimb.solve import metric_of
-from autoclimb.types import Form, Kind, Metric, Task
+from autoclimb.types import Form, Goal, Kind, Metric, Task
 
 FILE = """
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def test_a_value_that_is_no_number_is_a_mistake(file):
 def test_a_metric_that_is_nan_on_all_rows_is_a_mistake():
     metric = Metric("lost", lambda truth, answers: float("nan"), "label")
     with pytest.raises(Mistake, match="lost is NaN on 20 rows"):
-        honest(metric, "binary", (), np.arange(20) % 2, np.full((20, 2), 0.5), np.arange(20) % 5)
+        cross_fitted_score(Goal(metric, "binary"), np.arange(20) % 2, np.full((20, 2), 0.5), np.arange(20) % 5)
 
 
 def test_the_source_of_a_users_metric_tells_one_version_from_another(file):
@@ -177,8 +177,10 @@ def test_a_metric_that_can_only_be_called_is_decided_for_nearly_as_well_as_one_w
         p = r.dirichlet(np.linspace(1.5, 0.3, 2 if kind == "binary" else 4), n)
         truth = np.array([r.choice(p.shape[1], p=q) for q in p])
     part_of = np.arange(n) % 5
-    known, called = (honest(metric, kind, grades, truth, p, part_of) for metric in (METRICS[name], renamed(name)))
-    assert called.score >= known.score - known.spread
+    known, called = (
+        cross_fitted_score(Goal(metric, kind, grades), truth, p, part_of) for metric in (METRICS[name], renamed(name))
+    )
+    assert called.score >= known.score - known.stderr
 
 
 def test_a_users_label_metric_gets_its_own_threshold_not_one_of_ours():
@@ -186,7 +188,7 @@ def test_a_users_label_metric_gets_its_own_threshold_not_one_of_ours():
     p = r.random(2000)
     truth = (r.random(2000) < p).astype(int)
     miss = Metric("miss", lambda t, a: float(np.where(t == a, 0, np.where(t == 1, 5, 1)).mean()), "label", False)
-    rule = learn_rule(miss, "binary", (), truth, np.stack([1 - p, p], axis=1))
+    rule = learn_rule(Goal(miss, "binary"), truth, np.stack([1 - p, p], axis=1))
     assert rule.values[0] == pytest.approx(1 / 6, abs=0.06)  # a miss costs five false alarms
     assert answer(rule, np.array([[0.7, 0.3]])) == [1]
 

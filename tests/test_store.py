@@ -53,7 +53,7 @@ def test_a_trial_is_recalled_as_it_was(folder):
     read = store.recall_trial(folder, Config(seconds=4.0))
     assert read is not None
     assert (read.config, read.stage, read.status) == (Config(seconds=4.0), "baseline", "done")
-    assert (read.score, read.spread, read.seconds, read.note) == (0.7, 0.01, 4.2, "fine")
+    assert (read.score, read.stderr, read.seconds, read.note) == (0.7, 0.01, 4.2, "fine")
     assert read.facts == {"epochs": 3.5, "switched": True}
     np.testing.assert_array_equal(read.oof, OOF)
     np.testing.assert_array_equal(read.test, TEST)
@@ -325,7 +325,7 @@ def test_any_blend_survives_the_disk(score, tried, weights):
     read, rule = found
     assert rule == {"thresholds": [0.2]}
     assert (read.method, read.members, read.weights, read.score) == ("mean", members, tuple(weights), score)
-    assert (read.spread, read.rows, read.tried, read.stacker) == (0.02, 3, tried, {"picked": [0]})
+    assert (read.stderr, read.rows, read.tried, read.stacker) == (0.02, 3, tried, {"picked": [0]})
     np.testing.assert_array_equal(read.oof, OOF)
     np.testing.assert_array_equal(read.test, TEST)
 

@@ -18,10 +18,10 @@ CLIMB = [
     Event(
         "trial",
         "trial 1: 0.8123",
-        {"trial": "a", "config": "resnet18 @64", "score": 0.8123, "spread": 0.0071, "gain": 0.01, "seconds": 21.0}
-        | {"best": 0.8123, "best_spread": 0.0071},
+        {"trial": "a", "config": "resnet18 @64", "score": 0.8123, "stderr": 0.0071, "gain": 0.01, "seconds": 21.0}
+        | {"best": 0.8123, "best_stderr": 0.0071},
     ),
-    Event("blend", "blend: 0.83", {"score": 0.83, "spread": 0.007, "submission": "runs/data/submission.csv"}),
+    Event("blend", "blend: 0.83", {"score": 0.83, "stderr": 0.007, "submission": "runs/data/submission.csv"}),
 ]
 
 

@@ -15,7 +15,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.propose import proposed_metric
 from autoclimb.situation import learning_target
 from autoclimb.solve import publish_constant
-from autoclimb.types import Metadata
+from autoclimb.types import Goal, Metadata
 
 KL = metric_named("kl-divergence")
 VOTES = [(3, 0, 1), (0, 5, 0), (1, 1, 2), (4, 4, 2), (0, 0, 7), (2, 6, 2)]
@@ -96,8 +96,8 @@ def test_every_blender_learns_shares(method):
     n = 2000 if "lightgbm" in method else 300
     votes, trials, z = electorate(n)
     told = Metadata(("a", "b"), ((), ()), z[:, :2], z[:7, :2])
-    blend = blend_of(trials, KL, "multiclass", (), votes, np.arange(n) % 5, allow=[method], metadata=told)
-    single = blend_of(trials, KL, "multiclass", (), votes, np.arange(n) % 5, allow=["best"])
+    blend = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=[method], metadata=told)
+    single = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=["best"])
     assert blend.method == method
     assert blend.score > single.score
     assert np.allclose(blend.test.sum(1), 1)

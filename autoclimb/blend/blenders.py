@@ -68,14 +68,14 @@ def greedy(rows: Rows) -> Model:
     prefix of at most 25 picks is kept.
     """
     goal, few = rows.goal, rows.few
-    metric, kind, grades = goal.metric, goal.kind, goal.grades
+    metric = goal.metric
     members = rows.ranked[: 6 if rows.quick else 12]
     ps = [few.of(i).astype(np.float64) for i in members]
     truth = few.true
-    target = truth_for(metric, kind, grades, truth)
+    target = truth_for(goal, truth)
     picks, total, kept, top = [0], ps[0].copy(), 1, -np.inf
     while True:
-        rule = learn_rule(metric, kind, grades, truth, total / len(picks), quick=True)
+        rule = learn_rule(goal, truth, total / len(picks), quick=True)
         now = metric.score(target, answer(rule, total / len(picks)))
         if now > top + 1e-12:
             top, kept = now, len(picks)

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
-from autoclimb.blend.rows import Beside, Goal, Rows
-from autoclimb.score.crossfit import cross_answers, cross_fit, parts_within, spread_of, spread_of_difference
+from autoclimb.blend.rows import Beside, Rows
+from autoclimb.score.crossfit import (
+    cross_answers,
+    cross_fit,
+    parts_within,
+    standard_error,
+    standard_error_of_difference,
+)
 from autoclimb.score.decide import truth_for
-from autoclimb.types import Blend, Kind, Metadata, Metric, Trial
+from autoclimb.types import Blend, Goal, Metadata, Trial
 
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of trials is not considered
 
@@ -30,9 +36,7 @@ class _Candidate:
 
 def blend_of(
     trials: Sequence[Trial],
-    metric: Metric,
-    kind: Kind,
-    grades: tuple[float, ...],
+    goal: Goal,
     truth: np.ndarray,
     part_of: np.ndarray,
     *,
@@ -51,7 +55,6 @@ def blend_of(
     `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest. `metadata`
     are columns of the train rows and of the test rows; stackers that read them are tried where there are any.
     """
-    goal = Goal(metric, kind, tuple(grades))
     done = [t for t in trials if t.status == "done" and t.oof is not None and t.test is not None]
     assert done, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
@@ -115,10 +118,9 @@ def _candidate(
     quick: bool,
     metadata: Metadata | None,
 ) -> _Candidate:
-    metric, kind, grades = goal.metric, goal.kind, goal.grades
     predictions = tuple(np.asarray(t.oof)[kept] for t in trials)
     true, parts = truth[kept], parts_within(part_of[kept], 3 if quick else 5)
-    target = truth_for(metric, kind, grades, true)
+    target = truth_for(goal, true)
     beside = None if metadata is None else Beside(metadata.train[kept], tuple(map(len, metadata.categories)))
     fits: dict[int, Rows] = {}  # by part left out, so that all blenders share one ranking of the members
 
@@ -153,16 +155,14 @@ def _candidate(
                 ),
             )
         )
-        answers[name] = cross_answers(metric, kind, grades, true, oofs[name], parts, quick=quick)
-    tried = {name: metric.score(target, a) for name, a in answers.items()}
+        answers[name] = cross_answers(goal, true, oofs[name], parts, quick=quick)
+    tried = {name: goal.metric.score(target, a) for name, a in answers.items()}
     chosen = _simplest(goal, target, answers)
     everyone = np.ones(len(true), bool)
     method = chosen(everyone)
     by_part = {int(k): chosen(parts != k) if len(names) > 1 else method for k in np.unique(parts)}
     if quick:  # the choice was made with quick rules, the score is of the real ones
-        answers = {
-            name: cross_answers(metric, kind, grades, true, oofs[name], parts) for name in {*by_part.values(), method}
-        }
+        answers = {name: cross_answers(goal, true, oofs[name], parts) for name in {*by_part.values(), method}}
     pooled = answers[method].copy()
     for k, name in by_part.items():
         pooled[parts == k] = answers[name][parts == k]
@@ -172,7 +172,7 @@ def _candidate(
 
 def _simplest(goal: Goal, target: np.ndarray, answers: dict[str, np.ndarray]) -> Any:
     """A function from rows to the name of the blender to take by these rows."""
-    spreads: dict[tuple[str, str], float] = {}  # of differences, over all rows: only scores depend on the rows asked
+    errors: dict[tuple[str, str], float] = {}  # of differences, over all rows: only scores depend on the rows asked
 
     def chosen(rows: np.ndarray) -> str:
         names = list(answers)
@@ -181,9 +181,9 @@ def _simplest(goal: Goal, target: np.ndarray, answers: dict[str, np.ndarray]) ->
         for name in names[1:]:
             if scores[name] <= scores[now]:
                 continue
-            if (now, name) not in spreads:
-                spreads[now, name] = spread_of_difference(goal.metric, target, answers[name], answers[now])
-            if scores[name] > scores[now] + BLENDERS[name].margin * spreads[now, name]:
+            if (now, name) not in errors:
+                errors[now, name] = standard_error_of_difference(goal.metric, target, answers[name], answers[now])
+            if scores[name] > scores[now] + BLENDERS[name].margin * errors[now, name]:
                 now = name
         return now
 
@@ -195,16 +195,16 @@ def _beats(goal: Goal, narrow: _Candidate, wide: _Candidate, truth: np.ndarray) 
     common = narrow.kept & wide.kept
     if common.sum() < FEWEST_ROWS:
         return False
-    true = truth_for(goal.metric, goal.kind, goal.grades, truth)[common]
+    true = truth_for(goal, truth)[common]
     ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
     gain = goal.metric.score(true, ours) - goal.metric.score(true, theirs)
-    return gain > MARGIN * spread_of_difference(goal.metric, true, ours, theirs) and gain > 0
+    return gain > MARGIN * standard_error_of_difference(goal.metric, true, ours, theirs) and gain > 0
 
 
 def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metadata | None) -> Blend:
     members = [winner.trials[i] for i in winner.model["picked"]]
     stacker = {name: value for name, value in winner.model.items() if name != "picked"}
-    target = truth_for(goal.metric, goal.kind, goal.grades, truth)[winner.kept]
+    target = truth_for(goal, truth)[winner.kept]
     oof = np.full((len(truth), winner.oof.shape[1]), np.nan)
     oof[winner.kept] = winner.oof
     plain = winner.method in ("best", "mean", "greedy")
@@ -215,7 +215,7 @@ def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metad
         oof=oof,
         test=apply_blend(stacker, [np.asarray(t.test) for t in members], None if metadata is None else metadata.test),
         score=goal.metric.score(target, winner.answers),
-        spread=spread_of(goal.metric, target, winner.answers),
+        stderr=standard_error(goal.metric, target, winner.answers),
         rows=int(winner.kept.sum()),
         tried=winner.tried,
         stacker=stacker,

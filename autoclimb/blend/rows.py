@@ -6,18 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from autoclimb.score.decide import answer, learn_rule, truth_for
-from autoclimb.types import Kind, Metric
+from autoclimb.types import Goal
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What the competition asks: the metric on a kind of task."""
-
-    metric: Metric
-    kind: Kind
-    grades: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +69,5 @@ def shares_of(true: np.ndarray, width: int) -> np.ndarray:
 
 def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
     """The score with a decision rule learned on the same rows: to compare by, never to report."""
-    metric, kind, grades = goal.metric, goal.kind, goal.grades
-    rule = learn_rule(metric, kind, grades, truth, p, quick=True)
-    return metric.score(truth_for(metric, kind, grades, truth), answer(rule, p))
+    rule = learn_rule(goal, truth, p, quick=True)
+    return goal.metric.score(truth_for(goal, truth), answer(rule, p))

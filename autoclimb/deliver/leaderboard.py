@@ -90,7 +90,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | None) -> "pd.DataFrame":
     """The run as a table: the blend on top, then trials best first, then those without a score.
 
-    Columns: rank (missing for the blend and for what has no score), stage, config, score and spread (of the metric's
+    Columns: rank (missing for the blend and for what has no score), stage, config, score and stderr (of the metric's
     own value), seconds, epochs, status, member (of the blend), weight (missing where a stacker holds more than
     weights), key. A trial asked for twice is one row.
     """
@@ -101,7 +101,7 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
     rows: list[dict[str, Any]] = []
     if blend:
         words = f"{blend.method} of {len(blend.members)}"
-        top = {"stage": "blend", "config": words, "score": metric.shown(blend.score), "spread": blend.spread}
+        top = {"stage": "blend", "config": words, "score": metric.shown(blend.score), "stderr": blend.stderr}
         rows.append({"rank": None, **top, "status": "done", "member": False, "key": ""})
     unique = list({trial.key: trial for trial in trials}.values())
     scored = sorted((t for t in unique if _has_score(t)), key=lambda t: -t.score)
@@ -113,7 +113,7 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
                 "stage": trial.stage,
                 "config": words_of(trial.config),
                 "score": metric.shown(trial.score) if known else math.nan,
-                "spread": trial.spread if known else math.nan,
+                "stderr": trial.stderr if known else math.nan,
                 "seconds": trial.seconds,
                 "epochs": trial.facts.get("epochs", trial.config.epochs or math.nan),
                 "status": trial.status,
@@ -122,9 +122,9 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
                 "key": trial.key,
             }
         )
-    columns = ["rank", "stage", "config", "score", "spread", "seconds", "epochs", "status", "member", "weight", "key"]
+    columns = ["rank", "stage", "config", "score", "stderr", "seconds", "epochs", "status", "member", "weight", "key"]
     frame = pd.DataFrame(rows, columns=columns)
-    numbers = dict.fromkeys(("score", "spread", "seconds", "epochs", "weight"), "float64")
+    numbers = dict.fromkeys(("score", "stderr", "seconds", "epochs", "weight"), "float64")
     return frame.astype({"rank": "Int64", "member": bool, **numbers})
 
 
@@ -159,7 +159,7 @@ def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
             f"{row['rank']}" if isinstance(row["rank"], int) else "",
             row["stage"],
             Text(row["config"]),
-            f"{row['score']:.4f} ± {row['spread']:.4f}" if scored else row["status"],
+            f"{row['score']:.4f} ± {row['stderr']:.4f}" if scored else row["status"],
             weight or ("in" if row["member"] else ""),
             "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
             "" if math.isnan(row["epochs"]) else f"{row['epochs']:.3g}",

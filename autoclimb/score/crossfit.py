@@ -1,4 +1,4 @@
-"""The one honest way to score anything learned from out-of-fold predictions."""
+"""Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from autoclimb.errors import Mistake
 from autoclimb.score.decide import answer, fixed_rule, learn_rule, truth_for
 from autoclimb.score.metrics import row_values
 from autoclimb.seeds import rng
-from autoclimb.types import Kind, Metric
+from autoclimb.types import Goal, Metric
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
-MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the spread of n rows is scaled from it
+MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the error of n rows is scaled from it
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A cross-fitted score: higher is better, `spread` its standard error over rows, `answers` of the kept rows."""
+    """A cross-fitted score: higher is better, `stderr` its standard error over rows, `answers` of the kept rows."""
 
     score: float
-    spread: float
+    stderr: float
     answers: np.ndarray = field(repr=False)
     rows: int
     kept: np.ndarray = field(repr=False)  # (N,) bool: which rows were scored
@@ -54,9 +54,7 @@ def parts_within(part_of: np.ndarray, most: int = 0) -> np.ndarray:
 
 
 def cross_answers(
-    metric: Metric,
-    kind: Kind,
-    grades: tuple[float, ...],
+    goal: Goal,
     truth: np.ndarray,
     p: np.ndarray,
     part_of: np.ndarray,
@@ -67,47 +65,46 @@ def cross_answers(
 
     Learns nothing where the metric's rule is fixed. `quick` is that of `learn_rule`.
     """
-    fixed = fixed_rule(metric, kind)
+    fixed = fixed_rule(goal)
     if fixed is not None or len(p) == 1:
-        return answer(fixed or learn_rule(metric, kind, grades, truth, p), p)
+        return answer(fixed or learn_rule(goal, truth, p), p)
     return cross_fit(
         parts_within(part_of),
-        lambda rows: learn_rule(metric, kind, grades, truth[rows], p[rows], quick=quick),
+        lambda rows: learn_rule(goal, truth[rows], p[rows], quick=quick),
         lambda rule, rows: answer(rule, p[rows]),
     )
 
 
-def honest(
-    metric: Metric, kind: Kind, grades: tuple[float, ...], truth: np.ndarray, p: np.ndarray, part_of: np.ndarray
-) -> Scored:
+def cross_fitted_score(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
     Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once. Raises Mistake where
     that is NaN, which only a metric of the user's own can be.
     """
+    metric = goal.metric
     kept = np.isfinite(p).all(1) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
     if not kept.all():
         truth, p = truth[kept], p[kept]
-    answers = cross_answers(metric, kind, grades, truth, p, part_of[kept])
-    true = truth_for(metric, kind, grades, truth)
+    answers = cross_answers(goal, truth, p, part_of[kept])
+    true = truth_for(goal, truth)
     score = metric.score(true, answers)
     if np.isnan(score):
         raise Mistake(f"metric {metric.name} is NaN on {len(true)} rows; it needs a value there")
-    return Scored(score, spread_of(metric, true, answers), answers, len(answers), kept)
+    return Scored(score, standard_error(metric, true, answers), answers, len(answers), kept)
 
 
-def spread_of(metric: Metric, truth: np.ndarray, answers: np.ndarray) -> float:
+def standard_error(metric: Metric, truth: np.ndarray, answers: np.ndarray) -> float:
     """The standard error over rows of a metric's value; `truth` as the metric takes it."""
-    return _spread(metric, truth, answers, None)
+    return _standard_error(metric, truth, answers, None)
 
 
-def spread_of_difference(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray) -> float:
+def standard_error_of_difference(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray) -> float:
     """The standard error over rows of the difference of two answers' scores, paired by row."""
-    return _spread(metric, truth, answers, others)
+    return _standard_error(metric, truth, answers, others)
 
 
-def _spread(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray | None) -> float:
+def _standard_error(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray | None) -> float:
     n = len(truth)
     if n < 2:
         return 0.0

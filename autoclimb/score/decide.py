@@ -26,7 +26,7 @@ from autoclimb.score.sweep import (
     two_class_threshold,
     weights_for_classes,
 )
-from autoclimb.types import Kind, Metric
+from autoclimb.types import Goal, Kind, Metric
 
 MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is tried
 FLOOR = 1e-6  # no probability says never: a wrong certain row costs 13.8 nats, not 36
@@ -59,10 +59,10 @@ def number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:
     return p @ np.asarray(grades or range(p.shape[1]), float) / np.maximum(p.sum(1), 1e-12)
 
 
-def truth_for(metric: Metric, kind: Kind, grades: tuple[float, ...], truth: np.ndarray) -> np.ndarray:
-    """The truth that `metric.function` takes: grade numbers where it grades or measures classes, else as it is."""
-    if metric.wants in ("grade", "number") and kind != "regression":
-        return np.asarray(grades or range(int(truth.max()) + 1), float)[truth.astype(int)]
+def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:
+    """The truth that the metric's function takes: grade numbers where it grades or measures classes, else as it is."""
+    if goal.metric.wants in ("grade", "number") and goal.kind != "regression":
+        return np.asarray(goal.grades or range(int(truth.max()) + 1), float)[truth.astype(int)]
     return truth
 
 
@@ -168,15 +168,16 @@ def answer(rule: Rule, p: np.ndarray) -> np.ndarray:
     return RULES[rule.name](rule, p)
 
 
-def fixed_rule(metric: Metric, kind: Kind) -> Rule | None:
+def fixed_rule(goal: Goal) -> Rule | None:
     """The rule of a metric that needs no learning, None where there is something to learn."""
+    metric = goal.metric
     if metric.wants == "ranking":
         return Rule("top", k=metric.k)
     if isinstance(metric.function, Columnwise):
         return Rule("as is")  # only the order counts
     if _of_rows(metric) in (same, different):
         return Rule("argmax")
-    if metric.wants == "labels" and kind != "multilabel" and metric.average in ("micro", "samples"):
+    if metric.wants == "labels" and goal.kind != "multilabel" and metric.average in ("micro", "samples"):
         return Rule("argmax")  # with one label a row these are accuracy
     return None
 
@@ -185,26 +186,25 @@ def _of_rows(metric: Metric) -> Any:
     return getattr(metric.function, "per_row", None)
 
 
-def learn_rule(
-    metric: Metric, kind: Kind, grades: tuple[float, ...], truth: np.ndarray, p: np.ndarray, *, quick: bool = False
-) -> Rule:
+def learn_rule(goal: Goal, truth: np.ndarray, p: np.ndarray, *, quick: bool = False) -> Rule:
     """The rule that does best on these rows: what turns `p` `(N, C)` into the answers `metric` wants.
 
     `truth` is the task's target. Scoring the rule on its own rows flatters it: `score.crossfit` does not.
     `quick` leaves out the expected-F maximiser, for use inside a search over blends.
     """
+    metric, kind, grades = goal.metric, goal.kind, goal.grades
     assert kind in metric.kinds
     assert len(truth) == len(p) > 0
-    fixed = fixed_rule(metric, kind)
+    fixed = fixed_rule(goal)
     if fixed is not None:
         return fixed
     p = np.asarray(p, np.float64)
     if metric.wants == "probability":
         return _probability_rule(metric, kind, truth, p)
     if metric.wants == "number":
-        return _number_rule(metric, grades, truth_for(metric, kind, grades, truth), p)
+        return _number_rule(metric, grades, truth_for(goal, truth), p)
     if metric.wants == "grade":
-        return _grade_rule(metric, grades, truth_for(metric, kind, grades, truth), p)
+        return _grade_rule(metric, grades, truth_for(goal, truth), p)
     if kind == "multilabel":
         return _set_rule(metric, truth, p, quick)
     if p.shape[1] == 2:

@@ -12,9 +12,9 @@ from typing import Any, get_args
 import numpy as np
 
 from autoclimb.errors import Mistake, in_users_code
-from autoclimb.score.crossfit import honest
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.metrics import ONE_LABEL, WITH_CLASSES, WITH_NUMBERS, metric_named
-from autoclimb.types import Kind, Metric, Wants
+from autoclimb.types import Goal, Kind, Metric, Wants
 
 MODULE = "autoclimb_metric_"  # how the modules of such files are named
 KINDS: dict[Wants, tuple[Kind, ...]] = {
@@ -77,18 +77,18 @@ def metric_from(text: str) -> Metric:
     raise Mistake(f"{metric.name!r} in {path} is a known name for {known.name}; give your metric another one")
 
 
-def tried(metric: Metric, kind: Kind, grades: tuple[float, ...], target: np.ndarray) -> None:
+def tried(goal: Goal, target: np.ndarray) -> None:
     """Calls a metric of the user's own on answers that are right, before hours are spent on it.
 
     Raises Mistake where it raises or has no value there. Metrics of ours, and those made in Python, are not called.
     """
-    if not isinstance(metric.function, Checked):
+    if not isinstance(goal.metric.function, Checked):
         return
-    if kind == "regression":
+    if goal.kind == "regression":
         right = target[:, None].astype(np.float64)
     else:
         right = np.asarray(target if target.ndim == 2 else np.eye(int(target.max()) + 1)[target], np.float64)
-    honest(metric, kind, grades, target, right, np.zeros(len(target), np.int64))
+    cross_fitted_score(goal, target, right, np.zeros(len(target), np.int64))
 
 
 def source_of(metric: Metric) -> str:

@@ -297,8 +297,8 @@ def distinct(history: History, s: Situation) -> list[Config]:
     trials: list[Trial] = sorted(history.done(train="net", folds=(0,), seconds=seconds), key=lambda t: -t.score)
     ranked = [t.config for t in trials] or [base]
     first = [c for i, c in enumerate(ranked) if c.backbone not in {d.backbone for d in ranked[:i]}]
-    spread = trials[0].spread if trials else 0.0
-    near = {t.config.key for t in trials if t.score > trials[0].score - 2 * spread}
+    stderr = trials[0].stderr if trials else 0.0
+    near = {t.config.key for t in trials if t.score > trials[0].score - 2 * stderr}
     good = [c for c in first if c.key in near] or first[:1]
     return good + [c for c in ranked if c not in good and c.key in near]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from autoclimb import store
 from autoclimb.blend.choose import apply_blend, needs_metadata
-from autoclimb.data.decoding import Ranges
+from autoclimb.data.files.decoding import Ranges
+from autoclimb.data.files.formats import PICTURES
 from autoclimb.data.pixels import as_ranges, build_pixels
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.deliver.leaderboard import leaderboard_frame
@@ -25,7 +26,6 @@ from autoclimb.types import Blend, Event, Form, Metric, Task, Tell
 if TYPE_CHECKING:
     import pandas as pd
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".dcm", ".npy"}
 LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothing for a day is dead
 
 

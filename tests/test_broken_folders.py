@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read_is_listed(fit, monkeypatch, name):
         return opened
 
     monkeypatch.setattr(Path, "read_bytes", forbidden(Path.read_bytes))
-    monkeypatch.setattr("autoclimb.data.decoding.Image.open", forbidden(Image.open))
+    monkeypatch.setattr("autoclimb.data.files.decoding.Image.open", forbidden(Image.open))
     result, _ = fit(broken(competition))
     if name == "train.csv":
         assert result.exit_code == 2

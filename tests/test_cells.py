@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from folders import metric, table
 
-from autoclimb.data.cells import keep_pixels, pixel_columns, pixel_string
+from autoclimb.data.files.cells import keep_pixels, pixel_columns, pixel_string
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 

@@ -15,7 +15,7 @@ import tifffile
 from folders import picture
 from PIL import Image
 
-from autoclimb.data.dicom import dicom_array
+from autoclimb.data.files.dicom import dicom_array
 from autoclimb.data.pixels import GREY, build_pixels, decode, forget_half_built, open_pixels, sizes_of
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.errors import Mistake

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autoclimb.data.containers import keep_spools_in
-from autoclimb.data.decoding import (
+from autoclimb.data.files.containers import keep_spools_in
+from autoclimb.data.files.decoding import (
     BROKEN,
     GREY,
     MOST_TILES,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from autoclimb.data.decoding import GREY, Picture
+from autoclimb.data.files.decoding import GREY, Picture
 from autoclimb.errors import Mistake
 
 Step = Callable[[np.ndarray], np.ndarray]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from autoclimb.data.read.tabular import Table
+from autoclimb.data.files.table import Table
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.splits import SPLIT_WORDS
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.values import BLANK
 
 WORDS = re.compile(r"(^|[^a-z])(val|valid|validation|dev)([^a-z]|$)")  # of validation in a table's or folder's name

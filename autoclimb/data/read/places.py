@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from autoclimb.data.read.arrays import shapes_of, source_of_array
-from autoclimb.data.read.scan import PICTURES, RANK, Survey
+from autoclimb.data.files.formats import PICTURES, RANK
+from autoclimb.data.files.npy import shapes_of, source_of_array
+from autoclimb.data.files.table import Table
+from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.splits import side
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.sources import pictures
 
 ENOUGH = 0.5  # share of ids that a way of finding pictures must explain

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.found import Found
 from autoclimb.data.read.kinds import Labels
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.values import BLANK, are_flags, are_numbers, are_whole, number_of, plain
 from autoclimb.types import Metric
 

@@ -10,27 +10,25 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from autoclimb.data.read.archives import (
+from autoclimb.data.files.archives import (
     MOST_MEMBERS,
     at_most,
     members_of,
     read_member,
     reading_errors,
-    stem_of,
     unsafe,
 )
-from autoclimb.data.read.arrays import array_tables
-from autoclimb.data.read.documents import table_of_bson
-from autoclimb.data.read.records import tables_of_json
+from autoclimb.data.files.bson import table_of_bson
+from autoclimb.data.files.csv import table_of
+from autoclimb.data.files.formats import PICTURES, RASTER, TABLES, ending, stem_of
+from autoclimb.data.files.json import tables_of_json
+from autoclimb.data.files.npy import array_tables
+from autoclimb.data.files.table import Table
+from autoclimb.data.files.text import text_of
 from autoclimb.data.read.splits import side
-from autoclimb.data.read.tabular import Table, table_of, text_of
 from autoclimb.data.sources import inside, parts_of, unspeakable
 from autoclimb.errors import Mistake
 
-RASTER = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2", ".avif"}
-PICTURES = RASTER | {".dcm", ".dicom", ".npy"}
-TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".bson"}
-RANK = {".tif": 1, ".tiff": 1, ".dcm": 2, ".dicom": 2, ".npy": 3}  # of the forms of one picture the plainest is read
 SKIPPED = {"__MACOSX", "__pycache__", "node_modules", "autoclimb-runs"}
 UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; rename them"
 DEEPEST = 12  # folders below the given one
@@ -329,12 +327,6 @@ def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[s
     made = table_of(where, data, [] if extension == ".txt" else notes, is_picture, source)
     listing = made and len(made.cells) > 1 and any(is_picture(c[0]) for c in made.cells.values())
     return [made] if made and (extension != ".txt" or listing) else []
-
-
-def ending(name: str) -> str:
-    """The lower-case extension, that of the table where it is packed by itself: .csv of train.csv.gz."""
-    low = name.lower()
-    return os.path.splitext(low.removesuffix(".gz") if low.endswith((".csv.gz", ".tsv.gz")) else low)[1]
 
 
 def no_pictures(path: Path, other: Counter, notes: list[str]) -> str:

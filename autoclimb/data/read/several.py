@@ -7,8 +7,8 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from autoclimb.data.read.archives import read_member, reading_errors
-from autoclimb.data.read.arrays import MOST_SLICES, spread
+from autoclimb.data.files.archives import read_member, reading_errors
+from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.sources import channels, parts_of, pictures
 
 COLOURS = ("red", "green", "blue")  # the order of the first three channels where files are named so

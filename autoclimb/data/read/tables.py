@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.found import Found, Wish
 from autoclimb.data.read.parts import for_validation, in_parts, says, unlabelled, without_columns
 from autoclimb.data.read.places import ENOUGH, column_of, id_column, locate, path_column
 from autoclimb.data.read.scan import Survey
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.targets import find_targets
 from autoclimb.data.read.tested import test_items, without_label
 from autoclimb.data.read.validation import with_validation

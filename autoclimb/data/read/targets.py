@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.found import Wish
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.read.values import BLANK, are_flags, are_numbers, tokens_of
 from autoclimb.errors import Mistake
 

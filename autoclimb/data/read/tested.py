@@ -3,10 +3,10 @@
 import os
 from dataclasses import dataclass, field
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.places import ENOUGH, locate, of_rows
 from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.splits import side
-from autoclimb.data.read.tabular import Table
 from autoclimb.data.sources import files_of
 from autoclimb.errors import Mistake
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from autoclimb.data.files.table import Table
 from autoclimb.data.read.parts import WORDS, for_validation
 from autoclimb.data.read.places import ENOUGH, Located, locate
 from autoclimb.data.read.scan import Survey
-from autoclimb.data.read.tabular import Table
 
 SHARED = 0.1  # of its ids in train or test, from which a table is no split of its own
 

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from autoclimb.data.arrays import found_at, only_array, whole_array
-from autoclimb.data.containers import MOST_MEMBER, Stretch
+from autoclimb.data.files.containers import MOST_MEMBER, Stretch
+from autoclimb.data.files.inside import found_at, only_array, whole_array
 from autoclimb.data.sources import parts_of
 
 GREY = 128  # fills the rows of unreadable pictures and what tiles leave free
@@ -92,7 +92,7 @@ def _npz(data: str | bytes | Stretch) -> np.ndarray:
 
 
 def _dicom(data: str | bytes | Stretch) -> np.ndarray:
-    from autoclimb.data.dicom import dicom_array  # pydicom: a quarter of a second, for few competitions
+    from autoclimb.data.files.dicom import dicom_array  # pydicom: a quarter of a second, for few competitions
 
     return dicom_array(data)
 

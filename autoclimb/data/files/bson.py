@@ -4,7 +4,7 @@ import mmap
 import struct
 from pathlib import Path
 
-from autoclimb.data.read.tabular import Table
+from autoclimb.data.files.table import Table
 from autoclimb.data.sources import inside, pictures
 
 FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}

@@ -1,11 +1,11 @@
 """Json -> Tables: COCO-style annotations, lists of rows, names with a value each, pictures as lists of numbers."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from autoclimb.data.read.tabular import Table
-from autoclimb.data.read.values import number_of
+from autoclimb.data.files.table import Table
 from autoclimb.data.sources import channels, inside, unspeakable
 
 FEWEST_PIXELS = 64  # numbers in a list from which it is a picture
@@ -58,7 +58,7 @@ def count_of(value: Any) -> int:
         return 0
     if isinstance(value[0], list):
         return sum(map(count_of, value))
-    return len(value) if isinstance(value[0], str) and number_of(value[0]) is not None else 0
+    return len(value) if isinstance(value[0], str) and is_number(value[0]) else 0
 
 
 def tables_in(name: str, whole: Any, source: str) -> Iterator[Table]:
@@ -151,3 +151,11 @@ def cell(value: Any) -> str:
     if isinstance(value, list):
         return "|".join(cell(v) for v in value) if all(isinstance(v, str) for v in value) else ""
     return ""
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a number's spelling."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -5,59 +5,17 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pandas as pd
 
-from autoclimb.data.cells import LOOKED_AT, pixel_columns, pixel_string
+from autoclimb.data.files.cells import LOOKED_AT, pixel_columns, pixel_string
+from autoclimb.data.files.table import Table
+from autoclimb.data.files.text import text_of
 from autoclimb.data.sources import inside
 
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
 SEPARATORS = ",;\t|"
 ID_WORDS = re.compile(r"(^|[_ ])(id|name|file|index|uid|uuid)s?$|[a-z]Id$")  # of a column that names rows
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text: `cells[column]` holds a list of stripped strings, all of one length.
-
-    `sources` says where the pixels of each row are when the table itself holds them (json, bson, arrays).
-    """
-
-    name: str  # path below the folder, lower case kept as found
-    cells: dict[str, list[str]] = field(repr=False)
-    sources: tuple[str, ...] = field(default=(), repr=False)
-    channels: int = 3  # of what `sources` say
-    headless: bool = False  # the file has no header; its columns are named here
-    part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column says are so
-    whole: str = ""  # the name of the table that this is a part of
-
-    @property
-    def columns(self) -> list[str]:
-        """The column names in the file's order."""
-        return list(self.cells)
-
-    @property
-    def rows(self) -> int:
-        """Rows below the header."""
-        return len(next(iter(self.cells.values()), []))
-
-
-def text_of(data: bytes) -> tuple[str, str]:
-    """The text in some bytes, and the encoding it was taken for; "" for bytes that are no text."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace").lstrip("\ufeff"), "utf-16"
-    start = data[:4096]
-    if start.count(0) > len(start) // 4:
-        low = "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
-        text = data.decode(low, "replace")
-        return (text, low) if text[:4096].isprintable() or text[:1].isalnum() else ("", "")
-    if b"\0" in start:
-        return "", ""
-    try:
-        return data.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        return data.decode("latin-1"), "latin-1"
 
 
 def table_of(

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.data import containers
-from autoclimb.data.cells import keep_pixels
-from autoclimb.data.containers import Stretch, archive_kind, decompressed, on_disk, once, open_archive
+from autoclimb.data.files import containers
+from autoclimb.data.files.cells import keep_pixels
+from autoclimb.data.files.containers import Stretch, archive_kind, decompressed, on_disk, once, open_archive
 
 MOST_NUMBERS = 4 * 178_956_970  # of one item: four bands of the largest picture that Pillow decodes
 MOST_DOCUMENT = 1 << 28  # bytes of a bson document, or of a json file that has to be read whole

@@ -16,7 +16,6 @@ from typing import IO, Any
 from autoclimb.data.sources import unspeakable
 from autoclimb.errors import Mistake, room_on_disk
 
-ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BROKEN: tuple[type[BaseException], ...] = (
     OSError,
     EOFError,
@@ -42,12 +41,6 @@ class Member:
     name: str
     size: int
     refused: str = ""
-
-
-def stem_of(path: str) -> str:
-    """The path without an archive's extension, "" where it has none: `a/train.tar.gz` -> `a/train`."""
-    low = path.lower()
-    return next((path[: -len(e)] for e in sorted(ARCHIVES, key=len, reverse=True) if low.endswith(e)), "")
 
 
 def members_of(path: str, *way: str) -> Iterator[Member]:

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from autoclimb.data.read.tabular import Table
+from autoclimb.data.files.table import Table
 from autoclimb.data.sources import channels, inside, pictures, unspeakable
 
 FEWEST_ROWS = 17  # first dimension from which an array holds several pictures rather than channels of one

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from autoclimb.data.containers import Stretch
+from autoclimb.data.files.containers import Stretch
 
 MOST_NUMBERS = 4 * 178_956_970  # that a header may claim
 TAIL = 0.5  # percent of the pixels that may be darker, and brighter, than the range shown

@@ -1,0 +1,29 @@
+"""What every format with rows gives: a Table of text."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: `cells[column]` holds a list of stripped strings, all of one length.
+
+    `sources` says where the pixels of each row are when the table itself holds them (json, bson, arrays).
+    """
+
+    name: str  # path below the folder, lower case kept as found
+    cells: dict[str, list[str]] = field(repr=False)
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    channels: int = 3  # of what `sources` say
+    headless: bool = False  # the file has no header; its columns are named here
+    part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column says are so
+    whole: str = ""  # the name of the table that this is a part of
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names in the file's order."""
+        return list(self.cells)
+
+    @property
+    def rows(self) -> int:
+        """Rows below the header."""
+        return len(next(iter(self.cells.values()), []))

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from autoclimb.data.files import containers
 from autoclimb.data.files.containers import Stretch, checked
-from autoclimb.data.files.inside import binaries, found_at
+from autoclimb.data.files.opening import binaries, found_at
 from autoclimb.errors import Mistake
 
 MEMBERS = {"train/1.jpg": b"one" * 500, "train/2.jpg": b"", "three.jpg": bytes(range(256)) * 40}
@@ -259,7 +259,7 @@ ROWS = [{"id": f"r{i}", "band_1": [i + 0.5] * 9, "deep": {"band": [[i, 2], [3, 4
 @pytest.mark.parametrize("form", ["list", "indented", "lines"])
 @pytest.mark.parametrize("piece", [7, 1 << 22])
 def test_a_field_of_a_row_of_json_is_its_numbers(tmp_path, monkeypatch, form, piece):
-    monkeypatch.setattr("autoclimb.data.files.inside.PIECE", piece)
+    monkeypatch.setattr("autoclimb.data.files.opening.PIECE", piece)
     text = {
         "list": json.dumps(ROWS),
         "indented": "\ufeff " + json.dumps(ROWS, indent=2),

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from autoclimb.data.files.containers import MOST_MEMBER, Stretch
-from autoclimb.data.files.inside import found_at, only_array, whole_array
+from autoclimb.data.files.opening import found_at, only_array, whole_array
 from autoclimb.data.sources import parts_of
 
 GREY = 128  # fills the rows of unreadable pictures and what tiles leave free

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from autoclimb.clock import seconds_of
+from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Front(TyperGroup):
             _complain(f"stopped{again}")
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            from autoclimb.view import speak_to_nobody
+            from autoclimb.report.view import speak_to_nobody
 
             speak_to_nobody()
             raise typer.Exit(0) from None
@@ -202,7 +202,7 @@ def show_facts(
     else:
         from rich.console import Console
 
-        from autoclimb.deliver.inspection import page_of
+        from autoclimb.report.inspection import page_of
 
         console = Console(highlight=False, markup=False)
         with console.capture() as page:
@@ -213,7 +213,7 @@ def show_facts(
 @app.command("leaderboard", epilog="Example: [bold]autoclimb leaderboard autoclimb-runs/data[/bold]")
 def show_leaderboard(folder: Folder) -> None:
     """Show every trial of a run, best first, and its weight in the blend."""
-    from autoclimb.deliver.leaderboard import leaderboard_text
+    from autoclimb.report.leaderboard import leaderboard_text
     from autoclimb.solve import open_run
 
     print(leaderboard_text(open_run(folder).leaderboard()))
@@ -227,7 +227,7 @@ def write_predictions(
     quiet: Quiet = False,
 ) -> None:
     """Answer new pictures with a run's blend, in the form of its submission."""
-    from autoclimb.view import watch
+    from autoclimb.report.view import watch
 
     with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -285,7 +285,7 @@ def list_recipes() -> None:
 def _climb(
     data: Path, metric: str | None, seconds: float, quiet: bool, started: float | None = None, **wanted: Any
 ) -> "Run":
-    from autoclimb.view import watch
+    from autoclimb.report.view import watch
 
     started = STARTED if started is None else started
     with watch(quiet, seconds, _left(seconds, started)) as tell:

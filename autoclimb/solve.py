@@ -15,16 +15,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from autoclimb import store
-from autoclimb.clock import Clock, in_words, seconds_of
+from autoclimb.budget import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import forget_half_built
 from autoclimb.data.read.folder import layout_of, read_folder, task_of
 from autoclimb.data.steps import chain_of
-from autoclimb.deliver.submission import constant_prediction, write_submission
+from autoclimb.disk import write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
-from autoclimb.run import Run, describe_task, open_run
+from autoclimb.report.submission import constant_prediction, write_submission
+from autoclimb.run import store
+from autoclimb.run.result import Run, describe_task, open_run
+from autoclimb.run.setup import find_nets, greet, situation_of
+from autoclimb.run.trials import FIRST_SIZE, Cache, OutOfTime, Record, Team
+from autoclimb.run.worker import Worker
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.score.own import metric_from, source_of, tried
 from autoclimb.score.propose import proposed_metric
@@ -32,9 +36,6 @@ from autoclimb.search.climb import Stage, follow
 from autoclimb.search.plan import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.workers import Worker
-from autoclimb.situation import find_nets, greet, situation_of
-from autoclimb.team import FIRST_SIZE, Cache, OutOfTime, Record, Team
 from autoclimb.types import Event, Goal, History, Metric, Task, Tell
 
 __all__ = ["Run", "fit", "open_run"]
@@ -121,7 +122,7 @@ def fit(
         fold_of = make_folds(task, given.folds or FOLDS, seed, bad[: len(task.train_ids)])
         if not before:
             publish_constant(task, goal, folder, fold_of)
-        store.write_json(folder / "task.json", describe_task(task, first.ranges))
+        write_json(folder / "task.json", describe_task(task, first.ranges))
         greeting = greet(worker, task, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         tell(Event("note", device_words(greeting)))

@@ -36,6 +36,20 @@ class Form:
     first: tuple[str, ...] = ()  # the first cells of the sample's first row, () without a sample
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something that reading found. Code asks the kind, people read the text.
+
+    `about` names the column, file or class that it is about. `sure` says how firmly the reading stands on it: a
+    "guessed" one is shown first.
+    """
+
+    kind: str  # a word of the room that writes it: "leak", "missing", "encoding", ...
+    text: str  # a sentence for people
+    about: str = ""
+    sure: Literal["sure", "likely", "guessed"] = "sure"
+
+
 @dataclass(frozen=True, eq=False)
 class Metadata:
     """Columns beside the pictures that train and test rows share, K of them, as numbers with NaN where blank.
@@ -134,7 +148,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a competition asks: the metric, on a kind of task, with the grades' numbers where there are grades."""
+    """What the competition asks for: its metric on its kind of task. `grades` are the numbers of ordinal classes."""
 
     metric: Metric
     kind: Kind

@@ -29,11 +29,11 @@ from autoclimb import Metric, Task
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
+from autoclimb.run.setup import learning_target
+from autoclimb.run.worker import Worker
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.portfolio import fine_tuning, from_scratch
-from autoclimb.search.workers import Worker
-from autoclimb.situation import learning_target
 from autoclimb.types import Config, Goal
 
 FOLDS = 5

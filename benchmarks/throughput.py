@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from record import append, heading
 
-from autoclimb.search.workers import ENVIRONMENT
+from autoclimb.run.worker import ENVIRONMENT
 
 MODELS = {
     "cpu": "resnet18@64,mobilenetv2_100@128,convnext_atto@64",

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autoclimb.clock import Clock
+from autoclimb.budget import Clock
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import MARGIN, cost_of
 from autoclimb.search.portfolio import from_hub

@@ -8,10 +8,11 @@ from folders import picture
 from folders import task as toy
 from test_blend import softmax, trial
 
-from autoclimb import store
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
-from autoclimb.run import describe_task, open_run
+from autoclimb.disk import write_array, write_json
+from autoclimb.run import store
+from autoclimb.run.result import describe_task, open_run
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
@@ -157,7 +158,7 @@ class Answering:
 
 
 def test_new_pictures_come_without_the_columns_and_predict_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("autoclimb.run.Worker", Answering)
+    monkeypatch.setattr("autoclimb.run.result.Worker", Answering)
     trials, blend = blended("binary", "auc", 200, lambda hidden: columns(1, 200, hidden), allow=["linear+metadata"])
     form = Form(("id", "label"), ("t",) * 7, "number")
     task = toy("binary", classes=("no", "yes"), form=form, metadata=columns(1, 200))
@@ -165,14 +166,14 @@ def test_new_pictures_come_without_the_columns_and_predict_says_so(tmp_path, mon
     for t in trials:
         place = store.trial_folder(tmp_path, t.config)
         place.mkdir(parents=True)
-        store.write_array(place / "oof.npy", t.oof)
-        store.write_array(place / "test.npy", t.test)
+        write_array(place / "oof.npy", t.oof)
+        write_array(place / "test.npy", t.test)
         store.save_trial(tmp_path, t)
         nets = store.nets_folder(tmp_path, t.config)
         nets.mkdir(parents=True)
         (nets / "fold0.safetensors").touch()
-    store.write_json(tmp_path / "task.json", describe_task(task))
-    store.write_json(tmp_path / "run.json", {"format": store.FORMAT, "metric": {"name": "roc-auc"}, "spent": 1.0})
+    write_json(tmp_path / "task.json", describe_task(task))
+    write_json(tmp_path / "run.json", {"format": store.FORMAT, "metric": {"name": "roc-auc"}, "spent": 1.0})
     rule = learn_rule(Goal(metric_named("auc"), "binary"), world("binary", 200)[0], blend.oof)
     store.save_blend(tmp_path, blend, rule.to_json())
     new = [picture(tmp_path / "new" / f"{i}.png") for i in range(2)]

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from autoclimb import cli, solve
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake, full_disk, no_room
-from autoclimb.search.workers import Late
+from autoclimb.run.worker import Late
 
 
 class Nobody:

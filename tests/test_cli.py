@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import autoclimb
 from autoclimb import cli
-from autoclimb.deliver.leaderboard import leaderboard_frame
 from autoclimb.errors import Mistake
+from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.types import Config, Event, Metric, Trial
 
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
@@ -73,7 +73,7 @@ def rooms(monkeypatch, tmp_path):
         "autoclimb.data.read.folder": {"layout_of": layout_of, "task_of": task_of},
         "autoclimb.data.facts": {"facts_of": lambda task: {"task": task}},
         "autoclimb.score.propose": {"proposed_metric": lambda task: (F2, "it is a toy")},
-        "autoclimb.deliver.inspection": {"page_of": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
+        "autoclimb.report.inspection": {"page_of": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
     }
     for name, values in stands.items():
         module = ModuleType(name)

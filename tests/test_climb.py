@@ -8,7 +8,7 @@ from fakes import SITUATIONS, Killed, World, check, situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.clock import seconds_of
+from autoclimb.budget import seconds_of
 from autoclimb.search.climb import follow
 from autoclimb.search.plan import PLAN, plan_of
 from autoclimb.types import Config

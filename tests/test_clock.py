@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoclimb.clock import Clock, in_words, seconds_of
+from autoclimb.budget import Clock, in_words, seconds_of
 from autoclimb.errors import Mistake
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoclimb.deliver.leaderboard import SAID, leaderboard_frame, leaderboard_text, words_of
+from autoclimb.report.leaderboard import SAID, leaderboard_frame, leaderboard_text, words_of
 from autoclimb.types import Blend, Config, Metric, Trial
 
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import SITUATIONS, Killed, World, check, situation
 
-from autoclimb.clock import seconds_of
+from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 from autoclimb.search import recipes
 from autoclimb.search.plan import PLAN, plan_of

@@ -16,10 +16,10 @@ from folders import picture
 from PIL import Image
 
 import autoclimb
-from autoclimb import store
-from autoclimb.clock import Clock
+from autoclimb.budget import Clock
 from autoclimb.errors import Mistake
-from autoclimb.team import Cache, Team
+from autoclimb.run import store
+from autoclimb.run.trials import Cache, Team
 from autoclimb.types import Event
 
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]

@@ -12,7 +12,9 @@ from folders import task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.clock import Clock
+from autoclimb.budget import Clock
+from autoclimb.run.setup import imbalance_of, situation_of
+from autoclimb.run.trials import Team
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
@@ -30,8 +32,6 @@ from autoclimb.search.stages import (
     slots,
     with_batch,
 )
-from autoclimb.situation import imbalance_of, situation_of
-from autoclimb.team import Team
 from autoclimb.types import Config, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")

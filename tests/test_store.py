@@ -15,8 +15,9 @@ from fakes import configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb import store
+from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
+from autoclimb.run import store
 from autoclimb.types import Blend, Config, Trial
 
 OOF = np.array([[0.25, 0.75], [np.nan, np.nan], [0.5, 0.5]], np.float32)
@@ -217,28 +218,28 @@ def test_a_trial_over_more_folds_finds_the_nets_of_one_over_fewer(folder):
 
 def test_a_file_is_replaced_in_one_step_or_not_at_all(tmp_path):
     path = tmp_path / "speeds.json"
-    store.write_json(path, {"old": 1})
-    with contextlib.suppress(KeyboardInterrupt), store.in_one_step(path) as part:
+    write_json(path, {"old": 1})
+    with contextlib.suppress(KeyboardInterrupt), whole_file(path) as part:
         part.write_text('{"ne')
         raise KeyboardInterrupt
-    assert store.read_json(path) == {"old": 1}
-    store.write_json(path, {"new": 2})
-    assert store.read_json(path) == {"new": 2}
+    assert read_json(path) == {"old": 1}
+    write_json(path, {"new": 2})
+    assert read_json(path) == {"new": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["speeds.json"]
 
 
 def test_what_cannot_be_json_leaves_the_old_file(tmp_path):
     path = tmp_path / "run.json"
-    store.write_json(path, {"old": 1})
+    write_json(path, {"old": 1})
     with pytest.raises(TypeError):
-        store.write_json(path, {"new": object()})
-    assert store.read_json(path) == {"old": 1}
+        write_json(path, {"new": object()})
+    assert read_json(path) == {"old": 1}
 
 
 def test_infinities_and_arrays_survive(tmp_path):
-    store.write_json(tmp_path / "a.json", {"score": -np.inf})
-    assert store.read_json(tmp_path / "a.json") == {"score": -np.inf}
-    store.write_array(tmp_path / "a.npy", OOF)
+    write_json(tmp_path / "a.json", {"score": -np.inf})
+    assert read_json(tmp_path / "a.json") == {"score": -np.inf}
+    write_array(tmp_path / "a.npy", OOF)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), OOF)
 
 
@@ -254,14 +255,14 @@ def test_a_new_and_an_empty_folder_are_opened(tmp_path):
 
 
 def test_a_run_is_opened_again(folder):
-    store.write_json(folder / "run.json", {"format": store.FORMAT})
+    write_json(folder / "run.json", {"format": store.FORMAT})
     (folder / "submission.csv").write_text("id,label\n")
     assert store.open_folder(folder) == folder
 
 
 def test_what_a_run_killed_in_its_first_moments_leaves_is_opened_again(folder):
     (folder / "worker.log").write_text("")
-    (folder / ".run.json.part").write_text("{")
+    (folder / ".part-7-run.json").write_text("{")
     assert store.open_folder(folder) == folder
 
 
@@ -305,7 +306,7 @@ def test_a_damaged_run_is_a_mistake_that_says_what_to_do(folder, text):
 
 
 def test_a_run_of_another_version_is_a_mistake(folder):
-    store.write_json(folder / "run.json", {"format": store.FORMAT + 1})
+    write_json(folder / "run.json", {"format": store.FORMAT + 1})
     with pytest.raises(Mistake, match="another version"):
         store.read_run(folder)
 

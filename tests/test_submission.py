@@ -7,7 +7,7 @@ from folders import metric, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.deliver.submission import check_submission, constant_prediction, write_submission
+from autoclimb.report.submission import check_submission, constant_prediction, write_submission
 from autoclimb.types import Form
 
 IDS = ("t1", "t2", "t3")

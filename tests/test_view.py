@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
+from autoclimb.report.view import Scene, after, drawn, give_or_take, watch
 from autoclimb.types import Event
-from autoclimb.view import Scene, after, drawn, give_or_take, watch
 
 CLIMB = [
     Event("note", "5000 pictures, 10 classes"),
@@ -161,7 +161,7 @@ def test_an_error_in_the_run_passes_through_the_view():
 
 def test_a_reader_that_leaves_does_not_end_the_run():
     code = (
-        "import sys\nfrom autoclimb.types import Event\nfrom autoclimb.view import watch\n"
+        "import sys\nfrom autoclimb.types import Event\nfrom autoclimb.report.view import watch\n"
         "sys.stdin.read()\nwith watch(False, 9.0, lambda: 1.0) as tell:\n"
         "    for _ in range(3):\n        tell(Event('note', 'hello'))\nprint('end', file=sys.stderr)\n"
     )

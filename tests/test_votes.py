@@ -9,11 +9,11 @@ from test_blend import softmax, trial
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.data.read.folder import read_folder
-from autoclimb.deliver.submission import constant_prediction
 from autoclimb.errors import Mistake
+from autoclimb.report.submission import constant_prediction
+from autoclimb.run.setup import learning_target
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.propose import proposed_metric
-from autoclimb.situation import learning_target
 from autoclimb.solve import publish_constant
 from autoclimb.types import Goal, Metadata
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoclimb.errors import Mistake
-from autoclimb.search.workers import ENVIRONMENT, Died, Late, Worker
+from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker
 
 LONG = 20.0
 SCRIPT = """

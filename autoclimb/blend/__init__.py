@@ -1,0 +1,1 @@
+"""Trials to a blend: members chosen, combined, and scored by cross-fitting."""

@@ -1,0 +1,1 @@
+"""How good predictions are: metrics, the decision each needs, and scores by cross-fitting."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from autoclimb.clock import Clock
+from autoclimb.budget import Clock
 from autoclimb.search.cost import cost_of
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoclimb import store
 from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.data.files.decoding import Ranges
 from autoclimb.data.files.formats import PICTURES
 from autoclimb.data.pixels import as_ranges, build_pixels
 from autoclimb.data.sources import files_of, parts_of, shown
-from autoclimb.deliver.leaderboard import leaderboard_frame
-from autoclimb.deliver.submission import write_submission
+from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
+from autoclimb.report.leaderboard import leaderboard_frame
+from autoclimb.report.submission import write_submission
+from autoclimb.run import store
+from autoclimb.run.worker import Worker
 from autoclimb.score.decide import Rule, answer
 from autoclimb.score.metrics import metric_named
-from autoclimb.search.workers import Worker
 from autoclimb.types import Blend, Event, Form, Metric, Task, Tell
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
     if not values:
         raise Mistake(f"{folder} is no run of autoclimb (it has no run.json); name the folder that fit wrote")
     task_file = folder / "task.json"
-    task = store.read_json(task_file) if task_file.exists() else {}
+    task = read_json(task_file) if task_file.exists() else {}
     kept = store.read_blend(folder)
     return Run(
         folder=folder,

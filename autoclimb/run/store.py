@@ -12,55 +12,23 @@
     cache/                  pixels and features; may be deleted at any time
     worker.log              what libraries had to say
 
-Everything is written beside its place, synced and renamed; a trial without its json never happened. No pickle.
+Every file is written whole (disk.py); a trial without its json never happened. No pickle.
 """
 
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from autoclimb.disk import whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.types import Blend, Config, Trial
 
 FORMAT = 1  # raised when older run directories cannot be gone on with
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Puts json at the path in one step: written beside it, synced, renamed."""
-    with in_one_step(path) as part:
-        part.write_text(json.dumps(values, indent=1, allow_nan=True))
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote."""
-    return json.loads(path.read_text())
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Puts a .npy file at the path in one step."""
-    with in_one_step(path) as part, part.open("wb") as file:
-        np.save(file, array)
-
-
-@contextmanager
-def in_one_step(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` when the block ends well."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def open_folder(folder: Path) -> Path:
@@ -72,7 +40,7 @@ def open_folder(folder: Path) -> Path:
             raise Mistake(f"--out {folder} holds other things than a run; name a new or empty folder")
         for inner in ("trials", "cache"):
             (folder / inner).mkdir(parents=True, exist_ok=True)
-        with in_one_step(folder / "cache" / "can-write") as part:
+        with whole_file(folder / "cache" / "can-write") as part:
             part.write_text("yes")
         (folder / "cache" / "can-write").unlink()
     except OSError as error:
@@ -81,8 +49,8 @@ def open_folder(folder: Path) -> Path:
 
 
 def _only_ours(folder: Path) -> bool:
-    """Whether there is nothing in the folder but what a run killed in its first moments leaves."""
-    return {p.name for p in folder.iterdir()} <= {"trials", "cache", "worker.log", ".run.json.part"}
+    """Whether the folder holds nothing but what a run killed in its first moments leaves."""
+    return all(p.name in ("trials", "cache", "worker.log") or p.name.startswith(".part-") for p in folder.iterdir())
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autoclimb.clock import in_words
+from autoclimb.budget import in_words
 
 if TYPE_CHECKING:  # types.py pays for numpy, which a view does not need
     from autoclimb.types import Event, Tell

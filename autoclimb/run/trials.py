@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb import store
 from autoclimb.blend.choose import blend_of
-from autoclimb.clock import Clock, in_words
+from autoclimb.budget import Clock, in_words
 from autoclimb.data.pixels import NoRoom, Pixels, build_pixels, mark_used
-from autoclimb.deliver.leaderboard import words_of
-from autoclimb.deliver.submission import constant_prediction, write_submission
+from autoclimb.disk import write_json
+from autoclimb.report.leaderboard import words_of
+from autoclimb.report.submission import constant_prediction, write_submission
+from autoclimb.run import store
+from autoclimb.run.worker import Died, Late, Worker
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import answer, learn_rule
 from autoclimb.search.cost import measured
 from autoclimb.search.situation import Speed
-from autoclimb.search.workers import Died, Late, Worker
 from autoclimb.types import Blend, Config, Event, Goal, History, Metric, Task, Tell, Trial
 
 FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
@@ -45,7 +46,7 @@ class Record:
         """Writes what is known now."""
         self.values |= more
         spent = {"format": store.FORMAT, "budget": self.clock.budget, "spent": round(self.clock.spent(), 2)}
-        store.write_json(self.folder / "run.json", {**self.values, **spent})
+        write_json(self.folder / "run.json", {**self.values, **spent})
 
 
 @dataclass(eq=False)
@@ -227,7 +228,7 @@ class Team:
             except Late:
                 raise OutOfTime from None
             known[key] = {name: told[name] for name in told if name != "note"}
-            store.write_json(self.folder / "speeds.json", known)
+            write_json(self.folder / "speeds.json", known)
         return Speed(**known[key])
 
     def remember(self, name: str, make: Callable[[], Any]) -> Any:
@@ -237,7 +238,7 @@ class Team:
         key = f"{name}@{self.clock.budget:g}"
         if key not in known:
             known[key] = make()
-            store.write_json(path, known)
+            write_json(path, known)
         return known[key]
 
     def rows(self) -> list[int]:

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb import store
-from autoclimb.clock import Clock
+from autoclimb.budget import Clock
 from autoclimb.data.facts import class_counts
 from autoclimb.data.pixels import most_pictures, sizes_of
+from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
+from autoclimb.run import store
+from autoclimb.run.trials import FIRST_SIZE, OutOfTime, Team
+from autoclimb.run.worker import Late, Worker
 from autoclimb.search.portfolio import from_hub
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.workers import Late, Worker
-from autoclimb.team import FIRST_SIZE, OutOfTime, Team
 from autoclimb.types import Event, Metric, Task, Tell
 
 
@@ -23,8 +24,8 @@ def greet(
     worker: Worker, task: Task, fold_of: np.ndarray, folder: Path, device: str, space: SearchSpace, clock: Clock
 ) -> dict[str, Any]:
     """What the worker says of itself once it knows the task."""
-    store.write_array(folder / "fold_of.npy", fold_of)
-    store.write_array(folder / "target.npy", learning_target(task))
+    write_array(folder / "fold_of.npy", fold_of)
+    write_array(folder / "target.npy", learning_target(task))
     hello = {
         "do": "hello",
         "device": device,

@@ -1,0 +1,44 @@
+"""The one way to put a file on disk: written beside its place, synced, then renamed, so that no half is ever read."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it becomes `path` when the block ends without an error, and is gone otherwise.
+
+    It keeps the ending of `path`, since some writers go by it. The contents are synced before the name exists: after
+    a power cut there is the old file or the new one.
+    """
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes json, one value a line; numbers that are none (NaN, infinity) as Python writes them."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(values, indent=1, allow_nan=True), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote; raises ValueError where the file was damaged from outside."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes a `.npy` file."""
+    with whole_file(path) as part, part.open("wb") as file:
+        np.save(file, array)

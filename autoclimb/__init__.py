@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from autoclimb.score.metrics import METRICS, metric_named
     from autoclimb.search.situation import Situation
     from autoclimb.search.space import SearchSpace
-    from autoclimb.solve import Run, fit, open_run
-    from autoclimb.types import Config, History, Metric, Task, Trial
+    from autoclimb.solve import Run, fit, open_run, read_task
+    from autoclimb.types import Config, History, Metric, Note, Task, Trial
 
     __version__: str
 
@@ -19,6 +19,7 @@ __all__ = [
     "History",
     "Metric",
     "Mistake",
+    "Note",
     "Run",
     "SearchSpace",
     "Situation",
@@ -28,6 +29,7 @@ __all__ = [
     "fit",
     "metric_named",
     "open_run",
+    "read_task",
 ]
 
 _ROOMS = {
@@ -36,6 +38,7 @@ _ROOMS = {
     "History": "autoclimb.types",
     "Metric": "autoclimb.types",
     "Mistake": "autoclimb.errors",
+    "Note": "autoclimb.types",
     "Run": "autoclimb.solve",
     "SearchSpace": "autoclimb.search.space",
     "Situation": "autoclimb.search.situation",
@@ -44,6 +47,7 @@ _ROOMS = {
     "fit": "autoclimb.solve",
     "metric_named": "autoclimb.score.metrics",
     "open_run": "autoclimb.solve",
+    "read_task": "autoclimb.solve",
 }
 
 

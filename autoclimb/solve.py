@@ -36,9 +36,9 @@ from autoclimb.search.climb import Stage, follow
 from autoclimb.search.plan import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Event, Goal, History, Metric, Task, Tell
+from autoclimb.types import Event, Goal, History, Metric, Task, Tell, ranked
 
-__all__ = ["Run", "fit", "open_run"]
+__all__ = ["Run", "fit", "open_run", "read_task"]
 FOLDS = 5
 NOTHING = np.zeros((0, 1, 1, 3), np.uint8)
 NOTES = 15  # of what reading found that a run repeats
@@ -151,6 +151,25 @@ def fit(
         worker.end()
 
 
+def read_task(
+    folder: str | Path,
+    metric: str | Metric | None = None,
+    id_column: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+) -> Task:
+    """The competition in a folder, as `fit` reads it: ids, files, labels, groups, the submission's form, and notes.
+
+    `metric` is a name, a Metric, or `path/to/file.py:name`; it decides between kinds of labels that look alike, and
+    without one they are what they look like. `id_column`, `target` (several columns with commas between) and `group`
+    ("none" for no groups) overrule what the folder says. Opens tables, no pictures: 200,000 files take seconds.
+
+    Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
+    """
+    asked = metric_from(metric) if isinstance(metric, str) else metric
+    return read_folder(Path(folder), asked, id_column, target, group)
+
+
 def check_places(data: str | Path | Task, folder: Path, weights: str | Path | None, device: str) -> None:
     """Raises Mistake for what would be refused only once all pictures are decoded, and for a run among the data."""
     if weights and not os.path.exists(Path(weights).expanduser()):
@@ -220,8 +239,11 @@ def task_words(task: Task) -> str:
 
 
 def notes_of(task: Task) -> list[str]:
-    """What reading had to say, a line each, the first ones of very many."""
-    notes = [" ".join(note.split()) for note in task.notes]
+    """What reading noticed, a line each, what was guessed first; the first ones of very many."""
+    notes = [
+        " ".join(f"{note.sure + ': ' if note.sure == 'guessed' else ''}{note.text}".split())
+        for note in ranked(task.notes)
+    ]
     more = [f"and {len(notes) - NOTES} notes more, which `autoclimb inspect` shows"] if len(notes) > NOTES else []
     return [*notes[:NOTES], *more]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -48,6 +48,11 @@ class Note:
     text: str  # a sentence for people
     about: str = ""
     sure: Literal["sure", "likely", "guessed"] = "sure"
+
+
+def ranked(notes: Iterable[Note]) -> list[Note]:
+    """The notes, what was guessed first, then what is likely."""
+    return sorted(notes, key=lambda note: ("guessed", "likely", "sure").index(note.sure))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +101,7 @@ class Task:
     grades: tuple[float, ...] = ()
     unreadable_train: tuple[str, ...] = ()  # ids left out of training
     unreadable_test: tuple[str, ...] = ()  # ids in test_ids all the same, answered by the constant prediction
-    notes: tuple[str, ...] = ()  # sentences for people: what was found, ignored, and why
+    notes: tuple[Note, ...] = ()  # what was found, inferred or ignored, and why
     channels: int = 3  # of a picture
     metadata: Metadata | None = None
     columns: tuple[Column, ...] = ()  # of the train table but its ids; () where labels are in no table

@@ -174,5 +174,5 @@ def test_is_read_all_the_same_and_noted(tmp_path, case):
     task = read_folder(make(competition(tmp_path / "c")), metric("label"))
     assert len(task.classes) in (2, 3)
     assert len(task.train_ids) == len(task.target) == len(set(task.train_ids))
-    assert any(said in note for note in task.notes)
+    assert any(said in note.text for note in task.notes)
     assert not any("MACOSX" in f or "loop" in f for f in task.train_files)

@@ -114,7 +114,7 @@ def test_is_gone_on_with_and_said(fit, name, tmp_path):
 def test_forms_of_the_pictures_asked_for_are_not_said_to_be_left_unanswered(tmp_path):
     for i in range(4):
         picture(competition(tmp_path / "data") / "test" / "png" / f"b_{i:03d}.png")
-    assert not [note for note in read_folder(tmp_path / "data").notes if "not asked" in note]
+    assert not [note for note in read_folder(tmp_path / "data").notes if note.kind == "unasked"]
 
 
 def test_the_corpus_is_large():

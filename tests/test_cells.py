@@ -89,7 +89,7 @@ def test_pictures_written_into_one_cell_a_row_are_read(tmp_path, count, side, fo
     table(tmp_path / "sample_submission.csv", ("id", "emotion"), *((i, 0) for i in range(1, 7)))
     task = read_folder(tmp_path, metric("label"))
     assert (task.classes, task.test_ids[:2]) == (("0", "1"), ("1", "2"))
-    assert any(f"in its cells, {count} numbers each" in note for note in task.notes)
+    assert any(f"in its cells, {count} numbers each" in note.text for note in task.notes)
     pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
     assert not pixels.bad.any()
     assert np.array_equal(pixels.array.reshape(20, 8, 8, 3)[..., : (side[2:] or (1,))[0]].reshape(20, count), values)
@@ -138,8 +138,8 @@ def test_a_column_of_usage_tells_train_from_test_rows_where_no_test_table_does(t
     assert task.form.columns == ("row", "emotion")
     pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
     assert np.array_equal(pixels.array[..., 0].reshape(18, 64), values)
-    assert any("12 train rows (Training), 6 test rows (PrivateTest, PublicTest)" in note for note in task.notes)
-    assert any("labels" in note and "not looked at" in note for note in task.notes)
+    assert any("12 train rows (Training), 6 test rows (PrivateTest, PublicTest)" in note.text for note in task.notes)
+    assert any("labels" in note.text and "not looked at" in note.text for note in task.notes)
 
 
 def test_test_rows_with_a_label_are_learned_from_where_others_have_none(tmp_path):
@@ -147,7 +147,7 @@ def test_test_rows_with_a_label_are_learned_from_where_others_have_none(tmp_path
     faces(tmp_path, usage, [*(i % 2 for i in range(15)), "", "", ""])
     task = read_folder(tmp_path, metric("label"))
     assert (len(task.train_ids), task.test_ids) == (15, ("15", "16", "17"))
-    assert any("3 rows of fer2013.csv (test rows) with a label are learned from" in note for note in task.notes)
+    assert any("3 rows of fer2013.csv (test rows) with a label are learned from" in note.text for note in task.notes)
 
 
 def test_tables_of_pixels_count_their_rows_anew_and_need_no_sample(tmp_path):

@@ -19,23 +19,23 @@ def cells(groups, prefix="s", start=0, rows=ROWS):
 def test_a_train_only_column_of_sources_groups_rows_and_says_that_it_may_promise_too_little(name):
     found, notes = find_group({name: cells(20)}, {}, LABELS)
     assert found == name
-    assert "20 of them" in notes[0]
-    assert "too little" in notes[0]
-    assert "--group none" in notes[0]
+    assert "20 of them" in notes[0].text
+    assert "too little" in notes[0].text
+    assert "--group none" in notes[0].text
 
 
 @pytest.mark.parametrize("name", ["patient", "origin"])
 def test_new_values_in_test_convince_whatever_the_name(name):
     found, notes = find_group({name: cells(20)}, {name: cells(8, start=50, rows=40)}, LABELS)
     assert found == name
-    assert "in common" in notes[0]
+    assert "in common" in notes[0].text
 
 
 def test_values_that_test_shares_leave_rows_ungrouped_and_a_way_to_ask():
     found, notes = find_group({"patient": cells(20)}, {"patient": cells(20, rows=40)}, LABELS)
     assert found is None
-    assert "100% of test rows" in notes[0]
-    assert "--group patient" in notes[0]
+    assert "100% of test rows" in notes[0].text
+    assert "--group patient" in notes[0].text
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_label_of_one_group_alone_says_that_test_must_share_groups():
     labels = [(*row, "day" if i % 2 else "night") for i, row in enumerate(labels)]
     found, notes = find_group({"clip": clips}, {}, labels)
     assert found is None
-    assert "labels occur with one of them alone" in notes[0]
+    assert "labels occur with one of them alone" in notes[0].text
 
 
 def test_of_nested_columns_the_coarsest_with_enough_groups_is_taken():
@@ -68,7 +68,7 @@ def test_of_nested_columns_the_coarsest_with_enough_groups_is_taken():
     plate = [f"e{i // 10}p{i // 5}" for i in range(ROWS)]
     found, notes = find_group({"plate": plate, "experiment": experiment}, {}, LABELS)
     assert found == "experiment"
-    assert any("'plate'" in note for note in notes)
+    assert any("'plate'" in note.text for note in notes)
     new = {"plate": ["p9"] * 30, "experiment": experiment[:30]}
     assert find_group({"plate": plate, "experiment": experiment}, new, LABELS)[0] == "plate"
 
@@ -94,8 +94,8 @@ def test_a_folder_is_grouped_by_what_was_found_unless_told_otherwise(tmp_path):
     root = with_patients(tmp_path)
     task = read_folder(root, metric("label"))
     assert np.array_equal(task.groups, np.arange(60) // 4)
-    assert any("stay in one fold" in note for note in task.notes)
+    assert any("stay in one fold" in note.text for note in task.notes)
     assert [(c.name, c.role, c.values) for c in task.columns] == [("label", "target", 3), ("patient", "group", 15)]
     free = read_folder(root, metric("label"), group="none")
     assert free.groups is None
-    assert not any("stay in one fold" in note for note in free.notes)
+    assert not any("stay in one fold" in note.text for note in free.notes)

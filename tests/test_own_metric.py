@@ -7,7 +7,7 @@ import pytest
 from folders import competition
 
 from autoclimb.data.read import folder
-from autoclimb.data.read.scan import survey
+from autoclimb.data.read.survey import survey_of
 from autoclimb.errors import Mistake
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import answer, learn_rule
@@ -228,7 +228,7 @@ def test_a_folder_without_a_metric_is_looked_through_once_and_read_as_the_propos
     tmp_path, monkeypatch
 ):
     looked = []
-    monkeypatch.setattr(folder, "survey", lambda path: looked.append(path) or survey(path))
+    monkeypatch.setattr(folder, "survey_of", lambda path: looked.append(path) or survey_of(path))
     root = competition(tmp_path, label=lambda i: i % 4, sample=0, column="level", train=24)
     said = []
     metric, task = metric_of(None, root, said.append, None, None, None)

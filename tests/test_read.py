@@ -156,7 +156,7 @@ def test_several_flag_columns_are_multilabel_and_the_sample_says_which(tmp_path)
         "head": "unused",
         "patient": "unused",
     }
-    assert any("--group patient" in note for note in task.notes)
+    assert any("--group patient" in note.text for note in task.notes)
 
 
 def test_flag_columns_that_sum_to_one_are_classes(tmp_path):
@@ -174,7 +174,7 @@ def test_a_column_a_class_in_the_sample_matches_values_of_the_train_table(tmp_pa
     table(root / "sample_submission.csv", columns, *((f"b_{i:03d}", *[0.25] * 4) for i in range(4)))
     task = read_folder(root, metric("probability"))
     assert task.form.column_of == (-1, 2, 1, 0)
-    assert any("wolf" in note for note in task.notes)
+    assert any("wolf" in note.text for note in task.notes)
 
 
 def test_numbered_columns_of_the_sample_match_class_numbers(tmp_path):
@@ -194,7 +194,7 @@ def test_a_sample_column_of_another_name_means_the_only_unexplained_one(tmp_path
     table(root / "sample_submission.csv", ("id", "Predicted"), *((f"b_{i:03d}", "") for i in range(4)))
     task = read_folder(root, metric("label"))
     assert task.classes == ("cat", "dog", "fox")
-    assert any("'Predicted'" in note for note in task.notes)
+    assert any("'Predicted'" in note.text for note in task.notes)
 
 
 def test_train_only_columns_that_give_the_label_away_are_named(tmp_path):
@@ -202,8 +202,8 @@ def test_train_only_columns_that_give_the_label_away_are_named(tmp_path):
     rows = [(f"a_{i:03d}", "cat" if i % 2 else "dog", i % 2, i % 5) for i in range(12)]
     table(root / "train.csv", ("id", "label", "code", "other"), *rows)
     notes = read_folder(root, metric("label")).notes
-    assert any("'code' gives the label away" in note for note in notes)
-    assert not any("'other' gives" in note for note in notes)
+    assert any("'code' gives the label away" in note.text for note in notes)
+    assert not any("'other' gives" in note.text for note in notes)
 
 
 def test_options_overrule_the_folder(tmp_path):
@@ -232,7 +232,7 @@ def test_repeated_train_ids_count_once(tmp_path):
     table(root / "train.csv", ("id", "label"), *rows, rows[0], (rows[1][0], "dog"))
     task = read_folder(root, metric("label", "binary", "multiclass"))
     assert len(task.train_ids) == 12
-    assert any("2 train rows repeat" in note and "1 id has" in note for note in task.notes)
+    assert any("2 train rows repeat" in note.text and "1 id has" in note.text for note in task.notes)
 
 
 def test_repeated_test_rows_are_kept_in_the_form_and_counted_once(tmp_path):
@@ -264,7 +264,7 @@ def test_class_folders_need_no_table(tmp_path):
     assert task.train_ids[0] == "train/ant/0.jpg"
     assert task.form.columns == ("id", "label")
     assert task.form.cell == "number"
-    assert any("no sample submission" in note for note in task.notes)
+    assert any("no sample submission" in note.text for note in task.notes)
 
 
 def test_a_test_table_lists_the_test_items_where_no_sample_does(tmp_path):
@@ -331,6 +331,6 @@ def test_words_that_are_no_groups_are_not_suggested_as_such(tmp_path):
     root = competition(tmp_path)
     rows = [(f"a_{i:03d}", "cat" if i % 2 else "dog", i % 3, i % 3) for i in range(12)]
     table(root / "train.csv", ("id", "label", "anatom_site_general", "PatientID"), *rows)
-    notes = " ".join(read_folder(root, metric("label")).notes)
+    notes = " ".join(note.text for note in read_folder(root, metric("label")).notes)
     assert "--group PatientID" in notes
     assert "--group anatom" not in notes

@@ -28,7 +28,7 @@ def test_pictures_only_in_archives_are_read_from_inside(tmp_path):
         (root / split).rmdir()
     task = read_folder(root, metric("label"))
     assert parts_of(task.train_files[0]) == [[(str(root / "train.zip"), "a_000.jpg")]]
-    assert any("leads out of the archive" in note for note in task.notes)
+    assert any("leads out of the archive" in note.text for note in task.notes)
 
 
 def test_an_archive_beside_its_unpacked_pictures_is_not_read(tmp_path):
@@ -209,7 +209,7 @@ def test_a_packed_table_that_ends_early_is_said_and_left(tmp_path):
     (root / "more.csv.gz").write_bytes(gzip.compress((root / "train.csv").read_bytes())[:-12])
     task = read_folder(root, metric("label"))
     assert len(task.train_ids) == 12
-    assert any("more.csv.gz could not be opened" in note for note in task.notes)
+    assert any("more.csv.gz could not be opened" in note.text for note in task.notes)
 
 
 def test_pixels_in_the_cells_of_a_packed_table_are_read(tmp_path):

@@ -24,7 +24,7 @@ def test_rows_of_a_validation_table_are_train_rows(tmp_path, name, folder):
     assert task.train_ids[12:14] == ("v_0", "v_1")
     assert [task.classes[i] for i in task.target[12:14]] == ["cat", "dog"]
     assert all(folder in file for file in task.train_files[12:])
-    assert any(f"6 rows of {name}" in note for note in task.notes)
+    assert any(f"6 rows of {name}" in note.text for note in task.notes)
 
 
 def test_a_validation_table_that_test_asks_for_is_not_learned_from(tmp_path):
@@ -50,7 +50,7 @@ def test_class_folders_of_validation_pictures_are_train_pictures(tmp_path):
     task = read_folder(tmp_path, metric("label"))
     assert (len(task.train_ids), len(task.test_ids)) == (16, 4)
     assert sorted(task.target[12:].tolist()) == [0, 0, 1, 1]
-    assert any("4 of them from class folders of validation" in note for note in task.notes)
+    assert any("4 of them from class folders of validation" in note.text for note in task.notes)
 
 
 def test_the_label_that_most_rows_of_an_id_have_counts(tmp_path):
@@ -60,7 +60,7 @@ def test_the_label_that_most_rows_of_an_id_have_counts(tmp_path):
     table(root / "train.csv", ("id", "label"), *rows, *more)
     task = read_folder(root, metric("label", "multiclass", "binary"))
     assert [task.classes[i] for i in task.target[:3]] == ["dog", "dog", "cat"]
-    assert any("4 train rows repeat" in note and "2 ids have" in note for note in task.notes)
+    assert any("4 train rows repeat" in note.text and "2 ids have" in note.text for note in task.notes)
 
 
 def tables_of(root, **rows):
@@ -76,18 +76,18 @@ def test_a_validation_table_is_the_test_only_where_nothing_else_could_be(tmp_pat
     root = tables_of(tmp_path, train=12, val=6)
     task = read_folder(root, metric("label"))
     assert (len(task.train_ids), task.test_ids) == (12, tuple(f"val_{i}" for i in range(6)))
-    assert any("nothing else could be the test: the 6 rows of val.csv" in note for note in task.notes)
+    assert any("nothing else could be the test: the 6 rows of val.csv" in note.text for note in task.notes)
     for i in range(4):
         picture(root / "test" / f"{i}.jpg", seed=i)
     task = read_folder(root, metric("label"))
     assert (len(task.train_ids), len(task.test_ids)) == (18, 4)
-    assert any("6 rows of val.csv, a validation table, are learned from" in note for note in task.notes)
+    assert any("6 rows of val.csv, a validation table, are learned from" in note.text for note in task.notes)
 
 
 def test_a_test_table_may_hold_labels_which_are_not_looked_at(tmp_path):
     task = read_folder(tables_of(tmp_path, train=12, valid=6, test=4), metric("label"))
     assert (len(task.train_ids), task.test_ids) == (18, tuple(f"test_{i}" for i in range(4)))
-    assert any("labels of test.csv are not looked at" in note for note in task.notes)
+    assert any("labels of test.csv are not looked at" in note.text for note in task.notes)
 
 
 def test_a_validation_table_without_the_target_is_the_test(tmp_path):

@@ -28,7 +28,7 @@ def test_votes_are_read_as_shares_and_shown_as_the_most_voted_class(tmp_path):
     assert np.allclose(task.soft, np.array(VOTES) / np.sum(VOTES, axis=1, keepdims=True))
     assert task.target.tolist() == [0, 1, 2, 0, 2, 1]
     assert task.form.sums_to_one
-    assert any("votes" in note for note in task.notes)
+    assert any("votes" in note.text for note in task.notes)
     assert np.allclose(learning_target(task), task.soft)
 
 
@@ -52,7 +52,7 @@ def test_one_vote_a_row_is_a_class_a_row(tmp_path):
 def test_rows_without_a_vote_are_left_out(tmp_path):
     task = read_folder(polled(tmp_path, [*VOTES, (0, 0, 0), ("", "", "")]), KL)
     assert len(task.train_ids) == len(task.soft) == len(VOTES)
-    assert any("2 train rows without a vote" in note for note in task.notes)
+    assert any("2 train rows without a vote" in note.text for note in task.notes)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from autoclimb.data.pixels import Pixels
-from autoclimb.types import Event, Task, Tell
+from autoclimb.types import Event, Note, Task, Tell
 
 SIDE = 32  # pixels a side of what is compared
 CHUNK = 1024  # pictures looked at together
@@ -270,15 +270,16 @@ def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
     """The task with near-duplicate train pictures in one group, joined with the groups it had; says what was found."""
     found = duplicates_of(task, pixels)
     words = duplicate_words(duplicate_facts(task, found))
-    for note in words:
-        tell(Event("note", note))
+    notes = [Note("duplicates", text) for text in words]
+    for text in words:
+        tell(Event("note", text))
     train = found.cluster_of[: len(task.train_ids)]
     if len(np.unique(train)) == len(train):
-        return replace(task, notes=(*task.notes, *words))
+        return replace(task, notes=(*task.notes, *notes))
     groups = train
     if task.groups is not None:
         first = np.unique(task.groups, return_index=True, return_inverse=True)
         # a row, its cluster's first row and its group's first row belong together
         links = np.concatenate([np.column_stack([np.arange(len(train)), to]) for to in (train, first[1][first[2]])])
         groups = joined(len(train), links)
-    return replace(task, groups=groups, notes=(*task.notes, *words))
+    return replace(task, groups=groups, notes=(*task.notes, *notes))

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from autoclimb.data.glance import LISTED, glance_at
 from autoclimb.data.sources import parts_of
-from autoclimb.types import Form, Metadata, Task
+from autoclimb.types import Column, Form, Metadata, Note, Task, ranked
 
 MOST_SIZES = 5  # named one by one
 BITS = {"1": 1, "I": 32, "F": 32}  # a channel, of Pillow's modes of other than 8
@@ -38,10 +39,10 @@ def facts_of(task: Task) -> dict[str, Any]:
     - form: the submission's columns, cell (see types.Form), rows, separator, whole_numbers, at_most, sums_to_one, first
       (the beginning of the sample's first row, empty without a sample)
     - metric, where the command was given the folder: (name, greater_is_better, proposed: bool, why)
-    - notes: what else was found or guessed, in sentences
+    - notes: what else was found or inferred, the least certain first, each (kind, about, text, sure: sure, likely or
+      guessed)
     """
     glance = glance_at(task)
-    told = {column.why for column in task.columns}
     numbers = task.kind == "regression"
     counts = class_counts(task)
     per_item = [len(parts_of(file)) for file in (*task.train_files, *task.test_files) if file]
@@ -71,8 +72,13 @@ def facts_of(task: Task) -> dict[str, Any]:
         "metadata": metadata_facts(task.metadata),
         "other_files": dict(task.other_files),
         "form": form_facts(task.form),
-        "notes": [note for note in task.notes if note not in told],
+        "notes": [asdict(note) for note in ranked(task.notes) if not shown_by_column(note, task.columns)],
     }
+
+
+def shown_by_column(note: Note, columns: Sequence[Column]) -> bool:
+    """Whether the note is the reason that one of the columns gives."""
+    return any(column.name == note.about and column.why == note.text for column in columns)
 
 
 def class_counts(task: Task) -> dict[str, int]:

@@ -301,6 +301,6 @@ def metric_lines(facts: dict[str, Any]) -> list[str]:
     return [f"{told['name']}, {better} is better" + (f"; proposed, as {told['why']}" if told["proposed"] else "")]
 
 
-def note_lines(said: Sequence[str]) -> list[str]:
-    """The notes as a list."""
-    return [f"- {note}" for note in said]
+def note_lines(notes: Sequence[dict[str, Any]]) -> list[str]:
+    """The notes as a list, what was inferred marked so."""
+    return [f"- {'' if note['sure'] == 'sure' else note['sure'] + ': '}{note['text']}" for note in notes]

@@ -1,64 +1,68 @@
 """What becomes of each column of the train table: target, group, metadata, a leak, or nothing."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autoclimb.data.read.found import Found
-from autoclimb.data.read.kinds import Labels
+from autoclimb.data.read.labels import Labels
+from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.targets import GROUP_WORDS
-from autoclimb.data.read.values import BLANK
-from autoclimb.types import Column
+from autoclimb.data.read.values import BLANK, number_of
+from autoclimb.types import Column, Metadata, Note
 
+ABSENT = BLANK | {"NA", "N/A", "na", "n/a", "None", "none", "?", "-", "unknown", "Unknown"}
+MOST_CATEGORIES = 200
+MOST_COLUMNS = 2_000
+KNOWN = 0.5  # share of a test column's words that train rows must know: ids and places that are new say nothing
 TRAIN_ONLY = "test rows have no such column"
 
 
 def columns_of(
-    found: Found,
+    raw: RawTask,
     labels: Labels,
     group: str | None,
-    said: list[str],
+    group_notes: Sequence[Note],
     metadata: tuple[str, ...],
     useless: Mapping[str, str],
     asked: bool,
-) -> tuple[Column, ...]:
-    """The train table's columns but its ids, targets first, over rows that have a label.
+) -> tuple[tuple[Column, ...], list[Note]]:
+    """The train table's columns but its ids, targets first, over rows that have a label; and notes on them.
 
-    `group` is the column that rows are grouped by, `said` are sentences on why, or why others are not; `metadata` names
+    `group` is the column that rows are grouped by, `group_notes` say why, or why others are not; `metadata` names
     the columns that are learned from, `useless` says why the other shared ones are not; `asked` is whether the user
     spoke of groups.
     """
     kept = np.flatnonzero(labels.kept)
     label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
-    made = [Column(name, "target", *count(cells)) for name, cells in found.labels.items()]
-    for name, cells in found.others.items():
+    why_group = {note.about: note.text for note in reversed(group_notes) if note.about}
+    names_pictures = {note.about for note in raw.notes if note.kind == "match"}
+    columns = [Column(name, "target", *count(cells)) for name, cells in raw.labels.items()]
+    notes = []
+    for name, cells in raw.others.items():
         values = [cells[i] for i in kept]
         distinct, blank = count(values)
-        told = len(set(values))
-        repeats = 1 < told <= 0.9 * len(values)
-        known = next((note for note in said if repr(name) in note), "")
-        hint = known or (source_hint(name, values, asked or group is not None) if repeats else "")
+        repeats = 1 < len(set(values)) <= 0.9 * len(values)
+        known = why_group.get(name, "")
+        hint = "" if known or not repeats else source_hint(name, values, asked or group is not None)
+        leaks = name not in raw.test_columns and repeats and not is_source(name, values)
         if name == group:
-            made.append(Column(name, "group", distinct, blank, known or "as asked"))
-        elif name in metadata:
-            made.append(Column(name, "metadata", distinct, blank, hint))
-        elif (
-            name not in found.test_columns and repeats and not is_source(name, values) and gives_away(values, label_of)
-        ):
+            columns.append(Column(name, "group", distinct, blank, known or "as asked"))
+            continue
+        if name not in metadata and leaks and gives_away(values, label_of):
             why = f"column {name!r} gives the label away; it is known for train rows only"
-            made.append(Column(name, "leak", distinct, blank, why))
+            columns.append(Column(name, "leak", distinct, blank, why))
+            notes.append(Note("leak", why, name))
+            continue
+        if hint:
+            notes.append(Note("group", hint, name, "guessed"))
+        if name in metadata:
+            columns.append(Column(name, "metadata", distinct, blank, known or hint))
         else:
-            names = "it names the pictures" if any(f"named by column {name!r}" in note for note in found.notes) else ""
-            made.append(Column(name, "unused", distinct, blank, hint or names or useless.get(name, TRAIN_ONLY)))
-    return tuple(made)
-
-
-def column_notes(columns: tuple[Column, ...], told: list[str]) -> list[str]:
-    """The sentences on columns that a reader should know, but for those told already."""
-    notes = [c.why for c in columns if c.role == "leak"]
-    hints = [c.why for c in columns if c.role in ("unused", "metadata") and "--group" in c.why]
-    return notes + [why for why in hints if why not in told]
+            names = "it names the pictures" if name in names_pictures else ""
+            why = known or hint or names or useless.get(name, TRAIN_ONLY)
+            columns.append(Column(name, "unused", distinct, blank, why))
+    return tuple(columns), notes
 
 
 def count(cells: list[str]) -> tuple[int, float]:
@@ -86,3 +90,52 @@ def gives_away(values: list[str], label_of: list) -> bool:
     for (value, _), n in pairs.items():
         best[value] = max(best.get(value, 0), n)
     return sum(best.values()) >= 0.99 * len(values) and len(best) <= len(values) / 3
+
+
+def read_metadata(raw: RawTask, keep: list[int]) -> tuple[Metadata | None, dict[str, str]]:
+    """The shared columns as numbers, of the train rows `keep`, None where there are none of use; why others are not.
+
+    A column of numbers is one as it is; a column of few words that repeat holds places in its sorted words. Columns
+    that are constant, that are different in nearly every row, or whose test words train rows lack are left out.
+    """
+    names, categories, train, test = [], [], [], []
+    useless = {}
+    for name in list(raw.test_others)[:MOST_COLUMNS]:
+        if name not in raw.others:
+            continue
+        cells = [raw.others[name][i] for i in keep]
+        values = as_numbers(name, cells, raw.test_others[name])
+        if isinstance(values, str):
+            useless[name] = values
+        else:
+            names.append(name)
+            categories.append(values[0])
+            train.append(values[1])
+            test.append(values[2])
+    if not names:
+        return None, useless
+    return Metadata(tuple(names), tuple(categories), np.column_stack(train), np.column_stack(test)), useless
+
+
+def as_numbers(name: str, cells: list[str], tested: list[str]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray] | str:
+    """A column's words (() for numbers) and its values in train and test, or why it is of no use."""
+    distinct, new = set(cells) - ABSENT, set(tested) - ABSENT
+    known = sum(1 for c in tested if c in distinct) / max(1, sum(1 for c in tested if c in new))
+    if len(distinct) < 2 or not new:
+        return "it says the same in every row" if new else "it is blank in every test row"
+    if all(number_of(c) is not None for c in distinct | new):
+        value = {c: float(c) for c in distinct | new}
+        if GROUP_WORDS.search(name) and known < KNOWN:
+            return "its numbers are names, and test rows have others"
+        if len(set(value.values())) == len(cells) and all(v == int(v) for v in value.values()) and len(cells) > 20:
+            return "it is a running number"
+        words: tuple[str, ...] = ()
+    else:
+        if known < KNOWN:
+            return "test rows have other words than train rows"
+        if len(distinct) > min(MOST_CATEGORIES, len(cells) / 4 + 2):
+            return f"its {len(distinct):,} words are too many to learn from"
+        words = tuple(sorted(distinct))
+        value = {word: float(place) for place, word in enumerate(words)}
+    nan = float("nan")
+    return words, np.array([value.get(c, nan) for c in cells]), np.array([value.get(c, nan) for c in tested])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK, are_numbers, are_whole
+from autoclimb.types import Note
 
 PLENTY = 10  # groups from which five folds can be dealt evenly: two a fold
 FEWEST = 3  # groups that a column must have where its name and the test set both say that sources are new there
@@ -36,8 +37,8 @@ def find_group(
     columns: Mapping[str, Sequence[str]],
     test_columns: Mapping[str, Sequence[str]],
     labels: Sequence[Collection[Hashable]] | None = None,
-) -> tuple[str | None, list[str]]:
-    """The train column whose values are sources that folds should hold out whole, or None; and sentences on why.
+) -> tuple[str | None, list[Note]]:
+    """The train column whose values are sources that folds should hold out whole, or None; and notes on why.
 
     `columns` are cells in train-row order, `test_columns` those of test rows for the columns known there, `labels` the
     classes of each train row, None for numbers. A folder is judged so:
@@ -54,7 +55,7 @@ def find_group(
     Of nested columns (experiment, plate) the coarsest that leaves two groups a fold is taken.
     """
     sources = [s for name, cells in columns.items() if (s := _source(name, cells, test_columns.get(name), labels))]
-    notes = []
+    notes: list[Note] = []
     fitting = []
     for s in sources:
         if s.new:
@@ -63,16 +64,18 @@ def find_group(
         elif not s.named:
             continue
         elif s.common is not None:
-            notes.append(
+            text = (
                 f"{s.common:.0%} of test rows have a {s.name!r} of the train rows, so plain folds are like the test "
                 f"set; to hold out each {s.name!r} whole, add --group {s.name}"
             )
+            notes.append(Note("group", text, s.name, "likely"))
         elif s.lost:
-            notes.append(
+            text = (
                 f"{s.groups} values of {s.name!r} repeat, but {s.lost} labels occur with one of them alone: folds "
                 f"without it could not learn what test asks for, so rows are not grouped; to group them, "
                 f"add --group {s.name}"
             )
+            notes.append(Note("group", text, s.name, "guessed"))
         else:
             fitting.append(s)
     if not fitting:
@@ -84,12 +87,11 @@ def find_group(
         if best.new
         else "test rows have no such column, so this may promise too little if they share them"
     )
-    notes.insert(
-        0, f"rows of one {best.name!r} ({best.groups} of them) stay in one fold: {why}; --group none deals rows freely"
-    )
+    text = f"rows of one {best.name!r} ({best.groups} of them) stay in one fold: {why}; --group none deals rows freely"
+    notes.insert(0, Note("group", text, best.name, "likely" if best.new else "guessed"))
     others = ", ".join(repr(s.name) for s in fitting if s is not best)
     if others:
-        notes.append(f"{others} could be grouped by too; name one with --group")
+        notes.append(Note("group", f"{others} could be grouped by too; name one with --group", sure="guessed"))
     return best.name, notes
 
 

@@ -1,5 +1,5 @@
 """A column that says which part of the data each row is in -> a table for each part (FER2013's Usage: Training,
-PublicTest, PrivateTest)."""
+PublicTest, PrivateTest); rows set aside for validation are labelled, so they are learned from like train rows."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -7,37 +7,42 @@ from dataclasses import replace
 from functools import lru_cache
 
 from autoclimb.data.files.table import Table
+from autoclimb.data.read.matching import ENOUGH, Located, locate
 from autoclimb.data.read.splits import SPLIT_WORDS
+from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.values import BLANK
+from autoclimb.types import Note
 
 WORDS = re.compile(r"(^|[^a-z])(val|valid|validation|dev)([^a-z]|$)")  # of validation in a table's or folder's name
 PART_WORDS = {w: "train" if side > 0 else "test" for w, side in SPLIT_WORDS.items()}
 PART_WORDS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation")
+SHARED = 0.1  # of its ids in train or test, from which a table is no split of its own
 MOST_WORDS = 3  # in a cell that names a part: in_domain_test; a caption about a train has more
 
 
-def in_parts(tables: Sequence[Table], but: Collection[str | None]) -> tuple[list[Table], dict[str, str]]:
+def in_parts(tables: Sequence[Table], but: Collection[str | None]) -> tuple[list[Table], dict[str, Note]]:
     """The tables, those with a column of parts as a table a part without that column, and by their names a note.
 
     No column of `but` is taken for one of parts.
     """
-    made, notes = [], {}
+    split, notes = [], {}
     for table in tables:
         column = next((c for c in table.columns if c not in but and names_parts(table.cells[c])), "")
         if not column:
-            made.append(table)
+            split.append(table)
             continue
         cells = table.cells[column]
-        said = []
+        counts = []
         for part in ("train", "validation", "test"):
             rows = [i for i, cell in enumerate(cells) if part_of(cell) == part]
             if rows:
                 one = with_rows(table, rows)
                 del one.cells[column]
-                made.append(replace(one, name=f"{table.name} ({part} rows)", part=part, whole=table.name))
-                said.append(f"{len(rows)} {part} rows ({', '.join(sorted({cells[i] for i in rows})[:4])})")
-        notes[table.name] = f"column {column!r} of {table.name} tells the parts: {', '.join(said)}"
-    return made, notes
+                split.append(replace(one, name=f"{table.name} ({part} rows)", part=part, whole=table.name))
+                counts.append(f"{len(rows)} {part} rows ({', '.join(sorted({cells[i] for i in rows})[:4])})")
+        text = f"column {column!r} of {table.name} tells the parts: {', '.join(counts)}"
+        notes[table.name] = Note("split", text, table.name)
+    return split, notes
 
 
 def names_parts(cells: Sequence[str]) -> bool:
@@ -52,8 +57,8 @@ def names_parts(cells: Sequence[str]) -> bool:
 def part_of(cell: str) -> str:
     """The part of the data that a cell names, "" for none: PublicTest, test_1, val, TRAINING."""
     words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", cell)]
-    said = {PART_WORDS[w] for w in words if w in PART_WORDS}
-    return said.pop() if len(said) == 1 and len(words) <= MOST_WORDS else ""
+    parts = {PART_WORDS[w] for w in words if w in PART_WORDS}
+    return parts.pop() if len(parts) == 1 and len(words) <= MOST_WORDS else ""
 
 
 def says(table: Table) -> str:
@@ -84,3 +89,58 @@ def unlabelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | Non
         return table, None
     labelled = sorted(set(range(table.rows)) - set(bare))
     return with_rows(table, bare), replace(with_rows(table, labelled), name=f"{table.name} with a label")
+
+
+def with_validation(
+    train: Table,
+    where: Located,
+    id_name: str,
+    targets: list[str],
+    tables: Sequence[Table],
+    survey: Survey,
+    asked: Collection[str],
+    used: set[str],
+) -> tuple[Table, Located, list[Note]]:
+    """The train table and its pictures with the rows of validation tables below it, and notes on them.
+
+    Such a table of `tables` says so in its name, or is a part of the same table as `train` (test rows with a label are
+    given where others without are the test), is none of `used`, has the ids' and targets' columns and ids of its own
+    that name pictures; `asked` are the ids that test asks for.
+    """
+    notes = []
+    for table in tables:
+        aside = for_validation(table) if table.part in ("", "validation") else table.part == "test"
+        if not aside or table.whole not in ("", train.whole) or table.name in used:
+            continue
+        if not {id_name, *targets} <= set(table.columns):
+            continue
+        ids = table.cells[id_name]
+        if table.sources and id_name == "row" and not table.part:  # counted anew in every table
+            ids = [f"{table.name} {i}" for i in ids]
+        known = {*train.cells[id_name], *asked}
+        if bool(train.sources) != bool(table.sources) or sum(1 for i in ids if i in known) > SHARED * len(ids):
+            continue
+        place = locate(ids, table, id_name, survey, -1 if table.part == "test" else 1)
+        if place.share <= ENOUGH or place.channels != where.channels:
+            continue
+        below = {**table.cells, id_name: ids}
+        cells = {c: [*held, *below.get(c, [""] * table.rows)] for c, held in train.cells.items()}
+        train = replace(train, cells=cells, sources=(*train.sources, *table.sources))
+        where = Located([*where.files, *place.files], where.channels, where.notes)
+        what = "" if table.part else ", a validation table,"
+        notes.append(Note("split", f"the {table.rows} rows of {table.name}{what} are learned from too", table.name))
+        used.add(table.name)
+    return train, where, notes
+
+
+def validation_folders(pictures: Sequence[str], root: str, classes: Collection[str]) -> list[tuple[int, str]]:
+    """The pictures in class folders of a validation folder beside those of `root`, by number, and their classes."""
+    labelled = []
+    inside = f"{root}/"
+    for i, path in enumerate(pictures):
+        *folders, _ = path.split("/")
+        if len(folders) < 2 or folders[-1] not in classes or path.startswith(inside):
+            continue
+        if any(WORDS.search(folder.lower()) for folder in folders[:-1]):
+            labelled.append((i, folders[-1]))
+    return labelled

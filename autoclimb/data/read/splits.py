@@ -13,18 +13,18 @@ def side(path: str) -> int:
     The folder nearest to the top that says one of them decides.
     """
     for folder in path.split("/")[:-1]:
-        said = said_by(folder)
-        if said:
-            return said
+        split = split_of(folder)
+        if split:
+            return split
     return 0
 
 
 @lru_cache(100_000)
-def said_by(folder: str) -> int:
+def split_of(folder: str) -> int:
     """The split that a folder's name says, its words told apart by case, signs and digits; 0 for none or both."""
     words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", folder)]
-    said = {SPLIT_WORDS.get(w, 0) or starts(w) for w in words} - {0}
-    return said.pop() if len(said) == 1 else 0
+    splits = {SPLIT_WORDS.get(w, 0) or starts(w) for w in words} - {0}
+    return splits.pop() if len(splits) == 1 else 0
 
 
 def starts(word: str) -> int:

@@ -4,9 +4,10 @@ import re
 from collections import Counter
 
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.found import Wish
+from autoclimb.data.read.raw import Overrides
 from autoclimb.data.read.values import BLANK, are_flags, are_numbers, tokens_of
 from autoclimb.errors import Mistake
+from autoclimb.types import Note
 
 LABEL_WORDS = re.compile(
     r"^(labels?|targets?|class(es|_?name|_?id)?|category(_?id)?|tags?|y|diagnosis|species|breed|label_?(name|id)s?)$"
@@ -20,19 +21,19 @@ GROUP_WORDS = re.compile(
 
 
 def find_targets(
-    train: Table, id_name: str, sample: Table | None, sample_id: str, known: tuple[str, ...], wish: Wish
-) -> tuple[list[str], list[str]]:
+    train: Table, id_name: str, sample: Table | None, sample_id: str, known: tuple[str, ...], asked_for: Overrides
+) -> tuple[list[str], list[Note]]:
     """The train columns that hold the target, and notes on how they were found.
 
     `known` are the columns that test rows have too: no target is among them. Raises Mistake where no column or
     several unrelated ones could be meant.
     """
     columns = [c for c in train.columns if c != id_name]
-    if wish.target:
-        absent = [c for c in wish.target if c not in columns]
+    if asked_for.target:
+        absent = [c for c in asked_for.target if c not in columns]
         if absent:
             raise Mistake(f"{train.name} has no column {absent[0]!r}; it has {shortened(columns)}")
-        return list(wish.target), []
+        return list(asked_for.target), []
     asked = [c for c in sample.columns if c != sample_id] if sample else []
     by_lower = {c.lower(): c for c in columns}
     have = [by_lower.get(c.lower(), "") if c not in columns else c for c in asked]
@@ -40,7 +41,9 @@ def find_targets(
         return have, []
     if sum(map(bool, have)) > 1:
         lacking = [c for c, there in zip(asked, have, strict=True) if not there]
-        return [c for c in have if c], [f"the sample asks for {shortened(lacking)} too, which {train.name} lacks"]
+        return [c for c in have if c], [
+            Note("classes", f"the sample asks for {shortened(lacking)} too, which {train.name} lacks", train.name)
+        ]
     if len(asked) > 1:
         fitting = [c for c in columns if names_columns(train.cells[c], asked)]
         if not fitting:
@@ -48,23 +51,28 @@ def find_targets(
                 f"the sample asks for {shortened(asked, 5)}; {train.name} has no such columns and no column with such "
                 f"values, only {shortened(columns)}; name it with --target"
             )
-        return fitting[:1], [f"the sample's columns are the values of {fitting[0]!r}"]
+        return fitting[:1], [
+            Note("target", f"the sample's columns are the values of {fitting[0]!r}", fitting[0], "likely")
+        ]
     free = [c for c in columns if c not in known]
     if sample and asked:
         flags = [c for c in free if are_flags(train.cells[c])]
         words = {t for cell in sample.cells[asked[0]] for t in tokens_of(cell, " ")}
         if len(flags) > 1 and words and words <= set(flags):
-            return flags, [f"the sets asked for in {asked[0]!r} are made of the columns {', '.join(flags[:4])} ..."]
+            text = f"the sets asked for in {asked[0]!r} are made of the columns {', '.join(flags[:4])} ..."
+            return flags, [Note("target", text, sure="likely")]
         holding = [c for c in free if holds(train.cells[c], words)]
         if len(holding) == 1:
-            return holding, [f"the sample's column {asked[0]!r} holds values of {holding[0]!r} of {train.name}"]
-    explained = [c for c in free if not GROUP_WORDS.search(c) and c != wish.group and varies(train.cells[c])]
+            text = f"the sample's column {asked[0]!r} holds values of {holding[0]!r} of {train.name}"
+            return holding, [Note("target", text, holding[0], "likely")]
+    explained = [c for c in free if not GROUP_WORDS.search(c) and c != asked_for.group and varies(train.cells[c])]
     named = [c for c in explained if LABEL_WORDS.match(c.lower())]
     if len(explained) != 1 and len(named) == 1:
         explained = named
     if len(explained) == 1:
         if asked:
-            return explained, [f"the sample's column {asked[0]!r} is taken to be {explained[0]!r} of {train.name}"]
+            text = f"the sample's column {asked[0]!r} is taken to be {explained[0]!r} of {train.name}"
+            return explained, [Note("target", text, explained[0], "guessed")]
         return explained, []
     if len(explained) > 1 and not asked and all(are_flags(train.cells[c]) for c in explained):
         return explained, []

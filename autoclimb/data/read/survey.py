@@ -28,6 +28,7 @@ from autoclimb.data.files.text import text_of
 from autoclimb.data.read.splits import side
 from autoclimb.data.sources import inside, parts_of, unspeakable
 from autoclimb.errors import Mistake
+from autoclimb.types import Note
 
 SKIPPED = {"__MACOSX", "__pycache__", "node_modules", "autoclimb-runs"}
 UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; rename them"
@@ -49,7 +50,7 @@ class Survey:
     sources: tuple[str, ...] = field(repr=False)
     tables: tuple[Table, ...]
     other: Counter  # extensions that are neither picture nor table -> files
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     def file(self, index: int) -> str:
         """The source of a picture, "" for -1."""
@@ -95,7 +96,7 @@ class Survey:
         return found
 
 
-def survey(path: Path) -> Survey:
+def survey_of(path: Path) -> Survey:
     """All pictures and tables below `path`. Opens tables and tables of contents; a picture is known by its extension.
 
     Raises Mistake where the folder is missing, is no folder, or holds no picture.
@@ -108,26 +109,28 @@ def survey(path: Path) -> Survey:
     root = Path(os.path.abspath(path))
     if unspeakable(str(root)):
         raise Mistake(f"folder {shown} has control characters or no UTF-8 in its name; rename it")
-    notes: list[str] = []
-    seen = walk(root, notes)
-    notes += [f"{n} {what} ({first})" for what, (n, first) in seen.passed.items()]
+    notes: list[Note] = []
+    walked = walk(root, notes)
+    notes += [Note("left", f"{n} {what} ({first})") for what, (n, first) in walked.passed.items()]
     base = str(root) + os.sep
-    pictures = {where: base + where for where in seen.pictures}
-    files = {where: base + where for where in seen.tables}
-    for where in sorted(seen.archives, key=lambda a: (a.count("/"), a)):
-        add_archive(where, (base + where,), pictures, files, seen.other, notes)
-    arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(seen.arrays) < 1000 else []
-    stacked, _ = array_tables(root, sorted({*arrays, *seen.arrays}), notes)
+    pictures = {where: base + where for where in walked.pictures}
+    files = {where: base + where for where in walked.tables}
+    for where in sorted(walked.archives, key=lambda a: (a.count("/"), a)):
+        add_archive(where, (base + where,), pictures, files, walked.other, notes)
+    arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(walked.arrays) < 1000 else []
+    about_arrays: list[str] = []
+    stacked, _ = array_tables(root, sorted({*arrays, *walked.arrays}), about_arrays)
+    notes += [Note("arrays", text) for text in about_arrays]
     for table in stacked:
         pictures.pop(table.name, None)
     ordered = sorted(pictures)
-    found = Survey(root, tuple(ordered), tuple(pictures[w] for w in ordered), (), seen.other, ())
-    tables = [*read_tables_of(found, files, notes), *stacked]
+    survey = Survey(root, tuple(ordered), tuple(pictures[w] for w in ordered), (), walked.other, ())
+    tables = [*read_tables_of(survey, files, notes), *stacked]
     if not ordered and not any(t.sources for t in tables):
-        raise Mistake(no_pictures(path, seen.other, notes))
-    if seen.records:
-        notes.append(f"{seen.records} TFRecord files are not read; the pictures beside them are")
-    return Survey(root, found.pictures, found.sources, tuple(tables), seen.other, tuple(dict.fromkeys(notes)))
+        raise Mistake(no_pictures(path, walked.other, notes))
+    if walked.records:
+        notes.append(Note("left", f"{walked.records} TFRecord files are not read; the pictures beside them are"))
+    return Survey(root, survey.pictures, survey.sources, tuple(tables), walked.other, tuple(dict.fromkeys(notes)))
 
 
 @dataclass
@@ -163,13 +166,13 @@ class Walked:
             self.other[extension or name] += 1
 
 
-def walk(root: Path, notes: list[str]) -> Walked:
+def walk(root: Path, notes: list[Note]) -> Walked:
     """Every file below the root, without a look at any of them; linked folders are followed once.
 
     What is neither a file nor a folder (a pipe would be waited for), has a name that a submission could not hold or
     leads nowhere is left, and counted.
     """
-    seen = Walked()
+    walked = Walked()
     linked: set[str] = set()
     waiting = [("", 0)]
     while waiting:
@@ -187,13 +190,13 @@ def walk(root: Path, notes: list[str]) -> Walked:
                     except OSError:  # a link to itself
                         folder = file = False
                     if unspeakable(name):
-                        seen.leave(where, UNSPEAKABLE)
+                        walked.leave(where, UNSPEAKABLE)
                         continue
                     if not folder:
                         if file:
-                            seen.add(where, name, depth)
+                            walked.add(where, name, depth)
                         else:
-                            seen.leave(where, "links lead nowhere" if entry.is_symlink() else "are no regular files")
+                            walked.leave(where, "links lead nowhere" if entry.is_symlink() else "are no regular files")
                         continue
                     if entry.is_symlink():
                         real = os.path.realpath(entry.path)
@@ -203,14 +206,19 @@ def walk(root: Path, notes: list[str]) -> Walked:
                     if depth < DEEPEST:
                         waiting.append((where, depth + 1))
                     else:
-                        seen.leave(where, f"folders are more than {DEEPEST} deep and not looked into")
+                        walked.leave(where, f"folders are more than {DEEPEST} deep and not looked into")
         except OSError as error:
-            notes.append(f"{below or '.'} cannot be opened and is ignored ({error.strerror})")
-    return seen
+            notes.append(Note("ignored", f"{below or '.'} cannot be opened and is ignored ({error.strerror})", below))
+    return walked
 
 
 def add_archive(
-    where: str, place: tuple[str, ...], pictures: dict[str, str], files: dict[str, str], other: Counter, notes: list
+    where: str,
+    place: tuple[str, ...],
+    pictures: dict[str, str],
+    files: dict[str, str],
+    other: Counter,
+    notes: list[Note],
 ) -> None:
     """Adds what an archive holds, unless it lies unpacked beside it; archives inside it too.
 
@@ -221,9 +229,9 @@ def add_archive(
     if len(place) == 1 and not where.lower().endswith((".zip", ".7z")):  # to list a packed tar is to read it all
         beside = sum(1 for w in pictures if w.startswith(home + "/"))
         if beside:
-            notes.append(f"{where} is not read: {home}/ beside it holds {beside} pictures")
+            notes.append(Note("archive", f"{where} is not read: {home}/ beside it holds {beside} pictures", where))
             return
-    held = Walked()
+    inner = Walked()
     names: dict[str, str] = {}
     refused: Counter = Counter()
     try:
@@ -237,33 +245,33 @@ def add_archive(
                 continue
             twice = parts[0].lower() == home.rsplit("/", 1)[-1].lower()
             full = (above if twice else home + "/") + "/".join(parts)
-            held.add(full, parts[-1], 0 if len(parts) <= DEEPEST_TABLE + 1 else DEEPEST_TABLE + 1)
+            inner.add(full, parts[-1], 0 if len(parts) <= DEEPEST_TABLE + 1 else DEEPEST_TABLE + 1)
             names[full] = member.name
             if len(names) > MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS:,} files")
     except reading_errors() as error:
-        said = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        notes.append(f"{where} cannot be read as an archive and is ignored ({said})")
+        fault = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        notes.append(Note("ignored", f"{where} cannot be read as an archive and is ignored ({fault})", where))
         other[os.path.splitext(where)[1].lower()] += 1
         return
     for why, n in refused.items():
-        notes.append(f"{where}: {n} members refused ({why})")
-    fresh = [full for full in held.pictures if full not in pictures]
-    if held.pictures and (not fresh or have_elsewhere(fresh, pictures)):
-        notes.append(f"{where} holds pictures that lie unpacked beside it; those are read")
+        notes.append(Note("refused", f"{where}: {n} members refused ({why})", where))
+    fresh = [full for full in inner.pictures if full not in pictures]
+    if inner.pictures and (not fresh or have_elsewhere(fresh, pictures)):
+        notes.append(Note("archive", f"{where} holds pictures that lie unpacked beside it; those are read", where))
         fresh = []
     for full in fresh:
         pictures[full] = inside(*place, names[full])
     if fresh:
-        notes.append(f"{len(fresh)} pictures are read from inside {where}")
-    for full in held.tables:
+        notes.append(Note("archive", f"{len(fresh)} pictures are read from inside {where}", where))
+    for full in inner.tables:
         files.setdefault(full, inside(*place, names[full]))
-    other.update(held.other)
-    for full in held.archives:
+    other.update(inner.other)
+    for full in inner.archives:
         if len(place) < 2:
             add_archive(full, (*place, names[full]), pictures, files, other, notes)
         else:
-            notes.append(f"{full} is an archive in an archive in an archive and is ignored")
+            notes.append(Note("ignored", f"{full} is an archive in an archive in an archive and is ignored", full))
 
 
 def have_elsewhere(fresh: list[str], pictures: dict[str, str]) -> bool:
@@ -272,15 +280,18 @@ def have_elsewhere(fresh: list[str], pictures: dict[str, str]) -> bool:
     return sum(1 for w in fresh if (side(w), *w.lower().split("/")[-2:]) in have) >= 0.9 * len(fresh)
 
 
-def read_tables_of(found: Survey, files: dict[str, str], notes: list[str]) -> list[Table]:
+def read_tables_of(survey: Survey, files: dict[str, str], notes: list[Note]) -> list[Table]:
     """The tables in csv, json and bson files, those nearest to the top first."""
     ordered = sorted(files, key=lambda t: (t.count("/"), t))
     if len(ordered) > MOST_TABLES:
-        notes.append(f"of {len(ordered)} tables the first {MOST_TABLES} are read")
-    is_picture = partial(names_file, found=found)
+        notes.append(Note("ignored", f"of {len(ordered)} tables the first {MOST_TABLES} are read"))
+    is_picture = partial(names_file, survey=survey)
     tables: list[Table] = []
     for where in ordered[:MOST_TABLES]:
-        tables += tables_at(where, files[where], notes, is_picture)
+        faults: list[str] = []
+        found = tables_at(where, files[where], faults, is_picture)
+        tables += found
+        notes += [Note("file" if found else "ignored", text, where) for text in faults]
     return numbered(tables)
 
 
@@ -292,52 +303,52 @@ def numbered(tables: list[Table]) -> list[Table]:
             first = cells[0] if not table.sources else ""
             if first in ("0", "1") and cells == [str(i) for i in range(int(first), int(first) + len(cells))]:
                 counted.setdefault(table.rows, (column, cells))
-    made = []
+    with_ids = []
     for table in tables:
         if table.sources and list(table.cells) == ["row"] and table.rows in counted:
             column, cells = counted[table.rows]
             table = replace(table, cells={column: cells})
-        made.append(table)
-    return made
+        with_ids.append(table)
+    return with_ids
 
 
-def tables_at(where: str, source: str, notes: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
-    """The tables of one file, none with a note where it cannot be read."""
+def tables_at(where: str, source: str, faults: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
+    """The tables of one file; what is wrong with it is added to `faults`."""
     extension = ending(where)
     file, *way = parts_of(source)[0][0]
     if extension == ".bson":
         if way:
-            notes.append(f"{where} is packed; unpack it, for its pictures are read by their place in the file")
+            faults.append(f"{where} is packed; unpack it, for its pictures are read by their place in the file")
             return []
-        table = table_of_bson(where, Path(file), notes)
+        table = table_of_bson(where, Path(file), faults)
         return [table] if table else []
     try:
         if not way and os.path.getsize(file) > LARGEST_TABLE:
-            notes.append(f"{where} is larger than {LARGEST_TABLE >> 30} GB and is ignored")
+            faults.append(f"{where} is larger than {LARGEST_TABLE >> 30} GB and is ignored")
             return []
         data = read_member(file, *way) if way else Path(file).read_bytes()
         if where.lower().endswith(".gz"):
             with gzip.open(io.BytesIO(data)) as packed:
                 data = at_most(packed)
     except reading_errors() as error:
-        notes.append(f"{where} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
+        faults.append(f"{where} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
         return []
     if extension in (".json", ".jsonl"):
-        return tables_of_json(where, text_of(data)[0], source, notes)
-    made = table_of(where, data, [] if extension == ".txt" else notes, is_picture, source)
-    listing = made and len(made.cells) > 1 and any(is_picture(c[0]) for c in made.cells.values())
-    return [made] if made and (extension != ".txt" or listing) else []
+        return tables_of_json(where, text_of(data)[0], source, faults)
+    table = table_of(where, data, [] if extension == ".txt" else faults, is_picture, source)
+    listing = table and len(table.cells) > 1 and any(is_picture(c[0]) for c in table.cells.values())
+    return [table] if table and (extension != ".txt" or listing) else []
 
 
-def no_pictures(path: Path, other: Counter, notes: list[str]) -> str:
+def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:
     """The sentence for a folder without pictures, naming what it holds instead."""
-    broken = next((note for note in notes if "archive" in note or "refused" in note), "")
+    broken = next((note.text for note in notes if note.kind in ("archive", "ignored", "refused")), "")
     held = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
     hint = broken or f"pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
     return f"folder {str(path)!r} holds no pictures{f' ({held})' if held else ''}; {hint}"
 
 
-def names_file(name: str, found: Survey) -> bool:
+def names_file(name: str, survey: Survey) -> bool:
     """Whether a cell is a picture's file name, with or without its extension."""
     low = name.replace("\\", "/").lower().rsplit("/", 1)[-1]
-    return bool(low) and (low in found.by_name or low in found.by_stem)
+    return bool(low) and (low in survey.by_name or low in survey.by_stem)

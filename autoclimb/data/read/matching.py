@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from autoclimb.data.files.formats import PICTURES, RANK
 from autoclimb.data.files.npy import shapes_of, source_of_array
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.scan import Survey
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.splits import side
+from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import pictures
+from autoclimb.types import Note
 
 ENOUGH = 0.5  # share of ids that a way of finding pictures must explain
 AUXILIARY = re.compile(r"(^|[^a-z])(masks?|annotations?|segmentations?|labels?|thumbs?|thumbnails?)([^a-z]|$)")
@@ -25,7 +26,7 @@ class Located:
 
     files: list[str] = field(repr=False)
     channels: int = 3
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def share(self) -> float:
@@ -36,14 +37,14 @@ class Located:
 Way = Callable[[Sequence[str], Table | None, str, Survey, int], Located | None]
 
 
-def locate(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located:
+def locate(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located:
     """Where the pixels of ids are: the first of WAYS that explains more than half of them, else the one that
     explains most. `table` has a row an id in column `id_name`, None where ids come from elsewhere; `split` is 1 for
     train ids, -1 for test ids.
     """
     best = Located(["" for _ in ids])
     for way in WAYS:
-        tried = way(ids, table, id_name, found, split)
+        tried = way(ids, table, id_name, survey, split)
         if tried is not None and tried.share > best.share:
             best = tried
             if best.share > ENOUGH:
@@ -51,80 +52,84 @@ def locate(ids: Sequence[str], table: Table | None, id_name: str, found: Survey,
     return best
 
 
-def by_own_pixels(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_own_pixels(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """The table itself holds the pixels."""
     if table is None or not table.sources or len(ids) != table.rows:
         return None
     return Located(list(table.sources), table.channels)
 
 
-def by_file(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_file(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are file names."""
-    return of_rows(match(ids, found, split), found)
+    return of_rows(match(ids, survey, split), survey)
 
 
-def of_rows(rows: Sequence[int], found: Survey) -> Located:
+def of_rows(rows: Sequence[int], survey: Survey) -> Located:
     """The sources of pictures by their numbers, arrays opened up to their channels, with a note on other forms."""
-    files = [found.file(i) for i in rows]
+    files = [survey.file(i) for i in rows]
     first = next((i for i in rows if i >= 0), -1)
     if first < 0:
         return Located(files)
-    notes = []
-    kind = extension(found.pictures[first])
-    stem = os.path.splitext(found.pictures[first].rsplit("/", 1)[-1])[0].lower()
-    others = {extension(found.pictures[i]) for i in found.by_stem.get(stem, []) if i != first} - {kind}
+    notes: list[Note] = []
+    kind = extension(survey.pictures[first])
+    stem = os.path.splitext(survey.pictures[first].rsplit("/", 1)[-1])[0].lower()
+    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(stem, []) if i != first} - {kind}
     if others:
-        notes.append(f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read")
+        text = f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read"
+        notes.append(Note("files", text, sure="likely"))
     if kind != ".npy":
         return Located(files, 3, tuple(notes))
     shape = next(iter(shapes_of(files[rows.index(first)]).values()), ())
     if not shape:
         return Located(files, 3, tuple(notes))
     count = source_of_array("", shape)[1]
-    notes.append(f"a picture is an array of {' x '.join(map(str, shape))}, read with {count} channels")
+    text = f"a picture is an array of {' x '.join(map(str, shape))}, read with {count} channels"
+    notes.append(Note("channels", text, sure="likely"))
     return Located([source_of_array(f, shape)[0] if f else "" for f in files], count, tuple(notes))
 
 
-def by_path_column(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_path_column(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Another column, of this table or of one that has these ids, names the pictures; rows of one id are one item."""
-    wanted = set(ids)
-    for other in [table] if table is not None else found.tables:
+    asked_ids = set(ids)
+    for other in [table] if table is not None else survey.tables:
         if other is None:
             continue
-        key = id_name if other is table else column_of(other, wanted)
+        key = id_name if other is table else column_of(other, asked_ids)
         if not key:
             continue
         if other.sources and other is not table:
             place = dict(zip(other.cells[key], other.sources, strict=True))
             return Located([place.get(i, "") for i in ids], other.channels)
-        paths = path_column(other, found, key)
+        paths = path_column(other, survey, key)
         if not paths:
             continue
-        rows = match(other.cells[paths], found, split)
-        made = of_rows(rows, found)
+        rows = match(other.cells[paths], survey, split)
+        located = of_rows(rows, survey)
         if other is table:
-            return Located(made.files, made.channels, (*made.notes, f"pictures are named by column {paths!r}"))
+            note = Note("match", f"pictures are named by column {paths!r}", paths, "likely")
+            return Located(located.files, located.channels, (*located.notes, note))
         held: dict[str, list[str]] = {}
-        for name, file in zip(other.cells[key], made.files, strict=True):
-            if name in wanted and file:
+        for name, file in zip(other.cells[key], located.files, strict=True):
+            if name in asked_ids and file:
                 held.setdefault(name, []).append(file)
         most = max(map(len, held.values()), default=0)
-        said = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
+        text = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
+        text += f", up to {most} each" if most > 1 else ""
         files = [pictures(dict.fromkeys(held[i])) if i in held else "" for i in ids]
-        return Located(files, made.channels, (*made.notes, said + (f", up to {most} each" if most > 1 else "")))
+        return Located(files, located.channels, (*located.notes, Note("match", text, other.name, "likely")))
     return None
 
 
-def column_of(table: Table, wanted: set[str], enough: float = ENOUGH) -> str:
+def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
     """The column of distinct values that holds more than half of these ids, "" where none does."""
     for column in some_columns(table):
         held = set(table.cells[column])
-        if len(held) > 1 and len(wanted & held) > enough * len(wanted):
+        if len(held) > 1 and len(asked_ids & held) > enough * len(asked_ids):
             return column
     return ""
 
 
-def path_column(table: Table, found: Survey, but: str = "") -> str:
+def path_column(table: Table, survey: Survey, but: str = "") -> str:
     """The column whose values name pictures, one each for most rows, "" where there is none."""
     best, best_rank = "", 0.0
     step = max(1, table.rows // 500)
@@ -132,7 +137,7 @@ def path_column(table: Table, found: Survey, but: str = "") -> str:
         cells = table.cells[column][::step]
         if column == but:
             continue
-        share = sum(1 for c in cells if c and candidates(c, found)) / len(cells)
+        share = sum(1 for c in cells if c and candidates(c, survey)) / len(cells)
         rank = share * len(set(cells)) / len(cells)
         if share > ENOUGH and rank > best_rank:
             best, best_rank = column, rank
@@ -145,28 +150,28 @@ def some_columns(table: Table) -> list[str]:
     return columns if len(columns) <= 300 else [*columns[:150], *columns[-150:]]
 
 
-def by_folder(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_folder(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are names of folders that hold an item's pictures."""
     items = []
     for name in ids:
         low = name.lower().strip("/").rsplit("/", 1)[-1]
-        places = on_side(found.by_folder.get(low, []), found, split)
+        places = on_side(survey.by_folder.get(low, []), survey, split)
         item = []
         for i in places:
-            parts = found.pictures[i].split("/")
+            parts = survey.pictures[i].split("/")
             at = next(k for k in range(len(parts) - 1, -1, -1) if parts[k].lower() == low)
-            item.append(("/".join(["", *parts[at + 1 :]]), found.sources[i]))
+            item.append(("/".join(["", *parts[at + 1 :]]), survey.sources[i]))
         items.append(item)
     return arranged(items)
 
 
-def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are what the names of an item's files begin with."""
     items = []
     for name in ids:
         low = name.replace("\\", "/").lower().rsplit("/", 1)[-1]
-        places = found.by_prefix.get(low) or found.by_prefix.get(os.path.splitext(low)[0], [])
-        items.append([(rest(found.pictures[i], len(low)), found.sources[i]) for i in on_side(places, found, split)])
+        places = survey.by_prefix.get(low) or survey.by_prefix.get(os.path.splitext(low)[0], [])
+        items.append([(rest(survey.pictures[i], len(low)), survey.sources[i]) for i in on_side(places, survey, split)])
     return arranged(items)
 
 
@@ -179,21 +184,21 @@ def arranged(items: list[list[tuple[str, str]]]) -> Located | None:
     """The items' sources, None where no item has a file."""
     if not any(items):
         return None
-    files, channels, said = arrange(items)
-    return Located(files, channels, (said,) if said else ())
+    files, channels, text = arrange(items)
+    return Located(files, channels, (Note("files", text, sure="likely"),) if text else ())
 
 
-def on_side(places: list[int], found: Survey, split: int) -> list[int]:
+def on_side(places: list[int], survey: Survey, split: int) -> list[int]:
     """Of these pictures, those of the split: in its folders, else in folders of neither; of one form, the plainest."""
     if not places:
         return []
-    best = max(side(found.pictures[i]) * split for i in places)
-    kept = [i for i in places if side(found.pictures[i]) * split == best] if best >= 0 else []
-    low = min((rank(found.pictures[i]) for i in kept), default=0)
-    return [i for i in kept if rank(found.pictures[i]) == low]
+    best = max(side(survey.pictures[i]) * split for i in places)
+    kept = [i for i in places if side(survey.pictures[i]) * split == best] if best >= 0 else []
+    low = min((rank(survey.pictures[i]) for i in kept), default=0)
+    return [i for i in kept if rank(survey.pictures[i]) == low]
 
 
-def by_columns(ids: Sequence[str], table: Table | None, id_name: str, found: Survey, split: int) -> Located | None:
+def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """The path of an item's pictures is made of several columns, or of the parts of its id.
 
     For every level of the path, folders and file name, the column is taken whose values occur there, as they are or
@@ -205,12 +210,12 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, found: Sur
     cut = [re.split(r"[_/]", i) for i in ids]
     if len({len(c) for c in cut}) == 1 and len(cut[0]) > 1:
         columns |= {f"part {k + 1} of the id": [c[k] for c in cut] for k in range(len(cut[0]))}
-    paths = [(i, p.lower().split("/")) for i, p in enumerate(found.pictures) if side(p) * split >= 0]
+    paths = [(i, p.lower().split("/")) for i, p in enumerate(survey.pictures) if side(p) * split >= 0]
     depth = Counter(len(p) for _, p in paths).most_common(1)[0][0] if paths else 0
     paths = [(i, p) for i, p in paths if len(p) == depth]
     chosen: list[tuple[int, str, int]] = []  # level, column, form of the value
     for level in reversed(range(depth)):
-        held = [{form(p[level], level == depth - 1, f) for _, p in paths} for f in range(2)]
+        held = [{level_key(p[level], level == depth - 1, f) for _, p in paths} for f in range(2)]
         if max(map(len, held)) < 2:
             continue
         fits = [
@@ -229,19 +234,19 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, found: Sur
         return None
     index: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for i, parts in paths:
-        key = tuple(form(parts[level], level == depth - 1, f) for level, _, f in chosen)
-        index.setdefault(key, []).append((rest(found.pictures[i], len(key[0])), found.sources[i]))
+        key = tuple(level_key(parts[level], level == depth - 1, f) for level, _, f in chosen)
+        index.setdefault(key, []).append((rest(survey.pictures[i], len(key[0])), survey.sources[i]))
     keys = list(zip(*([c.lower() for c in columns[column]] for _, column, _ in chosen), strict=True))
     if len(set(keys)) < 0.9 * len(set(ids)):
         return None
-    made = arranged([index.get(key, []) for key in keys])
-    if made is None:
+    located = arranged([index.get(key, []) for key in keys])
+    if located is None:
         return None
-    said = f"the path of a picture is made of {', '.join(c for _, c, _ in reversed(chosen))}"
-    return Located(made.files, made.channels, (said, *made.notes))
+    text = f"the path of a picture is made of {', '.join(c for _, c, _ in reversed(chosen))}"
+    return Located(located.files, located.channels, (Note("match", text, sure="likely"), *located.notes))
 
 
-def form(name: str, is_file: bool, which: int) -> str:
+def level_key(name: str, is_file: bool, which: int) -> str:
     """A folder's or file's name as a column may hold it: up to the first separator (files), or without letters too."""
     name = re.split(r"[_. ]", name)[0] if is_file else name
     return re.sub(r"^[a-z]+[_\- ]?0*(?=\d)", "", name) if which else name
@@ -260,16 +265,16 @@ def rank(path: str) -> int:
     return RANK.get(extension(path), 0)
 
 
-def candidates(name: str, found: Survey) -> list[int]:
+def candidates(name: str, survey: Survey) -> list[int]:
     """The pictures an id may mean: by file name, by name without extension, or by the end of the path."""
     low = name.replace("\\", "/").removeprefix("./").lower()
     base = low.rsplit("/", 1)[-1]
-    hits = found.by_name.get(base) or found.by_stem.get(base)
+    hits = survey.by_name.get(base) or survey.by_stem.get(base)
     if not hits and os.path.splitext(base)[1] in PICTURES:  # the table says .jpg, the folder has .png
-        hits = found.by_stem.get(os.path.splitext(base)[0])
+        hits = survey.by_stem.get(os.path.splitext(base)[0])
     if not hits or "/" not in low:
         return hits or []
-    exact = [i for i in hits if ends_with(found.pictures[i].lower(), low)]
+    exact = [i for i in hits if ends_with(survey.pictures[i].lower(), low)]
     return exact or hits
 
 
@@ -279,22 +284,22 @@ def ends_with(path: str, end: str) -> bool:
     return whole.endswith("/" + end) or os.path.splitext(whole)[0].endswith("/" + end)
 
 
-def match(ids: Sequence[str], found: Survey, split: int) -> list[int]:
+def match(ids: Sequence[str], survey: Survey, split: int) -> list[int]:
     """The picture of each id, -1 where there is none.
 
     `split` is 1 for train ids, -1 for test ids: where an id fits several pictures, the folder named after the split
     wins, then the plainest form (jpg over tif over dcm), a folder that is not of masks, and the folder that holds
     more of the ids. A lone match on the other split's side is no match.
     """
-    hits = [candidates(name, found) for name in ids]
-    folder = {i: found.pictures[i].rpartition("/")[0] for row in hits for i in row}
+    hits = [candidates(name, survey) for name in ids]
+    folder = {i: survey.pictures[i].rpartition("/")[0] for row in hits for i in row}
     held = Counter(folder[i] for row in hits for i in row)
     sides = {name: side(name + "/x") * split for name in held}
     masks = {name: AUXILIARY.search(name.lower()) is not None for name in held}
 
     def order(i: int) -> tuple:
         where = folder[i]
-        return -sides[where], rank(found.pictures[i]), masks[where], -held[where], i
+        return -sides[where], rank(survey.pictures[i]), masks[where], -held[where], i
 
     chosen = [row[0] if len(row) == 1 else min(row, key=order) if row else -1 for row in hits]
     own = sum(1 for i in chosen if i >= 0 and sides[folder[i]] > 0)
@@ -303,22 +308,22 @@ def match(ids: Sequence[str], found: Survey, split: int) -> list[int]:
     return chosen
 
 
-def names_pictures(cells: Sequence[str], found: Survey, split: int = 0) -> float:
+def names_pictures(cells: Sequence[str], survey: Survey, split: int = 0) -> float:
     """The share of some cells that name pictures in whatever way an id alone can."""
     step = max(1, len(cells) // 500)
     some = [c for c in cells[::step] if c]
     if not some:
         return 0.0
-    share = sum(1 for c in some if candidates(c, found)) / len(cells[::step])
+    share = sum(1 for c in some if candidates(c, survey)) / len(cells[::step])
     if share > ENOUGH:
         return share
     low = [c.lower().rsplit("/", 1)[-1] for c in some]
-    for index in (found.by_folder, found.by_prefix):
+    for index in (survey.by_folder, survey.by_prefix):
         share = max(share, sum(1 for c in low if c in index) / len(cells[::step]))
     return share
 
 
-def id_column(table: Table, found: Survey) -> tuple[str, float]:
+def id_column(table: Table, survey: Survey) -> tuple[str, float]:
     """The column whose values name pictures, and the share of its values that do.
 
     Columns are ranked by that share times the share of distinct values: digits 0-9 as labels fit files 0.jpg to 9.jpg
@@ -331,14 +336,14 @@ def id_column(table: Table, found: Survey) -> tuple[str, float]:
     step = max(1, table.rows // 500)
     for column in columns:
         cells = table.cells[column][::step]
-        share = sum(1 for c in cells if c and candidates(c, found)) / len(cells)
+        share = sum(1 for c in cells if c and candidates(c, survey)) / len(cells)
         if share * len(set(cells)) / len(cells) > best_rank:
             best, best_rank, best_share = column, share * len(set(cells)) / len(cells), share
     if best_share > ENOUGH:
         return best, best_share
     for column in columns:
         alone = len(set(table.cells[column])) == table.rows
-        share = names_pictures(table.cells[column], found) if alone else 0.0
+        share = names_pictures(table.cells[column], survey) if alone else 0.0
         if share > best_rank:
             best, best_rank, best_share = column, share, share
     return best, best_share

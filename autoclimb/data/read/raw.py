@@ -1,12 +1,13 @@
-"""What every family of layouts answers: ids, pictures and label cells as text, before kinds are decided."""
+"""What every family of layouts makes of a folder: ids, pictures and label cells as text, before kinds are decided."""
 
 from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
+from autoclimb.types import Note
 
 
 @dataclass(frozen=True)
-class Wish:
+class Overrides:
     """What the user said about columns; None where the folder shall say it."""
 
     id_column: str | None = None
@@ -15,7 +16,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Found:
+class RawTask:
     """A competition as text. `train_files` and `test_files` hold "" where an id has no picture.
 
     `labels` maps each target column to its cells in train-row order; `others` the columns that are neither id nor
@@ -34,7 +35,7 @@ class Found:
     test_others: dict[str, list[str]] = field(default_factory=dict, repr=False)
     channels: int = 3  # of a picture
     versions: list[str] | None = field(default=None, repr=False)  # what rows that show the same thing share
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def test_columns(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
-"""Label cells and the metric -> kind, classes, target; the sample's cells -> the submission's form."""
+"""Label cells and the metric -> kind, classes, target; classes named as the sample names them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoclimb.data.read.found import Found
-from autoclimb.data.read.targets import ending
+from autoclimb.data.files.table import Table
+from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
     BLANK,
     are_flags,
@@ -17,8 +18,9 @@ from autoclimb.data.read.values import (
     tokens_of,
 )
 from autoclimb.errors import Mistake
-from autoclimb.types import Form, Kind, Metric
+from autoclimb.types import Kind, Metric, Note
 
+LARGEST_MAP = 100_000  # rows of a table that may say which number stands for which name
 MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; grades and class codes stay below
 MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
 OF_VOTES = "kl-divergence"  # the metric that takes several columns of one row for votes
@@ -42,16 +44,16 @@ class Labels:
     kept: np.ndarray  # (rows,) bool
     grades: tuple[float, ...] = ()
     separator: str = ""  # of a column of sets
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     soft: np.ndarray | None = None  # shares of votes, see types.Task
 
 
-def read_labels(found: Found, metric: Metric | None) -> Labels:
+def read_labels(raw: RawTask, metric: Metric | None) -> Labels:
     """The labels as a target array, by the cells' values and what the metric wants.
 
     Raises Mistake where the metric cannot score what the labels are.
     """
-    labels = of_columns(found, metric) if len(found.labels) > 1 else of_one_column(found, metric)
+    labels = of_columns(raw, metric) if len(raw.labels) > 1 else of_one_column(raw, metric)
     if metric and labels.kind not in metric.kinds:
         raise Mistake(
             f"the labels are {labels.kind} ({described(labels)}), which {metric.name} does not score; "
@@ -68,25 +70,25 @@ def described(labels: Labels) -> str:
     return f"{len(labels.classes)} classes: {shown}"
 
 
-def of_columns(found: Found, metric: Metric | None) -> Labels:
+def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
     """Labels of several columns: of 0/1, one label each row where every row sums to one, else sets; or votes."""
-    names = list(found.labels)
+    names = list(raw.labels)
     for name in names:
-        cells = found.labels[name]
+        cells = raw.labels[name]
         wrong = next((c for c in cells if c not in BLANK and number_of(c) not in (0.0, 1.0, -1.0)), None)
         if wrong is None:
             continue
-        if number_of(wrong) is not None and are_votes(found, metric):
-            return of_votes(found)
+        if number_of(wrong) is not None and are_votes(raw, metric):
+            return of_votes(raw)
         raise Mistake(
             f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, "
             f"or --metric {OF_VOTES} for votes"
         )
-    table = np.array([[number_of(c) or 0.0 for c in found.labels[n]] for n in names]).T
-    kept = np.array([any(c not in BLANK for c in row) for row in zip(*found.labels.values(), strict=True)])
+    table = np.array([[number_of(c) or 0.0 for c in raw.labels[n]] for n in names]).T
+    kept = np.array([any(c not in BLANK for c in row) for row in zip(*raw.labels.values(), strict=True)])
     notes = []
     if (table < 0).any():
-        notes.append(f"{int((table < 0).sum())} cells of -1 (unsure) count as 0")
+        notes.append(Note("cells", f"{int((table < 0).sum())} cells of -1 (unsure) count as 0", sure="likely"))
     flags = (table[kept] > 0).astype(np.uint8)
     if not len(flags):
         raise Mistake(f"the columns {', '.join(names[:4])} hold no labels")
@@ -94,24 +96,31 @@ def of_columns(found: Found, metric: Metric | None) -> Labels:
     kind: Kind = "binary" if len(names) == 2 else "multiclass"
     if one_each and (metric is None or kind in metric.kinds):
         return of_classes(kind, tuple(names), flags.argmax(1).astype(np.int64), kept, tuple(notes))
-    if metric is not None and are_votes(found, metric):
-        return of_votes(found)
+    if metric is not None and are_votes(raw, metric):
+        return of_votes(raw)
     if not flags.any():
         raise Mistake(f"the columns {', '.join(names[:4])} are 0 in every row")
     return Labels("multilabel", tuple(names), flags, kept, notes=tuple(notes))
 
 
-def are_votes(found: Found, metric: Metric | None) -> bool:
+def are_votes(raw: RawTask, metric: Metric | None) -> bool:
     """Whether several columns are of votes: the metric says so or, without one, a sample whose rows sum to one."""
     if metric is not None:
         return metric.name == OF_VOTES
-    return found.sample is not None and len(found.answers) == len(found.labels) and sum_to_one(found)
+    return raw.sample is not None and len(raw.answers) == len(raw.labels) and sum_to_one(raw)
 
 
-def of_votes(found: Found) -> Labels:
+def sum_to_one(raw: RawTask) -> bool:
+    """Whether the numbers in every row of the sample sum to one."""
+    assert raw.sample is not None
+    rows = zip(*(raw.sample.cells[a] for a in raw.answers), strict=True)
+    return all(abs(sum(number_of(c) or 0.0 for c in row) - 1) < 1e-3 for row in rows)
+
+
+def of_votes(raw: RawTask) -> Labels:
     """Labels of several columns of votes or shares: what share of each row's votes a class has."""
-    names = list(found.labels)
-    cells = [found.labels[n] for n in names]
+    names = list(raw.labels)
+    cells = [raw.labels[n] for n in names]
     wrong = next((c for column in cells for c in column if c not in BLANK and (number_of(c) or 0) < 0), None)
     wrong = next((c for column in cells for c in column if c not in BLANK and number_of(c) is None), wrong)
     if wrong is not None:
@@ -124,38 +133,41 @@ def of_votes(found: Found) -> Labels:
     if (soft == soft[0]).all():
         raise Mistake(f"every train row has the same votes in {', '.join(names[:4])}; there is nothing to learn")
     missing = int((~kept).sum())
-    notes = ["the target columns hold votes: their shares are learned, and a row is shown as its most voted class"]
-    notes += [f"{missing} train rows without a vote are left out"] if missing else []
+    text = "the target columns hold votes: their shares are learned, and a row is shown as its most voted class"
+    notes = [Note("cells", text, sure="likely")]
+    notes += [Note("missing", f"{missing} train rows without a vote are left out")] if missing else []
     kind: Kind = "binary" if len(names) == 2 else "multiclass"
     return Labels(kind, tuple(names), soft.argmax(1).astype(np.int64), kept, notes=tuple(notes), soft=soft)
 
 
-def of_classes(kind: Kind, classes: tuple[str, ...], target: np.ndarray, kept: np.ndarray, notes: tuple = ()) -> Labels:
+def of_classes(
+    kind: Kind, classes: tuple[str, ...], target: np.ndarray, kept: np.ndarray, notes: tuple[Note, ...] = ()
+) -> Labels:
     """Labels of one class a row. Raises Mistake where all rows have the same."""
     if len(np.unique(target)) < 2:
         raise Mistake(f"every train row has the label {classes[int(target[0])]!r}; two classes are needed to learn")
     return Labels(kind, classes, target, kept, notes=notes)
 
 
-def of_one_column(found: Found, metric: Metric | None) -> Labels:
+def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     """Labels of one column: numbers, grades, names or sets of names."""
-    ((name, raw),) = found.labels.items()
+    ((name, column),) = raw.labels.items()
     wants = metric.wants if metric else ""
     numeric = wants in ("number", "grade")
     blank = BLANK | {"NA", "N/A", "na", "None", "?"} if numeric else BLANK
-    kept = np.array([c not in blank for c in raw])
-    cells = [c for c in raw if c not in blank]
+    kept = np.array([c not in blank for c in column])
+    cells = [c for c in column if c not in blank]
     if not cells:
         raise Mistake(f"column {name!r} holds no labels")
-    missing = len(raw) - len(cells)
-    notes = [f"{missing} train rows without a label are left out"] if missing else []
+    missing = len(column) - len(cells)
+    notes = [Note("missing", f"{missing} train rows without a label are left out", name)] if missing else []
     if numeric and not are_numbers(cells):
         wrong = next(c for c in cells if number_of(c) is None)
         raise Mistake(
             f"{metric.name if metric else ''} needs numbers, but column {name!r} holds {wrong!r}; "
             f"name a numeric target with --target or another metric"
         )
-    if wants == "number" or (not wants and is_quantity(cells, found)):
+    if wants == "number" or (not wants and is_quantity(cells, raw)):
         values = np.array([float(c) for c in cells])
         if np.abs(values).max() > MOST:
             raise Mistake(
@@ -172,16 +184,17 @@ def of_one_column(found: Found, metric: Metric | None) -> Labels:
             f"column {name!r} holds {len(set(cells))} different numbers, a quantity, which "
             f"{metric.name if metric else 'the metric'} does not score; try --metric {FITTING['regression']}"
         )
-    separator = separator_of(cells) or separator_by_columns(cells, found.answers)
+    separator = separator_of(cells) or separator_by_columns(cells, raw.answers)
     if separator:
         if missing:
-            notes = [f"{missing} train rows have an empty set of labels"]
-        return of_sets([tokens_of(c, separator) if c not in BLANK else [] for c in raw], separator, tuple(notes))
+            notes = [Note("cells", f"{missing} train rows have an empty set of labels", name, "likely")]
+        return of_sets([tokens_of(c, separator) if c not in BLANK else [] for c in column], separator, tuple(notes))
     cells = plain(cells)
-    classes = in_order(set(cells), found.answers)
+    classes = in_order(set(cells), raw.answers)
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
     if kind == "binary":
-        notes.append(f"{classes[1]!r} is the positive class, {classes[0]!r} the negative")
+        text = f"{classes[1]!r} is the positive class, {classes[0]!r} the negative"
+        notes.append(Note("positive", text, classes[1], "likely"))
     if len(classes) == len(cells) > 2:
         numbers = f"for a quantity try --metric {FITTING['regression']}"
         instead = numbers if are_numbers(cells) else "name another target with --target"
@@ -204,19 +217,19 @@ def separator_by_columns(cells: list[str], answers: list[str]) -> str:
     return ""
 
 
-def is_quantity(cells: list[str], found: Found) -> bool:
+def is_quantity(cells: list[str], raw: RawTask) -> bool:
     """Whether numbers are a quantity rather than class codes, judged without a metric.
 
     Fractions and many different numbers are; so are numbers for which the sample holds a fraction, flags excepted.
     """
     if not are_numbers(cells):
         return False
-    asked = [c for a in found.answers for c in found.sample.cells[a]] if found.sample else []
-    fractions = len(found.answers) == 1 and are_numbers(asked) and not are_whole(asked)
+    asked = [c for a in raw.answers for c in raw.sample.cells[a]] if raw.sample else []
+    fractions = len(raw.answers) == 1 and are_numbers(asked) and not are_whole(asked)
     return not are_whole(cells) or len(set(cells)) > MANY_NUMBERS or (fractions and len(set(plain(cells))) > 2)
 
 
-def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[str, ...]) -> Labels:
+def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[Note, ...]) -> Labels:
     """Ordinal labels, classes sorted by grade. Raises Mistake where the numbers are no grades."""
     grades = sorted({float(c) for c in cells})
     if len(grades) > MANY_NUMBERS and not are_whole(cells):
@@ -231,7 +244,7 @@ def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[str, .
     return Labels("ordinal", tuple(f"{g:g}" for g in grades), target, kept, tuple(grades), notes=notes)
 
 
-def of_sets(sets: list[list[str]], separator: str, notes: tuple[str, ...]) -> Labels:
+def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> Labels:
     """Multi-label labels of a column of sets; an empty set is a label too."""
     classes = in_order({t for s in sets for t in s}, [])
     place = {c: i for i, c in enumerate(classes)}
@@ -253,106 +266,41 @@ def in_order(names: set[str], answers: list[str]) -> tuple[str, ...]:
     return tuple(ordered)
 
 
-def read_form(found: Found, labels: Labels, metric: Metric | None) -> tuple[Form, tuple[str, ...]]:
-    """The submission's form, from the sample or, without one, of our own, and notes."""
-    if found.sample is None:
-        form = own_form(found, labels, metric)
-        said = f"no sample submission: the answer is written as {','.join(form.columns[:4])}"
-        return form, (said,) if found.test_ids else ()
-    columns = (found.sample_id, *found.answers)
-    ids = tuple(found.sample.cells[found.sample_id])
-    cells = [c for a in found.answers for c in found.sample.cells[a] if c not in BLANK]
-    whole = bool(cells) and are_whole(cells)
-    if len(found.answers) > 1:
-        short = [ending(a, found.answers) for a in found.answers]
-        column_of = tuple(place_of(a, s, labels.classes) for a, s in zip(found.answers, short, strict=True))
-        if all(c < 0 for c in column_of):
-            raise Mistake(
-                f"the sample asks for {', '.join(found.answers[:4])}, but the labels are {described(labels)}; "
-                f"name the target with --target"
-            )
-        one = labels.kind in ("binary", "multiclass") and (metric is None or metric.wants == "probability")
-        sums = one and sum_to_one(found)
-        form = Form(columns, ids, "columns", column_of=column_of, whole_numbers=whole, sums_to_one=sums)
-        lacking = [a for a, c in zip(found.answers, column_of, strict=True) if c < 0]
-        unasked = [c for i, c in enumerate(labels.classes) if i not in column_of]
-        notes = []
-        if lacking:
-            some = f"{', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}"
-            notes.append(f"{len(lacking)} classes of the sample have no train picture ({some})")
-        if unasked:
-            notes.append(f"{len(unasked)} classes are not asked for by the sample ({', '.join(unasked[:3])})")
-        return form, tuple(notes)
-    if not found.answers:
-        raise Mistake(f"{found.sample.name} has only the column {found.sample_id!r}; nothing is asked for")
-    return one_column_form(columns, ids, cells, whole, labels, metric)
+def as_the_sample_shows(
+    raw: RawTask, labels: Labels, tables: Sequence[Table], metric: Metric | None
+) -> tuple[Labels, tuple[Note, ...]]:
+    """The labels with their classes renamed where the sample's cells are other names for them, and a note.
 
-
-def sum_to_one(found: Found) -> bool:
-    """Whether the numbers in every row of the sample sum to one."""
-    assert found.sample is not None
-    rows = zip(*(found.sample.cells[a] for a in found.answers), strict=True)
-    return all(abs(sum(number_of(c) or 0.0 for c in row) - 1) < 1e-3 for row in rows)
-
-
-def place_of(column: str, short: str, classes: tuple[str, ...]) -> int:
-    """The class a sample column asks for, -1 where the train rows lack it."""
-    for name in (column, short):
-        if name in classes:
-            return classes.index(name)
-    lower = [c.lower() for c in classes]
-    return lower.index(column.lower()) if lower.count(column.lower()) == 1 else -1
-
-
-def one_column_form(
-    columns: tuple[str, ...], ids: tuple[str, ...], cells: list[str], whole: bool, labels: Labels, metric: Metric | None
-) -> tuple[Form, tuple[str, ...]]:
-    """The form of a sample with one column to fill."""
-    wants = metric.wants if metric else ""
-    if labels.kind in ("regression", "ordinal"):
-        return Form(columns, ids, "number", whole_numbers=whole), ()
-    if labels.kind == "multilabel":
-        separator = next((s for s in ("|", ";", ",", " ") if any(s in c for c in cells)), labels.separator or " ")
-        return Form(columns, ids, "labels", separator=separator), ()
-    separator, most = ranking_of(cells, labels.classes)
-    if most > 1 or wants == "ranking":
-        most = most if most > 1 else (metric.k if metric else 0)
-        return Form(columns, ids, "labels", separator=separator, at_most=most), ()
-    numbers = bool(cells) and are_numbers(cells)
-    if labels.kind == "binary":
-        flags = are_flags(labels.classes)
-        if wants == "probability" or (numbers and flags) or (numbers and not set(plain(cells)) <= set(labels.classes)):
-            return Form(columns, ids, "number", whole_numbers=whole), ()
-        return Form(columns, ids, "label"), ()
-    unknown = sorted(set(plain(cells)) - set(labels.classes))
-    notes = (f"the sample holds {unknown[0]!r}, which is no class of the train rows",) if unknown else ()
-    return Form(columns, ids, "label"), notes
-
-
-def ranking_of(cells: list[str], classes: tuple[str, ...]) -> tuple[str, int]:
-    """The separator and the most names in a cell of the sample, where train rows have one name each."""
-    known = set(classes)
-    for separator in (" ", ",", ";", "|"):
-        split = [tokens_of(c, separator) for c in set(cells) if c not in known]
-        named = [len(t) for t in split if len(t) > 1 and sum(1 for x in t if x in known) * 2 >= len(t)]
-        if named:
-            return separator, max(named)
-    return " ", 1
-
-
-def own_form(found: Found, labels: Labels, metric: Metric | None) -> Form:
-    """A form for a competition without a sample: the id and what the metric wants."""
-    wants = metric.wants if metric else ""
-    name = next(iter(found.labels)) if len(found.labels) == 1 else "label"
-    ids = tuple(found.test_ids)
-    if labels.kind in ("regression", "ordinal"):
-        return Form((found.id_name, name), ids, "number", whole_numbers=labels.kind == "ordinal")
-    if wants == "probability" and labels.kind == "binary":
-        return Form((found.id_name, name), ids, "number")
-    if wants == "probability":
-        return Form((found.id_name, *labels.classes), ids, "columns", column_of=tuple(range(len(labels.classes))))
-    if labels.kind == "multilabel":
-        return Form((found.id_name, name), ids, "labels", separator=labels.separator or " ")
-    if wants == "ranking":
-        return Form((found.id_name, name), ids, "labels", at_most=metric.k if metric else 0)
-    return Form((found.id_name, name), ids, "label")
+    A table that holds both names says which is which; where the sample has the numbers from 0 and train rows have
+    words, numbers follow the alphabet.
+    """
+    if raw.sample is None or len(raw.answers) != 1 or labels.kind not in ("multiclass", "binary"):
+        return labels, ()
+    cells = [c for c in raw.sample.cells[raw.answers[0]] if c not in BLANK]
+    shown = set(plain(cells))
+    classes = set(labels.classes)
+    if not shown or any(" " in c and c not in classes and are_numbers(c.split()) for c in shown) or shown & classes:
+        return labels, ()
+    if metric and metric.wants == "probability" and are_numbers(shown):
+        return labels, ()
+    for table in tables:
+        if table is raw.sample or table.sources or not 1 < table.rows <= LARGEST_MAP:
+            continue
+        for column, names in table.cells.items():
+            if not classes <= set(names):
+                continue
+            for other, values in table.cells.items():
+                if other != column and shown <= set(plain(values)):
+                    word = dict(zip(names, plain(values), strict=True))
+                    text = f"classes are written as {table.name} says, by {other!r} for {column!r}"
+                    renamed = tuple(word[c] for c in labels.classes)
+                    if len(set(renamed)) == len(renamed):
+                        return replace(labels, classes=renamed), (Note("classes", text, table.name, "likely"),)
+    numbers = are_whole(shown) and not are_numbers(classes) and max(number_of(c) or 0.0 for c in shown) < len(classes)
+    if not numbers or (labels.kind == "binary" and are_flags(list(shown))):
+        return labels, ()
+    ordered = sorted(labels.classes)
+    renamed = tuple(str(ordered.index(c)) for c in labels.classes)
+    few = ", ".join(f"{i} {c}" for i, c in enumerate(ordered[:3]))
+    text = f"the sample asks for numbers; classes count by the alphabet: {few} ..."
+    return replace(labels, classes=renamed), (Note("classes", text, sure="guessed"),)

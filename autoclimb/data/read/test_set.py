@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.places import ENOUGH, locate, of_rows
-from autoclimb.data.read.scan import Survey
+from autoclimb.data.read.matching import ENOUGH, locate, of_rows
 from autoclimb.data.read.splits import side
+from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import files_of
 from autoclimb.errors import Mistake
+from autoclimb.types import Note
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,11 @@ class Tested:
     ids: list[str] = field(repr=False)
     files: list[str] = field(repr=False)
     channels: int = 3
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def test_items(
-    found: Survey, sample: Table | None, sample_id: str, test: Table | None, test_id: str, train_files: set[str]
+    survey: Survey, sample: Table | None, sample_id: str, test: Table | None, test_id: str, train_files: set[str]
 ) -> Tested:
     """The test items, by the sample submission, else the test table, else the folders.
 
@@ -30,30 +31,30 @@ def test_items(
     picture.
     """
     if sample is None and test is None:
-        return by_folders(found, train_files)
-    said = sample or test
-    assert said is not None
-    ids = list(dict.fromkeys(said.cells[sample_id if sample else test_id]))
+        return by_folders(survey, train_files)
+    asking = sample or test
+    assert asking is not None
+    ids = list(dict.fromkeys(asking.cells[sample_id if sample else test_id]))
     rows = in_order_of(ids, test, test_id)
-    where = locate(ids, rows, test_id, found, -1)
+    where = locate(ids, rows, test_id, survey, -1)
     if rows is not None and where.share <= ENOUGH:
-        other = locate(ids, None, "", found, -1)
+        other = locate(ids, None, "", survey, -1)
         where = other if other.share > where.share else where
     missing = [name for name, file in zip(ids, where.files, strict=True) if not file]
     if where.share <= ENOUGH:
-        looks = repr(found.pictures[-1]) if found.pictures else "none"
+        looks = repr(survey.pictures[-1]) if survey.pictures else "none"
         raise Mistake(
-            f"{len(missing)} of {len(ids)} ids of {said.name} name no picture (such as {missing[0]!r}); "
+            f"{len(missing)} of {len(ids)} ids of {asking.name} name no picture (such as {missing[0]!r}); "
             f"pictures look like {looks}"
         )
-    notes = not_asked(where.files, found, said.name)
+    notes = not_asked(where.files, survey, asking.name)
     shared = sum(1 for file in where.files if file and file in train_files)
     if shared:
-        notes.append(f"{shared} test pictures are train pictures too")
+        notes.append(Note("shared", f"{shared} test pictures are train pictures too"))
     folders = {os.path.dirname(files_of(f)[0]) for f in where.files if f}
     if 1 < len(folders) <= 4 and where.channels == 3:
-        names = sorted(os.path.relpath(f, found.root) for f in folders)
-        notes.append(f"test pictures lie in {', '.join(names)}")
+        names = sorted(os.path.relpath(f, survey.root) for f in folders)
+        notes.append(Note("test", f"test pictures lie in {', '.join(names)}"))
     return Tested(ids, where.files, where.channels, (*where.notes, *notes))
 
 
@@ -62,17 +63,17 @@ def stem_of(path: str) -> str:
     return os.path.splitext(path.rsplit("/", 1)[-1])[0]
 
 
-def not_asked(files: list[str], found: Survey, name: str) -> list[str]:
+def not_asked(files: list[str], survey: Survey, name: str) -> list[Note]:
     """A note on pictures in test folders that no id asks for, none where all are asked for or items are of several."""
     asked = set(files)
     there = [
-        (stem_of(path), s in asked) for path, s in zip(found.pictures, found.sources, strict=True) if side(path) < 0
+        (stem_of(path), s in asked) for path, s in zip(survey.pictures, survey.sources, strict=True) if side(path) < 0
     ]
     forms = {stem for stem, taken in there if taken}  # of one picture: as dcm and as jpg
     left = sum(1 for stem, taken in there if not taken and stem not in forms)
     if not left or sum(taken for _, taken in there) < len(asked - {""}):  # several an item, other folders
         return []
-    return [f"{left} test pictures are not asked for by {name} and not answered"]
+    return [Note("unasked", f"{left} test pictures are not asked for by {name} and not answered", name)]
 
 
 def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
@@ -87,27 +88,28 @@ def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
     return Table(table.name, cells, tuple(table.sources[i] for i in at) if table.sources else (), table.channels)
 
 
-def by_folders(found: Survey, train_files: set[str]) -> Tested:
+def by_folders(survey: Survey, train_files: set[str]) -> Tested:
     """The pictures of test folders, else those in folders of no split that have no label."""
-    rows = without_label(found, train_files)
+    rows = without_label(survey, train_files)
     if not rows:
-        note = (
+        text = (
             "no test pictures: there is no sample submission, no test table, no folder whose name says test, and every "
             "picture has a label; a run ends with nets and their score, and `autoclimb predict` answers for pictures"
         )
-        return Tested([], [], notes=(note,))
-    names = [found.pictures[i].rsplit("/", 1)[-1] for i in rows]
+        return Tested([], [], notes=(Note("test", text),))
+    names = [survey.pictures[i].rsplit("/", 1)[-1] for i in rows]
     if len(set(names)) < len(names):
-        names = [found.pictures[i] for i in rows]
-    where = sorted({found.pictures[i].rpartition("/")[0] or "." for i in rows})
-    note = f"no sample submission: the {len(rows)} pictures of {', '.join(where[:3])} are the test items"
-    made = of_rows(rows, found)
-    return Tested(names, made.files, made.channels, (*made.notes, note))
+        names = [survey.pictures[i] for i in rows]
+    where = sorted({survey.pictures[i].rpartition("/")[0] or "." for i in rows})
+    text = f"no sample submission: the {len(rows)} pictures of {', '.join(where[:3])} are the test items"
+    note = Note("test", text, sure="likely" if all(side(survey.pictures[i]) < 0 for i in rows) else "guessed")
+    located = of_rows(rows, survey)
+    return Tested(names, located.files, located.channels, (*located.notes, note))
 
 
-def without_label(found: Survey, train_files: set[str]) -> list[int]:
+def without_label(survey: Survey, train_files: set[str]) -> list[int]:
     """The pictures that no label was found for: those of test folders, else those in folders of no split."""
     used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
-    free = [i for i, s in enumerate(found.sources) if s not in train_files and s not in used]
-    rows = [i for i in free if side(found.pictures[i]) < 0]
-    return rows or [i for i in free if side(found.pictures[i]) == 0 and "val" not in found.pictures[i]]
+    free = [i for i, s in enumerate(survey.sources) if s not in train_files and s not in used]
+    rows = [i for i in free if side(survey.pictures[i]) < 0]
+    return rows or [i for i in free if side(survey.pictures[i]) == 0 and "val" not in survey.pictures[i]]

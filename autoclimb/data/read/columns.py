@@ -1,10 +1,12 @@
 """What becomes of each column of the train table: target, group, metadata, a leak, or nothing."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from autoclimb.data.read.identifiers import why_it_names_rows
 from autoclimb.data.read.labels import Labels
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.targets import GROUP_WORDS
@@ -16,6 +18,8 @@ MOST_CATEGORIES = 200
 MOST_COLUMNS = 2_000
 KNOWN = 0.5  # share of a test column's words that train rows must know: ids and places that are new say nothing
 TRAIN_ONLY = "test rows have no such column"
+TOO_GOOD = "it tells the label of nearly every train row, so it is the answer in other words and is not learned from"
+FEWEST_ROWS = 20  # with a number, from which one run of numbers for each label is no coincidence
 
 
 def columns_of(
@@ -49,8 +53,10 @@ def columns_of(
         if name == group:
             columns.append(Column(name, "group", distinct, blank, known or "as asked"))
             continue
-        if name not in metadata and leaks and gives_away(values, label_of):
-            why = f"column {name!r} gives the label away; it is known for train rows only"
+        why = f"column {name!r} gives the label away; it is known for train rows only"
+        if useless.get(name) == TOO_GOOD:
+            why = f"column {name!r} gives the label away: {TOO_GOOD}"
+        if useless.get(name) == TOO_GOOD or (leaks and gives_away(values, label_of)):
             columns.append(Column(name, "leak", distinct, blank, why))
             notes.append(Note("leak", why, name))
             continue
@@ -83,20 +89,43 @@ def source_hint(name: str, values: list[str], asked: bool) -> str:
     return f"{len(set(values))} values of {name!r} repeat; if they are one source each, add --group {name}"
 
 
-def gives_away(values: list[str], label_of: list) -> bool:
+def gives_away(values: Sequence[Hashable], label_of: Sequence[Hashable]) -> bool:
     """Whether rows with equal values nearly always (99 %) share a label although labels vary."""
     pairs = Counter(zip(values, label_of, strict=True))
-    best: dict[str, int] = {}
+    best: dict[Hashable, int] = {}
     for (value, _), n in pairs.items():
         best[value] = max(best.get(value, 0), n)
-    return sum(best.values()) >= 0.99 * len(values) and len(best) <= len(values) / 3
+    rest = len(label_of) - max(Counter(label_of).values())  # rows that the commonest label gets wrong
+    wrong = len(values) - sum(best.values())
+    return rest > 0 and len(best) <= len(values) / 3 and wrong <= 0.01 * len(values) and wrong <= 0.1 * rest
 
 
-def read_metadata(raw: RawTask, keep: list[int]) -> tuple[Metadata | None, dict[str, str]]:
+def too_good(cells: Sequence[str], label_of: Sequence[Hashable]) -> bool:
+    """Whether a column tells the label as no description of a picture does.
+
+    By few values, by being filled in or not, or by numbers that fall into one run for each label.
+    """
+    if len(set(label_of)) < 2:
+        return False
+    if gives_away(cells, label_of) or gives_away(label_of, [c in ABSENT for c in cells]):
+        return True
+    numbers = [(value, label) for c, label in zip(cells, label_of, strict=True) if (value := number_of(c)) is not None]
+    labels = {label for _, label in numbers}
+    if len(numbers) < max(FEWEST_ROWS, len(cells) / 2) or not 1 < len(labels) <= len(numbers) / 10:
+        return False
+    ordered = sorted(numbers, key=lambda pair: (pair[0], repr(pair[1])))
+    changes = sum(a[1] != b[1] for a, b in pairwise(ordered))
+    return changes <= len(labels) - 1 + 0.01 * len(numbers)
+
+
+def read_metadata(
+    raw: RawTask, keep: list[int], label_of: Sequence[Hashable]
+) -> tuple[Metadata | None, dict[str, str]]:
     """The shared columns as numbers, of the train rows `keep`, None where there are none of use; why others are not.
 
     A column of numbers is one as it is; a column of few words that repeat holds places in its sorted words. Columns
-    that are constant, that are different in nearly every row, or whose test words train rows lack are left out.
+    that are constant, that only name rows, whose test words train rows lack, or that tell the label (`label_of` each
+    kept row) too well are left out.
     """
     names, categories, train, test = [], [], [], []
     useless = {}
@@ -105,6 +134,8 @@ def read_metadata(raw: RawTask, keep: list[int]) -> tuple[Metadata | None, dict[
             continue
         cells = [raw.others[name][i] for i in keep]
         values = as_numbers(name, cells, raw.test_others[name])
+        if not isinstance(values, str) and too_good(cells, label_of):
+            values = TOO_GOOD
         if isinstance(values, str):
             useless[name] = values
         else:
@@ -123,12 +154,13 @@ def as_numbers(name: str, cells: list[str], tested: list[str]) -> tuple[tuple[st
     known = sum(1 for c in tested if c in distinct) / max(1, sum(1 for c in tested if c in new))
     if len(distinct) < 2 or not new:
         return "it says the same in every row" if new else "it is blank in every test row"
+    why = why_it_names_rows(name, [c for c in cells if c not in ABSENT], [c for c in tested if c not in ABSENT])
+    if why:
+        return why
     if all(number_of(c) is not None for c in distinct | new):
         value = {c: float(c) for c in distinct | new}
         if GROUP_WORDS.search(name) and known < KNOWN:
             return "its numbers are names, and test rows have others"
-        if len(set(value.values())) == len(cells) and all(v == int(v) for v in value.values()) and len(cells) > 20:
-            return "it is a running number"
         words: tuple[str, ...] = ()
     else:
         if known < KNOWN:

@@ -90,7 +90,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
     rows = np.array([place[i] for i in keep])
     column, group_notes = group_column(raw, labels, group)
-    metadata, useless = read_metadata(raw, keep)
+    metadata, useless = read_metadata(raw, keep, [row.tobytes() for row in labels.target[rows]])
     names = metadata.names if metadata else ()
     columns, column_notes = columns_of(raw, labels, column, group_notes, names, useless, group is not None)
     return Task(

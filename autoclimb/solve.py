@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,9 +29,10 @@ from autoclimb.run.result import Run, describe_task, open_run
 from autoclimb.run.setup import find_nets, greet, situation_of
 from autoclimb.run.trials import FIRST_SIZE, Cache, OutOfTime, Record, Team
 from autoclimb.run.worker import Worker
-from autoclimb.score.decide import answer, learn_rule
+from autoclimb.score.decide import learn_rule
 from autoclimb.score.own import metric_from, source_of, tried
 from autoclimb.score.propose import proposed_metric
+from autoclimb.score.rules import answer
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.plan import plan_of
 from autoclimb.search.recipes import load_recipe
@@ -228,8 +229,8 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, given: Any) -> dict[st
 
 def describe_metric(metric: Metric) -> dict[str, Any]:
     """The metric as json: enough to answer and to show scores without its function."""
-    names = ("name", "wants", "greater_is_better", "k", "beta", "average", "kinds")
-    return {name: getattr(metric, name) for name in names}
+    functions = ("function", "decide", "on_kind")
+    return {f.name: getattr(metric, f.name) for f in fields(metric) if f.name not in functions}
 
 
 def task_words(task: Task) -> str:
@@ -283,7 +284,7 @@ def publish_constant(task: Task, metric: Metric, folder: Path, fold_of: np.ndarr
     if not task.test_ids:
         return
     rows = np.arange(len(task.target)) if fold_of is None else np.flatnonzero(fold_of >= 0)
-    p = constant_prediction(task, rows.tolist(), metric.name == "mae")
+    p = constant_prediction(task, rows.tolist(), metric.constant)
     known = np.repeat(p[:1], len(rows), 0) if len(p) else p
     rule = learn_rule(Goal(metric, task.kind, task.grades), task.truth[rows], known)
     write_submission(task, answer(rule, p), folder / "submission.csv", metric, p)

@@ -130,6 +130,9 @@ class Metric:
 
     and `truth` is `Task.truth` (grade numbers for "grade"). A metric that looks at labels but is defined on several
     kinds of task lists them in `kinds`.
+
+    `decide(goal, truth, p, quick)` learns the Rule that turns predictions `p` `(N, C)` into the answers of the best
+    value. Where it is None nothing is known but how to call the function, and the rule of its `wants` is learned so.
     """
 
     name: str
@@ -140,6 +143,11 @@ class Metric:
     k: int = 0  # places of a ranking
     beta: float = 0.0  # of an F-beta, 0 for every other metric
     average: str = ""  # of an F-beta: samples, macro, micro
+    decide: "Callable[[Goal, np.ndarray, np.ndarray, bool], Rule] | None" = field(default=None, repr=False)
+    on_kind: "Callable[[Kind], Callable[[np.ndarray, np.ndarray], float]] | None" = field(default=None, repr=False)
+    constant: Literal["mean", "median"] = "mean"  # of the train rows' numbers: the best answer without a picture
+    by_class: tuple[Kind, ...] = ()  # kinds on which it averages over classes, so that rare ones count like frequent
+    votes: bool = False  # it scores shares of votes `(N, C)`, one row's summing to one, where the task has them
 
     def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
         """The metric's value turned so that higher is better."""
@@ -152,12 +160,47 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """How predictions become answers: a row of score.rules.RULES and the numbers it takes.
+
+    Probabilities are drawn to `prior` by `share`, so that no answer is surer than the rows it was learned on allow.
+    """
+
+    name: str
+    values: tuple[float, ...] = ()
+    grades: tuple[float, ...] = ()
+    k: int = 0
+    prior: tuple[float, ...] = ()
+    share: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads back to an equal rule."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Rule":
+        """The rule that `to_json` wrote."""
+        lists: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
+        return cls(**lists)
+
+
+@dataclass(frozen=True)
 class Goal:
     """What the competition asks for: its metric on its kind of task. `grades` are the numbers of ordinal classes."""
 
     metric: Metric
     kind: Kind
     grades: tuple[float, ...] = ()
+
+    @property
+    def function(self) -> Callable[[np.ndarray, np.ndarray], float]:
+        """The metric's function as it is on this kind of task: plain F1 is another one on two classes than on three."""
+        return self.metric.on_kind(self.kind) if self.metric.on_kind else self.metric.function
+
+    def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
+        """The metric's value on this kind of task, turned so that higher is better."""
+        value = float(self.function(truth, answers))
+        return value if self.metric.greater_is_better else -value
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def situation(**changes: Any) -> Situation:
         "wants": "label",
         "beta": 0.0,
         "average": "",
+        "by_class": False,
         "imbalance": 1.0,
         "pretrained": (),
         "space": SearchSpace(),

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from autoclimb.errors import Mistake
 from autoclimb.score.crossfit import cross_answers
-from autoclimb.score.decide import RULES, Rule, answer, fixed_rule, learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import METRICS, metric_named
-from autoclimb.types import Goal
+from autoclimb.score.rules import RULES, answer
+from autoclimb.types import Goal, Rule
 
 CASES = [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds]
 GRADES = (0.0, 1.0, 2.0, 4.0)
@@ -148,11 +149,17 @@ def test_whole_numbers_are_rounded_for_mean_absolute_error_where_that_helps():
     assert rule.name == "whole number"
 
 
-def test_metrics_that_need_no_learning_say_so():
-    assert fixed_rule(Goal(metric_named("accuracy"), "multiclass")) == Rule("argmax")
-    assert fixed_rule(Goal(metric_named("auc"), "multilabel")) == Rule("as is")
-    assert fixed_rule(Goal(metric_named("map@5"), "multiclass")) == Rule("top", k=5)
-    assert fixed_rule(Goal(metric_named("f2"), "multilabel")) is None
+@pytest.mark.parametrize(
+    ("name", "kind", "rule"),
+    [
+        ("accuracy", "multiclass", Rule("argmax")),
+        ("f1-micro", "multiclass", Rule("argmax")),
+        ("auc", "multilabel", Rule("as is")),
+        ("map@5", "multiclass", Rule("top", k=5)),
+    ],
+)
+def test_where_only_the_order_of_answers_counts_no_number_is_learned(name, kind, rule):
+    assert learn_rule(Goal(metric_named(name), kind), *some(kind, 40)) == rule
 
 
 NAIVE = {  # what one would answer without thinking of the metric

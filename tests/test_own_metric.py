@@ -10,10 +10,11 @@ from autoclimb.data.read import folder
 from autoclimb.data.read.survey import survey_of
 from autoclimb.errors import Mistake
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import answer, learn_rule
+from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import METRICS
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
+from autoclimb.score.rules import answer
 from autoclimb.solve import metric_of
 from autoclimb.types import Form, Goal, Kind, Metric, Task
 
@@ -146,9 +147,8 @@ def test_our_own_metrics_and_those_without_source_have_none():
 def renamed(name: str) -> Metric:
     """A metric of ours as if it were a user's: nothing is known of its formula."""
     ours = METRICS[name]
-    return replace(
-        ours, name="mine", average="", beta=0.0, function=lambda truth, answers: ours.function(truth, answers)
-    )
+    plain = replace(ours, name="mine", average="", beta=0.0, decide=None, on_kind=None)
+    return replace(plain, function=lambda truth, answers: ours.function(truth, answers))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "learn": LEAVES | {"data.pixels"},
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
     "solve": LEAVES | {"run", "search", "report", "data", "score"},
-    "cli": {"solve", "search.recipes", "report", "demo", "budget", "errors", "data", "score"},
+    "cli": {"types", "solve", "search.recipes", "report", "demo", "budget", "errors", "data", "score"},
     "__main__": {"cli"},
     "__init__": {"solve", "errors", "types", "score", "search"},
 }

@@ -294,7 +294,7 @@ def test_rare_classes_are_made_to_count_more_only_where_there_are_some(kind):
     ],
 )
 def test_where_every_class_counts_alike_rare_ones_are_seen_to_from_the_start(metric, beta, average, alike):
-    s = situation(metric=metric, beta=beta, average=average, imbalance=20.0, budget=36 * HOUR)
+    s = situation(metric=metric, beta=beta, average=average, by_class=alike, imbalance=20.0, budget=36 * HOUR)
     history = after_baseline(s)
     assert {config.retrain_head for config in asked("loss", s, history)} == {0.2 if alike else 0.0}
     assert ("class_weights" in loss_moves(s)[0]) == alike

@@ -132,7 +132,7 @@ def test_the_constant_is_what_train_rows_hold_on_average():
     assert constant_prediction(sets).tolist() == [[1.0, 0.5]] * 3
     numbers = task("regression", np.array([0.0, 1.0, 8.0]), ())
     assert constant_prediction(numbers).tolist() == [[3.0]] * 3
-    assert constant_prediction(numbers, median=True).tolist() == [[1.0]] * 3
+    assert constant_prediction(numbers, constant="median").tolist() == [[1.0]] * 3
     assert constant_prediction(replace(numbers), rows=[0, 1]).tolist() == [[0.5]] * 3
 
 

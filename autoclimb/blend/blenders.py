@@ -13,7 +13,8 @@ import numpy as np
 
 from autoclimb.blend import boosted, linear, metadata
 from autoclimb.blend.rows import Rows
-from autoclimb.score.decide import answer, learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.rules import answer
 
 Model = dict[str, Any]
 # A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that keeps
@@ -68,7 +69,6 @@ def greedy(rows: Rows) -> Model:
     prefix of at most 25 picks is kept.
     """
     goal, few = rows.goal, rows.few
-    metric = goal.metric
     members = rows.ranked[: 6 if rows.quick else 12]
     ps = [few.of(i).astype(np.float64) for i in members]
     truth = few.true
@@ -76,12 +76,12 @@ def greedy(rows: Rows) -> Model:
     picks, total, kept, top = [0], ps[0].copy(), 1, -np.inf
     while True:
         rule = learn_rule(goal, truth, total / len(picks), quick=True)
-        now = metric.score(target, answer(rule, total / len(picks)))
+        now = goal.score(target, answer(rule, total / len(picks)))
         if now > top + 1e-12:
             top, kept = now, len(picks)
         if len(picks) == (8 if rows.quick else 25) or len(picks) - kept == PATIENCE:
             break
-        scores = [metric.score(target, answer(rule, (total + p) / (len(picks) + 1))) for p in ps]
+        scores = [goal.score(target, answer(rule, (total + p) / (len(picks) + 1))) for p in ps]
         picks.append(int(np.argmax(scores)))
         total += ps[picks[-1]]
     count = Counter(picks[:kept])

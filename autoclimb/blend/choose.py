@@ -156,7 +156,7 @@ def _candidate(
             )
         )
         answers[name] = cross_answers(goal, true, oofs[name], parts, quick=quick)
-    tried = {name: goal.metric.score(target, a) for name, a in answers.items()}
+    tried = {name: goal.score(target, a) for name, a in answers.items()}
     chosen = _simplest(goal, target, answers)
     everyone = np.ones(len(true), bool)
     method = chosen(everyone)
@@ -176,13 +176,13 @@ def _simplest(goal: Goal, target: np.ndarray, answers: dict[str, np.ndarray]) ->
 
     def chosen(rows: np.ndarray) -> str:
         names = list(answers)
-        scores = {name: goal.metric.score(target[rows], answers[name][rows]) for name in names}
+        scores = {name: goal.score(target[rows], answers[name][rows]) for name in names}
         now = names[0]
         for name in names[1:]:
             if scores[name] <= scores[now]:
                 continue
             if (now, name) not in errors:
-                errors[now, name] = standard_error_of_difference(goal.metric, target, answers[name], answers[now])
+                errors[now, name] = standard_error_of_difference(goal, target, answers[name], answers[now])
             if scores[name] > scores[now] + BLENDERS[name].margin * errors[now, name]:
                 now = name
         return now
@@ -197,8 +197,8 @@ def _beats(goal: Goal, narrow: _Candidate, wide: _Candidate, truth: np.ndarray) 
         return False
     true = truth_for(goal, truth)[common]
     ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
-    gain = goal.metric.score(true, ours) - goal.metric.score(true, theirs)
-    return gain > MARGIN * standard_error_of_difference(goal.metric, true, ours, theirs) and gain > 0
+    gain = goal.score(true, ours) - goal.score(true, theirs)
+    return gain > MARGIN * standard_error_of_difference(goal, true, ours, theirs) and gain > 0
 
 
 def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metadata | None) -> Blend:
@@ -214,8 +214,8 @@ def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metad
         weights=tuple(stacker["weights"]) if plain else (),
         oof=oof,
         test=apply_blend(stacker, [np.asarray(t.test) for t in members], None if metadata is None else metadata.test),
-        score=goal.metric.score(target, winner.answers),
-        stderr=standard_error(goal.metric, target, winner.answers),
+        score=goal.score(target, winner.answers),
+        stderr=standard_error(goal, target, winner.answers),
         rows=int(winner.kept.sum()),
         tried=winner.tried,
         stacker=stacker,

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from autoclimb.score.decide import answer, learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.rules import answer
 from autoclimb.types import Goal
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
@@ -70,4 +71,4 @@ def shares_of(true: np.ndarray, width: int) -> np.ndarray:
 def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
     """The score with a decision rule learned on the same rows: to compare by, never to report."""
     rule = learn_rule(goal, truth, p, quick=True)
-    return goal.metric.score(truth_for(goal, truth), answer(rule, p))
+    return goal.score(truth_for(goal, truth), answer(rule, p))

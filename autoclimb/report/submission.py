@@ -186,14 +186,15 @@ def check_submission(task: Task, path: Path) -> None:
                 assert cell or empty, f"{path} is blank for {row[0]!r}"
 
 
-def constant_prediction(task: Task, rows: Sequence[int] | None = None, median: bool = False) -> np.ndarray:
+def constant_prediction(task: Task, rows: Sequence[int] | None = None, constant: str = "mean") -> np.ndarray:
     """`(M, C)` for the test items, the same in each row: shares of classes or votes, frequencies, or the mean.
 
-    `rows` are the train rows to take it from (all of them), `median` takes the target's median (best for MAE).
+    `rows` are the train rows to take it from (all of them), `constant` is the metric's: mean or median of
+    the target's numbers.
     """
     target = task.truth if rows is None else task.truth[np.asarray(rows)]
     if task.kind == "regression":
-        value = np.array([np.median(target) if median else np.mean(target)])
+        value = np.array([np.median(target) if constant == "median" else np.mean(target)])
     elif task.kind == "multilabel" or task.soft is not None:
         value = target.mean(0)
     else:

@@ -20,9 +20,9 @@ from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.report.submission import write_submission
 from autoclimb.run import store
 from autoclimb.run.worker import Worker
-from autoclimb.score.decide import Rule, answer
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Blend, Event, Form, Metric, Task, Tell
+from autoclimb.score.rules import answer
+from autoclimb.types import Blend, Event, Form, Metric, Rule, Task, Tell
 
 if TYPE_CHECKING:
     import pandas as pd

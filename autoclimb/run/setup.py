@@ -109,6 +109,7 @@ def situation_of(
         wants=metric.wants,
         beta=metric.beta,
         average=metric.average,
+        by_class=task.kind in metric.by_class,
         imbalance=imbalance_of(task),
         pretrained=nets,
         space=space,

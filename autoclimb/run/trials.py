@@ -21,7 +21,8 @@ from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.worker import Died, Late, Worker
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import answer, learn_rule
+from autoclimb.score.decide import learn_rule
+from autoclimb.score.rules import answer
 from autoclimb.search.cost import measured
 from autoclimb.search.situation import Speed
 from autoclimb.types import Blend, Config, Event, Goal, History, Metric, Task, Tell, Trial
@@ -279,7 +280,7 @@ class Team:
         test = np.array(blend.test, np.float64)
         unread = np.isin(task.test_ids, task.unreadable_test)
         if unread.any():
-            test[unread] = constant_prediction(task, self.rows(), metric.name == "mae")[unread]
+            test[unread] = constant_prediction(task, self.rows(), metric.constant)[unread]
         path = self.folder / "submission.csv"
         write_submission(task, answer(rule, test), path, metric, test)
         store.save_blend(self.folder, blend, rule.to_json())

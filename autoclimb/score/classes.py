@@ -21,8 +21,10 @@ class RowMean:
 class FBeta:
     """F-beta. Average "" means samples for label sets, the positive class where only 0 and 1 occur, else macro.
 
-    Undefined ratios count 0, as in scikit-learn. As MLE-bench's graders do, macro averages over the classes in truth
-    or answers, and micro over label sets leaves out labels that the truth never has (scikit-learn counts them).
+    A metric on a kind of task never has the average "" (METRICS: `on_kind`), as three classes may show but two on few
+    rows. Undefined ratios count 0, as in scikit-learn. Macro averages over all labels of sets, and of one class a row
+    over those in truth or answers. Micro over sets leaves out labels that the truth never has, as MLE-bench's graders
+    do (scikit-learn counts them).
     """
 
     beta: float
@@ -41,6 +43,8 @@ class FBeta:
             return float(each[1]) if len(each) == 2 else 0.0
         if self.average == "weighted":
             return float(each @ actual / max(actual.sum(), 1))
+        if truth.ndim == 2:
+            return float(each.mean())
         occurs = predicted + actual > 0
         return float(each[occurs].mean()) if occurs.any() else 0.0
 
@@ -50,9 +54,9 @@ class FBeta:
             return same(truth, answers) if self.average in ("samples", "micro") else None
         if self.average not in ("", "samples"):
             return None
-        said, true = answers.astype(bool), truth.astype(bool)
+        named, true = answers.astype(bool), truth.astype(bool)
         # einsum sums short rows faster than .sum(1), and a product with ones would wake the threads of the BLAS
-        return self.of_counts(*(np.einsum("nc->n", m.astype(np.float64)) for m in (said & true, said, true)))
+        return self.of_counts(*(np.einsum("nc->n", m.astype(np.float64)) for m in (named & true, named, true)))
 
     def of_counts(self, hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """F-beta from counts, 0 where undefined."""
@@ -64,8 +68,8 @@ class FBeta:
 def counts(truth: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each class `(C,)`: rows that have it and were given it, rows given it, rows that have it."""
     if truth.ndim == 2:
-        said, true = answers.astype(bool), truth.astype(bool)
-        return (said & true).sum(0), said.sum(0), true.sum(0)
+        named, true = answers.astype(bool), truth.astype(bool)
+        return (named & true).sum(0), named.sum(0), true.sum(0)
     truth, answers = truth.astype(int), answers.astype(int)
     size = int(max(truth.max(), answers.max())) + 1
     hits = np.bincount(truth[truth == answers], minlength=size)
@@ -97,8 +101,8 @@ def matthews(truth: np.ndarray, answers: np.ndarray) -> float:
     """Matthews correlation of any number of classes (Gorodkin 2004), 0 where undefined."""
     hits, predicted, actual = (c.astype(float) for c in counts(truth, answers))
     n = len(truth)
-    spread = (n**2 - predicted @ predicted) * (n**2 - actual @ actual)
-    return float((hits.sum() * n - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
+    variances = (n**2 - predicted @ predicted) * (n**2 - actual @ actual)
+    return float((hits.sum() * n - predicted @ actual) / np.sqrt(variances)) if variances > 0 else 0.0
 
 
 def cohen_kappa(truth: np.ndarray, answers: np.ndarray) -> float:
@@ -110,14 +114,24 @@ def cohen_kappa(truth: np.ndarray, answers: np.ndarray) -> float:
 
 
 def kappa(truth: np.ndarray, answers: np.ndarray, power: int = 2) -> float:
-    """Cohen's kappa weighted by |i - j| ** power, i and j places among the grades that occur in truth or answers.
+    """Cohen's kappa weighted by |a - b| ** power of two grades a and b.
 
-    One grade everywhere has no chance disagreement; it counts 1 here (scikit-learn: NaN).
+    Grades are numbers, as in the competitions' own code, which takes the range of grades: one that no row has still
+    lies between its neighbours (scikit-learn closes the gap). One grade everywhere has no chance disagreement; it
+    counts 1 here (scikit-learn: NaN). Time does not grow with the number of different grades.
     """
-    occurring, places = np.unique(np.concatenate([truth, answers]), return_inverse=True)
-    size = len(occurring)
-    seen = np.bincount(places[: len(truth)] * size + places[len(truth) :], minlength=size * size).reshape(size, size)
-    cost = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) ** power
-    chance = np.outer(seen.sum(1), seen.sum(0)) / len(truth)
-    expected = (cost * chance).sum()
-    return float(1 - (cost * seen).sum() / expected) if expected > 0 else 1.0
+    truth, answers = np.asarray(truth, float), np.asarray(answers, float)
+    missed = float((np.abs(truth - answers) ** power).mean())
+    if power == 2:
+        expected = float(truth.var() + answers.var() + (truth.mean() - answers.mean()) ** 2)
+    else:
+        assert power == 1, "kappa is linear or quadratic"
+        expected = mean_distance(truth, answers)
+    return 1 - missed / expected if expected > 0 else 1.0
+
+
+def mean_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The mean of |x - y| over all pairs of an x in `a` and a y in `b`."""
+    ends = np.unique(np.concatenate([a, b]))
+    of_a, of_b = (np.searchsorted(np.sort(x), ends[:-1], "right") / len(x) for x in (a, b))
+    return float(((of_a * (1 - of_b) + of_b * (1 - of_a)) * np.diff(ends)).sum())

@@ -7,10 +7,11 @@ from typing import TypeVar
 import numpy as np
 
 from autoclimb.errors import Mistake
-from autoclimb.score.decide import answer, fixed_rule, learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.metrics import row_values
+from autoclimb.score.rules import answer
 from autoclimb.seeds import rng
-from autoclimb.types import Goal, Metric
+from autoclimb.types import Goal
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
@@ -63,11 +64,10 @@ def cross_answers(
 ) -> np.ndarray:
     """The answers to predictions `(N, C)` by a decision rule that was, for each part, learned on the other parts.
 
-    Learns nothing where the metric's rule is fixed. `quick` is that of `learn_rule`.
+    `quick` is that of `learn_rule`.
     """
-    fixed = fixed_rule(goal)
-    if fixed is not None or len(p) == 1:
-        return answer(fixed or learn_rule(goal, truth, p), p)
+    if len(p) == 1:
+        return answer(learn_rule(goal, truth, p), p)
     return cross_fit(
         parts_within(part_of),
         lambda rows: learn_rule(goal, truth[rows], p[rows], quick=quick),
@@ -81,41 +81,40 @@ def cross_fitted_score(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np
     Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once. Raises Mistake where
     that is NaN, which only a metric of the user's own can be.
     """
-    metric = goal.metric
     kept = np.isfinite(p).all(1) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
     if not kept.all():
         truth, p = truth[kept], p[kept]
     answers = cross_answers(goal, truth, p, part_of[kept])
     true = truth_for(goal, truth)
-    score = metric.score(true, answers)
+    score = goal.score(true, answers)
     if np.isnan(score):
-        raise Mistake(f"metric {metric.name} is NaN on {len(true)} rows; it needs a value there")
-    return Scored(score, standard_error(metric, true, answers), answers, len(answers), kept)
+        raise Mistake(f"metric {goal.metric.name} is NaN on {len(true)} rows; it needs a value there")
+    return Scored(score, standard_error(goal, true, answers), answers, len(answers), kept)
 
 
-def standard_error(metric: Metric, truth: np.ndarray, answers: np.ndarray) -> float:
+def standard_error(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> float:
     """The standard error over rows of a metric's value; `truth` as the metric takes it."""
-    return _standard_error(metric, truth, answers, None)
+    return _standard_error(goal, truth, answers, None)
 
 
-def standard_error_of_difference(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray) -> float:
+def standard_error_of_difference(goal: Goal, truth: np.ndarray, answers: np.ndarray, others: np.ndarray) -> float:
     """The standard error over rows of the difference of two answers' scores, paired by row."""
-    return _standard_error(metric, truth, answers, others)
+    return _standard_error(goal, truth, answers, others)
 
 
-def _standard_error(metric: Metric, truth: np.ndarray, answers: np.ndarray, others: np.ndarray | None) -> float:
+def _standard_error(goal: Goal, truth: np.ndarray, answers: np.ndarray, others: np.ndarray | None) -> float:
     n = len(truth)
     if n < 2:
         return 0.0
-    values = row_values(metric, truth, answers)
+    values = row_values(goal, truth, answers)
     if values is not None:
-        minus = None if others is None else row_values(metric, truth, others)
+        minus = None if others is None else row_values(goal, truth, others)
         return float(np.std(values if minus is None else values - minus, ddof=1) / np.sqrt(n))
     drawn = min(n, max(500, MOST_CELLS // (answers.shape[1] if answers.ndim == 2 else 1)))
     lots = rng(0, "spread", n).integers(0, n, (RESAMPLES, drawn))
     found = [
-        metric.score(truth[lot], answers[lot]) - (0.0 if others is None else metric.score(truth[lot], others[lot]))
+        goal.score(truth[lot], answers[lot]) - (0.0 if others is None else goal.score(truth[lot], others[lot]))
         for lot in lots
     ]
     found = [v for v in found if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows

@@ -1,111 +1,78 @@
-"""Calibration, and the label set of greatest expected F."""
+"""The label set of greatest expected F, exactly and over all labels."""
 
 import numpy as np
 
-TINY = 1e-7
-MOST_LABELS = 48  # a row's likeliest labels enter the maximiser; the rest count as absent (doubt: unmeasured above 48)
-
-
-def logits(p: np.ndarray) -> np.ndarray:
-    """Log odds of probabilities, clipped to +-16."""
-    p = np.clip(np.asarray(p, np.float64), TINY, 1 - TINY)
-    return np.log(p) - np.log1p(-p)
-
-
-def calibrated(p: np.ndarray, slope: float, shift: float | np.ndarray) -> np.ndarray:
-    """Probabilities with log odds scaled and shifted (Platt 1999)."""
-    return 1 / (1 + np.exp(-(slope * logits(p) + shift)))
-
-
-def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = None) -> tuple[float, float]:
-    """Slope and shift of the log odds, shared by all labels, that make the labels likeliest.
-
-    Gaussian priors (slope 1 +- 0.5, shift 0 +- 1) keep few rows near doing nothing. A cell counts `cell_weight` times.
-    """
-    step = max(1, p.size // 30_000)  # two parameters need no more than 30,000 cells
-    x, y = logits(p[::step]).ravel(), truth[::step].ravel().astype(float)
-    each = np.ones(len(x)) if cell_weight is None else cell_weight[::step].ravel()
-    slope, shift = 1.0, 0.0
-    for _ in range(12):
-        q = 1 / (1 + np.exp(-(slope * x + shift)))
-        w, off = each * q * (1 - q), each * (q - y)
-        pull = np.array([off @ x + 4 * (slope - 1), off.sum() + shift])
-        wx = w @ x
-        bend = np.array([[(w * x) @ x + 4, wx], [wx, w.sum() + 1]])
-        move = np.clip(np.linalg.solve(bend, pull), -1, 1)
-        slope, shift = max(slope - move[0], 0.05), shift - move[1]
-        if np.abs(move).max() < 1e-4:
-            break
-    return float(slope), float(shift)
-
-
-def temper(p: np.ndarray, slope: float) -> np.ndarray:
-    """Class probabilities raised to `slope` and renormalised: temperature 1 / slope (Guo et al. 2017)."""
-    x = slope * np.log(np.clip(np.asarray(p, np.float64), TINY, None))
-    x -= x.max(1, keepdims=True)
-    q = np.exp(x)
-    return q / q.sum(1, keepdims=True)
-
-
-def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None = None) -> float:
-    """The slope for `temper` that makes the truth likeliest, with a Gaussian prior of 1 +- 0.5.
-
-    Truth is class indices `(N,)` or shares of classes `(N, C)`; a row counts `row_weight` times, once if not given.
-    """
-    step = max(1, p.size // 60_000)
-    p, truth = p[::step], truth[::step]
-    weight = np.ones(len(p)) if row_weight is None else row_weight[::step]
-    x = np.log(np.clip(p, TINY, None))
-    if truth.ndim == 2:
-        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * x).sum(1)
-    else:
-        own = x[np.arange(len(x)), truth.astype(int)]
-    slope = 1.0
-    for _ in range(12):
-        q = temper(p, slope)
-        mean = (q * x).sum(1)
-        bend = weight @ ((q * x * x).sum(1) - mean**2) + 4
-        move = np.clip((weight @ (mean - own) + 4 * (slope - 1)) / bend, -1, 1)
-        slope = float(np.clip(slope - move, 0.05, 20))
-        if abs(move) < 1e-4:
-            break
-    return slope
+ROWS = 256  # at a time: 5 MB at 48 labels, and products too small to wake the threads of the BLAS
+RARE = 1e-3  # labels less likely than this are counted together as a Poisson variable, off by their summed squares
 
 
 def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
     """The 0/1 sets `(N, C)` of greatest expected F-beta, the labels taken as independent.
 
     The best set of k labels is the k likeliest. For each k the numbers of true labels inside and outside the set are
-    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). Cubic in C.
+    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). Cubic in the
+    number of labels likely enough to be named; the others count as what may be true outside.
     """
-    order = np.argsort(-p, axis=1, kind="stable")[:, :MOST_LABELS]
+    p = np.asarray(p, np.float64)
+    order = np.argsort(-p, axis=1, kind="stable")
+    falling = np.take_along_axis(p, order, axis=1)
+    likely = _likely(falling, beta)
     best = np.empty(len(p), int)
-    for start in range(0, len(p), 256):  # 5 MB at 48 labels, and products too small to wake the threads of the BLAS
-        rows = slice(start, start + 256)
-        best[rows] = _best_sizes(np.take_along_axis(p[rows], order[rows], axis=1), beta)
+    by_likely = np.argsort(likely, kind="stable")  # rows of as many likely labels go together
+    for start in range(0, len(p), ROWS):
+        rows = by_likely[start : start + ROWS]
+        best[rows] = _best_sizes(falling[rows], int(likely[rows].max()), beta)
     sets = np.zeros(p.shape, np.uint8)
-    np.put_along_axis(sets, order, (np.arange(order.shape[1]) < best[:, None]).astype(np.uint8), axis=1)
+    np.put_along_axis(sets, order, (np.arange(p.shape[1]) < best[:, None]).astype(np.uint8), axis=1)
     return sets
 
 
-def _best_sizes(p: np.ndarray, beta: float) -> np.ndarray:
-    n, size = p.shape
-    outside = np.zeros((size + 1, n, size + 1))  # [k]: chances of 0, 1, ... true labels among those after the first k
-    outside[size, :, 0] = 1
+def _likely(falling: np.ndarray, beta: float) -> np.ndarray:
+    """How many of a row's labels may be in its best set `(N,)`.
+
+    Naming a label pays from about F / (1 + beta^2) on, and F is at least what the likeliest label alone promises; half
+    of that bar is asked for, as it is exact only for very many labels (brute force up to 12 labels: never too high).
+    """
+    least = falling[:, 0] / (beta**2 * (1 + falling[:, 1:].sum(1)) + 1)  # F of the likeliest label over 1 + beta^2
+    return np.maximum((falling >= least[:, None] / 2).sum(1), 1)
+
+
+def _best_sizes(falling: np.ndarray, size: int, beta: float) -> np.ndarray:
+    n, p = len(falling), falling[:, :size]
+    rest = _rest_counts(falling[:, size:])
+    most = size + rest.shape[1] - 1
+    outside = np.zeros((size + 1, n, most + 1))  # [k]: chances of 0, 1, ... true labels among those after the first k
+    outside[size, :, : rest.shape[1]] = rest
     for k in range(size - 1, -1, -1):
-        _with_label(outside[k + 1], p[:, k], size - k, outside[k])
+        _with_label(outside[k + 1], p[:, k], most - k, outside[k])
     inside = np.zeros((n, size + 1))
     inside[:, 0] = 1
-    found = np.zeros((size + 1, n))  # the empty set scores 0
+    values = np.zeros((size + 1, n))  # the empty set scores 0
     for k in range(1, size + 1):
         inside = _with_label(inside, p[:, k - 1], k, np.zeros_like(inside))
-        i, j = np.arange(k + 1)[:, None], np.arange(size - k + 1)[None, :]
+        i, j = np.arange(k + 1)[:, None], np.arange(most - k + 1)[None, :]
         value = (1 + beta**2) * i / (beta**2 * (i + j) + k)
-        found[k] = np.einsum("nj,nj->n", inside[:, : k + 1] @ value, outside[k][:, : size - k + 1])
-    return found.argmax(0)
+        values[k] = np.einsum("nj,nj->n", inside[:, : k + 1] @ value, outside[k][:, : most - k + 1])
+    return values.argmax(0)
+
+
+def _rest_counts(p: np.ndarray) -> np.ndarray:
+    """Chances `(n, J)` of 0, 1, ... true labels among these, up to a count that is next to never passed."""
+    mean = p.sum(1)
+    most = float(mean.max(initial=0.0))
+    width = 1 + min(p.shape[1], int(most + 8 * np.sqrt(most) + 8))
+    each = int((p >= RARE).sum(1).max(initial=0))
+    counts = np.zeros((len(p), width))
+    counts[:, 0] = np.exp(-p[:, each:].sum(1))
+    for j in range(1, width):
+        counts[:, j] = counts[:, j - 1] * p[:, each:].sum(1) / j
+    for k in range(each):
+        counts = _with_label(counts, p[:, k], width - 1, np.zeros_like(counts))
+    return counts
 
 
 def _with_label(chances: np.ndarray, p: np.ndarray, labels: int, into: np.ndarray) -> np.ndarray:
+    """The chances of counts with one label more, of which `labels` there are then at most."""
     into[:, :labels] = chances[:, :labels] * (1 - p)[:, None]
     into[:, 1 : labels + 1] += chances[:, :labels] * p[:, None]
     return into

@@ -3,6 +3,7 @@
 The functions live by family: classes.py counts answers, ranking.py looks at order, probabilities.py and numbers.py at
 values. F-beta wants "labels" on every kind: 0/1 `(N, C)` for multilabel, class indices `(N,)` for one label a row.
 A metric that is a mean over rows is a callable with a `per_row`, which gives its standard error without resampling.
+A row says all that is true of its metric: the decision its answers take, what it does with votes, its constant answer.
 """
 
 import difflib
@@ -23,6 +24,22 @@ from autoclimb.score.classes import (
     same,
     same_set,
 )
+from autoclimb.score.decide import (
+    as_is,
+    certain,
+    clipped,
+    cuts,
+    f_beta,
+    free,
+    likeliest,
+    likely,
+    log_number,
+    middle_grade,
+    middle_number,
+    ranked,
+    reweighted,
+    weighed,
+)
 from autoclimb.score.numbers import absolute, r2, rmse, rmsle, spearman, squared
 from autoclimb.score.probabilities import ProbabilisticF, WeightedLogLoss, kl_rows, log_loss_rows
 from autoclimb.score.ranking import (
@@ -35,96 +52,120 @@ from autoclimb.score.ranking import (
     roc_auc,
     weighted_auc,
 )
-from autoclimb.types import Kind, Metric
+from autoclimb.score.sweep import COUNTED_BALANCED, COUNTED_KAPPA, COUNTED_MATTHEWS
+from autoclimb.types import Goal, Kind, Metric
 
 ONE_LABEL: tuple[Kind, ...] = ("binary", "multiclass", "ordinal")
 WITH_CLASSES: tuple[Kind, ...] = ("binary", "multiclass", "ordinal", "multilabel")
 WITH_NUMBERS: tuple[Kind, ...] = ("regression", "ordinal")
 
 
-def row_values(metric: Metric, truth: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
+def row_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
     """One value a row whose mean is the metric's value, None for a metric that is no mean over rows."""
-    per_row = getattr(metric.function, "per_row", None)
+    per_row = getattr(goal.function, "per_row", None)
     return None if per_row is None else per_row(truth, answers)
 
 
 def _f(beta: float, average: str) -> Metric:
     name = f"f{beta:g}" + (f"-{average}" if average else "")
-    kinds = ("binary",) if average == "binary" else WITH_CLASSES
-    return Metric(name, FBeta(beta, average), "labels", kinds=kinds, beta=beta, average=average)
+    kinds: tuple[Kind, ...] = ("binary",) if average == "binary" else WITH_CLASSES
+    usual: dict[Kind, str] = {"binary": average or "binary", "multilabel": average or "samples"}
+
+    def on_kind(kind: Kind) -> FBeta:
+        return FBeta(beta, usual.get(kind, average or "macro"))
+
+    return Metric(
+        name,
+        FBeta(beta, average),
+        "labels",
+        kinds=kinds,
+        beta=beta,
+        average=average,
+        decide=f_beta,
+        on_kind=on_kind,
+        by_class=tuple(k for k in ONE_LABEL[:2] if on_kind(k).average == "macro"),
+    )
 
 
 def _pf(beta: float) -> Metric:
-    return Metric(f"pf{beta:g}", ProbabilisticF(beta), "probability", kinds=("binary",), beta=beta)
+    return Metric(f"pf{beta:g}", ProbabilisticF(beta), "probability", kinds=("binary",), beta=beta, decide=certain)
 
 
 def _map(k: int) -> Metric:
-    return Metric(f"map@{k}", MapAt(k), "ranking", kinds=WITH_CLASSES, k=k)
+    return Metric(f"map@{k}", MapAt(k), "ranking", kinds=WITH_CLASSES, k=k, decide=ranked)
 
 
 def _top(k: int) -> Metric:
-    return Metric(f"top-{k}", TopK(k), "ranking", kinds=WITH_CLASSES, k=k)
+    return Metric(f"top-{k}", TopK(k), "ranking", kinds=WITH_CLASSES, k=k, decide=ranked)
 
 
 def _top_error(k: int) -> Metric:
-    return Metric(f"top-{k}-error", TopK(k, error=True), "ranking", greater_is_better=False, kinds=WITH_CLASSES, k=k)
+    function = TopK(k, error=True)
+    return Metric(f"top-{k}-error", function, "ranking", False, kinds=WITH_CLASSES, k=k, decide=ranked)
 
 
 def _partial_auc(most: float) -> Metric:
     function = Columnwise(PartialAuc(most), 0.5)
-    return Metric(f"partial-auc@{most:g}", function, "probability", kinds=WITH_CLASSES)
+    return Metric(f"partial-auc@{most:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is)
 
 
 def _auc_above(least: float) -> Metric:
     function = Columnwise(AucAboveTpr(least), (1 - least) ** 2 / 2)
-    return Metric(f"pauc-above-tpr@{least:g}", function, "probability", kinds=WITH_CLASSES)
+    return Metric(f"pauc-above-tpr@{least:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is)
 
 
 def _weighted_log_loss(weights: tuple[float, ...] = ()) -> Metric:
     name = "weighted-log-loss" + ("@" + ",".join(f"{w:g}" for w in weights) if weights else "")
-    return Metric(name, WeightedLogLoss(weights), "probability", greater_is_better=False, kinds=WITH_CLASSES)
+    return Metric(name, WeightedLogLoss(weights), "probability", False, kinds=WITH_CLASSES, decide=reweighted)
 
 
 METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
-        Metric("accuracy", RowMean(same), "label", kinds=ONE_LABEL),
-        Metric("error", RowMean(different), "label", greater_is_better=False, kinds=ONE_LABEL),
-        Metric("balanced-accuracy", balanced_accuracy, "label", kinds=ONE_LABEL),
-        Metric("matthews", matthews, "label", kinds=ONE_LABEL),
-        Metric("cohen-kappa", cohen_kappa, "label", kinds=ONE_LABEL),
+        Metric("accuracy", RowMean(same), "label", kinds=ONE_LABEL, decide=likeliest),
+        Metric("error", RowMean(different), "label", False, kinds=ONE_LABEL, decide=likeliest),
+        Metric(
+            "balanced-accuracy",
+            balanced_accuracy,
+            "label",
+            kinds=ONE_LABEL,
+            decide=weighed(COUNTED_BALANCED),
+            by_class=("binary", "multiclass"),
+        ),
+        Metric("matthews", matthews, "label", kinds=ONE_LABEL, decide=weighed(COUNTED_MATTHEWS)),
+        Metric("cohen-kappa", cohen_kappa, "label", kinds=ONE_LABEL, decide=weighed(COUNTED_KAPPA)),
         Metric("exact-match", RowMean(same_set), "labels", kinds=("multilabel",)),
         *(_f(beta, "") for beta in (1.0, 2.0, 0.5)),
         *(_f(1.0, average) for average in ("samples", "macro", "micro", "weighted")),
         *(_f(2.0, average) for average in ("samples", "macro", "micro")),
         _pf(1.0),
-        Metric("log-loss", RowMean(log_loss_rows), "probability", greater_is_better=False, kinds=WITH_CLASSES),
+        Metric("log-loss", RowMean(log_loss_rows), "probability", False, kinds=WITH_CLASSES, decide=likely),
         _weighted_log_loss(),
-        Metric("kl-divergence", RowMean(kl_rows), "probability", greater_is_better=False, kinds=ONE_LABEL),
-        Metric("roc-auc", roc_auc, "probability", kinds=WITH_CLASSES),
-        Metric("weighted-auc", weighted_auc, "probability", kinds=("binary",)),
+        Metric("kl-divergence", RowMean(kl_rows), "probability", False, kinds=ONE_LABEL, decide=likely, votes=True),
+        Metric("roc-auc", roc_auc, "probability", kinds=WITH_CLASSES, decide=as_is),
+        Metric("weighted-auc", weighted_auc, "probability", kinds=("binary",), decide=as_is),
         _partial_auc(0.1),
         _auc_above(0.8),
-        Metric("average-precision", average_precision, "probability", kinds=WITH_CLASSES),
-        Metric("qwk", kappa, "grade", kinds=WITH_NUMBERS),
-        Metric("kappa-linear", partial(kappa, power=1), "grade", kinds=WITH_NUMBERS),
-        Metric("ordinal-mae", RowMean(absolute), "grade", greater_is_better=False, kinds=WITH_NUMBERS),
+        Metric("average-precision", average_precision, "probability", kinds=WITH_CLASSES, decide=as_is),
+        Metric("qwk", kappa, "grade", kinds=WITH_NUMBERS, decide=cuts(2)),
+        Metric("kappa-linear", partial(kappa, power=1), "grade", kinds=WITH_NUMBERS, decide=cuts(1)),
+        Metric("ordinal-mae", RowMean(absolute), "grade", False, kinds=WITH_NUMBERS, decide=middle_grade),
         _map(3),
         _map(5),
         _top(5),
         _top_error(5),
-        Metric("rmse", rmse, "number", greater_is_better=False, kinds=WITH_NUMBERS),
-        Metric("mse", RowMean(squared), "number", greater_is_better=False, kinds=WITH_NUMBERS),
-        Metric("mae", RowMean(absolute), "number", greater_is_better=False, kinds=WITH_NUMBERS),
-        Metric("rmsle", rmsle, "number", greater_is_better=False, kinds=WITH_NUMBERS),
-        Metric("r2", r2, "number", kinds=WITH_NUMBERS),
-        Metric("spearman", spearman, "number", kinds=WITH_NUMBERS),
+        Metric("rmse", rmse, "number", False, kinds=WITH_NUMBERS, decide=clipped),
+        Metric("mse", RowMean(squared), "number", False, kinds=WITH_NUMBERS, decide=clipped),
+        Metric("mae", RowMean(absolute), "number", False, WITH_NUMBERS, decide=middle_number, constant="median"),
+        Metric("rmsle", rmsle, "number", False, kinds=WITH_NUMBERS, decide=log_number),
+        Metric("r2", r2, "number", kinds=WITH_NUMBERS, decide=clipped),
+        Metric("spearman", spearman, "number", kinds=WITH_NUMBERS, decide=free),
     )
 }
 
 ALIASES = {
     "accuracy": "acc accuracyscore categorizationaccuracy classificationaccuracy top1",
-    "error": "errorrate classificationerror top1error",
+    "error": "errorrate classificationerror top1error top1errorrate",
     "balanced-accuracy": "balancedacc bacc balancedaccuracyscore meanrecall",
     "matthews": "mcc matthewscorrcoef matthewscorrelation matthewscorrelationcoefficient phi",
     "cohen-kappa": "cohenskappa cohenkappascore unweightedkappa kappaunweighted",
@@ -132,24 +173,27 @@ ALIASES = {
     "f1-macro": "macrof1labels",
     "f1-micro": "microf1single microf1labels",
     "pf1": "probabilisticf1 probabilisticfscore probabilisticf1score",
-    "log-loss": "logarithmicloss crossentropy loglossbinary binarylogloss multiclassloss multiclasslogloss",
+    "log-loss": "logarithmicloss crossentropy bce binarycrossentropy loglossbinary "
+    "binarylogloss multiclassloss multiclasslogloss meanlogloss "
+    "meancolumnwiselogloss columnwiselogloss meancolumnwiselogarithmicloss",
     "weighted-log-loss": "weightedlogloss weightedlogarithmicloss balancedlogloss balancedlogarithmicloss",
     "kl-divergence": "kl kldiv kullbackleibler kullbackleiblerdivergence",
-    "roc-auc": "auc auroc rocaucscore areaundertheroccurve meanauc meanrocauc meancolumnwiserocauc meancolumnwiseauc "
-    "macroauc",
+    "roc-auc": "auc aucroc auroc rocaucscore areaundertheroccurve meanauc meanrocauc "
+    "meancolumnwiserocauc meancolumnwiseauc macroauc",
     "weighted-auc": "wauc alaskaweightedauc",
     "partial-auc@0.1": "partialauc partialrocauc",
     "pauc-above-tpr@0.8": "pauc isicpauc isic2024pauc pauc80 paucabove80tpr paucabovetpr",
-    "average-precision": "ap map meanap meanaverageprecision averageprecisionscore prauc",
+    "average-precision": "ap map meanap meanaverageprecision averageprecisionscore prauc auprc aucpr",
     "qwk": "kappa quadraticweightedkappa quadratickappa kappaquadratic weightedkappa",
     "kappa-linear": "linearkappa linearweightedkappa lwk",
     "ordinal-mae": "ordinalmeanabsoluteerror gradedmae",
-    "rmse": "rootmeansquarederror",
-    "mse": "meansquarederror",
+    "rmse": "rootmeansquarederror rootmeansquareerror",
+    "mse": "meansquarederror meansquareerror",
     "mae": "meanabsoluteerror",
-    "rmsle": "rootmeansquaredlogarithmicerror rootmeansquaredlogerror",
+    "rmsle": "rootmeansquaredlogarithmicerror rootmeansquaredlogerror rootmeansquarelogarithmicerror",
     "r2": "r2score rsquared",
-    "spearman": "spearmanr spearmancorrelation rankcorrelation",
+    "spearman": "spearmanr spearmancorrelation rankcorrelation spearmanrho spearmansrho spearmansrankcorrelation "
+    "spearmanrankcorrelation",
 }
 
 _AVERAGES = "samples|macro|micro|weighted|binary"
@@ -159,7 +203,7 @@ _F = re.compile(rf"(?:mean|({_AVERAGES}))?f{_BETA}(?:score)?({_AVERAGES})?")
 _PF = re.compile(rf"(?:p|probabilistic)f{_BETA}(?:score)?")
 _MAP = re.compile(r"(?:map|meanaverageprecision)(?:at)?([1-9]\d*)")
 _TOP = re.compile(r"top([1-9]\d*)(?:accuracy|acc)?")
-_TOP_ERROR = re.compile(r"top([1-9]\d*)err(?:or)?")
+_TOP_ERROR = re.compile(r"top([1-9]\d*)err(?:or)?(?:rate)?")
 _PARTIAL_AUC = re.compile(rf"partial(?:roc)?auc{_SHARE}")
 _AUC_ABOVE = re.compile(rf"pauc(?:abovetpr|tpr){_SHARE}")
 

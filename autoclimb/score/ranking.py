@@ -10,7 +10,8 @@ import numpy as np
 class Columnwise:
     """The mean of `of_column(positive, scores)` over columns with both outcomes in truth, `otherwise` where none has.
 
-    Two columns and one label a row are binary: the last column alone counts. More are one against the rest.
+    Two columns and one label a row are binary: the last column alone counts. More are one against the rest. NaN among
+    the scores, which sorts anywhere, makes it NaN.
     """
 
     of_column: Callable[[np.ndarray, np.ndarray], float]
@@ -25,8 +26,10 @@ class Columnwise:
             first = 1 if p.shape[1] == 1 else 0
             positive = truth == np.arange(first, first + p.shape[1])[:, None]
         scores = np.ascontiguousarray(p.T)
-        found = [self.of_column(y, s) for y, s in zip(positive, scores, strict=True) if y.any() and not y.all()]
-        return float(np.mean(found)) if found else self.otherwise
+        if np.isnan(scores).any():
+            return float("nan")
+        values = [self.of_column(y, s) for y, s in zip(positive, scores, strict=True) if y.any() and not y.all()]
+        return float(np.mean(values)) if values else self.otherwise
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     order = np.argsort(-scores)
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     hits = np.cumsum(positive[order])[last]
-    said = np.flatnonzero(last) + 1
-    return np.append(0, (said - hits) / (~positive).sum()), np.append(0, hits / positive.sum())
+    predicted = np.flatnonzero(last) + 1
+    return np.append(0, (predicted - hits) / (~positive).sum()), np.append(0, hits / positive.sum())
 
 
 def area_up_to(most: float, fpr: np.ndarray, tpr: np.ndarray) -> float:

@@ -1,86 +1,98 @@
 """Thresholds, class weights and cut points, each by one sorted sweep over the rows."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from autoclimb.score.classes import FBeta, balanced_accuracy, cohen_kappa, matthews
-from autoclimb.types import Metric
+from autoclimb.score.calibrate import before_calibration, calibrated, logits, platt, sigmoid
+from autoclimb.score.classes import FBeta
+from autoclimb.types import Goal
 
 PRIOR_ROWS = 10.0  # a swept threshold weighs as its rarer outcome's rows, the plug-in one as ten (assumption)
-
-
 TRIES = 64  # thresholds tried where a metric can only be called
+OWN_SHIFT_PRECISION = 4.0  # prior of a label's own shift of log odds beside the shared one: 0 +- 0.5
 
 
-def two_class_threshold(metric: Metric, truth: np.ndarray, p: np.ndarray) -> float:
+@dataclass(frozen=True)
+class Counted:
+    """A metric of two classes as a function of counts, and the threshold that theory gives its best value.
+
+    `of_counts(hits, predicted, positives, n)` takes the first two as arrays. `plug_in(best, rate)` is the threshold on
+    calibrated probabilities, given the best value reached and the share of positives.
+    """
+
+    of_counts: Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
+    plug_in: Callable[[float, float], float]
+
+
+def counted_f(f: FBeta) -> Counted:
+    """F-beta of two classes: of the positive class, or averaged over both."""
+
+    def positive(hits: np.ndarray, predicted: np.ndarray, positives: float, n: float) -> np.ndarray:
+        return f.of_counts(hits, predicted, np.asarray(positives))
+
+    def both(hits: np.ndarray, predicted: np.ndarray, positives: float, n: float) -> np.ndarray:
+        other = f.of_counts(n - positives - predicted + hits, n - predicted, np.asarray(n - positives))
+        share = positives / n if f.average == "weighted" else 0.5
+        return share * positive(hits, predicted, positives, n) + (1 - share) * other
+
+    if f.average in ("", "binary"):
+        return Counted(positive, lambda best, rate: best / (1 + f.beta**2))  # Lipton et al. 2014, arXiv 1402.1892
+    return Counted(both, lambda best, rate: 0.5)
+
+
+def _kappa(hits: np.ndarray, predicted: np.ndarray, positives: float, n: float) -> np.ndarray:
+    # twice the covariance over the disagreement that chance would give
+    return 2 * (n * hits - predicted * positives) / (n * (predicted + positives) - 2 * predicted * positives)
+
+
+def _matthews(hits: np.ndarray, predicted: np.ndarray, positives: float, n: float) -> np.ndarray:
+    return (n * hits - predicted * positives) / np.sqrt(np.maximum(predicted * (n - predicted), 1))
+
+
+def _balanced(hits: np.ndarray, predicted: np.ndarray, positives: float, n: float) -> np.ndarray:
+    return hits / positives - (predicted - hits) / (n - positives)
+
+
+COUNTED_KAPPA = Counted(_kappa, lambda best, rate: 0.5)
+COUNTED_MATTHEWS = Counted(_matthews, lambda best, rate: 0.5)
+COUNTED_BALANCED = Counted(_balanced, lambda best, rate: rate)
+
+
+def two_class_threshold(goal: Goal, truth: np.ndarray, p: np.ndarray, counted: Counted | None = None) -> float:
     """The threshold on the positive's probability `(N,)` of greatest metric, drawn to theory where rows are few.
 
-    A metric without a formula in counts is called for each of 64 quantiles, and drawn to 0.5.
+    It is swept and drawn on calibrated probabilities, where theory holds, and given for those that came. A metric
+    without a formula in counts is called for each of 64 quantiles, and drawn to 0.5.
     """
-    positives = float((truth == 1).sum())
-    if positives in (0.0, float(len(truth))):
+    n, positives = float(len(truth)), float((truth == 1).sum())
+    if positives in (0.0, n):
         return 0.5
-    known = _of_two(metric, positives, float(len(truth)))
-    if known is None:
-        at, plug_in = best_called(metric, truth, p, lambda t: (p > t).astype(np.int64)), 0.5
+    line = platt(p, truth == 1)
+    q = calibrated(p, *line)
+    if counted is None:
+        at, plug_in = best_called(goal, truth, q, lambda t: (q > t).astype(np.int64)), 0.5
     else:
-        order = np.argsort(-p, kind="stable")
+        order = np.argsort(-q, kind="stable")
         hits = np.append(0, np.cumsum(truth[order] == 1)).astype(float)
-        score, theory = known
-        at, best = _best_cut(score(hits, np.arange(len(p) + 1.0)), p[order])
-        plug_in = theory(best)
-    weight = min(positives, len(truth) - positives)
-    return (weight * at + PRIOR_ROWS * plug_in) / (weight + PRIOR_ROWS)
+        values = counted.of_counts(hits, np.arange(len(q) + 1.0), positives, n)
+        at, best = _best_cut(values, q[order])
+        plug_in = counted.plug_in(best, positives / n)
+    weight = min(positives, n - positives)
+    return float(before_calibration((weight * at + PRIOR_ROWS * plug_in) / (weight + PRIOR_ROWS), *line))
 
 
-def best_called(metric: Metric, truth: np.ndarray, p: np.ndarray, said: Callable[[float], np.ndarray]) -> float:
-    """The threshold among 0.5 and quantiles of `p` at which `said(threshold)` scores best."""
+def best_called(goal: Goal, truth: np.ndarray, p: np.ndarray, answers_at: Callable[[float], np.ndarray]) -> float:
+    """The threshold among 0.5 and quantiles of `p` at which `answers_at(threshold)` scores best."""
     quantiles = np.quantile(p, np.linspace(0, 1, TRIES + 1)[1:-1]) if p.size else np.zeros(0)
     tries = [0.5, *np.unique(quantiles)]
-    return float(tries[best_of([metric.score(truth, said(t)) for t in tries])])
+    return float(tries[best_of([goal.score(truth, answers_at(t)) for t in tries])])
 
 
 def best_of(scores: list[float]) -> int:
     """The place of the highest score, the first of equals; NaN is lowest."""
     return int(np.nan_to_num(scores, nan=-np.inf).argmax())
-
-
-def _of_two(
-    metric: Metric, positives: float, n: float
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Callable[[float], float]] | None:
-    """The metric as a function of (hits, said) for the positive class, and its threshold by theory from its best.
-
-    None where it is no function of these counts that we know.
-    """
-    if isinstance(metric.function, FBeta):
-        f = metric.function
-
-        def positive(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
-            return f.of_counts(hits, said, np.asarray(positives))
-
-        def both(hits: np.ndarray, said: np.ndarray) -> np.ndarray:
-            other = f.of_counts(n - positives - said + hits, n - said, np.asarray(n - positives))
-            share = positives / n if f.average == "weighted" else 0.5
-            return share * positive(hits, said) + (1 - share) * other
-
-        if f.average in ("", "binary"):
-            return positive, lambda best: best / (1 + f.beta**2)  # Lipton et al. 2014, arXiv 1402.1892
-        return both, lambda best: 0.5
-    if metric.function is balanced_accuracy:
-        return (lambda hits, said: hits / positives - (said - hits) / (n - positives)), lambda best: positives / n
-    if metric.function is cohen_kappa:
-        # twice the covariance over the disagreement that chance would give
-        return (
-            lambda hits, said: 2 * (n * hits - said * positives) / (n * (said + positives) - 2 * said * positives),
-            lambda best: 0.5,
-        )
-    if metric.function is matthews:
-        return (
-            lambda hits, said: (n * hits - said * positives) / np.sqrt(np.maximum(said * (n - said), 1)),
-            lambda best: 0.5,
-        )
-    return None
 
 
 def _best_cut(scores: np.ndarray, falling: np.ndarray) -> tuple[float, float]:
@@ -102,8 +114,13 @@ def pooled_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
 
 
 def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
-    """One threshold a label of greatest F, rare labels drawn to the plug-in threshold of the average label."""
-    columns = np.ascontiguousarray(p.T)
+    """One threshold a label of greatest F, rare labels drawn to the plug-in threshold of the average label.
+
+    Like that of two classes it is swept on calibrated probabilities: shared slope and shift, and a shift of each label.
+    """
+    slope, shift = platt(p, truth)
+    shifts = shift + own_shifts(slope * logits(p) + shift, truth)
+    columns = np.ascontiguousarray(calibrated(p, slope, shifts).T)
     order = np.argsort(-columns, axis=1)
     falling = np.take_along_axis(columns, order, axis=1)
     true = np.take_along_axis(np.ascontiguousarray(truth.T).astype(np.int32), order, axis=1)
@@ -117,29 +134,39 @@ def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float,
     # the plug-in t = F / (1 + beta^2) is for calibrated probabilities; rare labels use the labels' mean F
     plug_in = best[positives > 0].mean() / (1 + f.beta**2) if positives.any() else 0.5
     mixed = (positives * swept + PRIOR_ROWS * plug_in) / (positives + PRIOR_ROWS)
-    return tuple(float(t) for t in mixed)
+    return tuple(float(t) for t in before_calibration(mixed, slope, shifts))
+
+
+def own_shifts(z: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The shift `(C,)` of each label's log odds `(N, C)` that makes it likeliest, drawn to none."""
+    shifts = np.zeros(z.shape[1])
+    for _ in range(5):  # the loss of one shift is nearly a parabola
+        q = sigmoid(z + shifts)
+        pull = (q - truth).sum(0) + OWN_SHIFT_PRECISION * shifts
+        shifts -= np.clip(pull / ((q * (1 - q)).sum(0) + OWN_SHIFT_PRECISION), -1, 1)
+    return shifts
 
 
 def row_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
-    """The threshold for all labels of greatest F averaged over rows, the likeliest label said where none passes."""
+    """The threshold for all labels of greatest F averaged over rows, the likeliest label named where none passes."""
     n = len(p)
     true = truth.astype(bool)
     rate = max(true.mean(), 1 / p.size)
-    # 64 candidates that say between a fifth and five times as many labels as are true: free of p's scale
+    # 64 candidates that name between a fifth and five times as many labels as are true: free of p's scale
     shares = np.unique(np.clip(rate * np.geomspace(0.2, 5, 64), 0, 1))
     thresholds = np.unique(np.sort(p, axis=None)[((1 - shares) * (p.size - 1)).astype(int)])
     bins = len(thresholds) + 1
     passed = np.searchsorted(thresholds, p) + (np.arange(n) * bins)[:, None]
-    said = np.bincount(passed.ravel(), minlength=n * bins).reshape(n, bins)
+    named = np.bincount(passed.ravel(), minlength=n * bins).reshape(n, bins)
     hits = np.bincount(passed[true], minlength=n * bins).reshape(n, bins)
-    said, hits = (c[:, ::-1].cumsum(1)[:, ::-1][:, 1:] for c in (said, hits))
+    named, hits = (c[:, ::-1].cumsum(1)[:, ::-1][:, 1:] for c in (named, hits))
     top = true[np.arange(n), p.argmax(1)]
-    hits = np.where(said == 0, top[:, None], hits)
-    scores = f.of_counts(hits, np.maximum(said, 1), true.sum(1)[:, None]).mean(0)
+    hits = np.where(named == 0, top[:, None], hits)
+    scores = f.of_counts(hits, np.maximum(named, 1), true.sum(1)[:, None]).mean(0)
     return float(thresholds[scores.argmax()])
 
 
-def weights_for_classes(metric: Metric, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
+def weights_for_classes(goal: Goal, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
     """Factors `(C,)` on class probabilities before the argmax: prior ** -a with the a of greatest metric.
 
     a = 0 is plain argmax, a = 1 the Bayes answer for balanced accuracy; macro F lies between. One number is learned,
@@ -147,15 +174,16 @@ def weights_for_classes(metric: Metric, truth: np.ndarray, p: np.ndarray) -> tup
     """
     count = np.bincount(truth.astype(int), minlength=p.shape[1]) + 1.0
     candidates = [(count.mean() / count) ** a for a in np.linspace(0, 1.25, 11)]
-    found = [metric.score(truth, np.argmax(p * w, axis=1)) for w in candidates]
-    return tuple(float(w) for w in candidates[best_of(found)])
+    scores = [goal.score(truth, np.argmax(p * w, axis=1)) for w in candidates]
+    return tuple(float(w) for w in candidates[best_of(scores)])
 
 
 def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int) -> tuple[float, ...]:
     """Rising cut points `(G - 1,)` on the number `x` of greatest weighted kappa with the grades' places `place`.
 
     Starts from mid-points and from matching the quantiles of the truth, moves one cut at a time to the best of all
-    places between its neighbours until nothing improves, and keeps the start where that is no gain.
+    places between its neighbours until nothing improves, and keeps the mid-points where that is no gain. Equal numbers
+    are never told apart.
     """
     size, n = len(grades), len(x)
     if size < 2:
@@ -167,9 +195,9 @@ def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int)
     rising = x[order]
     before = np.zeros((n + 1, size))
     before[1:] = np.cumsum(np.eye(size)[place[order]], axis=0)
-    cost = np.abs(np.subtract.outer(np.arange(size), np.arange(size))).astype(float) ** power
-    seen = before @ cost  # [s, g]: what saying g to the first s rows costs
-    chance = cost @ before[-1] / n  # what saying g to one row costs by chance
+    cost = np.abs(np.subtract.outer(grades, grades)).astype(float) ** power
+    seen = before @ cost  # [s, g]: what answering g for the first s rows costs
+    chance = cost @ before[-1] / n  # what answering g for one row costs by chance
     open_at = np.concatenate([[0], np.flatnonzero(rising[1:] > rising[:-1]) + 1, [n]])  # ties stay together
     if len(open_at) > 400:  # finer than 400 places is noise
         open_at = open_at[np.linspace(0, len(open_at) - 1, 400).astype(int)]
@@ -180,7 +208,8 @@ def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int)
         expected = chance @ np.diff(ends)
         return float((seen[ends[1:], g] - seen[ends[:-1], g]).sum() / expected) if expected > 0 else 1.0
 
-    starts = [np.searchsorted(rising, middles, side="right"), np.cumsum(before[-1])[:-1].astype(int)]
+    by_rate = np.cumsum(before[-1])[:-1].astype(int)
+    starts = [np.searchsorted(rising, middles, side="right"), open_at[np.searchsorted(open_at, by_rate)]]
     best = min((_descended(start, open_at, seen, chance, loss) for start in starts), key=loss)
     if loss(best) >= loss(starts[0]) - 1e-9:
         return tuple(float(c) for c in middles)
@@ -208,10 +237,10 @@ def _descended(
             rest_chance = np.delete(chance * np.diff(ends), [c, c + 1]).sum()
             above = rest + seen[tries, c] - seen[low, c] + seen[high, c + 1] - seen[tries, c + 1]
             below = rest_chance + chance[c] * (tries - low) + chance[c + 1] * (high - tries)
-            found = above / np.maximum(below, 1e-12)
+            losses = above / np.maximum(below, 1e-12)
             old = loss(at)
-            if found.min() < old - 1e-9:
-                at[c] = tries[found.argmin()]
+            if losses.min() < old - 1e-9:
+                at[c] = tries[losses.argmin()]
                 moved = True
         if not moved:
             break

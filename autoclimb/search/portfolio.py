@@ -117,9 +117,7 @@ IMBALANCED = 5.0  # rows of the most frequent class for one of the rarest; own c
 
 def counts_classes_alike(s: Situation) -> bool:
     """Whether some classes are rare and the metric is a mean over classes, so that rare ones count as any other."""
-    usual = "macro" if s.kind == "multiclass" else "binary"  # of an F-beta that says nothing else
-    by_class = s.metric == "balanced-accuracy" or (s.beta > 0 and (s.average or usual) == "macro")
-    return s.kind in ("binary", "multiclass") and by_class and s.imbalance >= IMBALANCED
+    return s.kind in ("binary", "multiclass") and s.by_class and s.imbalance >= IMBALANCED
 
 
 def rare_start(s: Situation) -> dict[str, Any]:

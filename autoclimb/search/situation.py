@@ -40,6 +40,7 @@ class Situation:
     wants: str
     beta: float  # of an F-beta, 0 where the metric is another
     average: str  # of an F-beta: samples, macro, micro, weighted, "" for the usual one of the kind of task
+    by_class: bool  # whether the metric averages over classes, so that rare ones count like frequent ones
     imbalance: float  # rows of the most frequent class for one of the rarest
     pretrained: tuple[dict[str, Any], ...]  # rows of backbone, weights, model_args, parameters; smallest first
     space: SearchSpace

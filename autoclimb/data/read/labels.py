@@ -106,7 +106,7 @@ def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
 def are_votes(raw: RawTask, metric: Metric | None) -> bool:
     """Whether several columns are of votes: the metric says so or, without one, a sample whose rows sum to one."""
     if metric is not None:
-        return metric.name == OF_VOTES
+        return metric.votes
     return raw.sample is not None and len(raw.answers) == len(raw.labels) and sum_to_one(raw)
 
 

@@ -1,0 +1,117 @@
+"""Calibration: probabilities made as likely as they say, by two numbers for label sets and by one for classes."""
+
+import numpy as np
+
+from autoclimb.seeds import some_of
+
+TINY = 1e-7
+MOST_CELLS = 60_000  # two parameters need no more
+STEPS = 30  # of a damped Newton; it ends after four or five where nothing is odd
+SLOPE_PRECISION = 4.0  # prior of a slope: 1 +- 0.5
+SHIFT_PRECISION = 0.25  # prior of a shift: 0 +- 2, as nets trained on rare labels made frequent are off by that much
+LOWEST = 0.05  # slope: predictions that know nothing are made flat, never turned round
+
+
+def logits(p: np.ndarray) -> np.ndarray:
+    """Log odds of probabilities, clipped to +-16."""
+    p = np.clip(np.asarray(p, np.float64), TINY, 1 - TINY)
+    return np.log(p) - np.log1p(-p)
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """Probabilities of log odds."""
+    return 1 / (1 + np.exp(-np.clip(z, -700, 700)))
+
+
+def calibrated(p: np.ndarray, slope: float, shift: float | np.ndarray) -> np.ndarray:
+    """Probabilities with log odds scaled and shifted (Platt 1999)."""
+    return sigmoid(slope * logits(p) + shift)
+
+
+def before_calibration(q: float | np.ndarray, slope: float, shift: float | np.ndarray) -> np.ndarray:
+    """The probability that `calibrated` makes `q`, so that a threshold found on calibrated ones fits the others."""
+    return sigmoid((logits(np.asarray(q)) - shift) / slope)
+
+
+def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = None) -> tuple[float, float]:
+    """Slope and shift of the log odds, shared by all labels, that make the labels likeliest.
+
+    Gaussian priors (slope 1 +- 0.5, shift 0 +- 2) keep few rows near doing nothing. A cell counts `cell_weight` times.
+    Every step is halved until the loss falls, so the result is never less likely than the probabilities as they are.
+    """
+    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "platt")
+    x, y = logits(p[some]).ravel(), truth[some].ravel().astype(float)
+    each = np.ones(len(x)) if cell_weight is None else cell_weight[some].ravel()
+
+    def loss(slope: float, shift: float) -> float:
+        z = slope * x + shift
+        prior = SLOPE_PRECISION * (slope - 1) ** 2 + SHIFT_PRECISION * shift**2
+        return float(each @ (np.logaddexp(0, z) - y * z) + prior / 2)
+
+    at, now = (1.0, 0.0), loss(1.0, 0.0)
+    for _ in range(STEPS):
+        slope, shift = at
+        q = sigmoid(slope * x + shift)
+        w, off = each * q * (1 - q), each * (q - y)
+        gradient = np.array([off @ x + SLOPE_PRECISION * (slope - 1), off.sum() + SHIFT_PRECISION * shift])
+        wx = w @ x
+        curvature = np.array([[(w * x) @ x + SLOPE_PRECISION, wx], [wx, w.sum() + SHIFT_PRECISION]])
+        move, scale = np.linalg.solve(curvature, gradient), 1.0
+        while scale > 1e-4:
+            tried = (max(slope - scale * move[0], LOWEST), shift - scale * move[1])
+            if (new := loss(*tried)) < now:
+                break
+            scale /= 2
+        else:
+            break
+        gain, at, now = now - new, tried, new
+        if gain < 1e-6:
+            break
+    return float(at[0]), float(at[1])
+
+
+def temper(p: np.ndarray, slope: float) -> np.ndarray:
+    """Class probabilities raised to `slope` and renormalised: temperature 1 / slope (Guo et al. 2017)."""
+    x = slope * np.log(np.clip(np.asarray(p, np.float64), TINY, None))
+    x -= x.max(1, keepdims=True)
+    q = np.exp(x)
+    return q / q.sum(1, keepdims=True)
+
+
+def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None = None) -> float:
+    """The slope for `temper` that makes the truth likeliest, with a Gaussian prior of 1 +- 0.5.
+
+    Truth is class indices `(N,)` or shares of classes `(N, C)`; a row counts `row_weight` times, once if not given.
+    """
+    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "temperature")
+    p, truth = p[some], truth[some]
+    weight = np.ones(len(p)) if row_weight is None else row_weight[some]
+    x = np.log(np.clip(p, TINY, None))
+    if truth.ndim == 2:
+        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * x).sum(1)
+    else:
+        own = x[np.arange(len(x)), truth.astype(int)]
+
+    def loss(slope: float) -> float:
+        z = slope * x
+        top = z.max(1)
+        normal = top + np.log(np.exp(z - top[:, None]).sum(1))
+        return float(weight @ (normal - slope * own) + SLOPE_PRECISION * (slope - 1) ** 2 / 2)
+
+    slope, now = 1.0, loss(1.0)
+    for _ in range(STEPS):
+        q = temper(p, slope)
+        mean = (q * x).sum(1)
+        curvature = weight @ ((q * x * x).sum(1) - mean**2) + SLOPE_PRECISION
+        move, scale = (weight @ (mean - own) + SLOPE_PRECISION * (slope - 1)) / curvature, 1.0
+        while scale > 1e-4:
+            tried = float(np.clip(slope - scale * move, LOWEST, 20))
+            if (new := loss(tried)) < now:
+                break
+            scale /= 2
+        else:
+            break
+        gain, slope, now = now - new, tried, new
+        if gain < 1e-6:
+            break
+    return slope

@@ -1,6 +1,7 @@
 """What every format with rows gives: a Table of text."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,14 @@ class Table:
     def rows(self) -> int:
         """Rows below the header."""
         return len(next(iter(self.cells.values()), []))
+
+
+def with_rows(table: Table, rows: Sequence[int]) -> Table:
+    """The table with these rows only."""
+    cells = {c: [held[i] for i in rows] for c, held in table.cells.items()}
+    return replace(table, cells=cells, sources=tuple(table.sources[i] for i in rows) if table.sources else ())
+
+
+def without_columns(table: Table, columns: Collection[str]) -> Table:
+    """The table without these columns."""
+    return replace(table, cells={c: held for c, held in table.cells.items() if c not in columns})

@@ -5,28 +5,45 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from autoclimb.data.files.formats import PICTURES, RANK
+from autoclimb.data.files.formats import PICTURES
 from autoclimb.data.files.npy import shapes_of, source_of_array
-from autoclimb.data.files.table import Table
+from autoclimb.data.files.table import Table, with_rows
+from autoclimb.data.read.choosing import (
+    AUXILIARY,
+    ENOUGH,
+    Match,
+    extension,
+    level_key,
+    match,
+    match_by_rule,
+    named,
+    rank,
+    some_columns,
+)
+from autoclimb.data.read.naming import fold, is_bare, path_parts, whole
 from autoclimb.data.read.several import arrange
-from autoclimb.data.read.splits import side
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import pictures
 from autoclimb.types import Note
 
-ENOUGH = 0.5  # share of ids that a way of finding pictures must explain
-AUXILIARY = re.compile(r"(^|[^a-z])(masks?|annotations?|segmentations?|labels?|thumbs?|thumbnails?)([^a-z]|$)")
+LOOKED_AT = 500  # cells of a column from which it is judged
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where the pixels of some ids are: a source each, "" for none."""
+    """Where the pixels of some ids are: a source each, "" for none.
+
+    `names` are the paths of the pictures where ids do not tell them apart and other columns do. `doubt` says why this
+    may be another picture than the one meant, "" where there is no doubt.
+    """
 
     files: list[str] = field(repr=False)
     channels: int = 3
     notes: tuple[Note, ...] = ()
+    names: tuple[str, ...] = field(default=(), repr=False)
+    doubt: str = ""
 
     @property
     def share(self) -> float:
@@ -34,20 +51,20 @@ class Located:
         return sum(1 for f in self.files if f) / max(1, len(self.files))
 
 
-Way = Callable[[Sequence[str], Table | None, str, Survey, int], Located | None]
+Matcher = Callable[[Sequence[str], Table | None, str, Survey, int], Located | None]
 
 
 def locate(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located:
-    """Where the pixels of ids are: the first of WAYS that explains more than half of them, else the one that
-    explains most. `table` has a row an id in column `id_name`, None where ids come from elsewhere; `split` is 1 for
-    train ids, -1 for test ids.
+    """Where the pixels of ids are: the first of MATCHERS that explains more than half of them without a doubt, else
+    the one that explains most. `table` has a row an id in column `id_name`, None where ids come from elsewhere;
+    `split` is 1 for train ids, -1 for test ids.
     """
     best = Located(["" for _ in ids])
-    for way in WAYS:
-        tried = way(ids, table, id_name, survey, split)
-        if tried is not None and tried.share > best.share:
+    for matcher in MATCHERS:
+        tried = matcher(ids, table, id_name, survey, split)
+        if tried is not None and (tried.share > best.share or (best.doubt and tried.share > ENOUGH)):
             best = tried
-            if best.share > ENOUGH:
+            if best.share > ENOUGH and not best.doubt:
                 break
     return best
 
@@ -61,7 +78,14 @@ def by_own_pixels(ids: Sequence[str], table: Table | None, id_name: str, survey:
 
 def by_file(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are file names."""
-    return of_rows(match(ids, survey, split), survey)
+    return of_match(match(ids, survey, split, table, id_name), survey)
+
+
+def of_match(found: Match, survey: Survey) -> Located:
+    """The sources of matched pictures."""
+    located = of_rows(found.rows, survey)
+    names = tuple(survey.pictures[i] if i >= 0 else "" for i in found.rows) if found.by_columns else ()
+    return replace(located, notes=(*located.notes, *found.notes), names=names, doubt=found.doubt)
 
 
 def of_rows(rows: Sequence[int], survey: Survey) -> Located:
@@ -73,7 +97,7 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
     notes: list[Note] = []
     kind = extension(survey.pictures[first])
     stem = os.path.splitext(survey.pictures[first].rsplit("/", 1)[-1])[0].lower()
-    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(stem, []) if i != first} - {kind}
+    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(fold(stem), []) if i != first} - {kind}
     if others:
         text = f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read"
         notes.append(Note("files", text, sure="likely"))
@@ -88,36 +112,54 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
     return Located([source_of_array(f, shape)[0] if f else "" for f in files], count, tuple(notes))
 
 
-def by_path_column(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
+def by_file_column(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
+    """Ids are bare numbers, which any row has, and a column beside them holds file names with their endings."""
+    if not ids or not all(map(is_bare, ids[:: max(1, len(ids) // LOOKED_AT)])):
+        return None
+    located = by_path_column(ids, table, id_name, survey, split, files_only=True)
+    return located if located is not None and located.share > ENOUGH else None
+
+
+def by_path_column(
+    ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int, files_only: bool = False
+) -> Located | None:
     """Another column, of this table or of one that has these ids, names the pictures; rows of one id are one item."""
+    if table is not None and (paths := path_column(table, survey, id_name, files_only)):
+        found = match(table.cells[paths], survey, split, table, paths)
+        note = Note("match", f"pictures are named by column {paths!r}", paths, "likely")
+        located = of_match(found, survey)
+        return replace(located, notes=(*located.notes, note), names=())
     asked_ids = set(ids)
-    for other in [table] if table is not None else survey.tables:
-        if other is None:
+    for other in survey.tables:
+        if table is not None and other.name in (table.name, table.whole):
             continue
-        key = id_name if other is table else column_of(other, asked_ids)
+        key = column_of(other, asked_ids)
         if not key:
             continue
-        if other.sources and other is not table:
+        if other.sources:
             place = dict(zip(other.cells[key], other.sources, strict=True))
             return Located([place.get(i, "") for i in ids], other.channels)
-        paths = path_column(other, survey, key)
-        if not paths:
-            continue
-        rows = match(other.cells[paths], survey, split)
-        located = of_rows(rows, survey)
-        if other is table:
-            note = Note("match", f"pictures are named by column {paths!r}", paths, "likely")
-            return Located(located.files, located.channels, (*located.notes, note))
-        held: dict[str, list[str]] = {}
-        for name, file in zip(other.cells[key], located.files, strict=True):
-            if name in asked_ids and file:
-                held.setdefault(name, []).append(file)
-        most = max(map(len, held.values()), default=0)
-        text = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
-        text += f", up to {most} each" if most > 1 else ""
-        files = [pictures(dict.fromkeys(held[i])) if i in held else "" for i in ids]
-        return Located(files, located.channels, (*located.notes, Note("match", text, other.name, "likely")))
+        paths = path_column(other, survey, key, files_only)
+        if paths:
+            return by_other_table(ids, other, key, paths, survey, split)
     return None
+
+
+def by_other_table(ids: Sequence[str], other: Table, key: str, paths: str, survey: Survey, split: int) -> Located:
+    """The pictures that a table names in `paths` beside the ids in `key`: several of an id are one item."""
+    asked_ids = set(ids)
+    rows = [i for i, name in enumerate(other.cells[key]) if name in asked_ids]
+    found = match([other.cells[paths][i] for i in rows], survey, split, with_rows(other, rows), paths)
+    located = of_match(found, survey)
+    held: dict[str, list[str]] = {}
+    for i, file in zip(rows, located.files, strict=True):
+        if file:
+            held.setdefault(other.cells[key][i], []).append(file)
+    most = max(map(len, held.values()), default=0)
+    text = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
+    text += f", up to {most} each" if most > 1 else ""
+    files = [pictures(dict.fromkeys(held[i])) if i in held else "" for i in ids]
+    return replace(located, files=files, names=(), notes=(*located.notes, Note("match", text, other.name, "likely")))
 
 
 def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
@@ -129,37 +171,51 @@ def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
     return ""
 
 
-def path_column(table: Table, survey: Survey, but: str = "") -> str:
-    """The column whose values name pictures, one each for most rows, "" where there is none."""
-    best, best_rank = "", 0.0
-    step = max(1, table.rows // 500)
+def path_column(table: Table, survey: Survey, but: str = "", files_only: bool = False) -> str:
+    """The column whose values name pictures, one each for most rows, "" where there is none.
+
+    File names with endings are better than other names, pictures better than masks of them; `files_only` takes no
+    others.
+    """
+    best, best_rank = "", (False, False, 0.0)
+    step = max(1, table.rows // LOOKED_AT)
     for column in some_columns(table):
         cells = table.cells[column][::step]
-        if column == but:
+        if column == but or AUXILIARY.search(column.lower()):
             continue
-        share = sum(1 for c in cells if c and candidates(c, survey)) / len(cells)
-        rank = share * len(set(cells)) / len(cells)
+        files = are_files(cells)
+        if files_only and not files:
+            continue
+        hits = [named(c, survey) for c in cells if c]
+        share = sum(1 for h in hits if h) / len(cells)
+        masks = sum(1 for h in hits if h and AUXILIARY.search(survey.pictures[h[0]].lower())) > len(hits) / 2
+        rank = (files, not masks, share * len(set(cells)) / len(cells))
         if share > ENOUGH and rank > best_rank:
             best, best_rank = column, rank
     return best
 
 
-def some_columns(table: Table) -> list[str]:
-    """The columns that may hold ids: all, or of very many the first and last."""
-    columns = table.columns
-    return columns if len(columns) <= 300 else [*columns[:150], *columns[-150:]]
+def are_files(cells: Sequence[str]) -> bool:
+    """Whether most cells end as pictures do, or are paths."""
+    return sum("/" in c or "\\" in c or extension(c) in PICTURES for c in cells) > len(cells) / 2
 
 
 def by_folder(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are names of folders that hold an item's pictures."""
+    names = [fold(path_parts(name)[-1]) for name in ids]
+    index: dict[str, list[int]] = survey.by_folder
+    key: Callable[[str], str] = fold
+    if sum(name in index for name in names) <= ENOUGH * len(names) and all(map(is_bare, names)):
+        key = lambda name: whole(fold(name))  # noqa: E731
+        index = {}
+        for name, places in survey.by_folder.items():
+            index.setdefault(whole(name), []).extend(places)
     items = []
-    for name in ids:
-        low = name.lower().strip("/").rsplit("/", 1)[-1]
-        places = on_side(survey.by_folder.get(low, []), survey, split)
+    for name in map(key, names):
         item = []
-        for i in places:
+        for i in on_side(index.get(name, []), survey, split):
             parts = survey.pictures[i].split("/")
-            at = next(k for k in range(len(parts) - 1, -1, -1) if parts[k].lower() == low)
+            at = next(k for k in range(len(parts) - 2, -1, -1) if key(parts[k]) == name)
             item.append(("/".join(["", *parts[at + 1 :]]), survey.sources[i]))
         items.append(item)
     return arranged(items)
@@ -169,7 +225,7 @@ def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
     """Ids are what the names of an item's files begin with."""
     items = []
     for name in ids:
-        low = name.replace("\\", "/").lower().rsplit("/", 1)[-1]
+        low = fold(path_parts(name)[-1])
         places = survey.by_prefix.get(low) or survey.by_prefix.get(os.path.splitext(low)[0], [])
         items.append([(rest(survey.pictures[i], len(low)), survey.sources[i]) for i in on_side(places, survey, split)])
     return arranged(items)
@@ -192,8 +248,8 @@ def on_side(places: list[int], survey: Survey, split: int) -> list[int]:
     """Of these pictures, those of the split: in its folders, else in folders of neither; of one form, the plainest."""
     if not places:
         return []
-    best = max(side(survey.pictures[i]) * split for i in places)
-    kept = [i for i in places if side(survey.pictures[i]) * split == best] if best >= 0 else []
+    best = max(survey.sides[i] * split for i in places)
+    kept = [i for i in places if survey.sides[i] * split == best] if best >= 0 else []
     low = min((rank(survey.pictures[i]) for i in kept), default=0)
     return [i for i in kept if rank(survey.pictures[i]) == low]
 
@@ -210,7 +266,7 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Su
     cut = [re.split(r"[_/]", i) for i in ids]
     if len({len(c) for c in cut}) == 1 and len(cut[0]) > 1:
         columns |= {f"part {k + 1} of the id": [c[k] for c in cut] for k in range(len(cut[0]))}
-    paths = [(i, p.lower().split("/")) for i, p in enumerate(survey.pictures) if side(p) * split >= 0]
+    paths = [(i, p.lower().split("/")) for i, p in enumerate(survey.pictures) if survey.sides[i] * split >= 0]
     depth = Counter(len(p) for _, p in paths).most_common(1)[0][0] if paths else 0
     paths = [(i, p) for i, p in paths if len(p) == depth]
     chosen: list[tuple[int, str, int]] = []  # level, column, form of the value
@@ -246,104 +302,89 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Su
     return Located(located.files, located.channels, (Note("match", text, sure="likely"), *located.notes))
 
 
-def level_key(name: str, is_file: bool, which: int) -> str:
-    """A folder's or file's name as a column may hold it: up to the first separator (files), or without letters too."""
-    name = re.split(r"[_. ]", name)[0] if is_file else name
-    return re.sub(r"^[a-z]+[_\- ]?0*(?=\d)", "", name) if which else name
+def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
+    """Ids, or else another column's names of files, are file names but for what RULES allow."""
+    found = match_by_rule(ids, table, id_name, survey, split)
+    if found is not None or table is None or len(ids) != table.rows:
+        return of_match(found, survey) if found else None
+    step = max(1, table.rows // LOOKED_AT)
+    for column in some_columns(table):
+        cells = table.cells[column]
+        if column != id_name and are_files(cells[::step]) and not AUXILIARY.search(column.lower()):
+            found = match_by_rule(cells, table, column, survey, split)
+            if found is not None:
+                note = Note("match", f"pictures are named by column {column!r}", column, "likely")
+                located = of_match(found, survey)
+                return replace(located, notes=(*located.notes, note), names=())
+    return None
 
 
-WAYS: tuple[Way, ...] = (by_own_pixels, by_file, by_path_column, by_folder, by_prefix, by_columns)
-
-
-def extension(path: str) -> str:
-    """The lower-case extension."""
-    return os.path.splitext(path)[1].lower()
-
-
-def rank(path: str) -> int:
-    """How plain a form of picture is: 0 for the ordinary ones."""
-    return RANK.get(extension(path), 0)
-
-
-def candidates(name: str, survey: Survey) -> list[int]:
-    """The pictures an id may mean: by file name, by name without extension, or by the end of the path."""
-    low = name.replace("\\", "/").removeprefix("./").lower()
-    base = low.rsplit("/", 1)[-1]
-    hits = survey.by_name.get(base) or survey.by_stem.get(base)
-    if not hits and os.path.splitext(base)[1] in PICTURES:  # the table says .jpg, the folder has .png
-        hits = survey.by_stem.get(os.path.splitext(base)[0])
-    if not hits or "/" not in low:
-        return hits or []
-    exact = [i for i in hits if ends_with(survey.pictures[i].lower(), low)]
-    return exact or hits
-
-
-def ends_with(path: str, end: str) -> bool:
-    """Whether the path, with or without its extension, ends with these folders and this name."""
-    whole = "/" + path
-    return whole.endswith("/" + end) or os.path.splitext(whole)[0].endswith("/" + end)
-
-
-def match(ids: Sequence[str], survey: Survey, split: int) -> list[int]:
-    """The picture of each id, -1 where there is none.
-
-    `split` is 1 for train ids, -1 for test ids: where an id fits several pictures, the folder named after the split
-    wins, then the plainest form (jpg over tif over dcm), a folder that is not of masks, and the folder that holds
-    more of the ids. A lone match on the other split's side is no match.
-    """
-    hits = [candidates(name, survey) for name in ids]
-    folder = {i: survey.pictures[i].rpartition("/")[0] for row in hits for i in row}
-    held = Counter(folder[i] for row in hits for i in row)
-    sides = {name: side(name + "/x") * split for name in held}
-    masks = {name: AUXILIARY.search(name.lower()) is not None for name in held}
-
-    def order(i: int) -> tuple:
-        where = folder[i]
-        return -sides[where], rank(survey.pictures[i]), masks[where], -held[where], i
-
-    chosen = [row[0] if len(row) == 1 else min(row, key=order) if row else -1 for row in hits]
-    own = sum(1 for i in chosen if i >= 0 and sides[folder[i]] > 0)
-    if own:
-        chosen = [-1 if i >= 0 and sides[folder[i]] < 0 else i for i in chosen]
-    return chosen
-
-
-def names_pictures(cells: Sequence[str], survey: Survey, split: int = 0) -> float:
+def names_pictures(cells: Sequence[str], survey: Survey) -> float:
     """The share of some cells that name pictures in whatever way an id alone can."""
-    step = max(1, len(cells) // 500)
+    step = max(1, len(cells) // LOOKED_AT)
     some = [c for c in cells[::step] if c]
     if not some:
         return 0.0
-    share = sum(1 for c in some if candidates(c, survey)) / len(cells[::step])
+    of = len(cells[::step])
+    share = sum(1 for c in some if named(c, survey)) / of
     if share > ENOUGH:
         return share
-    low = [c.lower().rsplit("/", 1)[-1] for c in some]
+    low = [fold(path_parts(c)[-1]) for c in some]
     for index in (survey.by_folder, survey.by_prefix):
-        share = max(share, sum(1 for c in low if c in index) / len(cells[::step]))
-    return share
+        share = max(share, sum(1 for c in low if c in index) / of)
+    if share > ENOUGH:
+        return share
+    folders = {whole(f) for f in survey.by_folder}
+    return max(share, sum(1 for c in low if is_bare(c) and whole(c) in folders) / of)
 
 
 def id_column(table: Table, survey: Survey) -> tuple[str, float]:
     """The column whose values name pictures, and the share of its values that do.
 
-    Columns are ranked by that share times the share of distinct values: digits 0-9 as labels fit files 0.jpg to 9.jpg
-    too, but repeat. Where the table holds the pixels itself it is the first column of distinct values.
+    Names are better than bare numbers, and these than numbers that count the rows. Columns are then ranked by that
+    share times the share of distinct values: digits 0-9 as labels fit files 0.jpg to 9.jpg too, but repeat. Where the
+    table holds the pixels itself it is the first column of distinct values.
     """
     columns = some_columns(table)
     if table.sources:
         return next((c for c in columns if len(set(table.cells[c])) == table.rows), columns[0]), 1.0
-    best, best_rank, best_share = columns[0], 0.0, 0.0
-    step = max(1, table.rows // 500)
+    best, best_rank, best_share = columns[0], (False, False, 0.0), 0.0
+    step = max(1, table.rows // LOOKED_AT)
     for column in columns:
         cells = table.cells[column][::step]
-        share = sum(1 for c in cells if c and candidates(c, survey)) / len(cells)
-        if share * len(set(cells)) / len(cells) > best_rank:
-            best, best_rank, best_share = column, share * len(set(cells)) / len(cells), share
+        share = sum(1 for c in cells if c and named(c, survey)) / len(cells)
+        distinct = share * len(set(cells)) / len(cells)
+        words = share > ENOUGH and sum(map(is_bare, cells)) < len(cells) / 2
+        rank = (words, share > ENOUGH and distinct > ENOUGH and not counts_rows(table.cells[column]), distinct)
+        if distinct and rank > best_rank:
+            best, best_rank, best_share = column, rank, share
     if best_share > ENOUGH:
         return best, best_share
-    for column in columns:
-        alone = len(set(table.cells[column])) == table.rows
-        share = names_pictures(table.cells[column], survey) if alone else 0.0
-        if share > best_rank:
-            best, best_rank, best_share = column, share, share
+    alone = [c for c in columns if len(set(table.cells[c])) == table.rows]
+    shares = {c: names_pictures(table.cells[c], survey) for c in alone}
+    if max(shares.values(), default=0.0) <= ENOUGH:
+        for column in sorted(alone[:3], key=lambda c: not are_files(table.cells[c][::step])):
+            found = match_by_rule(table.cells[column], None, column, survey, 0)
+            shares[column] = max(shares[column], 1 - found.rows.count(-1) / table.rows if found else 0.0)
+    for column, share in shares.items():
+        if share > best_rank[2]:
+            best, best_rank, best_share = column, (False, False, share), share
     return best, best_share
+
+
+def counts_rows(cells: Sequence[str]) -> bool:
+    """Whether cells count the rows in their order: 0, 1, 2, ... or 1, 2, 3, ..."""
+    first = cells[0].strip() if cells else ""
+    return first in ("0", "1", "0.0", "1.0") and all(whole(c) == str(i) for i, c in enumerate(cells, int(float(first))))
+
+
+MATCHERS: tuple[Matcher, ...] = (
+    by_own_pixels,
+    by_file_column,
+    by_file,
+    by_path_column,
+    by_folder,
+    by_prefix,
+    by_columns,
+    by_rule,
+)

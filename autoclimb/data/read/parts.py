@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from autoclimb.data.files.table import Table
+from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.matching import ENOUGH, Located, locate
 from autoclimb.data.read.splits import SPLIT_WORDS
 from autoclimb.data.read.survey import Survey
@@ -69,17 +69,6 @@ def says(table: Table) -> str:
 def for_validation(table: Table) -> bool:
     """Whether a table says that its rows were set aside for validation."""
     return WORDS.search(says(table)) is not None and "train" not in says(table).rsplit("/", 1)[-1]
-
-
-def with_rows(table: Table, rows: Sequence[int]) -> Table:
-    """The table with these rows only."""
-    cells = {c: [held[i] for i in rows] for c, held in table.cells.items()}
-    return replace(table, cells=cells, sources=tuple(table.sources[i] for i in rows) if table.sources else ())
-
-
-def without_columns(table: Table, columns: Collection[str]) -> Table:
-    """The table without these columns."""
-    return replace(table, cells={c: held for c, held in table.cells.items() if c not in columns})
 
 
 def unlabelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | None]:

@@ -25,6 +25,7 @@ from autoclimb.data.files.json import tables_of_json
 from autoclimb.data.files.npy import array_tables
 from autoclimb.data.files.table import Table
 from autoclimb.data.files.text import text_of
+from autoclimb.data.read.naming import fold, path_parts
 from autoclimb.data.read.splits import side
 from autoclimb.data.sources import inside, parts_of, unspeakable
 from autoclimb.errors import Mistake
@@ -57,43 +58,52 @@ class Survey:
         return self.sources[index] if index >= 0 else ""
 
     @cached_property
+    def sides(self) -> list[int]:
+        """Of each picture the part of the data that its folders say: 1 for train, -1 for test, 0 for neither."""
+        of_folder: dict[str, int] = {}
+        sides = []
+        for where in self.pictures:
+            folder = where.rpartition("/")[0]
+            if folder not in of_folder:
+                of_folder[folder] = side(where)
+            sides.append(of_folder[folder])
+        return sides
+
+    @cached_property
     def by_name(self) -> dict[str, list[int]]:
-        """Lower-case file name -> indices into pictures."""
-        found: dict[str, list[int]] = {}
+        """File name, regardless of case and composed accents -> indices into pictures."""
+        index: dict[str, list[int]] = {}
         for i, where in enumerate(self.pictures):
-            found.setdefault(where.rsplit("/", 1)[-1].lower(), []).append(i)
-        return found
+            index.setdefault(fold(where.rsplit("/", 1)[-1]), []).append(i)
+        return index
 
     @cached_property
     def by_stem(self) -> dict[str, list[int]]:
         """The same without the extension."""
-        found: dict[str, list[int]] = {}
+        index: dict[str, list[int]] = {}
         for name, places in self.by_name.items():
             stem = name.rsplit(".", 1)[0]
-            if stem in found:
-                found[stem] = found[stem] + places
-            else:
-                found[stem] = places
-        return found
+            index[stem] = index[stem] + places if stem in index else places
+        return index
 
     @cached_property
     def by_folder(self) -> dict[str, list[int]]:
-        """Lower-case name of a folder -> the pictures at any depth below such folders."""
-        found: dict[str, list[int]] = {}
+        """Name of a folder, regardless of case -> the pictures at any depth below such folders."""
+        index: dict[str, list[int]] = {}
         for i, where in enumerate(self.pictures):
-            for folder in set(where.lower().split("/")[:-1]):
-                found.setdefault(folder, []).append(i)
-        return found
+            for folder in set(fold(where).split("/")[:-1]):
+                index.setdefault(folder, []).append(i)
+        return index
 
     @cached_property
     def by_prefix(self) -> dict[str, list[int]]:
-        """What stands before each separator of a lower-case file name -> pictures: a_1_red is under a_1 and a."""
-        found: dict[str, list[int]] = {}
+        """What stands before each separator of a file name -> pictures: a_1_red is under a_1 and a."""
+        index: dict[str, list[int]] = {}
         for stem, places in self.by_stem.items():
             for cut in re.finditer(r"[_\-. ]", stem):
                 if cut.start():
-                    found.setdefault(stem[: cut.start()], []).extend(places)
-        return found
+                    index.setdefault(stem[: cut.start()], []).extend(places)
+        return index
 
 
 def survey_of(path: Path) -> Survey:
@@ -240,7 +250,7 @@ def add_archive(
             if why:
                 refused[why] += 1
                 continue
-            parts = member.name.removeprefix("./").split("/")
+            parts = member.name.replace("\\", "/").removeprefix("./").split("/")  # as written on Windows
             if any(p.startswith(".") or p in SKIPPED for p in parts):
                 continue
             twice = parts[0].lower() == home.rsplit("/", 1)[-1].lower()
@@ -350,5 +360,5 @@ def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:
 
 def names_file(name: str, survey: Survey) -> bool:
     """Whether a cell is a picture's file name, with or without its extension."""
-    low = name.replace("\\", "/").lower().rsplit("/", 1)[-1]
-    return bool(low) and (low in survey.by_name or low in survey.by_stem)
+    base = fold(path_parts(name)[-1])
+    return bool(base) and (base in survey.by_name or base in survey.by_stem)

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from autoclimb.data.files.table import Table
+from autoclimb.data.files.table import Table, without_columns
 from autoclimb.data.read.matching import ENOUGH, column_of, id_column, locate, path_column
-from autoclimb.data.read.parts import for_validation, in_parts, says, unlabelled, with_validation, without_columns
+from autoclimb.data.read.parts import for_validation, in_parts, says, unlabelled, with_validation
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import find_targets
@@ -14,6 +15,7 @@ from autoclimb.data.read.values import BLANK, are_flags, are_whole, number_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
+MOST_TORN = 0.05  # share of pictures with rows of different ids and labels, from which ids are no names of pictures
 WEIGHT_WORDS = re.compile(r"confidence|probability|score$|certainty", re.IGNORECASE)  # how sure a label is
 
 
@@ -50,6 +52,10 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
             f"no picture (such as {lost!r}); pictures look like {looks}; name the right column with --id, or complete "
             f"the download"
         )
+    if where.doubt:
+        raise Mistake(f"{train.name}: {where.doubt}")
+    if where.names and len(set(ids)) < len(set(where.names)):
+        train = replace(train, cells={**train.cells, id_name: list(where.names)})
     test, test_id = find_test(tables, survey, train, sample, sample_id, id_name, asked_for)
     shared = test.columns if test and not set(train.columns) <= set(test.columns) else []
     known = tuple(c for c in shared if c != test_id)
@@ -75,6 +81,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
             notes.append(Note("test", f"the labels of {test.name} are not looked at", test.name))
         test = without_columns(test, targets)
     ids = train.cells[id_name]
+    where_notes = shared_pictures(ids, where.files, [train.cells[t] for t in targets])
     keep, less = positives(train, targets, id_name)
     tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
     used |= {t.whole for t in tables if t.name in used}
@@ -96,9 +103,29 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         channels=where.channels,
         notes=(
             Note("labels", f"labels from {train.name}, {train.rows} rows", train.name),
-            *dict.fromkeys((*notes, *more, *less, *where.notes, *tested.notes)),
+            *dict.fromkeys((*where_notes, *notes, *more, *less, *where.notes, *tested.notes)),
         ),
     )
+
+
+def shared_pictures(ids: Sequence[str], files: Sequence[str], labels: Sequence[Sequence[str]]) -> list[Note]:
+    """A note where different ids have one picture. Raises Mistake where many such rows have different labels."""
+    rows_of: dict[str, list[int]] = {}
+    for row, file in enumerate(files):
+        if file:
+            rows_of.setdefault(file, []).append(row)
+    shared = [rows for rows in rows_of.values() if len(rows) > 1 and len({ids[r] for r in rows}) > 1]
+    if not shared:
+        return []
+    torn = [rows for rows in shared if len({tuple(cells[r] for cells in labels) for r in rows}) > 1]
+    one, other = list(dict.fromkeys(ids[r] for r in (torn or shared)[0]))[:2]
+    if len(torn) > MOST_TORN * len(rows_of):
+        raise Mistake(
+            f"{sum(map(len, shared))} rows share {len(shared)} pictures and {len(torn)} of these have different "
+            f"labels, such as ids {one!r} and {other!r}; name the column that tells pictures apart with --id"
+        )
+    text = f"{sum(map(len, shared))} rows of different ids share {len(shared)} pictures, such as {one!r} and {other!r}"
+    return [Note("match", text, sure="guessed")]
 
 
 def left_over(

@@ -40,6 +40,8 @@ def test_items(
     if rows is not None and where.share <= ENOUGH:
         other = locate(ids, None, "", survey, -1)
         where = other if other.share > where.share else where
+    if where.doubt:
+        raise Mistake(f"{asking.name}: {where.doubt}")
     missing = [name for name, file in zip(ids, where.files, strict=True) if not file]
     if where.share <= ENOUGH:
         looks = repr(survey.pictures[-1]) if survey.pictures else "none"

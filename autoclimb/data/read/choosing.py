@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from autoclimb.data.files.formats import PICTURES, RANK
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.naming import RULES, fold, is_bare, path_parts, stem_of, whole
+from autoclimb.data.read.naming import RULES, folded, is_bare, path_parts, stem_of, whole
 from autoclimb.data.read.survey import Survey
 from autoclimb.types import Note
 
@@ -23,7 +23,7 @@ def named(name: str, survey: Survey) -> list[int]:
     several those whose path agrees longest from its end, and in upper and lower case.
     """
     parts = path_parts(name)
-    base = fold(parts[-1])
+    base = folded(parts[-1])
     hits = survey.by_name.get(base) or survey.by_stem.get(base)
     if not hits and extension(base) in PICTURES:  # the table says .jpg, the folder has .png
         hits = survey.by_stem.get(os.path.splitext(base)[0])
@@ -31,17 +31,17 @@ def named(name: str, survey: Survey) -> list[int]:
         return []
     if len(hits) == 1:
         return hits
-    folded = [fold(p) for p in parts]
-    agree = [agreement(survey.pictures[i].split("/"), parts, folded) for i in hits]
+    low = [folded(p) for p in parts]
+    agree = [agreement(survey.pictures[i].split("/"), parts, low) for i in hits]
     best = max(agree)
     return [i for i, a in zip(hits, agree, strict=True) if a == best]
 
 
-def agreement(path: list[str], parts: list[str], folded: list[str]) -> tuple[int, bool, int]:
+def agreement(path: list[str], parts: list[str], low: list[str]) -> tuple[int, bool, int]:
     """How many folders two paths share at their ends, whether the names are the same to the letter, and so folders."""
     alike = exact = 0
-    for mine, theirs, low in zip(reversed(path[:-1]), reversed(parts[:-1]), reversed(folded[:-1]), strict=False):
-        if fold(mine) != low:
+    for mine, theirs, other in zip(reversed(path[:-1]), reversed(parts[:-1]), reversed(low[:-1]), strict=False):
+        if folded(mine) != other:
             break
         alike += 1
         exact += mine == theirs
@@ -121,7 +121,7 @@ def told_by_columns(
 ) -> tuple[tuple[str, ...], dict[int, list[int]]]:
     """The columns whose cells are folders of the pictures, and the pictures of each row that they leave."""
     used: list[str] = []
-    folders = {i: [fold(f) for f in survey.pictures[i].split("/")[:-1]] for row in open_rows.values() for i in row}
+    folders = {i: [folded(f) for f in survey.pictures[i].split("/")[:-1]] for row in open_rows.values() for i in row}
     while table is not None and any(len(row) > 1 for row in open_rows.values()):
         best, fewest = None, sum(map(len, open_rows.values()))
         for column in some_columns(table):
@@ -142,7 +142,7 @@ def told_by_columns(
 
 def lies_in(folders: list[str], cell: str, which: int) -> bool:
     """Whether a cell names folders of a path, as they are or without the letters before their number."""
-    parts = [fold(p) for p in path_parts(cell)]
+    parts = [folded(p) for p in path_parts(cell)]
     keys = [level_key(f, False, which) for f in folders] if which else folders
     return all((whole(p) if which else p) in keys for p in parts if p) and any(parts)
 

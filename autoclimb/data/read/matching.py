@@ -22,7 +22,7 @@ from autoclimb.data.read.choosing import (
     rank,
     some_columns,
 )
-from autoclimb.data.read.naming import fold, is_bare, path_parts, whole
+from autoclimb.data.read.naming import folded, is_bare, path_parts, whole
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import pictures
@@ -97,7 +97,7 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
     notes: list[Note] = []
     kind = extension(survey.pictures[first])
     stem = os.path.splitext(survey.pictures[first].rsplit("/", 1)[-1])[0].lower()
-    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(fold(stem), []) if i != first} - {kind}
+    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(folded(stem), []) if i != first} - {kind}
     if others:
         text = f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read"
         notes.append(Note("files", text, sure="likely"))
@@ -202,11 +202,11 @@ def are_files(cells: Sequence[str]) -> bool:
 
 def by_folder(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are names of folders that hold an item's pictures."""
-    names = [fold(path_parts(name)[-1]) for name in ids]
+    names = [folded(path_parts(name)[-1]) for name in ids]
     index: dict[str, list[int]] = survey.by_folder
-    key: Callable[[str], str] = fold
+    key: Callable[[str], str] = folded
     if sum(name in index for name in names) <= ENOUGH * len(names) and all(map(is_bare, names)):
-        key = lambda name: whole(fold(name))  # noqa: E731
+        key = lambda name: whole(folded(name))  # noqa: E731
         index = {}
         for name, places in survey.by_folder.items():
             index.setdefault(whole(name), []).extend(places)
@@ -225,7 +225,7 @@ def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
     """Ids are what the names of an item's files begin with."""
     items = []
     for name in ids:
-        low = fold(path_parts(name)[-1])
+        low = folded(path_parts(name)[-1])
         places = survey.by_prefix.get(low) or survey.by_prefix.get(os.path.splitext(low)[0], [])
         items.append([(rest(survey.pictures[i], len(low)), survey.sources[i]) for i in on_side(places, survey, split)])
     return arranged(items)
@@ -329,7 +329,7 @@ def names_pictures(cells: Sequence[str], survey: Survey) -> float:
     share = sum(1 for c in some if named(c, survey)) / of
     if share > ENOUGH:
         return share
-    low = [fold(path_parts(c)[-1]) for c in some]
+    low = [folded(path_parts(c)[-1]) for c in some]
     for index in (survey.by_folder, survey.by_prefix):
         share = max(share, sum(1 for c in low if c in index) / of)
     if share > ENOUGH:

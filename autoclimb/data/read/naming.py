@@ -32,7 +32,7 @@ DIGITS = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 WHOLE = re.compile(r"\d+(?:\.0*)?$")
 
 
-def fold(text: str) -> str:
+def folded(text: str) -> str:
     """The text regardless of case and of how its accents are composed."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
@@ -75,7 +75,7 @@ def by_number(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | Non
     """Both are whole numbers, written with other zeros: 7, 007, 7.0."""
 
     def key(text: str) -> Hashable | None:
-        number = whole(fold(text))
+        number = whole(folded(text))
         return number if number.isdigit() else None
 
     return (key, key) if sum(key(i) is not None for i in ids) > len(ids) / 2 else None
@@ -92,7 +92,7 @@ def by_counter(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | No
 def frame_of(names: Sequence[str]) -> tuple[str, str] | None:
     """What stands before and behind the number in nearly all of these names, None where names differ there."""
     cut = [DIGITS.match(n) for n in names]
-    frames = Counter((fold(m[1]), fold(m[3])) for m in cut if m)
+    frames = Counter((folded(m[1]), folded(m[3])) for m in cut if m)
     if not frames:
         return None
     frame, n = frames.most_common(1)[0]
@@ -104,7 +104,7 @@ def counter_in(frame: tuple[str, str]) -> Key:
 
     def key(text: str) -> Hashable | None:
         cut = DIGITS.match(whole(text))
-        if cut is None or (fold(cut[1]), fold(cut[3])) != frame:
+        if cut is None or (folded(cut[1]), folded(cut[3])) != frame:
             return None
         return int(cut[2])
 
@@ -119,11 +119,11 @@ def by_affix(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | None
             before, behind = affix
 
             def key(text: str, before: str = before, behind: str = behind) -> Hashable | None:
-                low = fold(text)
+                low = folded(text)
                 fits = low.startswith(before) and low.endswith(behind) and len(low) > len(before) + len(behind)
                 return low[len(before) : len(low) - len(behind)] if fits else None
 
-            return (key, fold) if swapped else (fold, key)
+            return (key, folded) if swapped else (folded, key)
     return None
 
 
@@ -131,8 +131,8 @@ def affix_of(inner: Sequence[str], outer: Sequence[str]) -> tuple[str, str] | No
     """What stands around nearly all of the `inner` names within the `outer` ones, None where it differs."""
     if len(outer) > SEARCHED:
         return None
-    some = [fold(i) for i in inner[:: max(1, len(inner) // 12)][:12]]
-    text = "\n".join(["", *map(fold, outer), ""])
+    some = [folded(i) for i in inner[:: max(1, len(inner) // 12)][:12]]
+    text = "\n".join(["", *map(folded, outer), ""])
     around: Counter[tuple[str, str]] = Counter()
     for name in some:
         found: set[tuple[str, str]] = set()
@@ -159,9 +159,9 @@ def without_hash(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | 
             if len(hashes) > 1 and sum(pattern.search(n) is not None for n in some) >= MOST * len(some):
 
                 def key(text: str, pattern: re.Pattern[str] = pattern) -> Hashable | None:
-                    return fold(stem_of(pattern.sub("", text)))
+                    return folded(stem_of(pattern.sub("", text)))
 
-                return (key, fold) if of_ids else (fold, key)
+                return (key, folded) if of_ids else (folded, key)
     return None
 
 

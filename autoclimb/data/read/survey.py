@@ -25,7 +25,7 @@ from autoclimb.data.files.json import tables_of_json
 from autoclimb.data.files.npy import array_tables
 from autoclimb.data.files.table import Table
 from autoclimb.data.files.text import text_of
-from autoclimb.data.read.naming import fold, path_parts
+from autoclimb.data.read.naming import folded, path_parts
 from autoclimb.data.read.splits import side
 from autoclimb.data.sources import inside, parts_of, unspeakable
 from autoclimb.errors import Mistake
@@ -74,7 +74,7 @@ class Survey:
         """File name, regardless of case and composed accents -> indices into pictures."""
         index: dict[str, list[int]] = {}
         for i, where in enumerate(self.pictures):
-            index.setdefault(fold(where.rsplit("/", 1)[-1]), []).append(i)
+            index.setdefault(folded(where.rsplit("/", 1)[-1]), []).append(i)
         return index
 
     @cached_property
@@ -91,7 +91,7 @@ class Survey:
         """Name of a folder, regardless of case -> the pictures at any depth below such folders."""
         index: dict[str, list[int]] = {}
         for i, where in enumerate(self.pictures):
-            for folder in set(fold(where).split("/")[:-1]):
+            for folder in set(folded(where).split("/")[:-1]):
                 index.setdefault(folder, []).append(i)
         return index
 
@@ -360,5 +360,5 @@ def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:
 
 def names_file(name: str, survey: Survey) -> bool:
     """Whether a cell is a picture's file name, with or without its extension."""
-    base = fold(path_parts(name)[-1])
+    base = folded(path_parts(name)[-1])
     return bool(base) and (base in survey.by_name or base in survey.by_stem)

@@ -10,10 +10,9 @@ from autoclimb.data.read.identifiers import why_it_names_rows
 from autoclimb.data.read.labels import Labels
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.targets import GROUP_WORDS
-from autoclimb.data.read.values import BLANK, number_of
+from autoclimb.data.read.values import ABSENT, BLANK, number_of, with_points
 from autoclimb.types import Column, Metadata, Note
 
-ABSENT = BLANK | {"NA", "N/A", "na", "n/a", "None", "none", "?", "-", "unknown", "Unknown"}
 MOST_CATEGORIES = 200
 MOST_COLUMNS = 2_000
 KNOWN = 0.5  # share of a test column's words that train rows must know: ids and places that are new say nothing
@@ -150,6 +149,9 @@ def read_metadata(
 
 def as_numbers(name: str, cells: list[str], tested: list[str]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray] | str:
     """A column's words (() for numbers) and its values in train and test, or why it is of no use."""
+    points = with_points([*cells, *tested])
+    if points:
+        cells, tested = points[: len(cells)], points[len(cells) :]
     distinct, new = set(cells) - ABSENT, set(tested) - ABSENT
     known = sum(1 for c in tested if c in distinct) / max(1, sum(1 for c in tested if c in new))
     if len(distinct) < 2 or not new:

@@ -61,7 +61,8 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     asked_for = Overrides(id_column, split_names(target, survey), group)
     lost = "".join(f"; {note.text}" for note in [n for n in survey.notes if n.kind in ("ignored", "refused")][:2])
     try:
-        raw = next((f for read in FAMILIES.values() if (f := read(survey, asked_for)) is not None), None)
+        found = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
+        raw = next((replace(raw, literal=name != "tables") for name, raw in found if raw is not None), None)
     except Mistake as mistake:
         raise Mistake(f"{mistake}{lost}") from None
     if raw is None:
@@ -180,6 +181,7 @@ def joined_sets(raw: RawTask, metric: Metric | None) -> RawTask:
         train_files=[raw.train_files[first[i]] for i in sets],
         labels={name: ["|".join(c for c in s if c not in BLANK) for s in sets.values()]},
         others={c: [values[first[i]] for i in sets] for c, values in raw.others.items()},
+        joined=True,
         notes=(*raw.notes, note),
     )
 

@@ -2,7 +2,7 @@
 
 from autoclimb.data.read.labels import Labels, described, sum_to_one
 from autoclimb.data.read.raw import RawTask
-from autoclimb.data.read.targets import ending
+from autoclimb.data.read.targets import core_of
 from autoclimb.data.read.values import BLANK, are_flags, are_numbers, are_whole, plain, tokens_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Form, Metric, Note
@@ -19,7 +19,7 @@ def read_form(raw: RawTask, labels: Labels, metric: Metric | None) -> tuple[Form
     cells = [c for a in raw.answers for c in raw.sample.cells[a] if c not in BLANK]
     whole = bool(cells) and are_whole(cells)
     if len(raw.answers) > 1:
-        short = [ending(a, raw.answers) for a in raw.answers]
+        short = [core_of(a, raw.answers) for a in raw.answers]
         column_of = tuple(place_of(a, s, labels.classes) for a, s in zip(raw.answers, short, strict=True))
         if all(c < 0 for c in column_of):
             raise Mistake(

@@ -1,5 +1,6 @@
 """Label cells and the metric -> kind, classes, target; classes named as the sample names them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,14 +9,18 @@ import numpy as np
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
+    ABSENT,
     BLANK,
     are_flags,
+    are_lists,
     are_numbers,
     are_whole,
+    flags_of,
     number_of,
     plain,
     separator_of,
     tokens_of,
+    with_points,
 )
 from autoclimb.errors import Mistake
 from autoclimb.types import Kind, Metric, Note
@@ -73,22 +78,29 @@ def described(labels: Labels) -> str:
 def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
     """Labels of several columns: of 0/1, one label each row where every row sums to one, else sets; or votes."""
     names = list(raw.labels)
+    columns = []
     for name in names:
-        cells = raw.labels[name]
-        wrong = next((c for c in cells if c not in BLANK and number_of(c) not in (0.0, 1.0, -1.0)), None)
-        if wrong is None:
+        flags = flags_of(raw.labels[name])
+        if flags is not None or not set(raw.labels[name]) - BLANK:
+            columns.append(flags or raw.labels[name])
             continue
+        wrong = next(c for c in raw.labels[name] if c not in BLANK and flags_of([c]) is None)
         if number_of(wrong) is not None and are_votes(raw, metric):
             return of_votes(raw)
         raise Mistake(
             f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, "
             f"or --metric {OF_VOTES} for votes"
         )
-    table = np.array([[number_of(c) or 0.0 for c in raw.labels[n]] for n in names]).T
-    kept = np.array([any(c not in BLANK for c in row) for row in zip(*raw.labels.values(), strict=True)])
+    table = np.array([[number_of(c) or 0.0 for c in cells] for cells in columns]).T
+    kept = np.array([any(c not in BLANK for c in row) for row in zip(*columns, strict=True)])
     notes = []
-    if (table < 0).any():
-        notes.append(Note("cells", f"{int((table < 0).sum())} cells of -1 (unsure) count as 0", sure="likely"))
+    unsure = int((table < 0).sum())
+    if unsure and any("0" in cells for cells in columns):
+        notes.append(Note("cells", f"{unsure} cells of -1 (unsure) count as 0", sure="likely"))
+    if not kept.all() and not any({"0", "-1"} & set(cells) for cells in columns):
+        text = f"blank cells count as 0: no column holds a 0, so the {int((~kept).sum())} blank rows have no label"
+        notes.append(Note("cells", text, sure="guessed"))
+        kept[:] = True
     flags = (table[kept] > 0).astype(np.uint8)
     if not len(flags):
         raise Mistake(f"the columns {', '.join(names[:4])} hold no labels")
@@ -154,13 +166,16 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     ((name, column),) = raw.labels.items()
     wants = metric.wants if metric else ""
     numeric = wants in ("number", "grade")
-    blank = BLANK | {"NA", "N/A", "na", "None", "?"} if numeric else BLANK
+    if not raw.literal and (numeric or not set(tokens_of_sample(raw)) & set(column)):
+        column = with_points(column) or column
+    blank, blank_notes = blanks_of(name, column, raw, numeric)
     kept = np.array([c not in blank for c in column])
     cells = [c for c in column if c not in blank]
     if not cells:
         raise Mistake(f"column {name!r} holds no labels")
     missing = len(column) - len(cells)
     notes = [Note("missing", f"{missing} train rows without a label are left out", name)] if missing else []
+    notes += blank_notes
     if numeric and not are_numbers(cells):
         wrong = next(c for c in cells if number_of(c) is None)
         raise Mistake(
@@ -184,11 +199,13 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
             f"column {name!r} holds {len(set(cells))} different numbers, a quantity, which "
             f"{metric.name if metric else 'the metric'} does not score; try --metric {FITTING['regression']}"
         )
-    separator = separator_of(cells) or separator_by_columns(cells, raw.answers)
+    separator = set_separator(cells, raw, metric)
     if separator:
         if missing:
-            notes = [Note("cells", f"{missing} train rows have an empty set of labels", name, "likely")]
-        return of_sets([tokens_of(c, separator) if c not in BLANK else [] for c in column], separator, tuple(notes))
+            notes = [Note("cells", f"{missing} train rows have an empty set of labels", name, "likely"), *blank_notes]
+        return of_sets([tokens_of(c, separator) if c not in blank else [] for c in column], separator, tuple(notes))
+    if are_lists(cells) and not raw.literal and all(len(tokens_of(c, ",")) == 1 for c in set(cells)):
+        cells = [tokens_of(c, ",")[0] for c in cells]  # ['cat']
     cells = plain(cells)
     classes = in_order(set(cells), raw.answers)
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
@@ -206,7 +223,66 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     return of_classes(kind, classes, np.array([place[c] for c in cells], np.int64), kept, tuple(notes))
 
 
-def separator_by_columns(cells: list[str], answers: list[str]) -> str:
+def tokens_of_sample(raw: RawTask) -> list[str]:
+    """The words that the sample's cells and its columns to be filled show."""
+    cells = {c for a in raw.answers for c in raw.sample.cells[a]} - {""} if raw.sample else set()
+    cells = cells if cells - (BLANK - {"null"}) else set()  # nan in every cell is no word
+    return [*raw.answers, *cells, *(t for c in cells for s in ("|", ",", ";", " ") for t in tokens_of(c, s))]
+
+
+def blanks_of(name: str, column: Sequence[str], raw: RawTask, numeric: bool) -> tuple[set[str], list[Note]]:
+    """The cells of a label column that stand for no label, and a note where a word could be either.
+
+    Among numbers NA, none and the like are blank. Among words nothing is but an empty cell and what programs write for
+    one (nan, null), and that only where no evidence makes it a class: the sample shows it or, for `null`, empty cells
+    are there besides, or it is about as frequent as other labels are. The name of a folder or file is never blank.
+    """
+    if raw.literal:
+        return set(), []
+    counts = Counter(column)
+    numbers = are_numbers(set(counts) - ABSENT) and bool(set(counts) - ABSENT)
+    if numeric or numbers:
+        return set(ABSENT), []
+    shown = set(tokens_of_sample(raw))
+    classes = sorted(n for word, n in counts.items() if word not in BLANK)
+    usual = classes[len(classes) // 2] if classes else 0
+    blank, notes = {""}, []
+    for word in sorted((BLANK & set(counts)) - {""}):
+        null = word.lower() == "null"
+        if word in shown or (null and counts[""]):
+            continue
+        if null and counts[word] >= usual / 2:
+            text = (
+                f"{word!r} is taken for a class, as {counts[word]} rows have it; empty the cells if it means no label"
+            )
+            notes.append(Note("blank", text, name, "guessed"))
+            continue
+        blank.add(word)
+    return blank, notes
+
+
+def set_separator(cells: Sequence[str], raw: RawTask, metric: Metric | None) -> str:
+    """The separator of label cells that are sets, "" where each holds one name.
+
+    The family of layouts, the sample's columns, the metric, the sample's cells and the cells themselves say so, in
+    this order.
+    """
+    if raw.literal:
+        return ""
+    if raw.joined:
+        return "|"
+    by_columns = separator_by_columns(cells, raw.answers)
+    if by_columns:
+        return by_columns
+    one_label = metric is not None and "multilabel" not in metric.kinds
+    wanted = metric is not None and (metric.kinds == ("multilabel",) or metric.average == "samples")
+    if are_lists(cells) and any(len(tokens_of(c, ",")) > 1 for c in set(cells)):
+        return ","
+    shown = [c for a in raw.answers for c in set(raw.sample.cells[a])] if raw.sample and len(raw.answers) == 1 else []
+    return separator_of(cells, one_label, wanted, shown)
+
+
+def separator_by_columns(cells: Sequence[str], answers: Sequence[str]) -> str:
     """The separator whose tokens are the sample's columns, "" where cells are such columns as they are."""
     asked = set(answers)
     if len(asked) < 2 or set(cells) <= asked:

@@ -35,6 +35,8 @@ class RawTask:
     test_others: dict[str, list[str]] = field(default_factory=dict, repr=False)
     channels: int = 3  # of a picture
     versions: list[str] | None = field(default=None, repr=False)  # what rows that show the same thing share
+    literal: bool = False  # labels are names of folders or files: never blank, never a set
+    joined: bool = False  # label cells are sets joined by | here, of several rows an id
     notes: tuple[Note, ...] = ()
 
     @property

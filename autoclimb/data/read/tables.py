@@ -9,14 +9,13 @@ from autoclimb.data.read.matching import ENOUGH, column_of, id_column, locate, p
 from autoclimb.data.read.parts import for_validation, in_parts, says, unlabelled, with_validation
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.read.targets import find_targets
+from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
 from autoclimb.data.read.test_set import test_items, without_label
 from autoclimb.data.read.values import BLANK, are_flags, are_whole, number_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
 MOST_TORN = 0.05  # share of pictures with rows of different ids and labels, from which ids are no names of pictures
-WEIGHT_WORDS = re.compile(r"confidence|probability|score$|certainty", re.IGNORECASE)  # how sure a label is
 
 
 def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:

@@ -2,20 +2,32 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from autoclimb.data.files.table import Table
+from autoclimb.data.read.identifiers import why_it_names_rows
 from autoclimb.data.read.raw import Overrides
-from autoclimb.data.read.values import BLANK, are_flags, are_numbers, tokens_of
+from autoclimb.data.read.values import ABSENT, BLANK, are_marks, are_numbers, flags_of, same_name, tokens_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
 LABEL_WORDS = re.compile(
     r"^(labels?|targets?|class(es|_?name|_?id)?|category(_?id)?|tags?|y|diagnosis|species|breed|label_?(name|id)s?)$"
 )
+RARER_LABEL_WORDS = re.compile(
+    r"^(choices?|annotations?|outcome|severity|grade|level|dx|disease|ground[_ ]?truth|gt|truth|answer|finding labels)$"
+)
 GROUP_WORDS = re.compile(
     r"(^|[_ ])(patient|subject|person|clip|video|sequence|location|site|group|series|plate|experiment|session|slide|"
     r"camera|case|study|user|farm|field|scene|plot|track|seq|donor|specimen|recording|burst|batch)s?"
     r"([_ ]?(id|no|nr|num|number|name|code|uid))?$",
+    re.IGNORECASE,
+)
+WEIGHT_WORDS = re.compile(r"confidence|probability|score$|certainty", re.IGNORECASE)  # how sure a label is
+NO_TARGET = re.compile(  # parts of the data, annotators, geometry
+    r"^(is_?)?(train|valid|validation|val|test)$|^(split|k?fold|subset|partition|usage|annotator|labell?er|rater)(_?id)?$"
+    r"|^(image|original_?(image)?|img)?_?(width|height|size|channels|area)(\[.*|_?(px|pixels))?$|^[xywh](_?(min|max|1|2))?$"
+    r"|^bbox|pixel_?spacing",
     re.IGNORECASE,
 )
 
@@ -30,71 +42,152 @@ def find_targets(
     """
     columns = [c for c in train.columns if c != id_name]
     if asked_for.target:
-        absent = [c for c in asked_for.target if c not in columns]
-        if absent:
-            raise Mistake(f"{train.name} has no column {absent[0]!r}; it has {shortened(columns)}")
-        return list(asked_for.target), []
+        by_name = {same_name(c): c for c in columns}
+        named = [c if c in columns else by_name.get(same_name(c), "") for c in asked_for.target]
+        if not all(named):
+            absent = asked_for.target[named.index("")]
+            raise Mistake(f"{train.name} has no column {absent!r}; it has {shortened(columns)}")
+        return named, []
     asked = [c for c in sample.columns if c != sample_id] if sample else []
-    by_lower = {c.lower(): c for c in columns}
-    have = [by_lower.get(c.lower(), "") if c not in columns else c for c in asked]
+    by_name = {same_name(c): c for c in columns}
+    have = [by_name.get(same_name(c), "") if c not in columns else c for c in asked]
     if asked and all(have):
         return have, []
-    if sum(map(bool, have)) > 1:
-        lacking = [c for c, there in zip(asked, have, strict=True) if not there]
-        return [c for c in have if c], [
-            Note("classes", f"the sample asks for {shortened(lacking)} too, which {train.name} lacks", train.name)
-        ]
     if len(asked) > 1:
-        fitting = [c for c in columns if names_columns(train.cells[c], asked)]
-        if not fitting:
-            raise Mistake(
-                f"the sample asks for {shortened(asked, 5)}; {train.name} has no such columns and no column with such "
-                f"values, only {shortened(columns)}; name it with --target"
-            )
-        return fitting[:1], [
-            Note("target", f"the sample's columns are the values of {fitting[0]!r}", fitting[0], "likely")
-        ]
+        return by_asked_columns(train, columns, asked, have)
     free = [c for c in columns if c not in known]
     if sample and asked:
-        flags = [c for c in free if are_flags(train.cells[c])]
-        words = {t for cell in sample.cells[asked[0]] for t in tokens_of(cell, " ")}
-        if len(flags) > 1 and words and words <= set(flags):
-            text = f"the sets asked for in {asked[0]!r} are made of the columns {', '.join(flags[:4])} ..."
-            return flags, [Note("target", text, sure="likely")]
-        holding = [c for c in free if holds(train.cells[c], words)]
-        if len(holding) == 1:
-            text = f"the sample's column {asked[0]!r} holds values of {holding[0]!r} of {train.name}"
-            return holding, [Note("target", text, holding[0], "likely")]
+        by_cells = by_asked_cells(train, free, asked[0], sample.cells[asked[0]])
+        if by_cells:
+            return by_cells
+    return by_elimination(train, free, asked, asked_for)
+
+
+def by_asked_columns(
+    train: Table, columns: list[str], asked: list[str], have: list[str]
+) -> tuple[list[str], list[Note]]:
+    """The target where the sample has several columns: columns called so, or one whose values they are.
+
+    `have` is the train column of each asked one, "" for none.
+    """
+    lacking = [c for c, there in zip(asked, have, strict=True) if not there]
+    if sum(map(bool, have)) > 1:
+        text = f"the sample asks for {shortened(lacking)} too, which {train.name} lacks"
+        return [c for c in have if c], [Note("classes", text, train.name)]
+    fitting = [c for c in columns if names_columns(train.cells[c], asked)]
+    if fitting:
+        text = f"the sample's columns are the values of {fitting[0]!r}"
+        return fitting[:1], [Note("target", text, fitting[0], "likely")]
+    if any(have):
+        found = next(c for c in have if c)
+        text = f"the sample asks for {shortened(lacking)} beside {found!r}, which is the target"
+        return [found], [Note("target", text, found, "likely")]
+    raise Mistake(
+        f"the sample asks for {shortened(asked, 5)}; {train.name} has no such columns and no column with such "
+        f"values, only {shortened(columns)}; name it with --target"
+    )
+
+
+def by_asked_cells(
+    train: Table, free: list[str], asked: str, cells: Sequence[str]
+) -> tuple[list[str], list[Note]] | None:
+    """The target by what the cells of the sample's one column hold, None where they do not tell."""
+    shown = set(cells) - BLANK
+    flags = [c for c in free if are_marks(train.cells[c])]
+    pieces = {t for cell in shown for t in tokens_of(cell, " ")}
+    if len(flags) > 1 and pieces and pieces <= set(flags):
+        text = f"the sets asked for in {asked!r} are made of the columns {', '.join(flags[:4])} ..."
+        return flags, [Note("target", text, sure="likely")]
+    holding = without_codes(train, [c for c in free if holds(train.cells[c], shown)])
+    if len(holding) != 1:
+        return None
+    text = f"the sample's column {asked!r} holds values of {holding[0]!r} of {train.name}"
+    return holding, [Note("target", text, holding[0], "likely")]
+
+
+def by_elimination(
+    train: Table, free: list[str], asked: list[str], asked_for: Overrides
+) -> tuple[list[str], list[Note]]:
+    """The target as the one column that may be it: by its values first, then by its name."""
     explained = [c for c in free if not GROUP_WORDS.search(c) and c != asked_for.group and varies(train.cells[c])]
-    named = [c for c in explained if LABEL_WORDS.match(c.lower())]
-    if len(explained) != 1 and len(named) == 1:
-        explained = named
-    if len(explained) == 1:
+    if len(explained) > 1 and not asked and all(are_marks(train.cells[c]) for c in explained):
+        return explained, []
+    chosen, notes = explained, []
+    for words in (LABEL_WORDS, RARER_LABEL_WORDS):
+        named = [c for c in chosen if words.match(c.lower())]
+        if len(chosen) > 1 and named:
+            chosen = named if len(without_codes(train, named)) == 1 else chosen
+            break
+    if len(without_codes(train, chosen)) < len(chosen):
+        kept = without_codes(train, chosen)[0]
+        text = f"{' and '.join(repr(c) for c in chosen)} say the same; {kept!r} is the target"
+        chosen, notes = [kept], [Note("target", text, kept, "likely")]
+    if len(chosen) > 1:
+        one_hot = [c for c in chosen if are_marks(train.cells[c])] if not asked else []
+        likely = [c for c in chosen if not NO_TARGET.search(c) and not WEIGHT_WORDS.search(c)]
+        likely = [c for c in likely if not why_it_names_rows(c, [v for v in train.cells[c] if v not in ABSENT], ())]
+        if len(one_hot) > 1 and one_each(train, one_hot):
+            text = f"every row of {train.name} has one of the columns {shortened(one_hot, 4)}: they are the target"
+            return one_hot, [Note("target", text, one_hot[0], "likely")]
+        if len(likely) == 1:
+            rest = ", ".join(repr(c) for c in chosen if c != likely[0])
+            text = f"the target is taken to be {likely[0]!r}, as {rest} are no labels; name another with --target"
+            return likely, [*notes, Note("target", text, likely[0], "guessed")]
+    if len(chosen) == 1:
         if asked:
-            text = f"the sample's column {asked[0]!r} is taken to be {explained[0]!r} of {train.name}"
-            return explained, [Note("target", text, explained[0], "guessed")]
-        return explained, []
-    if len(explained) > 1 and not asked and all(are_flags(train.cells[c]) for c in explained):
-        return explained, []
+            text = f"the sample's column {asked[0]!r} is taken to be {chosen[0]!r} of {train.name}"
+            notes.append(Note("target", text, chosen[0], "guessed"))
+        return chosen, notes
     if not explained and len(free) == 1:
         return free, []
     raise Mistake(
-        f"several columns of {train.name} could be the target: {shortened(explained or free)}; name it with --target"
-        if explained or free
+        f"several columns of {train.name} could be the target: {shortened(chosen or free)}; name it with --target"
+        if chosen or free
         else f"{train.name} has no column that could be the target, only {shortened(train.columns)}"
     )
 
 
-def holds(cells: list[str], words: set[str]) -> bool:
-    """Whether a column's values, or the names in its cells, include these words; numbers prove nothing."""
-    if not words or are_numbers(words):
+def without_codes(train: Table, columns: list[str]) -> list[str]:
+    """The one of several columns that say the same, words rather than their codes; all where they differ."""
+    if len(columns) < 2:
+        return columns
+    first = train.cells[columns[0]]
+    for column in columns[1:]:
+        pairs = set(zip(first, train.cells[column], strict=True))
+        if not len(pairs) == len(set(first)) == len(set(train.cells[column])):
+            return columns
+    words = [c for c in columns if not are_numbers(train.cells[c])]
+    return (words or columns)[:1]
+
+
+def one_each(train: Table, columns: list[str]) -> bool:
+    """Whether nearly every row has a 1 in exactly one of these columns of flags."""
+    flags = [flags_of(train.cells[c]) or [] for c in columns]
+    ones = sum(1 for row in zip(*flags, strict=True) if row.count("1") == 1)
+    return ones >= 0.99 * train.rows
+
+
+def holds(cells: Sequence[str], shown: set[str]) -> bool:
+    """Whether a column's values, or the names in its cells, include what is shown; numbers prove nothing."""
+    if not shown or are_numbers(shown):
         return False
-    return words <= set(cells) or words <= {t for c in set(cells) for s in (" ", "|", ",") for t in tokens_of(c, s)}
+    values = {same_name(c) for c in set(cells)}
+    if {same_name(c) for c in shown} <= values:
+        return True
+    pieces = {t for cell in shown for t in tokens_of(cell, " ")}
+    if are_numbers(pieces):
+        return False
+    return pieces <= set(cells) or any(
+        {t for cell in shown for t in tokens_of(cell, s)} <= {t for c in set(cells) for t in tokens_of(c, s)}
+        for s in (" ", "|", ",", ";")
+    )
 
 
 def varies(cells: list[str]) -> bool:
     """Whether a column may be a target: it has two values or more, and is no text of its own in nearly every row."""
     distinct = set(cells) - BLANK
+    if len(distinct) == 1:  # a mark where something is there
+        return bool(BLANK & set(cells)) and are_marks(cells)
     return len(distinct) > 1 and (are_numbers(distinct) or len(distinct) <= max(0.9 * len(cells), 2))
 
 
@@ -105,24 +198,32 @@ def shortened(names: list[str], most: int = 12) -> str:
 
 def names_columns(cells: list[str], asked: list[str]) -> bool:
     """Whether the values of a column, or the tokens of its cells, are names of the asked columns."""
-    seen = Counter(cells)
+    seen = {same_name(c) for c in set(cells) - BLANK}
     if not seen:
         return False
-    endings = set(asked) | {ending(a, asked) for a in asked}
-    if sum(1 for v in seen if v in endings) > len(seen) / 2:
+    names = {same_name(name) for a in asked for name in (a, core_of(a, asked))}
+    if sum(1 for v in seen if v in names) > len(seen) / 2:
         return True
     for separator in ("|", ",", ";", " "):
-        words = {t for v in seen for t in tokens_of(v, separator)}
-        if words and sum(1 for w in words if w in endings) > len(words) / 2:
+        pieces = Counter(same_name(t) for c in set(cells) for t in tokens_of(c, separator))
+        if pieces and sum(1 for piece in pieces if piece in names) > len(pieces) / 2:
             return True
     return False
 
 
-def ending(column: str, asked: list[str]) -> str:
-    """The column's name without what all asked columns begin with: label_3 -> 3."""
-    shared = 0
-    while len(asked) > 1 and all(len(a) > shared + 1 and a[shared] == asked[0][shared] for a in asked):
-        shared += 1
-    while shared and asked[0][shared - 1].isalnum() and not asked[0][:shared].isalpha():
-        shared -= 1
-    return column[shared:]
+def core_of(column: str, asked: Sequence[str]) -> str:
+    """The column's name without what all asked columns begin or end with: label_3 -> 3, red_prob -> red."""
+    if len(asked) < 2:
+        return column
+    begin = 0
+    while all(len(a) > begin + 1 and a[begin] == asked[0][begin] for a in asked):
+        begin += 1
+    while begin and asked[0][begin - 1].isalnum() and not asked[0][:begin].isalpha():
+        begin -= 1
+    rest = [a[begin:] for a in asked]
+    end = 0
+    while all(len(a) > end + 1 and a[-1 - end] == rest[0][-1 - end] for a in rest):
+        end += 1
+    while end and rest[0][-end].isalnum():  # cat, bat and rat end alike, but not in a word of its own
+        end -= 1
+    return column[begin : len(column) - end]

@@ -1,11 +1,19 @@
 """What label cells look like: numbers, flags, sets."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 BLANK = {"", "nan", "NaN", "null", "NULL", "<NA>"}
 SEPARATORS = ("|", ";", ",", " ")
+ABSENT = BLANK | {"NA", "N/A", "na", "n/a", "Null", "None", "none", "?", "-", "unknown", "Unknown"}  # among numbers
+FLAG_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
+MARKS = {"x", "+", "\u2713", "\u2714"}
+BRACKETS = ("[]", "{}", "()")
+QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+FREE = 0.25  # share of pieces in other combinations from which a cell is a set: real sets .5 and more, names of parts 0
 
 
 def number_of(cell: str) -> float | None:
@@ -32,30 +40,68 @@ def are_flags(cells: Sequence[str]) -> bool:
     return all(number_of(c) in (0.0, 1.0) for c in set(cells) - BLANK) and any(c not in BLANK for c in cells)
 
 
+def flags_of(cells: Sequence[str]) -> list[str] | None:
+    """The cells as 0, 1, -1 or blank where they are flags in whatever words, None where one of them is none.
+
+    `x` and `+` are flags only among blank cells: a mark where something is there.
+    """
+    words = {c.strip().lower() for c in set(cells) - BLANK}
+    if words <= MARKS and words and len(words) == 1:
+        return ["1" if c not in BLANK else "" for c in cells]
+    value = {c: FLAG_WORDS.get(c.lower(), c) for c in set(cells)}
+    if any(number_of(v) not in (0.0, 1.0, -1.0) for c, v in value.items() if c not in BLANK):
+        return None
+    return ["" if c in BLANK else plain([value[c]])[0] for c in cells]
+
+
+def are_marks(cells: Sequence[str]) -> bool:
+    """Whether cells are flags in whatever words, at least one of them filled in."""
+    return any(c not in BLANK for c in cells) and flags_of(cells) is not None
+
+
+def with_points(cells: Sequence[str]) -> list[str] | None:
+    """Numbers with decimal commas written with points, None where cells are not such numbers."""
+    filled = set(cells) - BLANK
+    if not any("," in c for c in filled) or not all(DECIMAL_COMMA.fullmatch(c) for c in filled):
+        return None
+    return [c.replace(",", ".") for c in cells]
+
+
 def tokens_of(cell: str, separator: str) -> list[str]:
-    """The names in a cell, each once, in order."""
-    if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+    """The names in a cell, each once, in order; those of a list as Python or json writes it by their quotes."""
+    if cell[:1] + cell[-1:] in BRACKETS:
         cell = cell[1:-1]
+        quoted = [a or b for a, b in QUOTED.findall(cell)]
+        if quoted:
+            return list(dict.fromkeys(q.strip() for q in quoted if q.strip()))
     parts = cell.split(separator) if separator != " " else cell.split()
     return list(dict.fromkeys(p.strip().strip("'\"") for p in parts if p.strip().strip("'\"")))
 
 
-def separator_of(cells: Iterable[str]) -> str:
+def are_lists(cells: Iterable[str]) -> bool:
+    """Whether every cell that is not blank is a list as Python or json writes it."""
+    filled = set(cells) - BLANK
+    return bool(filled) and all(len(c) > 1 and c[0] + c[-1] in BRACKETS for c in filled)
+
+
+def separator_of(cells: Iterable[str], one_label: bool = False, wanted: bool = False, shown: Iterable[str] = ()) -> str:
     """The separator of a column of sets, "" where cells are single names.
 
-    A class name may hold spaces or commas ("Common wheat", "Loose Silky-bent"), so splitting has to explain the
-    column: most tokens recur in different cells and, for spaces, there are fewer tokens than different cells and cells
-    differ in length (or tokens are few by far).
+    A class name may hold spaces or commas ("Common wheat", "Corolla, red", "ace of clubs"), so splitting has to explain
+    the column: most pieces recur in different cells, for spaces there are fewer pieces than different cells and cells
+    differ in length (or pieces are few by far), and pieces recur in other combinations: many that stand behind another
+    also stand alone or first, as the parts of a name do not. Where the metric scores one label a row (`one_label`) more
+    is asked, where it scores sets only (`wanted`), or the sample's cells (`shown`) hold new combinations, less.
     """
-    distinct = Counter(c for c in cells if c not in BLANK)
+    distinct = set(cells) - BLANK
     for separator in SEPARATORS:
         if not any(separator in c for c in distinct):
             continue
-        split = {c: tokens_of(c, separator) for c in distinct}
-        lengths = {len(t) for t in split.values()}
+        split = [tokens_of(c, separator) for c in sorted(distinct)]
+        lengths = {len(t) for t in split}
         if max(lengths) < 2:
             continue
-        seen = Counter(t for tokens in split.values() for t in tokens)
+        seen = Counter(t for tokens in split for t in tokens)
         recurring = sum(1 for n in seen.values() if n > 1) / len(seen)
         if recurring < 0.5 or len(seen) >= len(distinct) + (separator != " "):
             continue
@@ -63,8 +109,26 @@ def separator_of(cells: Iterable[str]) -> str:
             continue
         if separator == "," and are_numbers(distinct):
             continue
+        free = share_free(split)
+        new = any(c not in distinct and set(tokens_of(c, separator)) <= set(seen) for c in set(shown) - BLANK)
+        if one_label and (free < 0.5 or len(lengths) == 1):
+            continue
+        if separator in ", " and not wanted and not (new and not one_label) and free < FREE:
+            continue
         return separator
     return ""
+
+
+def share_free(split: Sequence[Sequence[str]]) -> float:
+    """The share of pieces standing behind another that stand alone or first elsewhere; 0 where none stands behind."""
+    first = {tokens[0] for tokens in split if tokens}
+    behind = {t for tokens in split for t in tokens[1:]}
+    return len(behind & first) / len(behind) if behind else 0.0
+
+
+def same_name(name: str) -> str:
+    """The name without what people write in two ways: case, and spaces, hyphens or underscores between words."""
+    return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
 
 
 def plain(cells: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The budget. Nobody else reads the time to decide anything, so a test owns time by passing `now`."""
+"""The clock and every reserve. Nobody else reads the time to decide anything, so a test owns time by passing `now`."""
 
 import re
 import time
@@ -57,3 +57,34 @@ class Clock:
     def affords(self, cost: float, keep: float = 0.0) -> bool:
         """Whether `cost` seconds can be spent and `keep` seconds still be left."""
         return cost <= self.left() - keep
+
+
+@dataclass(frozen=True)
+class Slack:
+    """Every margin that a run sets aside, in seconds unless it is a share or a factor, each with its reason."""
+
+    # for the end: the last blend in depth, its submission and the record
+    import_for_last_blend: float = 2.5  # LightGBM's import and scikit-learn's, on two cores
+    quick_blends_in_last: float = 10.0  # a blend in depth took up to ten quick ones (benchmarks/LOG.md)
+    share_for_last_blend: float = 0.04  # of the budget, at most, so that a short run still trains
+    quick_blends_at_least: float = 2.2  # one quick blend and its writing must always fit, measured or not
+    record_at_least: float = 0.5  # writing run.json, the submission and its check
+    first_quick_blend: float = 0.5  # assumed before one was measured
+    after_last_blend: float = 1.5  # the blend in depth is dropped where it leaves less; 2 % of a short budget
+    share_after_last_blend: float = 0.02
+    # for work that is under way
+    decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
+    worker_deadline_share: float = 0.5  # of the reserve for the end that a trial may overrun into before it is ended
+    worker_start: float = 1.0  # left for the parent while it waits for the worker's imports
+
+
+SLACK = Slack()
+
+
+def seconds_for_the_end(budget: float, quick_blend: float) -> float:
+    """Seconds kept for the end of a run whose quick blends take `quick_blend` seconds, submission written."""
+    wanted = min(
+        SLACK.import_for_last_blend + SLACK.quick_blends_in_last * quick_blend,
+        SLACK.share_for_last_blend * budget + 0.2,
+    )
+    return max(wanted, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)

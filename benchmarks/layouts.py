@@ -24,8 +24,9 @@ from record import append, heading, run, seconds_of
 
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
+from autoclimb.run.answers import publish_constant
 from autoclimb.score.metrics import metric_named
-from autoclimb.solve import publish_constant
+from autoclimb.types import Goal
 
 HEADER = (
     "| competition | metric | read right | accepted | score | of a constant | better | seconds | peak GB |\n"
@@ -148,7 +149,8 @@ def constant_score(spec: Any, data: Path, place: Path, layouts: Path) -> tuple[f
     """The grader's score of the constant submission that a run writes first, and why there is none."""
     metric = metric_named(spec.metric)
     try:
-        publish_constant(read_folder(data, metric), metric, place)
+        task = read_folder(data, metric)
+        publish_constant(task, Goal(metric, task.kind, task.grades), place)
     except Mistake as mistake:
         return None, str(mistake).replace("|", "/")
     return judged(spec.name, data, place / "submission.csv", layouts)

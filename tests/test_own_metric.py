@@ -15,7 +15,7 @@ from autoclimb.score.metrics import METRICS
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
 from autoclimb.score.rules import answer
-from autoclimb.solve import metric_of
+from autoclimb.solve import metric_and_task
 from autoclimb.types import Form, Goal, Kind, Metric, Task
 
 FILE = """
@@ -231,7 +231,7 @@ def test_a_folder_without_a_metric_is_looked_through_once_and_read_as_the_propos
     monkeypatch.setattr(folder, "survey_of", lambda path: looked.append(path) or survey_of(path))
     root = competition(tmp_path, label=lambda i: i % 4, sample=0, column="level", train=24)
     said = []
-    metric, task = metric_of(None, root, said.append, None, None, None)
+    metric, task = metric_and_task(None, root, said.append, None, None, None)
     assert (metric.name, task.kind, len(looked)) == ("qwk", "ordinal", 1)
-    assert "climbing qwk" in said[0].text
+    assert "optimising qwk" in said[0].text
     assert "--metric NAME" in said[0].text

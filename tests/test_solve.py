@@ -19,7 +19,9 @@ import autoclimb
 from autoclimb.budget import Clock
 from autoclimb.errors import Mistake
 from autoclimb.run import store
-from autoclimb.run.trials import Cache, Team
+from autoclimb.run.decoded import Decoded
+from autoclimb.run.setup import Setup
+from autoclimb.run.trials import prepare, run_trial
 from autoclimb.types import Event
 
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]
@@ -208,28 +210,29 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
 def test_the_cache_of_a_run_keeps_within_its_disk_and_decodes_again_what_it_gave_up(tmp_path):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
     notes = []
-    cache = Cache(tmp_path / "cache", files, Clock(60), lambda e: notes.append(e.text), limit=4 * 8 * 8 * 3 + 200)
-    was = np.array(cache.pixels(8, "squash").array)
+    decoded = Decoded(
+        tmp_path / "cache", tuple(files), Clock(60), lambda e: notes.append(e.text), limit=4 * 8 * 8 * 3 + 200
+    )
+    was = np.array(decoded.at(8, "squash").array)
     assert not any("limit" in note for note in notes)
-    cache.pixels(9, "squash")
+    decoded.at(9, "squash")
     assert any("over the limit" in note for note in notes)
     assert [path.name[:8] for path in (tmp_path / "cache").glob("*.npy")] == ["squash-9"]
-    assert (cache.pixels(8, "squash").array == was).all()
+    assert (decoded.at(8, "squash").array == was).all()
 
 
 def test_a_trial_whose_pixels_do_not_fit_on_the_disk_fails_and_the_run_goes_on(tmp_path, monkeypatch):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
     store.open_folder(tmp_path / "run")
-    told, clock = [], Clock(60)
-    cache = Cache(tmp_path / "cache", files, clock, told.append)
-    record = SimpleNamespace(write=lambda: None)
-    team = Team(None, None, None, tmp_path / "run", None, cache, clock, record, told.append)  # type: ignore[arg-type]
-    trial = team.run(autoclimb.Config(size=16), "resize")
+    events, clock = [], Clock(60)
+    decoded = Decoded(tmp_path / "cache", tuple(files), clock, events.append)
+    setup = Setup(None, None, None, tmp_path / "run", None, decoded, clock, events.append)  # type: ignore[arg-type]
+    trial = run_trial(setup, autoclimb.Config(size=16), "resize")
     assert trial.status == "failed"
     assert "do not fit" in trial.note
     assert store.recall_trial(tmp_path / "run", trial.config).status == "failed"
-    team.prepare(trial.config)
+    prepare(setup, trial.config)
 
 
 def test_a_wrong_preprocess_is_said_before_anything_is_read(tmp_path):

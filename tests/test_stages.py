@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.budget import Clock
-from autoclimb.run.setup import imbalance_of, situation_of
-from autoclimb.run.trials import Team
+from autoclimb.run.setup import Setup
+from autoclimb.run.trials import imbalance_of, situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of, epoch_seconds
 from autoclimb.search.plan import PLAN
@@ -32,7 +31,7 @@ from autoclimb.search.stages import (
     slots,
     with_batch,
 )
-from autoclimb.types import Config, History
+from autoclimb.types import Config, Goal, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
 HOUR = 3600.0
@@ -399,18 +398,10 @@ def test_few_rows_are_learnt_in_small_batches_unless_the_user_says_otherwise():
 @pytest.mark.parametrize(("name", "beta", "average"), [("f2-macro", 2.0, "macro"), ("f0.5", 0.5, ""), ("auc", 0.0, "")])
 def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, beta, average):
     target = np.repeat([0, 1, 2], [60, 8, 2])
-    team = SimpleNamespace(measure=None, reserve=float, remember=None, prepare=None, folder=Path("none"))
-    s = situation_of(
-        task(target=target),
-        metric_named(name),
-        target % 2,
-        Clock(60.0),
-        "cpu",
-        0,
-        (),
-        SearchSpace(),
-        cast("Team", team),
-    )
+    goal = Goal(metric_named(name), "multiclass")
+    nobody: Any = None
+    setup = Setup(task(target=target), goal, target % 2, Path("none"), nobody, nobody, Clock(60.0), nobody)
+    s = situation_of(setup, "cpu", 0, (), SearchSpace())
     assert (s.beta, s.average, s.imbalance) == (beta, average, 30.0)
 
 

@@ -15,6 +15,7 @@ from fakes import configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.budget import Clock
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.run import store
@@ -294,7 +295,6 @@ def test_a_folder_below_a_file_is_a_mistake(tmp_path):
 
 def test_a_folder_without_run_json_is_no_run_yet(folder):
     assert store.read_run(folder) == {}
-    assert store.read_speeds(folder) == {}
     assert store.read_blend(folder) is None
 
 
@@ -335,3 +335,49 @@ def test_a_run_folder_may_be_moved(folder, tmp_path):
     saved(folder, done())
     shutil.move(folder, tmp_path / "elsewhere")
     assert len(store.all_trials(tmp_path / "elsewhere")) == 1
+
+
+def test_predictions_are_mapped_so_that_looking_at_all_trials_reads_none_of_them(folder):
+    for seed in range(3):
+        saved(folder, done(Config(seed=seed)))
+    for trial in store.all_trials(folder):
+        assert isinstance(trial.oof, np.memmap)
+        assert isinstance(trial.test, np.memmap)
+        np.testing.assert_array_equal(trial.oof, OOF)
+
+
+def test_a_trial_without_test_rows_is_read_back(folder):
+    saved(folder, done(), test=np.zeros((0, 2), np.float32))
+    read = store.recall_trial(folder, Config(seconds=4.0))
+    assert read is not None
+    assert read.test.shape == (0, 2)
+
+
+def test_a_decision_is_taken_once_and_then_read(folder):
+    path = folder / "decisions.json"
+    assert store.recall(path, "a", lambda: 1) == 1
+    assert store.recall(path, "a", lambda: 2) == 1
+    assert store.recall(path, "b", lambda: 2) == 2
+
+
+def test_what_a_run_wrote_about_itself_stays_when_more_is_written(folder):
+    now = [0.0]
+    clock = Clock(60.0, now=lambda: now[0], start=0.0)
+    store.update_run(folder, clock, metric={"name": "accuracy"}, finished=False)
+    now[0] = 7.0
+    store.update_run(folder, clock, quick_blend=0.25)
+    values = store.read_run(folder)
+    assert (values["metric"], values["finished"], values["quick_blend"]) == ({"name": "accuracy"}, False, 0.25)
+    assert (values["budget"], values["spent"]) == (60.0, 7.0)
+
+
+def test_the_folds_that_a_longer_trial_had_finished_become_a_trial_of_their_own(folder):
+    config = Config(folds=(0, 1, 2))
+    place = store.trial_folder(folder, config)
+    place.mkdir(parents=True)
+    np.save(place / "oof.npy", OOF)
+    shorter = store.cut_short(folder, config, 2)
+    assert shorter == config.vary(folds=(0, 1))
+    assert not place.exists()
+    assert (store.trial_folder(folder, shorter) / "oof.npy").exists()
+    assert store.cut_short(folder, shorter, 2) == shorter

@@ -11,10 +11,10 @@ from autoclimb.blend.choose import blend_of
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.report.submission import constant_prediction
+from autoclimb.run.answers import publish_constant
 from autoclimb.run.setup import learning_target
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.propose import proposed_metric
-from autoclimb.solve import publish_constant
 from autoclimb.types import Goal, Metadata
 
 KL = metric_named("kl-divergence")
@@ -76,7 +76,7 @@ def test_a_metric_of_classes_points_to_the_one_of_votes(tmp_path):
 def test_the_constant_answer_is_the_mean_share(tmp_path):
     task = read_folder(polled(tmp_path, VOTES), KL)
     assert np.allclose(constant_prediction(task), task.soft.mean(0))
-    publish_constant(task, KL, tmp_path)
+    publish_constant(task, Goal(KL, task.kind), tmp_path)
     with open(tmp_path / "submission.csv", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["id", "calm_vote", "spike_vote", "other_vote"]

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,12 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
         blend=kept[0] if kept else None,
         rule=kept[1] if kept else {},
     )
+
+
+def describe_metric(metric: Metric) -> dict[str, Any]:
+    """The metric as json: enough to answer and to show scores without its function."""
+    functions = ("function", "decide", "on_kind")
+    return {f.name: getattr(metric, f.name) for f in fields(metric) if f.name not in functions}
 
 
 def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:

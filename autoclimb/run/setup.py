@@ -1,29 +1,54 @@
-"""What a plan is made from: the worker told of the task, the nets to start from, the facts of data and clock."""
+"""The setting-up of a run: what its trials share, the worker told of the task, the pretrained nets to start from."""
 
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoclimb.budget import Clock
-from autoclimb.data.facts import class_counts
-from autoclimb.data.pixels import most_pictures, sizes_of
+from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
 from autoclimb.run import store
-from autoclimb.run.trials import FIRST_SIZE, OutOfTime, Team
+from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
 from autoclimb.search.portfolio import from_hub
-from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Event, Metric, Task, Tell
+from autoclimb.types import Event, Goal, Task, Tell, ranked
+
+MOST_NOTES = 15  # of what reading noticed, that a run repeats
 
 
-def greet(
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What the trials of a run share. Nothing here changes: what a run learns is in its folder."""
+
+    task: Task
+    goal: Goal
+    fold_of: np.ndarray  # (N,) int, -1 for rows that are not learned from
+    folder: Path
+    worker: Worker
+    decoded: Decoded
+    clock: Clock
+    tell: Tell = field(repr=False)
+    nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The train rows that are learned from."""
+        return np.flatnonzero(self.fold_of >= 0)
+
+    def reserve(self) -> float:
+        """Seconds kept for the end, by what the last quick blends of this run took."""
+        quick_blend = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
+        return seconds_for_the_end(self.clock.budget, quick_blend)
+
+
+def introduce(
     worker: Worker, task: Task, fold_of: np.ndarray, folder: Path, device: str, space: SearchSpace, clock: Clock
 ) -> dict[str, Any]:
-    """What the worker says of itself once it knows the task."""
+    """Tells the worker of the task; what it says of itself: device, name, threads, torch's version."""
     write_array(folder / "fold_of.npy", fold_of)
     write_array(folder / "target.npy", learning_target(task))
     hello = {
@@ -37,7 +62,7 @@ def greet(
         "pipelines": space.pipelines(),
     }
     try:
-        return worker.greet(hello, max(clock.left() - 1, 1))
+        return worker.greet(hello, max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
 
@@ -62,60 +87,39 @@ def find_nets(
             raise Mistake("--weights and --no-pretrained contradict each other; give one of them")
         tell(Event("note", "training from scratch, as asked"))
         return ()
+    request = {"do": "weights", "path": str(weights) if weights else ""}
     try:
-        told = worker.ask({"do": "weights", "path": str(weights) if weights else ""}, max(clock.left() - 1, 1))
+        reply = worker.ask(request, max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
-    if told["found"]:
-        tell(Event("note", "pretrained: " + ", ".join(row["backbone"] for row in told["found"])))
-        return tuple(told["found"])
-    if told["hub"]:
+    if reply["found"]:
+        tell(Event("note", "pretrained: " + ", ".join(row["backbone"] for row in reply["found"])))
+        return tuple(reply["found"])
+    if reply["hub"]:
         tell(Event("note", "pretrained weights come from timm's hub"))
         return tuple(from_hub(device))
     tell(Event("note", "timm's hub cannot be reached and no --weights were given: training from scratch"))
     return ()
 
 
-def imbalance_of(task: Task) -> float:
-    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
-    counts = [n for n in class_counts(task).values() if n]
-    return max(counts) / min(counts) if counts else 1.0
+def task_words(task: Task) -> str:
+    """One line about what was read."""
+    what = f"{task.width} {'labels' if task.kind == 'multilabel' else 'classes'}" if task.classes else "numbers"
+    return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} train and {len(task.test_ids)} test items"
 
 
-def situation_of(
-    task: Task,
-    metric: Metric,
-    fold_of: np.ndarray,
-    clock: Clock,
-    device: str,
-    seed: int,
-    nets: tuple[dict[str, Any], ...],
-    space: SearchSpace,
-    team: Team,
-) -> Situation:
-    """What the plan is made from."""
-    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], 50)]
-    return Situation(
-        kind=task.kind,
-        rows=int((fold_of >= 0).sum()),
-        answered=len(task.test_ids),
-        side=int(np.median(sides or [FIRST_SIZE])),
-        pictures=most_pictures(task.train_files),
-        folds=int(fold_of.max()) + 1,
-        budget=clock.budget,
-        device=device,
-        seed=seed,
-        metric=metric.name,
-        wants=metric.wants,
-        beta=metric.beta,
-        average=metric.average,
-        by_class=task.kind in metric.by_class,
-        imbalance=imbalance_of(task),
-        pretrained=nets,
-        space=space,
-        measure=team.measure,
-        left=lambda: max(0.0, clock.left() - team.reserve()),
-        remember=team.remember,
-        prepare=team.prepare,
-        folds_done=partial(store.folds_done, team.folder),
-    )
+def notes_of(task: Task) -> list[str]:
+    """What reading noticed, a line each, what was guessed first; the first ones of very many."""
+    notes = [
+        " ".join(f"{note.sure + ': ' if note.sure == 'guessed' else ''}{note.text}".split())
+        for note in ranked(task.notes)
+    ]
+    if len(notes) <= MOST_NOTES:
+        return notes
+    return [*notes[:MOST_NOTES], f"and {len(notes) - MOST_NOTES} more notes, which `autoclimb inspect` shows"]
+
+
+def device_words(greeting: dict[str, Any]) -> str:
+    """One line about where trials run."""
+    where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
+    return f"training on {where}, torch {greeting['torch']}"

@@ -3,6 +3,7 @@
     run.json                what the run is of: fingerprint, metric, seed, folds, and how it ended
     fold_of.npy, target.npy
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
+    decisions.json          what was decided by the clock, so that a replay decides alike
     trials/<key>/           oof.npy, test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
                             the config's without its folds, so that a trial over more folds goes on from these
@@ -19,12 +20,14 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoclimb.disk import whole_file, write_array, write_json
+from autoclimb.budget import Clock
+from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.types import Blend, Config, Trial
 
@@ -67,10 +70,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     return values
 
 
-def read_speeds(folder: Path) -> dict[str, dict[str, Any]]:
-    """Measured speeds by key, {} at first."""
-    path = folder / "speeds.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+def update_run(folder: Path, clock: Clock, **values: Any) -> None:
+    """Writes `run.json`: what it said, these values, and what is spent; a killed run must know that."""
+    spent = {"format": FORMAT, "budget": clock.budget, "spent": round(clock.spent(), 2)}
+    write_json(folder / "run.json", {**read_run(folder), **values, **spent})
+
+
+def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
+    """The value under a key of a json file; made and written where it is not there yet, so that a replay finds it."""
+    known = read_json(path) if path.exists() else {}
+    if key not in known:
+        known[key] = make()
+        write_json(path, known)
+    return known[key]
 
 
 def trial_folder(folder: Path, config: Config) -> Path:
@@ -117,10 +129,28 @@ def recall_trial(folder: Path, config: Config) -> Trial | None:
 
 
 def all_trials(folder: Path) -> list[Trial]:
-    """Every whole trial on disk, oldest first."""
+    """Every whole trial on disk, oldest first, its arrays mapped: only the rows that are looked at are read."""
     places = sorted(folder.glob("trials/*/trial.json"), key=lambda p: p.stat().st_mtime_ns)
-    found = (_read_trial(place.parent) for place in places)
-    return [trial for trial in found if trial is not None]
+    trials = (_read_trial(place.parent) for place in places)
+    return [trial for trial in trials if trial is not None]
+
+
+def count_trials(folder: Path) -> int:
+    """How many trials were asked for and are on record."""
+    return sum(1 for _ in folder.glob("trials/*/trial.json"))
+
+
+def read_predictions(folder: Path, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """A trial's `oof` `(N, C)` and `test` `(M, C)`, mapped from disk."""
+    oof, test = (_mapped(trial_folder(folder, config) / f"{name}.npy") for name in ("oof", "test"))
+    return oof, test
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # a file of no rows cannot be mapped
+        return np.load(path, allow_pickle=False)
 
 
 def _read_trial(place: Path) -> Trial | None:
@@ -130,7 +160,7 @@ def _read_trial(place: Path) -> Trial | None:
     try:
         values = json.loads(path.read_text())
         done = values["status"] == "done"
-        oof, test = (np.load(place / f"{name}.npy") if done else None for name in ("oof", "test"))
+        oof, test = (_mapped(place / f"{name}.npy") if done else None for name in ("oof", "test"))
         values["config"] = Config.from_json(values["config"])
         return Trial(**values, oof=oof, test=test)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # damaged from outside: run again
@@ -170,11 +200,21 @@ def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
     return Blend(**values, **arrays), rule
 
 
-def move_trial(place: Path, to: Path) -> None:
-    """Makes a trial's folder another trial's."""
-    if to.exists():
-        shutil.rmtree(to)
-    place.rename(to)
+def blend_score(folder: Path) -> float | None:
+    """The score of the blend on disk, None where there is none yet."""
+    path = folder / "blend.json"
+    return read_json(path)["score"] if path.exists() else None
+
+
+def cut_short(folder: Path, config: Config, folds: int) -> Config:
+    """The config over the first folds only, after the folder of the longer trial became its own."""
+    shorter = config.vary(folds=config.folds[:folds])
+    place, to = trial_folder(folder, config), trial_folder(folder, shorter)
+    if to != place:
+        if to.exists():
+            shutil.rmtree(to)
+        place.rename(to)
+    return shorter
 
 
 def forget_weights(folder: Path, keep: set[str]) -> None:

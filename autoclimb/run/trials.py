@@ -1,296 +1,185 @@
-"""The team of a run: decodes, runs trials by the worker, scores and records them, keeps the submission up to date.
+"""Trials of a run: each asked of the worker, scored, and put on record. All state is in the run directory."""
 
-The one place where worker, store, score and blend meet; `solve` gathers it, `search` is handed its `run`.
-"""
-
-import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoclimb.blend.choose import blend_of
-from autoclimb.budget import Clock, in_words
-from autoclimb.data.pixels import NoRoom, Pixels, build_pixels, mark_used
-from autoclimb.disk import write_json
+from autoclimb.budget import SLACK, in_words
+from autoclimb.data.facts import class_counts
+from autoclimb.data.pixels import NoRoom, most_pictures, sizes_of
 from autoclimb.report.leaderboard import words_of
-from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
-from autoclimb.run.worker import Died, Late, Worker
+from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
+from autoclimb.run.setup import Setup
+from autoclimb.run.worker import Died, Late
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import learn_rule
-from autoclimb.score.rules import answer
 from autoclimb.search.cost import measured
-from autoclimb.search.situation import Speed
-from autoclimb.types import Blend, Config, Event, Goal, History, Metric, Task, Tell, Trial
-
-FIRST_SIZE = 64  # pixels of the first cache: it also tells which pictures cannot be read
-QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
+from autoclimb.search.situation import Situation, Speed
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config, Event, Task, Trial
 
 
-class OutOfTime(Exception):
-    """The budget ended before anything could be learnt; the constant submission stands."""
+def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
+    """The config's trial, trained by the worker, scored and on record. What may go wrong in training is its status.
+
+    Where the worker is ended at its deadline, the folds that it had finished are the trial.
+    """
+    number = store.count_trials(setup.folder) + 1
+    about = {"trial": config.key, "number": number, "config": words_of(config), "stage": stage}
+    setup.tell(Event("start", f"trial {number}: {about['config']}", about))
+    start = setup.clock.spent()
+    finished: dict[str, Any] = {}  # the folds that are done, and their facts
+    try:
+        request = trial_request(setup, config)  # decoding and measuring take time, so the deadline is set after them
+        seconds = max(setup.clock.left() - SLACK.worker_deadline_share * setup.reserve(), 0.1)
+        reply = setup.worker.ask(request, seconds, partial(watch_trial, setup, about, finished))
+    except NoRoom as error:
+        reply = failure(error)
+    except (Late, Died) as error:
+        reply = failure(error)
+        if finished:
+            config = store.cut_short(setup.folder, config, finished["folds_done"])
+            reply = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": finished["facts"]}
+    trial = scored(setup, config, stage, reply, setup.clock.spent() - start)
+    store.save_trial(setup.folder, trial)
+    store.update_run(setup.folder, setup.clock)
+    announce(setup, trial, about)
+    return trial
 
 
-@dataclass(eq=False)
-class Record:
-    """run.json, kept up to date: a killed run must know what it had spent."""
-
-    folder: Path
-    clock: Clock
-    values: dict[str, Any]
-
-    def write(self, **more: Any) -> None:
-        """Writes what is known now."""
-        self.values |= more
-        spent = {"format": store.FORMAT, "budget": self.clock.budget, "spent": round(self.clock.spent(), 2)}
-        write_json(self.folder / "run.json", {**self.values, **spent})
-
-
-@dataclass(eq=False)
-class Cache:
-    """Decoded pixels of all items, train first, built when first asked for."""
-
-    folder: Path
-    files: list[str]
-    clock: Clock
-    tell: Tell
-    channels: int = 3
-    limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
-    built: dict[tuple[int, str, int], Pixels] = field(default_factory=dict)
-
-    def pixels(self, size: int, preprocess: str, grid: int = 0) -> Pixels:
-        """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        kept = self.built.get((size, preprocess, grid))
-        if kept is None or not kept.path.exists():
-            said = [f"decoding {len(self.files)} pictures at {size} px"]
-            needed = len(self.files) * size * size * self.channels
-            if needed > self.limit:
-                self.tell(Event("note", f"pixels at {size} px take {needed / 1e9:.1f} GB, over the limit of the cache"))
-
-            def progress(done: int, total: int) -> None:
-                self.tell(Event("progress", said.pop() if said else "", {"done": done, "total": total}))
-                if self.clock.left() < 1.0:
-                    raise OutOfTime
-
-            made = build_pixels(
-                self.files, size, preprocess, self.folder, progress, None, self.channels, None, self.limit, grid
-            )
-            if made.note:
-                self.tell(Event("note", made.note))
-            self.built = {key: pixels for key, pixels in self.built.items() if pixels.path.exists()}
-            self.built[size, preprocess, grid] = kept = made
-        mark_used(kept.path)
-        return kept
+def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
+    """What the worker is asked; raises NoRoom where the pixels do not fit on the disk."""
+    pixels = setup.decoded.at(config.cached_size, config.preprocess, config.grid)
+    speed = measure(setup, measured(config)) if config.train == "net" else Speed(0.0, 0.0)
+    return {
+        "do": "trial",
+        "config": config.to_json(),
+        "pixels": str(pixels.path),
+        "out": str(store.trial_folder(setup.folder, config)),
+        "nets": str(store.nets_folder(setup.folder, config)),
+        "bf16": speed.bf16,
+        "channels_last": speed.channels_last,
+    }
 
 
-@dataclass(eq=False)
-class Team:
-    """What running a trial takes: the one place where worker, store, score and blend meet."""
+def watch_trial(setup: Setup, about: dict[str, Any], finished: dict[str, Any], event: dict[str, Any]) -> None:
+    """Passes on what the worker reports; what it says of finished folds goes to `finished`."""
+    if "folds_done" in event:
+        finished.update(event)
+    elif event.get("what") == "features":
+        setup.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
+    else:
+        fold, total, progress = event.get("fold", 1), event.get("folds", 1), event.get("progress", 0.0)
+        facts = {**about, "fold": fold, "folds": total, "share": (fold - 1 + progress) / total}
+        if "epoch" in event and progress:  # a schedule is fitted to seconds: its epochs are an estimate
+            facts |= {"epoch": event["epoch"], "epochs": round(event["epoch"] / progress)}
+        setup.tell(Event("epoch", "", facts))
 
-    task: Task
-    metric: Metric
-    fold_of: np.ndarray
-    folder: Path
-    worker: Worker
-    cache: Cache
-    clock: Clock
-    record: Record
-    tell: Tell
-    asked: int = 0
-    blend: Blend | None = None
-    blending: float = 0.5  # seconds the last quick blends took, their submission written
-    nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
-    told_nets: bool = False  # whether it was said that the blend's own are more
 
-    @property
-    def goal(self) -> Goal:
-        """What is climbed."""
-        return Goal(self.metric, self.task.kind, self.task.grades)
-
-    def reserve(self) -> float:
-        """Seconds kept for the end: a full blend takes ten quick ones and an import; two quick ones at the least."""
-        wanted = min(2.5 + 10 * self.blending, 0.04 * self.clock.budget + 0.2)
-        return max(wanted, 2.2 * self.blending + 0.5)
-
-    def run(self, config: Config, stage: str) -> Trial:
-        """The trial of this config, run by the worker and put on record."""
-        self.asked += 1
-        place = store.trial_folder(self.folder, config)
-        words = words_of(config)
-        about = {"trial": config.key, "number": self.asked, "config": words, "stage": stage}
-        self.tell(Event("start", f"trial {self.asked}: {words}", about))
-        start = self.clock.spent()
-        try:
-            pixels = self.cache.pixels(config.cached_size, config.preprocess, config.grid)
-        except NoRoom as error:
-            return self.recorded(config, stage, failure(error), place, start, about)
-        way = self.measure(measured(config)) if config.train == "net" else Speed(0.0, 0.0)
-        request = {
-            "do": "trial",
-            "config": config.to_json(),
-            "pixels": str(pixels.path),
-            "out": str(place),
-            "nets": str(store.nets_folder(self.folder, config)),
-            "bf16": way.bf16,
-            "channels_last": way.channels_last,
-        }
-        until = self.clock.left() - 0.5 * self.reserve()
-
-        whole: dict[str, Any] = {}
-
-        def watch(event: dict[str, Any]) -> None:
-            if "folds_done" in event:
-                whole.update(event)
-            elif event.get("what") == "features":
-                self.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
-            else:
-                fold, folds, progress = event.get("fold", 1), event.get("folds", 1), event.get("progress", 0.0)
-                facts = {**about, "fold": fold, "folds": folds, "share": (fold - 1 + progress) / folds}
-                if "epoch" in event and progress:  # a schedule is fitted to seconds: its epochs are an estimate
-                    facts |= {"epoch": event["epoch"], "epochs": round(event["epoch"] / progress)}
-                self.tell(Event("epoch", "", facts))
-
-        try:
-            told = self.worker.ask(request, max(until, 0.1), watch)
-        except (Late, Died) as error:
-            told = failure(error)
-            if whole:
-                config, place = self.cut_short(config, place, whole["folds_done"])
-                told = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": whole["facts"]}
-        return self.recorded(config, stage, told, place, start, about)
-
-    def recorded(
-        self, config: Config, stage: str, told: dict[str, Any], place: Path, start: float, about: dict[str, Any]
-    ) -> Trial:
-        """The trial scored, saved and announced."""
-        trial = self.scored(config, stage, told, place, self.clock.spent() - start)
-        store.save_trial(self.folder, trial)
-        self.record.write()
-        self.announce(trial, about)
+def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seconds: float) -> Trial:
+    """The trial that the worker's reply tells of, with its cross-fitted score."""
+    trial = Trial(
+        config, stage, reply["status"], -np.inf, 0.0, round(seconds, 2), None, None, reply["note"], reply["facts"]
+    )
+    if trial.status != "done":
         return trial
+    oof, test = store.read_predictions(setup.folder, config)
+    result = cross_fitted_score(setup.goal, setup.task.truth, oof, setup.fold_of)
+    return replace(trial, score=result.score, stderr=result.stderr, oof=oof, test=test)
 
-    def cut_short(self, config: Config, place: Path, folds: int) -> tuple[Config, Path]:
-        """The config and place of the trial that the finished folds of a longer one are."""
-        shorter = config.vary(folds=config.folds[:folds])
-        to = store.trial_folder(self.folder, shorter)
-        if to != place:
-            store.move_trial(place, to)
-        return shorter, to
 
-    def scored(self, config: Config, stage: str, told: dict[str, Any], place: Path, seconds: float) -> Trial:
-        """The trial with its cross-fitted score."""
-        plain = Trial(
-            config, stage, told["status"], -np.inf, 0.0, round(seconds, 2), None, None, told["note"], told["facts"]
-        )
-        if told["status"] != "done":
-            return plain
-        oof, test = np.load(place / "oof.npy"), np.load(place / "test.npy")
-        found = cross_fitted_score(self.goal, self.task.truth, oof, self.fold_of)
-        return replace(plain, score=found.score, stderr=found.stderr, oof=oof, test=test)
-
-    def announce(self, trial: Trial, about: dict[str, Any]) -> None:
-        """Tells how the trial ended, and what it bought over the best so far."""
-        if trial.status != "done":
-            text = f"trial {about['number']} {trial.status}: {trial.note}"
-            self.tell(Event("trial", text, {**about, "seconds": trial.seconds, "status": trial.status}))
-            return
-        value = self.metric.shown(trial.score)
-        text = (
-            f"trial {about['number']}: {self.metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
-        )
-        facts = {**about, "score": value, "stderr": trial.stderr, "seconds": trial.seconds}
-        if self.blend is not None:
-            facts["gain"] = trial.score - self.blend.score
-        self.tell(Event("trial", text, facts))
-
-    def prepare(self, config: Config) -> None:
-        """Decodes the pixels that a config's trial will need, before its time is planned."""
-        with suppress(NoRoom):  # the trial itself will say so
-            self.cache.pixels(config.cached_size, config.preprocess, config.grid)
-
-    def measure(self, config: Config) -> Speed:
-        """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
-        known = store.read_speeds(self.folder)
-        key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
-        key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
-        key += f"|grid {config.grid}" if config.grid else ""
-        if key not in known:
-            plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
-            pixels = self.cache.pixels(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter
-            ask = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": 0.8}
-            try:
-                told = self.worker.ask(ask, max(self.clock.left() - self.reserve(), 0.1))
-            except Died:
-                told = {"train": 0.0, "predict": 0.0}
-            except Late:
-                raise OutOfTime from None
-            known[key] = {name: told[name] for name in told if name != "note"}
-            write_json(self.folder / "speeds.json", known)
-        return Speed(**known[key])
-
-    def remember(self, name: str, make: Callable[[], Any]) -> Any:
-        """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike."""
-        path = self.folder / "decisions.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        key = f"{name}@{self.clock.budget:g}"
-        if key not in known:
-            known[key] = make()
-            write_json(path, known)
-        return known[key]
-
-    def rows(self) -> list[int]:
-        """The train rows that are learned from."""
-        return np.flatnonzero(self.fold_of >= 0).tolist()
-
-    def publish(self, history: History) -> None:
-        """Blends what there is and replaces the submission."""
-        start = self.clock.spent()
-        blend = self.blended(quick=True)
-        self.deliver(blend)
-        self.blending = 0.5 * self.blending + 0.5 * (self.clock.spent() - start)
-        held = store.limit_weights(self.folder, set(blend.members), self.nets_limit)
-        if held > self.nets_limit and not self.told_nets:
-            self.told_nets = True
-            self.tell(
-                Event("note", f"the blend's nets take {held / 1e9:.1f} GB, over nets_gb={self.nets_limit / 1e9:g}")
-            )
-
-    def blended(self, quick: bool) -> Blend:
-        """The blend of every trial on disk, earlier budgets' included."""
-        allow = QUIET_BLENDERS if self.clock.budget < 300 else None
-        return blend_of(
-            store.all_trials(self.folder),
-            self.goal,
-            self.task.truth,
-            self.fold_of,
-            allow=None if quick else allow,
-            quick=quick,
-            metadata=self.task.metadata,
-        )
-
-    def deliver(self, blend: Blend) -> None:
-        """Writes the blend's answers and records it."""
-        task, metric = self.task, self.metric
-        known = np.isfinite(blend.oof).all(1) & (self.fold_of >= 0)
-        rule = learn_rule(self.goal, task.truth[known], blend.oof[known])
-        test = np.array(blend.test, np.float64)
-        unread = np.isin(task.test_ids, task.unreadable_test)
-        if unread.any():
-            test[unread] = constant_prediction(task, self.rows(), metric.constant)[unread]
-        path = self.folder / "submission.csv"
-        write_submission(task, answer(rule, test), path, metric, test)
-        store.save_blend(self.folder, blend, rule.to_json())
-        self.blend = blend
-        value = metric.shown(blend.score)
-        best = {"best": value, "best_stderr": blend.stderr, "submission": str(path) if task.test_ids else ""}
-        said = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.stderr:.4f} out of fold"
-        self.tell(Event("blend", said, best))
+def announce(setup: Setup, trial: Trial, about: dict[str, Any]) -> None:
+    """Tells how the trial ended, and what it bought over the blend so far."""
+    facts = {**about, "seconds": trial.seconds}
+    if trial.status != "done":
+        text = f"trial {about['number']} {trial.status}: {trial.note}"
+        setup.tell(Event("trial", text, {**facts, "status": trial.status}))
+        return
+    metric = setup.goal.metric
+    value = metric.shown(trial.score)
+    text = f"trial {about['number']}: {metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
+    facts |= {"score": value, "stderr": trial.stderr}
+    best = store.blend_score(setup.folder)
+    if best is not None:
+        facts["gain"] = trial.score - best
+    setup.tell(Event("trial", text, facts))
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What a worker would have told, had it lived to tell of this error."""
+    """The reply of a worker that ended with this error."""
     return {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
+
+
+def prepare(setup: Setup, config: Config) -> None:
+    """Decodes the pixels that a config's trial will need, before its time is planned."""
+    with suppress(NoRoom):  # the trial itself will fail of it and say so
+        setup.decoded.at(config.cached_size, config.preprocess, config.grid)
+
+
+def measure(setup: Setup, config: Config) -> Speed:
+    """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
+    key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
+    key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
+    key += f"|grid {config.grid}" if config.grid else ""
+    plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
+
+    def ask() -> dict[str, Any]:
+        pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter
+        request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": 0.8}
+        try:
+            reply = setup.worker.ask(request, max(setup.clock.left() - setup.reserve(), 0.1))
+        except Died:
+            reply = {"train": 0.0, "predict": 0.0}
+        except Late:
+            raise OutOfTime from None
+        return {name: value for name, value in reply.items() if name != "note"}
+
+    return Speed(**store.recall(setup.folder / "speeds.json", key, ask))
+
+
+def remember(folder: Path, budget: float, name: str, make: Callable[[], Any]) -> Any:
+    """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike."""
+    return store.recall(folder / "decisions.json", f"{name}@{budget:g}", make)
+
+
+def situation_of(
+    setup: Setup, device: str, seed: int, pretrained: tuple[dict[str, Any], ...], space: SearchSpace
+) -> Situation:
+    """The facts the plan depends on, with this run's measuring and remembering behind them."""
+    task, metric, clock = setup.task, setup.goal.metric, setup.clock
+    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], 50)]
+    return Situation(
+        kind=task.kind,
+        rows=len(setup.rows),
+        answered=len(task.test_ids),
+        side=int(np.median(sides or [FIRST_SIZE])),
+        pictures=most_pictures(task.train_files),
+        folds=int(setup.fold_of.max()) + 1,
+        budget=clock.budget,
+        device=device,
+        seed=seed,
+        metric=metric.name,
+        wants=metric.wants,
+        beta=metric.beta,
+        average=metric.average,
+        by_class=task.kind in metric.by_class,
+        imbalance=imbalance_of(task),
+        pretrained=pretrained,
+        space=space,
+        measure=partial(measure, setup),
+        left=lambda: max(0.0, clock.left() - setup.reserve()),
+        remember=partial(remember, setup.folder, clock.budget),
+        prepare=partial(prepare, setup),
+        folds_done=partial(store.folds_done, setup.folder),
+    )
+
+
+def imbalance_of(task: Task) -> float:
+    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
+    counts = [n for n in class_counts(task).values() if n]
+    return max(counts) / min(counts) if counts else 1.0

@@ -1,0 +1,126 @@
+"""What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from autoclimb.blend.choose import blend_of
+from autoclimb.budget import SLACK, Clock, in_words
+from autoclimb.report.submission import constant_prediction, write_submission
+from autoclimb.run import store
+from autoclimb.run.result import Run, open_run
+from autoclimb.run.setup import Setup
+from autoclimb.score.decide import learn_rule
+from autoclimb.score.rules import answer
+from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell
+
+QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
+PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
+T = TypeVar("T")
+
+
+def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | None = None) -> None:
+    """Writes a submission of the same answer everywhere, learned from `rows`: valid from the first seconds on."""
+    if not task.test_ids:
+        return
+    rows = np.arange(len(task.target)) if rows is None else rows
+    p = constant_prediction(task, rows.tolist(), goal.metric.constant)
+    rule = learn_rule(goal, task.truth[rows], np.repeat(p[:1], len(rows), 0))
+    write_submission(task, answer(rule, p), folder / "submission.csv", goal.metric, p)
+
+
+def publish(setup: Setup, history: History) -> None:
+    """Blends the trials so far, quickly, and replaces the submission."""
+    start = setup.clock.spent()
+    blend = blend_trials(setup, quick=True)
+    deliver(setup, blend)
+    before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
+    took = setup.clock.spent() - start
+    store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * before + 0.5 * took, 3))
+    size, limit = store.limit_weights(setup.folder, set(blend.members), setup.nets_limit), setup.nets_limit
+    if size > limit and not store.read_run(setup.folder).get("nets_over_limit"):
+        store.update_run(setup.folder, setup.clock, nets_over_limit=True)
+        setup.tell(Event("note", f"the blend's nets take {size / 1e9:.1f} GB, over nets_gb={limit / 1e9:g}"))
+
+
+def blend_trials(setup: Setup, quick: bool) -> Blend:
+    """The blend of every trial on disk, those of earlier budgets included."""
+    return blend_of(
+        store.all_trials(setup.folder),
+        setup.goal,
+        setup.task.truth,
+        setup.fold_of,
+        allow=QUIET_BLENDERS if not quick and setup.clock.budget < PAYS_FOR_LIGHTGBM else None,
+        quick=quick,
+        metadata=setup.task.metadata,
+    )
+
+
+def deliver(setup: Setup, blend: Blend) -> None:
+    """Writes the blend's answers and puts the blend on record."""
+    task, metric = setup.task, setup.goal.metric
+    known = np.isfinite(blend.oof).all(1) & (setup.fold_of >= 0)
+    rule = learn_rule(setup.goal, task.truth[known], blend.oof[known])
+    test = np.array(blend.test, np.float64)
+    unread = np.isin(task.test_ids, task.unreadable_test)
+    if unread.any():
+        test[unread] = constant_prediction(task, setup.rows.tolist(), metric.constant)[unread]
+    path = setup.folder / "submission.csv"
+    write_submission(task, answer(rule, test), path, metric, test)
+    store.save_blend(setup.folder, blend, rule.to_json())
+    value = metric.shown(blend.score)
+    facts = {"best": value, "best_stderr": blend.stderr, "submission": str(path) if task.test_ids else ""}
+    text = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.stderr:.4f} out of fold"
+    setup.tell(Event("blend", text, facts))
+
+
+def finish(setup: Setup, plan_ended: bool) -> Run:
+    """The run, after a last blend in depth if there is time for it; the quick one stands otherwise."""
+    done = [trial for trial in store.all_trials(setup.folder) if trial.status == "done"]
+    if not done:
+        return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
+    setup.worker.end()
+    clock = setup.clock
+    keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
+    blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
+    if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
+        blend = blend_trials(setup, quick=True)
+    if blend is not None:
+        deliver(setup, blend)
+    run = open_run(setup.folder, setup.goal.metric)
+    assert run.blend is not None
+    store.forget_weights(setup.folder, set(run.blend.members))
+    why = "the plan is exhausted" if plan_ended and clock.left() > 0.1 * clock.budget else "the budget is used"
+    words = f"{len(done)} trials, {run.blend.method} of {len(run.blend.members)}, {in_words(clock.spent())}: {why}"
+    store.update_run(setup.folder, clock, finished=True, words=words)
+    setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
+    return open_run(setup.folder, setup.goal.metric)
+
+
+def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Run:
+    """Ends a run that had no time for a single trial; what is on disk stands."""
+    tell(Event("note", "the budget ended before anything was learnt: a submission is a constant; give more time"))
+    store.update_run(folder, clock, finished=True, words="nothing was learnt within the budget")
+    return open_run(folder, metric)
+
+
+def within(seconds: float, make: Callable[[], T]) -> T | None:
+    """What `make` returns if it does so in time; None if not: it is then left alone and its result is not used."""
+    box: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            box.append(make())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.0))
+    if failed:
+        raise failed[0]
+    return box[0] if box else None

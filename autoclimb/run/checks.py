@@ -1,0 +1,77 @@
+"""What must hold before anything is trained, and what identifies a run: places, readable pictures, its fingerprint."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.score.own import source_of
+from autoclimb.search.recipes import Given
+from autoclimb.types import Event, Metric, Task, Tell
+
+FEWEST_PICTURES = 4  # readable train pictures: two folds with two rows each
+
+
+def check_places(data: str | Path | Task, folder: Path, weights: str | Path | None, device: str) -> None:
+    """Raises Mistake for what would be refused only once all pictures are decoded, and for a run among the data."""
+    if weights and not os.path.exists(Path(weights).expanduser()):
+        raise Mistake(f"--weights {weights}: there is nothing; give a folder of timm hub-form folders or a file")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise Mistake(f"--device {device!r} is not one; write auto, cpu, cuda or cuda:1")
+    if isinstance(data, Task):
+        return
+    above, below = Path(os.path.realpath(data)), Path(os.path.realpath(folder))
+    if above in below.parents and "autoclimb-runs" not in below.relative_to(above).parts:  # the reader skips that one
+        raise Mistake(f"--out {folder} lies inside the data and would be read as a part of it; name a folder elsewhere")
+
+
+def fingerprint_of(task: Task, metric: Metric, seed: int, folds: int, given: Given) -> dict[str, Any]:
+    """What may not change between two calls that share a run folder."""
+    digest = hashlib.blake2b(digest_size=8)
+    for ids in (task.train_ids, task.test_ids, task.form.ids, task.form.columns):
+        digest.update("\0".join(ids).encode())
+    digest.update(np.ascontiguousarray(task.truth).tobytes())
+    search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
+    return {
+        "data": digest.hexdigest(),
+        "metric": " ".join(filter(None, (metric.name, source_of(metric)))),
+        "seed": seed,
+        "folds": folds,
+        "groups": None if task.groups is None else hashlib.blake2b(task.groups.tobytes(), digest_size=4).hexdigest(),
+        "search space": hashlib.blake2b(search.encode(), digest_size=8).hexdigest(),
+        "pretrained": given.pretrained,
+    }
+
+
+def check_fingerprint(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises Mistake where the run in the folder is of something else than what is asked for now."""
+    for thing, value in before.items():
+        if now.get(thing) != value:
+            raise Mistake(f"{folder} is a run with another {thing}; name another folder with --out, or delete it")
+
+
+def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
+    """The task with its unreadable pictures named; says which, and stops where too few are left."""
+    n = len(task.train_ids)
+    train = tuple(task.train_ids[i] for i in np.flatnonzero(bad[:n]))
+    test = tuple(task.test_ids[i] for i in np.flatnonzero(bad[n:]))
+    for ids, what in ((train, "left out of training"), (test, "answered by the constant prediction")):
+        if ids:
+            named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+            tell(Event("note", f"{len(ids)} unreadable pictures {what}: {named}"))
+    good = task.truth[~bad[:n]]
+    if len(good) < FEWEST_PICTURES:
+        raise Mistake(f"only {len(good)} of {n} training pictures can be read; check that the files are pictures")
+    if task.kind in ("regression", "multilabel") or task.soft is not None:
+        constant = bool((good == good[0]).all())
+    else:
+        constant = len(np.unique(good)) < 2
+    if constant:
+        raise Mistake("all readable training pictures have the same target; no net can learn from that")
+    return replace(task, unreadable_train=train, unreadable_test=test)

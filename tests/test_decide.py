@@ -224,3 +224,65 @@ def test_numbers_are_clipped_to_the_range_of_the_truth_but_not_where_ranks_count
     far = np.array([[-99.0], [99.0]])
     assert answer(learn_rule(Goal(metric_named("rmse"), "regression"), truth, p), far).tolist() == [0.0, 4.0]
     assert answer(learn_rule(Goal(metric_named("spearman"), "regression"), truth, p), far).tolist() == [-99.0, 99.0]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multilabel"])
+def test_a_threshold_is_found_on_predictions_that_are_far_from_calibrated(kind):
+    """Log odds shifted by 4, as after training on rare labels made frequent."""
+    scores, possible = [], []
+    metric = metric_named("f2" if kind == "binary" else "f2-macro")
+    for seed in range(8):
+        r = np.random.default_rng(seed)
+        z = r.normal(size=(300, 4 if kind == "multilabel" else 1)) * 2 - 3.5
+        truth = (r.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+        p = 1 / (1 + np.exp(-(z + 4)))
+        goal = Goal(metric, kind)
+        if kind == "binary":
+            truth, p = truth[:, 0].astype(np.int64), np.concatenate([1 - p, p], axis=1)
+        rules = [Rule("positive" if kind == "binary" else "thresholds", (t,)) for t in np.linspace(0.02, 0.99, 98)]
+        possible.append(max(goal.score(truth, answer(rule, p)) for rule in rules))
+        scores.append(goal.score(truth, cross_answers(goal, truth, p, np.arange(300) % 5)))
+    assert np.mean(scores) > np.mean(possible) - 0.06
+
+
+def test_equal_numbers_are_never_cut_apart():
+    truth, x = np.array([0.0, 0.0, 0.0, 1.0]), np.array([[0.2], [0.2], [0.8], [0.8]])
+    goal = Goal(metric_named("qwk"), "ordinal", (0.0, 1.0))
+    learned = learn_rule(goal, truth.astype(int), np.concatenate([1 - x, x], axis=1))
+    assert goal.score(truth, answer(learned, np.concatenate([1 - x, x], axis=1))) == pytest.approx(0.5)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["qwk", "kappa-linear"]))
+def test_learned_cut_points_are_never_worse_than_mid_points_on_their_own_rows(seed, name):
+    r = np.random.default_rng(seed)
+    truth, x = r.integers(0, 4, 30).astype(float), np.round(r.normal(1.5, 1, (30, 1)), 1)
+    goal = Goal(metric_named(name), "regression")
+    rule = learn_rule(goal, truth, x)
+    middle = Rule("cuts", tuple((a + b) / 2 for a, b in zip(rule.grades, rule.grades[1:], strict=False)), rule.grades)
+    assert goal.score(truth, answer(rule, x)) >= goal.score(truth, answer(middle, x)) - 1e-9
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]), st.integers(1, 10))
+def test_the_maximiser_of_expected_f_equals_trying_every_set_of_rare_and_frequent_labels(seed, beta, labels):
+    r = np.random.default_rng(seed)
+    p = r.random((1, labels)) ** r.integers(1, 6)
+    metric = metric_named(f"f{beta}-samples")
+    worlds = np.array(list(product([0, 1], repeat=labels)))
+    chance = np.prod(np.where(worlds, p, 1 - p), axis=1)
+    expected = [chance @ metric.function.per_row(worlds, np.tile(named, (len(worlds), 1))) for named in worlds]
+    found = chance @ metric.function.per_row(worlds, np.tile(expected_f_sets(p, beta)[0], (len(worlds), 1)))
+    assert found == pytest.approx(max(expected), abs=1e-6)
+
+
+def test_the_maximiser_counts_labels_it_would_not_name():
+    """60 labels of .1 each: 6 of them are true on average, so naming one of .3 alone would recall little."""
+    p = np.concatenate([[[0.3]], np.full((1, 60), 0.1)], axis=1)
+    assert expected_f_sets(p, 2.0).sum() > 30
+    assert expected_f_sets(p[:, :1], 2.0).sum() == 1
+
+
+def test_plain_f_is_told_by_the_kind_of_task_not_by_the_rows():
+    metric = metric_named("f1")
+    truth, named = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
+    assert Goal(metric, "binary").score(truth, named) == pytest.approx(2 / 3)
+    assert Goal(metric, "multiclass").score(truth, named) == pytest.approx((4 / 5 + 2 / 3) / 2)

@@ -272,6 +272,13 @@ def test_a_class_that_truth_lacks_is_left_out_of_the_auc():
         ("Cohen's kappa", "cohen-kappa"),
         ("KL divergence", "kl-divergence"),
         ("subset accuracy", "exact-match"),
+        ("mean column-wise log loss", "log-loss"),
+        ("AUC-ROC", "roc-auc"),
+        ("auprc", "average-precision"),
+        ("bce", "log-loss"),
+        ("root mean square error", "rmse"),
+        ("Spearman's rho", "spearman"),
+        ("top-5 error rate", "top-5-error"),
     ],
 )
 def test_a_metric_goes_by_many_names(text, name):
@@ -284,3 +291,30 @@ def test_an_unknown_metric_is_answered_with_near_names_and_the_list():
     for text in ("", "f0", "map@0", "f05", "macro-f1-micro", "weighted-log-loss@2", "weighted-log-loss@1,x", "pf0"):
         with pytest.raises(Mistake):
             metric_named(text)
+
+
+def test_macro_f_of_sets_counts_labels_that_nobody_has_or_names():
+    from sklearn import metrics as sk
+
+    truth, said = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 0], [1, 1, 0]])
+    assert metric_named("macro_f1").function(truth, said) == pytest.approx(2 / 3)
+    assert sk.f1_score(truth, said, average="macro", zero_division=0) == pytest.approx(2 / 3)
+
+
+def test_kappa_takes_grades_as_numbers_so_that_a_missing_one_keeps_its_place():
+    truth, said = np.array([0.0, 1, 3, 3]), np.array([0.0, 1, 3, 1])
+    assert metric_named("qwk").function(truth, said) == pytest.approx(1 - 1 / (27 / 16 + 19 / 16 + 1 / 4))
+    halves = metric_named("kappa-linear").function(truth / 2, said / 2)
+    assert halves == pytest.approx(metric_named("kappa-linear").function(truth, said))
+
+
+def test_kappa_of_many_different_numbers_takes_no_table_of_all_pairs():
+    x = R.normal(size=200_000)
+    assert metric_named("qwk").function(x, x + 1e-9 * R.normal(size=x.size)) == pytest.approx(1)
+    assert metric_named("kappa-linear").function(x, R.permutation(x)) == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["roc-auc", "average-precision", "partial-auc@0.1"])
+def test_an_area_with_nan_among_the_scores_is_nan(name):
+    p = np.array([[0.9, 0.1], [0.2, np.nan], [0.3, 0.7]])
+    assert np.isnan(metric_named(name).function(np.array([0, 1, 1]), p))

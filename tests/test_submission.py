@@ -119,6 +119,40 @@ def test_a_file_that_was_changed_does_not_pass(tmp_path, old, new):
         check_submission(task(), path)
 
 
+def test_a_refused_answer_leaves_the_good_file_where_it_is(tmp_path):
+    path, made = tmp_path / "s.csv", task(classes=("cat", "dog", "fox"), form=Form(("id", "tags"), IDS, "labels"))
+    write_submission(made, np.array([[2, 0], [0, 1], [1, 2]]), path, metric("ranking", k=2))
+    before = path.read_text()
+    with pytest.raises(AssertionError, match="repeats a name"):
+        write_submission(made, np.array([[2, 2], [0, 1], [1, 2]]), path, metric("ranking", k=2))
+    assert path.read_text() == before
+    assert [f.name for f in tmp_path.iterdir()] == ["s.csv"]
+
+
+def test_class_names_may_hold_the_separator_of_a_ranking(tmp_path):
+    made = task(classes=("fin whale", "whale", "fin"), form=Form(("id", "Id"), IDS, "labels", at_most=2))
+    rows = written(tmp_path, made, [[0, 1], [1, 0], [2, 1]], metric("ranking", k=2))
+    assert cells(rows) == ["fin whale whale", "whale fin whale", "fin whale"]
+
+
+def test_a_ranking_metric_over_a_column_per_class_is_answered_by_probabilities(tmp_path):
+    made = task(form=Form(("id", "cat", "dog", "fox"), IDS, "columns", column_of=(0, 1, 2)))
+    rows = written(tmp_path, made, np.argsort(-P, axis=1), metric("ranking", k=3), P)
+    assert np.array(rows[1:])[:, 1:].astype(float) == pytest.approx(P)
+
+
+def test_probabilities_near_one_do_not_tie(tmp_path):
+    made = task("binary", [0, 1, 0], ("cat", "dog"), Form(("id", "dog"), IDS, "number"))
+    near = [1 - 1e-9, 1 - 2e-9, 1 - 3e-9]
+    assert [float(cell) for cell in cells(written(tmp_path, made, near, metric("probability")))] == near
+
+
+def test_grades_in_half_steps_are_not_rounded_though_the_sample_shows_whole_ones(tmp_path):
+    form = Form(("id", "grade"), IDS, "number", whole_numbers=True)
+    made = task("ordinal", [0, 1, 2], ("0", "0.5", "1"), form, grades=(0.0, 0.5, 1.0))
+    assert cells(written(tmp_path, made, [0.0, 0.5, 1.0], metric("grade"))) == ["0", "0.5", "1"]
+
+
 def test_a_prediction_that_is_no_number_is_never_written(tmp_path):
     made = task("regression", [0.5, 1.5], (), Form(("id", "y"), IDS, "number"))
     with pytest.raises(AssertionError):

@@ -2,12 +2,12 @@
 
 import csv
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from autoclimb.disk import whole_file
 from autoclimb.types import Metric, Task
 
 LONGEST_CELL = 1 << 30  # letters; csv's own limit of 131,072 is shorter than an id may be
@@ -29,22 +29,15 @@ def write_submission(
     assert len(answers) == len(task.test_ids), f"{len(answers)} answers for {len(task.test_ids)} test items"
     rows = CELLS[task.form.cell](task, answers, metric, probability)
     place = {name: i for i, name in enumerate(task.test_ids)}
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as out:
+    with whole_file(Path(path)) as part:
+        with open(part, "w", newline="", encoding="utf-8") as out:
             plain = csv.writer(out, lineterminator="\n")
             quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # it would leave \r as it is
             plain.writerow(task.form.columns)
             for name in task.form.ids:
                 row = [name, *rows[place[name]]]
                 (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    check_submission(task, path)
+        check_submission(task, part)  # before it takes the place of the last good one
 
 
 def label_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
@@ -81,17 +74,20 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
         answers = np.clip(answers, task.target.min(), task.target.max())
     if task.kind == "ordinal" and metric.wants in ("label", "labels"):
         answers = np.asarray(task.grades)[class_of(task, answers, metric)]
-    if task.form.whole_numbers and metric.wants in ("label", "labels", "grade"):
-        return [[str(round(float(v)))] for v in answers]
+    graded = metric.wants in ("label", "labels", "grade")
+    if task.form.whole_numbers and graded and all(float(v).is_integer() for v in answers):
+        return [[str(int(v))] for v in answers]  # grades in half steps are written as such, whatever the sample shows
     return [[shortest(v)] for v in answers]
 
 
 def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
-    """One number per asked class: a probability, or 0 and 1 where the metric wants labels.
+    """One number per asked class: a probability, also where the metric ranks, or 0 and 1 where it wants labels.
 
     Classes that train rows lack get 0, or where rows must sum to one, the share that `of_asked` leaves them.
     """
-    if metric.wants in ("label", "labels", "ranking"):
+    if metric.wants == "ranking" and probability is not None:
+        answers = probability
+    if metric.wants in ("label", "labels") or (metric.wants == "ranking" and probability is None):
         flags = answers if answers.ndim == 2 and metric.wants == "labels" else one_hot(task, answers, metric)
         table = [[str(int(v)) for v in row] for row in flags]
     elif task.form.sums_to_one:
@@ -150,9 +146,13 @@ def one_hot(task: Task, answers: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 def shortest(value: float) -> str:
-    """The number with the fewest digits that read back as its float32, never in exponent form."""
+    """The number with the fewest digits that read back as it, never in exponent form.
+
+    As a float32 only where it is one: rounded to that, probabilities near 1 tie (an AUC of .922 became .907).
+    """
     assert math.isfinite(value), f"answer {value} is no finite number"
-    return np.format_float_positional(np.float32(value), trim="-") if value else "0"
+    short = np.float32(value)
+    return np.format_float_positional(short if short == value else np.float64(value), trim="-") if value else "0"
 
 
 def check_submission(task: Task, path: Path) -> None:
@@ -179,11 +179,24 @@ def check_submission(task: Task, path: Path) -> None:
             elif task.form.cell == "label":
                 assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
             else:
-                names = cell.split(task.form.separator) if cell else []
-                assert all(n in known for n in names), f"{path} holds {cell!r} for {row[0]!r}"
+                names = names_in(cell, task.form.separator, known)
+                assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
                 assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
                 assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
                 assert cell or empty, f"{path} is blank for {row[0]!r}"
+
+
+def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | None:
+    """The known names that a cell joins, longer ones where they may hold the separator; None where it is no such cell.
+
+    "fin whale blue whale" joined by spaces is two names, if those are classes.
+    """
+    parts = cell.split(separator) if cell else []
+    ways: list[list[str] | None] = [[]]  # [k]: names of the first k parts
+    for end in range(1, len(parts) + 1):
+        names = ((start, separator.join(parts[start:end])) for start in range(end))
+        ways.append(next(([*ways[s], n] for s, n in names if ways[s] is not None and n in known), None))  # type: ignore[misc]
+    return ways[-1]
 
 
 def constant_prediction(task: Task, rows: Sequence[int] | None = None, constant: str = "mean") -> np.ndarray:

@@ -1,0 +1,72 @@
+"""Calibration: never worse than doing nothing, whatever the order of rows and however odd the predictions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoclimb.score.calibrate import before_calibration, calibrated, platt, temper, temperature
+from autoclimb.score.decide import learn_rule
+from autoclimb.score.metrics import metric_named
+from autoclimb.score.probabilities import log_loss_rows
+from autoclimb.score.rules import answer
+from autoclimb.types import Goal
+
+LOG_LOSS = metric_named("log-loss")
+
+
+def drawn(seed, n, scale=1.0, shift=0.0):
+    """Truth `(n, 1)`, and probabilities whose log odds are scaled and shifted from the right ones."""
+    r = np.random.default_rng(seed)
+    z = r.normal(size=(n, 1)) * 2 - 1
+    truth = (r.random((n, 1)) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    return truth, 1 / (1 + np.exp(-(scale * z + shift)))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 60), st.floats(-12, 12), st.floats(0.01, 40))
+def test_calibrating_never_makes_the_rows_it_was_learned_on_less_likely(seed, n, shift, scale):
+    truth, p = drawn(seed, n, scale, shift)
+    after = calibrated(p, *platt(p, truth))
+    assert log_loss_rows(truth, after).mean() <= log_loss_rows(truth, np.clip(p, 1e-7, 1 - 1e-7)).mean() + 1e-9
+    two = np.concatenate([1 - p, p], axis=1)
+    tempered = temper(two, temperature(two, truth[:, 0]))
+    before = log_loss_rows(truth[:, 0], np.clip(two, 1e-7, 1)).mean()
+    assert log_loss_rows(truth[:, 0], tempered).mean() <= before + 1e-6
+
+
+def test_slope_and_shift_are_found_where_they_must_be():
+    truth, p = drawn(0, 5000, scale=2.0, shift=4.0)
+    slope, shift = platt(p, truth)
+    assert slope == pytest.approx(0.5, abs=0.05)
+    assert shift == pytest.approx(-2.0, abs=0.15)
+    assert before_calibration(calibrated(p, slope, shift), slope, shift) == pytest.approx(p)
+
+
+def test_the_order_of_rows_does_not_decide_what_is_learned():
+    n = 240_000  # four times what is looked at, every second row of another kind
+    truth, p = drawn(0, n)
+    p[::2] = p[::2] ** 4
+    shuffled = np.random.default_rng(1).permutation(n)
+    assert platt(p, truth) == pytest.approx(platt(p[shuffled], truth[shuffled]), abs=0.05)
+    two = np.concatenate([1 - p, p], axis=1)
+    assert temperature(two, truth[:, 0]) == pytest.approx(temperature(two[shuffled], truth[shuffled, 0]), abs=0.05)
+
+
+@pytest.mark.parametrize("n", [20, 500])
+def test_no_answer_is_surer_than_the_rows_it_was_learned_on_allow(n):
+    """No error among n rows: by Laplace's rule the next one is an error with a chance of 1 / (n + 2)."""
+    truth = np.arange(n) % 2
+    p = np.eye(2)[truth] * (1 - 2e-9) + 1e-9
+    answers = answer(learn_rule(Goal(LOG_LOSS, "binary"), truth, p), p)
+    assert answers.max() == pytest.approx(1 - 0.5 / (n + 2), rel=1e-3)
+    assert answers.sum(1) == pytest.approx(1)
+    sets = answer(learn_rule(Goal(LOG_LOSS, "multilabel"), np.eye(2, dtype=np.uint8)[truth], p), p)
+    assert sets.max() == pytest.approx(1 - 0.5 / (n + 2), rel=1e-3)
+
+
+def test_what_is_given_up_for_it_is_little_where_predictions_are_right():
+    truth, p = drawn(0, 1000)
+    two = np.concatenate([1 - p, p], axis=1)
+    goal = Goal(LOG_LOSS, "binary")
+    rule = learn_rule(goal, truth[:, 0], two)
+    assert goal.score(truth[:, 0], answer(rule, two)) > goal.score(truth[:, 0], two) - 0.001

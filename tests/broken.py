@@ -177,13 +177,13 @@ def rows(labels: Callable[[int], object] = lambda i: "xyz"[i % 3], n: int = 12) 
     return [(f"a_{i:03d}", labels(i)) for i in range(n)]
 
 
-def train_text(text: Callable[[str], str] | str, encoding: str = "utf-8") -> Maker:
+def train_text(text: Callable[[str], str] | str, encoding: str = "utf-8", errors: str = "strict") -> Maker:
     """A competition whose train.csv is this text, or made of what it was."""
 
     def make(root: Path) -> None:
         place = competition(root) / "train.csv"
         before = place.read_text()
-        place.write_bytes((text if isinstance(text, str) else text(before)).encode(encoding))
+        place.write_bytes((text if isinstance(text, str) else text(before)).encode(encoding, errors))
 
     return make
 
@@ -335,18 +335,12 @@ REFUSED: dict[str, Broken] = {
     # tables
     "an empty train table": broken(train_text(""), "no labels found", "train.csv has no rows"),
     "a header only": broken(train_text("id,label\n"), "no labels found", "train.csv has no rows"),
-    "a quote never closed": broken(
-        train_text(lambda t: t.replace("a_001,", 'a_001,"')), "no labels found", "train.csv could not be read"
-    ),
     "NUL bytes": broken(train_text(lambda t: t.replace("dog", "d\0g")), "no labels found", "train.csv holds no text"),
     "NUL bytes far below": broken(
         train_rows(("id", "label"), *((f"a_{i % 12:03d}", "xyz"[i % 3] + "\0" * (i == 999)) for i in range(1000))),
         "no labels found",
         "train.csv",
         "NUL",
-    ),
-    "a row with a cell too many": broken(
-        train_text(lambda t: t.replace("a_003,cat", "a_003,cat,striped")), "train.csv could not be read", "line 5"
     ),
     "rows with a cell too many": broken(
         train_text(lambda t: t.replace(",cat", ",cat,striped")), "train.csv", "more cells than"
@@ -521,7 +515,40 @@ HANDLED: dict[str, Broken] = {
     "labels missing": broken(
         train_rows(("id", "label"), *rows(lambda i: "" if i < 3 else "xyz"[i % 3])), "3 train rows w"
     ),
-    "latin-1": broken(train_text(lambda t: t.replace("dog", "dög"), "latin-1"), "read as latin-1", "3 classes"),
+    "latin-1": broken(
+        train_text(lambda t: t.replace("dog", "dög"), "latin-1"), "read as cp1252 .lines 3, 6", "3 classes"
+    ),
+    "one bad byte": broken(
+        train_text(
+            lambda t: (
+                t.replace("dog", "dög").encode().replace(b"a_001,d", b"a_001,d\xe9").decode("utf-8", "surrogateescape")
+            ),
+            errors="surrogateescape",
+        ),
+        "1 byte is not UTF-8 and read as cp1252 .line 3.",
+        "4 classes",
+    ),
+    "GBK": broken(
+        train_text(lambda t: t.replace("dog", "狗").replace("cat", "猫"), "gbk"), "read as gb18030", "3 classes"
+    ),
+    "a quote never closed": broken(
+        train_text(lambda t: t.replace("a_001,", 'a_001,"')),
+        "a quote in line 3 is never closed",
+        "12 train",
+        "3 classes",
+    ),
+    "a row with a cell too many": broken(
+        train_text(lambda t: t.replace("a_003,cat", "a_003,cat,striped")),
+        "line 5 has more cells than the header and is left out",
+        "11 train",
+        "3 classes",
+    ),
+    "a row with a cell too few": broken(
+        train_text(lambda t: t.replace("a_003,cat", "a_003")), "line 5 has fewer cells", "11 train", "3 classes"
+    ),
+    "a separator that is declared": broken(
+        train_text(lambda t: "sep=;\n" + t.replace(",", ";")), "12 train and 4 test", "3 classes"
+    ),
     "utf-16": broken(train_text(lambda t: t.replace("dog", "dög"), "utf-16"), "read as utf-16", "3 classes"),
     "a byte order mark": broken(train_text(lambda t: t, "utf-8-sig"), "12 train and 4 test", "3 classes"),
     "other line ends": broken(train_text(lambda t: t.replace("\r\n", "\r")), "12 train and 4 test", "3 classes"),

@@ -23,6 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from autoclimb import cli, solve
+from autoclimb.data.files.spool import stretch_of
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.run.worker import Late
@@ -179,8 +180,8 @@ def test_a_file_that_may_not_be_read_is_listed(fit, monkeypatch, name):
 
         return opened
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden(Path.read_bytes))
-    monkeypatch.setattr("autoclimb.data.files.decoding.Image.open", forbidden(Image.open))
+    monkeypatch.setattr("autoclimb.data.files.opening.stretch_of", forbidden(stretch_of))
+    monkeypatch.setattr("autoclimb.data.files.image.Image.open", forbidden(Image.open))
     result, _ = fit(broken(competition))
     if name == "train.csv":
         assert result.exit_code == 2
@@ -202,7 +203,7 @@ def test_a_7z_without_its_package_is_said(fit, monkeypatch):
 def test_inspect_lists_what_was_odd_and_refuses_what_fit_refuses(tmp_path):
     HANDLED["latin-1"].make(tmp_path / "odd")
     shown = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "odd")])
-    assert "train.csv is not UTF-8 and is read as latin-1" in shown.output
+    assert "train.csv is not UTF-8 and is read as cp1252" in shown.output
     REFUSED["one class only"].make(tmp_path / "bad")
     refused = CliRunner().invoke(cli.app, ["inspect", str(tmp_path / "bad")])
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)

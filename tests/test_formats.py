@@ -1,7 +1,7 @@
 """Endings, size limits and limits on growth have one home, which reading, fitting and predicting ask."""
 
 from autoclimb.data.files.formats import PICTURES
-from autoclimb.run import pictures_of
+from autoclimb.run.result import pictures_of
 
 
 def test_predict_takes_every_kind_of_picture_that_fit_takes(tmp_path):

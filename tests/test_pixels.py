@@ -15,7 +15,7 @@ import tifffile
 from folders import picture
 from PIL import Image
 
-from autoclimb.data.files.dicom import dicom_array
+from autoclimb.data.files.dicom import pixels_in
 from autoclimb.data.pixels import GREY, build_pixels, decode, forget_half_built, open_pixels, sizes_of
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.errors import Mistake
@@ -499,7 +499,7 @@ def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
     )
     assert claimed != raw
     with pytest.raises(ValueError, match="bomb"):
-        dicom_array(claimed)
+        pixels_in(claimed)
     Path(file).write_bytes(claimed)
     assert decode(file, 8, "squash") is None
 

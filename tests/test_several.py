@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_learn import CPU, TINY
 
-from autoclimb.data.files.decoding import GREY
 from autoclimb.data.pixels import build_pixels, decode, most_pictures
 from autoclimb.data.sources import pictures
+from autoclimb.data.steps import GREY
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import Maker, Material, endless, shrunk
 from autoclimb.learn.faults import Unbuildable

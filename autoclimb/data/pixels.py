@@ -18,24 +18,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autoclimb.data.files.containers import keep_spools_in
-from autoclimb.data.files.decoding import (
-    BROKEN,
-    GREY,
-    MOST_TILES,
-    Picture,
-    Place,
-    Ranges,
-    extremes_of,
-    in_bytes,
-    pictures_at,
-    quiet,
-    ranges_from,
-    sample_for_ranges,
-    thinned,
-)
+from autoclimb.data.depth import Ranges, extremes_of, in_bytes, ranges_from, sample_for_ranges
+from autoclimb.data.files.opening import UNREADABLE, Place, pictures_at
+from autoclimb.data.files.spool import keep_spools_in
+from autoclimb.data.files.stacks import MOST_TILES, Picture, thinned
 from autoclimb.data.sources import files_of, parts_of
-from autoclimb.data.steps import Chain, chain_of, columns_of, in_grid, shrunk, sides_of
+from autoclimb.data.steps import GREY, Chain, chain_of, columns_of, in_grid, shrunk, sides_of
 from autoclimb.errors import Mistake
 
 VERSION = 3  # of the pixels: raise when decoding or resizing changes
@@ -78,20 +66,20 @@ def decode(
     if grid and len(wanted) == len(wanted[0]) == 1:
         try:  # it may be a stack
             return at_place(wanted[0][0], size, preprocess, channels, ranges, 0, grid)
-        except BROKEN:
+        except UNREADABLE:
             return None
     tile = size // (grid or columns_of(len(wanted)))
     made: list[np.ndarray | None] = []
     for places in wanted:
         try:
             made.append(one_picture(places, tile, preprocess, channels, ranges))
-        except BROKEN:
+        except UNREADABLE:
             made.append(None)
     return in_grid(made, size, channels, grid) if any(picture is not None for picture in made) else None
 
 
 def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
-    """One picture of an item, its channels together or each from a place of its own. Raises one of BROKEN."""
+    """One picture of an item, its channels together or each from a place of its own. Raises one of UNREADABLE."""
     if len(places) == 1:
         return at_place(places[0], size, preprocess, channels, ranges, 0)
     chain, places = chain_of(preprocess), places[:channels]
@@ -171,7 +159,6 @@ def build_pixels(
         forget(path)
         note = f"the pixels in {path.name} were damaged and are decoded again"
     make_room(folder, len(files) * size * size * channels, limit)
-    quiet()
     keep_spools_in(folder)
     threads = threads or len(os.sched_getaffinity(0))
     bad = np.zeros(len(files), bool)
@@ -325,7 +312,7 @@ def most_pictures(files: Sequence[str], limit: int = 50) -> int:
         places = thinned(parts_of(source))
         most = max(most, len(places))
         if len(places) == len(places[0]) == 1:
-            with suppress(*BROKEN), pictures_at(places[0][0], 3) as pictures:
+            with suppress(*UNREADABLE), pictures_at(places[0][0], 3) as pictures:
                 most = max(most, len(pictures))
     return most
 
@@ -353,5 +340,5 @@ def size_of(source: str) -> tuple[int, int, str] | None:
                 across = columns_of(count)
                 width, height = width * across, height * -(-count // across)
             return width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"
-    except BROKEN:
+    except UNREADABLE:
         return None

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from autoclimb.data.files.decoding import GREY, Picture
+from autoclimb.data.files.stacks import Picture
 from autoclimb.errors import Mistake
 
 Step = Callable[[np.ndarray], np.ndarray]
+GREY = 128  # fills what tiles leave free, and the rows of pictures that cannot be read
 EMPTY = 12  # grey levels from the border's own that still are border: JPEG noise, dust
 FEW = 0.005  # of a row: fewer pixels than this that differ are dust
 SPARE = 4  # tiles that a picture is cut into for each one that is kept

@@ -1,163 +1,342 @@
-"""What archives hold, by their tables of contents; nothing is unpacked to disk, archives in archives are read too."""
+"""Zip, tar and 7z: tables of contents, single members, and all members; nothing is unpacked under a name of its own.
 
-import io
+Members of a zip and of a plain tar are read one by one. A 7z and a compressed tar are decompressed once, in order, into
+one nameless temporary file in which a member is a stretch of bytes: to read a solid 7z of n members one by one would
+decompress it n times. A member's name is looked up, never used as a path.
+"""
+
 import lzma
+import os
 import tarfile
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from gzip import GzipFile
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
+from autoclimb.data.files.formats import ARCHIVES, MOST_PICTURE_BYTES, MOST_TABLE_BYTES, bomb
+from autoclimb.data.files.spool import (
+    Stretch,
+    decompressed,
+    decompressing,
+    is_compressed,
+    need_room,
+    on_disk,
+    spooled,
+    spools,
+    stretch_of,
+    temporary,
+)
 from autoclimb.data.sources import unspeakable
 from autoclimb.errors import Mistake, room_on_disk
 
-BROKEN: tuple[type[BaseException], ...] = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-    KeyError,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-)
-MOST_MEMBERS = 5_000_000
-MOST_BYTES = 4 << 30  # of a table, json or inner archive that is taken out as a whole
-BOMB = 1000  # bytes out of one byte in from which a large member is taken for a bomb; real tables stay below 100
-LARGE = 100 << 20
+UNREADABLE: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError)
+LEADS_OUT = "its path leads out of the archive"
+LOCKED = "locked by a password"
+
+Archive = Callable[[str], bytes | Stretch]  # a member's name -> what it holds
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive: its path there, its bytes when unpacked, and why it must not be read ("" where it may)."""
+    """A file in an archive: its name there, its bytes when unpacked, and why it is not read ("" where it is)."""
 
     name: str
     size: int
     refused: str = ""
 
+    @property
+    def path(self) -> str:
+        """The name with forward slashes, which archives made on Windows may lack."""
+        return self.name.replace("\\", "/").removeprefix("./")
+
+
+@dataclass(frozen=True)
+class ArchiveKind:
+    """What can be done with one kind of archive. Each function takes a name for messages and the archive's bytes.
+
+    They raise ValueError, OSError, EOFError or KeyError for what cannot be read, Mistake where a package or room on
+    the disk is missing.
+    """
+
+    members: Callable[[str, Stretch], Iterator[Member]]  # every file that it holds, nothing unpacked
+    take: Callable[[str, Stretch, str], bytes]  # one member, nothing else unpacked
+    open: Callable[[str, Stretch], Archive]  # access to all members
+
+
+def kind_of(name: str, start: bytes) -> ArchiveKind | None:
+    """The kind of archive by its first 512 bytes, then by its name; None for other files."""
+    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return KINDS["zip"]
+    if start[:6] == b"7z\xbc\xaf\x27\x1c":
+        return KINDS["7z"]
+    if start[257:262] == b"ustar" or name.lower().endswith(tuple(e for e in ARCHIVES if e.startswith(".t"))):
+        return KINDS["tar"]
+    return None
+
 
 def members_of(path: str, *way: str) -> Iterator[Member]:
-    """The files that an archive holds, or the archive at the end of `way` inside it.
-
-    Raises one of `reading_errors()` where it cannot be read.
-    """
-    with opened(path, *way) as archive:
-        if isinstance(archive, zipfile.ZipFile):
-            for info in archive.infolist():
-                if not info.is_dir():
-                    locked = "locked by a password" if info.flag_bits & 1 else ""
-                    yield Member(info.filename, info.file_size, locked or bomb(info.file_size, info.compress_size))
-        elif isinstance(archive, tarfile.TarFile):
-            for entry in archive:
-                if not entry.isdir():
-                    special = "" if entry.isfile() else "links and devices are not followed"
-                    yield Member(entry.name, entry.size, special)
-        else:
-            locked = "locked by a password" if archive.needs_password() else ""
-            for held in archive.list():
-                if not held.is_directory:
-                    size = held.uncompressed
-                    yield Member(held.filename, size, locked or bomb(size, held.compressed or size))
+    """The files that an archive holds, or the archive at the end of `way` inside it. Raises one of UNREADABLE."""
+    kind, name, data = _archive_at(path, *way)
+    yield from kind.members(name, data)
 
 
 def read_member(path: str, *way: str) -> bytes:
-    """The bytes of the file at the end of `way` inside an archive. Raises one of `reading_errors()`."""
-    *inner, name = way
-    with opened(path, *inner) as archive:
-        return taken(archive, name)
+    """The bytes of the file at the end of `way` inside an archive. Raises one of UNREADABLE."""
+    kind, name, data = _archive_at(path, *way[:-1])
+    return kind.take(name, data, way[-1])
 
 
-def taken(archive: Any, name: str) -> bytes:
-    """A member's bytes; ValueError where there are more than are held at once."""
-    if isinstance(archive, zipfile.ZipFile):
-        info = archive.getinfo(name)
-        refused = bomb(info.file_size, info.compress_size)
-        if refused:
-            raise ValueError(refused)
-        with archive.open(info) as file:
-            return at_most(file)
-    if isinstance(archive, tarfile.TarFile):
-        held = archive.extractfile(name)
-        if held is None:
-            raise KeyError(name)
-        return at_most(held)
-    from py7zr.io import BytesIOFactory
-
-    factory = BytesIOFactory(MOST_BYTES)
-    archive.extract(targets=[name], factory=factory)
-    return factory.get(name).read()
+def _archive_at(path: str, *way: str) -> tuple[ArchiveKind, str, Stretch]:
+    name, data = path, stretch_of(path)
+    kind = known_kind(name, data)
+    for inner in way:
+        name, data = inner, on_disk(inner, kind.take(name, data, inner))
+        kind = known_kind(name, data)
+    return kind, name, data
 
 
-def at_most(file: IO[bytes] | GzipFile) -> bytes:
-    """What a file holds, if that is no more than MOST_BYTES; ValueError otherwise."""
-    data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it holds more than {MOST_BYTES >> 30} GB")
-    return data
+def known_kind(name: str, data: Stretch) -> ArchiveKind:
+    """The archive's kind. Raises ValueError for what is none."""
+    kind = kind_of(name, data.read(0, 512))
+    if kind is None:
+        raise ValueError(f"{name} is no archive that is read ({', '.join(KINDS)})")
+    return kind
 
 
-def bomb(size: int, packed: int) -> str:
-    """Why a member is taken for a bomb, "" for an honest one."""
-    return f"{size} bytes packed into {packed}" if size > LARGE and size > BOMB * max(packed, 1) else ""
-
-
-@contextmanager
-def opened(path: str, *way: str) -> Iterator[Any]:
-    """The archive at the end of `way`, open for reading; inner archives lie in a temporary file while they are."""
-    with open(path, "rb") as outer:
-        archive = open_archive(path, outer)
-        with archive:
-            if not way:
-                yield archive
-                return
-            with tempfile.TemporaryFile() as inner:
-                data = taken(archive, way[0])
-                with room_on_disk(Path(tempfile.gettempdir())):
-                    inner.write(data)
-                    inner.flush()
-                inner.seek(0)
-                with open_archive(way[0], inner) as deeper:
-                    if len(way) > 1:
-                        with io.BytesIO(taken(deeper, way[1])) as last, open_archive(way[1], last) as deepest:
-                            yield deepest
-                    else:
-                        yield deeper
-
-
-def open_archive(name: str, file: IO[bytes]) -> Any:
-    """The archive in an open file, read as what its first bytes say; a .tar.gz may be a plain tar."""
-    start = file.read(6)
-    file.seek(0)
-    if start == b"7z\xbc\xaf\x27\x1c":
-        try:
-            from py7zr import SevenZipFile  # 0.2 s to import
-        except ImportError:
-            raise Mistake(
-                f"{name} is a 7z archive; install what reads it with `pip install 'autoclimb[archives]'`, or unpack it"
-            ) from None
-        return SevenZipFile(file, "r")
-    if start[:2] == b"PK":
-        return zipfile.ZipFile(file)
-    return tarfile.open(name, "r:*", fileobj=file)
-
-
-def reading_errors() -> tuple[type[BaseException], ...]:
-    """What reading a broken archive may raise."""
-    try:
-        from py7zr.exceptions import ArchiveError
-    except ImportError:
-        return BROKEN
-    return (*BROKEN, ArchiveError)
+def refusal(name: str, size: int, packed: int, locked: bool) -> str:
+    """Why a member is not read, "" where it is."""
+    if unsafe(name):
+        return LEADS_OUT
+    return LOCKED if locked else bomb(size, packed)
 
 
 def unsafe(name: str) -> bool:
     """Whether a member's path leads out of its folder, or would if it were taken apart as a source."""
-    parts = name.replace("\\", "/").split("/")
-    return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or unspeakable(name)
+    path = name.replace("\\", "/")
+    drive = path[1:2] == ":" and path[0].isalpha()
+    return path.startswith("/") or drive or ".." in path.split("/") or unspeakable(name)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """A block whose decoders' own errors become ValueErrors that name the archive or the member."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, RuntimeError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+# --- zip -------------------------------------------------------------------------------------------------------------
+
+
+def _zip_refusal(info: zipfile.ZipInfo) -> str:
+    return refusal(info.filename, info.file_size, info.compress_size, bool(info.flag_bits & 1))
+
+
+def _zip_members(name: str, data: Stretch) -> Iterator[Member]:
+    with naming(name):
+        for info in zipfile.ZipFile(data.stream()).infolist():
+            if not info.is_dir():
+                yield Member(info.filename, info.file_size, _zip_refusal(info))
+
+
+def _take_from_zip(name: str, data: Stretch, wanted: str) -> bytes:
+    with naming(f"{wanted} in {name}"):
+        archive = zipfile.ZipFile(data.stream())
+        info = _info_of(archive, name, wanted)
+        if info.file_size > MOST_TABLE_BYTES:
+            raise ValueError(f"{wanted} in {name} has {info.file_size >> 20} MB")
+        return _read_whole(archive, info, name)
+
+
+def _open_zip(name: str, data: Stretch) -> Archive:
+    """Threads may read one ZipFile: each member has a position of its own behind the file's lock."""
+    with naming(name):
+        archive = zipfile.ZipFile(data.stream())
+
+    def read(wanted: str) -> bytes | Stretch:
+        with naming(f"{wanted} in {name}"):
+            info = _info_of(archive, name, wanted)
+            if info.file_size <= MOST_PICTURE_BYTES:
+                return _read_whole(archive, info, name)
+            with archive.open(info) as file:
+                return spooled(f"{wanted} in {name}", file, info.file_size)
+
+    return read
+
+
+def _info_of(archive: zipfile.ZipFile, name: str, wanted: str) -> zipfile.ZipInfo:
+    info = archive.getinfo(wanted)
+    if reason := _zip_refusal(info):
+        raise ValueError(f"{wanted} in {name} is refused: {reason}")
+    return info
+
+
+def _read_whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
+    with archive.open(info) as file:
+        content = file.read(info.file_size)  # no more than was declared, whatever the stream holds
+    if len(content) != info.file_size:
+        raise ValueError(f"{info.filename} in {name} ends early")
+    return content
+
+
+# --- tar -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _tar_entries(name: str, data: Stretch) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
+    """The archive and its entries in order; a compressed one is read as a stream, so entries come once."""
+    with naming(name), decompressing(name, data) as stream:
+        mode: Any = "r|" if is_compressed(data) else "r:"
+        with tarfile.open(name, mode, fileobj=stream, bufsize=1 << 20) as archive:
+            yield archive, _forgetting(archive)
+
+
+def _forgetting(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The entries; tarfile would keep every header, a kilobyte each."""
+    for entry in archive:
+        archive.members = []  # type: ignore[attr-defined]
+        yield entry
+
+
+def _tar_members(name: str, data: Stretch) -> Iterator[Member]:
+    with _tar_entries(name, data) as (_, entries):
+        for entry in entries:
+            if not entry.isdir():
+                plain = entry.isreg() and not entry.issparse()  # links could point anywhere
+                reason = refusal(entry.name, 0, 0, False) or ("" if plain else "links and devices are not followed")
+                yield Member(entry.name, entry.size, reason)
+
+
+def _take_from_tar(name: str, data: Stretch, wanted: str) -> bytes:
+    with _tar_entries(name, data) as (archive, entries):
+        for entry in entries:
+            if entry.name == wanted and entry.isreg() and not unsafe(wanted):
+                if entry.size > MOST_TABLE_BYTES:
+                    raise ValueError(f"{wanted} in {name} has {entry.size >> 20} MB")
+                file = archive.extractfile(entry)
+                assert file is not None
+                return file.read()
+    raise KeyError(wanted)
+
+
+def _open_tar(name: str, data: Stretch) -> Archive:
+    plain = decompressed(name, data)
+    places: dict[str, tuple[int, int]] = {}
+    with _tar_entries(name, plain) as (_, entries):
+        for entry in entries:
+            if entry.isreg() and not entry.issparse():
+                places.setdefault(entry.name, (entry.offset_data, entry.size))
+    return _at_places(plain, places)
+
+
+def _at_places(data: Stretch, places: dict[str, tuple[int, int]]) -> Archive:
+    def read(wanted: str) -> Stretch:
+        if unsafe(wanted):
+            raise ValueError(f"{wanted!r} is refused: {LEADS_OUT}")
+        start, length = places[wanted]
+        if start + length > data.length:
+            raise EOFError(f"{wanted} ends early")
+        return Stretch(data.file, data.start + start, length)
+
+    return read
+
+
+# --- 7z --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _seven_zip(name: str, data: Stretch) -> Iterator[Any]:
+    try:
+        import py7zr  # 0.2 s
+        from py7zr.exceptions import AbsolutePathError, ArchiveError, PasswordRequired
+    except ImportError:
+        raise Mistake(
+            f"{name} is a 7z archive; install what reads it with `pip install 'autoclimb[archives]'`, or unpack it"
+        ) from None
+    try:
+        with naming(name), py7zr.SevenZipFile(data.stream(), "r") as archive:
+            yield archive
+    except (ArchiveError, PasswordRequired, AbsolutePathError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _seven_zip_members(name: str, data: Stretch) -> Iterator[Member]:
+    with _seven_zip(name, data) as archive:
+        locked = archive.needs_password()
+        for info in archive.list():
+            if not info.is_directory:
+                packed = info.compressed or data.length  # of a solid block only the first member has a packed size
+                yield Member(
+                    info.filename, info.uncompressed, refusal(info.filename, info.uncompressed, packed, locked)
+                )
+
+
+def _take_from_seven_zip(name: str, data: Stretch, wanted: str) -> bytes:
+    with _seven_zip(name, data) as archive:
+        from py7zr.io import BytesIOFactory
+
+        factory = BytesIOFactory(MOST_TABLE_BYTES)
+        archive.extract(targets=[wanted], factory=factory)
+        return factory.get(wanted).read()
+
+
+def _open_seven_zip(name: str, data: Stretch) -> Archive:
+    with _seven_zip(name, data) as archive:
+        from py7zr.io import NullIO, Py7zIO, WriterFactory
+
+        class Slot(Py7zIO):
+            """Takes a member's bytes to the stretch that its declared size reserved, not one byte more."""
+
+            def __init__(self, file: BinaryIO, start: int, length: int):
+                self.file, self.start, self.length, self.position = file, start, length, 0
+
+            def write(self, s: bytes | bytearray) -> int:
+                if self.position + len(s) > self.length:
+                    raise ValueError(f"a member of {name} is larger than it claims")
+                rest = memoryview(s)
+                while rest:
+                    with room_on_disk(spools()):
+                        done = os.pwrite(self.file.fileno(), rest, self.start + self.position)
+                    self.position, rest = self.position + done, rest[done:]
+                return len(s)
+
+            def read(self, size: int | None = None) -> bytes:
+                return b""
+
+            def seek(self, offset: int, whence: int = 0) -> int:
+                return 0
+
+            def flush(self) -> None:
+                pass
+
+            def size(self) -> int:
+                return self.position
+
+        class Slots(WriterFactory):
+            """A slot for each member, a sink for those whose names lead out of the archive."""
+
+            def create(self, filename: str) -> Py7zIO:
+                return Slot(out, *places[filename]) if filename in places else NullIO()
+
+        places, total = {}, 0
+        for info in archive.list():
+            if not info.is_directory and not unsafe(info.filename):
+                places[info.filename] = total, info.uncompressed
+            total += info.uncompressed
+        if reason := bomb(total, data.length):
+            raise ValueError(f"{name} is {reason}")
+        need_room(name, total)
+        out = temporary()
+        os.ftruncate(out.fileno(), total)
+        archive.extractall(factory=Slots())
+    return _at_places(Stretch(out, 0, total), places)
+
+
+KINDS: dict[str, ArchiveKind] = {
+    "zip": ArchiveKind(_zip_members, _take_from_zip, _open_zip),
+    "tar": ArchiveKind(_tar_members, _take_from_tar, _open_tar),
+    "7z": ArchiveKind(_seven_zip_members, _take_from_seven_zip, _open_seven_zip),
+}

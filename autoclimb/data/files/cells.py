@@ -11,9 +11,11 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
+from autoclimb.data.files.delimiters import LOOKED_AT, separator_of
+from autoclimb.data.files.spool import Stretch, need_room, temporary
+
 FEWEST = 64  # pixels of a picture, 8 x 8
 PIECE = 2_000  # rows parsed at a time
-LOOKED_AT = 5  # rows by which a column is taken for one of pictures
 NUMBERED = re.compile(r"(\D*)(\d+)(?:x(\d+))?$", re.IGNORECASE)
 BETWEEN = str.maketrans("[],;", "    ")  # of the numbers in one cell
 
@@ -93,14 +95,28 @@ def numbers_in(cell: str) -> np.ndarray:
         return np.empty(0, np.float32)
 
 
+def pixel_rows(name: str, data: Stretch) -> tuple[np.ndarray, frozenset[int]]:
+    """The pixels of a csv, a row a picture, mapped from a nameless file; and the numbers of rows that hold none.
+
+    Raises ValueError where the table has no pixels.
+    """
+    need_room(name, data.length)  # a pixel takes two bytes of text at least, four as float32
+    out = temporary()
+    count, kind, lost = keep_pixels(data.stream(), out)
+    out.flush()
+    return np.memmap(out, kind, "r").reshape(-1, count), lost
+
+
 def keep_pixels(source: BinaryIO, out: BinaryIO) -> tuple[int, np.dtype, frozenset[int]]:
     """The pixels a row and their type, all rows' written to `out`: bytes where all are 0 to 255, else float32; and the
     rows whose one cell holds no such picture, of which zeros are written.
 
     Raises ValueError where the table has no pixels, or a cell of a column for each is no number.
     """
-    header = source.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-    separator = max(",;\t|", key=header.count)
+    lines = [line.decode("utf-8-sig", "replace") for line in islice(source, LOOKED_AT + 1)]
+    separator, before = separator_of(lines)
+    source.seek(0)
+    header = [source.readline() for _ in range(before + 1)][-1].decode("utf-8-sig", "replace").rstrip("\r\n")
     start = source.tell()
     read, count = reader_of(header.split(separator), source, separator)
     for kind in (np.dtype(np.uint8), np.dtype(np.float32)):

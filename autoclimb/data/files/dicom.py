@@ -14,18 +14,16 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from autoclimb.data.files.containers import Stretch
+from autoclimb.data.files.formats import MOST_NUMBERS
+from autoclimb.data.files.spool import Stretch
 
-MOST_NUMBERS = 4 * 178_956_970  # that a header may claim
 TAIL = 0.5  # percent of the pixels that may be darker, and brighter, than the range shown
 AIR = -1024.0  # Hounsfield; what is below fills the corners outside of the scanned circle
 
 
-def header_of(source: str | bytes | Stretch) -> Any:
+def dataset_in(data: bytes | Stretch) -> Any:
     """The file's dataset. Raises ValueError where it is none, or claims more pixels than any picture has."""
-    opened: Any = source
-    if not isinstance(source, str):
-        opened = source.stream() if isinstance(source, Stretch) else io.BytesIO(source)
+    opened = io.BytesIO(data.read() if isinstance(data, Stretch) else data)
     warnings.filterwarnings("ignore", module="pydicom")  # it warns of values that do not keep to the standard
     try:
         dataset = pydicom.dcmread(opened, defer_size=None)
@@ -38,13 +36,13 @@ def header_of(source: str | bytes | Stretch) -> Any:
     return dataset
 
 
-def dicom_array(source: str | bytes | Stretch) -> np.ndarray:
+def pixels_in(data: bytes | Stretch) -> np.ndarray:
     """The picture `(h, w)` or `(h, w, 3)`, or its frames `(n, h, w)`: uint8, or float32 Hounsfield units.
 
     Raises ValueError for what cannot be read; compressed kinds are read where pydicom finds a decoder (Pillow's for
     JPEG and JPEG 2000; pylibjpeg's for others if it is installed).
     """
-    dataset = header_of(source)
+    dataset = dataset_in(data)
     try:
         stored = dataset.pixel_array  # YBR made RGB
         colour = str(dataset.get("PhotometricInterpretation", ""))

@@ -1,33 +1,43 @@
-"""Json -> Tables: COCO-style annotations, lists of rows, names with a value each, pictures as lists of numbers."""
+"""Json: tables (COCO-style annotations, lists of rows, names with a value each), and pictures as lists of numbers."""
 
+import codecs
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
-from autoclimb.data.files.table import Table
+import numpy as np
+
+from autoclimb.data.files.formats import MOST_DOCUMENT_BYTES
+from autoclimb.data.files.npy import one_item
+from autoclimb.data.files.spool import Stretch, need_room, temporary
+from autoclimb.data.files.table import Table, TableFile
+from autoclimb.data.files.text import text_of
 from autoclimb.data.sources import channels, inside, unspeakable
 
+PIECE = 1 << 22
+
 FEWEST_PIXELS = 64  # numbers in a list from which it is a picture
-IMAGE_KEYS = ("id", "image_id", "file_name")
+MOST_FIELDS = 10  # of an object that is a row
 
 
 class Pixels(int):
     """What stands for a long list of numbers: how many there were. The numbers themselves are dropped at once."""
 
 
-def tables_of_json(name: str, text: str, source: str, notes: list[str]) -> list[Table]:
-    """The tables in a json file, none with a note where it holds none. `source` is where the file is.
+def tables_in(file: TableFile) -> list[Table]:
+    """The tables in a json file, none with a note where it holds none.
 
     Numbers keep their spelling. Lists of numbers are dropped while the text is read, so that 200 MB of pixels leave
     a few of rows.
     """
+    text = text_of(file.name, file.read(), file.notes)
     try:
-        whole = loaded(text)
+        value = loaded(text)
     except (ValueError, RecursionError) as error:
-        notes.append(f"{name} is no json and is ignored ({str(error).splitlines()[0][:80]})")
+        file.notes.append(f"{file.name} is no json and is ignored ({str(error).splitlines()[0][:80]})")
         return []
-    return list(tables_in(name, whole, source))
+    return list(tables_of(file.name, value, file.source))
 
 
 def loaded(text: str) -> Any:
@@ -61,28 +71,68 @@ def count_of(value: Any) -> int:
     return len(value) if isinstance(value[0], str) and is_number(value[0]) else 0
 
 
-def tables_in(name: str, whole: Any, source: str) -> Iterator[Table]:
+Place = Callable[[int, str], str]  # the number of a row and the name of a field -> the source of what is there
+
+
+def tables_of(name: str, value: Any, source: str) -> Iterator[Table]:
     """The tables that a json value holds."""
-    if isinstance(whole, list):
-        if whole and all(isinstance(row, dict) for row in whole):
-            yield rows_table(name, whole, source)
-        return
-    if not isinstance(whole, dict) or not whole:
-        return
-    images, said = whole.get("images"), whole.get("annotations")
-    if is_rows(images):
-        yield coco_table(name, images, said if is_rows(said) else [], whole.get("categories"))
-        return
-    values = list(whole.values())
-    if all(isinstance(v, dict) for v in values):
-        yield rows_table(name, [{"key": key, **row} for key, row in whole.items()], "")
-    elif not any(isinstance(v, dict) or is_rows(v) for v in values) and same_length(values):
-        yield Table(name, {key: [cell(v) for v in column] for key, column in whole.items()})
-    elif not any(isinstance(v, dict) or is_rows(v) for v in values):
-        yield Table(name, {"key": list(whole), "value": [cell(v) for v in values]})
-    for key, value in whole.items():
+    if isinstance(value, list):
         if is_rows(value):
-            yield rows_table(f"{name}/{key}", value, "")
+            yield rows_table(name, value, lambda row, field: inside(source, row, field))
+        return
+    if not isinstance(value, dict) or not value:
+        return
+    images, annotations = value.get("images"), value.get("annotations")
+    if is_rows(images):
+        yield coco_table(name, images, annotations if is_rows(annotations) else [], value.get("categories"))
+        return
+    if is_split(value):
+        yield Table(
+            name, {str(title): [cell(row[i]) for row in value["data"]] for i, title in enumerate(value["columns"])}
+        )
+        return
+    values = list(value.values())
+    if all(isinstance(v, dict) for v in values):
+        keys = list(dict.fromkeys(key for row in values for key in row))
+        if are_columns(value, keys):
+            rows = [{title: column.get(key) for title, column in value.items()} for key in keys]
+            counted = keys == [str(i) for i in range(len(keys))]
+            if not counted:
+                rows = [{"key": key, **row} for key, row in zip(keys, rows, strict=True)]
+            yield rows_table(name, rows, lambda row, field: inside(source, field, keys[row]))
+        else:
+            names = list(value)
+            rows = [{"key": key, **row} for key, row in value.items()]
+            yield rows_table(name, rows, lambda row, field: inside(source, names[row], field))
+    elif not any(isinstance(v, dict) or is_rows(v) for v in values) and same_length(values):
+        yield Table(name, {key: [cell(v) for v in column] for key, column in value.items()})
+    elif not any(isinstance(v, dict) or is_rows(v) for v in values):
+        yield Table(name, {"key": list(value), "value": [cell(v) for v in values]})
+    for key, inner in value.items():
+        if is_rows(inner):
+            yield rows_table(f"{name}/{key}", inner)
+
+
+def is_split(value: dict[str, Any]) -> bool:
+    """Whether these are the columns and rows that pandas writes with orient="split"."""
+    columns, data = value.get("columns"), value.get("data")
+    return (
+        isinstance(columns, list)
+        and isinstance(data, list)
+        and bool(columns and data)
+        and all(isinstance(row, list) and len(row) == len(columns) for row in data)
+    )
+
+
+def are_columns(value: dict[str, dict], keys: list[str]) -> bool:
+    """Whether an object of objects holds columns, as pandas writes them unasked, rather than rows.
+
+    Every column then has all the inner keys, which are more than there are columns and numbers counted from 0 (or, of
+    rows with names, more than an object has fields).
+    """
+    if len(keys) <= len(value) or any(len(column) != len(keys) for column in value.values()):
+        return False
+    return keys == [str(i) for i in range(len(keys))] or len(keys) > MOST_FIELDS
 
 
 def is_rows(value: Any) -> TypeGuard[list[dict[str, Any]]]:
@@ -95,20 +145,23 @@ def same_length(values: list[Any]) -> bool:
     return all(isinstance(v, list) for v in values) and len(values) > 1 and len({len(v) for v in values}) == 1
 
 
-def rows_table(name: str, rows: list[dict[str, Any]], source: str) -> Table:
-    """The table of a list of rows; fields that hold pictures become the channels of each row's picture."""
+def rows_table(name: str, rows: list[dict[str, Any]], place: Place | None = None) -> Table:
+    """The table of a list of rows; fields that hold pictures become the channels of each row's picture.
+
+    Without a place for them pictures are left out.
+    """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     bands = [
         k
         for k in keys
-        if source and not unspeakable(k) and sum(isinstance(row.get(k), Pixels) for row in rows) > len(rows) / 2
+        if place and not unspeakable(k) and sum(isinstance(row.get(k), Pixels) for row in rows) > len(rows) / 2
     ]
     cells = {k: [cell(row.get(k)) for row in rows] for k in keys if k not in bands}
     cells = {k: column for k, column in cells.items() if any(column)}
-    if not bands:
+    if not bands or place is None:
         return Table(name, cells)
     sources = tuple(
-        channels(inside(source, i, k) for k in bands) if all(isinstance(row.get(k), Pixels) for k in bands) else ""
+        channels(place(i, k) for k in bands) if all(isinstance(row.get(k), Pixels) for k in bands) else ""
         for i, row in enumerate(rows)
     )
     if not cells:
@@ -116,7 +169,7 @@ def rows_table(name: str, rows: list[dict[str, Any]], source: str) -> Table:
     return Table(name, cells, sources, len(bands) if len(bands) > 1 else 3)
 
 
-def coco_table(name: str, images: list[dict], said: list[dict], categories: Any) -> Table:
+def coco_table(name: str, images: list[dict], annotations: list[dict], categories: Any) -> Table:
     """One row an annotation, or an image where nothing is annotated, with what is said of its image and category."""
     ids = ("id", "image_id")
     id_name = next((k for k in (ids if any("id" in image for image in images) else ids[::-1]) if k in images[0]), "")
@@ -127,7 +180,7 @@ def coco_table(name: str, images: list[dict], said: list[dict], categories: Any)
         title = next((k for k in ("name", "scientificName") if k in categories[0]), "")
         names = {cell(c.get(key)): cell(c.get(title)) for c in categories if title}
     rows = []
-    for one in said or [{"image_id": image.get(id_name)} for image in images]:
+    for one in annotations or [{"image_id": image.get(id_name)} for image in images]:
         image = of_image.get(cell(one.get("image_id")), {})
         row = {"image_id": one.get("image_id")}
         row |= {k: v for k, v in one.items() if k not in ("id", "image_id")}
@@ -135,7 +188,7 @@ def coco_table(name: str, images: list[dict], said: list[dict], categories: Any)
         if cell(row.get("category_id")) in names:
             row["category_name"] = names[cell(row["category_id"])]
         rows.append(row)
-    return rows_table(name, rows, "")
+    return rows_table(name, rows)
 
 
 def cell(value: Any) -> str:
@@ -159,3 +212,101 @@ def is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+Spots = dict[str, dict[tuple[str, ...], tuple[int, tuple[int, ...]]]]  # row -> steps into it -> offset, shape
+
+
+def keep_numbers(name: str, data: Stretch) -> tuple[Stretch, Spots]:
+    """All lists of numbers of a json file as float32 in a nameless file, and where each is.
+
+    Parsed once and row by row: a band of 5,625 numbers takes 22 KB so, 180 KB as Python's floats. A row of a list (or
+    a line of json lines) is known by its number, a value of an object by its name.
+    """
+    need_room(name, data.length)  # float32 is never longer than its text
+    out, at = temporary(), 0
+    spots: Spots = {}
+    for row, value in _rows(name, data):
+        spots[row] = {}
+        for steps, numbers in _numbers(value):
+            spots[row][steps] = at, numbers.shape
+            out.write(numbers.tobytes())
+            at += numbers.nbytes
+    out.flush()
+    return Stretch(out, 0, at), spots
+
+
+def numbers_at(numbers: Stretch, spots: Spots, steps: tuple[str, ...]) -> np.ndarray:
+    """The numbers of a field of a row. Raises KeyError, IndexError or ValueError where there are none."""
+    row = spots[steps[0]]
+    for end in range(1, len(steps) + 1):
+        if steps[1:end] in row:
+            at, shape = row[steps[1:end]]
+            values = np.frombuffer(numbers.read(at, 4 * math.prod(shape)), np.float32).reshape(shape)
+            return one_item(values, steps[end:])
+    raise KeyError(f"no numbers at {steps}")
+
+
+def _numbers(value: Any, steps: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _numbers(inner, (*steps, name))
+    elif isinstance(value, list) and value and isinstance(value[0], int | float | list | None):
+        try:
+            yield steps, np.asarray(value, np.float32)
+        except (ValueError, TypeError):
+            return  # ragged, or words among them
+
+
+def _rows(name: str, data: Stretch) -> Iterator[tuple[str, Any]]:
+    """The rows of a list, the lines of json lines, or the values of one object; the text is held piece by piece."""
+    stream, decode = data.stream(), json.JSONDecoder().raw_decode
+    text, at, over = "", 0, False
+    incremental = codecs.getincrementaldecoder("utf-8-sig")()
+
+    def more() -> None:
+        nonlocal text, at, over
+        piece = stream.read(max(PIECE, len(text) - at))  # doubles, so that a long row is not parsed too often
+        over = not piece
+        text, at = text[at:] + incremental.decode(piece, over), 0
+
+    def skip(signs: str) -> None:
+        nonlocal at
+        while True:
+            while at < len(text) and text[at] in signs:
+                at += 1
+            if at < len(text) or over:
+                return
+            more()
+
+    skip(" \t\r\n")
+    listed = text[at : at + 1] == "["
+    count = 0
+    if listed:
+        at += 1
+    while True:
+        skip(" \t\r\n,")
+        if at >= len(text) or (listed and text[at] == "]"):
+            break
+        if text[at] not in "{[":
+            raise ValueError(f"{name}: row {count} is no row of numbers")
+        try:
+            value, at = decode(text, at)
+        except RecursionError as error:
+            raise ValueError(f"{name}: row {count} is nested too deeply") from error
+        except json.JSONDecodeError as error:
+            if over or len(text) - at > MOST_DOCUMENT_BYTES:
+                raise ValueError(f"{name}: row {count}: {error}") from error
+            more()
+            continue
+        if not listed and not count:  # one object, or the first line of many
+            skip(" \t\r\n,")
+            if at >= len(text):
+                yield from value.items()
+                return
+        yield str(count), value
+        count += 1
+    if listed and at >= len(text):
+        raise ValueError(f"{name} ends early")

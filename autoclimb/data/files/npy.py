@@ -1,5 +1,7 @@
 """Npy and npz files: a picture each, or all pictures of a split in one array, whose rows then make a Table."""
 
+import io
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,13 +10,86 @@ from typing import IO, Any
 
 import numpy as np
 
+from autoclimb.data.files.formats import MOST_NUMBERS, bomb
+from autoclimb.data.files.spool import Stretch
 from autoclimb.data.files.table import Table
 from autoclimb.data.sources import channels, inside, pictures, unspeakable
 
+MAGIC = b"\x93NUMPY"
 FEWEST_ROWS = 17  # first dimension from which an array holds several pictures rather than channels of one
 MOST_SLICES = 16  # of a volume that are looked at
 MOST_ARRAYS = 64  # files that may be whole splits; where there are more, each is one picture
-LABEL_PARTS = ("label", "target", "y_", "_y")
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    SyntaxError,  # numpy's for a header that is no literal
+    TokenError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type of the npy file that begins here. Raises ValueError."""
+    version = np.lib.format.read_magic(file)
+    read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+
+def mapped(data: Stretch) -> np.ndarray:
+    """The array of an npy file, mapped, not read. Raises ValueError for objects: reading them would run code."""
+    stream = data.stream()
+    shape, fortran, dtype = header_of(stream)
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise ValueError(f"an array of {dtype} holds no pictures")
+    start = stream.tell()
+    if math.prod(shape) * dtype.itemsize > data.length - start:
+        raise EOFError("the array is shorter than its header claims")
+    return np.memmap(data.file, dtype, "r", data.start + start, shape, "F" if fortran else "C")
+
+
+def one_item(array: np.ndarray, steps: tuple[str, ...] = ()) -> np.ndarray:
+    """A copy of what lies at the steps into an array. Raises ValueError where it is larger than any picture."""
+    for step in steps:
+        array = array[int(step)]
+    if array.size > MOST_NUMBERS:
+        raise ValueError(f"an item of {array.size:,} numbers is taken for a bomb")
+    return np.array(array)
+
+
+def array_in(data: bytes | Stretch) -> np.ndarray:
+    """All of an npy file that is one item. Raises ValueError or EOFError."""
+    if isinstance(data, Stretch):
+        return one_item(mapped(data))
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise ValueError("an array of this kind holds no pictures")
+    return array
+
+
+def first_array_in(data: bytes | Stretch) -> np.ndarray:
+    """The first array of an npz file that is one item. Raises ValueError or EOFError."""
+    source = data.stream() if isinstance(data, Stretch) else io.BytesIO(data)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            first = next(n for n in archive.infolist() if n.filename.endswith(".npy"))
+            if reason := bomb(first.file_size, first.compress_size):
+                raise ValueError(f"{first.filename} is {reason}")
+            with archive.open(first) as file:
+                if math.prod(header_of(file)[0]) > MOST_NUMBERS:
+                    raise ValueError(f"{first.filename} claims more numbers than any picture has")
+            return array_in(archive.read(first))
+    except (zipfile.BadZipFile, StopIteration, RuntimeError, zlib.error) as error:
+        raise ValueError(f"no array in an npz file: {error}") from error
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
@@ -27,29 +102,11 @@ def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
             shapes = {}
             for name in archive.namelist():
                 if name.endswith(".npy") and not unspeakable(name):
-                    with archive.open(name) as file:
-                        shapes[name[:-4]] = header_of(file)[0]
+                    with archive.open(name) as member:
+                        shapes[name[:-4]] = header_of(member)[0]
             return shapes
-    except (
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        EOFError,
-        SyntaxError,
-        KeyError,
-        zlib.error,
-        RuntimeError,
-        TokenError,
-    ):
+    except UNREADABLE:
         return {}
-
-
-def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the npy file that begins here. Raises ValueError."""
-    version = np.lib.format.read_magic(file)
-    read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
@@ -62,8 +119,8 @@ def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[T
     if len(files) > MOST_ARRAYS:
         return [], files
     shapes = {where: shapes_of(str(root / where)) for where in files}
-    stacks = [(where, key, s) for where, held in shapes.items() for key, s in held.items() if is_stack(s)]
-    flat = {(where, key): s for where, held in shapes.items() for key, s in held.items() if len(s) in (1, 2)}
+    stacks = [(where, key, s) for where, inner in shapes.items() for key, s in inner.items() if is_stack(s)]
+    flat = {(where, key): s for where, inner in shapes.items() for key, s in inner.items() if len(s) in (1, 2)}
     if not stacks:
         return [], files
     tables = []
@@ -84,7 +141,7 @@ def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[T
 
 
 def of_one_split(stack: tuple[str, str], labels: tuple[str, str]) -> bool:
-    """Whether labels belong to an array of pictures: neither says the other split's name."""
+    """Whether labels belong to an array of pictures: neither has the other split's name."""
     one, other = ("/".join(names).lower() for names in (stack, labels))
     split = [next((s for s in ("train", "test", "val") if s in text), "") for text in (one, other)]
     return split[0] == split[1] or (not split[1] and split[0] != "test") or (stack[0] == labels[0] and not split[0])
@@ -96,7 +153,7 @@ def read_flat(path: str, name: str) -> list[str] | None:
         loaded = np.load(path, allow_pickle=False)
         values = loaded[name] if name else loaded
         return [str(v.decode() if isinstance(v, bytes) else v) for v in np.ravel(values).tolist()]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError, TokenError):
+    except UNREADABLE:
         return None
 
 

@@ -1,7 +1,10 @@
-"""What every format with rows gives: a Table of text."""
+"""What every format with rows gives, a Table of text, and what it is given, a TableFile."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+
+from autoclimb.data.files.formats import MOST_TABLE_BYTES
+from autoclimb.data.files.spool import Stretch
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Table:
     cells: dict[str, list[str]] = field(repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
     channels: int = 3  # of what `sources` say
+    separator: str = ","  # between the cells of its file
     headless: bool = False  # the file has no header; its columns are named here
     part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column says are so
     whole: str = ""  # the name of the table that this is a part of
@@ -39,3 +43,20 @@ def with_rows(table: Table, rows: Sequence[int]) -> Table:
 def without_columns(table: Table, columns: Collection[str]) -> Table:
     """The table without these columns."""
     return replace(table, cells={c: held for c, held in table.cells.items() if c not in columns})
+
+
+@dataclass(frozen=True, eq=False)
+class TableFile:
+    """A file that may hold tables. What is wrong with it goes to `notes`, a sentence each."""
+
+    name: str  # path below the folder
+    source: str  # where it is (data/sources.py)
+    data: Stretch  # its bytes, decompressed
+    notes: list[str]
+    is_picture: Callable[[str], bool]  # whether a cell names a picture of the folder
+
+    def read(self) -> bytes:
+        """All bytes. Raises ValueError where they are more than may be read as a whole."""
+        if self.data.length > MOST_TABLE_BYTES:
+            raise ValueError(f"it is larger than {MOST_TABLE_BYTES >> 30} GB")
+        return self.data.read()

@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from autoclimb.data.files.archives import read_member, reading_errors
+from autoclimb.data.files.archives import UNREADABLE, read_member
 from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.sources import channels, parts_of, pictures
 
@@ -117,5 +117,5 @@ def single_channel(source: str) -> bool:
             return image.mode in GREY
     except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
         return False
-    except reading_errors():
+    except UNREADABLE:
         return False

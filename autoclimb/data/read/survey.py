@@ -1,33 +1,20 @@
 """What lies in the folder and in its archives: pictures by path and tables by content, each looked at once."""
 
-import gzip
-import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from autoclimb.data.files.archives import (
-    MOST_MEMBERS,
-    at_most,
-    members_of,
-    read_member,
-    reading_errors,
-    unsafe,
-)
-from autoclimb.data.files.bson import table_of_bson
-from autoclimb.data.files.csv import table_of
-from autoclimb.data.files.formats import PICTURES, RASTER, TABLES, ending, stem_of
-from autoclimb.data.files.json import tables_of_json
+from autoclimb.data.files.archives import UNREADABLE, members_of
+from autoclimb.data.files.formats import MOST_MEMBERS, PICTURES, RASTER, ending, stem_of
 from autoclimb.data.files.npy import array_tables
+from autoclimb.data.files.opening import TABLE_FORMATS, tables_at
 from autoclimb.data.files.table import Table
-from autoclimb.data.files.text import text_of
 from autoclimb.data.read.naming import folded, path_parts
 from autoclimb.data.read.splits import side
-from autoclimb.data.sources import inside, parts_of, unspeakable
+from autoclimb.data.sources import inside, unspeakable
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -36,7 +23,6 @@ UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; ren
 DEEPEST = 12  # folders below the given one
 DEEPEST_TABLE = 2
 MOST_TABLES = 60  # where there are more, each is about one item and none lists them
-LARGEST_TABLE = 6 << 30  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +151,7 @@ class Walked:
         extension = ending(name)
         if extension in PICTURES:
             self.pictures.append(where)
-        elif extension in TABLES and depth <= DEEPEST_TABLE:
+        elif extension in TABLE_FORMATS and depth <= DEEPEST_TABLE:
             self.tables.append(where)
         elif stem_of(name):
             self.archives.append(where)
@@ -246,11 +232,10 @@ def add_archive(
     refused: Counter = Counter()
     try:
         for member in members_of(*place):
-            why = "its path leads out of the archive" if unsafe(member.name) else member.refused
-            if why:
-                refused[why] += 1
+            if member.refused:
+                refused[member.refused] += 1
                 continue
-            parts = member.name.replace("\\", "/").removeprefix("./").split("/")  # as written on Windows
+            parts = member.path.split("/")
             if any(p.startswith(".") or p in SKIPPED for p in parts):
                 continue
             twice = parts[0].lower() == home.rsplit("/", 1)[-1].lower()
@@ -259,7 +244,7 @@ def add_archive(
             names[full] = member.name
             if len(names) > MOST_MEMBERS:
                 raise ValueError(f"more than {MOST_MEMBERS:,} files")
-    except reading_errors() as error:
+    except UNREADABLE as error:
         fault = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         notes.append(Note("ignored", f"{where} cannot be read as an archive and is ignored ({fault})", where))
         other[os.path.splitext(where)[1].lower()] += 1
@@ -320,34 +305,6 @@ def numbered(tables: list[Table]) -> list[Table]:
             table = replace(table, cells={column: cells})
         with_ids.append(table)
     return with_ids
-
-
-def tables_at(where: str, source: str, faults: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
-    """The tables of one file; what is wrong with it is added to `faults`."""
-    extension = ending(where)
-    file, *way = parts_of(source)[0][0]
-    if extension == ".bson":
-        if way:
-            faults.append(f"{where} is packed; unpack it, for its pictures are read by their place in the file")
-            return []
-        table = table_of_bson(where, Path(file), faults)
-        return [table] if table else []
-    try:
-        if not way and os.path.getsize(file) > LARGEST_TABLE:
-            faults.append(f"{where} is larger than {LARGEST_TABLE >> 30} GB and is ignored")
-            return []
-        data = read_member(file, *way) if way else Path(file).read_bytes()
-        if where.lower().endswith(".gz"):
-            with gzip.open(io.BytesIO(data)) as packed:
-                data = at_most(packed)
-    except reading_errors() as error:
-        faults.append(f"{where} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
-        return []
-    if extension in (".json", ".jsonl"):
-        return tables_of_json(where, text_of(data)[0], source, faults)
-    table = table_of(where, data, [] if extension == ".txt" else faults, is_picture, source)
-    listing = table and len(table.cells) > 1 and any(is_picture(c[0]) for c in table.cells.values())
-    return [table] if table and (extension != ".txt" or listing) else []
 
 
 def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:

@@ -1,0 +1,164 @@
+"""Pictures -> bytes of so many channels: deep numbers by one range a channel for the whole set.
+
+Deep numbers have more than 8 bits. What is bright in one item is as bright in all: the range is learnt from a sample,
+of each sampled item the 0.1 and 99.9 percentiles, of these over the items the 5 and 95 percentiles, so that neither a
+hot pixel nor a strange item decides. Whoever decodes other items of the same kind must be given it. A single picture
+without a set is scaled by its own depth (`to_bytes`).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from autoclimb.data.files.opening import UNREADABLE, pictures_at
+from autoclimb.data.files.stacks import Picture, thinned
+from autoclimb.data.sources import parts_of
+
+Ranges = tuple[tuple[float, float], ...]  # of deep numbers, a channel each
+
+
+# --- bytes of so many channels ---------------------------------------------------------------------------------------
+
+
+def is_deep(picture: Picture) -> bool:
+    """Whether a picture has more than 8 bits a channel."""
+    if isinstance(picture, np.ndarray):
+        return picture.dtype not in (np.uint8, bool)
+    return picture.mode[0] in "IF"
+
+
+def in_bytes(picture: Picture, channels: int, ranges: Ranges = (), first: int = 0) -> Picture:
+    """The picture, upright, as RGB by Pillow for 3 channels or as `(h, w, channels)` uint8.
+
+    `ranges[first + c]` is the range of channel c of deep numbers. One channel is repeated; of too many the first are
+    taken, too few are filled with zeros; where one is wanted of several, it is the brightest (a stain's channel saved
+    in its colour is as bright as saved in grey, and grey saved as RGB stays what it is).
+    """
+    if isinstance(picture, np.ndarray) or is_deep(picture):
+        array = picture if isinstance(picture, np.ndarray) else np.asarray(_upright(picture))[..., None]
+        if array.dtype == bool:
+            array = array * np.uint8(255)
+        if array.dtype != np.uint8:
+            array = _scaled(array, ranges, first)
+        fitted = np.ascontiguousarray(_fitted(array, channels))
+        return Image.fromarray(fitted) if channels == 3 else fitted
+    if channels == 3:
+        return to_rgb(picture)
+    picture.load()
+    upright = _upright(picture)
+    if upright.mode not in ("L", "RGB", "RGBA") or (upright.mode == "RGBA" and channels < 4):
+        upright = to_rgb(upright) if channels != 4 else upright.convert("RGBA")
+    array = np.asarray(upright)
+    return _fitted(array if array.ndim == 3 else array[..., None], channels)
+
+
+def _fitted(array: np.ndarray, channels: int) -> np.ndarray:
+    given = array.shape[2]
+    if given == 1:
+        return np.repeat(array, channels, 2)
+    if channels == 1:
+        return array.max(2, keepdims=True)
+    if given >= channels:
+        return array[..., :channels]
+    return np.concatenate([array, np.zeros((*array.shape[:2], channels - given), np.uint8)], 2)
+
+
+def _scaled(array: np.ndarray, ranges: Ranges, first: int) -> np.ndarray:
+    if not ranges:
+        return to_bytes(array)
+    made = np.empty(array.shape, np.uint8)
+    for c in range(array.shape[2]):
+        low, high = ranges[min(first + c, len(ranges) - 1)]
+        values = np.nan_to_num(array[..., c].astype(np.float32), nan=low, posinf=high, neginf=low)
+        made[..., c] = ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255)
+    return made
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The first frame as RGB, upright: EXIF rotation applied, alpha on white, deep pictures scaled to 8 bits."""
+    image.load()
+    upright = _upright(image)
+    if upright.mode == "RGB" and "transparency" not in upright.info:
+        return upright
+    if upright.mode.startswith("I") or upright.mode == "F":
+        return Image.fromarray(to_bytes(np.asarray(upright))).convert("RGB")
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        over = upright.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, over).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as EXIF says that it was held; broken EXIF says nothing."""
+    try:
+        turned = image.getexif().get(0x0112, 1) not in (0, 1)
+    except UNREADABLE:
+        turned = False
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def to_bytes(deep: np.ndarray) -> np.ndarray:
+    """A picture of more than 8 bits as uint8, by itself.
+
+    Whole numbers are divided by the largest value of their depth, taken as the least of 8, 10, 12, 14, 16 bits that
+    holds the picture's maximum (an assumption: a dark 16-bit picture passes for a 12-bit one); others by their range.
+    """
+    values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if deep.dtype.kind in "iu" and low >= 0 and high < 65536:
+        low, high = 0.0, float(next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits))
+    return ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255).astype(np.uint8)
+
+
+# --- one range for a set ---------------------------------------------------------------------------------------------
+
+SAMPLED = 64  # items that the ranges are learnt from
+VALUES = 1 << 16  # of a sampled channel that are looked at
+
+
+def sample_for_ranges(sources: Sequence[str]) -> list[str]:
+    """The sources that the ranges of a set are learnt from, the same whenever they are asked for."""
+    return thinned([source for source in sources if source], SAMPLED)
+
+
+def extremes_of(source: str, channels: int) -> list[tuple[int, float, float]]:
+    """Channel, 0.1 and 99.9 percentile of each deep channel of an item; nothing is decoded that is not deep."""
+    seen = []
+    for one in thinned(parts_of(source)):
+        for i, place in enumerate(one):
+            try:
+                with pictures_at(place, 1 if len(one) > 1 else channels) as pictures:
+                    for picture in filter(is_deep, pictures):
+                        array = np.asarray(picture)
+                        array = array if array.ndim == 3 else array[..., None]
+                        for c in range(array.shape[2]):
+                            values = array[..., c].ravel()
+                            values = values[:: max(1, len(values) // VALUES)].astype(np.float64)
+                            values = values[np.isfinite(values)]
+                            if len(values):
+                                low, high = np.percentile(values, [0.1, 99.9])
+                                seen.append((i if len(one) > 1 else c, float(low), float(high)))
+            except UNREADABLE:
+                continue
+    return seen
+
+
+def ranges_from(extremes: Iterable[list[tuple[int, float, float]]]) -> Ranges:
+    """One range a channel from the extremes of sampled items, () where nothing was deep."""
+    lows: dict[int, list[float]] = {}
+    highs: dict[int, list[float]] = {}
+    for c, low, high in (one for item in extremes for one in item):
+        lows.setdefault(c, []).append(low)
+        highs.setdefault(c, []).append(high)
+    if not lows:
+        return ()
+    every = [value for values in lows.values() for value in values]
+    most = [value for values in highs.values() for value in values]
+    made = []
+    for c in range(max(lows) + 1):
+        low = float(np.percentile(lows.get(c, every), 5))
+        high = float(np.percentile(highs.get(c, most), 95))
+        made.append((low, high if high > low else max(highs.get(c, most))))
+    return tuple(made)

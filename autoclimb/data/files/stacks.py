@@ -1,0 +1,52 @@
+"""Arrays as pictures: which axis holds channels, which rows of pixels, and which counts pictures of a stack."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+MOST_TILES = 16  # pictures of one item; of more, so many evenly spread
+MOST_CHANNELS = 16  # an axis this short holds channels or a stack's pictures, not rows of pixels
+
+Picture = Image.Image | np.ndarray  # an array is (h, w, c)
+
+
+def views_of(array: np.ndarray, channels: int) -> list[Picture]:
+    """An array as pictures `(h, w, c)`: one where its short axis fits the channels, those of a stack where it does not.
+
+    Flat numbers are a square, of one channel or of three (red, green, blue of a pixel together: an assumption).
+    An axis of up to four last is channels; else one of `channels`, last or first; else the shortest counts pictures.
+    Raises ValueError for arrays that are no pictures.
+    """
+    if array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(f"an array of {array.dtype} {array.shape} is no picture")
+    if array.ndim == 1:
+        side = math.isqrt(array.size)
+        coloured = math.isqrt(array.size // 3)
+        if side * side == array.size:
+            array = array.reshape(side, side)
+        elif 3 * coloured * coloured == array.size:
+            array = array.reshape(coloured, coloured, 3)
+        else:
+            raise ValueError(f"{array.size} numbers are no square picture")
+    if array.ndim == 2:
+        return [array[..., None]]
+    if array.ndim == 4:
+        return [view for one in thinned(array) for view in views_of(one, channels)][:MOST_TILES]
+    if array.ndim != 3:
+        raise ValueError(f"an array of {array.ndim} axes is no picture")
+    first, last = array.shape[0], array.shape[2]
+    if last <= 4 or (last == channels and first > last):
+        return [array]
+    if first == channels or first <= 4:
+        return [np.moveaxis(array, 0, 2)]
+    stack = np.moveaxis(array, 2, 0) if last < first and last <= MOST_CHANNELS else array
+    return [one[..., None] for one in thinned(stack)]
+
+
+def thinned(things: Sequence | np.ndarray, most: int = MOST_TILES) -> list:
+    """All things, or so many of them evenly spread, both ends among them."""
+    if len(things) <= most:
+        return list(things)
+    return [things[i] for i in np.linspace(0, len(things) - 1, most).round().astype(int)]

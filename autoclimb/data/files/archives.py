@@ -120,7 +120,7 @@ def unsafe(name: str) -> bool:
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
+def faults_named(name: str) -> Iterator[None]:
     """A block whose decoders' own errors become ValueErrors that name the archive or the member."""
     try:
         yield
@@ -136,14 +136,14 @@ def _zip_refusal(info: zipfile.ZipInfo) -> str:
 
 
 def _zip_members(name: str, data: Stretch) -> Iterator[Member]:
-    with naming(name):
+    with faults_named(name):
         for info in zipfile.ZipFile(data.stream()).infolist():
             if not info.is_dir():
                 yield Member(info.filename, info.file_size, _zip_refusal(info))
 
 
 def _take_from_zip(name: str, data: Stretch, wanted: str) -> bytes:
-    with naming(f"{wanted} in {name}"):
+    with faults_named(f"{wanted} in {name}"):
         archive = zipfile.ZipFile(data.stream())
         info = _info_of(archive, name, wanted)
         if info.file_size > MOST_TABLE_BYTES:
@@ -153,11 +153,11 @@ def _take_from_zip(name: str, data: Stretch, wanted: str) -> bytes:
 
 def _open_zip(name: str, data: Stretch) -> Archive:
     """Threads may read one ZipFile: each member has a position of its own behind the file's lock."""
-    with naming(name):
+    with faults_named(name):
         archive = zipfile.ZipFile(data.stream())
 
     def read(wanted: str) -> bytes | Stretch:
-        with naming(f"{wanted} in {name}"):
+        with faults_named(f"{wanted} in {name}"):
             info = _info_of(archive, name, wanted)
             if info.file_size <= MOST_PICTURE_BYTES:
                 return _read_whole(archive, info, name)
@@ -188,7 +188,7 @@ def _read_whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> b
 @contextmanager
 def _tar_entries(name: str, data: Stretch) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
     """The archive and its entries in order; a compressed one is read as a stream, so entries come once."""
-    with naming(name), decompressing(name, data) as stream:
+    with faults_named(name), decompressing(name, data) as stream:
         mode: Any = "r|" if is_compressed(data) else "r:"
         with tarfile.open(name, mode, fileobj=stream, bufsize=1 << 20) as archive:
             yield archive, _forgetting(archive)
@@ -257,7 +257,7 @@ def _seven_zip(name: str, data: Stretch) -> Iterator[Any]:
             f"{name} is a 7z archive; install what reads it with `pip install 'autoclimb[archives]'`, or unpack it"
         ) from None
     try:
-        with naming(name), py7zr.SevenZipFile(data.stream(), "r") as archive:
+        with faults_named(name), py7zr.SevenZipFile(data.stream(), "r") as archive:
             yield archive
     except (ArchiveError, PasswordRequired, AbsolutePathError) as error:
         raise ValueError(f"{name}: {error}") from error

@@ -28,14 +28,14 @@ def seconds_of(text: str | float) -> float:
 
 def in_words(seconds: float) -> str:
     """A duration for people: `47s`, `4m05s`, `3h20m`, `1d12h`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+    rounded = max(0, round(seconds))
+    if rounded < 60:
+        return f"{rounded}s"
+    if rounded < 3600:
+        return f"{rounded // 60}m{rounded % 60:02d}s"
+    if rounded < 86400:
+        return f"{rounded // 3600}h{rounded % 3600 // 60:02d}m"
+    return f"{rounded // 86400}d{rounded % 86400 // 3600:02d}h"
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ SLACK = Slack()
 
 def seconds_for_the_end(budget: float, quick_blend: float) -> float:
     """Seconds kept for the end of a run whose quick blends take `quick_blend` seconds, submission written."""
-    wanted = min(
+    in_depth = min(
         SLACK.import_for_last_blend + SLACK.quick_blends_in_last * quick_blend,
         SLACK.share_for_last_blend * budget + 0.2,
     )
-    return max(wanted, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)
+    return max(in_depth, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)

@@ -282,8 +282,7 @@ class Config:
     def from_json(cls, values: dict[str, Any]) -> "Config":
         """The config that `to_json` wrote."""
         known = {f.name for f in fields(cls)}
-        made = {name: _tuples(value) for name, value in values.items() if name in known}
-        return cls(**made)
+        return cls(**{name: _tuples(value) for name, value in values.items() if name in known})
 
 
 def _tuples(value: Any) -> Any:
@@ -324,17 +323,17 @@ class History:
         """One trial more."""
         self.trials.append(trial)
 
-    def done(self, **wanted: Any) -> list[Trial]:
+    def done(self, **values: Any) -> list[Trial]:
         """The finished trials, only those whose config has these values: `history.done(train="net")`."""
         return [
             t
             for t in self.trials
-            if t.status == "done" and all(getattr(t.config, name) == value for name, value in wanted.items())
+            if t.status == "done" and all(getattr(t.config, name) == value for name, value in values.items())
         ]
 
-    def best(self, **wanted: Any) -> Trial | None:
+    def best(self, **values: Any) -> Trial | None:
         """The finished trial of the highest score among those with these values, None where there is none."""
-        return max(self.done(**wanted), key=lambda t: t.score, default=None)
+        return max(self.done(**values), key=lambda t: t.score, default=None)
 
 
 @dataclass(frozen=True, eq=False)

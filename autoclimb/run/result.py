@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from autoclimb.run import store
 from autoclimb.run.worker import Worker
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
-from autoclimb.types import Blend, Event, Form, Metric, Rule, Task, Tell
+from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,51 +88,56 @@ class Run:
             tell(Event("note", f"answered without the columns that {blend.method} also reads ({lacking})"))
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
-            worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], self.folder / "worker.log")
-            try:
-                worker.greet(self._hello(), LONG_ENOUGH)
-                parts = []
-                for number, key in enumerate(blend.members):
-                    config = trials[key].config
-                    pixels = build_pixels(
-                        files,
-                        config.seen_size,
-                        config.preprocess,
-                        place,
-                        _progress(tell, "decoding"),
-                        channels=self.task.get("channels", 3),
-                        ranges=as_ranges(self.task.get("ranges", ())),
-                        grid=config.grid,
-                    )
-                    if pixels.bad.any():
-                        named = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])
-                        raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {named}; take them out")
-                    request = {
-                        "do": "predict",
-                        "config": config.to_json(),
-                        "pixels": str(pixels.path),
-                        "weights": str(store.nets_folder(self.folder, config)),
-                        "save": str(place / f"{number}.npy"),
-                    }
-                    worker.ask(request, LONG_ENOUGH)
-                    parts.append(np.load(place / f"{number}.npy"))
-                    tell(
-                        Event(
-                            "progress",
-                            "predicting" if not number else "",
-                            {"done": number + 1, "total": len(blend.members)},
-                        )
-                    )
-            finally:
-                worker.end()
-            p = apply_blend(blend, parts)
+            configs = [trials[key].config for key in blend.members]
+            p = apply_blend(blend, self._members_predictions(configs, files, place, tell))
             task = self._task_of(files)
             write_submission(task, answer(Rule.from_json(self.rule), p), place / "answers.csv", self.metric, p)
             return pd.read_csv(place / "answers.csv", dtype={task.form.columns[0]: str}, keep_default_na=False)
 
+    def _members_predictions(
+        self, configs: Sequence[Config], files: list[str], place: Path, tell: Tell
+    ) -> list[np.ndarray]:
+        """The predictions `(R, C)` of each of the blend's members for the pictures, made by a worker of their own."""
+        predictions = []
+        worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], self.folder / "worker.log")
+        try:
+            worker.greet(self._hello(), LONG_ENOUGH)
+            for number, config in enumerate(configs, 1):
+                request = {
+                    "do": "predict",
+                    "config": config.to_json(),
+                    "pixels": str(self._pixels_for(config, files, place, tell)),
+                    "weights": str(store.nets_folder(self.folder, config)),
+                    "save": str(place / f"{number}.npy"),
+                }
+                worker.ask(request, LONG_ENOUGH)
+                predictions.append(np.load(place / f"{number}.npy"))
+                text = "predicting" if number == 1 else ""
+                tell(Event("progress", text, {"done": number, "total": len(configs)}))
+        finally:
+            worker.end()
+        return predictions
+
+    def _pixels_for(self, config: Config, files: list[str], place: Path, tell: Tell) -> Path:
+        """Where the pictures lie, decoded as the config's net wants them; raises Mistake where some cannot be read."""
+        pixels = build_pixels(
+            files,
+            config.seen_size,
+            config.preprocess,
+            place,
+            lambda done, total: tell(Event("progress", "", {"done": done, "total": total, "what": "decoding"})),
+            channels=self.task.get("channels", 3),
+            ranges=as_ranges(self.task.get("ranges", ())),
+            grid=config.grid,
+        )
+        if pixels.bad.any():
+            names = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])
+            raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {names}; take them out")
+        return pixels.path
+
     def _blend(self) -> Blend:
         if self.blend is None:
-            raise Mistake(f"{self.folder} has learnt nothing yet; run fit with a larger budget")
+            raise Mistake(f"{self.folder} has no finished trial yet; run fit with a larger budget")
         return self.blend
 
     def _hello(self) -> dict[str, Any]:
@@ -141,8 +146,7 @@ class Run:
         return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
 
     def _task_of(self, files: Sequence[str]) -> Task:
-        told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.task["form"].items()}
-        form = Form(**told)
+        form = Form(**_tuples_for_lists(self.task["form"]))
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
         names = [Path(parts_of(f)[0][0][-1]) for f in files]  # of a member its own, of several pictures the first's
         ids = tuple(name.name if with_ending else name.stem for name in names)
@@ -170,7 +174,7 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
         raise Mistake(f"{folder} is no run of autoclimb (it has no run.json); name the folder that fit wrote")
     task_file = folder / "task.json"
     task = read_json(task_file) if task_file.exists() else {}
-    kept = store.read_blend(folder)
+    blend, rule = store.read_blend(folder) or (None, {})
     return Run(
         folder=folder,
         metric=metric or _metric_from(values["metric"]),
@@ -178,8 +182,8 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
         words=values.get("words", "not finished"),
         spent=values["spent"],
         task=task,
-        blend=kept[0] if kept else None,
-        rule=kept[1] if kept else {},
+        blend=blend,
+        rule=rule,
     )
 
 
@@ -209,28 +213,28 @@ def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
         folder = Path(images)
         if folder.is_file():
             return [str(folder)]
-        found = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
-        if not found:
+        files = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
+        if not files:
             raise Mistake(f"no pictures in {folder}; name a folder of image files")
-        return found
+        return files
     missing = [file for p in images for file in files_of(str(p)) if not Path(file).is_file()]
     if missing or not images:
         raise Mistake(f"{missing[0]} is no file" if missing else "no pictures were named")
     return [str(p) for p in images]
 
 
-def _progress(tell: Tell, text: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(Event("progress", "", {"done": done, "total": total, "what": text}))
-
-
-def _metric_from(told: dict[str, Any]) -> Metric:
+def _metric_from(values: dict[str, Any]) -> Metric:
     """The metric by its name, or a shell of a user's own that can show scores but not compute them."""
     try:
-        return metric_named(told["name"])
+        return metric_named(values["name"])
     except Mistake:
-        shell: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
 
         def unknown(truth: np.ndarray, answers: np.ndarray) -> float:
-            raise Mistake(f"metric {told['name']!r} is your own; give it to open_run(folder, metric=...)")
+            raise Mistake(f"metric {values['name']!r} is your own; give it to open_run(folder, metric=...)")
 
-        return Metric(function=unknown, **shell)
+        return Metric(function=unknown, **_tuples_for_lists(values))
+
+
+def _tuples_for_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """What json made lists of as the tuples they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -219,9 +219,9 @@ def cut_short(folder: Path, config: Config, folds: int) -> Config:
 
 def forget_weights(folder: Path, keep: set[str]) -> None:
     """Deletes the nets' weights of every trial but those in `keep`; predictions stay."""
-    kept = {nets_folder(folder, trial.config).name for trial in all_trials(folder) if trial.key in keep}
+    needed = {nets_folder(folder, trial.config).name for trial in all_trials(folder) if trial.key in keep}
     for file in folder.glob("nets/*/*.safetensors"):
-        if file.parent.name not in kept:
+        if file.parent.name not in needed:
             file.unlink(missing_ok=True)
 
 
@@ -230,22 +230,22 @@ def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
 
     Those of the trials in `keep` stay, and every prediction.
     """
-    held = {place: sum(f.stat().st_size for f in place.glob("*.safetensors")) for place in folder.glob("nets/*")}
-    total = sum(held.values())
+    size_of = {place: sum(f.stat().st_size for f in place.glob("*.safetensors")) for place in folder.glob("nets/*")}
+    total = sum(size_of.values())
     if total <= limit:
         return total
     best: dict[str, float] = {}  # of the trials that share nets; nets of trials that failed have no score
-    kept = set()
+    needed = set()
     for trial in all_trials(folder):
         name = nets_folder(folder, trial.config).name
         best[name] = max(best.get(name, -math.inf), trial.score)
         if trial.key in keep:
-            kept.add(name)
-    for place in sorted(held, key=lambda place: best.get(place.name, -math.inf)):
+            needed.add(name)
+    for place in sorted(size_of, key=lambda place: best.get(place.name, -math.inf)):
         if total <= limit:
             break
-        if place.name not in kept:
-            total -= held[place]
+        if place.name not in needed:
+            total -= size_of[place]
             for file in place.glob("*.safetensors"):
                 file.unlink(missing_ok=True)
     return total

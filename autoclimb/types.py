@@ -225,7 +225,7 @@ class Config:
     test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
     grid: int = 0  # pictures a side in the grid of an item's, each seen by itself and pooled; 0: all as one picture
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
-    policy: str = "flip"  # rows of learn.policies.POLICIES joined by "+", or one of the user's own
+    policy: str = "flip"  # rows of policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own

@@ -12,7 +12,8 @@ import time
 import cv2
 import numpy as np
 
-from autoclimb.learn.policies import POLICIES, pipeline_of, varied
+from autoclimb.learn.pipelines import augmented, pipeline_of
+from autoclimb.policies import POLICIES
 
 SIZES = (64, 224)
 
@@ -33,11 +34,11 @@ def speed_of(name: str, size: int, seconds: float) -> float:
     """Pictures a second of processor time."""
     pictures = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     pipeline = pipeline_of(name, size, 0)
-    varied(pipeline, pictures[0])
+    augmented(pipeline, pictures[0])
     done, start = 0, time.process_time()
     while time.process_time() - start < seconds:
         for picture in pictures:
-            varied(pipeline, picture)
+            augmented(pipeline, picture)
         done += len(pictures)
     return done / (time.process_time() - start)
 

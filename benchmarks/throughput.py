@@ -143,7 +143,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
-    from autoclimb.learn.batches import Maker, Material
+    from autoclimb.learn.batches import BatchMaker, Material
     from autoclimb.learn.worker import measure_speed
     from autoclimb.types import Config
 
@@ -170,9 +170,9 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
 
     trained(3.0)  # warms up
     real = trained(asked.seconds)
-    drawn = next(loop.endless(material, np.arange(len(files)), config, size, asked.batch, 0))
-    one = Maker(material, config)[drawn]
-    loop.fed = lambda *args: repeat(one)
+    drawn = next(loop.endless_batches(material, np.arange(len(files)), config, size, asked.batch, 0))
+    one = BatchMaker(material, config)[drawn]
+    loop.load_batches = lambda *args: repeat(one)
     same = trained(asked.seconds)
     word = ("bf16" if chosen["bf16"] else "fp32") + (", compiled" if asked.compile else "")
     return {"img_s": real["img_s"], "synthetic_img_s": same["img_s"], "format": word}

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Material, ahead, endless, epoch, fed, makers, shrunk
+from autoclimb.learn.batches import Material, prefetch, endless_batches, epoch, load_batches, loader_processes, resized
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
 from autoclimb.learn.fold import Pace
 from autoclimb.learn.loop import size_at, stagnates
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
-from autoclimb.learn.policies import pipeline_of, varied
+from autoclimb.learn.policies import pipeline_of, augmented
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
@@ -70,7 +70,7 @@ def test_a_policy_of_the_users_own_comes_back_from_json():
 
     own = {"mine": json.dumps(A.Compose([A.HorizontalFlip(p=1.0), A.RandomCrop(20, 20)]).to_dict())}
     picture = stripes(1)[0][0]
-    assert varied(pipeline_of("mine", 32, 0, own), picture).shape == (32, 32, 3)
+    assert augmented(pipeline_of("mine", 32, 0, own), picture).shape == (32, 32, 3)
     with pytest.raises(Mistake, match="mine"):
         pipeline_of("theirs", 32, 0, own)
 
@@ -113,8 +113,8 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
     material, config = material_of(), TINY.vary(policy="flip-colour", scales=(0.5, 1.5), size=32)
 
     def first(processes):
-        batches = endless(material, np.arange(40), config, 32, 16, 0)
-        return list(islice(fed(batches, material, config, processes), 7))  # over three epochs
+        batches = endless_batches(material, np.arange(40), config, 32, 16, 0)
+        return list(islice(load_batches(batches, material, config, processes), 7))  # over three epochs
 
     for (drawn, pictures), (again, others) in zip(first(0), first(2), strict=True):
         assert drawn.epoch == again.epoch
@@ -127,12 +127,12 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
 def test_what_breaks_in_a_process_that_prepares_batches_is_raised_where_they_are_used():
     material, config = material_of(), TINY.vary(policy="unheard-of")
     with pytest.raises(Mistake, match="unheard-of"):
-        next(fed(endless(material, np.arange(40), config, 32, 16, 0), material, config, 1))
+        next(load_batches(endless_batches(material, np.arange(40), config, 32, 16, 0), material, config, 1))
 
 
 def test_one_epoch_follows_another_without_a_gap():
     material = material_of()
-    drawn = list(islice(endless(material, np.arange(40), TINY, 32, 16, 0, first=3), 5))
+    drawn = list(islice(endless_batches(material, np.arange(40), TINY, 32, 16, 0, first=3), 5))
     assert [d.epoch for d in drawn] == [3, 3, 4, 4, 5]
     for d, alone in zip(drawn[2:4], epoch(material, np.arange(40), TINY, 32, 16, 0, 4), strict=True):
         assert (d.rows == alone.rows).all()
@@ -143,8 +143,8 @@ def test_one_epoch_follows_another_without_a_gap():
 def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_idle(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert makers(CPU) == 0
-    assert makers(torch.device("cuda")) == (7 if FORKS else 0)
+    assert loader_processes(CPU) == 0
+    assert loader_processes(torch.device("cuda")) == (7 if FORKS else 0)
 
 
 def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_are_used():
@@ -152,7 +152,7 @@ def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_ar
         yield 1
         raise ValueError("no picture")
 
-    things = ahead(broken())
+    things = prefetch(broken())
     assert next(things) == 1
     with pytest.raises(ValueError, match="no picture"):
         next(things)
@@ -387,8 +387,8 @@ def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
     picture = stripes(1, channels=channels)[0][0]
-    made = shrunk(picture, size)
-    alone = np.stack([shrunk(picture[..., c : c + 1].copy(), size)[..., 0] for c in range(channels)], 2)
+    made = resized(picture, size)
+    alone = np.stack([resized(picture[..., c : c + 1].copy(), size)[..., 0] for c in range(channels)], 2)
     assert made.shape == (size, size, channels)
     assert abs(made.astype(int) - alone).max() <= 1
 

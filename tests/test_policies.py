@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.policies import POLICIES, pipeline_of, varied
+from autoclimb.learn.policies import POLICIES, pipeline_of, augmented
 from autoclimb.search.portfolio import POLICY_MOVES, STRAIGHT, tta_for
 
 
@@ -21,9 +21,9 @@ def test_a_policy_keeps_shape_and_type_varies_and_draws_the_same_for_the_same_se
     picture = photo(32, channels)
     before = picture.copy()
     first, second = (pipeline_of(name, 32, 7, channels=channels) for _ in range(2))
-    made = [varied(first, picture) for _ in range(12)]
+    made = [augmented(first, picture) for _ in range(12)]
     assert {(m.shape, m.dtype) for m in made} == {((32, 32, channels), np.dtype(np.uint8))}
-    assert all((m == varied(second, picture)).all() for m in made)
+    assert all((m == augmented(second, picture)).all() for m in made)
     assert (picture == before).all()
     assert any((m != picture).any() for m in made) == (name != "none")
 
@@ -31,7 +31,7 @@ def test_a_policy_keeps_shape_and_type_varies_and_draws_the_same_for_the_same_se
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_draws_other_variations_for_another_seed(name):
     one, two = (
-        [varied(pipeline, photo(32, 3)) for _ in range(8)] for pipeline in (pipeline_of(name, 32, s) for s in (1, 2))
+        [augmented(pipeline, photo(32, 3)) for _ in range(8)] for pipeline in (pipeline_of(name, 32, s) for s in (1, 2))
     )
     assert any((a != b).any() for a, b in zip(one, two, strict=True)) == (name != "none")
 
@@ -56,7 +56,7 @@ def test_a_straight_policy_never_mirrors_and_is_predicted_straight():
     for name in sorted(STRAIGHT):
         pipeline = pipeline_of(name, 32, 3)
         for _ in range(10):
-            row = varied(pipeline, ramp).astype(float).mean((0, 2))
+            row = augmented(pipeline, ramp).astype(float).mean((0, 2))
             assert np.corrcoef(row, np.arange(32))[0, 1] > 0 or name == "trivial-straight"
     assert set(POLICIES) >= STRAIGHT >= {"none"}
 

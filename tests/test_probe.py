@@ -9,9 +9,9 @@ from test_training import TINY, material_of
 
 from autoclimb.learn import fold, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.probe import WAYS, best_batch, measured_speed, worth_compiling
+from autoclimb.learn.probe import WAYS, best_batch, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
-from autoclimb.learn.views import predictions_for
+from autoclimb.learn.views import predict_rows
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
 
@@ -25,7 +25,7 @@ def test_the_fastest_way_of_running_a_net_is_told(monkeypatch, fastest):
         return 0.5 if seen[-1] == fastest else 1.0
 
     monkeypatch.setattr(probe, "step_seconds", took)
-    told = measured_speed(TINY, material_of(), CPU, 0.0)
+    told = measure_speed(TINY, material_of(), CPU, 0.0)
     assert tuple(seen[:3]) == WAYS["cpu"]
     assert (told["bf16"], told["channels_last"]) == fastest
     assert told["train"] == 8 / 0.5
@@ -40,7 +40,7 @@ def test_a_way_that_was_disturbed_once_is_still_taken(monkeypatch):
         return {WAYS["cpu"][1]: 0.5, WAYS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9
 
     monkeypatch.setattr(probe, "step_seconds", took)
-    told = measured_speed(TINY, material_of(), CPU, 0.0)
+    told = measure_speed(TINY, material_of(), CPU, 0.0)
     assert (told["bf16"], told["channels_last"]) == WAYS["cpu"][1]
     assert told["train"] == 8 / 0.5
 
@@ -53,12 +53,12 @@ def test_a_way_that_is_far_slower_is_measured_once(monkeypatch):
         return 4.0 if seen[-1] == WAYS["cpu"][2] else 1.0
 
     monkeypatch.setattr(probe, "step_seconds", took)
-    measured_speed(TINY, material_of(), CPU, 0.0)
+    measure_speed(TINY, material_of(), CPU, 0.0)
     assert seen == [*WAYS["cpu"], *WAYS["cpu"][:2]]
 
 
 def test_a_speed_is_measured_in_every_way_and_without_memory_there_is_none(monkeypatch):
-    told = measured_speed(TINY, material_of(), CPU, 0.0)
+    told = measure_speed(TINY, material_of(), CPU, 0.0)
     assert told["train"] > 0
     assert told["predict"] > 0
 
@@ -66,7 +66,7 @@ def test_a_speed_is_measured_in_every_way_and_without_memory_there_is_none(monke
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(probe, "step_seconds", full)
-    assert measured_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
+    assert measure_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_the_layout_changes_no_prediction():
     made = []
     for channels_last in (True, False):
         way = replace(built, channels_last=channels_last)
-        probe.placed(way, CPU)
+        probe.place(way, CPU)
         assert built.net.layer1[0].conv1.weight.is_contiguous(memory_format=way.layout)
-        made.append(predictions_for(way, material.pixels, np.arange(8), "multiclass", CPU, 16))
+        made.append(predict_rows(way, material.pixels, np.arange(8), "multiclass", CPU, 16))
     np.testing.assert_allclose(*made, atol=1e-5)
 
 
@@ -135,6 +135,6 @@ def test_on_a_card_a_compiled_net_learns(tmp_path, monkeypatch):
 
 @pytest.mark.gpu
 def test_on_a_card_layout_and_batch_are_chosen():
-    told = measured_speed(TINY, material_of(n=2000), CARD, 0.5)
+    told = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
     assert told["train"] > 0
     assert told["batch"] in (8, 16, 32)

@@ -13,7 +13,7 @@ from autoclimb.learn.batches import epoch
 from autoclimb.learn.fold import Pace, run_fold
 from autoclimb.learn.loop import mixed, train
 from autoclimb.learn.losses import loss_named, loss_value
-from autoclimb.learn.samplers import CLASS_WEIGHTS, SAMPLERS, ordered, rarity, row_weights
+from autoclimb.learn.samplers import CLASS_WEIGHTS, SAMPLERS, epoch_order, rarest_label_counts, row_weights
 from autoclimb.types import Config
 
 FEW = np.eye(3, dtype=np.float32)[[0] * 90 + [1] * 9 + [2]]
@@ -25,10 +25,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_a_row_is_as_rare_as_its_rarest_label_and_no_label_is_a_class():
-    assert list(rarity(FEW, "multiclass")[[0, 95, 99]]) == [90, 9, 1]
-    assert list(rarity(SETS, "multilabel")) == [4, 2, 4, 1, 1]
+    assert list(rarest_label_counts(FEW, "multiclass")[[0, 95, 99]]) == [90, 9, 1]
+    assert list(rarest_label_counts(SETS, "multilabel")) == [4, 2, 4, 1, 1]
     with pytest.raises(Mistake, match="number"):
-        rarity(FEW, "regression")
+        rarest_label_counts(FEW, "regression")
 
 
 @pytest.mark.parametrize("name", CLASS_WEIGHTS)
@@ -50,7 +50,7 @@ def test_a_sampler_draws_as_many_rows_and_rare_ones_more_often(name):
     rows = np.arange(1000, 1100)
     target = np.zeros((1100, 3), np.float32)
     target[1000:] = FEW
-    drawn = np.concatenate([ordered(rows, target, "multiclass", Config(sampler=name), rng(i)) for i in range(50)])
+    drawn = np.concatenate([epoch_order(rows, target, "multiclass", Config(sampler=name), rng(i)) for i in range(50)])
     assert len(drawn) == 50 * 100
     assert set(drawn) <= set(rows)
     shares = target[drawn].mean(0)
@@ -60,14 +60,14 @@ def test_a_sampler_draws_as_many_rows_and_rare_ones_more_often(name):
 
 def test_without_a_sampler_each_row_comes_once():
     rows = np.arange(7, 50)
-    assert sorted(ordered(rows, np.zeros((50, 1)), "regression", Config(), rng())) == list(rows)
+    assert sorted(epoch_order(rows, np.zeros((50, 1)), "regression", Config(), rng())) == list(rows)
 
 
 def test_an_unknown_name_is_answered_with_the_list():
     with pytest.raises(Mistake, match=r"cubed.*effective"):
         row_weights("cubed", FEW, "multiclass")
     with pytest.raises(Mistake, match=r"cubed.*balanced"):
-        ordered(np.arange(9), FEW, "multiclass", Config(sampler="cubed"), rng())
+        epoch_order(np.arange(9), FEW, "multiclass", Config(sampler="cubed"), rng())
 
 
 def test_the_order_with_a_sampler_depends_on_seed_fold_and_epoch_only():

@@ -13,11 +13,11 @@ from autoclimb.data.pixels import build_pixels, decode, most_pictures
 from autoclimb.data.sources import pictures
 from autoclimb.data.steps import GREY
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Maker, Material, endless, shrunk
+from autoclimb.learn.batches import BatchMaker, Material, endless_batches, resized
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.several import apart, joined, tiles_in, together
+from autoclimb.learn.several import split_tiles, joined, tiles_of, picture_of
 from autoclimb.learn.trial import predict_again, run_trial
-from autoclimb.learn.views import VIEWS, of_each
+from autoclimb.learn.views import VIEWS, per_tile
 from autoclimb.search.stages import resize
 from autoclimb.types import Config, History
 
@@ -28,18 +28,18 @@ EACH = TINY.vary(grid=2, size=64, policy="flip", tta="flip")
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
 def test_what_is_taken_apart_can_be_joined_again(grid, side, channels):
     picture = draws.integers(0, 256, (grid * side, grid * side, channels), np.uint8)
-    tiles = tiles_in(picture, grid)
+    tiles = tiles_of(picture, grid)
     assert tiles.shape == (grid * grid, side, side, channels)
     assert (tiles[grid * grid - 1] == picture[-side:, -side:]).all()
-    assert (together(tiles, grid) == picture).all()
+    assert (picture_of(tiles, grid) == picture).all()
 
 
 @given(st.integers(1, 4), st.sampled_from([torch.channels_last, torch.contiguous_format]))
 def test_batches_come_apart_as_pictures_do_and_keep_their_layout(grid, layout):
     pictures = draws.integers(0, 256, (3, grid * 4, grid * 4, 2), np.uint8)
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous(memory_format=layout)
-    tiles = apart(x, grid)
-    wanted = np.concatenate([tiles_in(picture, grid) for picture in pictures])
+    tiles = split_tiles(x, grid)
+    wanted = np.concatenate([tiles_of(picture, grid) for picture in pictures])
     assert (tiles.permute(0, 2, 3, 1).numpy() == wanted).all()
     assert tiles.is_contiguous(memory_format=layout)
     assert torch.equal(joined(tiles, grid), x)
@@ -59,7 +59,7 @@ def test_in_a_grid_each_item_lies_in_tiles_of_the_same_size_and_the_rest_is_grey
     assert one.shape == (65, 65, 3)  # what builds pixels brings the size down to a multiple
     built = build_pixels([pictures(files[:1]), pictures(files)], 65, "squash", tmp_path / "cache", grid=2)
     assert built.array.shape == (2, 64, 64, 3)
-    alone, tiles = (tiles_in(item, 2) for item in built.array)
+    alone, tiles = (tiles_of(item, 2) for item in built.array)
     for k, file in enumerate(files):
         assert (tiles[k] == np.asarray(Image.open(file))).all()
     assert (alone[0] == tiles[0]).all()
@@ -73,7 +73,7 @@ def test_the_slices_in_a_file_are_pictures_too(tmp_path):
     np.save(tmp_path / "volume.npy", slices)
     source = str(tmp_path / "volume.npy")
     assert most_pictures([source]) == 5
-    tiles = tiles_in(decode(source, 96, "squash", grid=3), 3)
+    tiles = tiles_of(decode(source, 96, "squash", grid=3), 3)
     assert (tiles[:5] == slices[..., None]).all()
     assert (tiles[5:] == GREY).all()
 
@@ -111,25 +111,25 @@ def test_each_picture_is_varied_by_itself_and_empty_places_stay_empty():
     pixels[:, 32:, 32:] = pixels[:, :32, :32]
     material = Material("multiclass", 2, np.eye(2, dtype=np.float32), np.zeros(2, int), pixels)
     config = EACH.vary(policy="flip")
-    drawn = next(endless(material, np.arange(2), config, 64, 2, 0))
-    for picture in Maker(material, config)[drawn][1].numpy():
-        first, *empty, last = tiles_in(picture, 2)
+    drawn = next(endless_batches(material, np.arange(2), config, 64, 2, 0))
+    for picture in BatchMaker(material, config)[drawn][1].numpy():
+        first, *empty, last = tiles_of(picture, 2)
         assert all((tile == 0).all() for tile in empty)
         assert (first != last).any()  # the same picture, moved or mirrored otherwise
 
 
 def test_pictures_of_a_grid_are_shrunk_each_by_itself():
     pixels = draws.integers(0, 256, (64, 64, 3), np.uint8)
-    made = shrunk(pixels, 33, 2)
+    made = resized(pixels, 33, 2)
     assert made.shape == (32, 32, 3)
-    assert (tiles_in(made, 2)[1] == shrunk(pixels[:32, 32:].copy(), 16)).all()
+    assert (tiles_of(made, 2)[1] == resized(pixels[:32, 32:].copy(), 16)).all()
 
 
 @pytest.mark.parametrize("name", ["flip", "dihedral", "five-crop", "multi-scale", "shift"])
 def test_views_are_of_each_picture_by_itself(name):
     tiles = torch.randn(8, 3, 32, 32)
     for view in VIEWS[name]:
-        made = apart(of_each(view, 2)(joined(tiles, 2)), 2)
+        made = split_tiles(per_tile(view, 2)(joined(tiles, 2)), 2)
         assert torch.allclose(made, view(tiles), atol=1e-5)
 
 
@@ -138,12 +138,12 @@ def items_with_a_mark(count):
     pixels = np.full((count, 64, 64, 3), GREY, np.uint8)
     label = np.arange(count) % 2
     for item in range(count):
-        tiles = tiles_in(pixels[item], 2).copy()
+        tiles = tiles_of(pixels[item], 2).copy()
         have = draws.permutation(4)[: draws.integers(1, 5)]
         tiles[have] = draws.integers(90, 160, (len(have), 32, 32, 3), np.uint8)
         if label[item]:
             tiles[have[0], ::4] = 240
-        pixels[item] = together(tiles, 2)
+        pixels[item] = picture_of(tiles, 2)
     return pixels, label
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "policies"}
 MAY_IMPORT = {
     "errors": set(),
     "seeds": {"errors"},
     "disk": {"errors"},
     "budget": {"errors"},
     "types": {"errors"},
+    "policies": {"errors"},
     "data": {"seeds", "types", "errors", "disk"},
     "score": {"seeds", "types", "errors"},
     "blend": {"score", "seeds", "types", "errors"},

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from autoclimb.learn import loop
-from autoclimb.learn.averages import fresh_norms
+from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import Material, epoch, scaled
 from autoclimb.learn.finder import FEWEST, HIGH, LOW, find_rate, smoothed, valley
 from autoclimb.learn.fold import Pace
 from autoclimb.learn.loop import train
-from autoclimb.learn.optim import Thaw, layers_of, optimizer_of
+from autoclimb.learn.optim import Unfreezing, layers_of, optimizer_of
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import take_task
 from autoclimb.types import Config
@@ -80,7 +80,7 @@ def test_what_a_net_names_is_not_decayed():
 def test_a_net_thaws_head_first_and_frozen_batch_norms_keep_their_statistics():
     built = build_net(TINY, 2)
     built.net.train()
-    thaw = Thaw(built.net, built.head, 0.5)
+    thaw = Unfreezing(built.net, built.head, 0.5)
     stages = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
     for progress, free in ((0.0, 1), (0.09, 1), (0.11, 2), (0.45, 5), (0.5, 6), (0.99, 6)):
         thaw.at(progress)
@@ -140,7 +140,7 @@ def test_batch_norms_of_averaged_weights_are_measured_anew():
     built, material = build_net(TINY, 2), material_of()
     first = built.net.conv1[1]
     assert not first.running_mean.any()
-    fresh_norms(built, material, np.arange(24), TINY, 0, CPU)
+    recompute_norms(built, material, np.arange(24), TINY, 0, CPU)
     assert first.running_mean.any()
     assert int(first.num_batches_tracked) == 3
     seen = []

@@ -16,8 +16,8 @@ from autoclimb.learn.views import (
     RESIZING,
     VIEWS,
     cheapest_of_the_best,
-    losses_of,
-    predictions_for,
+    row_losses,
+    predict_rows,
     seconds_to_predict,
     views_named,
 )
@@ -70,11 +70,11 @@ def test_crops_are_of_the_corners_and_the_middle():
 def test_predictions_are_averaged_to_probabilities(name):
     pictures, _ = stripes(5)
     built = build_net(TINY, 3)
-    p = predictions_for(built, pictures, np.arange(5), "multiclass", CPU, 32, name, batch=2)
+    p = predict_rows(built, pictures, np.arange(5), "multiclass", CPU, 32, name, batch=2)
     assert p.shape == (5, 3)
     assert np.allclose(p.sum(1), 1, atol=1e-5)
     assert np.allclose(
-        p[3:], predictions_for(built, pictures, np.array([3, 4]), "multiclass", CPU, 32, name), atol=1e-5
+        p[3:], predict_rows(built, pictures, np.array([3, 4]), "multiclass", CPU, 32, name), atol=1e-5
     )
     assert seconds_to_predict(built, pictures, 100, CPU, 32, name) > 0
 
@@ -98,7 +98,7 @@ def test_among_equals_the_cheapest_is_chosen_and_a_clear_winner_wins(noise):
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal", "multilabel", "regression"])
 def test_a_row_predicted_right_loses_less(kind):
     target = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    right, wrong = (losses_of(p, target, kind) for p in (target * 0.8 + 0.1, 1 - target))
+    right, wrong = (row_losses(p, target, kind) for p in (target * 0.8 + 0.1, 1 - target))
     assert right.shape == (2,)
     assert (right < wrong).all()
     assert np.isfinite(wrong).all()

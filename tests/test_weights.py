@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.weights import INPUT, SCALE, find_weights, put_in
+from autoclimb.learn.weights import INPUT, SCALE, find_weights, load_fitting
 from autoclimb.types import Config
 
 SMALL = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),))
@@ -62,7 +62,7 @@ def test_several_shapes_that_do_not_fit_are_counted():
     state = net.state_dict()
     for name in ("conv1.0.weight", "layer1.0.conv1.weight", "layer2.0.conv1.weight", "layer3.0.conv1.weight"):
         state[name] = torch.zeros(1, 2, 3, 3)
-    words = put_in(net, state, "file")
+    words = load_fitting(net, state, "file")
     assert "conv1.0 left out: 1 x 2 x 3 x 3 instead of" in words
     assert words.endswith("; 1 more left out")
 

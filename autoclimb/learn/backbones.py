@@ -1,4 +1,4 @@
-"""timm nets and where their weights come from."""
+"""timm nets, how they are run, and where their weights come from."""
 
 import os
 import socket
@@ -17,91 +17,107 @@ from torch import nn
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.heads import POOLS, with_layer, with_powers
-from autoclimb.learn.losses import loss_asking
-from autoclimb.learn.several import one_by_one
-from autoclimb.learn.weights import INPUT, put_in, tensors_of
+from autoclimb.learn.heads import POOLS, set_last_layer, use_gem
+from autoclimb.learn.losses import find_loss
+from autoclimb.learn.material import Format
+from autoclimb.learn.several import see_tiles
+from autoclimb.learn.weights import INPUT, load_fitting, tensors_of
 from autoclimb.types import Config
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A net that gives `(B, W)` outputs, its last layer, and the statistics of the input it wants (0..1 pixels)."""
+    """A net that gives `(B, W)` outputs, its last layer, and the statistics of the input it was made for."""
 
     net: nn.Module
     head: nn.Module
-    mean: tuple[float, ...]
+    mean: tuple[float, ...]  # of pixels from 0 to 1, a number a channel
     std: tuple[float, ...]
-    note: str = ""
+    note: str = ""  # which of the weights given fitted
     fixed: bool = False  # takes pictures of one size only
-    channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
+    format: Format = Format()
     compiled: Callable | None = None  # the same net as torch.compile made it: for training's forward
-    bf16: bool = False  # whether training's forward and backward run under bfloat16 autocast
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
-    width: int = 0  # classes answered, where outputs are not one a class
+    width: int = 0  # classes predicted, where outputs are not one a class
     grid: int = 0  # pictures a side of an item's grid, each seen by itself
 
-    @property
-    def layout(self) -> torch.memory_format:
-        """How its pictures and filters lie in memory."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+def place(built: Built, device: torch.device) -> nn.Module:
+    """The net, moved to the device and into its layout."""
+    return built.net.to(device, memory_format=built.format.layout)  # type: ignore[call-overload]
 
 
 def build_net(config: Config, width: int, channels: int = 3) -> Built:
-    """The config's net with a fresh head for `width` classes (0: none, features come out), for so many channels.
+    """The config's net with a fresh head for `width` classes (0: no head, features come out), for so many channels.
 
-    The head has the layer and outputs that the loss asks for, a logit per class most often.
-    Pretrained first layers are adapted by timm: red, green and blue filters in turn, scaled down.
+    The head has the layer and outputs that the loss asks for, most often a logit per class. Pretrained first layers
+    are adapted by timm: red, green and blue filters in turn, scaled down. Raises Mistake for a name that does not
+    exist, Unbuildable where the net, its weights and the config do not go together.
     """
-    wanted = loss_asking(config.loss)
-    outputs = wanted.outputs(width) if width and wanted else width
+    loss = find_loss(config.loss) if width else None
+    outputs = loss.outputs(width) if loss else width
     source = Path(config.weights) if config.weights not in ("", "hub") else None
-    options: dict[str, Any] = dict(config.model_args)
-    fixed = False
-    if config.dropout:
-        options["drop_rate"] = config.dropout
-    if config.drop_path:
-        options["drop_path_rate"] = config.drop_path
     if config.pool not in ("", *POOLS):
         raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
-    if config.pool not in ("", "gem"):
-        options["global_pool"] = config.pool
-    if channels != 3:
-        options["in_chans"] = channels
-    name = config.backbone
+    name, fixed = config.backbone, False
     if source is not None and source.is_dir():
         name = f"local-dir:{source}"
     elif not timm.is_model(name):
         raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
-    elif getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
-        options["img_size"], fixed = config.size, True
+    else:
+        fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
     try:
-        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **options)
+        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **_options(config, channels, fixed))
     except (TypeError, RuntimeError, OSError, ValueError, AssertionError) as error:
         pool = f" with pool {config.pool!r}" if config.pool else ""
         raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
     if config.pool == "gem":
-        with_powers(net)
-    note, told = "", {}
+        use_gem(net)
+    note = ""
+    tensors: dict[str, torch.Tensor] = {}
     if source is not None and source.is_file():
-        told = tensors_of(source)
-        note = put_in(net, told, source.name)
+        tensors = tensors_of(source)
+        note = load_fitting(net, tensors, source.name)
     if config.fine_stem:
         _refine_stem(net)
-    head = with_layer(net, wanted.layer if width and wanted else "", outputs, config.neighbours)
+    head = set_last_layer(net, loss.layer if loss else "", outputs, config.neighbours)
     if config.grid:
         if fixed:
             raise Unbuildable(f"{config.backbone} takes pictures of one size only; it cannot see those of a grid")
-        one_by_one(net, config.grid)
+        see_tiles(net, config.grid)
     if config.pool or config.grid:
         _try(net, config, channels, fixed)
-    given = dict(getattr(net, "pretrained_cfg", {}))
-    if INPUT in told:  # a net of a run: it was trained on pictures normalised like this
-        given["mean"], given["std"] = told[INPUT].tolist()
-    mean, std = given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225))
-    mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
+    mean, std = _statistics_of(net, tensors, channels)
     return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
+
+
+def _options(config: Config, channels: int, fixed: bool) -> dict[str, Any]:
+    """The arguments of timm.create_model that the config asks for."""
+    options: dict[str, Any] = dict(config.model_args)
+    if config.dropout:
+        options["drop_rate"] = config.dropout
+    if config.drop_path:
+        options["drop_path_rate"] = config.drop_path
+    if config.pool not in ("", "gem"):
+        options["global_pool"] = config.pool
+    if channels != 3:
+        options["in_chans"] = channels
+    if fixed:
+        options["img_size"] = config.size
+    return options
+
+
+def _statistics_of(
+    net: nn.Module, tensors: dict[str, torch.Tensor], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the pixels that the net was trained on, a number a channel; ImageNet's where unknown."""
+    known = dict(getattr(net, "pretrained_cfg", {}))
+    if INPUT in tensors:  # a net of a run: it was trained on pictures normalised like this
+        known["mean"], known["std"] = tensors[INPUT].tolist()
+    mean, std = known.get("mean", (0.485, 0.456, 0.406)), known.get("std", (0.229, 0.224, 0.225))
+    mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
+    return mean, std
 
 
 def _try(net: nn.Module, config: Config, channels: int, fixed: bool) -> None:

@@ -12,7 +12,7 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise Mistake(f"--device {name!r} is not one; write auto, cpu, cuda or cuda:1") from error
+        raise Mistake(f"--device {name!r} is not a device; write auto, cpu, cuda or cuda:1") from error
     if device.type not in ("cpu", "cuda"):
         raise Mistake(f"--device {name!r} is not supported; write auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):

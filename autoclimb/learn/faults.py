@@ -2,11 +2,11 @@
 
 
 class Diverged(Exception):
-    """The loss or the predictions are no numbers any more."""
+    """The loss or the predictions are not finite any more."""
 
 
 class OutOfMemory(Exception):
-    """The batch was halved twice in a row and still did not fit."""
+    """The batch does not fit, not even in parts."""
 
 
 class Unbuildable(Exception):

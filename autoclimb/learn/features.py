@@ -7,24 +7,21 @@ CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small ne
 
 import hashlib
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
-from autoclimb.learn.batches import ahead, shrunk, to_input
+from autoclimb.learn.batches import prefetch, resized, to_input
+from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
-
-Report = Callable[[dict[str, Any]], None]
-
 
 # --- hand-made features: each takes pictures (B, C, S, S) in 0..1 and gives (B, D) -----------------------------------
 
@@ -110,9 +107,9 @@ def patch_responses(x: Tensor, words: Dictionary, pool: int = 2, threshold: floa
     for block in x.contiguous(memory_format=torch.channels_last).split(64):
         first, second = (F.avg_pool2d(b.mean(1, keepdim=True), side, 1) for b in (block, block**2))
         deviation = ((second - first**2).clamp(min=0) * (n / (n - 1)) + CONTRAST).sqrt()
-        made = F.conv2d(block, filters).div_(deviation).sub_(words.offset.view(1, -1, 1, 1))
-        up = F.adaptive_avg_pool2d((made - threshold).clamp_(min=0), pool)
-        down = F.adaptive_avg_pool2d(made.neg_().sub_(threshold).clamp_(min=0), pool)
+        responses = F.conv2d(block, filters).div_(deviation).sub_(words.offset.view(1, -1, 1, 1))
+        up = F.adaptive_avg_pool2d((responses - threshold).clamp_(min=0), pool)
+        down = F.adaptive_avg_pool2d(responses.neg_().sub_(threshold).clamp_(min=0), pool)
         parts.append(torch.cat([up, down], 1).flatten(1))
     return torch.cat(parts)
 
@@ -125,39 +122,35 @@ FEATURES = ("gradients", "patches")
 
 def features_of(config: Config, pixels: np.ndarray, cache: Path, device: torch.device, report: Report) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
-    of = (config.backbone, config.weights, config.model_args, config.size, config.preprocess, pixels.shape)
+    identity = (config.backbone, config.weights, config.model_args, config.size, config.preprocess, pixels.shape)
     file_name = getattr(pixels, "filename", None) or "memory"
-    name = hashlib.blake2b(repr((of, str(file_name))).encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(repr((identity, str(file_name))).encode(), digest_size=8).hexdigest()
     path = cache / f"features-{name}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
-    maker = (
-        _hand_made(config, pixels, path.parent)
-        if config.backbone in FEATURES
-        else _frozen(config, device, pixels.shape[-1])
-    )
-    made = np.empty((0, 0), np.float32)
+    if config.backbone in FEATURES:
+        extract = _hand_made(config, pixels, path.parent)
+    else:
+        extract = _frozen(config, device, pixels.shape[-1])
+    features = np.empty((0, 0), np.float32)
     batch = 128
-    for start, block in zip(range(0, len(pixels), batch), ahead(_blocks(pixels, config.size, batch)), strict=True):
-        rows = maker(block)
-        if not len(made):
-            made = np.empty((len(pixels), rows.shape[1]), np.float32)
-        made[start : start + len(rows)] = rows
+    for start, block in zip(range(0, len(pixels), batch), prefetch(_blocks(pixels, config.size, batch)), strict=True):
+        rows = extract(block)
+        if not len(features):
+            features = np.empty((len(pixels), rows.shape[1]), np.float32)
+        features[start : start + len(rows)] = rows
         report({"progress": min(start + batch, len(pixels)) / len(pixels), "what": "features"})
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, made)
-    os.replace(part, path)
-    return made
+    write_array(path, features)
+    return features
 
 
 def _blocks(pixels: np.ndarray, size: int, batch: int):
     for start in range(0, len(pixels), batch):
-        yield np.stack([shrunk(picture, size) for picture in pixels[start : start + batch]])
+        yield np.stack([resized(picture, size) for picture in pixels[start : start + batch]])
 
 
 def _as_tensor(block: np.ndarray, size: int) -> Tensor:
-    small = np.stack([shrunk(picture, size) for picture in block])
+    small = np.stack([resized(picture, size) for picture in block])
     return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255
 
 
@@ -192,31 +185,29 @@ def _dictionary_for(config: Config, pixels: np.ndarray, cache: Path) -> Dictiona
     """The run's dictionary: learned once, then read, so that new pictures meet the same words."""
     path = cache.parent / f"dictionary-{config.preprocess}.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return Dictionary(int(kept["side"]), torch.from_numpy(kept["whiten"]), torch.from_numpy(kept["offset"]))
+        with np.load(path, allow_pickle=False) as saved:
+            return Dictionary(int(saved["side"]), torch.from_numpy(saved["whiten"]), torch.from_numpy(saved["offset"]))
     words = learn_dictionary(lambda rows: _as_tensor(pixels[rows], PATCH_SIDE), len(pixels))
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, side=words.side, whiten=words.whiten.numpy(), offset=words.offset.numpy())
-    os.replace(part, path)
+    with whole_file(path) as part:
+        np.savez(part, side=words.side, whiten=words.whiten.numpy(), offset=words.offset.numpy())
     return words
 
 
 def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
-    from autoclimb.learn.backbones import build_net  # timm: seconds, not for hand-made features
+    from autoclimb.learn.backbones import build_net, place  # timm: seconds, not for hand-made features
 
     built = build_net(config, 0, channels)
-    built.net.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    place(built, device).eval()
 
     @torch.inference_mode()
-    def maker(block: np.ndarray) -> np.ndarray:
+    def extract(block: np.ndarray) -> np.ndarray:
         x = to_input(block, built.mean, built.std, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            made = built.net(x) + built.net(x.flip(3)) if config.tta == "flip" else built.net(x)
-        return made.float().cpu().numpy()
+            features = built.net(x) + built.net(x.flip(3)) if config.tta == "flip" else built.net(x)
+        return features.float().cpu().numpy()
 
-    return maker
+    return extract
 
 
 # --- heads: tensors in, tensors out, so that a head is saved like a net ----------------------------------------------
@@ -239,11 +230,11 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
         raise Mistake(f"head {config.head!r} is unknown; choose from {', '.join(HEADS)}")
     x = torch.from_numpy(np.ascontiguousarray(features)).float()
     y = torch.from_numpy(target).double()
-    middle = x.mean(0)
-    spread = (x.std(0) + 1e-3 * x.std() + 1e-9) / _column_weights(config.backbone, x.shape[1], channels)
-    x = (x - middle) / spread
-    centre = y.mean(0)
-    y = y - centre
+    mean = x.mean(0)
+    deviation = (x.std(0) + 1e-3 * x.std() + 1e-9) / _column_weights(config.backbone, x.shape[1], channels)
+    x = (x - mean) / deviation
+    target_mean = y.mean(0)
+    y = y - target_mean
     few = torch.from_numpy(np.sort(rng(config.seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
     widths = WIDTHS if config.head == "kernel" else (0.0,)
     errors = {}
@@ -260,8 +251,8 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
     else:
         points = x[torch.from_numpy(np.sort(rng(config.seed, "landmarks").permutation(len(x))[:LANDMARKS]))]
         weights, outputs = _through_landmarks(x, points, y, width, scale, ridge)
-    slope, shift = _calibrated(outputs.float() + centre.float(), y.float() + centre.float(), kind)
-    head = {"middle": middle, "spread": spread, "centre": centre.float(), "slope": slope, "shift": shift}
+    slope, shift = _calibrated(outputs.float() + target_mean.float(), y.float() + target_mean.float(), kind)
+    head = {"mean": mean, "deviation": deviation, "slope": slope, "shift": shift, "target_mean": target_mean.float()}
     if width:
         head |= {"points": points, "weights": weights.float(), "kernel": torch.tensor([width, scale])}
     else:
@@ -275,23 +266,23 @@ def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray
     width, scale = head["kernel"].tolist()
     for start in range(0, max(len(features), 1), 2048):
         x = torch.from_numpy(np.ascontiguousarray(features[start : start + 2048])).float()
-        x = (x - head["middle"]) / head["spread"]
+        x = (x - head["mean"]) / head["deviation"]
         kernel = _kernel(x, head["points"], width, scale).float() if width else x
-        parts.append(_probabilities(kernel @ head["weights"] + head["centre"], head["slope"], head["shift"], kind))
+        parts.append(_probabilities(kernel @ head["weights"] + head["target_mean"], head["slope"], head["shift"], kind))
     return torch.cat(parts).numpy().astype(np.float32)
 
 
-def symmetries(
+def symmetry_ratios(
     config: Config, head: Head, pictures: np.ndarray, target: np.ndarray, kind: Kind, cache: Path
 ) -> dict[str, float]:
-    """How much worse held-out pictures `(R, S, S, C)` are understood mirrored and turned: ratios of mean losses.
+    """How much worse held-out pictures `(R, S, S, C)` are predicted mirrored and turned: ratios of mean losses.
 
     `skill` is the share of the loss of the targets' mean that the features take off; without it the ratios say nothing.
-    Near 1 where a mirrored or turned picture means the same and could have been in the data: photos are mirrored alike
-    (ratio 1.0), digits are not. It decides which flips the nets are trained with unasked.
+    They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. They decide
+    which flips the nets are trained with by default.
     """
-    maker = _hand_made(config, pictures, cache)
-    ways = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
+    extract = _hand_made(config, pictures, cache)
+    views = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
 
     def loss_of(p: np.ndarray) -> float:
         if kind == "regression":
@@ -300,7 +291,7 @@ def symmetries(
         rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
         return float(-(target * np.log(p) + rest).sum(1).mean())
 
-    losses = {name: loss_of(head_predictions(head, maker(np.ascontiguousarray(x)), kind)) for name, x in ways.items()}
+    losses = {n: loss_of(head_predictions(head, extract(np.ascontiguousarray(x)), kind)) for n, x in views.items()}
     plain = losses.pop("")
     skill = round(1 - plain / max(loss_of(target.mean(0, keepdims=True)), 1e-9), 3)
     floor = 0.0 if kind == "regression" else 0.05  # where next to nothing is wrong, ratios of losses are noise

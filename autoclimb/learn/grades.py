@@ -1,6 +1,6 @@
-"""Losses for ordered grades: `(B, W)` outputs and soft rows `(B, C)` of C grades, a value per row; and their answers.
+"""Losses for ordered grades: `(B, W)` outputs and soft rows `(B, C)` of C grades give a value per row.
 
-Where W is not C the outputs mean something else than logits of grades, and the function that answers says what.
+Where W is not C the outputs are not logits of grades, and a function `..._answer` turns them into probabilities.
 """
 
 from functools import partial
@@ -92,9 +92,9 @@ def number(outputs: Tensor, target: Tensor, smooth: bool) -> Tensor:
 
     A soft row stands for its mean.
     """
-    wanted = (target * _steps(target, target.shape[1])).sum(1)
+    grade = (target * _steps(target, target.shape[1])).sum(1)
     error = F.smooth_l1_loss if smooth else F.mse_loss
-    return error(outputs[:, 0], wanted, reduction="none")
+    return error(outputs[:, 0], grade, reduction="none")
 
 
 squared_grade = partial(number, smooth=False)

@@ -26,7 +26,7 @@ class GeM(nn.Module):
             return self.mean(x.float().clamp(min=1e-6) ** self.p) ** (1 / self.p)
 
 
-def with_powers(net: nn.Module) -> None:
+def use_gem(net: nn.Module) -> None:
     """Puts GeM around the net's averaging pool. Raises Unbuildable where there is none."""
     pools = [(name, module) for name, module in net.named_modules() if isinstance(module, SelectAdaptivePool2d)]
     if len(pools) != 1 or pools[0][1].pool_type not in ("avg", "fast", "fastavg"):
@@ -36,7 +36,7 @@ def with_powers(net: nn.Module) -> None:
 
 
 class Ranks(nn.Module):
-    """One score from the features and a bias a question, so that answers fall from grade to grade (CORAL)."""
+    """One score from the features and a bias a threshold, so that P(grade > k) falls with k (CORAL)."""
 
     def __init__(self, features: int, outputs: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Ranks(nn.Module):
 class Cosine(nn.Module):
     """Cosines of the features with each class's centre, or the nearest of its centres (Deng et al. 2020, ECCV).
 
-    With `neighbours` and remembered features, what it gives in evaluation answers half by the nearest of those.
+    With `neighbours` and remembered features, half of a prediction is the vote of the nearest of those.
     """
 
     known: Tensor | None  # (R, F) float16, set after training
@@ -63,14 +63,14 @@ class Cosine(nn.Module):
         self.register_buffer("known_class", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # an angle's cosine has no digits to lose
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16's 8 bits are too few for an angle's cosine
             x = F.normalize(x.float(), dim=1)
             near = F.linear(x, F.normalize(self.centres.flatten(0, 1), dim=1))
             cosines = near.unflatten(1, self.centres.shape[:2]).amax(2)
             if self.training or self.known is None or self.known_class is None:
                 return cosines
             p = ((SCALE * cosines).softmax(1) + self.votes(x, self.known, self.known_class)) / 2
-            return p.clamp(min=1e-12).log() / SCALE  # cosines that scaled_softmax turns into p
+            return p.clamp(min=1e-12).log() / SCALE  # the cosines that scaled_softmax turns into p
 
     def votes(self, x: Tensor, known: Tensor, known_class: Tensor) -> Tensor:
         """Probabilities by the `neighbours` nearest remembered pictures, each voting by its scaled cosine."""
@@ -99,16 +99,16 @@ LAYERS: dict[str, Callable[[int, int, int], nn.Module]] = {
 }
 
 
-def with_layer(net: nn.Module, layer: str, outputs: int, neighbours: int) -> nn.Module:
+def set_last_layer(net: nn.Module, layer: str, outputs: int, neighbours: int) -> nn.Module:
     """The last layer of the net: its own, or that row of LAYERS put in its place. Raises Unbuildable if it cannot."""
     own = net.get_classifier()  # type: ignore[operator]
     if not isinstance(own, nn.Module):  # a few distilled nets have two heads
         raise Unbuildable(f"{type(net).__name__} has no single last layer")
     if layer:
         if not isinstance(own, nn.Linear):
-            raise Unbuildable(f"the last layer of {type(net).__name__} is no linear one that {layer!r} could replace")
-        made = LAYERS[layer](own.in_features, outputs, neighbours)
-        net.set_submodule(next(name for name, module in net.named_modules() if module is own), made)
+            raise Unbuildable(f"the last layer of {type(net).__name__} is not linear, so {layer!r} cannot replace it")
+        replacement = LAYERS[layer](own.in_features, outputs, neighbours)
+        net.set_submodule(next(name for name, module in net.named_modules() if module is own), replacement)
     if neighbours and not isinstance(net.get_classifier(), Cosine):  # type: ignore[operator]
-        raise Unbuildable("neighbours answer where the loss compares features: arcface or subcentre-arcface")
+        raise Unbuildable("neighbours need a loss that compares features: arcface or subcentre-arcface")
     return net.get_classifier()  # type: ignore[operator]

@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.learn.averages import SNAPSHOTS
-from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import Material, endless, fed, makers, to_input
+from autoclimb.learn.backbones import Built, place
+from autoclimb.learn.batches import batch_of, endless_batches, load_batches, loader_processes, to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory
-from autoclimb.learn.losses import Loss, loss_named, loss_value
-from autoclimb.learn.optim import Thaw, optimizer_of, schedule_named
+from autoclimb.learn.losses import loss_named, loss_value
+from autoclimb.learn.material import Fold, Material
+from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
-READ = {"cpu": 8, "cuda": 64}  # steps between looks at the loss: each empties a GPU's queue; own choice
+STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
+MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more are too large for the card
 
 
 @dataclass(frozen=True)
@@ -43,147 +45,133 @@ class Pace:
 
 
 def train(
-    built: Built,
-    material: Material,
-    rows: np.ndarray,
-    config: Config,
-    fold: int,
-    pace: Pace,
-    device: torch.device,
-    report: Callable[[dict[str, Any]], None] = lambda facts: None,
-    only_head: bool = False,
+    built: Built, material: Material, config: Config, fold: Fold, pace: Pace, only_head: bool = False
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The trained net (or its average) and what happened: epochs, steps, pictures a second, last loss.
 
-    With `only_head` everything below stays as it is, the statistics of its norms too.
+    With `only_head` everything below the head is frozen, batch-norm statistics included. Raises Diverged where the loss
+    is no number, OutOfMemory where a batch does not fit even in MOST_MICRO_BATCHES parts.
     """
-    net = built.net.to(device, memory_format=built.layout).train()  # type: ignore[call-overload]
+    net, device = place(built, fold.device).train(), fold.device
     if only_head:
         net.eval().requires_grad_(False)
         built.head.train().requires_grad_()
-    wanted = loss_named(config.loss, material.kind)
+    forward = net if built.compiled is None else built.compiled
+    criterion = loss_named(config.loss, material.kind)
     optimizer = optimizer_of(net, built.head, config)
-    height = schedule_named(config.schedule)
-    averaged = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
-    mean_of_last = AveragedModel(net) if config.swa else None
-    snapshot_at = 1 - config.swa
-    thaw = Thaw(net, built.head, config.unfreeze) if config.unfreeze else None
-    draw = rng(config.seed, "mix", fold)
-    target, weight = targets_of(material, rows, config, device)
-    batch = max(2, min(config.batch, len(rows)))
-    rise = batch / config.batch  # the rate is given for a full batch
-    losses: deque[Tensor] = deque(maxlen=200)  # read now and then only: reading one waits for a GPU to be done
-    pieces, switched, step, seen, number = 1, False, 0, 0, 0
-    first: float | None = None  # when the first batch was there
+    schedule = schedule_named(config.schedule)
+    ema = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
+    swa = AveragedModel(net) if config.swa else None
+    next_snapshot = 1 - config.swa
+    unfreezing = Unfreezing(net, built.head, config.unfreeze) if config.unfreeze else None
+    mix_draw = rng(config.seed, "mix", fold.number)
+    target, weight = targets_on(device, material, fold, config)
+    batch = batch_of(config, fold)
+    lr_scale = batch / config.batch  # the rate is given for a full batch; a fold of fewer rows takes smaller steps
+    losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
+    micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
+    first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
 
     while (progress := pace.progress(step)) < 1:
+        # batches of one size come from one loader; progressive resizing opens the next where the size changes
         size = config.size if built.fixed else size_at(progress, config)
-        batches = endless(material, rows, config, size, batch, fold, number)
-        for drawn, pictures in fed(batches, material, config, makers(device)):
-            first = pace.now() if first is None else first
+        specs = endless_batches(material, fold, config, size, batch, epoch)
+        for spec, pictures in load_batches(specs, material, config, loader_processes(device)):
+            first_batch_at = pace.now() if first_batch_at is None else first_batch_at
             progress = pace.progress(step)
-            if drawn.epoch > number:
-                number = drawn.epoch
-                report({"epoch": number, "progress": min(progress, 1.0), "loss": mean_of(losses)})
+            if spec.epoch > epoch:
+                epoch = spec.epoch
+                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": mean_of(losses)})
             if progress >= 1 or not (built.fixed or size_at(progress, config) == size):
                 break
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * height(min(progress, 1 - config.swa)) * rise
-            if thaw:
-                thaw.at(progress)
-            of_batch = torch.from_numpy(drawn.rows).to(device, non_blocking=True)
-            x, y, w = prepared(built, pictures, target[of_batch], weight[of_batch], material.kind, config, draw, device)
-            value, pieces = backward(built, wanted, x, y, w, pieces)
-            losses.append(value)
+                # while snapshots are averaged the rate stays where it was: a falling one would make them all alike
+                group["lr"] = group["peak"] * schedule(min(progress, 1 - config.swa)) * lr_scale
+            if unfreezing:
+                unfreezing.at(progress)
+            rows = torch.from_numpy(spec.rows).to(device, non_blocking=True)
+            x, y, w = model_inputs(built, pictures, target[rows], weight[rows], material.kind, config, mix_draw, device)
+            while True:  # once, unless memory runs out: then again in smaller parts, and so for the rest of the fold
+                outputs = share = None  # lets go of the graph that did not fit
+                try:
+                    loss = torch.zeros((), device=device)
+                    for part in zip(x.chunk(micro_batches), y.chunk(micro_batches), w.chunk(micro_batches), strict=True):
+                        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+                            outputs = forward(part[0])
+                        # the loss is in float32: sums over many classes lose too much in bfloat16's 8 bits
+                        share = loss_value(criterion, outputs.float(), *part[1:]) * (len(part[0]) / len(x))
+                        share.backward()
+                        loss += share.detach()
+                    break
+                except torch.OutOfMemoryError as error:
+                    net.zero_grad(set_to_none=True)
+                    torch.cuda.empty_cache()
+                    micro_batches *= 2
+                    if micro_batches > min(MOST_MICRO_BATCHES, len(x)):
+                        raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in parts") from error
+            losses.append(loss)
             if config.clip:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
-            if averaged:
-                averaged.update(net, step)
-            if mean_of_last and progress >= snapshot_at:
-                mean_of_last.update_parameters(net)
-                snapshot_at = progress + config.swa / SNAPSHOTS
-            if step % READ[device.type]:
+            if ema:
+                ema.update(net, step)
+            if swa and progress >= next_snapshot:
+                swa.update_parameters(net)
+                next_snapshot = progress + config.swa / SNAPSHOTS
+            if step % STEPS_BETWEEN_READS[device.type]:
                 continue
             if not math.isfinite(mean_of(losses)):
                 raise Diverged(f"loss {mean_of(losses)} by step {step}, learning rate {config.lr:g}")
+            # not in the first third, where the loss still jumps, nor at the end, where no optimiser changes much
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
-        number += 1
-    last = mean_of(losses, 50)
-    report({"epoch": number, "progress": 1.0, "loss": last})
-    if losses and not math.isfinite(last):
-        raise Diverged(f"loss {last} by step {step}, learning rate {config.lr:g}")
+        epoch += 1
+    last_loss = mean_of(losses, 50)
+    fold.report({"epoch": epoch, "progress": 1.0, "loss": last_loss})
+    if losses and not math.isfinite(last_loss):
+        raise Diverged(f"loss {last_loss} by step {step}, learning rate {config.lr:g}")
 
-    spent = max(pace.now() - (first if first is not None else pace.start), 1e-6)
+    spent = max(pace.now() - (first_batch_at if first_batch_at is not None else pace.start), 1e-6)
     facts = {
-        "epochs": round(seen / len(rows), 2),
+        "epochs": round(seen / len(fold.train_rows), 2),
         "steps": step,
         "img_s": round(seen / spent, 1),
-        "loss": round(last, 4),
-        "pieces": pieces,
+        "loss": round(last_loss, 4),
+        "micro_batches": micro_batches,
         "switched": switched,
     }
-    if mean_of_last:
-        facts["snapshots"] = int(mean_of_last.n_averaged)
-        return (mean_of_last.module if facts["snapshots"] else net), facts
-    return (averaged.module if averaged else net), facts
+    if swa:
+        facts["snapshots"] = int(swa.n_averaged)
+        return (swa.module if facts["snapshots"] else net), facts
+    return (ema.module if ema else net), facts
 
 
-def targets_of(material: Material, rows: np.ndarray, config: Config, device: torch.device) -> tuple[Tensor, Tensor]:
+def targets_on(device: torch.device, material: Material, fold: Fold, config: Config) -> tuple[Tensor, Tensor]:
     """Targets `(N, width)` of all rows and the weights `(N,)` of those trained on, on the device."""
     weight = torch.ones(len(material.target))
+    rows = fold.train_rows
     weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
     return torch.from_numpy(material.target).to(device), weight.to(device)
 
 
-def prepared(
+def model_inputs(
     built: Built,
     pictures: Tensor,
     y: Tensor,
     w: Tensor,
     kind: Kind,
     config: Config,
-    draw: np.random.Generator,
+    mix_draw: np.random.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch with its rows' weights as net and loss take it: normalised, smoothed, mixed, on the device."""
-    x = to_input(pictures, built.mean, built.std, device, built.layout)
+    """A batch, its targets and its rows' weights as net and loss take them: normalised, smoothed, mixed."""
+    x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     if config.smoothing and kind != "regression":
         even = 1 / y.shape[1] if kind != "multilabel" else 0.5
         y = y * (1 - config.smoothing) + config.smoothing * even
-    return mixed(x, y, w, config, draw) if config.mixup or config.cutmix else (x, y, w)
-
-
-def backward(built: Built, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int) -> tuple[Tensor, int]:
-    """The loss of a batch, its gradient in the net, and the pieces it was cut into: more than before if memory ran out.
-
-    Raises OutOfMemory where a batch that was halved twice in a row still does not fit.
-    """
-    forward = built.net if built.compiled is None else built.compiled
-    for halvings in range(3):
-        try:
-            return _backward(forward, wanted, x, y, w, pieces << halvings, built.bf16), pieces << halvings
-        except torch.OutOfMemoryError as error:
-            built.net.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
-            if halvings == 2 or pieces << halvings >= len(x):
-                raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in pieces") from error
-    raise AssertionError  # the third time returns or raises
-
-
-def _backward(net: Callable, wanted: Loss, x: Tensor, y: Tensor, w: Tensor, pieces: int, bf16: bool) -> Tensor:
-    """The loss of a batch, its gradient added up over the pieces."""
-    total = torch.zeros((), device=x.device)
-    for part, target, weight in zip(x.chunk(pieces), y.chunk(pieces), w.chunk(pieces), strict=True):
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            logits = net(part)
-        loss = loss_value(wanted, logits.float(), target, weight) * (len(part) / len(x))
-        loss.backward()
-        total += loss.detach()
-    return total
+    return mixed(x, y, w, config, mix_draw) if config.mixup or config.cutmix else (x, y, w)
 
 
 def size_at(progress: float, config: Config) -> int:
@@ -217,11 +205,11 @@ def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Gener
     other = torch.from_numpy(draw.permutation(len(x))).to(x.device)
     if not cut:
         return _blended(share, x, other), _blended(share, y, other), _blended(share, w, other)
-    side_y, side_x = (round(n * math.sqrt(1 - share)) for n in x.shape[-2:])
-    top, left = int(draw.integers(0, x.shape[-2] - side_y + 1)), int(draw.integers(0, x.shape[-1] - side_x + 1))
+    cut_h, cut_w = (round(n * math.sqrt(1 - share)) for n in x.shape[-2:])
+    top, left = int(draw.integers(0, x.shape[-2] - cut_h + 1)), int(draw.integers(0, x.shape[-1] - cut_w + 1))
     x = x.clone(memory_format=torch.preserve_format)
-    x[..., top : top + side_y, left : left + side_x] = x[other][..., top : top + side_y, left : left + side_x]
-    share = 1 - side_y * side_x / (x.shape[-2] * x.shape[-1])
+    x[..., top : top + cut_h, left : left + cut_w] = x[other][..., top : top + cut_h, left : left + cut_w]
+    share = 1 - cut_h * cut_w / (x.shape[-2] * x.shape[-1])
     return x, _blended(share, y, other), _blended(share, w, other)
 
 

@@ -1,7 +1,7 @@
 """What a net is trained on. Losses take outputs `(B, W)` and soft targets `(B, C)`, so mixed pictures need no case.
 
 Targets are one-hot rows (binary, multiclass, ordinal), 0/1 rows (multilabel) or standardised numbers (regression).
-Outputs are a logit per class unless the loss says otherwise; it then also says how they answer. A loss gives a value
+Outputs are a logit per class unless the loss says otherwise; it then also says how predictions follow from them. A loss gives a value
 per row, `(B,)`, unless it is over the whole batch.
 """
 
@@ -57,9 +57,9 @@ def sparsemax(logits: Tensor) -> Tensor:
     """The nearest point of the probability simplex, with zeros (Martins and Astudillo 2016, arXiv 1602.02068)."""
     high = logits.sort(1, descending=True).values
     k = torch.arange(1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype)
-    inside = 1 + k * high > high.cumsum(1)
-    count = inside.sum(1, keepdim=True)
-    threshold = ((high * inside).sum(1, keepdim=True) - 1) / count
+    support = 1 + k * high > high.cumsum(1)
+    count = support.sum(1, keepdim=True)
+    threshold = ((high * support).sum(1, keepdim=True) - 1) / count
     return (logits - threshold).clamp(min=0)
 
 
@@ -76,13 +76,14 @@ def sparse(logits: Tensor, target: Tensor) -> Tensor:
 def arcface(cosines: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of scaled cosines, the true class's angle made wider (Deng et al. 2019, arXiv 1801.07698).
 
-    In a mixed row each class's margin is by its share. Past pi less the margin the cosine falls on in a line.
+    In a mixed row each class's margin is in proportion to its share. Past pi less the margin, where a wider angle would
+    raise the cosine again, it goes on falling in a line.
     """
-    inside = cosines.clamp(-1 + 1e-6, 1 - 1e-6)
+    cosine = cosines.clamp(-1 + 1e-6, 1 - 1e-6)
     margin = MARGIN * target
-    wide = inside * margin.cos() - (1 - inside**2).sqrt() * margin.sin()
-    past = inside - margin * margin.sin()
-    return cross_entropy(SCALE * torch.where(inside > -margin.cos(), wide, past), target)
+    widened = cosine * margin.cos() - (1 - cosine**2).sqrt() * margin.sin()
+    line = cosine - margin * margin.sin()
+    return cross_entropy(SCALE * torch.where(cosine > -margin.cos(), widened, line), target)
 
 
 def scaled_softmax(cosines: Tensor, classes: int) -> Tensor:
@@ -116,9 +117,9 @@ def binary_focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
 def asymmetric(logits: Tensor, target: Tensor, gamma_negative: float = 4.0, shift: float = 0.05) -> Tensor:
     """Binary cross-entropy with easy negatives nearly ignored (Ridnik et al. 2021, arXiv 2009.14119)."""
     p = logits.sigmoid()
-    missed = (p - shift).clamp(min=0)
+    shifted = (p - shift).clamp(min=0)
     positive = target * F.logsigmoid(logits)
-    negative = (1 - target) * torch.log((1 - missed).clamp(min=1e-6)) * missed**gamma_negative
+    negative = (1 - target) * torch.log((1 - shifted).clamp(min=1e-6)) * shifted**gamma_negative
     return -(positive + negative).mean(1)
 
 
@@ -139,11 +140,11 @@ def soft_f_macro(logits: Tensor, target: Tensor, weight: Tensor, beta: float) ->
 
 
 def _f_of_columns(p: Tensor, target: Tensor, weight: Tensor, beta: float) -> Tensor:
-    """Mean F-beta over the columns that the batch holds; F of a label that is not there is 0 whatever is said."""
-    p, wanted = p * weight[:, None], target * weight[:, None]
-    f = (1 + beta**2) * (p * target).sum(0) / (beta**2 * wanted.sum(0) + p.sum(0)).clamp(min=1e-6)
-    there = wanted.sum(0) > 0
-    return (f * there).sum() / there.sum().clamp(min=1)
+    """Mean F-beta over the labels that occur in the batch; F of the others is 0 whatever is predicted."""
+    p, true = p * weight[:, None], target * weight[:, None]
+    f = (1 + beta**2) * (p * target).sum(0) / (beta**2 * true.sum(0) + p.sum(0)).clamp(min=1e-6)
+    occurs = true.sum(0) > 0
+    return (f * occurs).sum() / occurs.sum().clamp(min=1)
 
 
 def label_start(shares: Tensor) -> Tensor:
@@ -241,25 +242,25 @@ DEFAULTS: dict[Kind, str] = {
 }
 
 
-def loss_asking(name: str) -> Loss | None:
-    """The loss of that name, None where there is none or it is the kind's own, which asks a net for a logit a class."""
+def find_loss(name: str) -> Loss | None:
+    """The loss of that name; None for "default" and unknown names."""
     if name in LOSSES:
         return LOSSES[name]
-    for form, (like, made) in NUMBERED.items():
+    for form, (row, function_for) in NUMBERED.items():
         before, after = form.split("{}")
         if number := re.fullmatch(rf"{before}(\d+(?:\.\d+)?){after}", name):
-            return replace(LOSSES[like], of=made(float(number[1])))
+            return replace(LOSSES[row], of=function_for(float(number[1])))
     return None
 
 
 def loss_named(name: str, kind: Kind) -> Loss:
     """The loss of that name for that kind of task; "default" is the kind's own. Raises Mistake with the list."""
-    found = loss_asking(DEFAULTS[kind] if name == "default" else name)
-    if found is None or kind not in found.kinds:
-        forms = [form.format("<number>") for form, (like, _) in NUMBERED.items() if kind in LOSSES[like].kinds]
-        fitting = ["default", *(row for row, loss in LOSSES.items() if kind in loss.kinds), *forms]
-        raise Mistake(f"loss {name!r} is not one for a {kind} task; choose from {', '.join(fitting)}")
-    return found
+    loss = find_loss(DEFAULTS[kind] if name == "default" else name)
+    if loss is None or kind not in loss.kinds:
+        forms = [form.format("<number>") for form, (row, _) in NUMBERED.items() if kind in LOSSES[row].kinds]
+        menu = ["default", *(row for row, other in LOSSES.items() if kind in other.kinds), *forms]
+        raise Mistake(f"loss {name!r} is not one for a {kind} task; choose from {', '.join(menu)}")
+    return loss
 
 
 def loss_value(loss: Loss, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

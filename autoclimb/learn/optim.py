@@ -13,11 +13,11 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Config
 
 
-def onecycle(progress: float, rise: float = 0.25) -> float:
+def onecycle(progress: float, warm_up: float = 0.25) -> float:
     """Cosine up for a quarter, cosine down to zero (Smith 2018, arXiv 1803.09820)."""
-    if progress < rise:
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / rise)) / 2
-    return (1 + math.cos(math.pi * (progress - rise) / (1 - rise))) / 2
+    if progress < warm_up:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / warm_up)) / 2
+    return (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
 
 
 def cosine(progress: float, warm_up: float = 0.05) -> float:
@@ -38,8 +38,8 @@ def restarts(progress: float, cycles: int = 3) -> float:
     return 0.0
 
 
-def ramp(progress: float, warm_up: float = 0.1) -> float:
-    """A linear rise for a tenth, a linear fall to zero."""
+def linear(progress: float, warm_up: float = 0.1) -> float:
+    """Linear up for a tenth, linear down to zero."""
     return progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
 
 
@@ -47,7 +47,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "onecycle": onecycle,
     "cosine": cosine,
     "restarts": restarts,
-    "linear": ramp,
+    "linear": linear,
 }
 # timm's name, and the factor on a learning rate that is given for AdamW (own choice after the papers' ratios)
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {
@@ -71,10 +71,10 @@ def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str
 
     A norm or convolution between the last stage and the head counts with the head.
     """
-    given = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
+    layer_of = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
     in_head = {id(p) for p in head.parameters()}
-    top = max(given.values())
-    return {name: top if id(p) in in_head else given[name] for name, p in net.named_parameters()}
+    top = max(layer_of.values())
+    return {name: top if id(p) in in_head else layer_of[name] for name, p in net.named_parameters()}
 
 
 def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = "") -> torch.optim.Optimizer:
@@ -83,33 +83,33 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
     Norms, biases and what the net itself names are not decayed; everything below the head runs at `backbone_lr` of the
     rate, and each layer at `layer_decay` of that of the layer above it (ULMFiT, arXiv 1801.06146; BEiT, 2106.08254).
     """
-    wanted = name or config.optimizer
-    if wanted not in OPTIMIZERS:
-        raise Mistake(f"optimiser {wanted!r} is unknown; choose from {', '.join(OPTIMIZERS)}")
-    timm_name, factor, options = OPTIMIZERS[wanted]
+    name = name or config.optimizer
+    if name not in OPTIMIZERS:
+        raise Mistake(f"optimiser {name!r} is unknown; choose from {', '.join(OPTIMIZERS)}")
+    timm_name, factor, options = OPTIMIZERS[name]
     lr = config.lr * factor
     decay = config.weight_decay / (factor if timm_name in ("sgd", "lion") else 1.0)  # both decay by lr x decay
     in_head = {id(p) for p in head.parameters()}
     layer_of: dict[str, int] = layers_of(net, head) if config.layer_decay != 1 else {}
     top = max(layer_of.values(), default=0)
-    spared: set[str] = getattr(net, "no_weight_decay", set)()
+    not_decayed: set[str] = getattr(net, "no_weight_decay", set)()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for label, p in net.named_parameters():
         if p.requires_grad:
-            below = 1.0 if id(p) in in_head else config.backbone_lr
-            share = below * config.layer_decay ** (top - layer_of.get(label, top))
-            groups.setdefault((share, p.ndim <= 1 or label in spared), []).append(p)
-    made = [
+            share = 1.0 if id(p) in in_head else config.backbone_lr
+            share *= config.layer_decay ** (top - layer_of.get(label, top))
+            groups.setdefault((share, p.ndim <= 1 or label in not_decayed), []).append(p)
+    param_groups = [
         {"params": parameters, "weight_decay": 0.0 if plain else decay, "lr": lr * share, "peak": lr * share}
         for (share, plain), parameters in groups.items()
     ]
     if timm_name in FUSED and next(net.parameters()).is_cuda:
         options = {**options, "fused": True}  # one kernel for all tensors
-    return create_optimizer_v2(made, opt=timm_name, lr=lr, weight_decay=decay, **options)
+    return create_optimizer_v2(param_groups, opt=timm_name, lr=lr, weight_decay=decay, **options)
 
 
-class Thaw:
-    """A net that is frozen below its head at first and thaws stage by stage, the head's neighbour first (ULMFiT).
+class Unfreezing:
+    """A net that is frozen below its head at first and unfrozen stage by stage, from the head down (ULMFiT).
 
     A frozen stage gets no gradients, and its batch norms keep the statistics they came with.
     """
@@ -120,7 +120,7 @@ class Thaw:
         self.layers = [(p, layer_of[name]) for name, p in net.named_parameters() if p.requires_grad]
 
     def at(self, progress: float) -> None:
-        """Thaws what is due at this share of the training: all of it from `share` on."""
+        """Unfreezes what is due at this share of the training: everything from `share` on."""
         free = min(int(progress / self.share * self.top), self.top)  # stages below the head
         if free == self.free:
             return

@@ -9,69 +9,75 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.learn.backbones import Built, build_net
-from autoclimb.learn.batches import Maker, Material, epoch, to_input
+from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import loss_named, loss_value
+from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.types import Config
 
-# (bf16, channels last) in the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512
-# BF16, one run) 4 were fastest in bf16 and channels last (resnet18 429 img/s against 339 in fp32), mobilenetv2_100 and
-# efficientnet_b0 in fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
-WAYS: dict[str, tuple[tuple[bool, bool], ...]] = {
-    "cpu": ((False, True), (True, True), (False, False)),
-    "cuda": ((True, True), (True, False)),
+# In the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512 BF16, one run) 4 were
+# fastest in bf16 and channels last (resnet18 429 img/s against 339 in fp32), mobilenetv2_100 and efficientnet_b0 in
+# fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
+FORMATS: dict[str, tuple[Format, ...]] = {
+    "cpu": (Format(False, True), Format(True, True), Format(False, False)),
+    "cuda": (Format(True, True), Format(True, False)),
 }
-CLOSE = 0.5  # of the best rate: such ways are measured once more; a neighbour's burst can halve one (benchmarks/LOG.md)
+CLOSE = 0.5  # of the best rate: such formats are measured twice, for a neighbour's burst can halve one (LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
 COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
-Told = dict[str, Any]
-NOTHING: Told = {"train": 0.0, "predict": 0.0, "bf16": False, "channels_last": True, "batch": 0}
+UNUSABLE = {"train": 0.0, "predict": 0.0, "bf16": False, "channels_last": True, "batch": 0}
 
 
-def measured_speed(config: Config, material: Material, device: torch.device, seconds: float) -> Told:
-    """Pictures a second in training and prediction, and the way (`bf16`, `channels_last`, `batch`) that gave them.
+def measure_speed(config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Pictures a second in training and prediction, and the format and batch that gave them.
 
     It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little.
     """
     try:
-        built = build_net(config, material.width, material.pixels.shape[-1])
+        built = build_net(config, material.width, material.channels)
     except Unbuildable as error:
-        return {"note": str(error), **NOTHING}
+        return {"note": str(error), **UNUSABLE}
     rows = np.flatnonzero(material.fold_of >= 0)
-    first = max(2, min(config.batch, len(rows)))
-    drawn, made = Maker(material, config)[next(epoch(material, rows, config, config.size, first, 0, 0))]
-    pictures, target = made.numpy(), material.target[drawn.rows]
-    ways = WAYS[device.type]
+    fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
+    first = batch_of(config, fold)
+    spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
+    pictures, target = tensor.numpy(), material.target[spec.rows]
+    formats = FORMATS[device.type]
 
-    def rate(bf16: bool, channels_last: bool, batch: int) -> float:
-        way = replace(built, bf16=bf16, channels_last=channels_last)
+    def rate(format: Format, batch: int) -> float:
         repeats = -(-batch // len(pictures))
         many, y = np.tile(pictures, (repeats, 1, 1, 1))[:batch], np.tile(target, (repeats, 1))[:batch]
         try:
-            return batch / step_seconds(way, many, y, config, material, device, seconds / (2 * len(ways)))
+            formatted = replace(built, format=format)
+            return batch / step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
         except torch.OutOfMemoryError:
             return 0.0
 
-    rates = {way: rate(*way, len(pictures)) for way in ways}
-    for near in [way for way in ways if rates[way] > CLOSE * max(rates.values())]:
-        rates[near] = max(rates[near], rate(*near, len(pictures)))
-    best = max(rates, key=lambda way: rates[way])
+    rates = {format: rate(format, len(pictures)) for format in formats}
+    for close in [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
+        rates[close] = max(rates[close], rate(close, len(pictures)))
+    best = max(rates, key=lambda format: rates[format])
     if not rates[best]:
-        return {"note": "out of memory", **NOTHING}
-    batch, trained = 0, rates[best]
+        return {"note": "out of memory", **UNUSABLE}
+    batch, train_rate = 0, rates[best]
     if device.type == "cuda":
-        batch, trained = best_batch(partial(rate, *best), first, len(rows) // STEPS, trained)
-    way = replace(built, bf16=best[0], channels_last=best[1])
-    x = to_input(pictures, built.mean, built.std, device, way.layout)
-    net = placed(way, device).eval()
+        batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
+    built = replace(built, format=best)
+    x = to_input(pictures, built.mean, built.std, device, best.layout)
+    net = place(built, device).eval()
     with torch.inference_mode():
-        predicting = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
-    predicted = len(pictures) / predicting
-    return {"train": trained, "predict": predicted, "bf16": best[0], "channels_last": best[1], "batch": batch}
+        predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+    return {
+        "train": train_rate,
+        "predict": predict_rate,
+        "bf16": best.bf16,
+        "channels_last": best.channels_last,
+        "batch": batch,
+    }
 
 
 def best_batch(rate: Callable[[int], float], first: int, most: int, img_s: float) -> tuple[int, float]:
@@ -93,11 +99,6 @@ def worth_compiling(device: torch.device, seconds: float, config: Config) -> boo
     return device.type == "cuda" and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
 
 
-def placed(built: Built, device: torch.device) -> torch.nn.Module:
-    """The net on the device, in its layout."""
-    return built.net.to(device, memory_format=built.layout)  # type: ignore[call-overload]
-
-
 def step_seconds(
     built: Built,
     pictures: np.ndarray,
@@ -107,32 +108,32 @@ def step_seconds(
     device: torch.device,
     seconds: float,
 ) -> float:
-    """What a step of training takes, the median of some seconds of them."""
-    net = placed(built, device).train()
+    """Seconds of a step of training, the median of some seconds of them."""
+    net = place(built, device).train()
     optimizer = optimizer_of(net, built.head, config)
-    wanted = loss_named(config.loss, material.kind)
-    x = to_input(pictures, built.mean, built.std, device, built.layout)
+    criterion = loss_named(config.loss, material.kind)
+    x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     y = torch.from_numpy(target).to(device)
 
     def step() -> float:
         start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=built.bf16):
-            logits = net(x)
-        loss = loss_value(wanted, logits.float(), y)
+        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+            outputs = net(x)
+        loss = loss_value(criterion, outputs.float(), y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
         return time.perf_counter() - start
 
-    return float(np.median(timed(step, seconds, fewest=2)))
+    return float(np.median(timed(step, seconds, least=2)))
 
 
-def timed(step: Callable[[], float], seconds: float, fewest: int = 3) -> list[float]:
-    """What a step took, again and again for so many seconds; the first of `fewest`, which warms up, left out."""
+def timed(step: Callable[[], float], seconds: float, least: int = 3) -> list[float]:
+    """What `step` returns, again and again for so many seconds, `least` times at least; the first, a warm-up, is out."""
     times: list[float] = []
     until = time.monotonic() + seconds
-    while len(times) < fewest or (time.monotonic() < until and len(times) < 50):
+    while len(times) < least or (time.monotonic() < until and len(times) < 50):
         times.append(step())
     return times[1:]
 

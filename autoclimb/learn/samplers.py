@@ -1,4 +1,4 @@
-"""What is done about rare classes: rows that weigh more in the loss, rows that are drawn more often."""
+"""Rare classes: their rows weigh more in the loss, or are drawn more often."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import numpy as np
 from autoclimb.errors import Mistake
 from autoclimb.types import Config, Kind
 
-# rows of a class, (R,) -> what each of its rows weighs or how often it is drawn, up to a factor
+# number of rows of a class -> weight of each of its rows in the loss or in the draw, up to a factor
 CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "effective": lambda n: 1 / (1 - 0.999**n),  # effective number of samples (Cui et al. 2019, arXiv 1901.05555)
     "inverse-sqrt": lambda n: n**-0.5,
@@ -18,33 +18,33 @@ SAMPLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def rarity(target: np.ndarray, kind: Kind) -> np.ndarray:
-    """How many rows have the rarest label of each row of `target` `(R, C)`; those without labels are a class of theirs.
+def rarest_label_counts(target: np.ndarray, kind: Kind) -> np.ndarray:
+    """How many rows have the rarest label of each row of `target` `(R, C)`; rows without labels count as a class.
 
     Raises Mistake for numbers, which have no classes.
     """
     if kind == "regression":
-        raise Mistake("class_weights, sampler and retrain_head are for classes; the answer here is a number")
-    there = target > 0.5
-    counts = np.where(there, there.sum(0), np.inf).min(1, initial=np.inf)
-    return np.where(np.isfinite(counts), counts, (~there.any(1)).sum())
+        raise Mistake("class_weights, sampler and retrain_head are for classes; the target here is a number")
+    has_label = target > 0.5
+    counts = np.where(has_label, has_label.sum(0), np.inf).min(1, initial=np.inf)
+    return np.where(np.isfinite(counts), counts, (~has_label.any(1)).sum())
 
 
 def row_weights(name: str, target: np.ndarray, kind: Kind) -> np.ndarray:
-    """What each row of `target` `(R, C)` weighs in the loss, `(R,)` float32 of mean 1, by a row of CLASS_WEIGHTS."""
+    """The weight of each row of `target` `(R, C)` in the loss, `(R,)` float32 of mean 1, by a row of CLASS_WEIGHTS."""
     if not name:
         return np.ones(len(target), np.float32)
     if name not in CLASS_WEIGHTS:
         raise Mistake(f"class_weights {name!r} are unknown; choose from {', '.join(CLASS_WEIGHTS)}, or '' for none")
-    weights = CLASS_WEIGHTS[name](rarity(target, kind))
+    weights = CLASS_WEIGHTS[name](rarest_label_counts(target, kind))
     return (weights / weights.mean()).astype(np.float32)
 
 
-def ordered(rows: np.ndarray, target: np.ndarray, kind: Kind, config: Config, draw: np.random.Generator) -> np.ndarray:
+def epoch_order(rows: np.ndarray, target: np.ndarray, kind: Kind, config: Config, draw: np.random.Generator) -> np.ndarray:
     """The rows of one epoch in their order: each once, or as many drawn with replacement by a row of SAMPLERS."""
     if not config.sampler:
         return draw.permutation(rows)
     if config.sampler not in SAMPLERS:
         raise Mistake(f"sampler {config.sampler!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
-    odds = SAMPLERS[config.sampler](rarity(target[rows], kind))
+    odds = SAMPLERS[config.sampler](rarest_label_counts(target[rows], kind))
     return draw.choice(rows, len(rows), p=odds / odds.sum())

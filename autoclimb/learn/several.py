@@ -1,7 +1,7 @@
-"""Several pictures of an item, slices of a volume: seen by the net one by one, their features averaged.
+"""Several pictures of an item, slices of a volume: the net sees them one by one, and their features are averaged.
 
-They come as tiles of a square grid, `Config.grid` a side; a tile of one colour is the place of a picture that an item
-does not have, and counts for nothing.
+They come as tiles of a square grid, `Config.grid` a side. A tile of one colour stands for a picture that the item does
+not have, and is left out.
 """
 
 import inspect
@@ -15,20 +15,20 @@ from autoclimb.learn.faults import Unbuildable
 EMPTY = 1e-3  # largest difference within an empty tile, of normalised pixels; resizing leaves some
 
 
-def tiles_in(picture: np.ndarray, grid: int) -> np.ndarray:
+def tiles_of(picture: np.ndarray, grid: int) -> np.ndarray:
     """The tiles `(grid * grid, s, s, C)` of a picture `(S, S, C)`, row by row."""
     side, channels = picture.shape[0] // grid, picture.shape[2]
     rows = picture[: side * grid, : side * grid].reshape(grid, side, grid, side, channels)
     return rows.swapaxes(1, 2).reshape(grid * grid, side, side, channels)
 
 
-def together(tiles: np.ndarray, grid: int) -> np.ndarray:
-    """The picture whose tiles these are: what `tiles_in` undoes."""
+def picture_of(tiles: np.ndarray, grid: int) -> np.ndarray:
+    """The picture whose tiles these are: the inverse of `tiles_of`."""
     side, channels = tiles.shape[1], tiles.shape[3]
     return tiles.reshape(grid, grid, side, side, channels).swapaxes(1, 2).reshape(grid * side, grid * side, channels)
 
 
-def apart(x: Tensor, grid: int) -> Tensor:
+def split_tiles(x: Tensor, grid: int) -> Tensor:
     """The tiles `(B * grid * grid, C, s, s)` of a batch `(B, C, S, S)`, in its layout."""
     side = x.shape[-1] // grid
     rows = x.permute(0, 2, 3, 1).unflatten(2, (grid, side)).unflatten(1, (grid, side))  # (B, grid, s, grid, s, C)
@@ -37,40 +37,40 @@ def apart(x: Tensor, grid: int) -> Tensor:
 
 
 def _layout_of(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
+    channels_last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
-def joined(tiles: Tensor, grid: int) -> Tensor:
-    """The batch whose tiles these are: what `apart` undoes."""
+def join_tiles(tiles: Tensor, grid: int) -> Tensor:
+    """The batch whose tiles these are: the inverse of `split_tiles`."""
     rows = tiles.permute(0, 2, 3, 1).unflatten(0, (-1, grid, grid)).transpose(2, 3)  # (B, grid, s, grid, s, C)
     return rows.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class OneByOne:
-    """Mixed into the class of a timm net: it looks at each tile by itself and answers from the mean of the features."""
+    """Mixed into the class of a timm net: it sees each tile by itself and pools the features of all by their mean."""
 
     grid: int
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `(B, W)` of a batch `(B, C, S, S)` of grids."""
-        tiles = apart(x, self.grid)
-        there = ((tiles.amax((2, 3)) - tiles.amin((2, 3))).amax(1) > EMPTY).view(len(x), -1)
-        there[:, 0] |= ~there.any(1)  # an item that is all empty is answered by an empty picture
-        item, place = there.nonzero(as_tuple=True)
-        seen = tiles[item * there.shape[1] + place].contiguous(memory_format=_layout_of(x))
-        seen = self.forward_head(self.forward_features(seen), pre_logits=True)  # type: ignore[attr-defined]
-        total = seen.new_zeros(len(x), seen.shape[1]).index_add(0, item, seen)
-        return self.get_classifier()(total / there.sum(1, keepdim=True))  # type: ignore[attr-defined]
+        tiles = split_tiles(x, self.grid)
+        present = ((tiles.amax((2, 3)) - tiles.amin((2, 3))).amax(1) > EMPTY).view(len(x), -1)
+        present[:, 0] |= ~present.any(1)  # of an item that is all empty, an empty tile is seen
+        item, place = present.nonzero(as_tuple=True)
+        seen = tiles[item * present.shape[1] + place].contiguous(memory_format=_layout_of(x))
+        features = self.forward_head(self.forward_features(seen), pre_logits=True)  # type: ignore[attr-defined]
+        total = features.new_zeros(len(x), features.shape[1]).index_add(0, item, features)
+        return self.get_classifier()(total / present.sum(1, keepdim=True))  # type: ignore[attr-defined]
 
 
-def one_by_one(net: nn.Module, grid: int) -> None:
-    """Makes a timm net look at the pictures of a grid one by one. Raises Unbuildable where its head has no features."""
+def see_tiles(net: nn.Module, grid: int) -> None:
+    """Makes a timm net see the pictures of a grid one by one. Raises Unbuildable where its features cannot be had."""
     if grid < 2:
-        raise Unbuildable(f"a grid of {grid} holds no several pictures; write 2 to 4")
+        raise Unbuildable(f"a grid of {grid} does not hold several pictures; write 2 to 4")
     head = getattr(net, "forward_head", None)
     if head is None or "pre_logits" not in inspect.signature(head).parameters:
-        raise Unbuildable(f"{type(net).__name__} does not give the features that pictures could be pooled by")
+        raise Unbuildable(f"{type(net).__name__} does not give features that could be pooled over pictures")
     kind = type(net)
     net.__class__ = type(f"{kind.__name__}OneByOne", (OneByOne, kind), {})  # weights and layers keep their names
     net.grid = grid  # type: ignore[assignment]

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import Material, ahead, shrunk, to_input
+from autoclimb.learn.batches import prefetch, resized, to_input
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.losses import predictions_of
-from autoclimb.learn.several import apart, joined
+from autoclimb.learn.material import Fold, Material
+from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.seeds import rng
-from autoclimb.types import Kind
+from autoclimb.types import Config, Kind
 
 View = Callable[[Tensor], Tensor]
 
@@ -27,7 +28,7 @@ def _rolled(down: int, right: int) -> View:
 
     def view(x: Tensor) -> Tensor:
         step = max(x.shape[-1] // 16, 1)
-        padded = torch.nn.functional.pad(x, (step, step, step, step), mode="replicate")
+        padded = F.pad(x, (step, step, step, step), mode="replicate")
         a, b = step + down * step, step + right * step
         return padded[..., a : a + x.shape[-2], b : b + x.shape[-1]]
 
@@ -49,11 +50,11 @@ def _mirrored(x: Tensor) -> Tensor:
 def _cut(x: Tensor, top: float, left: float, share: float, mirrored: bool = False) -> Tensor:
     """A part of the picture, `share` of its sides, at the picture's own size; `top` and `left` from 0 to 1."""
     height, width = x.shape[-2:]
-    down, right = round(share * height), round(share * width)
-    y, x0 = round(top * (height - down)), round(left * (width - right))
-    part = x[..., y : y + down, x0 : x0 + right]
-    made = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)
-    return made.flip(3) if mirrored else made
+    part_height, part_width = round(share * height), round(share * width)
+    y, x0 = round(top * (height - part_height)), round(left * (width - part_width))
+    part = x[..., y : y + part_height, x0 : x0 + part_width]
+    enlarged = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)
+    return enlarged.flip(3) if mirrored else enlarged
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
@@ -86,14 +87,14 @@ VIEWS: dict[str, Sequence[View]] = {
     "multi-scale": (_same, partial(_scaled, factor=0.85), partial(_scaled, factor=1.2)),
     "parts": (_same, *_corners(5 / 8)),  # the whole and four overlapping quarters of it
 }
-RESIZING = ("multi-scale",)  # the rows that a net of one fixed size cannot take
+RESIZING = ("multi-scale",)  # rows that a net of one fixed size cannot take
 CHOICES = ("none", "flip", "vertical", "flips", "shift", "dihedral")  # what "auto" chooses from, the cheaper first
-FEWEST = 20  # held-out rows to choose by
+LEAST_ROWS = 20  # held-out rows to choose by
 SAMPLED = 150  # held-out rows of each half that "auto" looks at in every view
 
 
 def views_named(tta: str, fixed: bool = False) -> Sequence[View]:
-    """The views of a row of the menu, all that it may come to for "auto".
+    """The views of a row of the menu; for "auto" those of all rows that it chooses from.
 
     Raises Mistake for an unknown name, Unbuildable where the net is `fixed` to one size and the views are not.
     """
@@ -102,16 +103,16 @@ def views_named(tta: str, fixed: bool = False) -> Sequence[View]:
     if tta not in VIEWS:
         raise Mistake(f"tta {tta!r} is unknown; choose from {', '.join([*VIEWS, 'auto'])}")
     if fixed and tta in RESIZING:
-        raise Unbuildable(f"a net of one fixed size cannot be asked at several, as tta {tta} does")
+        raise Unbuildable(f"a net of one fixed size cannot predict at several, as tta {tta} does")
     return VIEWS[tta]
 
 
-def of_each(view: View, grid: int) -> View:
+def per_tile(view: View, grid: int) -> View:
     """The view of each picture of a grid by itself."""
-    return lambda x: joined(view(apart(x, grid)), grid)
+    return lambda x: join_tiles(view(split_tiles(x, grid)), grid)
 
 
-def predictions_for(
+def predict_rows(
     built: Built,
     pixels: np.ndarray,
     rows: np.ndarray,
@@ -123,55 +124,57 @@ def predictions_for(
 ) -> np.ndarray:
     """Predictions `(len(rows), C)` float32, probabilities or standardised numbers, averaged over the views of `tta`."""
     views = views_named(tta, built.fixed)
-    parts = [seen.mean(0) for seen in _seen(built, pixels, rows, kind, device, size, views, batch)]
+    parts = [by_view.mean(0) for by_view in _predictions_by_view(built, pixels, rows, kind, device, size, views, batch)]
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
 
-def _seen(built, pixels, rows, kind, device, size, views, batch=128) -> Iterator[np.ndarray]:
+def _predictions_by_view(built, pixels, rows, kind, device, size, views, batch=128) -> Iterator[np.ndarray]:
     """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time."""
     built.net.eval()
 
     def pictures() -> Iterator[np.ndarray]:
         for start in range(0, len(rows), batch):
-            yield np.stack([shrunk(pixels[row], size, built.grid) for row in rows[start : start + batch]])
+            yield np.stack([resized(pixels[row], size, built.grid) for row in rows[start : start + batch]])
 
-    views = [of_each(view, built.grid) for view in views] if built.grid else views
-    for block in ahead(pictures()):
+    views = [per_tile(view, built.grid) for view in views] if built.grid else views
+    for block in prefetch(pictures()):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            x = to_input(block, built.mean, built.std, device, built.layout)
-            made = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
-            yield torch.stack(made).cpu().numpy()
+            x = to_input(block, built.mean, built.std, device, built.format.layout)
+            predictions = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
+            yield torch.stack(predictions).cpu().numpy()
 
 
-def chosen_predictions(
-    built: Built, material: Material, outside: np.ndarray, device: torch.device, size: int, seed: int
+def predict_by_best_views(
+    built: Built, material: Material, config: Config, fold: Fold
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Predictions for held-out rows and for the test by the views that suit the net, and their name.
+    """Predictions for held-out rows and for the test rows by the views that suit the net, and the row of CHOICES.
 
     Honest: the views of each half of the held-out rows are chosen on a sample of the other half, those of the test on
-    both samples. Of few held-out rows nothing is learnt: they get one view. `material.target` is in the net's units.
+    both samples. Few held-out rows say nothing: they get one view. `material.target` is in the net's units.
     """
-    how = (material.kind, device, size)
-    if len(outside) < FEWEST:
-        held, answered = (predictions_for(built, material.pixels, rows, *how) for rows in (outside, material.test_rows))
-        return held, answered, CHOICES[0]
-    every = views_named("auto")
-    halves = np.array_split(rng(seed, "views").permutation(len(outside)), 2)
+    how = (material.kind, fold.device, config.seen_size)
+    valid_rows = fold.valid_rows
+    if len(valid_rows) < LEAST_ROWS:
+        oof_pred = predict_rows(built, material.pixels, valid_rows, *how)
+        return oof_pred, predict_rows(built, material.pixels, material.test_rows, *how), CHOICES[0]
+    views = views_named("auto")
+    halves = np.array_split(rng(config.seed, "views").permutation(len(valid_rows)), 2)
     losses = []
     for half in halves:
-        rows = outside[half[:SAMPLED]]
-        seen = np.concatenate(list(_seen(built, material.pixels, rows, material.kind, device, size, every)), 1)
-        by_view = dict(zip(every, seen, strict=True))
+        rows = valid_rows[half[:SAMPLED]]
+        predictions = np.concatenate(list(_predictions_by_view(built, material.pixels, rows, *how, views)), 1)
+        by_view = dict(zip(views, predictions, strict=True))
         means = {name: np.mean([by_view[view] for view in VIEWS[name]], 0) for name in CHOICES}
-        losses.append({name: losses_of(p, material.target[rows], material.kind) for name, p in means.items()})
-    held = np.empty((len(outside), material.width), np.float32)
-    for half, other in zip(halves, losses[::-1], strict=True):
-        held[half] = predictions_for(built, material.pixels, outside[half], *how, cheapest_of_the_best(other))
-    both = cheapest_of_the_best({name: np.concatenate([one[name] for one in losses]) for name in CHOICES})
-    return held, predictions_for(built, material.pixels, material.test_rows, *how, both), both
+        losses.append({name: row_losses(p, material.target[rows], material.kind) for name, p in means.items()})
+    oof_pred = np.empty((len(valid_rows), material.width), np.float32)
+    for half, other_losses in zip(halves, losses[::-1], strict=True):
+        tta = cheapest_of_the_best(other_losses)
+        oof_pred[half] = predict_rows(built, material.pixels, valid_rows[half], *how, tta)
+    tta = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
+    return oof_pred, predict_rows(built, material.pixels, material.test_rows, *how, tta), tta
 
 
-def losses_of(p: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
+def row_losses(p: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
     """The loss of each row `(n,)`: squared error, or the log loss of the classes or labels."""
     if kind == "regression":
         return ((p - target) ** 2).mean(1)
@@ -195,13 +198,13 @@ def seconds_to_predict(
     built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str = "none"
 ) -> float:
     """An estimate of what `predictions_for` will take for that many rows, from two batches (the first warms up)."""
-    probe = np.stack([shrunk(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
+    probe = np.stack([resized(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
     built.net.eval()
     spent = 0.0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for _ in range(2):
             start = time.perf_counter()
-            built.net(to_input(probe, built.mean, built.std, device, built.layout)).float().sum().item()
+            built.net(to_input(probe, built.mean, built.std, device, built.format.layout)).float().sum().item()
             spent = time.perf_counter() - start
     each = spent / len(probe)
     if tta == "auto":

@@ -1,4 +1,4 @@
-"""Weights from disk: hub-form folders, single files, earlier runs; what fits of them goes into a net, and is said."""
+"""Weights from disk: hub-form folders, single files, earlier runs. What fits goes into the net; a note says what did."""
 
 import argparse
 import json
@@ -20,10 +20,10 @@ from autoclimb.learn.faults import Unbuildable
 from autoclimb.types import Config
 
 SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside a net's own, in the files of a run
-CHECKPOINTS = (".pth", ".pt", ".bin", ".tar")  # what torch.save wrote; ".pth.tar" is usual
+CHECKPOINTS = (".pth", ".pt", ".bin", ".tar")  # written by torch.save; ".pth.tar" is usual
 WRAPPERS = ("model_ema", "state_dict_ema", "state_dict", "model", "module", "net")  # averaged weights first, as timm
 FORMS = "a folder of timm hub-form folders, a .safetensors, .pth, .pt or .bin file, or an earlier run's folder"
-# what torch raises at a file that is none or holds more than tensors; its error for the latter has no other name
+# what torch raises where a file is damaged or holds more than tensors; its error for the latter has no other name
 UNREADABLE = (RuntimeError, ValueError, LookupError, EOFError, OSError, torch.serialization.pickle.UnpicklingError)
 
 
@@ -39,19 +39,19 @@ def find_weights(path: str) -> list[dict[str, Any]]:
     """
     here = Path(path).expanduser().resolve()
     if not here.exists():
-        raise Mistake(f"--weights {path}: there is nothing; give {FORMS}")
+        raise Mistake(f"--weights {path}: no such file or folder; give {FORMS}")
     if here.is_file():
         return [_single_file(here)]
     if (here / "run.json").is_file() or (here / "trial.json").is_file():
-        found = _nets_of_run(here)
-        if not found:
+        rows = _nets_of_run(here)
+        if not rows:
             raise Mistake(f"--weights {path}: that run kept no net; only those of its blend are kept to the end")
-        return sorted(found, key=lambda row: row["parameters"])
-    found = [_hub_form(folder) for folder in [here, *sorted(p for p in here.iterdir() if p.is_dir())]]
-    found = [row for row in found if row]
-    if not found:
+        return sorted(rows, key=lambda row: row["parameters"])
+    rows = [_hub_form(folder) for folder in [here, *sorted(p for p in here.iterdir() if p.is_dir())]]
+    rows = [row for row in rows if row]
+    if not rows:
         raise Mistake(f"--weights {path}: no folder with config.json (of a timm net) and model.safetensors in it")
-    return sorted(found, key=lambda row: row["parameters"])
+    return sorted(rows, key=lambda row: row["parameters"])
 
 
 def _row(backbone: str, weights: Path, file: Path, model_args: dict[str, Any]) -> dict[str, Any]:
@@ -60,13 +60,13 @@ def _row(backbone: str, weights: Path, file: Path, model_args: dict[str, Any]) -
 
 
 def _hub_form(folder: Path) -> dict[str, Any]:
-    """The net of a hub-form folder, {} where it is none."""
+    """The net of a hub-form folder, {} for any other folder."""
     config, file = folder / "config.json", folder / "model.safetensors"
     if not (config.is_file() and file.is_file()):
         return {}
-    told = json.loads(config.read_text())
-    name = told.get("architecture", "")
-    return _row(name, folder, file, told.get("model_args", {})) if timm.is_model(name) else {}
+    described = json.loads(config.read_text())
+    name = described.get("architecture", "")
+    return _row(name, folder, file, described.get("model_args", {})) if timm.is_model(name) else {}
 
 
 def _nets_of_run(folder: Path) -> list[dict[str, Any]]:
@@ -76,14 +76,14 @@ def _nets_of_run(folder: Path) -> list[dict[str, Any]]:
     )
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     for place in places:
-        told = json.loads(place.read_text())
-        config = Config.from_json(told["config"])
-        kept = sorted((place.parents[2] / "nets" / config.vary(folds=()).key).glob("fold*.safetensors"))
-        if config.train != "net" or told["status"] != "done" or not kept:
+        trial = json.loads(place.read_text())
+        config = Config.from_json(trial["config"])
+        nets = sorted((place.parents[2] / "nets" / config.vary(folds=()).key).glob("fold*.safetensors"))
+        if config.train != "net" or trial["status"] != "done" or not nets:
             continue
-        row = _row(config.backbone, kept[0], kept[0], dict(config.model_args))
-        if config.backbone not in best or told["score"] > best[config.backbone][0]:
-            best[config.backbone] = told["score"], row
+        row = _row(config.backbone, nets[0], nets[0], dict(config.model_args))
+        if config.backbone not in best or trial["score"] > best[config.backbone][0]:
+            best[config.backbone] = trial["score"], row
     return [row for _, row in best.values()]
 
 
@@ -93,11 +93,11 @@ def _single_file(file: Path) -> dict[str, Any]:
     beside = file.parent / "config.json"
     name = json.loads(beside.read_text()).get("architecture", "") if beside.is_file() else ""
     if file.suffix in CHECKPOINTS:
-        told = loaded(file)  # also: a file that cannot be used is said before anything is trained
-        arch = told.get("arch", "") if isinstance(told, Mapping) else ""
+        checkpoint = load_checkpoint(file)  # also so that a useless file is refused before anything is trained
+        arch = checkpoint.get("arch", "") if isinstance(checkpoint, Mapping) else ""
         name = arch if isinstance(arch, str) and timm.is_model(arch) else name
-        if not tensors_in(told):
-            raise Mistake(f"--weights {file.name}: there are no named tensors in it; save a net's state_dict")
+        if not tensors_in(checkpoint):
+            raise Mistake(f"--weights {file.name}: it holds no named tensors; save a net's state_dict")
     if not timm.is_model(name):
         stem = file.name.split(".")[0].replace("-", "_")
         name = max((m for m in timm.list_models() if stem.startswith(m)), key=len, default="")
@@ -109,74 +109,73 @@ def _single_file(file: Path) -> dict[str, Any]:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def loaded(file: Path) -> Any:
-    """What torch.save wrote, tensors and plain values only: a file that needs more could run code when loaded."""
+def load_checkpoint(file: Path) -> Any:
+    """The contents of a torch.save file, tensors and plain values only: one that needs more could run code."""
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options in timm's own checkpoints
             return torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        more = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"it holds {more[1]}" if more else str(error).strip().partition("\n")[0][:100]
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it holds {foreign[1]}" if foreign else str(error).strip().partition("\n")[0][:100]
         raise Mistake(
-            f"--weights {file.name} cannot be read as tensors alone, and more is not loaded, for it could run code "
-            f"({why}); save the net's state_dict, best as .safetensors"
+            f"--weights {file.name} cannot be read as tensors alone ({why}), and loading anything else could run code; "
+            f"save the net's state_dict, best as .safetensors"
         ) from error
 
 
-def tensors_in(told: Any) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, found in its wrappers; {} where there are none."""
-    while isinstance(told, Mapping):
-        found = {name: value for name, value in told.items() if isinstance(value, Tensor)}
-        inner = next((told[name] for name in WRAPPERS if isinstance(told.get(name), Mapping)), None)
-        if inner is None or len(found) > len(inner):
-            return found
-        told = inner
+def tensors_in(checkpoint: Any) -> dict[str, Tensor]:
+    """The named tensors of a checkpoint, looked for in its WRAPPERS; {} where there are none."""
+    while isinstance(checkpoint, Mapping):
+        tensors = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+        inner = next((checkpoint[name] for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)), None)
+        if inner is None or len(tensors) > len(inner):
+            return tensors
+        checkpoint = inner
     return {}
 
 
 def tensors_of(file: Path) -> dict[str, Tensor]:
     """The named tensors of a file of weights."""
     if file.suffix != ".safetensors":
-        return tensors_in(loaded(file))
+        return tensors_in(load_checkpoint(file))
     try:
         return load_file(file)
     except SafetensorError as error:
         raise Unbuildable(f"{file.name}: {error}") from error
 
 
-def without_prefix(found: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """The tensors by the names that a net gives them: without what most of them have before it, like `module.`."""
-    before: Counter[str] = Counter()
-    for name in found:
+def without_prefix(tensors: dict[str, Tensor], net_names: set[str]) -> dict[str, Tensor]:
+    """The tensors by the net's own names: without the prefix that most of them have, like `module.`."""
+    prefixes: Counter[str] = Counter()
+    for name in tensors:
         parts = name.split(".")
-        before.update(
-            name.removesuffix(rest) for rest in (".".join(parts[i:]) for i in range(len(parts))) if rest in wanted
-        )
-    prefix = before.most_common(1)[0][0] if before else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
+        tails = (".".join(parts[i:]) for i in range(len(parts)))
+        prefixes.update(name.removesuffix(tail) for tail in tails if tail in net_names)
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def put_in(net: nn.Module, tensors: dict[str, Tensor], source: str) -> str:
-    """Puts the tensors that fit into the net; the sentence says how many did and which had another shape.
+def load_fitting(net: nn.Module, tensors: dict[str, Tensor], source: str) -> str:
+    """Loads the tensors that fit into the net; the note says how many did and which had another shape.
 
     Raises Unbuildable where they are less than half of the net.
     """
-    wanted = net.state_dict()
-    found = without_prefix({k: v for k, v in tensors.items() if k not in (SCALE, INPUT)}, set(wanted))
-    for key, value in found.items():
-        fits = key in wanted and value.ndim == 4 and wanted[key].shape[2:] == value.shape[2:] and value.shape[1] == 3
-        if fits and wanted[key].shape[1] != 3:
-            found[key] = adapt_input_conv(wanted[key].shape[1], value)
-    fitting = {key: value for key, value in found.items() if key in wanted and wanted[key].shape == value.shape}
-    share = sum(v.numel() for v in fitting.values()) / max(sum(v.numel() for v in wanted.values()), 1)
+    own = net.state_dict()
+    given = without_prefix({k: v for k, v in tensors.items() if k not in (SCALE, INPUT)}, set(own))
+    for key, value in given.items():
+        first = key in own and value.ndim == 4 and own[key].shape[2:] == value.shape[2:] and value.shape[1] == 3
+        if first and own[key].shape[1] != 3:  # a first convolution for other channels
+            given[key] = adapt_input_conv(own[key].shape[1], value)
+    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    share = sum(v.numel() for v in fitting.values()) / max(sum(v.numel() for v in own.values()), 1)
     if share < 0.5:
         raise Unbuildable(f"{source} holds {share:.0%} of this net's weights; it is another architecture's")
     net.load_state_dict(fitting, strict=False)
-    words = [f"{len(fitting)} of {len(wanted)} tensors from {source}"]
-    others = {key.rpartition(".")[0]: key for key in reversed(found) if key in wanted and key not in fitting}
+    words = [f"{len(fitting)} of {len(own)} tensors from {source}"]
+    others = {key.rpartition(".")[0]: key for key in reversed(given) if key in own and key not in fitting}
     for module, key in [*reversed(others.items())][:3]:
-        there, here = (" x ".join(map(str, shape)) or "1" for shape in (found[key].shape, wanted[key].shape))
-        words.append(f"{module} left out: {there} instead of {here}")
+        theirs, ours = (" x ".join(map(str, shape)) or "1" for shape in (given[key].shape, own[key].shape))
+        words.append(f"{module} left out: {theirs} instead of {ours}")
     if len(others) > 3:
         words.append(f"{len(others) - 3} more left out")
     return "; ".join(words)

@@ -1,6 +1,6 @@
-"""`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and answers in lines.
+"""`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and replies in lines.
 
-Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`. Answers: `{"event": ...}` while it goes,
+Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`. Replies: `{"event": ...}` while it works,
 then `{"end": ...}`. When the parent goes away, so does the worker: its standard input ends.
 """
 
@@ -11,26 +11,87 @@ import queue
 import sys
 import threading
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
-from autoclimb.learn.batches import Material
 from autoclimb.learn.devices import device_named
+from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
+NOTHING = Material("multiclass", 0, np.zeros((0, 0), np.float32), np.zeros(0, np.int64), NO_PIXELS)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What `hello` says: what every later request is about."""
+
+    material: Material = NOTHING  # pixels come with each request
+    device: torch.device = torch.device("cpu")
+    cache: Path = Path()
 
 
 def main() -> None:
-    """Serves requests until standard input ends."""
+    """Serves requests until standard input ends. There is no dispatcher: a trial is one call away from its request."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not look like an answer
+    os.dup2(2, 1)  # what a library prints must not look like a reply
+
+    def send(**reply: Any) -> None:
+        out.write(json.dumps(reply) + "\n")
+
+    def report(facts: dict[str, Any]) -> None:
+        send(event=facts)
+
+    requests = incoming_requests()
+    # timm takes seconds to import: meanwhile the first features can be computed without it
+    threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
+    send(end={"ready": True})
+    setting = Setting()
+    while True:
+        request = requests.get()
+        try:
+            reply: dict[str, Any] = {}
+            match request["do"]:
+                case "hello":
+                    setting = setting_of(request)
+                    reply = describe(setting.device)
+                case "weights":
+                    reply = list_weights(request["path"])
+                case "speed":
+                    from autoclimb.learn.probe import measure_speed  # timm
+
+                    config, material = asked_for(request, setting)
+                    reply = measure_speed(config, material, setting.device, request["seconds"])
+                case "trial":
+                    config, material = asked_for(request, setting)
+                    folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
+                    format = Format(request["bf16"], request["channels_last"])
+                    reply = run_trial(config, material, *folders, setting.device, report, format=format)
+                case "predict":
+                    config, material = asked_for(request, setting)
+                    nets = Path(request["weights"])
+                    predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
+                    write_array(Path(request["save"]), predictions)
+            send(end=reply)
+        except Mistake as mistake:
+            send(end={"mistake": str(mistake)})
+        except BaseException as error:  # a bug: the parent raises it, and this process ends
+            if no_room(error):
+                send(end={"mistake": full_disk(setting.cache, error)})
+                continue
+            send(end={"bug": traceback.format_exc()})
+            raise
+
+
+def incoming_requests() -> "queue.Queue[dict[str, Any]]":
+    """The requests on standard input, read by a thread; the process ends when standard input does."""
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
@@ -39,39 +100,18 @@ def main() -> None:
         os._exit(0)  # the parent is gone; nobody will read what is being trained
 
     threading.Thread(target=read, daemon=True).start()
-    # timm takes seconds to import: meanwhile the first features can be computed without it
-    threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
-
-    def say(answer: dict[str, Any]) -> None:
-        out.write(json.dumps(answer) + "\n")
-
-    say({"end": {"ready": True}})
-    state: dict[str, Any] = {}
-    while True:
-        request = requests.get()
-        try:
-            say({"end": SERVED[request["do"]](request, state, lambda facts: say({"event": facts}))})
-        except Mistake as mistake:
-            say({"end": {"mistake": str(mistake)}})
-        except BaseException as error:  # a bug: told to the parent, which raises it, and the process ends
-            if no_room(error):
-                say({"end": {"mistake": full_disk(state.get("cache", Path.cwd()), error)}})
-                continue
-            say({"end": {"bug": traceback.format_exc()}})
-            raise
+    return requests
 
 
-def take_task(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """Takes the task: kind, width, targets, folds, device, the user's pipelines."""
+def setting_of(request: dict[str, Any]) -> Setting:
+    """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines."""
     device = device_named(request["device"])
     if device.type == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     else:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
-    state["device"] = device
-    state["cache"] = Path(request["cache"])
-    state["material"] = Material(
+    material = Material(
         kind=request["kind"],
         width=request["width"],
         target=np.load(request["target"]) if request["target"] else np.zeros((0, request["width"]), np.float32),
@@ -79,57 +119,30 @@ def take_task(request: dict[str, Any], state: dict[str, Any], report) -> dict[st
         pixels=NO_PIXELS,
         pipelines=request["pipelines"],
     )
+    return Setting(material, device, Path(request["cache"]))
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The device in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def list_weights(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """The pretrained nets of a path, or whether the hub answers."""
-    from autoclimb.learn.backbones import hub_answers
+def list_weights(path: str) -> dict[str, Any]:
+    """The pretrained nets of a path; without a path, whether the hub answers."""
+    from autoclimb.learn.backbones import hub_answers  # timm
     from autoclimb.learn.weights import find_weights
 
-    if request["path"]:
-        return {"found": find_weights(request["path"]), "hub": False}
-    return {"found": [], "hub": hub_answers()}
+    return {"found": find_weights(path), "hub": False} if path else {"found": [], "hub": hub_answers()}
 
 
-def measure_speed(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """Pictures a second in training and in prediction, and the way of running the net that gave them."""
-    from autoclimb.learn.probe import measured_speed
+def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:
+    """The config of a request and the material with the pixels that it names."""
+    if setting.device.type == "cuda":
+        torch.cuda.empty_cache()
+    pixels = np.load(request["pixels"], mmap_mode="r")
+    return Config.from_json(request["config"]), replace(setting.material, pixels=pixels)
 
-    config, material = Config.from_json(request["config"]), _with_pixels(request, state)
-    return measured_speed(config, material, state["device"], request["seconds"])
-
-
-def serve_trial(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """Runs one trial into `out`."""
-    torch.cuda.empty_cache() if state["device"].type == "cuda" else None
-    config = Config.from_json(request["config"])
-    out, nets = Path(request["out"]), Path(request["nets"])
-    how = {"report": report, "bf16": request["bf16"], "channels_last": request["channels_last"]}
-    return run_trial(config, _with_pixels(request, state), out, nets, state["cache"], state["device"], **how)
-
-
-def serve_predictions(request: dict[str, Any], state: dict[str, Any], report) -> dict[str, Any]:
-    """Predictions of a finished trial for other pictures, saved as `save`."""
-    material = _with_pixels(request, state)
-    config = Config.from_json(request["config"])
-    made = predict_again(config, material, Path(request["weights"]), state["cache"], state["device"], report)
-    np.save(request["save"], made)
-    return {}
-
-
-def _with_pixels(request: dict[str, Any], state: dict[str, Any]) -> Material:
-    return replace(state["material"], pixels=np.load(request["pixels"], mmap_mode="r"))
-
-
-SERVED = {
-    "hello": take_task,
-    "weights": list_weights,
-    "speed": measure_speed,
-    "trial": serve_trial,
-    "predict": serve_predictions,
-}
 
 if __name__ == "__main__":
     main()

@@ -6,12 +6,12 @@ Nothing here knows torch; a row is values of a Config.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from autoclimb.policies import policy_named
 from autoclimb.search.situation import Situation
+from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
-STRAIGHT = {"none", "shift", "affine", "affine-colour", "trivial-straight"}  # policies that do not mirror
-STRAIGHT |= {"colour", "hsv", "light", "camera", "clahe", "cutout", "grid"}
 HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
 
 # From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
@@ -70,16 +70,16 @@ def fine_tuning(pretrained: Sequence[dict[str, Any]]) -> list[Config]:
     ]
 
 
-def tta_for(policy: str, wanted: list[str] | None = None) -> str:
-    """The views to average in prediction: those the net has been trained to treat alike."""
-    if wanted:
-        return wanted[0]
-    parts = set(policy.split("+"))
-    if {part for part in parts if part.startswith("dihedral")}:
+def tta_for(name: str, space: SearchSpace) -> str:
+    """The views to average in prediction: those that the policy teaches the net to treat alike."""
+    if space.tta:
+        return space.tta[0]
+    policy = policy_named(name, space.pipelines())
+    if policy.turns:
         return "dihedral"
-    if "flips" in parts or "vertical" in parts:
-        return "flips" if parts - STRAIGHT - {"vertical"} else "vertical"
-    return "flip" if parts - STRAIGHT else "none"
+    if policy.upends:
+        return "flips" if policy.mirrors else "vertical"
+    return "flip" if policy.mirrors else "none"
 
 
 def _single_label(s: Situation) -> list[dict[str, Any]]:

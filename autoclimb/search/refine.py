@@ -92,7 +92,7 @@ def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
     for name in s.space.also.keys() & _menus(s).keys():
         drawn[name] = json.loads(drawn[name])
     if "policy" in drawn and "tta" not in drawn:
-        drawn["tta"] = tta_for(drawn["policy"], s.space.tta)
+        drawn["tta"] = tta_for(drawn["policy"], s.space)
     return Config.from_json({**centre.to_json(), **drawn})
 
 

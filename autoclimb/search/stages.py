@@ -65,7 +65,7 @@ def base_config(history: History, s: Situation) -> Config:
 
     def dressed(net: Config) -> Config:
         chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
-        return with_size(with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space.tta)), s).vary(**chosen)
+        return with_size(with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space)), s).vary(**chosen)
 
     made = [c for c in map(dressed, nets) if epoch_seconds(c, s) < math.inf]
     for net in [] if made else candidates(s)[len(nets) :]:  # the cheapest cannot be built here: the next that can
@@ -249,7 +249,7 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     base = base_config(history, s)
     steps = allowed(s, base, "augmentation", len(moves) + 2)
     for policy in [m for m in moves if m != leader(history, s).policy][:steps]:
-        yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space.tta))]
+        yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space))]
     mixing: list[dict[str, float]] = [{"mixup": 0.3}, {"cutmix": 1.0, "mixup": 0.0}]
     for change in mixing[: max(0, steps - len(moves) + 1)]:
         yield [leader(history, s).vary(**change)]

@@ -1,6 +1,6 @@
-"""How pictures are varied while training: albumentations pipelines by name, on uint8 pixels.
+"""Albumentations pipelines for the policies, on uint8 pixels: how pictures are varied while training.
 
-Names may be joined, "flip+light+cutout": the transforms of each in that order, those that are there already left out.
+Policies may be joined, "flip+light+cutout": the transforms of each in that order, each transform once.
 """
 
 import os
@@ -15,7 +15,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from autoclimb.errors import Mistake
+from autoclimb.policies import policy_named
 
 Builder = Callable[[int], list[Any]]
 REFLECT = cv2.BORDER_REFLECT_101
@@ -29,11 +29,11 @@ def _shift(size: int) -> list[Any]:
     ]
 
 
-def _affine(size: int, turn: float = 12, zoom: float = 0.15) -> list[Any]:
+def _affine(turn: float) -> list[Any]:
     return [
         A.Affine(
             rotate=(-turn, turn),
-            scale=(1 - zoom, 1 + zoom),
+            scale=(0.85, 1.15),
             translate_percent=(-0.08, 0.08),
             shear=(-5, 5),
             border_mode=REFLECT,
@@ -64,15 +64,15 @@ def _light() -> list[Any]:
 
 
 def _camera() -> list[Any]:
-    """What lenses, sensors and files do, one of it for two pictures of three."""
-    made = [
+    """One fault of a lens, a sensor or a file, for two pictures of three."""
+    faults = [
         A.GaussianBlur(blur_limit=(3, 5), p=1),
         A.MotionBlur(blur_limit=(3, 7), p=1),
         A.GaussNoise(std_range=(0.02, 0.1), p=1),
         A.ImageCompression(quality_range=(35, 90), p=1),
         A.Downscale(scale_range=(0.4, 0.9), interpolation_pair=SMOOTHLY, p=1),
     ]
-    return [A.OneOf(made, p=0.67)]
+    return [A.OneOf(faults, p=0.67)]
 
 
 def _grid() -> list[Any]:
@@ -96,34 +96,19 @@ def _operations() -> list[Any]:
     ]
 
 
-def _one_of_many(size: int) -> list[Any]:
-    """One operation, as TrivialAugment does it (Mueller and Hutter 2021, arXiv 2103.10158)."""
-    return [A.OneOf(_operations(), p=1)]
-
-
-def _two_of_many(size: int) -> list[Any]:
-    """Two operations in random order, as RandAugment with N=2 does it (Cubuk et al. 2019, arXiv 1909.13719)."""
-    return [A.SomeOf(_operations(), n=2, p=1)]
-
-
-POLICIES: dict[str, Builder] = {
-    "none": lambda size: [],
+TRANSFORMS: dict[str, Builder] = {
     "shift": _shift,
-    "flip": lambda size: [*_shift(size), A.HorizontalFlip()],
-    "vertical": lambda size: [*_shift(size), A.VerticalFlip()],
-    "flips": lambda size: [*_shift(size), A.HorizontalFlip(), A.VerticalFlip()],
-    "dihedral": lambda size: [*_shift(size), A.D4(p=1)],
-    "affine": _affine,  # shift, scale, rotate and a little shear
-    "affine-colour": lambda size: [*_affine(size), *_colour()],
-    "flip-affine": lambda size: [*_affine(size), A.HorizontalFlip()],
-    "flip-colour": lambda size: [*_shift(size), A.HorizontalFlip(), *_colour()],
-    "dihedral-colour": lambda size: [*_affine(size, turn=20), A.D4(p=1), *_colour()],
-    "crop": lambda size: [*_resized_crop(size, 0.4), A.HorizontalFlip()],
-    "medium": lambda size: [*_resized_crop(size, 0.5), A.HorizontalFlip(), *_colour(), *_cutout()],
-    "trivial": lambda size: [*_shift(size), A.HorizontalFlip(), *_one_of_many(size)],
-    "trivial-straight": lambda size: [*_shift(size), *_one_of_many(size)],  # where mirrored pictures mean else
-    "random": lambda size: [*_shift(size), A.HorizontalFlip(), *_two_of_many(size)],
-    # one thing each, to be joined
+    "mirror": lambda size: [A.HorizontalFlip()],
+    "upend": lambda size: [A.VerticalFlip()],
+    "turn": lambda size: [A.D4(p=1)],
+    "affine": lambda size: _affine(turn=12),
+    "wide-affine": lambda size: _affine(turn=20),
+    "crop-40": lambda size: _resized_crop(size, 0.4),
+    "crop-50": lambda size: _resized_crop(size, 0.5),
+    # one operation, as TrivialAugment does it (Mueller and Hutter 2021, arXiv 2103.10158)
+    "one-of-many": lambda size: [A.OneOf(_operations(), p=1)],
+    # two operations in random order, as RandAugment with N=2 does it (Cubuk et al. 2019, arXiv 1909.13719)
+    "two-of-many": lambda size: [A.SomeOf(_operations(), n=2, p=1)],
     "colour": lambda size: _colour(),
     "hsv": lambda size: _hsv(),
     "light": lambda size: _light(),
@@ -132,53 +117,37 @@ POLICIES: dict[str, Builder] = {
     "cutout": lambda size: _cutout(),
     "grid": lambda size: _grid(),
 }
-
-
 NEED_COLOUR = (A.ColorJitter, A.HueSaturationValue, A.CLAHE, A.Equalize)  # refuse what is neither RGB nor grey
 
 
-def suited(transforms: list[Any], channels: int) -> list[Any]:
+def suited_to(transforms: list[Any], channels: int) -> list[Any]:
     """The transforms for so many channels: what is for colours becomes a change of light where there are none."""
-    made: list[Any] = []
+    suited: list[Any] = []
     for transform in transforms:
         if channels != 3 and isinstance(transform, NEED_COLOUR):
-            made.append(A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=transform.p))
+            suited.append(A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=transform.p))
         elif isinstance(transform, A.SomeOf):
-            made.append(A.SomeOf(suited(list(transform.transforms), channels), n=transform.n, p=transform.p))
+            suited.append(A.SomeOf(suited_to(list(transform.transforms), channels), n=transform.n, p=transform.p))
         elif isinstance(transform, A.OneOf):
-            made.append(A.OneOf(suited(list(transform.transforms), channels), p=transform.p))
+            suited.append(A.OneOf(suited_to(list(transform.transforms), channels), p=transform.p))
         else:
-            made.append(transform)
-    return made
-
-
-def joined(parts: list[list[Any]]) -> list[Any]:
-    """The transforms of all parts in order, each once."""
-    made: list[Any] = []
-    for transform in (one for part in parts for one in part):
-        if transform.to_dict() not in [other.to_dict() for other in made]:
-            made.append(transform)
-    return made
+            suited.append(transform)
+    return suited
 
 
 def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = None, channels: int = 3) -> A.Compose:
     """The pipeline of a policy for pictures of `size` pixels a side. `own` holds a user's pipelines as json."""
     own = own or {}
+    policy = policy_named(name, own)
     if name in own:
-        made = A.from_dict(json.loads(own[name]))
-        made.set_random_seed(seed)
-        return A.Compose([made, A.Resize(size, size)], seed=seed)
-    rows = name.split("+")
-    unknown = [row for row in rows if row not in POLICIES]
-    if unknown:
-        raise Mistake(
-            f"policy {unknown[0]!r} is unknown; choose from {', '.join([*POLICIES, *own])}, or join some by +"
-        )
+        pipeline = A.from_dict(json.loads(own[name]))
+        pipeline.set_random_seed(seed)
+        return A.Compose([pipeline, A.Resize(size, size)], seed=seed)
+    transforms = [transform for part in policy.transforms for transform in TRANSFORMS[part](size)]
     # one picture goes in, so there are no shapes to compare: the check takes 3 us of some 60
-    transforms = suited(joined([POLICIES[row](size) for row in rows]), channels)
-    return A.Compose(transforms, is_check_shapes=False, seed=seed)
+    return A.Compose(suited_to(transforms, channels), is_check_shapes=False, seed=seed)
 
 
-def varied(pipeline: A.Compose, picture: np.ndarray) -> np.ndarray:
+def augmented(pipeline: A.Compose, picture: np.ndarray) -> np.ndarray:
     """One picture `(S, S, C)` uint8 after the pipeline."""
     return pipeline(image=picture)["image"] if pipeline.transforms else picture

@@ -1,0 +1,67 @@
+"""The nouns of training: what every trial of a run is trained on, and what the training of one fold needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoclimb.types import Kind
+
+Report = Callable[[dict[str, Any]], None]  # takes facts for whoever watches: progress from 0 to 1, epoch, loss
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What every trial of a run is trained on. N train rows come first in `pixels`, then M test rows."""
+
+    kind: Kind
+    width: int  # classes, labels or numbers a row
+    target: np.ndarray  # (N, width) float32: one-hot rows, 0/1 rows, or numbers
+    fold_of: np.ndarray  # (N,) int, -1 for rows left out
+    pixels: np.ndarray  # (N + M, S, S, channels) uint8
+    pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
+
+    @property
+    def channels(self) -> int:
+        """Channels of a picture."""
+        return self.pixels.shape[-1]
+
+    @property
+    def test_rows(self) -> np.ndarray:
+        """Where the test items lie in `pixels`."""
+        return np.arange(len(self.target), len(self.pixels))
+
+
+@dataclass(frozen=True)
+class Format:
+    """How training's forward and backward run; the probe measures which is fastest."""
+
+    bf16: bool = False  # under bfloat16 autocast
+    channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The layout as torch names it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """What one training needs beside its config: which rows, on which device, whom to tell, by which clock."""
+
+    number: int
+    train_rows: np.ndarray  # into Material.target and Material.pixels
+    valid_rows: np.ndarray  # held out: predicted, never trained on
+    device: torch.device
+    report: Report
+    now: Callable[[], float]
+
+
+def fold_of_material(
+    material: Material, number: int, device: torch.device, report: Report, now: Callable[[], float]
+) -> Fold:
+    """The fold of that number: trained on all rows of other folds, those left out excepted."""
+    train_rows = np.flatnonzero((material.fold_of != number) & (material.fold_of >= 0))
+    return Fold(number, train_rows, np.flatnonzero(material.fold_of == number), device, report, now)

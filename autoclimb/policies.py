@@ -1,0 +1,95 @@
+"""POLICIES: how pictures are varied in training, as rows of named transforms. Neither torch nor albumentations here.
+
+The search asks a row which symmetries it teaches, for those are the views that predictions may be averaged over;
+learn.pipelines builds the transforms.
+"""
+
+import json
+from dataclasses import dataclass
+
+from autoclimb.errors import Mistake
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The transforms of a policy, rows of learn.pipelines.TRANSFORMS, and what follows from them."""
+
+    transforms: tuple[str, ...] = ()
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right may change places."""
+        return "mirror" in self.transforms or self.turns
+
+    @property
+    def upends(self) -> bool:
+        """Whether top and bottom may change places."""
+        return "upend" in self.transforms or self.turns
+
+    @property
+    def turns(self) -> bool:
+        """Whether pictures may be turned by quarters."""
+        return "turn" in self.transforms
+
+
+POLICIES: dict[str, Policy] = {
+    "none": Policy(),
+    "shift": Policy(("shift",)),
+    "flip": Policy(("shift", "mirror")),
+    "vertical": Policy(("shift", "upend")),
+    "flips": Policy(("shift", "mirror", "upend")),
+    "dihedral": Policy(("shift", "turn")),
+    "affine": Policy(("affine",)),  # shift, scale, rotate and a little shear
+    "affine-colour": Policy(("affine", "colour")),
+    "flip-affine": Policy(("affine", "mirror")),
+    "flip-colour": Policy(("shift", "mirror", "colour")),
+    "dihedral-colour": Policy(("wide-affine", "turn", "colour")),
+    "crop": Policy(("crop-40", "mirror")),
+    "medium": Policy(("crop-50", "mirror", "colour", "cutout")),
+    "trivial": Policy(("shift", "mirror", "one-of-many")),
+    "trivial-straight": Policy(("shift", "one-of-many")),  # where a mirrored picture means something else
+    "random": Policy(("shift", "mirror", "two-of-many")),
+    # one thing each, to be joined
+    "colour": Policy(("colour",)),
+    "hsv": Policy(("hsv",)),
+    "light": Policy(("light",)),
+    "camera": Policy(("camera",)),
+    "clahe": Policy(("clahe",)),
+    "cutout": Policy(("cutout",)),
+    "grid": Policy(("grid",)),
+}
+# albumentations' classes that do in a user's own pipeline what a transform here does
+SYMMETRIC = {
+    "HorizontalFlip": "mirror",
+    "VerticalFlip": "upend",
+    "RandomRotate90": "turn",
+    "Transpose": "turn",
+    "D4": "turn",
+    "SquareSymmetry": "turn",
+}
+
+
+def policy_named(name: str, own: dict[str, str]) -> Policy:
+    """The policy of that name: a row, rows joined by "+", or one of the user's `own` pipelines (json by name).
+
+    Of a user's pipeline only the flips and quarter turns are read. Raises Mistake for an unknown name.
+    """
+    if name in own:
+        return Policy(tuple(SYMMETRIC[found] for found in _symmetric_classes(json.loads(own[name]))))
+    rows = name.split("+")
+    unknown = [row for row in rows if row not in POLICIES]
+    if unknown:
+        menu = ", ".join([*POLICIES, *own])
+        raise Mistake(f"policy {unknown[0]!r} is unknown; choose from {menu}, or join some by +")
+    return Policy(tuple(dict.fromkeys(transform for row in rows for transform in POLICIES[row].transforms)))
+
+
+def _symmetric_classes(pipeline: object) -> list[str]:
+    """The rows of SYMMETRIC that albumentations' json of a pipeline names, however deep."""
+    if isinstance(pipeline, list):
+        return [name for part in pipeline for name in _symmetric_classes(part)]
+    if not isinstance(pipeline, dict):
+        return []
+    name = str(pipeline.get("__class_fullname__", "")).rpartition(".")[2]
+    inner = [found for part in pipeline.values() for found in _symmetric_classes(part)]
+    return [name, *inner] if name in SYMMETRIC else inner

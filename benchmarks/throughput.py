@@ -143,8 +143,9 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
-    from autoclimb.learn.batches import BatchMaker, Material
-    from autoclimb.learn.worker import measure_speed
+    from autoclimb.learn.batches import BatchMaker
+    from autoclimb.learn.material import Fold, Material
+    from autoclimb.learn.probe import measure_speed
     from autoclimb.types import Config
 
     model, size = asked.models.split("@")[0], int(asked.models.split("@")[1])
@@ -155,8 +156,8 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     folds = np.zeros(len(files), np.int64)
     material = Material("multiclass", CLASSES, np.eye(CLASSES, dtype=np.float32)[label], folds, cached.array)
     config = Config(backbone=model, size=size, policy="medium", batch=asked.batch)
-    request = {"config": config.to_json(), "pixels": str(cached.path), "seconds": 3.0}
-    chosen = measure_speed(request, {"device": device, "material": material}, None)
+    chosen = measure_speed(config, material, device, 3.0)
+    fold = Fold(0, np.arange(len(files)), np.arange(0), device, lambda facts: None, time.monotonic)
 
     built = built_for(config, chosen)
     if asked.compile:
@@ -166,12 +167,11 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
 
     def trained(seconds: float) -> dict[str, Any]:
         pace = loop.Pace(time.monotonic, time.monotonic(), seconds=seconds)
-        return loop.train(built, material, np.arange(len(files)), config, 0, pace, device)[1]
+        return loop.train(built, material, config, fold, pace)[1]
 
     trained(3.0)  # warms up
     real = trained(asked.seconds)
-    drawn = next(loop.endless_batches(material, np.arange(len(files)), config, size, asked.batch, 0))
-    one = BatchMaker(material, config)[drawn]
+    one = BatchMaker(material, config)[next(loop.endless_batches(material, fold, config, size, asked.batch))]
     loop.load_batches = lambda *args: repeat(one)
     same = trained(asked.seconds)
     word = ("bf16" if chosen["bf16"] else "fp32") + (", compiled" if asked.compile else "")
@@ -181,8 +181,9 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
 def built_for(config, chosen: dict[str, Any]):
     """A fresh net, as a fold builds it."""
     from autoclimb.learn.backbones import build_net
+    from autoclimb.learn.material import Format
 
-    return replace(build_net(config, CLASSES), bf16=chosen["bf16"], channels_last=chosen["channels_last"])
+    return replace(build_net(config, CLASSES), format=Format(chosen["bf16"], chosen["channels_last"]))
 
 
 def ready(name: str):

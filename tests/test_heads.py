@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from nets import CPU
 from safetensors.torch import load_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Material
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.fold import fold_predictions
+from autoclimb.learn.fold import predict_fold
 from autoclimb.learn.heads import LAYERS, POOLS, Cosine, GeM
 from autoclimb.learn.losses import LOSSES, loss_named, loss_value, predictions_of
+from autoclimb.learn.material import Material
 from autoclimb.learn.trial import run_trial
 from autoclimb.types import Config
 
-CPU = torch.device("cpu")
 TINY = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=32, epochs=20, batch=10, lr=1e-2)
 TINY = TINY.vary(policy="none", folds=(0,))
 CLASSES = 3
@@ -70,7 +70,7 @@ def test_a_net_learns_to_count_and_predicts_again_from_its_file(tmp_path, change
     assert np.allclose(oof[held].sum(1), 1, atol=1e-5)
     assert ema or (oof[held].argmax(1) == material.target[held].argmax(1)).mean() > 0.6
     tensors = load_file(tmp_path / "fold0.safetensors")
-    again = fold_predictions(config, tensors, material.pixels[material.test_rows], "ordinal", CLASSES, CPU)
+    again = predict_fold(config, tensors, material.pixels[material.test_rows], "ordinal", CLASSES, CPU)
     assert np.allclose(again, test, atol=1e-5)
 
 

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from nets import CPU, fold_over
 from safetensors.torch import save_file
-from test_training import CPU, TINY, material_of
+from test_training import TINY, material_of
 from torch import nn
 
 from autoclimb.learn import fold, initial
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Material, to_input
+from autoclimb.learn.batches import to_input
 from autoclimb.learn.initial import whiten
+from autoclimb.learn.material import Material
 from autoclimb.learn.trial import run_trial
 
 ROWS = np.arange(24)
@@ -35,7 +37,7 @@ def whitened(material: Material, config=WHITE, in_fold: int = 0) -> tuple[nn.Con
     built = build_net(config, 2, material.pixels.shape[-1])
     first = next(m for m in built.net.modules() if isinstance(m, nn.Conv2d))
     before = first.weight.detach().clone()
-    whiten(built, material, ROWS, config, in_fold)
+    whiten(built, material, config, fold_over(ROWS, number=in_fold))
     x = to_input(material.pixels[ROWS], built.mean, built.std, CPU)
     patches = F.unfold(x, first.kernel_size, stride=first.kernel_size).transpose(1, 2).flatten(0, 1)
     return first, before, (patches @ first.weight.flatten(1).T).detach()
@@ -75,13 +77,13 @@ def test_the_same_seed_and_fold_make_the_same_filters_of_the_few_pictures_drawn(
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 6, 3, groups=3), nn.Conv2d(4, 6, 3), nn.Linear(3, 3)])
 def test_a_net_that_starts_with_something_else_is_left_alone(layer):
     before = layer.weight.detach().clone()
-    whiten(replace(build_net(TINY, 2), net=nn.Sequential(layer)), painted(), ROWS, WHITE, 0)
+    whiten(replace(build_net(TINY, 2), net=nn.Sequential(layer)), painted(), WHITE, fold_over(ROWS))
     assert torch.equal(layer.weight, before)
 
 
 def test_only_nets_from_scratch_are_whitened(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(fold, "whiten", lambda *given: asked.append(given[3].weights))
+    monkeypatch.setattr(fold, "whiten", lambda *given: asked.append(given[2].weights))
     source = tmp_path / "net.safetensors"
     save_file(build_net(TINY, 2).net.state_dict(), source)
     for config in (TINY, TINY.vary(whitened=True, weights=str(source)), TINY.vary(whitened=True)):

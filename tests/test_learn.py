@@ -10,24 +10,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import CPU, fold_over
 from safetensors.torch import save_file
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import Material, prefetch, endless_batches, epoch, load_batches, loader_processes, resized
+from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
-from autoclimb.learn.fold import Pace
-from autoclimb.learn.loop import size_at, stagnates
+from autoclimb.learn.loop import Pace, size_at, stagnates
+from autoclimb.learn.material import Material
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
-from autoclimb.learn.policies import pipeline_of, augmented
+from autoclimb.learn.pipelines import augmented, pipeline_of
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
 from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
-CPU = torch.device("cpu")
 TINY = Config(
     backbone="resnet10t",
     model_args=(("channels", (8, 8, 16, 16)),),
@@ -78,9 +78,9 @@ def test_a_policy_of_the_users_own_comes_back_from_json():
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(st.floats(0, 1))
 def test_a_schedule_stays_between_zero_and_its_peak_and_ends_low(name, progress):
-    height = SCHEDULES[name]
-    assert 0 <= height(progress) <= 1 + 1e-9
-    assert height(0.9999) < 0.01
+    schedule = SCHEDULES[name]
+    assert 0 <= schedule(progress) <= 1 + 1e-9
+    assert schedule(0.9999) < 0.01
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -102,7 +102,10 @@ def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
 
 def test_an_epoch_shows_each_row_at_most_once_in_an_order_of_its_own():
     material = material_of()
-    seen = [np.concatenate([d.rows for d in epoch(material, np.arange(80), TINY, 32, 16, 0, k)]) for k in (0, 0, 1)]
+    seen = [
+        np.concatenate([b.rows for b in epoch_batches(material, fold_over(range(80)), TINY, 32, 16, k)])
+        for k in (0, 0, 1)
+    ]
     assert sorted(seen[0]) == list(range(80))
     assert (seen[0] == seen[1]).all()
     assert (seen[0] != seen[2]).any()
@@ -113,13 +116,13 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
     material, config = material_of(), TINY.vary(policy="flip-colour", scales=(0.5, 1.5), size=32)
 
     def first(processes):
-        batches = endless_batches(material, np.arange(40), config, 32, 16, 0)
-        return list(islice(load_batches(batches, material, config, processes), 7))  # over three epochs
+        specs = endless_batches(material, fold_over(range(40)), config, 32, 16)
+        return list(islice(load_batches(specs, material, config, processes), 7))  # over three epochs
 
-    for (drawn, pictures), (again, others) in zip(first(0), first(2), strict=True):
-        assert drawn.epoch == again.epoch
-        assert (drawn.rows == again.rows).all()
-        assert pictures.shape[1] == drawn.side
+    for (spec, pictures), (again, others) in zip(first(0), first(2), strict=True):
+        assert spec.epoch == again.epoch
+        assert (spec.rows == again.rows).all()
+        assert pictures.shape[1] == spec.size
         assert torch.equal(pictures, others)
 
 
@@ -127,17 +130,18 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
 def test_what_breaks_in_a_process_that_prepares_batches_is_raised_where_they_are_used():
     material, config = material_of(), TINY.vary(policy="unheard-of")
     with pytest.raises(Mistake, match="unheard-of"):
-        next(load_batches(endless_batches(material, np.arange(40), config, 32, 16, 0), material, config, 1))
+        next(load_batches(endless_batches(material, fold_over(range(40)), config, 32, 16), material, config, 1))
 
 
 def test_one_epoch_follows_another_without_a_gap():
     material = material_of()
-    drawn = list(islice(endless_batches(material, np.arange(40), TINY, 32, 16, 0, first=3), 5))
-    assert [d.epoch for d in drawn] == [3, 3, 4, 4, 5]
-    for d, alone in zip(drawn[2:4], epoch(material, np.arange(40), TINY, 32, 16, 0, 4), strict=True):
-        assert (d.rows == alone.rows).all()
-        assert d.seed == alone.seed
-    assert len({d.seed for d in drawn}) == 5
+    specs = list(islice(endless_batches(material, fold_over(range(40)), TINY, 32, 16, first_epoch=3), 5))
+    assert [spec.epoch for spec in specs] == [3, 3, 4, 4, 5]
+    fourth = epoch_batches(material, fold_over(range(40)), TINY, 32, 16, 4)
+    for spec, alone in zip(specs[2:4], fourth, strict=True):
+        assert (spec.rows == alone.rows).all()
+        assert spec.seed == alone.seed
+    assert len({spec.seed for spec in specs}) == 5
 
 
 def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_idle(monkeypatch):

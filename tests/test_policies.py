@@ -1,11 +1,14 @@
-"""Policies by contract: what every row of the menu keeps, that it varies, and that names can be joined."""
+"""Policies by contract: shape and seed, which symmetries a row teaches, and that names can be joined."""
 
+import albumentations as A
 import numpy as np
 import pytest
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.policies import POLICIES, pipeline_of, augmented
-from autoclimb.search.portfolio import POLICY_MOVES, STRAIGHT, tta_for
+from autoclimb.learn.pipelines import TRANSFORMS, augmented, pipeline_of
+from autoclimb.policies import POLICIES, SYMMETRIC, policy_named
+from autoclimb.search.portfolio import POLICY_MOVES, tta_for
+from autoclimb.search.space import SearchSpace
 
 
 def photo(size: int, channels: int) -> np.ndarray:
@@ -50,15 +53,47 @@ def test_an_unknown_policy_is_answered_with_the_menu(name):
         pipeline_of(name, 32, 0)
 
 
-def test_a_straight_policy_never_mirrors_and_is_predicted_straight():
-    """A picture of arrows stays one: nowhere is its mirror image nearer than itself."""
-    ramp = np.zeros((32, 32, 3), np.uint8) + np.linspace(20, 230, 32).astype(np.uint8)[None, :, None]
-    for name in sorted(STRAIGHT):
-        pipeline = pipeline_of(name, 32, 3)
-        for _ in range(10):
-            row = augmented(pipeline, ramp).astype(float).mean((0, 2))
-            assert np.corrcoef(row, np.arange(32))[0, 1] > 0 or name == "trivial-straight"
-    assert set(POLICIES) >= STRAIGHT >= {"none"}
+def fading(axis: int) -> np.ndarray:
+    """A picture whose grain fades along an axis: light and colour may change and it still shows which end was first."""
+    grain = np.random.default_rng(3).normal(0, 1, (32, 32, 3)) * np.linspace(60, 2, 32).reshape((-1, 1, 1))
+    picture = (128 + grain).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(picture if axis == 0 else picture.swapaxes(0, 1))
+
+
+def flipped(name: str, axis: int) -> bool:
+    """Whether the policy ever puts the grainy end last."""
+    pipeline, picture = pipeline_of(name, 32, 3), fading(axis)
+    for _ in range(40):
+        grain = np.abs(np.diff(augmented(pipeline, picture).astype(float), axis=axis)).mean(1 - axis).mean(1)
+        if np.median(grain[-8:]) > 2 * np.median(grain[:8]) + 1:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_row_says_whether_it_mirrors_and_its_pictures_show_it(name):
+    assert flipped(name, axis=1) == POLICIES[name].mirrors
+    assert flipped(name, axis=0) == POLICIES[name].upends
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_predictions_are_never_averaged_over_symmetries_that_were_not_taught(name):
+    policy, views = POLICIES[name], tta_for(name, SearchSpace())
+    assert (views in ("flip", "flips", "dihedral")) == policy.mirrors
+    assert (views in ("vertical", "flips", "dihedral")) == policy.upends
+    assert (views == "dihedral") == policy.turns
+
+
+def test_every_transform_is_of_a_row_and_every_row_of_transforms():
+    assert {part for policy in POLICIES.values() for part in policy.transforms} == set(TRANSFORMS)
+
+
+OWN = {
+    "straight": [A.ColorJitter(), A.Affine(rotate=5)],
+    "mirrored": [A.OneOf([A.HorizontalFlip(), A.NoOp()])],
+    "upended": [A.VerticalFlip()],
+    "turned": [A.RandomRotate90(), A.HorizontalFlip()],
+}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +102,10 @@ def test_a_straight_policy_never_mirrors_and_is_predicted_straight():
         ("none", "none"),
         ("light+grid", "none"),
         ("flip", "flip"),
-        ("mine", "flip"),
+        ("straight", "none"),
+        ("mirrored", "flip"),
+        ("upended", "vertical"),
+        ("turned", "dihedral"),
         ("flip+light", "flip"),
         ("vertical", "vertical"),
         ("vertical+light", "vertical"),
@@ -77,8 +115,14 @@ def test_a_straight_policy_never_mirrors_and_is_predicted_straight():
     ],
 )
 def test_predictions_are_averaged_over_the_views_that_the_net_was_trained_on(policy, views):
-    assert tta_for(policy) == views
-    assert tta_for(policy, ["shift"]) == "shift"
+    policies = {name: A.Compose(transforms) for name, transforms in OWN.items()}
+    assert tta_for(policy, SearchSpace(policies=policies)) == views
+    assert tta_for(policy, SearchSpace(policies=policies, tta=["shift"])) == "shift"
+
+
+def test_the_classes_that_are_read_as_symmetries_are_albumentations_own():
+    assert all(issubclass(getattr(A, name), A.BasicTransform) for name in SYMMETRIC)
+    assert policy_named("mine", {"mine": "{}"}).transforms == ()
 
 
 def test_the_policies_that_the_plan_tries_are_there():

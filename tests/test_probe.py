@@ -5,62 +5,64 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import CPU
 from test_training import TINY, material_of
 
 from autoclimb.learn import fold, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.probe import WAYS, best_batch, measure_speed, worth_compiling
+from autoclimb.learn.material import Format
+from autoclimb.learn.probe import FORMATS, best_batch, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
 
-CPU, CARD = torch.device("cpu"), torch.device("cuda")
+CARD = torch.device("cuda")
 
 
-@pytest.mark.parametrize("fastest", WAYS["cpu"])
-def test_the_fastest_way_of_running_a_net_is_told(monkeypatch, fastest):
+@pytest.mark.parametrize("fastest", FORMATS["cpu"])
+def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
     seen = []
 
     def took(built, pictures, *rest):
-        seen.append((built.bf16, built.channels_last))
+        seen.append(built.format)
         return 0.5 if seen[-1] == fastest else 1.0
 
     monkeypatch.setattr(probe, "step_seconds", took)
-    told = measure_speed(TINY, material_of(), CPU, 0.0)
-    assert tuple(seen[:3]) == WAYS["cpu"]
-    assert (told["bf16"], told["channels_last"]) == fastest
-    assert told["train"] == 8 / 0.5
-    assert told["batch"] == 0
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert tuple(seen[:3]) == FORMATS["cpu"]
+    assert Format(reply["bf16"], reply["channels_last"]) == fastest
+    assert reply["train"] == 8 / 0.5
+    assert reply["batch"] == 0
 
 
-def test_a_way_that_was_disturbed_once_is_still_taken(monkeypatch):
+def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
     seen = []
 
     def took(built, *rest):
-        seen.append((built.bf16, built.channels_last))
-        return {WAYS["cpu"][1]: 0.5, WAYS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9
+        seen.append(built.format)
+        return {FORMATS["cpu"][1]: 0.5, FORMATS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9
 
     monkeypatch.setattr(probe, "step_seconds", took)
-    told = measure_speed(TINY, material_of(), CPU, 0.0)
-    assert (told["bf16"], told["channels_last"]) == WAYS["cpu"][1]
-    assert told["train"] == 8 / 0.5
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert Format(reply["bf16"], reply["channels_last"]) == FORMATS["cpu"][1]
+    assert reply["train"] == 8 / 0.5
 
 
-def test_a_way_that_is_far_slower_is_measured_once(monkeypatch):
+def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
     seen = []
 
     def took(built, *rest):
-        seen.append((built.bf16, built.channels_last))
-        return 4.0 if seen[-1] == WAYS["cpu"][2] else 1.0
+        seen.append(built.format)
+        return 4.0 if seen[-1] == FORMATS["cpu"][2] else 1.0
 
     monkeypatch.setattr(probe, "step_seconds", took)
     measure_speed(TINY, material_of(), CPU, 0.0)
-    assert seen == [*WAYS["cpu"], *WAYS["cpu"][:2]]
+    assert seen == [*FORMATS["cpu"], *FORMATS["cpu"][:2]]
 
 
-def test_a_speed_is_measured_in_every_way_and_without_memory_there_is_none(monkeypatch):
-    told = measure_speed(TINY, material_of(), CPU, 0.0)
-    assert told["train"] > 0
-    assert told["predict"] > 0
+def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(monkeypatch):
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert reply["train"] > 0
+    assert reply["predict"] > 0
 
     def full(*given):
         raise torch.OutOfMemoryError
@@ -96,27 +98,26 @@ def test_the_layout_changes_no_prediction():
     built = build_net(TINY, 2)
     made = []
     for channels_last in (True, False):
-        way = replace(built, channels_last=channels_last)
-        probe.place(way, CPU)
-        assert built.net.layer1[0].conv1.weight.is_contiguous(memory_format=way.layout)
-        made.append(predict_rows(way, material.pixels, np.arange(8), "multiclass", CPU, 16))
+        laid = replace(built, format=Format(channels_last=channels_last))
+        probe.place(laid, CPU)
+        assert built.net.layer1[0].conv1.weight.is_contiguous(memory_format=laid.format.layout)
+        made.append(predict_rows(laid, material.pixels, np.arange(8), "multiclass", CPU, 16))
     np.testing.assert_allclose(*made, atol=1e-5)
 
 
 def test_a_net_in_torchs_own_layout_and_compiled_trains_to_the_same(tmp_path, monkeypatch):
-    def trained(name, **how):
-        told = run_trial(
-            TINY.vary(epochs=1, ema=0.9), material_of(), tmp_path / name, tmp_path / name, tmp_path, CPU, **how
-        )
-        assert told["status"] == "done", told
-        return told["facts"], np.load(tmp_path / name / "oof.npy")
+    def trained(name):
+        config, folder = TINY.vary(epochs=1, ema=0.9), tmp_path / name
+        reply = run_trial(config, material_of(), folder, folder, tmp_path, CPU, format=Format(channels_last=False))
+        assert reply["status"] == "done", reply
+        return reply["facts"], np.load(tmp_path / name / "oof.npy")
 
-    facts, plain = trained("plain", channels_last=False)
+    facts, plain = trained("plain")
     assert facts["channels_last"] is False
     compiling = torch.compile
     monkeypatch.setattr(fold, "worth_compiling", lambda *given: True)
     monkeypatch.setattr(torch, "compile", lambda net: compiling(net, backend="eager"))
-    facts, compiled = trained("compiled", channels_last=False)
+    facts, compiled = trained("compiled")
     assert facts["compiled"] is True
     np.testing.assert_allclose(plain, compiled, atol=1e-4)
 
@@ -125,16 +126,22 @@ def test_a_net_in_torchs_own_layout_and_compiled_trains_to_the_same(tmp_path, mo
 def test_on_a_card_a_compiled_net_learns(tmp_path, monkeypatch):
     monkeypatch.setattr(fold, "worth_compiling", lambda *given: True)
     material = material_of(n=64)
-    told = run_trial(
-        TINY.vary(epochs=12, batch=16), material, tmp_path / "t", tmp_path / "t", tmp_path, CARD, bf16=True
+    reply = run_trial(
+        TINY.vary(epochs=12, batch=16),
+        material,
+        tmp_path / "t",
+        tmp_path / "t",
+        tmp_path,
+        CARD,
+        format=Format(bf16=True),
     )
     oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
-    assert told["facts"]["compiled"]
+    assert reply["facts"]["compiled"]
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 
 
 @pytest.mark.gpu
 def test_on_a_card_layout_and_batch_are_chosen():
-    told = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
-    assert told["train"] > 0
-    assert told["batch"] in (8, 16, 32)
+    reply = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
+    assert reply["train"] > 0
+    assert reply["batch"] in (8, 16, 32)

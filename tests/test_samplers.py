@@ -5,13 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_heads import CPU, TINY, bars
+from nets import fold_over
+from test_heads import TINY, bars
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import epoch
-from autoclimb.learn.fold import Pace, run_fold
-from autoclimb.learn.loop import mixed, train
+from autoclimb.learn.batches import epoch_batches
+from autoclimb.learn.fold import run_fold
+from autoclimb.learn.loop import Pace, mixed, train
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.samplers import CLASS_WEIGHTS, SAMPLERS, epoch_order, rarest_label_counts, row_weights
 from autoclimb.types import Config
@@ -72,7 +73,10 @@ def test_an_unknown_name_is_answered_with_the_list():
 
 def test_the_order_with_a_sampler_depends_on_seed_fold_and_epoch_only():
     material, config = bars(), TINY.vary(sampler="balanced")
-    seen = [np.concatenate([d.rows for d in epoch(material, np.arange(40), config, 32, 10, 0, k)]) for k in (0, 0, 1)]
+    seen = [
+        np.concatenate([b.rows for b in epoch_batches(material, fold_over(range(40)), config, 32, 10, k)])
+        for k in (0, 0, 1)
+    ]
     assert (seen[0] == seen[1]).all()
     assert (seen[0] != seen[2]).any()
 
@@ -128,17 +132,15 @@ def test_a_mixed_rows_loss_is_the_mixture_of_both_losses(name, kind):
 def test_tricks_for_rare_classes_give_finite_predictions(tmp_path, change, timed):
     material = bars(31, 4)
     config = TINY.vary(epochs=0 if timed else 2, seconds=0.5 if timed else 0, **change)
-    rows = np.arange(31)
-    told = []
+    events = []
     clock = iter(np.arange(0, 99, 0.01)).__next__
-    held, answered, facts = run_fold(
-        config, 0.5, material, rows[8:], rows[:8], 0, tmp_path, CPU, told.append, clock, False
-    )
-    assert np.isfinite(held).all()
-    assert np.isfinite(answered).all()
+    fold = fold_over(range(8, 31), range(8), report=events.append, now=clock)
+    oof_pred, test_pred, facts = run_fold(config, 0.5, material, fold, tmp_path)
+    assert np.isfinite(oof_pred).all()
+    assert np.isfinite(test_pred).all()
     assert ("head_steps" in facts) == bool(config.retrain_head)
     assert facts.get("head_steps", 1) > 0
-    progress = [facts["progress"] for facts in told if "progress" in facts]
+    progress = [facts["progress"] for facts in events if "progress" in facts]
     assert progress == sorted(progress)
 
 
@@ -147,7 +149,7 @@ def test_a_head_learned_again_leaves_everything_below_it_as_it_was():
     built = build_net(TINY, 3)
     before = {name: value.clone() for name, value in built.net.state_dict().items()}
     pace = Pace(lambda: 0.0, 0.0, steps=3)
-    net, facts = train(built, material, np.arange(40), TINY, 0, pace, CPU, only_head=True)
+    net, facts = train(built, material, TINY, fold_over(range(40)), pace, only_head=True)
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"fc.weight", "fc.bias"}
     assert facts["steps"] == 3

@@ -6,16 +6,18 @@ import torch
 from fakes import situation
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import CPU, fold_over
 from PIL import Image
-from test_learn import CPU, TINY
+from test_learn import TINY
 
 from autoclimb.data.pixels import build_pixels, decode, most_pictures
 from autoclimb.data.sources import pictures
 from autoclimb.data.steps import GREY
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import BatchMaker, Material, endless_batches, resized
+from autoclimb.learn.batches import BatchMaker, endless_batches, resized
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.several import split_tiles, joined, tiles_of, picture_of
+from autoclimb.learn.material import Material
+from autoclimb.learn.several import join_tiles, picture_of, split_tiles, tiles_of
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, per_tile
 from autoclimb.search.stages import resize
@@ -42,7 +44,7 @@ def test_batches_come_apart_as_pictures_do_and_keep_their_layout(grid, layout):
     wanted = np.concatenate([tiles_of(picture, grid) for picture in pictures])
     assert (tiles.permute(0, 2, 3, 1).numpy() == wanted).all()
     assert tiles.is_contiguous(memory_format=layout)
-    assert torch.equal(joined(tiles, grid), x)
+    assert torch.equal(join_tiles(tiles, grid), x)
 
 
 def files_of(folder, count, side=40):
@@ -95,7 +97,7 @@ def test_an_answer_does_not_depend_on_the_order_of_pictures_nor_on_empty_places(
 
     def answer(*parts):
         with torch.inference_mode():
-            return net(joined(torch.cat(parts), 2))[0]
+            return net(join_tiles(torch.cat(parts), 2))[0]
 
     assert torch.allclose(answer(tiles), answer(tiles.flip(0)), atol=1e-4)
     one = tiles[:1]
@@ -111,8 +113,8 @@ def test_each_picture_is_varied_by_itself_and_empty_places_stay_empty():
     pixels[:, 32:, 32:] = pixels[:, :32, :32]
     material = Material("multiclass", 2, np.eye(2, dtype=np.float32), np.zeros(2, int), pixels)
     config = EACH.vary(policy="flip")
-    drawn = next(endless_batches(material, np.arange(2), config, 64, 2, 0))
-    for picture in BatchMaker(material, config)[drawn][1].numpy():
+    spec = next(endless_batches(material, fold_over(range(2)), config, 64, 2))
+    for picture in BatchMaker(material, config)[spec][1].numpy():
         first, *empty, last = tiles_of(picture, 2)
         assert all((tile == 0).all() for tile in empty)
         assert (first != last).any()  # the same picture, moved or mirrored otherwise
@@ -129,7 +131,7 @@ def test_pictures_of_a_grid_are_shrunk_each_by_itself():
 def test_views_are_of_each_picture_by_itself(name):
     tiles = torch.randn(8, 3, 32, 32)
     for view in VIEWS[name]:
-        made = split_tiles(per_tile(view, 2)(joined(tiles, 2)), 2)
+        made = split_tiles(per_tile(view, 2)(join_tiles(tiles, 2)), 2)
         assert torch.allclose(made, view(tiles), atol=1e-5)
 
 

@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nets import CPU, fold_over
 from torch import nn
 
 from autoclimb.learn import loop
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import Built, build_net
-from autoclimb.learn.batches import Material, epoch, scaled
-from autoclimb.learn.finder import FEWEST, HIGH, LOW, find_rate, smoothed, valley
-from autoclimb.learn.fold import Pace
-from autoclimb.learn.loop import train
+from autoclimb.learn.batches import epoch_batches, scaled_size
+from autoclimb.learn.finder import HIGH, LEAST_STEPS, LOW, find_rate, smoothed, valley
+from autoclimb.learn.loop import Pace, train
+from autoclimb.learn.material import Format, Material
 from autoclimb.learn.optim import Unfreezing, layers_of, optimizer_of
 from autoclimb.learn.trial import run_trial
-from autoclimb.learn.worker import take_task
+from autoclimb.learn.worker import setting_of
 from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
-CPU = torch.device("cpu")
 TINY = Config(
     backbone="resnet10t",
     model_args=(("channels", (4, 4, 8, 8)),),
@@ -47,8 +47,8 @@ def trained(config: Config, material: Material, steps: int, report=lambda facts:
     torch.manual_seed(0)
     built = replace(build_net(config, 2), **changes)
     before = {name: tensor.clone() for name, tensor in built.net.state_dict().items()}
-    rows = np.arange(len(material.target))
-    net, facts = train(built, material, rows, config, 0, Pace(lambda: 0.0, 0.0, steps=steps), CPU, report)
+    fold = fold_over(range(len(material.target)), report=report)
+    net, facts = train(built, material, config, fold, Pace(lambda: 0.0, 0.0, steps=steps))
     return before, net, facts
 
 
@@ -77,13 +77,13 @@ def test_what_a_net_names_is_not_decayed():
     assert decay_of[id(built.net.blocks[0].mlp.fc1.weight)] > 0
 
 
-def test_a_net_thaws_head_first_and_frozen_batch_norms_keep_their_statistics():
+def test_a_net_is_unfrozen_head_first_and_frozen_batch_norms_keep_their_statistics():
     built = build_net(TINY, 2)
     built.net.train()
-    thaw = Unfreezing(built.net, built.head, 0.5)
+    unfreezing = Unfreezing(built.net, built.head, 0.5)
     stages = ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
     for progress, free in ((0.0, 1), (0.09, 1), (0.11, 2), (0.45, 5), (0.5, 6), (0.99, 6)):
-        thaw.at(progress)
+        unfreezing.at(progress)
         learning = {name.split(".")[0] for name, p in built.net.named_parameters() if p.requires_grad} - {"bn1"}
         assert learning == set(stages[-free:]), progress
         for name, module in built.net.named_modules():
@@ -96,7 +96,7 @@ def test_the_first_steps_of_a_frozen_net_leave_all_below_its_head_as_it_was():
     built = build_net(TINY, 2)
     before = {name: tensor.clone() for name, tensor in built.net.state_dict().items()}
     material = material_of()
-    net, facts = train(built, material, np.arange(24), TINY.vary(unfreeze=1.0), 0, halted, CPU)
+    net, facts = train(built, material, TINY.vary(unfreeze=1.0), fold_over(range(24)), halted)
     assert facts["steps"] >= 1
     changed = {name for name, tensor in net.state_dict().items() if (before[name] != tensor).any()}
     assert changed == {"fc.weight", "fc.bias"}
@@ -140,7 +140,7 @@ def test_batch_norms_of_averaged_weights_are_measured_anew():
     built, material = build_net(TINY, 2), material_of()
     first = built.net.conv1[1]
     assert not first.running_mean.any()
-    recompute_norms(built, material, np.arange(24), TINY, 0, CPU)
+    recompute_norms(built, material, TINY, fold_over(range(24)))
     assert first.running_mean.any()
     assert int(first.num_batches_tracked) == 3
     seen = []
@@ -157,14 +157,14 @@ def test_batch_norms_of_averaged_weights_are_measured_anew():
 
 def test_scales_are_whole_steps_around_the_size():
     draw = np.random.default_rng(0)
-    assert {scaled(64, (0.75, 1.25), draw) for _ in range(60)} == {48, 64, 80}
-    assert {scaled(224, (0.85, 1.15), draw) for _ in range(60)} == {192, 224, 256}
-    assert scaled(100, (), draw) == 100
+    assert {scaled_size(64, (0.75, 1.25), draw) for _ in range(60)} == {48, 64, 80}
+    assert {scaled_size(224, (0.85, 1.15), draw) for _ in range(60)} == {192, 224, 256}
+    assert scaled_size(100, (), draw) == 100
 
 
 def test_batches_of_several_scales_have_different_sides_and_the_same_each_time():
     material, config = material_of(size=32), TINY.vary(size=32, scales=(0.5, 1.5), policy="flip")
-    sides = [[d.side for d in epoch(material, np.arange(24), config, 32, 2, 0, 0)] for _ in range(2)]
+    sides = [[b.size for b in epoch_batches(material, fold_over(range(24)), config, 32, 2, 0)] for _ in range(2)]
     assert set(sides[0]) == {16, 32, 48}
     assert sides[0] == sides[1]
 
@@ -236,14 +236,14 @@ def test_a_sweep_rises_exponentially_and_leaves_net_and_random_numbers_as_they_w
     built, material = build_net(TINY.vary(dropout=0.3), 2), material_of()
     before, drawn = {name: t.clone() for name, t in built.net.state_dict().items()}, torch.random.get_rng_state()
     pace = Pace(lambda: 0.0, 0.0, steps=40)
-    rate, curve = find_rate(built, material, np.arange(24), TINY.vary(lr=0.0), 0, pace, CPU)
+    rate, curve = find_rate(built, material, TINY.vary(lr=0.0), fold_over(range(24)), pace)
     rates = np.array([lr for lr, _ in curve])
-    assert FEWEST <= len(curve) <= 40
+    assert LEAST_STEPS <= len(curve) <= 40
     assert np.allclose(rates[1:] / rates[:-1], (HIGH / LOW) ** (1 / 40), rtol=1e-2)
     assert rates[0] < rate < rates[-1]
     assert all(torch.equal(before[name], tensor) for name, tensor in built.net.state_dict().items())
     assert torch.equal(drawn, torch.random.get_rng_state())
-    again = find_rate(built, material, np.arange(24), TINY.vary(lr=0.0), 0, pace, CPU)
+    again = find_rate(built, material, TINY.vary(lr=0.0), fold_over(range(24)), pace)
     assert again == (rate, curve)
 
 
@@ -251,7 +251,7 @@ def test_a_sweep_by_the_clock_ends_with_its_seconds_and_too_short_a_one_leaves_t
     now = iter(range(100))
     built = build_net(TINY, 2)
     pace = Pace(lambda: float(next(now)), 0.0, seconds=8.0)
-    rate, curve = find_rate(built, material_of(), np.arange(24), TINY, 0, pace, CPU)
+    rate, curve = find_rate(built, material_of(), TINY, fold_over(range(24)), pace)
     assert len(curve) <= 8
     assert rate == Config().lr
 
@@ -304,14 +304,14 @@ def hungry(most: int) -> Built:
     return Built(net, net.fc, (0.5,) * 3, (0.5,) * 3)
 
 
-@pytest.mark.parametrize(("most", "pieces"), [(8, 1), (4, 2), (2, 4)])
-def test_without_memory_a_batch_is_cut_and_the_training_goes_on_to_the_same_weights(most, pieces):
+@pytest.mark.parametrize(("most", "micro_batches"), [(8, 1), (4, 2), (2, 4)])
+def test_without_memory_a_batch_is_cut_and_the_training_goes_on_to_the_same_weights(most, micro_batches):
     weights = []
     for built in (hungry(8), hungry(most)):
         pace = Pace(lambda: 0.0, 0.0, steps=6)
-        net, facts = train(built, material_of(), np.arange(24), TINY, 0, pace, CPU)
+        net, facts = train(built, material_of(), TINY, fold_over(range(24)), pace)
         weights.append(net.fc.weight)
-    assert facts["pieces"] == pieces
+    assert facts["micro_batches"] == micro_batches
     assert facts["steps"] == 6
     assert net.seen.count(8) == (6 if most == 8 else 1), "once cut, batches stay cut"
     assert torch.allclose(*weights, atol=1e-6)
@@ -344,10 +344,10 @@ def test_a_net_fed_by_processes_becomes_the_same_as_one_fed_by_a_thread(monkeypa
     config = TINY.vary(policy="flip-colour", scales=(0.5, 1.0), sizes=(16,), mixup=0.2)
 
     def trained(processes):
-        monkeypatch.setattr(loop, "makers", lambda device: processes)
+        monkeypatch.setattr(loop, "loader_processes", lambda device: processes)
         torch.manual_seed(0)
         pace = Pace(lambda: 0.0, 0.0, steps=7)
-        return train(build_net(config, 2), material_of(), np.arange(24), config, 0, pace, CPU)
+        return train(build_net(config, 2), material_of(), config, fold_over(range(24)), pace)
 
     (one, facts), (other, again) = trained(0), trained(2)
     assert {**facts, "img_s": 0} == {**again, "img_s": 0}
@@ -359,7 +359,9 @@ def test_a_net_fed_by_processes_becomes_the_same_as_one_fed_by_a_thread(monkeypa
 def test_on_a_card_a_net_learns_in_bf16(tmp_path):
     material = material_of(n=64)
     config = TINY.vary(epochs=12, batch=16)
-    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, torch.device("cuda"), bf16=True)
+    told = run_trial(
+        config, material, tmp_path / "t", tmp_path / "t", tmp_path, torch.device("cuda"), format=Format(bf16=True)
+    )
     oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
     assert told["facts"]["bf16"]
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
@@ -369,15 +371,14 @@ def test_on_a_card_a_net_learns_in_bf16(tmp_path):
 def test_on_a_card_that_is_full_the_batch_is_cut(monkeypatch):
     card = torch.device("cuda")
     built = hungry(4)
-    _, facts = train(built, material_of(), np.arange(24), TINY, 0, Pace(lambda: 0.0, 0.0, steps=4), card)
-    assert facts["pieces"] == 2
+    _, facts = train(built, material_of(), TINY, fold_over(range(24), device=card), Pace(lambda: 0.0, 0.0, steps=4))
+    assert facts["micro_batches"] == 2
 
 
 @pytest.mark.gpu
 def test_a_worker_trains_on_the_card_it_was_given():
     last = torch.cuda.device_count() - 1
-    state = {}
     request = {"device": f"cuda:{last}", "cache": "", "kind": "multiclass", "width": 2, "target": "", "fold_of": ""}
-    take_task({**request, "pipelines": {}}, state, None)
-    assert state["device"] == torch.device("cuda", last)
-    assert torch.zeros(1, device=state["device"]).get_device() == last
+    setting = setting_of({**request, "pipelines": {}})
+    assert setting.device == torch.device("cuda", last)
+    assert torch.zeros(1, device=setting.device).get_device() == last

@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_learn import CPU, TINY, hits, material_of, stripes
+from nets import CPU
+from test_learn import TINY, hits, material_of, stripes
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
@@ -16,8 +17,8 @@ from autoclimb.learn.views import (
     RESIZING,
     VIEWS,
     cheapest_of_the_best,
-    row_losses,
     predict_rows,
+    row_losses,
     seconds_to_predict,
     views_named,
 )
@@ -73,9 +74,7 @@ def test_predictions_are_averaged_to_probabilities(name):
     p = predict_rows(built, pictures, np.arange(5), "multiclass", CPU, 32, name, batch=2)
     assert p.shape == (5, 3)
     assert np.allclose(p.sum(1), 1, atol=1e-5)
-    assert np.allclose(
-        p[3:], predict_rows(built, pictures, np.array([3, 4]), "multiclass", CPU, 32, name), atol=1e-5
-    )
+    assert np.allclose(p[3:], predict_rows(built, pictures, np.array([3, 4]), "multiclass", CPU, 32, name), atol=1e-5)
     assert seconds_to_predict(built, pictures, 100, CPU, 32, name) > 0
 
 

@@ -23,5 +23,6 @@ def recompute_norms(built: Built, material: Material, config: Config, fold: Fold
     batches = load_batches(specs, material, config, loader_processes(fold.device))
     with torch.autocast(fold.device.type, torch.bfloat16, enabled=built.format.bf16):
         update_bn(
-            (to_input(pictures, built.mean, built.std, fold.device, built.format.layout) for _, pictures in batches), built.net
+            (to_input(pictures, built.mean, built.std, fold.device, built.format.layout) for _, pictures in batches),
+            built.net,
         )

@@ -19,7 +19,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.heads import POOLS, set_last_layer, use_gem
 from autoclimb.learn.losses import find_loss
-from autoclimb.learn.material import Format
+from autoclimb.learn.material import PLAIN, Format
 from autoclimb.learn.several import see_tiles
 from autoclimb.learn.weights import INPUT, load_fitting, tensors_of
 from autoclimb.types import Config
@@ -35,7 +35,7 @@ class Built:
     std: tuple[float, ...]
     note: str = ""  # which of the weights given fitted
     fixed: bool = False  # takes pictures of one size only
-    format: Format = Format()
+    format: Format = PLAIN
     compiled: Callable | None = None  # the same net as torch.compile made it: for training's forward
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
     width: int = 0  # classes predicted, where outputs are not one a class

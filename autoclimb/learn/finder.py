@@ -29,13 +29,13 @@ def find_rate(built: Built, material: Material, config: Config, fold: Fold, pace
     net = place(built, fold.device)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with torch.random.fork_rng([fold.device] if fold.device.type == "cuda" else []):
-        curve = smoothed(sweep(built, material, config, fold, pace))
+        curve = smoothed(sweep_losses(built, material, config, fold, pace))
     net.load_state_dict(before)
     net.zero_grad(set_to_none=True)
     return (valley(curve) if len(curve) >= LEAST_STEPS else Config().lr), curve
 
 
-def sweep(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> Curve:
+def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> Curve:
     """Rates and losses of the sweep's steps, not smoothed."""
     net, device, criterion = built.net.train(), fold.device, loss_named(config.loss, material.kind)
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))

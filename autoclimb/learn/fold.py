@@ -20,7 +20,7 @@ from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
-from autoclimb.learn.material import Fold, Format, Material, Report
+from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.probe import worth_compiling
 from autoclimb.learn.views import predict_by_best_views, predict_rows, seconds_to_predict, views_named
 from autoclimb.learn.weights import INPUT, SCALE
@@ -32,7 +32,7 @@ LATE = 1.3  # predicting has been measured on two batches only; the rest is allo
 
 
 def run_fold(
-    config: Config, seconds: float, material: Material, fold: Fold, out: Path, format: Format = Format()
+    config: Config, seconds: float, material: Material, fold: Fold, out: Path, format: Format = PLAIN
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test rows, and the facts of its training.
 

@@ -95,7 +95,9 @@ def train(
                 outputs = share = None  # lets go of the graph that did not fit
                 try:
                     loss = torch.zeros((), device=device)
-                    for part in zip(x.chunk(micro_batches), y.chunk(micro_batches), w.chunk(micro_batches), strict=True):
+                    for part in zip(
+                        x.chunk(micro_batches), y.chunk(micro_batches), w.chunk(micro_batches), strict=True
+                    ):
                         with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
                             outputs = forward(part[0])
                         # the loss is in float32: sums over many classes lose too much in bfloat16's 8 bits

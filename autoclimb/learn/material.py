@@ -47,6 +47,9 @@ class Format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
+PLAIN = Format()
+
+
 @dataclass(frozen=True, eq=False)
 class Fold:
     """What one training needs beside its config: which rows, on which device, whom to tell, by which clock."""

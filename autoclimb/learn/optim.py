@@ -38,7 +38,7 @@ def restarts(progress: float, cycles: int = 3) -> float:
     return 0.0
 
 
-def linear(progress: float, warm_up: float = 0.1) -> float:
+def linear_decay(progress: float, warm_up: float = 0.1) -> float:
     """Linear up for a tenth, linear down to zero."""
     return progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
 
@@ -47,7 +47,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "onecycle": onecycle,
     "cosine": cosine,
     "restarts": restarts,
-    "linear": linear,
+    "linear": linear_decay,
 }
 # timm's name, and the factor on a learning rate that is given for AdamW (own choice after the papers' ratios)
 OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {

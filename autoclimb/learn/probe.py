@@ -130,7 +130,7 @@ def step_seconds(
 
 
 def timed(step: Callable[[], float], seconds: float, least: int = 3) -> list[float]:
-    """What `step` returns, again and again for so many seconds, `least` times at least; the first, a warm-up, is out."""
+    """What `step` returns, for so many seconds and `least` times at least; the first, a warm-up, is left out."""
     times: list[float] = []
     until = time.monotonic() + seconds
     while len(times) < least or (time.monotonic() < until and len(times) < 50):

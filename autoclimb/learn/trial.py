@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.learn.faults import Diverged, OutOfMemory, Unbuildable
 from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, symmetry_ratios
-from autoclimb.learn.material import Fold, Format, Material, Report, fold_of_material
+from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, fold_of_material
 from autoclimb.types import Config
 
 SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned
@@ -28,7 +28,7 @@ def run_trial(
     device: torch.device,
     report: Report = lambda facts: None,
     now: Callable[[], float] = time.monotonic,
-    format: Format = Format(),
+    format: Format = PLAIN,
 ) -> dict[str, Any]:
     """What happened: `status`, `note`, `facts`. If "done", `oof.npy` and `test.npy` lie in `out`, weights in `nets`.
 

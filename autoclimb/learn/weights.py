@@ -1,4 +1,4 @@
-"""Weights from disk: hub-form folders, single files, earlier runs. What fits goes into the net; a note says what did."""
+"""Weights from disk: hub-form folders, single files, earlier runs. What fits goes into the net, and a note says so."""
 
 import argparse
 import json

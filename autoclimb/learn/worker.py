@@ -33,9 +33,9 @@ NOTHING = Material("multiclass", 0, np.zeros((0, 0), np.float32), np.zeros(0, np
 class Setting:
     """What `hello` says: what every later request is about."""
 
-    material: Material = NOTHING  # pixels come with each request
-    device: torch.device = torch.device("cpu")
-    cache: Path = Path()
+    material: Material  # pixels come with each request
+    device: torch.device
+    cache: Path
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     # timm takes seconds to import: meanwhile the first features can be computed without it
     threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
     send(end={"ready": True})
-    setting = Setting()
+    setting = Setting(NOTHING, torch.device("cpu"), Path())
     while True:
         request = requests.get()
         try:

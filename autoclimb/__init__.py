@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoclimb.errors import Mistake
+    from autoclimb.reading import inspect, read_task
     from autoclimb.score.metrics import METRICS, metric_named
     from autoclimb.search.situation import Situation
     from autoclimb.search.space import SearchSpace
-    from autoclimb.solve import Run, fit, open_run, read_task
+    from autoclimb.solve import Run, fit, open_run
     from autoclimb.types import Config, History, Metric, Note, Task, Trial
 
     __version__: str
@@ -27,6 +28,7 @@ __all__ = [
     "Trial",
     "__version__",
     "fit",
+    "inspect",
     "metric_named",
     "open_run",
     "read_task",
@@ -45,9 +47,10 @@ _ROOMS = {
     "Task": "autoclimb.types",
     "Trial": "autoclimb.types",
     "fit": "autoclimb.solve",
+    "inspect": "autoclimb.reading",
     "metric_named": "autoclimb.score.metrics",
     "open_run": "autoclimb.solve",
-    "read_task": "autoclimb.solve",
+    "read_task": "autoclimb.reading",
 }
 
 

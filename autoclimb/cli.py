@@ -176,23 +176,9 @@ def show_facts(
     the submission will look like. Nothing is written. With --json for programs: the keys are explained at
     autoclimb.data.facts.facts_of.
     """
-    from autoclimb.data.facts import facts_of
-    from autoclimb.data.read.folder import layout_of, task_of
-    from autoclimb.score.own import metric_from
-    from autoclimb.score.propose import proposed_metric
+    from autoclimb.reading import inspect
 
-    given = metric_from(metric) if metric else None
-    layout = layout_of(data, id_column, target, group)
-    task = task_of(layout, given)
-    goal, why = (given, "") if given else proposed_metric(task)
-    task = task if given else task_of(layout, goal)
-    facts = facts_of(task)
-    facts["metric"] = {
-        "name": goal.name,
-        "greater_is_better": goal.greater_is_better,
-        "proposed": given is None,
-        "why": why,
-    }
+    facts = inspect(data, metric, id_column, target, group)
     if json:
         from json import dumps
 

@@ -11,10 +11,11 @@ from autoclimb.budget import Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import forget_half_built
-from autoclimb.data.read.folder import layout_of, read_folder, task_of
+from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
 from autoclimb.disk import write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
+from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.run import store
 from autoclimb.run.answers import finish, finish_without, publish, publish_constant
 from autoclimb.run.checks import check_fingerprint, check_places, fingerprint_of, without_unreadable
@@ -23,7 +24,7 @@ from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.worker import Worker
-from autoclimb.score.own import metric_from, tried
+from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.plan import plan_of
@@ -31,7 +32,7 @@ from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
-__all__ = ["Run", "fit", "open_run", "read_task"]
+__all__ = ["Run", "fit", "open_run"]
 FOLDS = 5
 
 
@@ -141,25 +142,6 @@ def fit(
         worker.end()
 
 
-def read_task(
-    folder: str | Path,
-    metric: str | Metric | None = None,
-    id_column: str | None = None,
-    target: str | None = None,
-    group: str | None = None,
-) -> Task:
-    """The competition in a folder, as `fit` reads it: ids, files, labels, groups, the submission's form, and notes.
-
-    `metric` is a name, a Metric, or `path/to/file.py:name`; it decides between kinds of labels that look alike, and
-    without one they are what they look like. `id_column`, `target` (several columns with commas between) and `group`
-    ("none" for no groups) overrule what the folder says. Opens tables, no pictures: 200,000 files take seconds.
-
-    Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
-    """
-    asked = metric_from(metric) if isinstance(metric, str) else metric
-    return read_folder(Path(folder), asked, id_column, target, group)
-
-
 def metric_and_task(
     metric: str | Metric | None,
     data: str | Path | Task,
@@ -171,13 +153,10 @@ def metric_and_task(
     """The metric, and the task where it is known already: made in Python, or read to propose a metric that fits it."""
     given_task = data if isinstance(data, Task) else None
     if metric is not None:
-        return metric_from(metric) if isinstance(metric, str) else metric, given_task
+        return as_metric(metric), given_task
     if given_task is not None:
-        scorer, why = proposed_metric(given_task)
-        task = given_task
+        task, (scorer, why) = given_task, proposed_metric(given_task)
     else:
-        layout = layout_of(Path(data), id_column, target, group)  # type: ignore[arg-type]
-        scorer, why = proposed_metric(task_of(layout, None))
-        task = task_of(layout, scorer)
+        task, scorer, why = read_and_propose(data, id_column, target, group)  # type: ignore[arg-type]
     tell(Event("note", f"no --metric given: optimising {scorer.name} because {why}; --metric NAME overrules it"))
     return scorer, task

@@ -55,13 +55,9 @@ def rooms(monkeypatch, tmp_path):
         (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
         return answer(tmp_path)
 
-    def layout_of(path: Path, *wanted: Any) -> Any:
-        asked.update(zip(("id_column", "target", "group"), wanted, strict=True), data=path)
-        return "layout"
-
-    def task_of(layout: Any, metric: Metric | None) -> Any:
-        asked["metric"] = metric
-        return "task"
+    def inspect(folder: Path, metric: str | None, *columns: str | None) -> dict[str, Any]:
+        asked.update(zip(("id_column", "target", "group"), columns, strict=True), data=folder, metric=metric)
+        return {"task": "task", "metric": {"name": metric or "f2"}}
 
     stands: dict[str, dict[str, Any]] = {
         "autoclimb.solve": {"fit": fit, "open_run": answer},
@@ -70,9 +66,7 @@ def rooms(monkeypatch, tmp_path):
             "make_demo": lambda folder, seed: folder,
             "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),
         },
-        "autoclimb.data.read.folder": {"layout_of": layout_of, "task_of": task_of},
-        "autoclimb.data.facts": {"facts_of": lambda task: {"task": task}},
-        "autoclimb.score.propose": {"proposed_metric": lambda task: (F2, "it is a toy")},
+        "autoclimb.reading": {"inspect": inspect},
         "autoclimb.report.inspection": {"page_of": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
     }
     for name, values in stands.items():
@@ -142,13 +136,9 @@ def test_a_wrong_command_line_is_status_two(args):
 
 def test_inspect_tells_people_and_programs(rooms):
     assert said("inspect", "d").stdout == "task for f2\n"
-    told = json.loads(said("inspect", "d", "--json", "--target", "y", "--metric", "accuracy").stdout)
-    assert told == {
-        "task": "task",
-        "metric": {"name": "accuracy", "greater_is_better": True, "proposed": False, "why": ""},
-    }
-    assert rooms.asked["target"] == "y"
-    assert rooms.asked["metric"].name == "accuracy"
+    facts = json.loads(said("inspect", "d", "--json", "--target", "y", "--metric", "accuracy").stdout)
+    assert facts == {"task": "task", "metric": {"name": "accuracy"}}
+    assert (rooms.asked["target"], rooms.asked["metric"]) == ("y", "accuracy")
 
 
 def test_the_leaderboard_of_a_run_is_printed(rooms):

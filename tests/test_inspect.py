@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ from folders import competition, metric, picture, table
 from PIL import Image
 from typer.testing import CliRunner
 
+import autoclimb
 from autoclimb import cli
 from autoclimb.data.drift import drift_of, error_of
 from autoclimb.data.facts import bits_of, facts_of
 from autoclimb.data.glance import some_rows
 from autoclimb.data.pixels import size_of
 from autoclimb.data.read.folder import read_folder
+from autoclimb.score.metrics import metric_named
 
 RNG = np.random.default_rng(0)
 
@@ -92,6 +96,20 @@ def test_the_facts_of_a_folder_with_everything(tmp_path):
         "proposed": True,
         "why": "the submission's cells are one class each",
     }
+
+
+def test_python_gets_the_facts_that_the_command_prints(tmp_path):
+    root = everything(tmp_path / "set")
+    assert autoclimb.inspect(root) == json.loads(inspected(root, "--json"))
+    facts = autoclimb.inspect(root, metric_named("f1-macro"))
+    assert facts == json.loads(inspected(root, "--json", "--metric", "f1-macro"))
+    assert facts["metric"] == {"name": "f1-macro", "greater_is_better": True, "proposed": False, "why": ""}
+
+
+def test_inspecting_needs_no_torch(tmp_path):
+    code = "import sys, autoclimb\nautoclimb.inspect(sys.argv[1])\nprint({'torch', 'timm'} & set(sys.modules))"
+    root = str(competition(tmp_path))
+    assert subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True).stdout == "set()\n"
 
 
 def test_people_see_what_programs_see_in_eighty_columns(tmp_path):

@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "search": LEAVES,
     "learn": LEAVES | {"data.pixels"},
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
-    "solve": LEAVES | {"run", "search", "report", "data", "score"},
-    "cli": {"types", "solve", "search.recipes", "report", "demo", "budget", "errors", "data", "score"},
+    "reading": {"types", "data", "score"},
+    "solve": LEAVES | {"reading", "run", "search", "report", "data", "score"},
+    "cli": {"types", "reading", "solve", "search.recipes", "report", "demo", "budget", "errors", "data", "score"},
     "__main__": {"cli"},
-    "__init__": {"solve", "errors", "types", "score", "search"},
+    "__init__": {"reading", "solve", "errors", "types", "score", "search"},
 }
 HEAVY = {"torch", "torchvision", "timm", "albumentations"}
 HOSTS = {"hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}

@@ -1,0 +1,133 @@
+"""The picture of the live view and the command output in README.md and docs/, made by running the commands.
+
+    uv run python docs/make_pictures.py           # runs every command again: two minutes, most of them the demo
+    uv run python docs/make_pictures.py --draw    # only draws live.svg again, from the events in live.jsonl
+
+A console block below a line `<!-- output -->` is run command by command in one temporary folder, and what they print
+replaces what stood there; below `<!-- output: 12 lines -->` the first 12 lines of each command are kept. The events of
+`autoclimb demo` are kept in live.jsonl, one a line, and live.svg shows the package's own view of them while the last
+net trains.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+
+from autoclimb import cli
+from autoclimb.report import view
+from autoclimb.types import Event, Tell
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+EVENTS, PICTURE = DOCS / "live.jsonl", DOCS / "live.svg"
+PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+BLOCK = re.compile(r"^<!-- output(?:: (\d+) lines)? -->\n```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COLUMNS = 100
+# GitHub's dark palette: the window brings its own ground, so that it reads the same on a white and on a black page
+THEME = TerminalTheme(
+    (13, 17, 23),
+    (230, 237, 243),
+    [
+        (72, 79, 88),
+        (255, 123, 114),
+        (63, 185, 80),
+        (210, 153, 34),
+        (88, 166, 255),
+        (188, 140, 255),
+        (57, 197, 207),
+        (177, 186, 196),
+    ],
+)
+
+
+def main() -> None:
+    """Runs the commands and writes their output, or only draws the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draw", action="store_true", help="draw the recorded events again, run nothing")
+    if not parser.parse_args().draw:
+        os.environ["COLUMNS"] = str(COLUMNS)  # of a page, as rich reads it
+        with tempfile.TemporaryDirectory() as place:
+            outputs: dict[str, str] = {}
+            for page in PAGES:
+                page.write_text(BLOCK.sub(lambda match: rerun(match, Path(place), outputs), page.read_text()))
+    PICTURE.write_text(drawing([json.loads(line) for line in EVENTS.read_text().splitlines()]))
+
+
+def rerun(block: re.Match[str], place: Path, outputs: dict[str, str]) -> str:
+    """The block with what its commands print today. A command that stands in several blocks is run once."""
+    lines = int(block[1]) if block[1] else None
+    text = block[0][: block[0].index("```console\n")] + "```console\n"
+    for command in [line[2:] for line in block[2].splitlines() if line.startswith("$ ")]:
+        if command not in outputs:
+            print(command, flush=True)
+            outputs[command] = output_of(command, place)
+        printed = outputs[command].splitlines()
+        cut = [*printed[:lines], "..."] if lines is not None and len(printed) > lines else printed
+        text += "\n".join([f"$ {command}", *cut]) + "\n"
+    return text + "```"
+
+
+def output_of(command: str, place: Path) -> str:
+    """What a command line of ours prints in that folder."""
+    program, *words = shlex.split(command, comments=True)
+    if program != "autoclimb":
+        raise SystemExit(f"{command!r} stands below an output mark; only autoclimb's own commands are run")
+    events = recorded() if words[0] == "demo" else contextlib.nullcontext()
+    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed, events:
+        try:
+            cli.main(words)
+        except SystemExit as end:
+            if end.code:
+                raise SystemExit(f"{command!r} ended with status {end.code}") from end
+    return printed.getvalue()
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[None]:
+    """A block in which the events that the view gets are written to live.jsonl too, with the seconds left at each."""
+    rows: list[dict[str, Any]] = []
+    own_watch = view.watch
+
+    @contextlib.contextmanager
+    def watch(quiet: bool, budget: float, left: Callable[[], float], console: Console | None = None) -> Iterator[Tell]:
+        with own_watch(quiet, budget, left, console) as tell:
+
+            def record(event: Event) -> None:
+                rows.append({"budget": budget, "left": round(left(), 1), **asdict(event)})
+                tell(event)
+
+            yield record
+
+    view.watch = watch
+    try:
+        yield
+    finally:
+        view.watch = own_watch
+        EVENTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def drawing(rows: list[dict[str, Any]]) -> str:
+    """The live view as SVG, at the last moment in which a net was training and two thirds through."""
+    moment = max(i for i, row in enumerate(rows) if row["name"] == "epoch" and row["facts"]["share"] <= 2 / 3)
+    scene = view.Scene()
+    for row in rows[: moment + 1]:
+        scene = view.after(scene, Event(row["name"], row["text"], row["facts"]))
+    console = Console(width=COLUMNS, record=True, force_terminal=True, file=io.StringIO(), color_system="truecolor")
+    console.print(view.drawn(scene, rows[moment]["budget"], rows[moment]["left"]))
+    return console.export_svg(title="autoclimb demo", theme=THEME, unique_id="live")
+
+
+if __name__ == "__main__":
+    main()

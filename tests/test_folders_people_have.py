@@ -39,8 +39,6 @@ NOT_YET = {
     "a labelling job's manifest",
     "names of class folders in json",
     "a list with comments",
-    "augmented copies",
-    "anomaly folders",
     "a record list",
     "facts in file names",
 }

@@ -50,7 +50,7 @@ def test_class_folders_of_validation_pictures_are_train_pictures(tmp_path):
     task = read_folder(tmp_path, metric("label"))
     assert (len(task.train_ids), len(task.test_ids)) == (16, 4)
     assert sorted(task.target[12:].tolist()) == [0, 0, 1, 1]
-    assert any("4 of them from class folders of validation" in note.text for note in task.notes)
+    assert any("4 pictures more" in note.text for note in task.notes if note.kind == "split")
 
 
 def test_the_label_that_most_rows_of_an_id_have_counts(tmp_path):

@@ -1,105 +1,103 @@
 """Layouts without a table of labels: the folder is the label (train/<class>/*.png), or the file name begins with it."""
 
+import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
+from autoclimb.data.files.table import Table
+from autoclimb.data.read.extras import without_extras
+from autoclimb.data.read.levels import Levels, are_sources, class_level, kind_of, levelled, shown
+from autoclimb.data.read.looking import look_alike
 from autoclimb.data.read.matching import column_of, id_column, of_rows
-from autoclimb.data.read.parts import validation_folders
 from autoclimb.data.read.raw import Overrides, RawTask
-from autoclimb.data.read.splits import side
+from autoclimb.data.read.splits import TEST, TRAIN, VALIDATION
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.tables import find_sample, sample_id_column
-from autoclimb.data.read.test_set import test_items
+from autoclimb.data.read.test_set import Tested, test_items
 from autoclimb.data.read.values import are_numbers
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
 NAMED = re.compile(r"([a-z][a-z _-]*?)[._ -]*\(?\d+\)?\.[^.]+$", re.IGNORECASE)
+NAMED_BEHIND = re.compile(r"\d+[._ -]+([a-z][a-z _-]*)\.[^.]+$", re.IGNORECASE)
 FEWEST = 3  # files a label needs; a word before a number that occurs less often is a name, not a class
-NEGATIVES = {
-    "cover",
-    "original",
-    "normal",
-    "clean",
-    "negative",
-    "real",
-    "authentic",
-    "genuine",
-    "healthy",
-    "background",
-}
-SPLITS = ("train", "test", "val", "pred", "image", "img", "data", "jpg", "jpeg", "png", "sample", "submission")
+CAMERA = re.compile(
+    r"img|dscn?|dscf|pxl|mvi|gopr|dji|p|images?|picture|photo|pic|frame|scan|file|screenshot|untitled|whatsapp|page|slide|"
+    r"sample|item|id|no|test|train|val|[abcx]"
+)
+NEGATIVE = re.compile(r"cover|original|normal|clean|negative|real|authentic|genuine|healthy|background", re.IGNORECASE)
+AUGMENTED = re.compile(r"[_-](?:jpe?g|png|bmp|tiff?)\.rf\.[0-9a-z]{8,}$", re.IGNORECASE)  # of one picture, by Roboflow
+MANY = 0.5  # share of file names that several classes have, from which they may be versions of one picture
+LOOKED_AT = 12  # pairs of such pictures that are looked at
 
 
 def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
-    """The competition by its class folders, or None where no folder holds two folders of pictures.
+    """The competition by its class folders, or None where no level of folders is one of classes.
 
-    The class root is the folder nearest to the top whose subfolders hold pictures and are not named after splits;
-    one that says train is preferred.
+    Raises Mistake where two levels may be, or where there is but one class.
     """
-    root = class_root(survey.pictures)
-    if root is None:
+    seen, notes = without_extras(survey)
+    rows = [i for i, part in enumerate(seen.parts) if part == TRAIN] or [i for i, p in enumerate(seen.parts) if not p]
+    sample = find_sample(seen)
+    sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
+    words = class_words(sample, sample_id)
+    folders = [folders_of(seen.pictures[i], seen) for i in rows]
+    levels, kept, strays = levelled(folders, asked_for.target)
+    level, sure = class_level(levels, words, asked_for.target)
+    if level < 0:
+        refuse_one_class(folders, seen)
         return None
-    depth = root.count("/") + 1 if root else 0
-    rows, classes = [], []
-    for i, path in enumerate(survey.pictures):
-        parts = path.split("/")
-        if "/".join(parts[:depth]) == root and len(parts) > depth + 1 and not is_split(parts[depth]):
-            rows.append(i)
-            classes.append(parts[depth])
-    if asked_for.target or asked_for.group:
-        raise Mistake("the labels are folder names here, so there is no table for --target or --group to name")
-    sample = find_sample(survey)
-    sample_id = sample_id_column(sample, survey, asked_for) if sample else ""
-    asked_ids = set(sample.cells[sample_id]) if sample else set()
-    test = next(
-        (
-            t
-            for t in survey.tables
-            if t is not sample
-            and "test" in t.name.lower()
-            and "train" not in t.name.lower()
-            and (not asked_ids or column_of(t, asked_ids))
-        ),
-        None,
-    )
-    test_id = (column_of(test, asked_ids) if asked_ids else id_column(test, survey)[0]) if test else ""
-    aside = validation_folders(survey.pictures, root, set(classes))
-    if asked_ids & {survey.pictures[i].rsplit("/", 1)[-1] for i, _ in aside}:
-        aside = []  # test asks for them
+    names = levels.names(level)
+    if levels.depth == 1 and are_sources(names) and not set(words) & set(names):
+        raise Mistake(
+            f"the folders {shown(names)} look like sources of pictures, not like classes, and no table says what they "
+            f"are; add one with a row a folder or a picture, or name the classes with --target {names[0]},{names[1]}"
+        )
+    if asked_for.group not in (None, "none"):
+        raise Mistake("the labels are folder names here, so there is no table for --group to name; --group none is")
+    rows, classes = [rows[k] for k in kept], [path[level] for path in levels.paths]
+    aside = labelled_aside(seen, set(classes), sample, sample_id)
+    text = f"labels from the folders {shown(names)}: {len(names)} classes, {len(rows)} pictures"
+    notes = [Note("labels", text, sure="sure" if sure else "likely"), *notes]
+    if strays:
+        notes.append(Note("files", f"the pictures of {shown(strays)} are left out", strays[0], "likely"))
+    if aside:
+        text = f"{len(aside)} pictures more are learned from, from class folders of validation pictures"
+        notes.append(Note("split", text))
+    groups, more = groups_of_levels(levels, level, [seen.pictures[i] for i in rows], classes)
     rows += [i for i, _ in aside]
     classes += [name for _, name in aside]
-    located = of_rows(rows, survey)
-    tested = test_items(survey, sample, sample_id, test, test_id, set(located.files))
-    names = [survey.pictures[i].rsplit("/", 1)[-1] for i in rows]
+    outside = {i for i, part in enumerate(seen.parts) if part in (TRAIN, "")} - set(rows)
+    seen, rows = without_rows(seen, outside if strays or TRAIN in seen.parts else set(), rows)
+    located = of_rows(rows, seen)
+    tested = tested_beside(seen, sample, sample_id, set(located.files))
+    ids = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
     versions = None
-    notes = [
-        Note(
-            "labels",
-            f"labels from the folders of {root or '.'}: {len(Counter(classes))} classes, {len(rows)} pictures",
-            root,
-        )
-    ]
-    if aside:
-        notes.append(Note("split", f"{len(aside)} of them from class folders of validation pictures, learned from too"))
-    if len(set(names)) < len(names):
-        folders_of: dict[str, set[str]] = defaultdict(set)
-        for name, folder in zip(names, classes, strict=True):
-            folders_of[name].add(folder)
-        several = sum(1 for folders in folders_of.values() if len(folders) > 1)
-        if several > 0.5 * len(folders_of) and not all(plain_number(n) for n in folders_of):
-            versions = names
-            text = f"{several} file names occur in several class folders: versions of one picture, kept together"
-            notes.append(Note("group", text, sure="likely"))
-        names = [survey.pictures[i] for i in rows]
+    if groups is not None:
+        versions = [*groups, *(f"\0{i}" for i, _ in aside)]
+        notes += more
+    else:
+        versions, more = versions_of(ids, classes, located.files)
+        notes += more
+    if len(set(ids)) < len(ids):
+        ids = [seen.pictures[i] for i in rows]
     answers = [c for c in sample.columns if c != sample_id] if sample else []
-    negative = [c for c in set(classes) if c.lower() in NEGATIVES]
-    if sample and versions and len(answers) == 1 and len(negative) == 1 and are_numbers(sample.cells[answers[0]]):
+    negative = [c for c in set(classes) if NEGATIVE.fullmatch(c)]
+    across = versions is not None and len({(v, c) for v, c in zip(versions, classes, strict=True)}) > len(set(versions))
+    if (
+        sample
+        and across
+        and groups is None
+        and len(answers) == 1
+        and len(negative) == 1
+        and are_numbers(sample.cells[answers[0]])
+    ):
         classes = [str(int(c != negative[0])) for c in classes]
         text = f"one number is asked for: whether a picture is other than {negative[0]!r}"
         notes.append(Note("classes", text, negative[0], "likely"))
     return RawTask(
-        train_ids=names,
+        train_ids=ids,
         train_files=located.files,
         labels={answers[0] if len(answers) == 1 else "label": classes},
         test_ids=tested.ids,
@@ -113,62 +111,184 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     )
 
 
-def plain_number(name: str) -> bool:
-    """Whether a file is named by a short number only, as counting anew in every folder makes them."""
-    stem = name.rsplit(".", 1)[0]
-    return (stem.isdigit() and len(stem.lstrip("0")) == len(stem)) or stem == "0"
+def folders_of(path: str, survey: Survey) -> tuple[str, ...]:
+    """The folders above a picture without that of its split, which archives often hold once more."""
+    *folders, _ = path.split("/")
+    for k in range(len(folders)):
+        if survey.part_of_folder.get("/".join(folders[: k + 1])):
+            rest = folders[k + 1 :]
+            while rest and rest[0] == folders[k] and len(rest) > 1:
+                rest = rest[1:]
+            return (*folders[:k], *rest)
+    return tuple(folders)
 
 
-def is_split(folder: str) -> bool:
-    """Whether a folder's name tells a part of the data rather than a class."""
-    name = folder.lower()
-    return any(name == word or name.startswith(word) or name.endswith(word) for word in SPLITS[:4]) or any(
-        name in (word, word + "s") for word in SPLITS[4:]
+def class_words(sample: Table | None, sample_id: str) -> list[str]:
+    """The class names that a sample shows: its columns, or the words in its cells; none where it shows numbers."""
+    if sample is None:
+        return []
+    answers = [c for c in sample.columns if c != sample_id]
+    if len(answers) != 1:
+        return answers
+    return [] if are_numbers(sample.cells[answers[0]]) else sorted(set(sample.cells[answers[0]]) - {""})
+
+
+def refuse_one_class(folders: Sequence[tuple[str, ...]], survey: Survey) -> None:
+    """Raises Mistake where the train folder has one class and other folders more."""
+    train = {f[-1] for f in folders if f}
+    tested = {survey.pictures[i].split("/")[-2] for i, part in enumerate(survey.parts) if part == TEST}
+    if TRAIN in survey.parts and len(train) == 1 and len(tested) > 1 and train & tested:
+        raise Mistake(
+            f"the train folder holds the class {min(train)!r} alone, the test folder {shown(sorted(tested))}: two "
+            f"classes are needed to learn; move some labelled pictures of the others into the train folder"
+        )
+
+
+def labelled_aside(survey: Survey, classes: set[str], sample: Table | None, sample_id: str) -> list[tuple[int, str]]:
+    """The pictures in class folders of validation folders, by number, and their classes; none if test asks for them."""
+    aside = []
+    for i, part in enumerate(survey.parts):
+        if part == VALIDATION:
+            name = next((f for f in reversed(survey.pictures[i].split("/")[:-1]) if f in classes), None)
+            if name is not None:
+                aside.append((i, name))
+    asked = set(sample.cells[sample_id]) if sample else set()
+    return [] if asked & {survey.pictures[i].rsplit("/", 1)[-1] for i, _ in aside} else aside
+
+
+def without_rows(survey: Survey, out: set[int], rows: list[int]) -> tuple[Survey, list[int]]:
+    """The folder without some pictures, and the new numbers of `rows`."""
+    if not out:
+        return survey, rows
+    keep = [i for i in range(len(survey.pictures)) if i not in out]
+    number = {i: k for k, i in enumerate(keep)}
+    parts = [survey.parts[i] for i in keep]
+    fewer = survey.only(keep)
+    fewer.__dict__["parts"] = parts  # splits as they were: a folder beside them may be gone
+    return fewer, [number[i] for i in rows]
+
+
+def tested_beside(survey: Survey, sample: Table | None, sample_id: str, train_files: set[str]) -> Tested:
+    """The test items of class folders: by a sample, a table that says test, or folders."""
+    asked = set(sample.cells[sample_id]) if sample else set()
+    test = next(
+        (
+            t
+            for t in survey.tables
+            if t is not sample
+            and "test" in t.name.lower()
+            and "train" not in t.name.lower()
+            and (not asked or column_of(t, asked))
+        ),
+        None,
     )
+    test_id = (column_of(test, asked) if asked else id_column(test, survey)[0]) if test else ""
+    return test_items(survey, sample, sample_id, test, test_id, train_files)
 
 
-def class_root(pictures: tuple[str, ...]) -> str | None:
-    """The folder whose subfolders are the classes, "" for the top, None where there is none."""
-    children: dict[str, Counter] = defaultdict(Counter)
-    for path in pictures:
-        parts = path.split("/")[:-1]
-        for depth, name in enumerate(parts):
-            if not is_split(name):
-                children["/".join(parts[:depth])][name] += 1
-    fitting = [
-        (side(root + "/x"), -root.count("/") - bool(root), sum(c.values()), root)
-        for root, c in children.items()
-        if len(c) > 1
+def groups_of_levels(
+    levels: Levels, level: int, paths: Sequence[str], classes: Sequence[str]
+) -> tuple[list[str] | None, list[Note]]:
+    """What rows share by the other levels, and a note: patients and the like, or variants of a picture."""
+    others = {k: kind_of(levels.names(k)) for k in range(levels.depth) if k != level}
+    sources = [k for k, kind in others.items() if kind in ("sources", "numbers")]
+    if sources:
+        groups = ["/".join(path[k] for k in sources) for path in levels.paths]
+        count = len(set(groups))
+        if 1 < count < len(groups):
+            text = f"pictures of {groups[0]} and the like ({count}) stay in one fold; --group none deals rows freely"
+            return groups, [Note("group", text, sure="likely")]
+    elif "variants" in others.values():
+        groups = [f"{name}/{stem_of(path)}" for name, path in zip(classes, paths, strict=True)]
+        if len(set(groups)) < len(groups):
+            where = next(k for k, kind in others.items() if kind == "variants")
+            text = f"the folders {shown(levels.names(where))} hold variants of one picture, which stay in one fold"
+            return groups, [Note("group", text, sure="likely")]
+    return None, []
+
+
+def stem_of(path: str) -> str:
+    """A file's name without its ending."""
+    return os.path.splitext(path.rsplit("/", 1)[-1])[0]
+
+
+def versions_of(
+    names: Sequence[str], classes: Sequence[str], files: Sequence[str]
+) -> tuple[list[str] | None, list[Note]]:
+    """What pictures share that are versions of one, and a note; None where all stand for themselves.
+
+    Augmented copies say so in their names. Names that several classes have are versions of one picture where a look
+    at some says so: counters begin anew in every folder.
+    """
+    stems = [AUGMENTED.sub("", stem_of(n)) for n in names]
+    if sum(s != stem_of(n) for s, n in zip(stems, names, strict=True)) > len(names) / 2:
+        groups = [f"{c}/{s}" for c, s in zip(classes, stems, strict=True)]
+        if len(set(groups)) < len(groups):
+            text = f"file names say that {len(groups)} pictures are versions of {len(set(groups))}, kept together"
+            return groups, [Note("group", text, sure="likely")]
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows_of[name].append(row)
+    pairs = [
+        (r[0], next(k for k in r if classes[k] != classes[r[0]]))
+        for r in rows_of.values()
+        if len({classes[k] for k in r}) > 1
     ]
-    fitting = [f for f in fitting if f[0] >= 0]
-    return max(fitting)[-1] if fitting else None
+    if len(pairs) <= MANY * len(rows_of):
+        return None, []
+    step = max(1, len(pairs) // LOOKED_AT)
+    alike = look_alike([(files[a], files[b]) for a, b in pairs[::step][:LOOKED_AT]])
+    if alike or (alike is None and not all(stem_of(n).isdigit() for n in rows_of)):
+        text = f"{len(pairs)} file names occur in several class folders: versions of one picture, kept together"
+        return list(names), [Note("group", text, sure="likely")]
+    return None, []
 
 
 def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
-    """The competition by its file names, or None where the train folder's names do not begin with two words or more."""
-    rows = [i for i, path in enumerate(survey.pictures) if side(path) > 0]
-    begins = [NAMED.match(survey.pictures[i].rsplit("/", 1)[-1]) for i in rows]
-    words = Counter(m[1].lower() for m in begins if m)
-    if not rows or len(words) < 2 or min(words.values()) < FEWEST or words.total() < len(rows):
+    """The competition by its file names, or None where they do not begin or end with two words or more.
+
+    Names that cameras give are no labels, nor are words that the sample does not show where it shows words.
+    """
+    seen, notes = without_extras(survey)
+    rows = [i for i, part in enumerate(seen.parts) if part == TRAIN] or [i for i, p in enumerate(seen.parts) if not p]
+    names = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
+    found = words_in(names, NAMED) or words_in(names, NAMED_BEHIND)
+    if not found or asked_for.target or (asked_for.group or "none") != "none":
         return None
-    sample = find_sample(survey)
-    sample_id = sample_id_column(sample, survey, asked_for) if sample else ""
-    located = of_rows(rows, survey)
-    tested = test_items(survey, sample, sample_id, None, "", set(located.files))
+    sample = find_sample(seen)
+    sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
+    shown_words = {w.lower() for w in class_words(sample, sample_id)}
+    if shown_words and not shown_words & {w.lower() for w in found}:
+        return None
+    located = of_rows(rows, seen)
+    tested = test_items(seen, sample, sample_id, None, "", set(located.files))
     answers = [c for c in sample.columns if c != sample_id] if sample else []
+    text = f"labels from file names: {', '.join(list(dict.fromkeys(found))[:5])}"
     return RawTask(
-        train_ids=[survey.pictures[i].rsplit("/", 1)[-1] for i in rows],
+        train_ids=names if len(set(names)) == len(names) else [seen.pictures[i] for i in rows],
         train_files=located.files,
-        labels={answers[0] if len(answers) == 1 else "label": [m[1].lower() for m in begins if m]},
+        labels={answers[0] if len(answers) == 1 else "label": found},
         test_ids=tested.ids,
         test_files=tested.files,
         id_name=sample_id or "id",
         sample=sample,
         sample_id=sample_id,
         channels=located.channels,
-        notes=(
-            Note("labels", f"labels from how file names begin: {', '.join(list(words)[:5])}", sure="likely"),
-            *located.notes,
-            *tested.notes,
-        ),
+        notes=(Note("labels", text, sure="guessed"), *notes, *located.notes, *tested.notes),
     )
+
+
+def words_in(names: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
+    """The label in each name, [] where a name has none, a word is too rare or one is no class: cameras', counters'."""
+    cut = [pattern.match(n) for n in names]
+    words = [m[1] for m in cut if m]
+    low = Counter(w.lower() for w in words)
+    if (
+        not names
+        or len(words) < len(names)
+        or len(low) < 2
+        or min(low.values()) < FEWEST
+        or any(map(CAMERA.fullmatch, low))
+    ):
+        return []
+    return [w.lower() for w in words] if len(low) < len(set(words)) else words

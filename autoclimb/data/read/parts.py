@@ -14,8 +14,6 @@ from autoclimb.data.read.values import BLANK
 from autoclimb.types import Note
 
 WORDS = re.compile(r"(^|[^a-z])(val|valid|validation|dev)([^a-z]|$)")  # of validation in a table's or folder's name
-PART_WORDS = {w: "train" if side > 0 else "test" for w, side in SPLIT_WORDS.items()}
-PART_WORDS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "validation")
 SHARED = 0.1  # of its ids in train or test, from which a table is no split of its own
 MOST_WORDS = 3  # in a cell that names a part: in_domain_test; a caption about a train has more
 
@@ -57,7 +55,7 @@ def names_parts(cells: Sequence[str]) -> bool:
 def part_of(cell: str) -> str:
     """The part of the data that a cell names, "" for none: PublicTest, test_1, val, TRAINING."""
     words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", cell)]
-    parts = {PART_WORDS[w] for w in words if w in PART_WORDS}
+    parts = {SPLIT_WORDS[w] for w in words if w in SPLIT_WORDS}
     return parts.pop() if len(parts) == 1 and len(words) <= MOST_WORDS else ""
 
 
@@ -120,16 +118,3 @@ def with_validation(
         notes.append(Note("split", f"the {table.rows} rows of {table.name}{what} are learned from too", table.name))
         used.add(table.name)
     return train, where, notes
-
-
-def validation_folders(pictures: Sequence[str], root: str, classes: Collection[str]) -> list[tuple[int, str]]:
-    """The pictures in class folders of a validation folder beside those of `root`, by number, and their classes."""
-    labelled = []
-    inside = f"{root}/"
-    for i, path in enumerate(pictures):
-        *folders, _ = path.split("/")
-        if len(folders) < 2 or folders[-1] not in classes or path.startswith(inside):
-            continue
-        if any(WORDS.search(folder.lower()) for folder in folders[:-1]):
-            labelled.append((i, folders[-1]))
-    return labelled

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from autoclimb.data.files.npy import array_tables
 from autoclimb.data.files.opening import TABLE_FORMATS, tables_at
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.naming import folded, path_parts
-from autoclimb.data.read.splits import side
+from autoclimb.data.read.splits import SIDES, parts_of_folders, side
 from autoclimb.data.sources import inside, unspeakable
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
@@ -44,16 +45,25 @@ class Survey:
         return self.sources[index] if index >= 0 else ""
 
     @cached_property
+    def parts(self) -> list[str]:
+        """Of each picture the part of the data that its folders say: train, validation, test, or "" for none."""
+        return [self.part_of_folder.get(where.rpartition("/")[0], "") for where in self.pictures]
+
+    @cached_property
+    def part_of_folder(self) -> dict[str, str]:
+        """The part of the data of each folder that is a split or lies in one."""
+        return parts_of_folders(self.pictures)
+
+    @cached_property
     def sides(self) -> list[int]:
-        """Of each picture the part of the data that its folders say: 1 for train, -1 for test, 0 for neither."""
-        of_folder: dict[str, int] = {}
-        sides = []
-        for where in self.pictures:
-            folder = where.rpartition("/")[0]
-            if folder not in of_folder:
-                of_folder[folder] = side(where)
-            sides.append(of_folder[folder])
-        return sides
+        """1 for each picture of train, -1 for each of test, 0 for others."""
+        return [SIDES.get(part, 0) for part in self.parts]
+
+    def only(self, rows: Sequence[int]) -> "Survey":
+        """The same folder with these pictures alone."""
+        return replace(
+            self, pictures=tuple(self.pictures[i] for i in rows), sources=tuple(self.sources[i] for i in rows)
+        )
 
     @cached_property
     def by_name(self) -> dict[str, list[int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.matching import ENOUGH, locate, of_rows
-from autoclimb.data.read.splits import side
+from autoclimb.data.read.splits import VALIDATION
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import files_of
 from autoclimb.errors import Mistake
@@ -69,7 +69,9 @@ def not_asked(files: list[str], survey: Survey, name: str) -> list[Note]:
     """A note on pictures in test folders that no id asks for, none where all are asked for or items are of several."""
     asked = set(files)
     there = [
-        (stem_of(path), s in asked) for path, s in zip(survey.pictures, survey.sources, strict=True) if side(path) < 0
+        (stem_of(path), s in asked)
+        for path, s, side in zip(survey.pictures, survey.sources, survey.sides, strict=True)
+        if side < 0
     ]
     forms = {stem for stem, taken in there if taken}  # of one picture: as dcm and as jpg
     left = sum(1 for stem, taken in there if not taken and stem not in forms)
@@ -104,7 +106,7 @@ def by_folders(survey: Survey, train_files: set[str]) -> Tested:
         names = [survey.pictures[i] for i in rows]
     where = sorted({survey.pictures[i].rpartition("/")[0] or "." for i in rows})
     text = f"no sample submission: the {len(rows)} pictures of {', '.join(where[:3])} are the test items"
-    note = Note("test", text, sure="likely" if all(side(survey.pictures[i]) < 0 for i in rows) else "guessed")
+    note = Note("test", text, sure="likely" if all(survey.sides[i] < 0 for i in rows) else "guessed")
     located = of_rows(rows, survey)
     return Tested(names, located.files, located.channels, (*located.notes, note))
 
@@ -113,5 +115,5 @@ def without_label(survey: Survey, train_files: set[str]) -> list[int]:
     """The pictures that no label was found for: those of test folders, else those in folders of no split."""
     used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
     free = [i for i, s in enumerate(survey.sources) if s not in train_files and s not in used]
-    rows = [i for i in free if side(survey.pictures[i]) < 0]
-    return rows or [i for i in free if side(survey.pictures[i]) == 0 and "val" not in survey.pictures[i]]
+    rows = [i for i in free if survey.sides[i] < 0]
+    return rows or [i for i in free if survey.sides[i] == 0 and survey.parts[i] != VALIDATION]

@@ -1,11 +1,13 @@
 """Rows for RESULTS.md: is any competition's folder read, answered and accepted as it is downloaded?
 
     uv run python benchmarks/layouts.py --layouts DIR [--only ID,ID] [--budget 30s] [--jobs 1]
+    uv run python benchmarks/layouts.py --layouts DIR --reading
 
 DIR holds make_layout.py, which builds each competition of specs.py in miniature, and check_submission.py, which judges
 and scores a submission as its grader would. The real command runs on each miniature, with no flag but the metric in the
 name that the grader gives it. A constant answer, the one that a run writes before it has learnt anything, is scored by
-the same grader. Rows are written one by one, so an interrupted session keeps what it had.
+the same grader. Rows are written one by one, so that what is done stays when the benchmark is interrupted. With
+--reading nothing is trained and nothing written to RESULTS.md: each folder is read and its constant answer judged.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from typing import Any
 
 from record import append, heading, run, seconds_of
 
-from autoclimb.data.read.folder import read_folder
+from autoclimb import read_task
 from autoclimb.errors import Mistake
 from autoclimb.run.answers import publish_constant
 from autoclimb.score.metrics import metric_named
@@ -57,6 +59,8 @@ def main() -> None:
     if unknown:
         sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(specs)}")
     names = asked.only.split(",") if asked.only else list(specs)
+    if asked.reading:
+        sys.exit(sum(bool(reading_fault(specs[name], asked.layouts)) for name in names))
     lower = importlib.import_module("metrics").LOWER
     append(asked.out, heading(f"{len(names)} layouts, 120 train and 40 test items, {asked.budget} each") + HEADER)
     with ThreadPoolExecutor(asked.jobs) as pool:
@@ -81,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="competitions, comma separated; default all")
     parser.add_argument("--budget", default="30s")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; they slow each other down")
+    parser.add_argument("--reading", action="store_true", help="read each folder and judge its constant answer only")
     parser.add_argument("--keep", type=Path, help="folder to keep the runs in; default a temporary one")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     return parser.parse_args()
@@ -99,7 +104,8 @@ def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
         command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", spec.metric]
         ran = run([*command, "--budget", asked.budget], seconds_of(asked.budget) + GRACE, place)
         climbed = place / "autoclimb-runs" / f"{spec.name}-{metric_named(spec.metric).name}"
-        wrong = misread(spec, json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"], climbed)
+        used = json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"]
+        wrong = misread(spec, used, *understood(climbed))
         score, refused = judged(spec.name, data, climbed / "submission.csv", asked.layouts)
         refused = f"exit {ran.status}: {ran.words}" if ran.status else refused
         constant, why = constant_score(spec, data, place, asked.layouts)
@@ -118,15 +124,36 @@ def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
     return Row(spec.name, spec.metric, not wrong, not refused, better, f"| {' | '.join(cells)} |\n")
 
 
-def misread(spec: Any, used: list[Any], climbed: Path) -> str:
-    """What the run understood otherwise than the competition is meant, "" where kind and classes are right."""
-    told = climbed / "task.json"
-    if not told.is_file():
-        return "nothing was read"
-    task = json.loads(told.read_text())
-    if task["kind"] != spec.task:
-        return f"{task['kind']} for {spec.task}"
-    classes, meant = set(task["classes"]), {str(label) for label in used}
+def reading_fault(spec: Any, layouts: Path) -> str:
+    """What is wrong with how a miniature is read or its constant answer taken, "" for nothing; printed as a line."""
+    with tempfile.TemporaryDirectory(prefix="autoclimb-layouts-") as temporary:
+        place = Path(temporary)
+        data = place / spec.name
+        making = [sys.executable, str(layouts / "make_layout.py"), spec.name, str(data), *MAKING]
+        subprocess.run(making, check=True, stdout=subprocess.DEVNULL)
+        used = json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"]
+        try:
+            task = read_task(data, spec.metric)
+            fault = misread(spec, used, task.kind, task.classes)
+        except Mistake as mistake:
+            fault = str(mistake)
+        fault = fault or constant_score(spec, data, place, layouts)[1]
+    print(f"{spec.name}: {fault or 'read right, its constant answer accepted'}", flush=True)
+    return fault
+
+
+def understood(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Kind and classes of what a run read, empty where it read nothing."""
+    path = folder / "task.json"
+    task = json.loads(path.read_text()) if path.is_file() else {"kind": "nothing", "classes": ()}
+    return task["kind"], tuple(task["classes"])
+
+
+def misread(spec: Any, used: list[Any], kind: str, names: tuple[str, ...]) -> str:
+    """What was understood otherwise than the competition is meant, "" where kind and classes are right."""
+    if kind != spec.task:
+        return f"{kind} for {spec.task}"
+    classes, meant = set(names), {str(label) for label in used}
     if len(spec.sub.cols) > 1:
         meant &= set(spec.sub.cols)
     if spec.task == "binary":  # the files may name them: cat and dog for 0 and 1
@@ -149,7 +176,7 @@ def constant_score(spec: Any, data: Path, place: Path, layouts: Path) -> tuple[f
     """The grader's score of the constant submission that a run writes first, and why there is none."""
     metric = metric_named(spec.metric)
     try:
-        task = read_folder(data, metric)
+        task = read_task(data, metric)
         publish_constant(task, Goal(metric, task.kind, task.grades), place)
     except Mistake as mistake:
         return None, str(mistake).replace("|", "/")

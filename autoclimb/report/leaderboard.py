@@ -16,7 +16,9 @@ SAID: dict[str, Callable[[Any], str]] = {
     "backbone": str,
     "size": lambda v: f"@{v}",
     "policy": str,
-    "weights": lambda v: {"": "from scratch", "hub": "pretrained"}.get(v, f"weights {PurePath(v).name}"),
+    "weights": lambda v: (
+        "pretrained" if v in ("hub", "box") else f"weights {PurePath(v).name}" if v else "from scratch"
+    ),
     "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
     "whitened": lambda v: "whitened filters" if v else "random filters",

@@ -81,7 +81,11 @@ def learning_target(task: Task) -> np.ndarray:
 def find_nets(
     worker: Worker, weights: str | Path | None, pretrained: bool, device: str, clock: Clock, tell: Tell
 ) -> tuple[dict[str, Any], ...]:
-    """Pretrained nets to start from, smallest first; none where there are none or the user wants none."""
+    """Pretrained nets to start from, cheapest first: those of `weights`, else of the hub, else of the box.
+
+    On a processor the box's nets come before the hub's: they are small, need no download, and are looked at as frozen
+    features. None where the user wants none.
+    """
     if not pretrained:
         if weights:
             raise Mistake("--weights and --no-pretrained contradict each other; give one of them")
@@ -97,7 +101,11 @@ def find_nets(
         return tuple(reply["found"])
     if reply["hub"]:
         tell(Event("note", "pretrained weights come from timm's hub"))
-        return tuple(from_hub(device))
+        return (*(reply["box"] if device == "cpu" else []), *from_hub(device))
+    if reply["box"]:
+        names = ", ".join(row["backbone"] for row in reply["box"])
+        tell(Event("note", f"pretrained: {names}, installed with autoclimb; timm's hub cannot be reached"))
+        return tuple(reply["box"])
     tell(Event("note", "timm's hub cannot be reached and no --weights were given: training from scratch"))
     return ()
 

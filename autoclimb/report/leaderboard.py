@@ -16,9 +16,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "backbone": str,
     "size": lambda v: f"@{v}",
     "policy": str,
-    "weights": lambda v: (
-        "pretrained" if v in ("hub", "box") else f"weights {PurePath(v).name}" if v else "from scratch"
-    ),
+    "weights": lambda v: {"": "scratch", "hub": "pretrained", "box": "boxed"}.get(v, f"weights {PurePath(v).name}"),
     "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
     "whitened": lambda v: "whitened filters" if v else "random filters",

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from autoclimb.budget import Clock
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.box import BOXED, _path_of, boxed_nets, boxed_tensors
+from autoclimb.learn.boxed import BOXED, _path_of, boxed_nets, boxed_tensors
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.weights import INPUT, SCALE, find_weights, load_checkpoint, load_fitting
 from autoclimb.run.setup import find_nets

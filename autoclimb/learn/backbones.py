@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.box import BOX, boxed_tensors
+from autoclimb.learn.boxed import BOX, boxed_tensors
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.heads import POOLS, set_last_layer, use_gem
 from autoclimb.learn.losses import find_loss

@@ -131,7 +131,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def list_weights(path: str) -> dict[str, Any]:
     """The pretrained nets of a path; without a path those of the box, and whether the hub answers."""
     from autoclimb.learn.backbones import hub_answers  # timm
-    from autoclimb.learn.box import boxed_nets
+    from autoclimb.learn.boxed import boxed_nets
     from autoclimb.learn.weights import find_weights
 
     if path:

@@ -11,12 +11,13 @@ from autoclimb.types import Blend, Config, Metric, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+START = {"": "from scratch", "hub": "pretrained", "box": "boxed weights"}  # of Config.weights; else a path
 SAID: dict[str, Callable[[Any], str]] = {
     "train": lambda v: "trained" if v == "net" else v,
     "backbone": str,
     "size": lambda v: f"@{v}",
     "policy": str,
-    "weights": lambda v: {"": "scratch", "hub": "pretrained", "box": "boxed"}.get(v, f"weights {PurePath(v).name}"),
+    "weights": lambda v: START.get(v, f"weights {PurePath(v).name}"),
     "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
     "whitened": lambda v: "whitened filters" if v else "random filters",

@@ -22,7 +22,7 @@ class Form:
     - "labels": class names joined by `separator` in `columns[1]` (a set, or a ranking where the metric ranks)
     - "number": a number in `columns[1]`: a probability of `classes[-1]` (binary), a grade or a quantity
     - "columns": one number per class; `column_of[i]` is the class index answered by `columns[1 + i]`, -1 for a class
-      that the train table lacks
+      that the train table lacks; where `rows` says so, each stands in a row of its own, under `columns[1]`
     """
 
     columns: tuple[str, ...]
@@ -33,6 +33,13 @@ class Form:
     whole_numbers: bool = False  # the sample's cells are integers
     at_most: int = 0  # names per "labels" cell in the sample, 0 if free
     sums_to_one: bool = False  # "columns": the sample's rows do, so answers must
+    brackets: tuple[str, str, str] = ("", "", "")  # what opens and closes a "labels" cell, and the quote about a name
+    rows: tuple[tuple[str, int], ...] = ()  # where the file has a row an item and class: of each row, both
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()  # other columns of the sample and their cells, () for one that
+    # holds how sure the answer is
+    order: tuple[str, ...] = ()  # the columns as they are written, () for those of `columns`
+    delimiter: str = ","
+    header: bool = True
     first: tuple[str, ...] = ()  # the first cells of the sample's first row, () without a sample
 
 

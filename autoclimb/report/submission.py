@@ -2,13 +2,13 @@
 
 import csv
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from autoclimb.disk import whole_file
-from autoclimb.types import Metric, Task
+from autoclimb.types import Form, Metric, Task
 
 LONGEST_CELL = 1 << 30  # letters; csv's own limit of 131,072 is shorter than an id may be
 
@@ -27,17 +27,41 @@ def write_submission(
         return
     answers = np.asarray(answers)
     assert len(answers) == len(task.test_ids), f"{len(answers)} answers for {len(task.test_ids)} test items"
-    rows = CELLS[task.form.cell](task, answers, metric, probability)
-    place = {name: i for i, name in enumerate(task.test_ids)}
+    form = task.form
+    cells = CELLS[form.cell](task, answers, metric, probability)
     with whole_file(Path(path)) as part:
         with open(part, "w", newline="", encoding="utf-8") as out:
-            plain = csv.writer(out, lineterminator="\n")
-            quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)  # it would leave \r as it is
-            plain.writerow(task.form.columns)
-            for name in task.form.ids:
-                row = [name, *rows[place[name]]]
+            how = {"delimiter": form.delimiter, "lineterminator": "\n"}
+            plain = csv.writer(out, **how)  # type: ignore[arg-type]
+            quoted = csv.writer(out, quoting=csv.QUOTE_ALL, **how)  # type: ignore[arg-type]  # it would leave \r as it is
+            if form.header:
+                plain.writerow(form.order or form.columns)
+            for row in rows_of(task, cells, probability):
                 (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
         check_submission(task, part)  # before it takes the place of the last good one
+
+
+def rows_of(task: Task, cells: Sequence[Sequence[str]], probability: np.ndarray | None) -> Iterator[list[str]]:
+    """The file's rows below its header; `cells` are each test item's under `form.columns` but the id."""
+    form = task.form
+    place = {name: i for i, name in enumerate(task.test_ids)}
+    for row, name in enumerate(form.ids):
+        item = place[form.rows[row][0] if form.rows else name]
+        filled = [cells[item][form.rows[row][1]]] if form.rows else cells[item]
+        if not form.order:
+            yield [name, *filled]
+            continue
+        by_column = dict(zip(form.columns, (name, *filled), strict=True))
+        for column, kept in form.beside:
+            sure = 1.0 if probability is None else float(probability[item].max())
+            by_column[column] = kept[row] if kept else shortest(sure)
+        yield [by_column[column] for column in form.order]
+
+
+def joined(form: Form, names: Iterable[str]) -> str:
+    """Class names as one cell."""
+    begin, end, quote = form.brackets
+    return begin + form.separator.join(f"{quote}{name}{quote}" for name in names) + end
 
 
 def label_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
@@ -47,21 +71,21 @@ def label_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np
 
 def set_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
     """Class names joined by the separator: a set, or a ranking with the best first."""
-    join = task.form.separator.join
     if metric.wants == "ranking":
         most = task.form.at_most or answers.shape[1]
-        return [[join(task.classes[i] for i in row[:most] if i >= 0)] for row in answers]
-    if answers.ndim == 2 and task.kind == "multilabel":
+        ranked = [[i for i in row[:most] if i >= 0] for row in answers]
+    elif answers.ndim == 2 and task.kind == "multilabel":
         chosen = np.array(answers if metric.wants != "probability" else answers >= 0.5)
         if never_empty(task):
             likely = answers if metric.wants == "probability" else probability
             blank = np.flatnonzero(~chosen.any(1))
             chosen[blank, task.target.sum(0).argmax() if likely is None else likely[blank].argmax(1)] = 1
-        return [[join(task.classes[i] for i in np.flatnonzero(row))] for row in chosen]
-    if task.form.at_most > 1 and probability is not None:
-        order = np.argsort(-probability, axis=1, kind="stable")[:, : task.form.at_most]
-        return [[join(task.classes[i] for i in row)] for row in order]
-    return [[task.classes[i]] for i in class_of(task, answers, metric)]
+        ranked = [np.flatnonzero(row).tolist() for row in chosen]
+    elif task.form.at_most > 1 and probability is not None:
+        ranked = np.argsort(-probability, axis=1, kind="stable")[:, : task.form.at_most].tolist()
+    else:
+        ranked = [[i] for i in class_of(task, answers, metric)]
+    return [[joined(task.form, (task.classes[i] for i in row))] for row in ranked]
 
 
 def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
@@ -161,12 +185,17 @@ def check_submission(task: Task, path: Path) -> None:
     Also that rows sum to one where they must, sets hold a name where train rows' do, and rankings are short enough.
     """
     csv.field_size_limit(LONGEST_CELL)
+    form = task.form
+    order = form.order or form.columns
     with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    assert tuple(header) == task.form.columns, f"{path} has the columns {header}, the sample {task.form.columns}"
+        lines = list(csv.reader(file, delimiter=form.delimiter))
+    header, lines = (lines[0], lines[1:]) if form.header else (list(order), lines)
+    assert tuple(header) == order, f"{path} has the columns {header}, the sample {order}"
+    assert all(len(line) == len(order) for line in lines), f"{path} has a row of another length"
+    places = [order.index(column) for column in form.columns]
+    rows = [[line[p] for p in places] for line in lines]
     ids = tuple(row[0] for row in rows)
-    assert ids == task.form.ids, f"the ids of {path} are not the sample's"
-    assert all(len(row) == len(header) for row in rows), f"{path} has a row of another length"
+    assert ids == form.ids, f"the ids of {path} are not the sample's"
     known = set(task.classes)
     empty = task.kind == "multilabel" and not never_empty(task)
     for row in rows:
@@ -179,11 +208,13 @@ def check_submission(task: Task, path: Path) -> None:
             elif task.form.cell == "label":
                 assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
             else:
-                names = names_in(cell, task.form.separator, known)
+                begin, end, quote = form.brackets
+                inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
+                names = names_in(inner, f"{quote}{form.separator}{quote}", known)
                 assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
                 assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
                 assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
-                assert cell or empty, f"{path} is blank for {row[0]!r}"
+                assert inner or empty, f"{path} is blank for {row[0]!r}"
 
 
 def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | None:

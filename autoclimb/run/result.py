@@ -146,7 +146,7 @@ class Run:
         return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
 
     def _task_of(self, files: Sequence[str]) -> Task:
-        form = Form(**_tuples_for_lists(self.task["form"]))
+        form = plain_form(Form(**_tuples_for_lists(self.task["form"])), self.task["classes"])
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
         names = [Path(parts_of(f)[0][0][-1]) for f in files]  # of a member its own, of several pictures the first's
         ids = tuple(name.name if with_ending else name.stem for name in names)
@@ -164,6 +164,15 @@ class Run:
             form=replace(form, ids=ids),
             grades=tuple(self.task["grades"]),
         )
+
+
+def plain_form(form: Form, classes: Sequence[str]) -> Form:
+    """The form for pictures that no sample asks for: a comma-separated row an item, its id and its answers."""
+    form = replace(form, order=(), beside=(), delimiter=",", header=True)
+    if not form.rows:
+        return form
+    asked = tuple(c for c in form.column_of if c >= 0)
+    return replace(form, rows=(), columns=(form.columns[0], *(classes[c] for c in asked)), column_of=asked)
 
 
 def open_run(folder: str | Path, metric: Metric | None = None) -> Run:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
+from autoclimb.data.read.class_names import as_the_sample_shows
 from autoclimb.data.read.columns import columns_of, read_metadata
-from autoclimb.data.read.form import read_form
+from autoclimb.data.read.form import columns_beside, read_form
 from autoclimb.data.read.groups import find_group
-from autoclimb.data.read.labels import Labels, as_the_sample_shows, read_labels
+from autoclimb.data.read.labels import Labels, read_labels
+from autoclimb.data.read.long import unfolded
+from autoclimb.data.read.matching import ENOUGH, names_pictures
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.survey import Survey, survey_of
 from autoclimb.data.read.tables import read_tables
@@ -58,7 +61,11 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     """What lies where in a folder: `task_of` makes a task of it, for one metric or another. Raises as `read_folder`."""
     path = Path(path)
     survey = survey_of(path)
-    asked_for = Overrides(id_column, split_names(target, survey), group)
+    survey = replace(
+        survey, tables=tuple(unfolded(t, lambda ids: names_pictures(ids, survey) > ENOUGH) for t in survey.tables)
+    )
+    named, positive = split_names(target, survey)
+    asked_for = Overrides(id_column, named, group)
     lost = "".join(f"; {note.text}" for note in [n for n in survey.notes if n.kind in ("ignored", "refused")][:2])
     try:
         found = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
@@ -72,7 +79,8 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
             f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target"
         )
-    return Layout(survey, raw, group)
+    raw = replace(raw, positive=positive)
+    return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
 
 
 def task_of(layout: Layout, metric: Metric | None) -> Task:
@@ -81,7 +89,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     raw = joined_sets(layout.raw, metric)
     raw = without_repeats(raw)
     labels = read_labels(raw, metric)
-    labels, renamed = as_the_sample_shows(raw, labels, survey.tables, metric)
+    labels, renamed = as_the_sample_shows(raw, labels, survey, metric)
     form, form_notes = read_form(raw, labels, metric)
     keep = [i for i in range(len(raw.train_ids)) if labels.kept[i] and raw.train_files[i]]
     place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
@@ -122,7 +130,6 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
             *without_picture(unseen, "test ids have no picture and get a constant answer"),
             *group_notes,
             *column_notes,
-            *order_note(raw),
             *survey.notes,
         ),
     )
@@ -141,21 +148,19 @@ def without_picture(ids: tuple[str, ...], what: str) -> list[Note]:
     return [Note("missing", f"{len(ids)} {what} ({some}{' ...' if len(ids) > 3 else ''})")] if ids else []
 
 
-def order_note(raw: RawTask) -> list[Note]:
-    """A note where the sample's id column is not its first; graders read columns by name."""
-    if raw.sample is None or raw.sample.columns[0] == raw.sample_id:
-        return []
-    text = f"the sample's id column {raw.sample_id!r} is not its first; it is written first"
-    return [Note("form", text, raw.sample_id)]
+def split_names(target: str | None, survey: Survey) -> tuple[tuple[str, ...] | None, str]:
+    """The target columns the user named, None for none, and the positive class of two, "" where they name none.
 
-
-def split_names(target: str | None, survey: Survey) -> tuple[str, ...] | None:
-    """The target columns the user named: one name that a table has, or several with commas between."""
+    A name that a table has is one column; others are several with commas between, or `COLUMN=CLASS`, where the column
+    may be left out.
+    """
     if not target:
-        return None
+        return None, ""
     if any(target in t.columns for t in survey.tables):
-        return (target,)
-    return tuple(part.strip() for part in target.split(",") if part.strip())
+        return (target,), ""
+    column, _, positive = target.partition("=")
+    names = tuple(part.strip() for part in column.split(",") if part.strip())
+    return names or None, positive.strip()
 
 
 def joined_sets(raw: RawTask, metric: Metric | None) -> RawTask:

@@ -1,23 +1,23 @@
-"""Label cells and the metric -> kind, classes, target; classes named as the sample names them."""
+"""Label cells and the metric -> kind, classes, target."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from autoclimb.data.files.table import Table
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
     ABSENT,
     BLANK,
-    are_flags,
     are_lists,
     are_numbers,
     are_whole,
     flags_of,
     number_of,
     plain,
+    same_name,
     separator_of,
     tokens_of,
     with_points,
@@ -25,11 +25,69 @@ from autoclimb.data.read.values import (
 from autoclimb.errors import Mistake
 from autoclimb.types import Kind, Metric, Note
 
-LARGEST_MAP = 100_000  # rows of a table that may say which number stands for which name
 MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; grades and class codes stay below
 MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
 OF_VOTES = "kl-divergence"  # the metric that takes several columns of one row for votes
-POSITIVE = {"1", "true", "yes", "y", "positive", "pos", "present", "t"}
+POSITIVE = {
+    "1",
+    "true",
+    "yes",
+    "y",
+    "positive",
+    "pos",
+    "present",
+    "t",
+    "abnormal",
+    "anomaly",
+    "anomalous",
+    "defect",
+    "defective",
+    "damaged",
+    "infected",
+    "diseased",
+    "disease",
+    "malignant",
+    "sick",
+    "ill",
+    "bad",
+    "fake",
+    "cancer",
+    "tumor",
+    "tumour",
+    "pneumonia",
+}
+NEGATIVE = {
+    "0",
+    "-1",
+    "false",
+    "no",
+    "n",
+    "negative",
+    "neg",
+    "absent",
+    "f",
+    "none",
+    "nothing",
+    "normal",
+    "healthy",
+    "benign",
+    "good",
+    "ok",
+    "okay",
+    "clean",
+    "intact",
+    "undamaged",
+    "unaffected",
+    "uninfected",
+    "real",
+    "authentic",
+    "genuine",
+    "original",
+    "cover",
+    "background",
+    "control",
+}
+DENIALS = ("un", "non", "no", "not", "without")
 FITTING = {
     "binary": "auc, log-loss or accuracy",
     "multiclass": "accuracy, f1-macro or log-loss",
@@ -207,11 +265,11 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     if are_lists(cells) and not raw.literal and all(len(tokens_of(c, ",")) == 1 for c in set(cells)):
         cells = [tokens_of(c, ",")[0] for c in cells]  # ['cat']
     cells = plain(cells)
-    classes = in_order(set(cells), raw.answers)
+    classes = in_order(set(cells))
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
     if kind == "binary":
-        text = f"{classes[1]!r} is the positive class, {classes[0]!r} the negative"
-        notes.append(Note("positive", text, classes[1], "likely"))
+        classes, note = positive_last(classes, raw.answers, raw.positive)
+        notes.append(note)
     if len(classes) == len(cells) > 2:
         numbers = f"for a quantity try --metric {FITTING['regression']}"
         instead = numbers if are_numbers(cells) else "name another target with --target"
@@ -322,7 +380,7 @@ def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[Note, 
 
 def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> Labels:
     """Multi-label labels of a column of sets; an empty set is a label too."""
-    classes = in_order({t for s in sets for t in s}, [])
+    classes = in_order({t for s in sets for t in s})
     place = {c: i for i, c in enumerate(classes)}
     target = np.zeros((len(sets), len(classes)), np.uint8)
     for row, names in enumerate(sets):
@@ -330,53 +388,45 @@ def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> L
     return Labels("multilabel", classes, target, np.ones(len(sets), bool), separator=separator, notes=notes)
 
 
-def in_order(names: set[str], answers: list[str]) -> tuple[str, ...]:
-    """Class names by number where they are numbers, else by letter; of two, the positive last."""
-    if are_numbers(names):
-        ordered = sorted(names, key=lambda c: (number_of(c) or 0.0, c))
-    else:
-        ordered = sorted(names)
-        if len(ordered) == 2:
-            asked = {a.lower() for a in answers}
-            ordered.sort(key=lambda c: (c.lower() in POSITIVE) + 2 * (c.lower() in asked and len(asked) == 1))
-    return tuple(ordered)
+def in_order(names: set[str]) -> tuple[str, ...]:
+    """Class names by number where they are numbers, else by letter."""
+    return tuple(sorted(names, key=lambda c: (number_of(c) or 0.0, c)) if are_numbers(names) else sorted(names))
 
 
-def as_the_sample_shows(
-    raw: RawTask, labels: Labels, tables: Sequence[Table], metric: Metric | None
-) -> tuple[Labels, tuple[Note, ...]]:
-    """The labels with their classes renamed where the sample's cells are other names for them, and a note.
+def positive_last(classes: tuple[str, ...], answers: Sequence[str], positive: str) -> tuple[tuple[str, ...], Note]:
+    """Two classes, the positive one last, and a note on why it is.
 
-    A table that holds both names says which is which; where the sample has the numbers from 0 and train rows have
-    words, numbers follow the alphabet.
+    The user says it, or the sample's only column is called so, or words do: `abnormal` is positive and `normal` is not.
+    Otherwise it is the second by the alphabet, a guess.
     """
-    if raw.sample is None or len(raw.answers) != 1 or labels.kind not in ("multiclass", "binary"):
-        return labels, ()
-    cells = [c for c in raw.sample.cells[raw.answers[0]] if c not in BLANK]
-    shown = set(plain(cells))
-    classes = set(labels.classes)
-    if not shown or any(" " in c and c not in classes and are_numbers(c.split()) for c in shown) or shown & classes:
-        return labels, ()
-    if metric and metric.wants == "probability" and are_numbers(shown):
-        return labels, ()
-    for table in tables:
-        if table is raw.sample or table.sources or not 1 < table.rows <= LARGEST_MAP:
-            continue
-        for column, names in table.cells.items():
-            if not classes <= set(names):
-                continue
-            for other, values in table.cells.items():
-                if other != column and shown <= set(plain(values)):
-                    word = dict(zip(names, plain(values), strict=True))
-                    text = f"classes are written as {table.name} says, by {other!r} for {column!r}"
-                    renamed = tuple(word[c] for c in labels.classes)
-                    if len(set(renamed)) == len(renamed):
-                        return replace(labels, classes=renamed), (Note("classes", text, table.name, "likely"),)
-    numbers = are_whole(shown) and not are_numbers(classes) and max(number_of(c) or 0.0 for c in shown) < len(classes)
-    if not numbers or (labels.kind == "binary" and are_flags(list(shown))):
-        return labels, ()
-    ordered = sorted(labels.classes)
-    renamed = tuple(str(ordered.index(c)) for c in labels.classes)
-    few = ", ".join(f"{i} {c}" for i, c in enumerate(ordered[:3]))
-    text = f"the sample asks for numbers; classes count by the alphabet: {few} ..."
-    return replace(labels, classes=renamed), (Note("classes", text, sure="guessed"),)
+    asked = {same_name(a) for a in answers} if len(answers) == 1 else set()
+    first, second = classes
+    named = positive or next((c for c in classes if same_name(c) in asked), "")
+    if named:
+        if named not in classes:
+            raise Mistake(
+                f"{named!r} is none of the two classes {first!r} and {second!r}; name one of them as positive"
+            )
+        return with_note(classes, named, "sure")
+    words = [(same_name(c) in POSITIVE) - (same_name(c) in NEGATIVE) for c in classes]
+    if words[0] == words[1]:
+        words = [-int(is_denial(a, b)) for a, b in ((first, second), (second, first))]
+    if words[0] != words[1]:
+        return with_note(classes, classes[words.index(max(words))], "likely")
+    return with_note(classes, second, "likely" if are_numbers(classes) else "guessed")
+
+
+def with_note(
+    classes: tuple[str, ...], positive: str, sure: Literal["sure", "likely", "guessed"]
+) -> tuple[tuple[str, ...], Note]:
+    """Two classes, the positive last, and the note that says so."""
+    (negative,) = (c for c in classes if c != positive)
+    text = f"{positive!r} is the positive class, {negative!r} the negative"
+    hint = f"; if not, add --target COLUMN={negative}" if sure == "guessed" else ""
+    return (negative, positive), Note("positive", text + hint, positive, sure)
+
+
+def is_denial(name: str, other: str) -> bool:
+    """Whether a class is called the other one with a word or syllable of denial: uninfected, no mask, not_smoking."""
+    name, other = same_name(name), same_name(other).removeprefix("with ")
+    return any(name == denial + join + other for denial in DENIALS for join in ("", " "))

@@ -36,6 +36,8 @@ class RawTask:
     channels: int = 3  # of a picture
     versions: list[str] | None = field(default=None, repr=False)  # what rows that show the same thing share
     literal: bool = False  # labels are names of folders or files: never blank, never a set
+    positive: str = ""  # of two classes the positive one, where the user says so
+    beside: tuple[str, ...] = ()  # columns of the sample that are no answers
     joined: bool = False  # label cells are sets joined by | here, of several rows an id
     notes: tuple[Note, ...] = ()
 
@@ -47,4 +49,5 @@ class RawTask:
     @property
     def answers(self) -> list[str]:
         """The sample submission's columns that are to be filled."""
-        return [c for c in self.sample.columns if c != self.sample_id] if self.sample else []
+        free = self.sample.columns if self.sample else []
+        return [c for c in free if c != self.sample_id and c not in self.beside]

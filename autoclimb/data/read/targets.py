@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.identifiers import why_it_names_rows
 from autoclimb.data.read.raw import Overrides
-from autoclimb.data.read.values import ABSENT, BLANK, are_marks, are_numbers, flags_of, same_name, tokens_of
+from autoclimb.data.read.values import ABSENT, BLANK, are_marks, are_numbers, are_whole, flags_of, same_name, tokens_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -49,6 +49,8 @@ def find_targets(
             raise Mistake(f"{train.name} has no column {absent!r}; it has {shortened(columns)}")
         return named, []
     asked = [c for c in sample.columns if c != sample_id] if sample else []
+    if sample and len(asked) > 1:  # a row number or a confidence beside the answer
+        asked = [c for c in asked if not WEIGHT_WORDS.search(c) and not names_rows(c, sample)] or asked
     by_name = {same_name(c): c for c in columns}
     have = [by_name.get(same_name(c), "") if c not in columns else c for c in asked]
     if asked and all(have):
@@ -82,6 +84,10 @@ def by_asked_columns(
         found = next(c for c in have if c)
         text = f"the sample asks for {shortened(lacking)} beside {found!r}, which is the target"
         return [found], [Note("target", text, found, "likely")]
+    counted = [c for c in columns if len(set(train.cells[c]) - BLANK) == len(asked) and not names_rows(c, train)]
+    if len(counted) == 1 and are_whole(core_of(a, asked) for a in asked):
+        text = f"the sample's numbered columns are taken to be the values of {counted[0]!r}"
+        return counted, [Note("target", text, counted[0], "guessed")]
     raise Mistake(
         f"the sample asks for {shortened(asked, 5)}; {train.name} has no such columns and no column with such "
         f"values, only {shortened(columns)}; name it with --target"
@@ -125,7 +131,7 @@ def by_elimination(
     if len(chosen) > 1:
         one_hot = [c for c in chosen if are_marks(train.cells[c])] if not asked else []
         likely = [c for c in chosen if not NO_TARGET.search(c) and not WEIGHT_WORDS.search(c)]
-        likely = [c for c in likely if not why_it_names_rows(c, [v for v in train.cells[c] if v not in ABSENT], ())]
+        likely = [c for c in likely if not names_rows(c, train)]
         if len(one_hot) > 1 and one_each(train, one_hot):
             text = f"every row of {train.name} has one of the columns {shortened(one_hot, 4)}: they are the target"
             return one_hot, [Note("target", text, one_hot[0], "likely")]
@@ -145,6 +151,11 @@ def by_elimination(
         if chosen or free
         else f"{train.name} has no column that could be the target, only {shortened(train.columns)}"
     )
+
+
+def names_rows(column: str, table: Table) -> bool:
+    """Whether a column only names its rows."""
+    return bool(why_it_names_rows(column, [c for c in table.cells[column] if c not in ABSENT], ()))
 
 
 def without_codes(train: Table, columns: list[str]) -> list[str]:

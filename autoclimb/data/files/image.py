@@ -3,8 +3,9 @@
 import io
 import logging
 import math
+import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -12,11 +13,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from autoclimb.data.files.archives import read_member
 from autoclimb.data.files.formats import MOST_NUMBERS, MOST_PIXELS
-from autoclimb.data.files.stacks import Picture, views_of
+from autoclimb.data.files.stacks import Picture, thinned, views_of
+from autoclimb.data.sources import parts_of
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 BITS_PER_SAMPLE = 258
+ALPHA = (1, 2)  # kinds of extra samples
+LOOKED_AT = 5  # files whose bands say those of the set
 
 
 @cache
@@ -70,15 +75,24 @@ def tiff_array(content: bytes | str) -> np.ndarray:
         return np.moveaxis(array, 0, -1) if array.ndim == 3 and page.planarconfig == 2 else array
 
 
-def bands_of(path: str) -> int:
-    """The bands of a TIFF's first picture by its header, 0 for other files and for what cannot be read."""
+def channels_of_set(sources: Sequence[str]) -> int:
+    """The channels of a set of TIFF files: the bands that a few of them share, 3 where those are grey or colours."""
+    bands = {bands_at(source) for source in thinned([s for s in sources if s], LOOKED_AT)} - {0}
+    count = bands.pop() if len(bands) == 1 else 3
+    return 3 if count == 1 else count
+
+
+def bands_at(source: str) -> int:
+    """The bands of a TIFF's first picture by its header, without alpha; 0 for what cannot be read."""
     import tifffile
 
     quiet_decoders()
+    file, *steps = parts_of(source)[0][0]
     try:
-        with tifffile.TiffFile(path) as file:
-            return int(file.pages.first.samplesperpixel)
-    except (OSError, ValueError, KeyError, IndexError, RuntimeError):
+        with tifffile.TiffFile(io.BytesIO(read_member(file, *steps)) if steps else file) as opened:
+            page = opened.pages.first
+            return int(page.samplesperpixel) - sum(extra in ALPHA for extra in page.extrasamples)
+    except (OSError, EOFError, ValueError, KeyError, IndexError, RuntimeError, TypeError, struct.error):
         return 0
 
 

@@ -4,21 +4,26 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
 
+from autoclimb.data.files.archives import read_member
 from autoclimb.data.files.formats import MOST_NUMBERS, bomb
 from autoclimb.data.files.spool import Stretch
+from autoclimb.data.files.stacks import MOST_CHANNELS, axes_of, thinned
 from autoclimb.data.files.table import Table
-from autoclimb.data.sources import channels, inside, pictures, unspeakable
+from autoclimb.data.sources import channels, inside, parts_of, pictures, unspeakable
 
 MAGIC = b"\x93NUMPY"
 FEWEST_ROWS = 17  # first dimension from which an array holds several pictures rather than channels of one
 MOST_SLICES = 16  # of a volume that are looked at
 MOST_ARRAYS = 64  # files that may be whole splits; where there are more, each is one picture
+MOST_SPLITS = 8  # arrays of pictures that may be splits without labels beside them
+LOOKED_AT = 8  # files whose shapes say what the axes mean
 UNREADABLE = (
     OSError,
     EOFError,
@@ -110,18 +115,28 @@ def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
-    """Whether an array holds a picture a row: `(N, H, W)` or `(N, H, W, C)`, N not small."""
-    return len(shape) in (3, 4) and shape[0] >= FEWEST_ROWS and (len(shape) == 4 or shape[2] > 4)
+    """Whether an array may hold a picture a row: `(N, H, W)` or `(N, H, W, C)`, N not small.
+
+    Of three axes the last is short only where a picture is as small as that (`(1797, 8, 8)`): `(64, 64, 12)` is one
+    picture of 12 channels.
+    """
+    if len(shape) not in (3, 4) or shape[0] < FEWEST_ROWS:
+        return False
+    return len(shape) == 4 or shape[2] > MOST_CHANNELS or (shape[2] > 4 and shape[1] <= MOST_CHANNELS)
 
 
 def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[Table], list[str]]:
-    """The tables of the arrays that hold whole splits, and the files that hold a picture each."""
+    """The tables of the arrays that hold whole splits, and the files that hold a picture each.
+
+    More than MOST_SPLITS arrays with no labels of their length beside them are items, not splits.
+    """
     if len(files) > MOST_ARRAYS:
         return [], files
     shapes = {where: shapes_of(str(root / where)) for where in files}
     stacks = [(where, key, s) for where, inner in shapes.items() for key, s in inner.items() if is_stack(s)]
-    flat = {(where, key): s for where, inner in shapes.items() for key, s in inner.items() if len(s) in (1, 2)}
-    if not stacks:
+    flat = {(where, key): s for where, inner in shapes.items() for key, s in inner.items() if is_flat(s)}
+    lengths = {s[0] for s in flat.values()}
+    if not stacks or (len(stacks) > MOST_SPLITS and not any(s[0] in lengths for _, _, s in stacks)):
         return [], files
     tables = []
     for where, key, shape in stacks:
@@ -129,7 +144,7 @@ def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[T
         sources = tuple(inside(str(root / where), *steps, i) for i in range(shape[0]))
         cells = {"row": [str(i) for i in range(shape[0])]}
         for (other, name), s in flat.items():
-            if s[0] == shape[0] and (len(s) == 1 or s[1] == 1) and of_one_split((where, key), (other, name)):
+            if s[0] == shape[0] and of_one_split((where, key), (other, name)):
                 values = read_flat(str(root / other), name)
                 if values is not None:
                     cells[name.strip("_") or "label"] = values
@@ -138,6 +153,11 @@ def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[T
         tables.append(Table(f"{where}/{key}" if key else where, cells, sources))
     used = {where for where, _, _ in stacks} | {where for where, _ in flat}
     return tables, [f for f in files if f not in used]
+
+
+def is_flat(shape: tuple[int, ...]) -> bool:
+    """Whether an array holds a value a row."""
+    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
 def of_one_split(stack: tuple[str, str], labels: tuple[str, str]) -> bool:
@@ -157,16 +177,39 @@ def read_flat(path: str, name: str) -> list[str] | None:
         return None
 
 
-def source_of_array(path: str, shape: tuple[int, ...]) -> tuple[str, int]:
-    """The source of a file that holds one item, and its channels.
+def sources_of_items(files: Sequence[str]) -> tuple[list[str], int, str]:
+    """The sources of npy files that hold an item each ("" for none), the channels of a picture, and a sentence.
 
-    `(H, W)` and `(H, W, C)` are pictures; a short first dimension counts channels, a long one slices of a volume.
+    What the axes mean is decided once for all files, from the shapes of a few.
     """
-    if len(shape) < 3 or (len(shape) == 3 and shape[2] <= 4):
-        return path, 3
-    if len(shape) == 3 and shape[0] <= MOST_SLICES:
-        return channels(inside(path, k) for k in range(shape[0])), shape[0] if shape[0] > 1 else 3
-    return pictures(inside(path, k) for k in spread(shape[0], MOST_SLICES)), 3
+    shapes = [shape for file in thinned([f for f in files if f], LOOKED_AT) if (shape := shape_at(file))]
+    if not shapes:
+        return list(files), 3, ""
+    axes, count = axes_of(shapes)
+    shown = " x ".join(map(str, shapes[0]))
+    if axes == "slices":
+        lengths = {file: (shape_at(file) or (1,))[0] for file in files if file}
+        sources = [
+            pictures(inside(file, k) for k in spread(lengths[file], MOST_SLICES)) if file else "" for file in files
+        ]
+        return sources, 3, f"an item is an array of {shown}, of which {MOST_SLICES} slices at most are looked at"
+    if axes == "channels first":
+        sources = [channels(inside(file, k) for k in range(shapes[0][0])) if file else "" for file in files]
+        return sources, count, f"a picture is an array of {shown}, channels first, read with {count} channels"
+    how = ", channels last" if axes == "channels last" else ""
+    return list(files), count, f"a picture is an array of {shown}{how}, read with {count} channels"
+
+
+def shape_at(source: str) -> tuple[int, ...]:
+    """The shape of the npy file at a source, () where it cannot be read."""
+    file, *steps = parts_of(source)[0][0]
+    try:
+        if steps:
+            return header_of(io.BytesIO(read_member(file, *steps)))[0]
+        with open(file, "rb") as opened:
+            return header_of(opened)[0]
+    except UNREADABLE:
+        return ()
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -1,7 +1,9 @@
 """Arrays as pictures: which axis holds channels, which rows of pixels, and which counts pictures of a stack."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -41,8 +43,37 @@ def views_of(array: np.ndarray, channels: int) -> list[Picture]:
         return [array]
     if first == channels or first <= 4:
         return [np.moveaxis(array, 0, 2)]
-    stack = np.moveaxis(array, 2, 0) if last < first and last <= MOST_CHANNELS else array
+    stack = np.moveaxis(array, 2, 0) if last_counts(array.shape) else array
     return [one[..., None] for one in thinned(stack)]
+
+
+def last_counts(shape: tuple[int, ...]) -> bool:
+    """Whether the last of three axes counts pictures or channels, and the others are rows and columns of pixels."""
+    first, second, last = shape
+    return (last < first and last <= MOST_CHANNELS) or first == second != last
+
+
+Axes = Literal["picture", "channels first", "channels last", "slices"]
+
+
+def axes_of(shapes: Sequence[tuple[int, ...]]) -> tuple[Axes, int]:
+    """What the axes of a set of arrays mean, each one item, and the channels of a picture.
+
+    Decided once for the set: an axis of channels is short, at most MOST_CHANNELS, and as long in all of them; the
+    pictures' own axes are longer. Where neither the first nor the last is one, the items are slices.
+    """
+    axes, _ = Counter(len(shape) for shape in shapes).most_common(1)[0]
+    same = [shape for shape in shapes if len(shape) == axes]
+    if axes != 3:
+        return ("picture" if axes < 3 else "slices"), 3
+    first, second, last = ({shape[k] for shape in same} for k in range(3))
+    if max(last) <= 4:
+        return "picture", 3
+    if len(last) == 1 and max(last) <= MOST_CHANNELS < min(first | second):
+        return "channels last", max(last)
+    if len(first) == 1 and max(first) <= MOST_CHANNELS:
+        return "channels first", max(first) if max(first) > 1 else 3
+    return ("picture" if all(map(last_counts, same)) else "slices"), 3
 
 
 def thinned(things: Sequence | np.ndarray, most: int = MOST_TILES) -> list:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoclimb.data.files.formats import PICTURES
-from autoclimb.data.files.npy import shapes_of, source_of_array
+from autoclimb.data.files.image import channels_of_set
+from autoclimb.data.files.npy import sources_of_items
 from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.choosing import (
     AUXILIARY,
@@ -101,15 +102,15 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
     if others:
         text = f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read"
         notes.append(Note("files", text, sure="likely"))
+    if kind in (".tif", ".tiff") and (count := channels_of_set(files)) != 3:
+        text = f"pictures have {count} bands, which are all read"
+        return Located(files, count, (*notes, Note("channels", text, sure="likely")))
     if kind != ".npy":
         return Located(files, 3, tuple(notes))
-    shape = next(iter(shapes_of(files[rows.index(first)]).values()), ())
-    if not shape:
-        return Located(files, 3, tuple(notes))
-    count = source_of_array("", shape)[1]
-    text = f"a picture is an array of {' x '.join(map(str, shape))}, read with {count} channels"
-    notes.append(Note("channels", text, sure="likely"))
-    return Located([source_of_array(f, shape)[0] if f else "" for f in files], count, tuple(notes))
+    sources, count, text = sources_of_items(files)
+    if text:
+        notes.append(Note("channels", text, sure="likely"))
+    return Located(sources, count, tuple(notes))
 
 
 def by_file_column(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:

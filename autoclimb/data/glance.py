@@ -49,7 +49,7 @@ def glance_at(task: Task) -> Glance:
         test_files=chosen(task.test_files, test),
     )
     files = [*part.train_files, *part.test_files]
-    sizes = [size_of(file) for file in files]
+    sizes = [size_of(file, task.channels) for file in files]
     with tempfile.TemporaryDirectory() as folder:
         pixels = build_pixels(files, SIDE, "squash", Path(folder), channels=task.channels)
         found = duplicates_of(part, pixels)
@@ -95,7 +95,7 @@ def some_rows(task: Task) -> tuple[np.ndarray, np.ndarray]:
         size[0] * size[1]
         for rows, files in zip(have, (task.train_files, task.test_files), strict=True)
         for i in rows[:: max(1, -(-len(rows) // PROBED))]
-        if (size := size_of(files[i]))
+        if (size := size_of(files[i], task.channels))
     ]
     each = float(np.mean(probed)) if probed else 1.0
     most = int(min(MOST, max(FEWEST, MOST_PIXELS / each)))

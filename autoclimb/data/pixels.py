@@ -304,35 +304,37 @@ def write_json(path: Path, facts: dict) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def most_pictures(files: Sequence[str], limit: int = 50) -> int:
+def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:
     """Pictures of the item that has most of them, slices of a stack counted, of up to `limit` items over the list."""
-    known = [f for f in files if f]
     most = 1
-    for source in known[:: max(1, -(-len(known) // limit))]:
+    for source in evenly([f for f in files if f], limit):
         places = thinned(parts_of(source))
         most = max(most, len(places))
         if len(places) == len(places[0]) == 1:
-            with suppress(*UNREADABLE), pictures_at(places[0][0], 3) as pictures:
+            with suppress(*UNREADABLE), pictures_at(places[0][0], channels) as pictures:
                 most = max(most, len(pictures))
     return most
 
 
-def sizes_of(files: Sequence[str], limit: int = 200) -> list[tuple[int, int, str]]:
+def sizes_of(files: Sequence[str], limit: int = 200, channels: int = 3) -> list[tuple[int, int, str]]:
     """Width, height and mode of up to `limit` readable items spread over the list (`size_of`)."""
-    known = [f for f in files if f]
-    step = max(1, -(-len(known) // limit))
-    return [size for source in known[::step] if (size := size_of(source))]
+    return [size for source in evenly([f for f in files if f], limit) if (size := size_of(source, channels))]
 
 
-def size_of(source: str) -> tuple[int, int, str] | None:
+def evenly(files: Sequence[str], limit: int) -> Sequence[str]:
+    """Every n-th of the files, so that there are at most `limit`."""
+    return files[:: max(1, -(-len(files) // limit))]
+
+
+def size_of(source: str, channels: int = 3) -> tuple[int, int, str] | None:
     """Width, height and mode of an item, from its first picture's header alone; None where it cannot be read.
 
-    An item of several pictures has the sides of their grid; the mode of an array is its type and channels,
-    "float32 x 2".
+    `channels` are those of a picture of the set. An item of several pictures has the sides of their grid; the mode of
+    an array is its type and channels, "float32 x 2".
     """
     places, *others = thinned(parts_of(source))
     try:
-        with pictures_at(places[0], 1 if len(places) > 1 else 3) as pictures:
+        with pictures_at(places[0], 1 if len(places) > 1 else channels) as pictures:
             picture = pictures[0]
             mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
             width, height = sides_of(picture)

@@ -152,13 +152,13 @@ def situation_of(
 ) -> Situation:
     """The facts the plan depends on, with this run's measuring and remembering behind them."""
     task, metric, clock = setup.task, setup.goal.metric, setup.clock
-    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], 50)]
+    sides = [min(width, height) for width, height, _ in sizes_of(task.train_files, 50, task.channels)]
     return Situation(
         kind=task.kind,
         rows=len(setup.rows),
         answered=len(task.test_ids),
         side=int(np.median(sides or [FIRST_SIZE])),
-        pictures=most_pictures(task.train_files),
+        pictures=most_pictures(task.train_files, channels=task.channels),
         folds=int(setup.fold_of.max()) + 1,
         budget=clock.budget,
         device=device,

@@ -77,14 +77,20 @@ Place = Callable[[int, str], str]  # the number of a row and the name of a field
 def tables_of(name: str, value: Any, source: str) -> Iterator[Table]:
     """The tables that a json value holds."""
     if isinstance(value, list):
-        if is_rows(value):
-            yield rows_table(name, value, lambda row, field: inside(source, row, field))
+        if is_rows(value) and all(is_labelstudio(row) for row in value):
+            yield rows_table(name, [labelstudio_row(row) for row in value])
+        elif is_rows(value):
+            rows = [with_class_names(row) for row in value]
+            yield rows_table(name, rows, lambda row, field: inside(source, row, field))
         return
     if not isinstance(value, dict) or not value:
         return
     images, annotations = value.get("images"), value.get("annotations")
     if is_rows(images):
         yield coco_table(name, images, annotations if is_rows(annotations) else [], value.get("categories"))
+        return
+    if is_fiftyone(value):
+        yield fiftyone_table(name, value["classes"], value["labels"])
         return
     if is_split(value):
         yield Table(
@@ -170,7 +176,7 @@ def rows_table(name: str, rows: list[dict[str, Any]], place: Place | None = None
 
 
 def coco_table(name: str, images: list[dict], annotations: list[dict], categories: Any) -> Table:
-    """One row an annotation, or an image where nothing is annotated, with what is said of its image and category."""
+    """One row an annotation, with what is said of its image and category, and one an image that has none."""
     ids = ("id", "image_id")
     id_name = next((k for k in (ids if any("id" in image for image in images) else ids[::-1]) if k in images[0]), "")
     of_image = {cell(image.get(id_name)): image for image in images}
@@ -179,8 +185,10 @@ def coco_table(name: str, images: list[dict], annotations: list[dict], categorie
         key = "id" if "id" in categories[0] else "category_id"
         title = next((k for k in ("name", "scientificName") if k in categories[0]), "")
         names = {cell(c.get(key)): cell(c.get(title)) for c in categories if title}
+    annotated = {cell(one.get("image_id")) for one in annotations}
+    negatives = [{"image_id": i[id_name]} for i in images if id_name and cell(i.get(id_name)) not in annotated]
     rows = []
-    for one in annotations or [{"image_id": image.get(id_name)} for image in images]:
+    for one in [*annotations, *negatives]:
         image = of_image.get(cell(one.get("image_id")), {})
         row = {"image_id": one.get("image_id")}
         row |= {k: v for k, v in one.items() if k not in ("id", "image_id")}
@@ -189,6 +197,63 @@ def coco_table(name: str, images: list[dict], annotations: list[dict], categorie
             row["category_name"] = names[cell(row["category_id"])]
         rows.append(row)
     return rows_table(name, rows)
+
+
+def is_labelstudio(row: dict[str, Any]) -> bool:
+    """Whether this is a task as Label Studio exports it: its data, and annotations of several results each."""
+    return isinstance(row.get("data"), dict) and isinstance(row.get("annotations", row.get("completions")), list)
+
+
+def labelstudio_row(task: dict[str, Any]) -> dict[str, Any]:
+    """A task's data, and what its last annotation that was not cancelled says, a field a control."""
+    row = {key: path_in(v) if isinstance(v, str) else v for key, v in task["data"].items()}
+    annotations = task.get("annotations", task.get("completions"))
+    done = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
+    for result in done[-1].get("result", []) if done else []:
+        if not isinstance(result, dict) or not isinstance(value := result.get("value"), dict):
+            continue
+        content = value.get(str(result.get("type", "")), next(iter(value.values()), None))
+        title = str(result.get("from_name", "label"))
+        row[title] = [*as_list(row[title]), *as_list(content)] if title in row else content
+    return row
+
+
+def path_in(address: str) -> str:
+    """The path in the address of a file that Label Studio serves from its own disk."""
+    return address.split("?d=", 1)[1] if "?d=" in address else address
+
+
+def as_list(value: Any) -> list:
+    """The value as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def is_fiftyone(value: dict[str, Any]) -> bool:
+    """Whether this maps names of pictures to labels, numbers of a list of classes beside them (FiftyOne)."""
+    return isinstance(value.get("labels"), dict) and isinstance(value.get("classes"), list)
+
+
+def fiftyone_table(name: str, classes: list, labels: dict[str, Any]) -> Table:
+    """A row a picture, its classes by name."""
+    named = {str(i): class_name for i, class_name in enumerate(classes)}
+
+    def names(label: Any) -> Any:
+        return [named.get(one, one) for one in label] if isinstance(label, list) else named.get(label, label)
+
+    return Table(name, {"key": list(labels), "label": [cell(names(label)) for label in labels.values()]})
+
+
+def with_class_names(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a labelling job's manifest with the names of its classes in place of their numbers, others as they are.
+
+    SageMaker Ground Truth writes `job: 2` and `job-metadata: {"class-name": "red", ...}` beside it.
+    """
+    about = {key: value for key, value in row.items() if key.endswith("-metadata") and isinstance(value, dict)}
+    for key, value in about.items():
+        names = value.get("class-name", list(value.get("class-map", {}).values()) or None)
+        if names is not None:
+            row = {**row, key.removesuffix("-metadata"): names}
+    return row
 
 
 def cell(value: Any) -> str:

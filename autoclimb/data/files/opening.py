@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from autoclimb.data.files import archives, bson, csv, json
+from autoclimb.data.files import archives, bson, csv, json, parquet, xlsx
 from autoclimb.data.files.archives import ArchiveKind, kind_of, read_member
 from autoclimb.data.files.cells import pixel_rows
 from autoclimb.data.files.formats import MOST_PICTURE_BYTES, ending
@@ -68,7 +68,12 @@ TABLE_FORMATS: dict[str, Callable[[TableFile], list[Table]]] = {
     ".txt": csv.tables_in,
     ".json": json.tables_in,
     ".jsonl": json.tables_in,
+    ".ndjson": json.tables_in,
+    ".manifest": json.tables_in,
     ".bson": bson.tables_in,
+    ".xlsx": xlsx.tables_in,
+    ".xlsm": xlsx.tables_in,
+    ".parquet": parquet.tables_in,
 }
 
 
@@ -169,6 +174,8 @@ def open_container(name: str, data: Stretch) -> Container:
         return Container(ANY, lambda steps: (name, numbers_at(numbers, spots, steps)))
     if plain == ".bson":
         return Container(2, lambda steps: bson.picture_in(data, steps))
+    if plain == ".parquet":
+        return Container(2, partial(_parquet_row, name, data, {}))
     if plain in (".csv", ".tsv"):
         rows, lost = pixel_rows(name, data)
         return Container(1, partial(_row, name, rows, lost))
@@ -179,6 +186,15 @@ def _archive(kind: ArchiveKind, name: str, data: Stretch) -> Container:
     read = kind.open(name, data)
     suffix = ".npy" if name.lower().endswith(".npz") else ""
     return Container(1, lambda steps: (steps[0] + suffix, read(steps[0] + suffix)))
+
+
+def _parquet_row(name: str, data: Stretch, columns: dict, steps: tuple[str, ...]) -> Content:
+    """The picture in a column's row; a column is decompressed when first asked for."""
+    column, row = steps
+    with opening_lock:
+        if column not in columns:
+            columns[column] = parquet.keep_pictures(name, data, column)
+    return f"{row}", parquet.picture_in(*columns[column], int(row))
 
 
 def _row(name: str, rows: np.ndarray, lost: frozenset[int], steps: tuple[str, ...]) -> Content:

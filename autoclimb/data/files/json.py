@@ -207,7 +207,7 @@ def is_labelstudio(row: dict[str, Any]) -> bool:
 def labelstudio_row(task: dict[str, Any]) -> dict[str, Any]:
     """A task's data, and what its last annotation that was not cancelled says, a field a control."""
     row = {key: path_in(v) if isinstance(v, str) else v for key, v in task["data"].items()}
-    annotations = task.get("annotations", task.get("completions"))
+    annotations = as_list(task.get("annotations", task.get("completions")))
     done = [a for a in annotations if isinstance(a, dict) and not a.get("was_cancelled")]
     for result in done[-1].get("result", []) if done else []:
         if not isinstance(result, dict) or not isinstance(value := result.get("value"), dict):

@@ -194,7 +194,8 @@ def _parquet_row(name: str, data: Stretch, columns: dict, steps: tuple[str, ...]
     with opening_lock:
         if column not in columns:
             columns[column] = parquet.keep_pictures(name, data, column)
-    return f"{row}", parquet.picture_in(*columns[column], int(row))
+    pictures, places = columns[column]
+    return f"{row}", parquet.picture_in(pictures, places, int(row))
 
 
 def _row(name: str, rows: np.ndarray, lost: frozenset[int], steps: tuple[str, ...]) -> Content:

@@ -21,7 +21,7 @@ def text_of(name: str, data: bytes, notes: list[str]) -> str:
     wide = wide_encoding(data)
     if wide:
         text = data.decode(wide, "replace").lstrip("\ufeff")
-        if not text[:4096].isprintable() and not text[:1].isalnum():
+        if not text or "\0" in text[:4096]:
             return ""
         notes.append(f"{name} is not UTF-8 and is read as {wide.removesuffix('-le').removesuffix('-be')}")
         return text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.data.files.formats import ending
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
 from autoclimb.data.read.class_names import as_the_sample_shows
 from autoclimb.data.read.columns import columns_of, read_metadata
@@ -28,7 +29,8 @@ FAMILIES: dict[str, Callable[[Survey, Overrides], RawTask | None]] = {
     "file names": read_file_names,
 }
 SHOWN = 6  # cells of the sample's first row that people see
-UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".parquet", ".mat", ".pkl", ".rar", ".zip", ".7z")
+BINARY_TABLES = (".xlsx", ".xlsm", ".parquet")  # which are where the labels are, or else nobody would keep them
+UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".mat", ".pkl", ".rar", ".zip", ".7z", ".xls", ".ods", ".xml")
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,14 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     lost = "".join(f"; {note.text}" for note in [n for n in survey.notes if n.kind in ("ignored", "refused")][:2])
     try:
         found = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
-        raw = next((replace(raw, literal=name != "tables") for name, raw in found if raw is not None), None)
+        family, raw = next(
+            ((n, replace(raw, literal=n != "tables")) for n, raw in found if raw is not None), ("", None)
+        )
     except Mistake as mistake:
         raise Mistake(f"{mistake}{lost}") from None
+    ignored = next((n for n in survey.notes if n.kind == "ignored" and ending(n.about) in BINARY_TABLES), None)
+    if family == "file names" and ignored:
+        raise Mistake(f"{ignored.text}; or take it out of the folder: labels would be taken from the names of pictures")
     if raw is None:
         tables = ", ".join(t.name for t in survey.tables) or "none"
         unread = "".join(f"; {n} {e} files are not read" for e, n in survey.other.items() if e in UNREAD)
@@ -79,7 +86,7 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
             f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target"
         )
-    raw = replace(raw, positive=positive)
+    raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
 
 

@@ -176,7 +176,7 @@ def test_a_competition_of_workbooks_is_read(tmp_path):
 @pytest.mark.parametrize(("package", "name"), [("openpyxl", "labels.xlsx"), ("pyarrow", "labels.parquet")])
 def test_a_missing_package_is_named_where_labels_would_be_guessed_instead(tmp_path, monkeypatch, package, name):
     for i in range(24):
-        picture(tmp_path / "train" / f"{('IMG', 'DSC')[i % 2]}_{i:04d}.jpg", seed=i)
+        picture(tmp_path / "train" / f"{('cat', 'dog')[i % 2]}_{i:04d}.jpg", seed=i)
     pd.DataFrame(ROWS).to_csv(tmp_path / name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Mistake, match=rf"{name} .*pip install 'autoclimb\[tables\]'.*names of pictures"):

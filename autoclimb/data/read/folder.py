@@ -71,9 +71,7 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     lost = "".join(f"; {note.text}" for note in [n for n in survey.notes if n.kind in ("ignored", "refused")][:2])
     try:
         found = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
-        family, raw = next(
-            ((n, replace(raw, literal=n != "tables")) for n, raw in found if raw is not None), ("", None)
-        )
+        family, raw = next(((name, raw) for name, raw in found if raw is not None), ("", None))
     except Mistake as mistake:
         raise Mistake(f"{mistake}{lost}") from None
     ignored = next((n for n in survey.notes if n.kind == "ignored" and ending(n.about) in BINARY_TABLES), None)

@@ -11,9 +11,9 @@ from autoclimb.data.read.levels import Levels, are_sources, class_level, kind_of
 from autoclimb.data.read.looking import look_alike
 from autoclimb.data.read.matching import column_of, id_column, of_rows
 from autoclimb.data.read.raw import Overrides, RawTask
+from autoclimb.data.read.roles import find_sample, sample_id_column
 from autoclimb.data.read.splits import TEST, TRAIN, VALIDATION
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.read.tables import find_sample, sample_id_column
 from autoclimb.data.read.test_set import Tested, test_items
 from autoclimb.data.read.values import are_numbers
 from autoclimb.errors import Mistake

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.data.files.formats import ending
+from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
 from autoclimb.data.read.class_names import as_the_sample_shows
 from autoclimb.data.read.columns import columns_of, read_metadata
@@ -20,6 +21,7 @@ from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.survey import Survey, survey_of
 from autoclimb.data.read.tables import read_tables
 from autoclimb.data.read.values import BLANK
+from autoclimb.data.sources import pictures
 from autoclimb.errors import Mistake
 from autoclimb.types import Metric, Note, Task
 
@@ -177,14 +179,16 @@ def joined_sets(raw: RawTask, metric: Metric | None) -> RawTask:
     for i, cell in zip(raw.train_ids, cells, strict=True):
         sets.setdefault(i, {})[cell] = None
     several = sum(1 for s in sets.values() if len(s) > 1)
+    empty = sum(1 for s in sets.values() if set(s) <= BLANK) if metric and metric.wants == "labels" else 0
     if (
-        several < 0.1 * len(sets)
+        max(several, empty) < 0.1 * len(sets)
         or len({c for s in sets.values() for c in s}) > len(sets) / 2
         or any("|" in c for c in cells)
     ):
         return raw
     first = {i: row for row, i in reversed(list(enumerate(raw.train_ids)))}
-    note = Note("cells", f"{several} ids have several rows: their labels {name!r} are read as sets", name, "likely")
+    text = f"{several} ids have several rows and {empty} no label: their labels {name!r} are read as sets"
+    note = Note("cells", text, name, "likely")
     return replace(
         raw,
         train_ids=list(sets),
@@ -205,14 +209,20 @@ def without_repeats(raw: RawTask) -> RawTask:
     if not repeats:
         return raw
     rows, conflicts = [], []
+    several: dict[int, str] = {}
     for name, places in rows_of.items():
         labels = {row: tuple(cells[row] for cells in raw.labels.values()) for row in places}
         votes = Counter(label for label in labels.values() if not set(label) <= BLANK)
         winner = votes.most_common(1)[0][0] if votes else labels[places[0]]
         rows.append(next(row for row in places if labels[row] == winner))
+        files = dict.fromkeys(raw.train_files[row] for row in places if raw.train_files[row])
+        if len(files) > 1:
+            several[rows[-1]] = pictures(list(files)[k] for k in spread(len(files), MOST_SLICES))
         if len(votes) > 1:
             conflicts.append(name)
     text = f"{repeats} train rows repeat an id and are left out"
+    if several:
+        text = f"{repeats} train rows repeat an id: their pictures are those of one item ({len(several)} have several)"
     if conflicts:
         who = f"{len(conflicts)} ids have" if len(conflicts) > 1 else "1 id has"
         text += (
@@ -223,7 +233,7 @@ def without_repeats(raw: RawTask) -> RawTask:
     return replace(
         raw,
         train_ids=[raw.train_ids[i] for i in rows],
-        train_files=[raw.train_files[i] for i in rows],
+        train_files=[several.get(i, raw.train_files[i]) for i in rows],
         labels={c: [cells[i] for i in rows] for c, cells in raw.labels.items()},
         others={c: [cells[i] for i in rows] for c, cells in raw.others.items()},
         notes=(*raw.notes, note),

@@ -23,12 +23,14 @@ from autoclimb.data.read.choosing import (
     rank,
     some_columns,
 )
-from autoclimb.data.read.naming import folded, is_bare, path_parts, whole
+from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, whole
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import pictures
 from autoclimb.types import Note
 
+CERTAIN = 0.9  # share of ids that keys of another spelling must explain
+MOST_KEYS, FIRST_COLUMNS = 50_000, 10  # ids and columns that are compared as keys
 LOOKED_AT = 500  # cells of a column from which it is judged
 
 
@@ -149,17 +151,21 @@ def by_path_column(
 def by_other_table(ids: Sequence[str], other: Table, key: str, paths: str, survey: Survey, split: int) -> Located:
     """The pictures that a table names in `paths` beside the ids in `key`: several of an id are one item."""
     asked_ids = set(ids)
-    rows = [i for i, name in enumerate(other.cells[key]) if name in asked_ids]
+    same = len(asked_ids & set(other.cells[key])) > ENOUGH * len(asked_ids)
+    text_of: Callable[[str], str] = str if same else key_of
+    names = [text_of(name) for name in ids]
+    asked_ids = set(names)
+    rows = [i for i, name in enumerate(other.cells[key]) if text_of(name) in asked_ids]
     found = match([other.cells[paths][i] for i in rows], survey, split, with_rows(other, rows), paths)
     located = of_match(found, survey)
     held: dict[str, list[str]] = {}
     for i, file in zip(rows, located.files, strict=True):
         if file:
-            held.setdefault(other.cells[key][i], []).append(file)
+            held.setdefault(text_of(other.cells[key][i]), []).append(file)
     most = max(map(len, held.values()), default=0)
     text = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
     text += f", up to {most} each" if most > 1 else ""
-    files = [pictures(dict.fromkeys(held[i])) if i in held else "" for i in ids]
+    files = [pictures(dict.fromkeys(held[name])) if name in held else "" for name in names]
     return replace(located, files=files, names=(), notes=(*located.notes, Note("match", text, other.name, "likely")))
 
 
@@ -168,6 +174,13 @@ def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
     for column in some_columns(table):
         held = set(table.cells[column])
         if len(held) > 1 and len(asked_ids & held) > enough * len(asked_ids):
+            return column
+    if len(asked_ids) > MOST_KEYS or enough < ENOUGH:
+        return ""
+    keys = {key_of(name) for name in asked_ids}
+    for column in table.columns[:FIRST_COLUMNS]:
+        held = set(map(key_of, table.cells[column]))
+        if len(held) > 1 and len(keys & held) > CERTAIN * len(keys) and len(keys) == len(asked_ids):
             return column
     return ""
 
@@ -359,16 +372,16 @@ def id_column(table: Table, survey: Survey) -> tuple[str, float]:
         rank = (words, share > ENOUGH and distinct > ENOUGH and not counts_rows(table.cells[column]), distinct)
         if distinct and rank > best_rank:
             best, best_rank, best_share = column, rank, share
-    if best_share > ENOUGH:
+    if best_share > ENOUGH and best_rank[2] > ENOUGH * best_share:
         return best, best_share
     alone = [c for c in columns if len(set(table.cells[c])) == table.rows]
     shares = {c: names_pictures(table.cells[c], survey) for c in alone}
     if max(shares.values(), default=0.0) <= ENOUGH:
-        for column in sorted(alone[:3], key=lambda c: not are_files(table.cells[c][::step])):
+        for column in sorted(alone[: 3 * (best_share <= ENOUGH)], key=lambda c: not are_files(table.cells[c][::step])):
             found = match_by_rule(table.cells[column], None, column, survey, 0)
             shares[column] = max(shares[column], 1 - found.rows.count(-1) / table.rows if found else 0.0)
     for column, share in shares.items():
-        if share > best_rank[2]:
+        if share > max(best_rank[2], ENOUGH if best_share > ENOUGH else 0.0):
             best, best_rank, best_share = column, (False, False, share), share
     return best, best_share
 

@@ -66,6 +66,11 @@ def whole(text: str) -> str:
     return text
 
 
+def key_of(text: str) -> str:
+    """An id as a key between tables: 7.0 is 7, 007 too, A_1.jpg is a_1."""
+    return whole(folded(stem_of(path_parts(text)[-1])))
+
+
 def is_bare(text: str) -> bool:
     """Whether a cell is a number and nothing else, as row numbers are."""
     return WHOLE.match(text) is not None

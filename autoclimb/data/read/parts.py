@@ -10,42 +10,97 @@ from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.matching import ENOUGH, Located, locate
 from autoclimb.data.read.splits import SPLIT_WORDS
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.read.values import BLANK
+from autoclimb.data.read.values import BLANK, are_marks, flags_of
 from autoclimb.types import Note
 
 WORDS = re.compile(r"(^|[^a-z])(val|valid|validation|dev)([^a-z]|$)")  # of validation in a table's or folder's name
 SHARED = 0.1  # of its ids in train or test, from which a table is no split of its own
+CODED = re.compile(r"(data|image)?(split|partition|subset|set)(id|no|code|type)?")  # of a column of codes
+FLAG_NAMES = {
+    "is",
+    "in",
+    "for",
+    "use",
+    "used",
+    "as",
+    "the",
+    "set",
+    "image",
+    "img",
+    "row",
+    "sample",
+    "flag",
+    "split",
+    "data",
+}
 MOST_WORDS = 3  # in a cell that names a part: in_domain_test; a caption about a train has more
 
 
-def in_parts(tables: Sequence[Table], but: Collection[str | None]) -> tuple[list[Table], dict[str, Note]]:
+def in_parts(tables: Sequence[Table], but: Collection[str]) -> tuple[list[Table], dict[str, Note]]:
     """The tables, those with a column of parts as a table a part without that column, and by their names a note.
 
     No column of `but` is taken for one of parts.
     """
     split, notes = [], {}
     for table in tables:
-        column = next((c for c in table.columns if c not in but and names_parts(table.cells[c])), "")
+        column = split_column(table, but)
         if not column:
             split.append(table)
             continue
-        cells = table.cells[column]
+        cells, parts = table.cells[column], parts_in(column, table.cells[column])
         counts = []
         for part in ("train", "validation", "test"):
-            rows = [i for i, cell in enumerate(cells) if part_of(cell) == part]
+            rows = [i for i, cell in enumerate(cells) if parts[cell] == part]
             if rows:
                 one = with_rows(table, rows)
                 del one.cells[column]
                 split.append(replace(one, name=f"{table.name} ({part} rows)", part=part, whole=table.name))
                 counts.append(f"{len(rows)} {part} rows ({', '.join(sorted({cells[i] for i in rows})[:4])})")
         text = f"column {column!r} of {table.name} tells the parts: {', '.join(counts)}"
-        notes[table.name] = Note("split", text, table.name)
+        notes[table.name] = Note("split", text, table.name, "sure" if names_parts(cells) else "likely")
     return split, notes
+
+
+def split_column(table: Table, but: Collection[str]) -> str:
+    """The column that says which part of the data each row is in, "" where none does.
+
+    Its cells name parts, or are flags under a name such as is_test, or the codes 0, 1, 2 of train, validation and test
+    under a name such as split. Where several flags stand side by side a column called `train` is a label.
+    """
+    for column in table.columns:
+        if column not in but and names_parts(table.cells[column]):
+            return column
+    flags = [c for c in table.columns if are_marks(table.cells[c])]
+    for column in table.columns:
+        if column not in but and parts_in(column, table.cells[column]):
+            bare = column.lower() in SPLIT_WORDS
+            if not (bare and len(flags) > 1):
+                return column
+    return ""
+
+
+def parts_in(column: str, cells: Sequence[str]) -> dict[str, str]:
+    """The part that each cell of a column stands for, {} where the column is not one of parts."""
+    distinct = set(cells)
+    if names_parts(cells):
+        return {cell: part_of(cell) for cell in distinct}
+    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)]
+    if CODED.fullmatch("".join(words)) and distinct == {"0", "1", "2"}:
+        return {"0": "train", "1": "validation", "2": "test"}
+    parts = {SPLIT_WORDS[w] for w in words if w in SPLIT_WORDS}
+    flags = flags_of(list(cells)) if len(parts) == 1 and set(words) <= FLAG_NAMES | set(SPLIT_WORDS) else None
+    if flags is None or set(flags) != {"0", "1"}:
+        return {}
+    part = parts.pop()
+    if part == "validation":  # rows that their author validated on are labelled, so they are train rows
+        return {}
+    other = "test" if part == "train" else "train"
+    return {cell: part if flag == "1" else other for cell, flag in zip(cells, flags, strict=True)}
 
 
 def names_parts(cells: Sequence[str]) -> bool:
     """Whether every cell names a part, some of them train and some another."""
-    if part_of(cells[0]) == "":
+    if not cells or part_of(cells[0]) == "":
         return False
     parts = {part_of(cell) for cell in set(cells)}
     return "" not in parts and "train" in parts and len(parts) > 1

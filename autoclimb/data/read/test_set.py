@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.matching import ENOUGH, locate, of_rows
+from autoclimb.data.read.naming import key_of
 from autoclimb.data.read.splits import VALIDATION
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import files_of
@@ -80,14 +81,26 @@ def not_asked(files: list[str], survey: Survey, name: str) -> list[Note]:
     return [Note("unasked", f"{left} test pictures are not asked for by {name} and not answered", name)]
 
 
+def rows_of_ids(ids: list[str], cells: list[str]) -> list[int]:
+    """The first row of each id in a column, -1 for none: by its text or, where most lack one, by its key."""
+    row: dict[str, int] = {}
+    for i, name in enumerate(cells):
+        row.setdefault(name, i)
+    at = [row.get(name, -1) for name in ids]
+    if at.count(-1) <= len(at) / 2:
+        return at
+    for i, name in enumerate(cells):
+        row.setdefault(key_of(name), i)
+    return [row.get(key_of(name), -1) for name in ids]
+
+
 def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
     """The table with a row for each id in that order, None where ids lack a row or have several."""
     if table is None:
         return None
-    row = {name: i for i, name in enumerate(table.cells[key])}
-    if len(row) < table.rows or not all(name in row for name in ids):
+    at = rows_of_ids(ids, table.cells[key])
+    if len(set(table.cells[key])) < table.rows or min(at, default=-1) < 0:
         return None
-    at = [row[name] for name in ids]
     cells = {c: [column[i] for i in at] for c, column in table.cells.items()}
     return Table(table.name, cells, tuple(table.sources[i] for i in at) if table.sources else (), table.channels)
 

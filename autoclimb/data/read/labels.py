@@ -267,7 +267,7 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     cells = plain(cells)
     classes = in_order(set(cells))
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
-    if kind == "binary":
+    if kind == "binary" and (raw.positive or wants != "label"):  # a metric of labels takes both classes alike
         classes, note = positive_last(classes, raw.answers, raw.positive)
         notes.append(note)
     if len(classes) == len(cells) > 2:

@@ -35,6 +35,7 @@ EVENTS, PICTURE = DOCS / "live.jsonl", DOCS / "live.svg"
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 BLOCK = re.compile(r"^<!-- output(?:: (\d+) lines)? -->\n```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COLUMNS = 100
+A_MOMENT = 0.5  # seconds within which one of several epochs or counts is recorded
 # GitHub's dark palette: the window brings its own ground, so that it reads the same on a white and on a black page
 THEME = TerminalTheme(
     (13, 17, 23),
@@ -115,7 +116,18 @@ def recorded() -> Iterator[None]:
         yield
     finally:
         view.watch = own_watch
-        EVENTS.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        EVENTS.write_text("".join(json.dumps(row) + "\n" for row in thinned(rows)))
+
+
+def thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events, of epochs and counts that follow each other within A_MOMENT the first only, and the end of a count."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        over = row["facts"].get("done", 0) == row["facts"].get("total", 1)
+        often = row["name"] in ("epoch", "progress") and not over
+        if not (often and kept and kept[-1]["name"] == row["name"] and kept[-1]["left"] - row["left"] < A_MOMENT):
+            kept.append(row)
+    return kept
 
 
 def drawing(rows: list[dict[str, Any]]) -> str:

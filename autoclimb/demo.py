@@ -14,7 +14,7 @@ from autoclimb.seeds import rng
 SIDE = 64  # pixels of a scene
 TRAIN, TEST = 800, 300
 VERSION = 1  # of the drawings
-MARK = "about.json"  # says that a folder is ours, and which
+MARK = ".autoclimb-demo.json"  # says that a folder is ours, and which demo; hidden, so that reading passes it by
 
 
 def make_demo(folder: Path, seed: int = 0) -> Path:

@@ -16,6 +16,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -85,19 +87,31 @@ def output_of(command: str, place: Path) -> str:
     program, *words = shlex.split(command, comments=True)
     if program != "autoclimb":
         raise SystemExit(f"{command!r} stands below an output mark; only autoclimb's own commands are run")
-    events = recorded() if words[0] == "demo" else contextlib.nullcontext()
-    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed, events:
+    if words[0] == "demo":
+        return recorded_demo(words, place)
+    ran = subprocess.run([sys.executable, "-m", "autoclimb", *words], cwd=place, capture_output=True, text=True)
+    if ran.returncode:
+        raise SystemExit(f"{command!r} ended with status {ran.returncode}: {ran.stderr}")
+    return ran.stdout
+
+
+def recorded_demo(words: list[str], place: Path) -> str:
+    """What the demo prints, run in this process so that its events can be kept in live.jsonl."""
+    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as printed, recorded() as rows:
         try:
             cli.main(words)
         except SystemExit as end:
             if end.code:
-                raise SystemExit(f"{command!r} ended with status {end.code}") from end
+                raise
+    if not trained(rows):
+        raise SystemExit("no net was trained: the machine was too busy for the demo's 90 seconds; try again")
+    EVENTS.write_text("".join(json.dumps(row) + "\n" for row in thinned(rows)))
     return printed.getvalue()
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[None]:
-    """A block in which the events that the view gets are written to live.jsonl too, with the seconds left at each."""
+def recorded() -> Iterator[list[dict[str, Any]]]:
+    """A block in which the events that the view gets are put into a list too, with the seconds left at each."""
     rows: list[dict[str, Any]] = []
     own_watch = view.watch
 
@@ -113,14 +127,13 @@ def recorded() -> Iterator[None]:
 
     view.watch = watch
     try:
-        yield
+        yield rows
     finally:
         view.watch = own_watch
-        EVENTS.write_text("".join(json.dumps(row) + "\n" for row in thinned(rows)))
 
 
 def thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events, of epochs and counts that follow each other within A_MOMENT the first only, and the end of a count."""
+    """The events; of epochs and counts within A_MOMENT of each other the first, and the end of each count."""
     kept: list[dict[str, Any]] = []
     for row in rows:
         over = row["facts"].get("done", 0) == row["facts"].get("total", 1)
@@ -130,9 +143,14 @@ def thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
+def trained(rows: list[dict[str, Any]]) -> list[int]:
+    """The places of the events in which a net was training and not yet two thirds through."""
+    return [i for i, row in enumerate(rows) if row["name"] == "epoch" and row["facts"]["share"] <= 2 / 3]
+
+
 def drawing(rows: list[dict[str, Any]]) -> str:
     """The live view as SVG, at the last moment in which a net was training and two thirds through."""
-    moment = max(i for i, row in enumerate(rows) if row["name"] == "epoch" and row["facts"]["share"] <= 2 / 3)
+    moment = max(trained(rows))
     scene = view.Scene()
     for row in rows[: moment + 1]:
         scene = view.after(scene, Event(row["name"], row["text"], row["facts"]))

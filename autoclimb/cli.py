@@ -1,11 +1,13 @@
-"""The command line. The only file that prints, with view.py, which draws what moves while a run goes on.
+"""The command line. Besides report/view.py, the live view, the only file that prints.
 
-Every command imports what it needs when it is called, so that `--help` pays for nothing but typer.
+Every command imports what it needs when it is called, so that `--help` imports nothing but typer.
 """
 
 import time
 
-STARTED = time.monotonic()  # before the other imports: a budget counts from the command, not from when we are ready
+STARTED = (
+    time.monotonic()
+)  # before the other imports: a budget counts from the command on, not from the end of the imports
 
 # ruff: noqa: E402
 import sys
@@ -28,25 +30,25 @@ LONG = ("fit", "demo")  # commands that continue where they were stopped
 
 
 class Front(TyperGroup):
-    """The commands, with one way for each way to end."""
+    """The commands, and how each kind of ending is shown."""
 
     def invoke(self, ctx: Any) -> Any:
-        """What the command returns; a `Mistake` is one line and status 2, Ctrl-C one line and 130."""
+        """What the command returns. A `Mistake` becomes one line and status 2, Ctrl-C one line and status 130."""
         try:
             value = super().invoke(ctx)
             sys.stdout.flush()
             return value
         except Mistake as mistake:
-            _complain(" ".join(str(mistake).split()))
+            _print_error(" ".join(str(mistake).split()))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            again = "; the same command continues from here" if ctx.invoked_subcommand in LONG else ""
-            _complain(f"stopped{again}")
+            hint = "; the same command continues from here" if ctx.invoked_subcommand in LONG else ""
+            _print_error(f"stopped{hint}")
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            from autoclimb.report.view import speak_to_nobody
+            from autoclimb.report.view import discard_output
 
-            speak_to_nobody()
+            discard_output()
             raise typer.Exit(0) from None
 
 
@@ -78,18 +80,21 @@ Goal = Annotated[
 Budget = Annotated[
     str, typer.Option("--budget", "-b", metavar="TIME", help="Wall time, start to submission: 90s, 15m, 4h.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Folds, weights and order follow from it.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides folds, first weights and order.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
 Group = Annotated[
-    str | None, typer.Option("--group", metavar="COLUMN", help="Rows alike here share a fold: a patient; or none.")
+    str | None,
+    typer.Option(
+        "--group", metavar="COLUMN", help="Rows with one value here share a fold, such as a patient's; or none."
+    ),
 ]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked_for: bool) -> None:
+    if asked_for:
         from importlib.metadata import version
 
         print(f"autoclimb {version('autoclimb')}")
@@ -137,7 +142,7 @@ def run_fit(
     A valid submission is on disk from the first trial on. Stop when you like: the same command continues.
     """
     seconds = seconds_of(budget)
-    _say_end(
+    _print_end(
         _climb(
             data,
             metric,
@@ -163,18 +168,20 @@ def show_facts(
     data: Data,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", "-m", metavar="NAME", help="Read for this metric; without it one is proposed."),
+        typer.Option(
+            "--metric", "-m", metavar="NAME", help="Read for this metric; without it the one that fits is proposed."
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", metavar="", help="The facts for a program.")] = False,
+    json: Annotated[bool, typer.Option("--json", metavar="", help="Print the facts as JSON.")] = False,
     id_column: Id = None,
     target: Target = None,
     group: Group = None,
 ) -> None:
-    """Say what was found in a folder, without training.
+    """Show what is read from a folder, without training.
 
     Task, classes, sizes, groups, near-duplicates, drift between train and test, what is missing or ignored, and what
-    the submission will look like. Nothing is written. With --json for programs: the keys are explained at
-    autoclimb.data.facts.facts_of.
+    the submission will look like. Nothing is written. --json is for programs; autoclimb.data.facts.facts_of explains
+    its keys.
     """
     from autoclimb.reading import inspect
 
@@ -210,16 +217,16 @@ def write_predictions(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The csv to write.")],
     quiet: Quiet = False,
 ) -> None:
-    """Answer new pictures with a run's blend, in the form of its submission."""
+    """Predict new pictures with a run's blend, in the form of its submission."""
     from autoclimb.report.view import watch
 
-    with _written(out):
+    with _writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with watch(quiet, 0.0, _left(0.0, STARTED)) as tell:
         from autoclimb.solve import open_run
 
         answers = open_run(folder).predict(images, tell=tell)
-    with _written(out):
+    with _writing(out):
         answers.to_csv(out, index=False)
     print(f"{len(answers)} rows: {out}")
 
@@ -236,18 +243,18 @@ def run_demo(
 ) -> None:
     """Make a small competition, solve it, and compare the promise with the truth.
 
-    Pictures of several digits each, to be named as sets and scored by F2. Drawn here: nothing is downloaded.
+    Each picture shows several digits, to be named as a set and scored by F2. Nothing is downloaded.
     """
     from autoclimb.demo import make_demo
 
     seconds = seconds_of(budget)
     if not quiet:
         print(f"drawing a competition in {out}, then: autoclimb fit {out} --metric f2 --budget {budget}", flush=True)
-    with _written(out):
+    with _writing(out):
         data = make_demo(out, seed)
-    # the budget is the solver's: drawing the competition is not what a competitor would pay for
+    # drawing the competition does not count: a competitor would not pay for it
     run = _climb(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
-    _say_end(run, quiet)
+    _print_end(run, quiet)
     value, stderr = _test_f2(run, out)
     print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
 
@@ -262,25 +269,25 @@ def list_recipes() -> None:
     files = recipe_files()
     width = max((len(name) for name in files), default=0)
     for name, path in sorted(files.items()):
-        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        print(f"{name:<{width}}  {told.partition(chr(10))[0]}".rstrip())
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        print(f"{name:<{width}}  {docstring.partition(chr(10))[0]}".rstrip())
 
 
 def _climb(
-    data: Path, metric: str | None, seconds: float, quiet: bool, started: float | None = None, **wanted: Any
+    data: Path, metric: str | None, seconds: float, quiet: bool, started: float | None = None, **options: Any
 ) -> "Run":
     from autoclimb.report.view import watch
 
     started = STARTED if started is None else started
     with watch(quiet, seconds, _left(seconds, started)) as tell:
-        from autoclimb.solve import fit  # below the view: these imports take seconds
+        from autoclimb.solve import fit  # inside the view: these imports take seconds
 
-        return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **wanted)
+        return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **options)
 
 
 @contextmanager
-def _written(out: Path) -> Iterator[None]:
-    """A block that writes what --out names."""
+def _writing(out: Path) -> Iterator[None]:
+    """A block that writes to what --out names; where it cannot, a Mistake says so."""
     try:
         yield
     except OSError as error:
@@ -291,13 +298,13 @@ def _left(seconds: float, started: float) -> Callable[[], float]:
     return lambda: started + seconds - time.monotonic()
 
 
-def _say_end(run: "Run", quiet: bool) -> None:
+def _print_end(run: "Run", quiet: bool) -> None:
     if not quiet:
         print(run.words)
     print(f"{run.metric.name:<11} {run.score:.4f} ± {run.stderr:.4f} out of fold")
     if run.submission.exists():
         print(f"{'submission':<11} {run.submission}")
-    else:  # there were no test pictures
+    else:  # the data had no test pictures
         print(f"{'answers':<11} autoclimb predict {run.folder} IMAGES --out FILE")
 
 
@@ -321,12 +328,12 @@ def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:
     return goal.score(truth, answers), standard_error(goal, truth, answers)
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     print(f"autoclimb: {line}", file=sys.stderr)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command line and exit: 0 done, 2 for the user to mend, 130 stopped."""
+    """Run a command line and exit with 0 when done, 2 where the user can mend it, 130 when stopped."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # `±` where the terminal has no Unicode

@@ -1,4 +1,4 @@
-"""A small multi-label competition made of real handwritten digits, for the README's first command and for tests."""
+"""A small multi-label competition made from real handwritten digits, for the README's first command and for tests."""
 
 import csv
 import hashlib
@@ -13,42 +13,42 @@ from autoclimb.seeds import rng
 
 SIDE = 64  # pixels of a scene
 TRAIN, TEST = 800, 300
-VERSION = 1  # of the drawings
+VERSION = 1  # raised when the scenes change
 MARK = ".autoclimb-demo.json"  # says that a folder is ours, and which demo; hidden, so that reading passes it by
 
 
 def make_demo(folder: Path, seed: int = 0) -> Path:
-    """The folder, filled with a competition: which digits does each 64x64 scene show?
+    """The folder, filled with a competition that asks which digits each 64x64 scene shows.
 
-    800 train and 300 test scenes of one to four handwritten digits (scikit-learn's bundled 1,797, those of train and
-    test being different ones) on textured grounds; `train.csv` (id,labels as "1 4 7"), `sample_submission.csv`,
-    `train/`, `test/`. The test's truth is written beside the folder, to `<name>-answers.csv`, where nothing reads it.
-    The same seed makes the same bytes; a folder made before is left as it is.
+    800 train and 300 test scenes of one to four handwritten digits on textured grounds, from scikit-learn's bundled
+    1,797, none of which is in both; `train.csv` (id,labels as "1 4 7"), `sample_submission.csv`, `train/`, `test/`. The
+    truth of the test scenes is written beside the folder, to `<name>-answers.csv`, which nothing reads. The same seed
+    gives the same bytes; a demo that exists is left as it is.
 
-    Raises Mistake where the folder holds something else.
+    Raises Mistake where the folder holds anything else.
     """
     folder = Path(folder)
     about = {"made by": "autoclimb demo", "version": VERSION, "seed": seed}
     if folder.exists():
-        if is_whole(folder, about):
+        if is_complete(folder, about):
             return folder
         if not folder.is_dir() or any(folder.iterdir()):
             raise Mistake(f"{str(folder)!r} exists and is not this demo; give a folder that does not exist yet")
-    half_made = folder.with_name(f".{folder.name}.half-made")
-    shutil.rmtree(half_made, ignore_errors=True)
-    half_made.mkdir(parents=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     digits = split_digits(seed)
     for split, count in (("train", TRAIN), ("test", TEST)):
-        sets = draw_split(half_made / split, digits[split], count, seed)
+        sets = draw_split(partial / split, digits[split], count, seed)
         if split == "train":
-            write_table(half_made / "train.csv", sets)
+            write_table(partial / "train.csv", sets)
         else:
             write_table(answers_of(folder), sets)
-            write_table(half_made / "sample_submission.csv", {name: [1] for name in sets})
-    (half_made / MARK).write_text(json.dumps(about) + "\n")
+            write_table(partial / "sample_submission.csv", {name: [1] for name in sets})
+    (partial / MARK).write_text(json.dumps(about) + "\n")
     if folder.exists():
         folder.rmdir()  # empty, as checked above
-    half_made.rename(folder)
+    partial.rename(folder)
     return folder
 
 
@@ -60,12 +60,12 @@ def demo_truth(folder: Path) -> tuple[list[str], list[set[str]]]:
 
 
 def answers_of(folder: Path) -> Path:
-    """Where the truth of a demo's test scenes lies: outside the competition."""
+    """The file with the truth of a demo's test scenes, outside the competition."""
     return folder.with_name(f"{folder.name}-answers.csv")
 
 
-def is_whole(folder: Path, about: dict) -> bool:
-    """Whether the folder is this demo, whole, with its answers."""
+def is_complete(folder: Path, about: dict) -> bool:
+    """Whether the folder is this demo, complete and with its answers."""
     mark = folder / MARK
     if not mark.is_file() or not answers_of(folder).is_file():
         return False
@@ -106,26 +106,26 @@ def draw_split(folder: Path, digits: tuple[np.ndarray, np.ndarray], count: int, 
 
 def draw_scene(images: np.ndarray, values: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, set[int]]:
     """A `(64, 64, 3)` uint8 scene and the digits it shows."""
-    ground = texture(random)
-    taken = np.zeros((SIDE, SIDE), bool)
+    scene = texture(random)
+    covered = np.zeros((SIDE, SIDE), bool)
     shown: set[int] = set()
     bright = random.random() < 0.7  # ink lighter or darker than the ground
     for _ in range(random.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.3, 0.15])):
         pick = int(random.integers(len(values)))
-        for _ in range(30):  # places tried before the digit is left out
+        for _ in range(30):  # places to try before the digit is left out
             ink = turned(images[pick], random)
             top, left = random.integers(0, SIDE - ink.shape[0] + 1), random.integers(0, SIDE - ink.shape[1] + 1)
             where = np.s_[top : top + ink.shape[0], left : left + ink.shape[1]]
-            if taken[where].mean() < 0.06:  # of the digit's box; corners may meet, strokes hardly
+            if covered[where].mean() < 0.06:  # of the digit's box: corners may overlap, strokes hardly do
                 break
         else:
             continue
         strength = random.uniform(60, 130) * (1 if bright else -1)
         tint = random.uniform(0.75, 1.0, 3)
-        ground[where] += strength * ink[:, :, None] * tint
-        taken[where] = True
+        scene[where] += strength * ink[:, :, None] * tint
+        covered[where] = True
         shown.add(int(values[pick]))
-    noisy = ground + random.normal(0, 5, ground.shape)
+    noisy = scene + random.normal(0, 5, scene.shape)
     return noisy.clip(0, 255).astype(np.uint8), shown
 
 
@@ -135,13 +135,13 @@ def turned(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
     side = int(random.integers(20, 34))
     angle = float(random.uniform(-15, 15))
-    picture = Image.fromarray((np.pad(image, 1) * 255).astype(np.uint8))  # room to turn without cutting strokes
+    picture = Image.fromarray((np.pad(image, 1) * 255).astype(np.uint8))  # a margin, so that turning cuts no strokes
     large = picture.resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(large.rotate(angle, Image.Resampling.BILINEAR, expand=False), np.float64) / 255
 
 
 def texture(random: np.random.Generator) -> np.ndarray:
-    """A `(64, 64, 3)` ground: a colour, slow waves, blotches."""
+    """A `(64, 64, 3)` background: a colour, slow waves and blotches."""
     from PIL import Image
 
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE

@@ -22,7 +22,7 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
     `group_of` `(R,)` int: near-duplicates and rows of one source share a fold, so that a picture is not known by its
     neighbour. A forest sees those numbers, brightness, contrast, colour, sharpness and a thumbnail of 4 x 4.
 
-    Keys: auc (mean over folds), spread (its standard error, Hanley and McNeil 1982), verdict (none, slight, clear,
+    Keys: auc (mean over folds), stderr (its standard error, Hanley and McNeil 1982), verdict (none, slight, clear,
     strong), train, test (pictures), most (name, auc, train, test: the one measure that tells most, with the medians of
     both sides; null where none reaches 0.6), meaning. Where either side has fewer than 20 pictures auc is null and
     verdict "too few".
@@ -32,7 +32,7 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
     sides = {"train": int((~tested).sum()), "test": int(tested.sum())}
-    nothing: dict[str, Any] = {"auc": None, "spread": None, "verdict": "too few", **sides, "most": None}
+    nothing: dict[str, Any] = {"auc": None, "stderr": None, "verdict": "too few", **sides, "most": None}
     if min(sides.values()) < FEWEST or min(len(np.unique(group_of[side])) for side in (tested, ~tested)) < FOLDS:
         return {**nothing, "meaning": MEANING}
     named = {**measures, **looks_of(pixels)}
@@ -42,7 +42,7 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     # a mean over folds: pooled, folds of few test pictures get low scores as a whole, and chance reads as 0.4
     auc = float(np.nanmean(cross_val_score(forest, seen, tested, groups=group_of, cv=folds, scoring="roc_auc")))
-    spread = error_of(auc, sides["test"], sides["train"])
+    stderr = error_of(auc, sides["test"], sides["train"])
     single = {name: float(roc_auc_score(tested, values)) for name, values in named.items()}
     name = max(single, key=lambda n: abs(single[n] - 0.5))
     most = None
@@ -51,17 +51,17 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
         most = {"name": name, "auc": round(max(single[name], 1 - single[name]), 3), "train": train, "test": test}
     return {
         "auc": round(auc, 3),
-        "spread": round(spread, 3),
-        "verdict": verdict(auc, spread),
+        "stderr": round(stderr, 3),
+        "verdict": verdict(auc, stderr),
         **sides,
         "most": most,
         "meaning": MEANING,
     }
 
 
-def verdict(auc: float, spread: float) -> str:
+def verdict(auc: float, stderr: float) -> str:
     """The area in a word."""
-    if auc < PLAIN or auc < 0.5 + 2 * spread:
+    if auc < PLAIN or auc < 0.5 + 2 * stderr:
         return "none"
     return "slight" if auc < SLIGHT else "clear" if auc < CLEAR else "strong"
 
@@ -70,8 +70,8 @@ def error_of(auc: float, positives: int, negatives: int) -> float:
     """The standard error of an area under the curve (Hanley and McNeil 1982)."""
     area = max(auc, 1 - auc)
     one, two = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = area * (1 - area) + (positives - 1) * (one - area**2) + (negatives - 1) * (two - area**2)
-    return float(np.sqrt(max(spread, 0.0) / (positives * negatives)))
+    numerator = area * (1 - area) + (positives - 1) * (one - area**2) + (negatives - 1) * (two - area**2)
+    return float(np.sqrt(max(numerator, 0.0) / (positives * negatives)))
 
 
 def looks_of(pixels: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 LISTED = 12  # classes, columns and metadata shown one by one
-WIDEST = 30  # signs of a name
+WIDEST = 30  # characters of a name
 JOINED = {" ": "spaces", ",": "commas", "|": "bars", ";": "semicolons"}
 ROLES = {
     "target": "target",
@@ -25,7 +25,7 @@ def page_of(facts: dict[str, Any]) -> RenderableType:
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(no_wrap=True)
     page.add_column(ratio=1, overflow="fold")
-    for name, said in (
+    for name, lines in (
         ("train", item_lines(facts, "train")),
         ("test", item_lines(facts, "test")),
         ("pictures", picture_lines(facts)),
@@ -39,8 +39,8 @@ def page_of(facts: dict[str, Any]) -> RenderableType:
         ("metric", metric_lines(facts)),
         ("notes", note_lines(facts["notes"])),
     ):
-        for i, part in enumerate(said):
-            page.add_row(Text(name if i == 0 else "", style="bold"), part)
+        for i, line in enumerate(lines):
+            page.add_row(Text(name if i == 0 else "", style="bold"), line)
     title = Text.assemble((facts["name"], "bold"), f": {kind_words(facts)}")
     return Group(title, Padding(page, (1, 0, 0, 2), expand=False))
 
@@ -59,23 +59,23 @@ def kind_words(facts: dict[str, Any]) -> str:
 
 def item_lines(facts: dict[str, Any], split: str) -> list[str]:
     """How many items a split has, and which cannot be used."""
-    said = [f"{facts[split]:,} items"]
+    lines = [f"{facts[split]:,} items"]
     low, middle, high = facts["pictures_per_item"] or (1, 1, 1)
     if high > 1 and split == "train":
-        said[0] += f" of {high} pictures" if low == high else f" of {low} to {high} pictures, median {middle}"
+        lines[0] += f" of {high} pictures" if low == high else f" of {low} to {high} pictures, median {middle}"
     fate = "left out of training" if split == "train" else "answered by a constant"
     missing, unreadable = facts["missing"][split], facts["unreadable"][split]
     if missing["count"]:
-        said.append(f"{counted(missing['count'], 'id')} without a picture, {fate}: {some(missing)}")
+        lines.append(f"{counted(missing['count'], 'id')} without a picture, {fate}: {some(missing)}")
     if unreadable["count"]:
         looked = facts["looked_at"][split]
-        said.append(f"{unreadable['count']:,} of {looked:,} pictures cannot be read, {fate}: {some(unreadable)}")
-    return said
+        lines.append(f"{unreadable['count']:,} of {looked:,} pictures cannot be read, {fate}: {some(unreadable)}")
+    return lines
 
 
-def some(told: dict[str, Any]) -> str:
+def some(ids: dict[str, Any]) -> str:
     """The first names of a list, and whether there are more."""
-    return ", ".join(map(short, told["first"])) + (", ..." if told["count"] > len(told["first"]) else "")
+    return ", ".join(map(short, ids["first"])) + (", ..." if ids["count"] > len(ids["first"]) else "")
 
 
 def counted(number: int, thing: str) -> str:
@@ -91,117 +91,119 @@ def short(name: str, most: int = WIDEST) -> str:
 def picture_lines(facts: dict[str, Any]) -> list[str]:
     """Sizes and modes; those of test where they differ."""
     train, test = facts["pictures"]["train"], facts["pictures"]["test"]
-    said = [picture_words(train)] if train else []
+    lines = [picture_words(train)] if train else []
     if test and (not train or looks(train) != looks(test)):
-        said.append(f"test: {picture_words(test)}")
-    seen = " and ".join(f"{p['sampled']:,} {split}" for split, p in facts["pictures"].items() if p)
-    if seen:
-        said.append(
-            f"by the headers of {seen} pictures"
+        lines.append(f"test: {picture_words(test)}")
+    sampled = " and ".join(f"{p['sampled']:,} {split}" for split, p in facts["pictures"].items() if p)
+    if sampled:
+        lines.append(
+            f"by the headers of {sampled} pictures"
             + (f"; read with {facts['channels']} channels" * (facts["channels"] != 3))
         )
-    return said
+    return lines
 
 
-def looks(seen: dict[str, Any]) -> tuple:
-    """What of a split's pictures is worth a line of its own where the other split's differs."""
-    return seen["sides"], seen["distinct_sizes"] == 1, set(seen["modes"])
+def looks(pictures: dict[str, Any]) -> tuple:
+    """Longest sides, one size or several, and modes: where they differ from train, test pictures get a line."""
+    return pictures["sides"], pictures["distinct_sizes"] == 1, set(pictures["modes"])
 
 
-def picture_words(seen: dict[str, Any]) -> str:
+def picture_words(pictures: dict[str, Any]) -> str:
     """Sizes and modes in words."""
-    if seen["distinct_sizes"] == 1:
-        size = f"all {next(iter(seen['sizes']))}"
-    elif seen["distinct_sizes"] <= 3:
-        size = ", ".join(f"{s} ({n / seen['sampled']:.0%})" for s, n in seen["sizes"].items())
+    if pictures["distinct_sizes"] == 1:
+        size = f"all {next(iter(pictures['sizes']))}"
+    elif pictures["distinct_sizes"] <= 3:
+        size = ", ".join(f"{s} ({n / pictures['sampled']:.0%})" for s, n in pictures["sizes"].items())
     else:
-        width, height = (f"{low} to {high} (median {middle})" for low, middle, high in (seen["width"], seen["height"]))
-        size = f"{seen['distinct_sizes']:,} sizes, width {width}, height {height}"
+        width, height = (
+            f"{low} to {high} (median {middle})" for low, middle, high in (pictures["width"], pictures["height"])
+        )
+        size = f"{pictures['distinct_sizes']:,} sizes, width {width}, height {height}"
     modes = ", ".join(
-        f"{m} {share(n / seen['sampled'])}" if len(seen["modes"]) > 1 else m for m, n in seen["modes"].items()
+        f"{m} {share(n / pictures['sampled'])}" if len(pictures["modes"]) > 1 else m
+        for m, n in pictures["modes"].items()
     )
-    deep = [bits for bits in seen["bits"] if bits != "8"]
-    return f"{size}; {modes}" + (f"; {' and '.join(seen['bits'])} bits a channel" if deep else "; 8 bits a channel")
+    deep = [bits for bits in pictures["bits"] if bits != "8"]
+    return f"{size}; {modes}" + (f"; {' and '.join(pictures['bits'])} bits a channel" if deep else "; 8 bits a channel")
 
 
 def share(part: float) -> str:
-    """A share in percent; what is not none is not 0 %."""
+    """A share in percent, `<1%` instead of `0%` for what is rare."""
     return f"{part:.0%}" if part == 0 or part >= 0.005 else "<1%"
 
 
 def label_lines(facts: dict[str, Any]) -> list[RenderableType]:
     """Classes with their counts and a bar, commonest first or by grade, very many cut in the middle; or a range."""
     if facts["target"]:
-        t = facts["target"]
-        return [f"{t['min']:g} to {t['max']:g}, median {t['median']:g}, mean {t['mean']:.4g}"]
+        target = facts["target"]
+        return [f"{target['min']:g} to {target['max']:g}, median {target['median']:g}, mean {target['mean']:.4g}"]
     ordered = list(facts["classes"].items())
     if facts["kind"] != "ordinal":
         ordered.sort(key=lambda c: -c[1])
     shown, between = (ordered, []) if len(ordered) <= LISTED else (ordered[: LISTED - 4], ordered[LISTED - 4 : -3])
     most = max(1, *facts["classes"].values())
-    made = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "left"):
-        made.add_column(justify=justify, no_wrap=True)
+        table.add_column(justify=justify, no_wrap=True)
 
     def add(name: str, n: int) -> None:
-        made.add_row(short(name), f"{n:,}", f"{n / facts['train']:.1%}", "█" * round(16 * n / most) or "▏")
+        table.add_row(short(name), f"{n:,}", f"{n / facts['train']:.1%}", "█" * round(16 * n / most) or "▏")
 
     for name, n in shown:
         add(name, n)
     if between:
         low, high = min(n for _, n in between), max(n for _, n in between)
-        made.add_row(f"... {len(between):,} more", f"{low:,}" if low == high else f"{low:,}-{high:,}", "", "")
+        table.add_row(f"... {len(between):,} more", f"{low:,}" if low == high else f"{low:,}-{high:,}", "", "")
         for name, n in ordered[-3:]:
             add(name, n)
-    said: list[RenderableType] = [made]
-    uneven = facts["imbalance"]
-    if uneven["ratio"] is None:
-        said.append(f"no train row has {short(uneven['rarest'])!r}")
-    elif uneven["ratio"] >= 2:
-        said.append(
-            f"{short(uneven['commonest'])!r} is {uneven['ratio']:,.3g} times as frequent as {short(uneven['rarest'])!r}"
-        )
-    elif uneven["ratio"] == 1:
-        said.append("as many rows of each")
+    lines: list[RenderableType] = [table]
+    imbalance = facts["imbalance"]
+    if imbalance["ratio"] is None:
+        lines.append(f"no train row has {short(imbalance['rarest'])!r}")
+    elif imbalance["ratio"] >= 2:
+        commonest, rarest = short(imbalance["commonest"]), short(imbalance["rarest"])
+        lines.append(f"{commonest!r} is {imbalance['ratio']:,.3g} times as frequent as {rarest!r}")
+    elif imbalance["ratio"] == 1:
+        lines.append("as many rows of each")
     else:
-        said.append(f"balanced: the commonest is {uneven['ratio']:.3g} times as frequent as the rarest")
+        lines.append(f"balanced: the commonest is {imbalance['ratio']:.3g} times as frequent as the rarest")
     if facts["unlabelled"]:
-        said.append(f"{facts['unlabelled']:,} rows have no label at all")
-    return said
+        lines.append(f"{facts['unlabelled']:,} rows have no label at all")
+    return lines
 
 
 def group_lines(facts: dict[str, Any]) -> list[str]:
     """What rows are grouped by and why."""
-    told = facts["groups"]
-    if told is None:
+    groups = facts["groups"]
+    if groups is None:
         return ["none: rows are dealt freely to the folds"]
-    by = f"by column {told['column']!r}: " if told["column"] else ""
-    return [f"{by}{told['count']:,} groups, {told['largest']:,} rows in the largest", told["why"]]
+    by = f"by column {groups['column']!r}: " if groups["column"] else ""
+    return [f"{by}{groups['count']:,} groups, {groups['largest']:,} rows in the largest", groups["why"]]
 
 
 def column_lines(facts: dict[str, Any]) -> list[RenderableType]:
     """The train table's columns and what became of each; nothing where there is the target only."""
-    told = facts["columns"]
-    if all(c["role"] == "target" for c in told):
+    columns = facts["columns"]
+    if all(c["role"] == "target" for c in columns):
         return []
-    made = Table.grid(padding=(0, 2, 0, 0))
-    made.add_column(no_wrap=True)
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
-    targets = [c for c in told if c["role"] == "target"]
-    rest = [c for c in told if c["role"] != "target"]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    targets = [c for c in columns if c["role"] == "target"]
+    rest = [c for c in columns if c["role"] != "target"]
     if len(targets) > 3:
-        made.add_row(
+        table.add_row(
             f"{len(targets)} columns", ROLES["target"], f"{short(targets[0]['name'])} to {short(targets[-1]['name'])}"
         )
     learned = {m["name"]: m for m in facts["metadata"]}
     for c in [*(targets if len(targets) <= 3 else ()), *rest[:LISTED]]:
-        made.add_row(short(c["name"], 24), ROLES[c["role"]], column_words(c, learned.get(c["name"])))
-    said: list[RenderableType] = [made]
+        table.add_row(short(c["name"], 24), ROLES[c["role"]], column_words(c, learned.get(c["name"])))
+    lines: list[RenderableType] = [table]
     if len(rest) > LISTED:
-        said.append(f"... and {len(rest) - LISTED:,} more columns")
-    said += [c["why"] for c in rest if c["role"] == "leak"]
-    return said
+        lines.append(f"... and {len(rest) - LISTED:,} more columns")
+    lines += [c["why"] for c in rest if c["role"] == "leak"]
+    return lines
 
 
 def column_words(column: dict[str, Any], learned: dict[str, Any] | None) -> str:
@@ -217,52 +219,51 @@ def column_words(column: dict[str, Any], learned: dict[str, Any] | None) -> str:
 
 def copy_lines(facts: dict[str, Any]) -> list[str]:
     """Near-duplicates and where their targets differ."""
-    told, looked = facts["duplicates"], facts["looked_at"]
-    whole = looked["train"] + looked["test"] >= facts["train"] + facts["test"] - facts["missing"]["test"]["count"]
-    among = f"among {'all' if whole else 'a sample of'} {looked['train']:,} train and {looked['test']:,} test items"
-    if not told["clusters"]:
-        return [f"no near-duplicates {among}", *([told["note"]] if told["note"] else [])]
-    said = [
-        f"{counted(told['clusters'], 'cluster')} of near-duplicates {among}, {told['largest']:,} items in the largest"
-    ]
-    if told["train"]:
-        said.append(f"{told['train']:,} train items are nearly another one; such items share a fold")
-    if told["test"]:
-        said.append(f"{told['test']:,} test items are nearly a train item")
-    if told["conflicts"]:
-        pairs = ", ".join(" = ".join(map(short, pair)) for pair in told["conflicting"])
-        more = ", ..." if told["conflicts"] > len(told["conflicting"]) else ""
-        said.append(f"{counted(told['conflicts'], 'pair')} of different targets: {pairs}{more}")
-    return [*said, *([told["note"]] if told["note"] else [])]
+    duplicates, looked = facts["duplicates"], facts["looked_at"]
+    complete = looked["train"] + looked["test"] >= facts["train"] + facts["test"] - facts["missing"]["test"]["count"]
+    among = f"among {'all' if complete else 'a sample of'} {looked['train']:,} train and {looked['test']:,} test items"
+    if not duplicates["clusters"]:
+        return [f"no near-duplicates {among}", *([duplicates["note"]] if duplicates["note"] else [])]
+    clusters = counted(duplicates["clusters"], "cluster")
+    lines = [f"{clusters} of near-duplicates {among}, {duplicates['largest']:,} items in the largest"]
+    if duplicates["train"]:
+        lines.append(f"{duplicates['train']:,} train items are nearly another one; such items share a fold")
+    if duplicates["test"]:
+        lines.append(f"{duplicates['test']:,} test items are nearly a train item")
+    if duplicates["conflicts"]:
+        pairs = ", ".join(" = ".join(map(short, pair)) for pair in duplicates["conflicting"])
+        more = ", ..." if duplicates["conflicts"] > len(duplicates["conflicting"]) else ""
+        lines.append(f"{counted(duplicates['conflicts'], 'pair')} of different targets: {pairs}{more}")
+    return [*lines, *([duplicates["note"]] if duplicates["note"] else [])]
 
 
 def drift_lines(facts: dict[str, Any]) -> list[str]:
-    """How well test pictures are told from train pictures, and what that means."""
-    told = facts["drift"]
-    if told["auc"] is None:
-        return [f"not measured: {told['train']:,} train and {told['test']:,} test pictures are too few"]
+    """How well a classifier tells test pictures from train pictures, and what that means."""
+    drift = facts["drift"]
+    if drift["auc"] is None:
+        return [f"not measured: {drift['train']:,} train and {drift['test']:,} test pictures are too few"]
     verdict = {
         "none": "none seen: test pictures look like train pictures",
         "slight": "slight: test pictures differ a little from train pictures",
         "clear": "clear: test pictures differ from train pictures; the score out of fold may promise too much",
         "strong": "strong: test pictures are unlike train pictures; the score out of fold may promise far too much",
-    }[told["verdict"]]
-    said = [
+    }[drift["verdict"]]
+    lines = [
         verdict,
-        f"a small classifier tells them apart with AUC {told['auc']:.2f} ± {told['spread']:.2f} "
-        f"({told['train']:,} and {told['test']:,} pictures; {told['meaning']})",
+        f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f} "
+        f"({drift['train']:,} and {drift['test']:,} pictures; {drift['meaning']})",
     ]
-    most = told["most"]
-    if most and told["verdict"] != "none":
-        said.append(
+    most = drift["most"]
+    if most and drift["verdict"] != "none":
+        lines.append(
             f"most by {most['name']}: median {most['train']:.4g} in train, {most['test']:.4g} in test "
             f"(alone AUC {most['auc']:.2f})"
         )
-    return said
+    return lines
 
 
 def ignored_lines(facts: dict[str, Any]) -> list[str]:
-    """Files that nothing reads."""
+    """Files that are not read."""
     files = list(facts["other_files"].items())
     if not files:
         return []
@@ -275,7 +276,7 @@ def answer_lines(facts: dict[str, Any]) -> list[str]:
     """The submission's form in words, and how the sample begins."""
     form = facts["form"]
     names = [short(c) for c in form["columns"]]
-    shown = ",".join(names) if len(names) <= 5 else f"{','.join(names[:3])},... ({len(names):,} columns)"
+    header = ",".join(names) if len(names) <= 5 else f"{','.join(names[:3])},... ({len(names):,} columns)"
     cell = {"label": "one class name", "number": "a number", "columns": "a number per class"}.get(form["cell"], "")
     if form["cell"] == "labels":
         joined = JOINED.get(form["separator"], "separators")
@@ -286,19 +287,19 @@ def answer_lines(facts: dict[str, Any]) -> list[str]:
     if form["sums_to_one"]:
         cell += ", each row summing to one"
     rows = f"{form['rows']:,} rows of" if form["rows"] else "no test pictures; others are answered as"
-    said = [f"{rows} {shown}; {cell}"]
+    lines = [f"{rows} {header}; {cell}"]
     if form["first"]:
         most = 16 if len(form["columns"]) > 3 else 2 * WIDEST
         first = ",".join(short(c, most) if i else short(c) for i, c in enumerate(form["first"][:4]))
-        said.append(f"the sample begins {first}" + (",..." if len(form["columns"]) > 4 else ""))
-    return said
+        lines.append(f"the sample begins {first}" + (",..." if len(form["columns"]) > 4 else ""))
+    return lines
 
 
 def metric_lines(facts: dict[str, Any]) -> list[str]:
-    """What is climbed, and why where it was proposed."""
-    told = facts["metric"]
-    better = "higher" if told["greater_is_better"] else "lower"
-    return [f"{told['name']}, {better} is better" + (f"; proposed, as {told['why']}" if told["proposed"] else "")]
+    """The metric to optimise, and why it was proposed."""
+    metric = facts["metric"]
+    better = "higher" if metric["greater_is_better"] else "lower"
+    return [f"{metric['name']}, {better} is better" + (f"; proposed, as {metric['why']}" if metric["proposed"] else "")]
 
 
 def note_lines(notes: Sequence[dict[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 START = {"": "from scratch", "hub": "pretrained", "box": "boxed weights"}  # of Config.weights; else a path
-SAID: dict[str, Callable[[Any], str]] = {
+WORDS: dict[str, Callable[[Any], str]] = {
     "train": lambda v: "trained" if v == "net" else v,
     "backbone": str,
     "size": lambda v: f"@{v}",
@@ -35,11 +35,11 @@ SAID: dict[str, Callable[[Any], str]] = {
     "smoothing": lambda v: f"smoothing {v:g}",
     "class_weights": lambda v: f"{v} class weights" if v else "no class weights",
     "sampler": lambda v: f"{v} sampler" if v else "no sampler",
-    "retrain_head": lambda v: f"head again for {v:g}" if v else "head once",
+    "retrain_head": lambda v: f"head retrained for {v:g}" if v else "head trained once",
     "optimizer": str,
     "switch_to": lambda v: f"then {v}" if v else "no switch",
     "schedule": str,
-    "lr": lambda v: f"lr {_short(v)}" if v else "lr found",
+    "lr": lambda v: f"lr {_brief(v)}" if v else "lr by sweep",
     "backbone_lr": lambda v: f"backbone lr x{v:g}",
     "layer_decay": lambda v: f"layer decay {v:g}" if v != 1 else "no layer decay",
     "unfreeze": lambda v: f"thawing for {v:.0%}" if v else "never frozen",
@@ -56,27 +56,27 @@ SAID: dict[str, Callable[[Any], str]] = {
     "seed": lambda v: f"seed {v}",
     "folds": lambda v: f"fold{'' if len(v) == 1 else 's'} {_ranges(v)}",
 }
-NAMED = ("train", "backbone", "size", "policy", "folds")  # said of every config that is compared with nothing
+NAMED = ("train", "backbone", "size", "policy", "folds")  # always in the words of a config
 
 
 def words_of(config: Config, against: Config | None = None) -> str:
-    """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 0.001, fold 0`, what is default left out.
+    """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 1e-3, fold 0`, without values that are default.
 
-    With `against`, only what differs from that config, "the same" where nothing does.
+    With `against`, only what differs from that config; "the same" where nothing differs.
     """
     plain = against or Config()
     changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(plain, f.name)]
     if against is not None:
-        return ", ".join(SAID[name](getattr(config, name)) for name in SAID if name in changed) or "the same"
+        return ", ".join(WORDS[name](getattr(config, name)) for name in WORDS if name in changed) or "the same"
     frozen = "frozen " if config.train == "features" else ""
-    name = f"{frozen}{config.backbone} {SAID['size'](config.size)}"
-    # a linear head on frozen features sees every picture once, as it is
+    name = f"{frozen}{config.backbone} {WORDS['size'](config.size)}"
+    # a head on frozen features sees every picture once and unvaried
     name += "" if frozen and config.policy == plain.policy else f" {config.policy}"
-    rest = [SAID[part](getattr(config, part)) for part in SAID if part in changed and part not in NAMED]
-    return ", ".join([name, *rest, SAID["folds"](config.folds)])
+    rest = [WORDS[part](getattr(config, part)) for part in WORDS if part in changed and part not in NAMED]
+    return ", ".join([name, *rest, WORDS["folds"](config.folds)])
 
 
-def _short(value: float) -> str:
+def _brief(value: float) -> str:
     """`2e-3` for small numbers, `0.05` for others."""
     return f"{value:g}" if value >= 0.01 or value == 0 else f"{value:.2e}".replace(".00e", "e").replace("e-0", "e-")
 
@@ -91,9 +91,9 @@ def _ranges(numbers: Sequence[int]) -> str:
 def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | None) -> "pd.DataFrame":
     """The run as a table: the blend on top, then trials best first, then those without a score.
 
-    Columns: rank (missing for the blend and for what has no score), stage, config, score and stderr (of the metric's
-    own value), seconds, epochs, status, member (of the blend), weight (missing where a stacker holds more than
-    weights), key. A trial asked for twice is one row.
+    Columns: rank (missing for the blend and for trials without a score), stage, config, score and stderr (of the
+    metric's own value), seconds, epochs, status, member (of the blend), weight (missing where a stacker holds more
+    than weights), key. A trial asked for twice is one row.
     """
     import pandas as pd
 
@@ -107,14 +107,14 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
     unique = list({trial.key: trial for trial in trials}.values())
     scored = sorted((t for t in unique if _has_score(t)), key=lambda t: -t.score)
     for rank, trial in enumerate([*scored, *(t for t in unique if not _has_score(t))], start=1):
-        known = rank <= len(scored)
+        has_score = rank <= len(scored)
         rows.append(
             {
-                "rank": rank if known else None,
+                "rank": rank if has_score else None,
                 "stage": trial.stage,
                 "config": words_of(trial.config),
-                "score": metric.shown(trial.score) if known else math.nan,
-                "stderr": trial.stderr if known else math.nan,
+                "score": metric.shown(trial.score) if has_score else math.nan,
+                "stderr": trial.stderr if has_score else math.nan,
                 "seconds": trial.seconds,
                 "epochs": trial.facts.get("epochs", trial.config.epochs or math.nan),
                 "status": trial.status,
@@ -167,6 +167,6 @@ def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
             row["key"],
         ]
         table.add_row(*cells[: len(table.columns)])
-    with console.capture() as caught:
+    with console.capture() as capture:
         console.print(table)
-    return "\n".join(line.rstrip() for line in caught.get().splitlines())
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -1,7 +1,7 @@
-"""What a person sees of a run while it runs. With cli.py the only file that prints: cli.py says when, this says how.
+"""The live view: what people see of a run while it runs. Besides cli.py the only file that prints.
 
-A scene is what is known so far, `after` folds one event into it, `drawn` makes a picture of it. Nothing is decided
-here, and the only time read is the one handed in.
+A Scene holds what is known so far, `after` adds one event to it, `drawn` turns it into something rich prints. Nothing
+is decided here, and the time is an argument.
 """
 
 import os
@@ -19,12 +19,12 @@ from rich.text import Text
 
 from autoclimb.budget import in_words
 
-if TYPE_CHECKING:  # types.py pays for numpy, which a view does not need
+if TYPE_CHECKING:  # types.py imports numpy, which the view does not need
     from autoclimb.types import Event, Tell
 
 ROWS = 6  # finished trials shown
-SIDE_BY_SIDE = 4  # running trials shown; there is one a device
-A_SECOND = 2  # pictures; each costs about 5 ms of a core that training wants
+SIDE_BY_SIDE = 4  # running trials shown; each device runs one
+FRAMES_A_SECOND = 2  # each costs about 5 ms of a core that is needed for training
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Going:
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that is over, or a blend. `score` is None where there is none; `note` then says why."""
+    """A finished trial, or a blend. Where `score` is None, `note` says why."""
 
     stage: str
     config: str
@@ -55,7 +55,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is shown of a run."""
+    """Everything that the view shows of a run."""
 
     stage: str = ""
     going: Mapping[str, Going] = field(default_factory=dict)
@@ -63,14 +63,14 @@ class Scene:
     trials: int = 0
     best: float | None = None
     best_stderr: float | None = None
-    work: str = ""  # what a count is of: decoding, predicting
+    work: str = ""  # what `done` and `total` count: decoding, predicting
     done: float = 0.0
     total: float = 0.0
     submission: str = ""
 
 
 def after(scene: Scene, event: "Event") -> Scene:
-    """The scene once this event has happened."""
+    """The scene with this event added."""
     facts = event.facts
     key = str(facts.get("trial", ""))
     going = dict(scene.going)
@@ -121,20 +121,20 @@ def number(value: float | None, sign: bool = False) -> str:
 
 
 def give_or_take(value: float | None, stderr: float | None) -> str:
-    """`0.9123 ± 0.0061`, as much of it as is known."""
+    """`0.9123 ± 0.0061`, or the part of it that is known."""
     return number(value) + (f" ± {number(stderr)}" if number(stderr) and number(value) else "")
 
 
 def drawn(scene: Scene, budget: float, left: float, going: bool = True) -> RenderableType:
-    """A picture of the scene. `budget` 0 has no time bar; `going` False leaves out what moves."""
+    """The scene as something rich prints; without a time bar where `budget` is 0, without what moves unless `going`."""
     parts: list[RenderableType] = []
     if going:
         parts.append(_head(scene, budget, left))
-        moving = _moving(scene)
-        if moving.row_count:
-            parts.append(moving)
+        running = _running(scene)
+        if running.row_count:
+            parts.append(running)
     if scene.tried:
-        parts.append(_tried(scene))
+        parts.append(_finished_trials(scene))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -167,7 +167,7 @@ def _head(scene: Scene, budget: float, left: float) -> RenderableType:
     return Group(head, ProgressBar(total=budget, completed=spent, complete_style="cyan", finished_style="yellow"))
 
 
-def _moving(scene: Scene) -> Table:
+def _running(scene: Scene) -> Table:
     rows = Table.grid(padding=(0, 2), expand=True)
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
@@ -190,13 +190,13 @@ def _bar(done: float, total: float) -> RenderableType:
     return ProgressBar(total=total, completed=done, complete_style="green") if total else Text("")
 
 
-def _tried(scene: Scene) -> Table:
+def _finished_trials(scene: Scene) -> Table:
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("stage", no_wrap=True, style="cyan")
-    table.add_column("tried", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("config", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("out of fold", no_wrap=True)
-    table.add_column("bought", justify="right", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     for row in scene.tried:
         score = give_or_take(row.score, row.stderr)
         better = row.gain is not None and row.gain > 0
@@ -212,14 +212,14 @@ def _tried(scene: Scene) -> Table:
 
 @contextmanager
 def watch(quiet: bool, budget: float, left: Callable[[], float], console: Console | None = None) -> Iterator["Tell"]:
-    """A teller that shows what it is told for as long as the context lasts.
+    """A function that shows the events it is called with, while the context lasts.
 
-    A terminal gets a live picture with notes scrolling above it; a file or a pipe one line an event, with the seconds
-    since the start; `quiet` gets nothing. What follows the last event is for the caller to say. `left()` may be
-    negative, so that a run over its budget still shows the time it took; `budget` 0 means there is none.
+    On a terminal the view is live and notes scroll above it; a file or a pipe gets one line an event with the time
+    since the start; with `quiet` nothing is shown. The caller prints what follows the last event. `left()` may be
+    negative, so that a run past its budget still shows the time it took; `budget` 0 stands for no budget.
     """
     if quiet:
-        yield _hear_nothing
+        yield _ignore
         return
     console = console or Console(highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -229,7 +229,7 @@ def watch(quiet: bool, budget: float, left: Callable[[], float], console: Consol
         yield _plain(budget, left)
 
 
-def _hear_nothing(event: "Event") -> None:
+def _ignore(event: "Event") -> None:
     return None
 
 
@@ -239,23 +239,23 @@ def _plain(budget: float, left: Callable[[], float]) -> "Tell":
             try:
                 print(f"[{in_words(budget - left()):>6}] {event.text}", flush=True)
             except BrokenPipeError:
-                speak_to_nobody()
+                discard_output()
 
     return tell
 
 
-def speak_to_nobody() -> None:
-    """Standard output goes nowhere from here on: its reader left (`| head`), which is no reason to lose a search."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def discard_output() -> None:
+    """Discards standard output from here on: its reader has gone (`| head`), which is no reason to lose a search."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 @contextmanager
 def _live(console: Console, budget: float, left: Callable[[], float]) -> Iterator["Tell"]:
     scene = Scene()
 
-    def picture() -> RenderableType:
+    def frame() -> RenderableType:
         return drawn(scene, budget, left())
 
     def tell(event: "Event") -> None:
@@ -265,7 +265,7 @@ def _live(console: Console, budget: float, left: Callable[[], float]) -> Iterato
             console.print(Text(event.text, "dim"))
 
     try:
-        with Live(get_renderable=picture, console=console, refresh_per_second=A_SECOND, transient=True):
+        with Live(get_renderable=frame, console=console, refresh_per_second=FRAMES_A_SECOND, transient=True):
             yield tell
     finally:
         if scene.tried:

@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
@@ -38,7 +39,7 @@ PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 BLOCK = re.compile(r"^<!-- output(?:: (\d+) lines)? -->\n```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COLUMNS = 100
 A_MOMENT = 0.5  # seconds within which one of several epochs or counts is recorded
-# GitHub's dark palette: the window brings its own ground, so that it reads the same on a white and on a black page
+# GitHub's dark palette: the window has its own ground, so that it reads the same on a white and on a black page
 THEME = TerminalTheme(
     (13, 17, 23),
     (230, 237, 243),
@@ -53,6 +54,10 @@ THEME = TerminalTheme(
         (177, 186, 196),
     ],
 )
+# rich's own frame without its web font, which a page may not load, but in any reader's own monospaced one
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+FRAME = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+FRAME = FRAME.replace("Fira Code, monospace", FONTS)
 
 
 def main() -> None:
@@ -144,19 +149,23 @@ def thinned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def trained(rows: list[dict[str, Any]]) -> list[int]:
-    """The places of the events in which a net was training and not yet two thirds through."""
-    return [i for i, row in enumerate(rows) if row["name"] == "epoch" and row["facts"]["share"] <= 2 / 3]
+    """The places of the events in which a net was training."""
+    return [i for i, row in enumerate(rows) if row["name"] == "epoch" and "epochs" in row["facts"]]
 
 
 def drawing(rows: list[dict[str, Any]]) -> str:
-    """The live view as SVG, at the last moment in which a net was training and two thirds through."""
-    moment = max(trained(rows))
+    """The live view as SVG, as it was when the last net was half trained."""
+    last = rows[trained(rows)[-1]]["facts"]["trial"]
+    moment = min(
+        (i for i in trained(rows) if rows[i]["facts"]["trial"] == last),
+        key=lambda i: abs(rows[i]["facts"]["share"] - 0.5),
+    )
     scene = view.Scene()
     for row in rows[: moment + 1]:
         scene = view.after(scene, Event(row["name"], row["text"], row["facts"]))
     console = Console(width=COLUMNS, record=True, force_terminal=True, file=io.StringIO(), color_system="truecolor")
     console.print(view.drawn(scene, rows[moment]["budget"], rows[moment]["left"]))
-    return console.export_svg(title="autoclimb demo", theme=THEME, unique_id="live")
+    return console.export_svg(title="autoclimb demo", theme=THEME, code_format=FRAME, unique_id="live")
 
 
 if __name__ == "__main__":

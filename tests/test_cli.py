@@ -44,19 +44,19 @@ def answer(folder: Path) -> Any:
 
 @pytest.fixture
 def rooms(monkeypatch, tmp_path):
-    """Stand-ins for solve, demo and data; what they were asked is in `.asked`."""
-    asked: dict[str, Any] = {}
+    """Stand-ins for solve, reading and demo; the options they received are in `.received`."""
+    received: dict[str, Any] = {}
 
-    def fit(data: Path, **wanted: Any) -> Any:
-        asked.update(wanted, data=data)
-        wanted["tell"](Event("note", "5000 pictures"))
-        if "raises" in asked:
-            raise asked["raises"]
+    def fit(data: Path, **options: Any) -> Any:
+        received.update(options, data=data)
+        options["tell"](Event("note", "5000 pictures"))
+        if "raises" in received:
+            raise received["raises"]
         (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
         return answer(tmp_path)
 
     def inspect(folder: Path, metric: str | None, *columns: str | None) -> dict[str, Any]:
-        asked.update(zip(("id_column", "target", "group"), columns, strict=True), data=folder, metric=metric)
+        received.update(zip(("id_column", "target", "group"), columns, strict=True), data=folder, metric=metric)
         return {"task": "task", "metric": {"name": metric or "f2"}}
 
     stands: dict[str, dict[str, Any]] = {
@@ -74,24 +74,24 @@ def rooms(monkeypatch, tmp_path):
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
     (tmp_path / "planet.py").write_text('"""Amazon tags, F2.\n\nMore.\n"""\n')
-    return SimpleNamespace(asked=asked, folder=tmp_path)
+    return SimpleNamespace(received=received, folder=tmp_path)
 
 
-def said(*args: str) -> Any:
+def run_cli(*args: str) -> Any:
     return CliRunner().invoke(cli.app, list(args))
 
 
-def test_fit_hands_on_what_was_asked_and_counts_from_the_command(rooms):
-    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--id", "x", "--no-pretrained", "--folds", "4")
+def test_fit_passes_the_options_on_and_counts_from_the_command(rooms):
+    result = run_cli("fit", "d", "--metric", "f2", "--budget", "4h", "--id", "x", "--no-pretrained", "--folds", "4")
     assert result.exit_code == 0, result.output
-    asked = rooms.asked
-    assert (str(asked["data"]), asked["metric"], asked["budget"]) == ("d", "f2", 14400.0)
-    assert (asked["id_column"], asked["pretrained"], asked["folds"], asked["out"]) == ("x", False, 4, None)
-    assert asked["started"] == cli.STARTED
+    received = rooms.received
+    assert (str(received["data"]), received["metric"], received["budget"]) == ("d", "f2", 14400.0)
+    assert (received["id_column"], received["pretrained"], received["folds"], received["out"]) == ("x", False, 4, None)
+    assert received["started"] == cli.STARTED
 
 
-def test_fit_ends_with_the_score_its_spread_and_where_the_submission_lies(rooms):
-    result = said("fit", "d", "--metric", "f2", "--budget", "4h")
+def test_fit_ends_with_the_score_its_standard_error_and_the_submissions_path(rooms):
+    result = run_cli("fit", "d", "--metric", "f2", "--budget", "4h")
     assert "5000 pictures" in result.output
     assert "the budget is spent" in result.output
     assert "0.9123 ± 0.0061 out of fold" in result.output
@@ -99,89 +99,89 @@ def test_fit_ends_with_the_score_its_spread_and_where_the_submission_lies(rooms)
 
 
 def test_quiet_prints_the_result_only(rooms):
-    lines = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet").stdout.splitlines()
+    lines = run_cli("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["f2", "submission"]
 
 
 def test_a_mistake_is_one_line_and_status_two(rooms):
-    rooms.asked["raises"] = Mistake("no pictures in d;\n  give the folder that holds them")
-    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
+    rooms.received["raises"] = Mistake("no pictures in d;\n  give the folder that holds them")
+    result = run_cli("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
     assert result.exit_code == 2
     assert result.stderr == "autoclimb: no pictures in d; give the folder that holds them\n"
 
 
-def test_a_budget_that_is_none_is_a_mistake_before_anything_is_read(rooms):
-    result = said("fit", "d", "--metric", "f2", "--budget", "soon")
+def test_a_budget_that_cannot_be_parsed_is_a_mistake_before_anything_is_read(rooms):
+    result = run_cli("fit", "d", "--metric", "f2", "--budget", "soon")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "budget 'soon'" in result.stderr
-    assert not rooms.asked
+    assert not rooms.received
 
 
 def test_stopping_says_how_to_continue_and_is_status_130(rooms):
-    rooms.asked["raises"] = KeyboardInterrupt()
-    result = said("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
+    rooms.received["raises"] = KeyboardInterrupt()
+    result = run_cli("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet")
     assert result.exit_code == 130
     assert result.stderr == "autoclimb: stopped; the same command continues from here\n"
 
 
 def test_a_bug_is_not_hidden(rooms):
-    rooms.asked["raises"] = ZeroDivisionError()
-    assert isinstance(said("fit", "d", "--metric", "f2", "--budget", "4h").exception, ZeroDivisionError)
+    rooms.received["raises"] = ZeroDivisionError()
+    assert isinstance(run_cli("fit", "d", "--metric", "f2", "--budget", "4h").exception, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("args", [["fit"], ["fit", "d", "--metric", "f2"], ["climb"], ["fit", "d", "--seed", "x"]])
 def test_a_wrong_command_line_is_status_two(args):
-    assert said(*args).exit_code == 2
+    assert run_cli(*args).exit_code == 2
 
 
-def test_inspect_tells_people_and_programs(rooms):
-    assert said("inspect", "d").stdout == "task for f2\n"
-    facts = json.loads(said("inspect", "d", "--json", "--target", "y", "--metric", "accuracy").stdout)
+def test_inspect_prints_a_page_for_people_and_json_for_programs(rooms):
+    assert run_cli("inspect", "d").stdout == "task for f2\n"
+    facts = json.loads(run_cli("inspect", "d", "--json", "--target", "y", "--metric", "accuracy").stdout)
     assert facts == {"task": "task", "metric": {"name": "accuracy"}}
-    assert (rooms.asked["target"], rooms.asked["metric"]) == ("y", "accuracy")
+    assert (rooms.received["target"], rooms.received["metric"]) == ("y", "accuracy")
 
 
 def test_the_leaderboard_of_a_run_is_printed(rooms):
-    assert "0.9100 ± 0.0060" in said("leaderboard", "run").stdout
+    assert "0.9100 ± 0.0060" in run_cli("leaderboard", "run").stdout
 
 
 def test_predictions_are_written_in_the_submissions_form(rooms):
     out = rooms.folder / "new" / "answers.csv"
-    result = said("predict", "run", "images", "--out", str(out))
+    result = run_cli("predict", "run", "images", "--out", str(out))
     assert result.exit_code == 0, result.output
     assert out.read_text() == "id,labels\na,1 2\nb,\n"
     assert "2 rows" in result.output
 
 
 def test_the_demo_compares_the_promise_with_the_truth(rooms):
-    result = said("demo", "--out", str(rooms.folder / "demo"), "--budget", "20s")
+    result = run_cli("demo", "--out", str(rooms.folder / "demo"), "--budget", "20s")
     assert result.exit_code == 0, result.output
-    assert rooms.asked["metric"] == "f2"
+    assert rooms.received["metric"] == "f2"
     # a is right, b finds one of two: 5 * 1 / (4 * 2 + 1)
     assert f"{(1 + 5 / 9) / 2:.4f} ±" in result.output
     assert "0.9123 ± 0.0061 out of fold" in result.output
 
 
-def test_recipes_are_listed_with_what_they_are(rooms):
-    assert said("recipes").stdout == "planet  Amazon tags, F2.\n"
+def test_recipes_are_listed_with_the_first_line_of_their_docstring(rooms):
+    assert run_cli("recipes").stdout == "planet  Amazon tags, F2.\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(command):
-    result = said(command, "--help")
+    result = run_cli(command, "--help")
     assert result.exit_code == 0
     assert "Example: autoclimb" in result.output
 
 
 def test_the_help_names_every_command():
-    assert all(command in said("--help").output for command in COMMANDS)
+    assert all(command in run_cli("--help").output for command in COMMANDS)
 
 
 def test_the_version_is_the_packages():
-    assert said("--version").stdout == f"autoclimb {autoclimb.__version__}\n"
+    assert run_cli("--version").stdout == f"autoclimb {autoclimb.__version__}\n"
 
 
-def test_help_pays_for_no_array_table_or_net():
+def test_help_imports_neither_arrays_nor_tables_nor_nets():
     code = (
         "import sys\nimport autoclimb\nfrom autoclimb import cli\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"

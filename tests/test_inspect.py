@@ -25,9 +25,9 @@ RNG = np.random.default_rng(0)
 
 
 def inspected(root: Path, *options: str) -> str:
-    made = CliRunner().invoke(cli.app, ["inspect", str(root), *options], env={"COLUMNS": "80"})
-    assert made.exit_code == 0, made.output
-    return made.stdout
+    result = CliRunner().invoke(cli.app, ["inspect", str(root), *options], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def everything(root: Path) -> Path:
@@ -112,11 +112,11 @@ def test_inspecting_needs_no_torch(tmp_path):
     assert subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True).stdout == "set()\n"
 
 
-def test_people_see_what_programs_see_in_eighty_columns(tmp_path):
+def test_the_page_shows_the_same_facts_in_eighty_columns(tmp_path):
     text = inspected(everything(tmp_path / "set"))
     assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())
-    for said in (
+    for part in (
         "3 classes, one an item (multiclass)",
         "1 id without a picture, left out of training: a_010",
         "1 of 59 pictures cannot be read, left out of training: a_011",
@@ -132,7 +132,7 @@ def test_people_see_what_programs_see_in_eighty_columns(tmp_path):
         "accuracy, higher is better; proposed",
         "labels from train.csv",
     ):
-        assert said in words, said
+        assert part in words, part
 
 
 def test_inspecting_writes_nothing_and_leaves_no_temporary_folder(tmp_path, monkeypatch):
@@ -205,15 +205,15 @@ def test_pictures_of_one_source_show_no_drift_and_darker_ones_do():
     assert none["verdict"] == "none"
     assert (none["train"], none["test"]) == (80, 40)
     pixels[tested] //= 2
-    told = drift_of(pixels, {}, tested, np.arange(rows))
-    assert told["verdict"] == "strong"
-    assert told["most"]["train"] > told["most"]["test"]
+    drift = drift_of(pixels, {}, tested, np.arange(rows))
+    assert drift["verdict"] == "strong"
+    assert drift["most"]["train"] > drift["most"]["test"]
 
 
 def test_a_known_measure_that_differs_is_named():
     tested = np.arange(120) >= 80
-    told = drift_of(noise(120), {"width": np.where(tested, 64, 32)}, tested, np.arange(120))
-    assert told["most"] == {"name": "width", "auc": 1.0, "train": 32.0, "test": 64.0}
+    drift = drift_of(noise(120), {"width": np.where(tested, 64, 32)}, tested, np.arange(120))
+    assert drift["most"] == {"name": "width", "auc": 1.0, "train": 32.0, "test": 64.0}
 
 
 def test_drift_of_a_few_pictures_is_not_claimed():
@@ -235,7 +235,7 @@ def test_bits_of_a_channel_follow_from_the_mode(mode, bits):
     assert bits_of(mode) == bits
 
 
-def test_deep_pictures_are_said_to_be(tmp_path):
+def test_sixteen_bit_pictures_are_reported(tmp_path):
     root = competition(tmp_path, train=12, extension=".png")
     for path in (root / "train").iterdir():
         Image.fromarray(RNG.integers(0, 65536, (8, 8), dtype=np.uint16)).save(path)

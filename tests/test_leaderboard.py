@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoclimb.report.leaderboard import SAID, leaderboard_frame, leaderboard_text, words_of
+from autoclimb.report.leaderboard import WORDS, leaderboard_frame, leaderboard_text, words_of
 from autoclimb.types import Blend, Config, Metric, Trial
 
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
@@ -32,7 +32,7 @@ def blend(score: float, members: tuple[str, ...], weights: tuple[float, ...]) ->
     return Blend("greedy", members, weights, np.zeros((1, 1)), np.zeros((1, 1)), score, 0.005, 1)
 
 
-def test_a_config_is_said_by_what_is_not_default():
+def test_a_config_is_described_by_what_is_not_default():
     config = Config(policy="flip+crop", mixup=0.2, lr=1e-3)
     assert words_of(config) == "resnet18 @64 flip+crop, mixup 0.2, lr 1e-3, fold 0"
     assert words_of(Config(folds=(0, 1, 2))) == "resnet18 @64 flip, folds 0-2"
@@ -40,16 +40,16 @@ def test_a_config_is_said_by_what_is_not_default():
     assert "weights mobilenetv2" in words_of(Config(weights="/far/away/mobilenetv2"))
 
 
-def test_a_config_against_another_is_said_by_the_difference():
+def test_a_config_against_another_is_described_by_the_difference():
     assert words_of(Config(mixup=0.2, lr=5e-4), against=Config(mixup=0.2)) == "lr 5e-4"
     assert words_of(Config(), against=Config(mixup=0.2)) == "no mixup"
     assert words_of(Config(), against=Config()) == "the same"
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Config)])
-def test_no_part_of_a_config_goes_unsaid(name):
+def test_every_field_of_a_config_has_words(name):
     other = Config().vary(**{name: changed(name)})
-    assert name in SAID
+    assert name in WORDS
     assert words_of(other) != words_of(Config())
     assert words_of(other, against=Config()) not in ("", "the same")
     assert words_of(Config(), against=other).strip(", ")
@@ -86,7 +86,7 @@ def test_an_empty_run_has_an_empty_table():
     assert "config" in leaderboard_text(frame, width=80)
 
 
-def test_the_text_fits_and_says_what_failed():
+def test_the_text_fits_the_width_and_shows_what_failed():
     trials = [trial(0.7, backbone="a_backbone_of_a_very_long_name" * 3), trial(-math.inf, "failed", size=128)]
     text = leaderboard_text(leaderboard_frame(trials, F2, None), width=100)
     assert max(map(len, text.splitlines())) <= 100

@@ -38,15 +38,15 @@ def scene_after(count: int) -> Scene:
     return scene
 
 
-def test_before_anything_happened_the_view_says_that_it_starts():
+def test_before_the_first_event_the_view_says_starting():
     assert "starting" in seen(Scene())
     assert "2m41s of 4m00s left" in seen(Scene())
 
 
 def test_a_running_trial_is_shown_with_its_epoch():
     text = seen(scene_after(4))
-    for said in ("baseline", "trial 1", "resnet18 @64", "epoch 3/8"):
-        assert said in text
+    for part in ("baseline", "trial 1", "resnet18 @64", "epoch 3/8"):
+        assert part in text
 
 
 def test_a_trial_of_several_folds_shows_which_one_it_is_at():
@@ -54,14 +54,14 @@ def test_a_trial_of_several_folds_shows_which_one_it_is_at():
     assert "fold 2/5 epoch 7/18" in seen(after(scene_after(3), Event("epoch", "", facts)))
 
 
-def test_a_finished_trial_moves_to_the_table_with_what_it_bought():
+def test_a_finished_trial_moves_to_the_table_with_its_gain():
     scene = scene_after(5)
     assert not scene.going
-    for said in ("0.8123 ± 0.0071", "+0.0100", "21s"):
-        assert said in seen(scene)
+    for part in ("0.8123 ± 0.0071", "+0.0100", "21s"):
+        assert part in seen(scene)
 
 
-def test_the_submissions_place_is_shown_as_soon_as_it_is_known():
+def test_the_path_of_the_submission_is_shown_as_soon_as_it_is_known():
     assert "submission" not in seen(scene_after(5))
     assert "runs/data/submission.csv" in seen(scene_after(6))
 
@@ -94,7 +94,7 @@ def test_a_count_is_shown_while_it_lasts():
     assert "decoding" not in seen(after(scene, Event("progress", "", {"done": 20, "total": 20})))
 
 
-def test_past_the_budget_the_view_says_that_it_finishes():
+def test_past_the_budget_the_view_says_finishing():
     assert "finishing" in seen(Scene(), left=-5.0)
 
 
@@ -103,11 +103,11 @@ def test_without_a_budget_there_is_no_time_bar():
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
-def test_the_picture_keeps_to_the_width(width):
+def test_the_view_keeps_to_the_width(width):
     assert max(map(len, seen(scene_after(6), width=width).splitlines())) <= width
 
 
-def test_the_last_picture_holds_nothing_that_moves():
+def test_the_last_view_shows_nothing_that_moves():
     text = seen(scene_after(6), going=False)
     assert "left" not in text
     assert "0.8123" in text
@@ -125,12 +125,12 @@ def test_a_pipe_gets_one_line_an_event_with_the_seconds_since_the_start(capsys):
         tell(Event("note", "reading"))
         tell(Event("epoch", "", {"epoch": 1}))
         tell(Event("trial", "trial 1: 0.8"))
-        tell(Event("done", "said by the command line"))
+        tell(Event("done", "printed by the command line"))
         tell(Event("note", "late"))
     assert capsys.readouterr().out == "[   12s] reading\n[ 3m50s] trial 1: 0.8\n[ 4m02s] late\n"
 
 
-def test_quiet_says_nothing(capsys):
+def test_quiet_prints_nothing(capsys):
     with watch(True, 240.0, lambda: 0.0) as tell:
         for event in CLIMB:
             tell(event)
@@ -172,6 +172,6 @@ def test_a_reader_that_leaves_does_not_end_the_run():
     assert process.stderr
     process.stdout.close()
     process.stdin.close()
-    told = process.stderr.read()
+    errors = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(), told) == (0, b"end\n")
+    assert (process.wait(), errors) == (0, b"end\n")

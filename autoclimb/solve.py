@@ -27,7 +27,7 @@ from autoclimb.run.worker import Worker
 from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.plan import plan_of
+from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Metric, Task, Tell

@@ -33,7 +33,7 @@ from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
-from autoclimb.search.portfolio import fine_tuning, from_scratch
+from autoclimb.search.nets import fine_tuning, from_scratch
 from autoclimb.types import Config, Goal
 
 FOLDS = 5

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autoclimb.budget import Clock
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import MARGIN, cost_of
-from autoclimb.search.portfolio import from_hub
+from autoclimb.search.nets import from_hub
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, History, Trial
@@ -21,7 +21,10 @@ from autoclimb.types import Config, Event, History, Trial
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
 WEIGHT = {
     "mobilenetv3_small_100": 0.4,
+    "mobilenetv4_conv_small": 0.5,
     "resnet10t": 0.5,
+    "resnet14t": 0.75,
+    "resnet18d": 1.15,
     "resnet18": 1.0,
     "resnet34": 2.0,
     "convnext_base": 15.0,
@@ -128,7 +131,12 @@ class World:
     def climb(self, plan: Sequence[tuple[str, Stage]]) -> tuple[History, bool]:
         """The whole plan, from nothing but the record."""
         self.asked, self.ran, self.stages = [], [], []
-        now = replace(self.situation, left=lambda: max(0.0, self.clock.left() - self.reserve()), remember=self.remember)
+        now = replace(
+            self.situation,
+            left=lambda: max(0.0, self.clock.left() - self.reserve()),
+            remember=self.remember,
+            folds_done=self.folds_done,
+        )
         return follow(plan, now, self.run, self.recall, self.clock, self.reserve, self.publish, self.tell)
 
     def run(self, config: Config, stage: str) -> Trial:
@@ -143,8 +151,15 @@ class World:
         self.record[config.key] = made
         return made
 
+    def folds_done(self, config: Config) -> int:
+        """Folds of the config whose nets are on disk: those of trials over fewer folds."""
+        same = [t.config for t in self.record.values() if t.config.vary(folds=()) == config.vary(folds=())]
+        return len(set(config.folds) & {fold for known in same for fold in known.folds})
+
     def seconds_of(self, config: Config) -> float:
-        return cost_of(config, self.situation) / (MARGIN if config.train == "features" or config.epochs else 1.0)
+        return cost_of(config, replace(self.situation, folds_done=self.folds_done)) / (
+            MARGIN if config.train == "features" or config.epochs else 1.0
+        )
 
     def recall(self, config: Config) -> Trial | None:
         self.asked.append(config.key)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from autoclimb.budget import seconds_of
 from autoclimb.search.climb import follow
-from autoclimb.search.plan import PLAN, plan_of
+from autoclimb.search.fidelity import epochs_in
+from autoclimb.search.finalists import is_long
+from autoclimb.search.order import PLAN, plan_of
 from autoclimb.types import Config
 
 BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
@@ -56,12 +58,21 @@ def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
 
 
 @each_world
-def test_a_finalist_is_never_trained_for_less_time_than_the_trial_that_chose_it(name, budget):
+def test_a_search_trial_gets_a_third_of_a_finalists_epochs_and_never_more_than_a_finalist(name, budget):
     w = world(name, budget)
     history, _ = w.climb(plan_of(None))
-    searched = [t.config.seconds for t in history.trials if t.config.train == "net" and t.stage == "baseline"]
-    final = [t.config.seconds for t in history.trials if t.stage == "finalists"]
-    assert not final or min(final) >= max(searched, default=0.0)
+    searched = [t.config for t in history.trials if t.config.train == "net" and t.stage == "baseline"]
+    for config in [t.config for t in history.trials if t.stage == "finalists"]:
+        same = [
+            c
+            for c in searched
+            if (c.backbone, c.model_args, c.size) == (config.backbone, config.model_args, config.size)
+        ]
+        for trial_config in same:
+            assert trial_config.seconds <= config.seconds
+            if not is_long(config):
+                epochs = epochs_in(config.seconds, config, w.situation)
+                assert epochs_in(trial_config.seconds, trial_config, w.situation) >= 0.9 * epochs / 3
 
 
 @pytest.mark.parametrize("budget", ["15m", "4h"])
@@ -182,7 +193,7 @@ def test_a_failed_trial_is_not_tried_again_by_a_resumed_run():
 def test_a_trial_that_takes_longer_than_it_said_costs_no_more_than_its_own_overrun(factor, often, budget):
     w = world(budget=budget, overrun=lambda config: factor if int(config.key, 16) % often == 0 else 1.0)
     w.climb(plan_of(None))
-    worst = max(((factor - 1) * w.seconds_of(config) for config in w.ran), default=0.0)
+    worst = max((t.seconds * (factor - 1) / factor for t in w.record.values()), default=0.0)
     assert w.clock.spent() <= w.clock.budget - w.reserve() + worst + 1e-6
 
 

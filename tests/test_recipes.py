@@ -11,7 +11,7 @@ from fakes import SITUATIONS, Killed, World, check, situation
 from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 from autoclimb.search import recipes
-from autoclimb.search.plan import PLAN, plan_of
+from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.recipes import load_recipe, recipe_files
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from fakes import check, situation, trial
 
-from autoclimb.search.plan import PLAN, plan_of
+from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.refine import JOURNAL
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import leader
 from autoclimb.types import Config, History
 
-HOURS = 24 * 3600.0
+HOURS = 96 * 3600.0
 
 
 def ready(**changes) -> tuple:

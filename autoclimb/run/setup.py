@@ -13,7 +13,7 @@ from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
-from autoclimb.search.portfolio import from_hub
+from autoclimb.search.nets import from_hub
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Task, Tell, ranked
 

@@ -10,6 +10,7 @@ from autoclimb.types import Config, Event, History, Tell, Trial
 Stage = Callable[[History, Situation], Iterator[list[Config]]]
 Run = Callable[[Config, str], Trial]
 Recall = Callable[[Config], Trial | None]
+Account = Callable[[str, History, Situation], list[str]]
 
 LEAST_SHARE = 0.4  # of the time that a fold was planned for; its schedule is fitted to what is left (assumption)
 
@@ -23,12 +24,14 @@ def follow(
     reserve: Callable[[], float],
     publish: Callable[[History], None],
     tell: Tell = lambda event: None,
+    account: Account = lambda stage, history, situation: [],
 ) -> tuple[History, bool]:
-    """What was tried, and whether nothing had to be left out for want of time.
+    """The history of what was tried, and whether the plan was completed: nothing left out for want of time.
 
     For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost still
     leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time. `publish` is called after every
-    trial that was run to its end. A config asked for twice is run once.
+    trial that was run to its end, `account` after every stage: its lines say what the stage's changes paid. A config
+    asked for twice is run once.
     """
     history = History()
     seen: set[str] = set()
@@ -56,6 +59,8 @@ def follow(
                         publish(history)
                         continue
                 history.add(trial)
+        for line in account(name, history, situation):
+            tell(Event("note", line, {"stage": name}))
     return history, complete
 
 

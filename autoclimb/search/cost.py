@@ -1,14 +1,18 @@
 """Seconds a config will take, from what was measured on this machine and this data."""
 
 from dataclasses import replace
+from statistics import median
 
+from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, Speed, rows_of_fold
-from autoclimb.types import Config
+from autoclimb.types import Config, History
 
 MARGIN = 1.1  # trials that count epochs take what they take; that much more is set aside for them
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
+DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
+PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
 
 
 def speed_of(config: Config, situation: Situation) -> Speed:
@@ -22,6 +26,8 @@ def speed_of(config: Config, situation: Situation) -> Speed:
 def measured(config: Config) -> Config:
     """The config whose speed tells this one's: at one size, and that small where the net has a choice."""
     size = min(config.size, 64) if not config.weights else min(config.size, 128)
+    if net_named(config.backbone).sizes:
+        size = config.size
     return config.vary(size=size, sizes=(), scales=(), test_size=0)
 
 
@@ -48,16 +54,54 @@ def cost_of(config: Config, situation: Situation) -> float:
     """Seconds that the whole trial will take."""
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
-        everything = situation.rows + situation.answered
-        if config.backbone in HAND_MADE:
-            making = everything / HAND_MADE[config.backbone]
-        else:
-            speed = speed_of(config, situation).predict * (0.5 if config.tta == "flip" else 1.0)
-            making = everything / speed if speed else float("inf")
-        return MARGIN * making + 1 + folds * (0.5 + HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3)
+        return features_seconds(config, situation) + head_seconds(config, folds, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
         return max(config.seconds, most) * folds + 0.5
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
     return MARGIN * folds * (each + 1)
+
+
+def features_seconds(config: Config, situation: Situation) -> float:
+    """Seconds to make the features of every item; no time once they are in the cache."""
+    everything = situation.rows + situation.answered
+    if config.backbone in HAND_MADE:
+        return MARGIN * everything / HAND_MADE[config.backbone]
+    speed = speed_of(config, situation).predict * (0.5 if config.tta == "flip" else 1.0)
+    return MARGIN * everything / speed + download_seconds(config) if speed else float("inf")
+
+
+def head_seconds(config: Config, folds: int, situation: Situation) -> float:
+    """Seconds to fit and apply a head on features, on so many folds."""
+    kernel = HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3 if config.head == "kernel" else 0.0
+    return 1 + folds * (0.5 + kernel)
+
+
+def download_seconds(config: Config) -> float:
+    """Seconds until the net's weights are here; 0 where they are already, or where nothing is downloaded."""
+    return 4e6 * net_named(config.backbone).parameters / DOWNLOAD if config.weights == "hub" else 0.0
+
+
+def corrected(history: History, situation: Situation) -> Situation:
+    """The situation with every net's speed as its finished trials had it, other nets' by the median of all.
+
+    A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work.
+    """
+    ratios: dict[str, list[float]] = {}
+    for trial in history.done(train="net"):
+        planned = speed_of(trial.config, situation).train
+        plain = not (trial.config.sizes or trial.config.scales)  # img_s counts pictures of several sizes alike
+        if planned and plain and trial.facts.get("img_s"):
+            ratio = trial.facts["img_s"] / planned
+            ratios.setdefault(trial.config.backbone, []).append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
+    if not ratios:
+        return situation
+    usual = median(ratio for row in ratios.values() for ratio in row)
+
+    def measure(config: Config) -> Speed:
+        speed = situation.measure(config)
+        factor = median(ratios[config.backbone]) if config.backbone in ratios else usual
+        return replace(speed, train=speed.train * factor, predict=speed.predict * factor)
+
+    return replace(situation, measure=measure)

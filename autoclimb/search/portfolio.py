@@ -1,73 +1,17 @@
-"""What is tried unasked, as rows: nets, policies, losses. Sources: benchmarks/LOG.md where measured, else the papers.
+"""The policies and losses that are tried unasked. Sources: benchmarks/LOG.md where measured, else the papers.
 
 Nothing here knows torch; a row is values of a Config.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from autoclimb.policies import policy_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
-HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a CPU
-
-# From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures.
-SCRATCH: dict[str, Sequence[tuple[str, tuple[tuple[str, Any], ...]]]] = {
-    "cpu": (("resnet10t", HALF), ("resnet14t", HALF), ("resnet10t", ()), ("resnet18", HALF), ("resnet18d", ())),
-    "cuda": (("resnet18", HALF), ("resnet18", ()), ("resnet34", ()), ("resnet50d", ()), ("convnext_nano", ())),
-}
-# From timm's hub, cheapest first. ConvNeXt and Swin lead on pictures like ImageNet's (arXiv 2310.19909).
-HUB: dict[str, Sequence[str]] = {
-    "cpu": (
-        "mobilenetv3_small_100.lamb_in1k",
-        "resnet18.a1_in1k",
-        "mobilenetv3_large_100.ra_in1k",
-        "efficientnet_b0.ra_in1k",
-        "convnext_nano.in12k_ft_in1k",
-    ),
-    "cuda": (
-        "resnet18.a1_in1k",
-        "resnet50.a1_in1k",
-        "convnext_nano.in12k_ft_in1k",
-        "convnext_tiny.in12k_ft_in1k",
-        "tf_efficientnetv2_s.in21k_ft_in1k",
-        "swinv2_tiny_window8_256.ms_in1k",
-        "convnext_base.fb_in22k_ft_in1k",
-    ),
-}
-
-
-def from_scratch(device: str) -> list[Config]:
-    """The nets for training without pretrained weights, cheapest first."""
-    batch = 64 if device == "cpu" else 128
-    return [
-        Config(backbone=name, model_args=args, whitened=True, lr=2e-3, weight_decay=0.05, batch=batch)
-        for name, args in SCRATCH[device]
-    ]
-
-
-def from_hub(device: str) -> list[dict[str, Any]]:
-    """Rows as `Situation.pretrained` holds them, for nets that timm would download."""
-    return [{"backbone": name, "weights": "hub", "model_args": {}, "parameters": 0} for name in HUB[device]]
-
-
-def fine_tuning(pretrained: Sequence[dict[str, Any]]) -> list[Config]:
-    """The pretrained nets with gentle rates, in the order given (smallest first)."""
-    return [
-        Config(
-            backbone=row["backbone"],
-            weights=row["weights"],
-            model_args=tuple(sorted(row["model_args"].items())),
-            lr=2e-3,
-            backbone_lr=0.3,
-            weight_decay=0.05,
-            batch=32,
-        )
-        for row in pretrained
-    ]
 
 
 def tta_for(name: str, space: SearchSpace) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from autoclimb.search.fidelity import search_seconds, slots
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import base_config, leader, search_seconds, slots
+from autoclimb.search.stages import DOZEN, base_config, leader
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, History
 
 JOURNAL = "study.journal"
+MOST_SUGGESTIONS = 60
 
 
 def refinement(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
@@ -25,9 +27,9 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     base = base_config(history, s)
-    asked = max(0, slots(s, base) - 13)
-    asked = min((asked + 1) // 2, 60)  # half of what is left after a dozen moves; stages.allowed hands out the rest
-    if not asked:
+    beyond = max(0, slots(s, base) - 1 - DOZEN)
+    count = min((beyond + 1) // 2, MOST_SUGGESTIONS)  # stages.allowed hands out the other half
+    if not count:
         return
     logging.getLogger("optuna").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -48,18 +50,18 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
             known = study.ask()
             _suggested(known, centre, s)  # its distributions, so that the sampler learns from it
             study.tell(known, trial.score)
-    for _ in range(asked):
+    for _ in range(count):
         suggestion = study.ask()
         config = _suggested(suggestion, centre, s)
         suggestion.set_user_attr("key", config.key)
         suggestion.set_user_attr("config", json.dumps(config.to_json()))
         before = len(history.trials)
         yield [config]
-        told = next((t for t in history.trials[before:] if t.key == config.key and t.status == "done"), None)
-        if told is None:
+        done = next((t for t in history.trials[before:] if t.key == config.key and t.status == "done"), None)
+        if done is None:
             study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
         else:
-            study.tell(suggestion, told.score)
+            study.tell(suggestion, done.score)
 
 
 def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:

@@ -1,11 +1,14 @@
 """Situation: the facts a plan depends on, and the speed of a net."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Kind
+from autoclimb.types import Config, Kind, Trial
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Situation:
     remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
     prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
+    row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
+    # out-of-fold predictions, NaN where not predicted; None where they are not at hand
+    pixel_bytes: float = math.inf  # of disk that the decoded pictures of one size may take
+    channels: int = 3  # of a picture
 
 
 def rows_of_fold(situation: Situation) -> int:

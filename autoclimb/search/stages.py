@@ -1,46 +1,45 @@
-"""The moves. A stage is a function from the past to what to try next; PLAN is their order.
+"""The searching stages. A stage is a function from the past to what to try next; order.PLAN is their order.
 
-Times come from a ladder, so that a larger budget asks for some of the same trials and finds them on record.
+Times come from a ladder and nothing here looks at the clock, so that a replay asks for the same trials, and a larger
+budget for some of them.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import cost_of, epoch_seconds, speed_of
-from autoclimb.search.portfolio import (
-    POLICY_MOVES,
-    fine_tuning,
-    from_scratch,
-    loss_moves,
-    rare_start,
-    tta_for,
+from autoclimb.search.cost import cost_of, epoch_seconds, head_seconds, speed_of
+from autoclimb.search.effects import WITH_NET, adopted, changes_of, effects, lift_words, single_fold
+from autoclimb.search.fidelity import (
+    MORE_THAN_ENOUGH,
+    PROBE_SHARE,
+    SIZES,
+    epochs_for,
+    epochs_in,
+    final_seconds,
+    folds_of,
+    search_seconds,
+    sizes_for,
+    slots,
+    with_size,
 )
+from autoclimb.search.nets import OTHER_SCRATCH, fine_tuning, from_scratch, net_named
+from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, rare_start, tta_for
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import Config, History
 
-LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
-SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-SEARCH_SHARE = 0.3  # of the budget for single-fold trials; the rest is the finalists'
-# epochs and pictures seen, of a fold's net that is fine-tuned or from scratch; the larger of the two counts: where rows
-# are few an epoch is a handful of steps (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73)
-ENOUGH = {True: (4.0, 5_000), False: (14.0, 30_000)}  # under which it is not worth fitting
-FULL = {True: (12.0, 20_000), False: (60.0, 100_000)}  # over which more nets are fitted instead of longer ones
-SAME = 1.15  # ratio of losses under which a mirrored picture counts as another of its kind
-FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
-OPENING = 20.0  # seconds until the first net trains, on 2 cores
-FEWEST = 4  # single-fold trials: a base and three moves
-LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at
-FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
-QUICK = {True: (2.0, 2_500), False: (10.0, 10_000)}  # of a search trial at least
+SAME = 1.15  # ratio of losses under which mirroring does not change the label
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
-
-
-def rung(seconds: float) -> float:
-    """The highest rung of the ladder that is not above `seconds`."""
-    return max((r for r in LADDER if r <= seconds), default=LADDER[0])
+FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
+SHORT = 100.0  # seconds of budget below which frozen features are made of one view
+LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
+FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
+LARGEST_BATCH = 128  # that a fine-tuned net gets unasked: its rates are for about so many pictures a step
+# of the budget for frozen features on a processor: where no nets can be compared they are the search
+FROZEN_SHARE = {"short": 0.3, "long": 0.12}
+SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
+DOZEN = 12  # moves of the searching stages; beyond them half of the slots are the refinement's
 
 
 # --- the base that the moves start from ------------------------------------------------------------------------------
@@ -58,58 +57,36 @@ def base_policy(history: History) -> str:
     return "flip" if seen["mirror"] < SAME else "affine"
 
 
-def base_config(history: History, s: Situation) -> Config:
-    """The net that the plan would train if it could train only one: backbone and size by what the time allows."""
-    nets = candidates(s) if s.budget >= LONG else candidates(s)[:1]  # a look at a net's speed costs two seconds
-    policy = (s.space.names() or [base_policy(history)])[0]
-
-    def dressed(net: Config) -> Config:
-        chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
-        return with_size(with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space)), s).vary(**chosen)
-
-    made = [c for c in map(dressed, nets) if epoch_seconds(c, s) < math.inf]
-    for net in [] if made else candidates(s)[len(nets) :]:  # the cheapest cannot be built here: the next that can
-        if epoch_seconds(dressed(net), s) < math.inf:
-            made = [dressed(net)]
-            break
-    made = made or [dressed(nets[0])]
-    # the largest net that still gets enough epochs in the finalists' time; the smallest where none does
-    fitting = [c for c in made if epochs_in(final_seconds(s), c, s) >= 4 * epochs_for(ENOUGH, c, s)]
-    return (fitting or made[:1])[-1]
-
-
 def candidates(s: Situation) -> list[Config]:
     """The nets that may be tried, cheapest first, all at their first values."""
-    nets = fine_tuning(s.pretrained) if s.pretrained else from_scratch(s.device)
+    nets = fine_tuning(s.pretrained, s.device) if s.pretrained else from_scratch(s.device)
     if s.space.backbones:
-        by_name = {net.backbone: net for net in nets}
+        by_name = {net.backbone: net for net in reversed(nets)}
         plain = Config(lr=2e-3, weight_decay=0.05)
         hub = next((row for row in s.pretrained if row["weights"] == "hub"), None)
-        made = []
+        nets = []
         for name in s.space.backbones:
             if name in by_name:
-                made.append(by_name[name])
+                nets.append(by_name[name])
+            elif hub:
+                nets.extend(fine_tuning([{**hub, "backbone": name}], s.device))
             else:
-                made.append(fine_tuning([{**hub, "backbone": name}])[0] if hub else plain.vary(backbone=name))
-        nets = made
+                nets.append(plain.vary(backbone=name))
     start: dict[str, Any] = {"seed": s.seed}
     if not s.pretrained and rows_of_fold(s) < FEW_ROWS:
         start["batch"] = 32
     if s.kind == "multiclass" and s.wants != "probability":
         start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
     start |= {**rare_start(s), **s.space.start, "preprocess": s.space.chains()[0]}
-    if s.space.losses:
-        start["loss"] = s.space.losses[0]
-    if s.space.pools:
-        start["pool"] = s.space.pools[0]
-    if s.space.class_weights:
-        start["class_weights"] = s.space.class_weights[0]
-    if s.space.samplers:
-        start["sampler"] = s.space.samplers[0]
-    if s.space.optimizers:
-        start["optimizer"] = s.space.optimizers[0]
-    if s.space.schedules:
-        start["schedule"] = s.space.schedules[0]
+    firsts = {
+        "loss": s.space.losses,
+        "pool": s.space.pools,
+        "class_weights": s.space.class_weights,
+        "sampler": s.space.samplers,
+        "optimizer": s.space.optimizers,
+        "schedule": s.space.schedules,
+    }
+    start |= {name: names[0] for name, names in firsts.items() if names}
     return [net.vary(**start) for net in nets]
 
 
@@ -119,72 +96,190 @@ def from_nothing(s: Situation) -> list[Config]:
     There it sees four times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99 on a
     held-out fold after 40 s from nothing (one run; benchmarks/LOG.md). Not where the user names the backbones.
     """
-    wanted = s.pretrained and s.device == "cpu" and not s.space.backbones
-    return candidates(replace(s, pretrained=()))[:1] if wanted else []
+    beside = s.pretrained and s.device == "cpu" and not s.space.backbones
+    return candidates(replace(s, pretrained=()))[:1] if beside else []
 
 
-def with_size(config: Config, s: Situation) -> Config:
-    """The config at the largest sensible size: near the pictures' own, if the time gives enough epochs there."""
-    own = s.space.sizes or [n for n in SIZES if n <= max(64, 1.3 * s.side) and n >= 64]
-    if config.weights:  # pretrained filters expect objects of a certain size: small pictures are enlarged for them
-        own = s.space.sizes or [n for n in SIZES if 96 <= n <= max(128, 1.3 * s.side)]
-    least = (1.5 if config.weights else 2) * epochs_for(ENOUGH, config, s)
-    fitting = [n for n in own if epochs_in(final_seconds(s), config.vary(size=n), s) >= least]
-    return config.vary(size=max(fitting, default=min(own)))
+def ranked(history: History, s: Situation) -> list[Config]:
+    """The candidates, most promising first: the static favourites and the frozen probes count alike.
+
+    The static order is by size: such a list correlated with the fine-tuned score at .91, the best measure of features
+    at .57 (arXiv 2510.06448), and the best of both lists beats either alone (arXiv 2010.06402).
+    """
+    nets = candidates(s)
+    probed = {t.config.backbone: t.score for t in reversed(history.done(train="features")) if t.config.weights}
+    places = sorted(probed.values(), reverse=True)
+
+    def place(i: int, net: Config) -> float:
+        static = 1 - i / max(len(nets) - 1, 1) if net.backbone not in OTHER_SCRATCH else 2.0
+        if net.backbone not in probed or len(places) < 2:
+            return static
+        return 0.5 * static + 0.5 * places.index(probed[net.backbone]) / (len(places) - 1)
+
+    order = sorted(range(len(nets)), key=lambda i: (place(i, nets[i]), -i))
+    return [nets[i] for i in order]
+
+
+def dressed(net: Config, history: History, s: Situation, seconds: float) -> Config:
+    """The net at the size that `seconds` for all folds pay for, with the policy and views to start with."""
+    policy = (s.space.names() or [base_policy(history)])[0]
+    chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
+    plain = with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space))
+    return with_size(plain, s, seconds).vary(**chosen)
+
+
+def base_config(history: History, s: Situation) -> Config:
+    """The net that the plan would train if it could train only one.
+
+    The most promising one that a third of the finalists' time pays a sound training over all folds for; where it does
+    so for none, the cheapest, at the size at which all of that time is enough.
+    """
+    time = final_seconds(s)
+    nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
+    able = [c for c in (dressed(net, history, s, time / 3) for net in nets) if epoch_seconds(c, s) < math.inf]
+    for net in [] if able else candidates(s)[1:]:  # the first cannot be built here: the next that can
+        if epoch_seconds(dressed(net, history, s, time / 3), s) < math.inf:
+            able = [dressed(net, history, s, time / 3)]
+            break
+    for config in able:
+        if epochs_in(time / (3 * folds_of(s)), config, s) >= epochs_for("sound", config, s):
+            return config
+    cheapest = next((c for net in candidates(s) for c in able if c.backbone == net.backbone), None)
+    if cheapest is None:
+        return dressed(candidates(s)[0], history, s, time)
+    return cheapest if "size" in s.space.start else with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
 
 
 def with_batch(config: Config, s: Situation) -> Config:
-    """The config with the larger batch that a card was faster with, its rate raised by the root (arXiv 2205.10287)."""
+    """The config with the larger batch that a card was faster with.
+
+    From scratch its rate is raised by the root of the ratio (arXiv 2205.10287); fine-tuning keeps its rates.
+    """
     batch = speed_of(config, s).batch
+    if config.weights:
+        batch = min(batch, max(LARGEST_BATCH, config.batch))
     if batch <= config.batch or "batch" in s.space.start:
         return config
-    return config.vary(batch=batch, lr=round(config.lr * math.sqrt(batch / config.batch), 6))
+    raised = config.lr if config.weights else round(config.lr * math.sqrt(batch / config.batch), 6)
+    return config.vary(batch=batch, lr=raised)
 
 
-def working(s: Situation) -> float:
-    """Seconds of the budget that trials can have: imports, reading and the first features take the others."""
-    return max(s.budget - OPENING, 0.4 * s.budget)
-
-
-def final_seconds(s: Situation) -> float:
-    """Seconds that the finalists will have, roughly; fixed by the budget, so that a replay decides alike."""
-    return (1 - SEARCH_SHARE) * 0.9 * working(s)
-
-
-def epochs_in(seconds: float, config: Config, s: Situation) -> float:
-    """Epochs over one fold's rows that fit into these seconds."""
-    return seconds / epoch_seconds(config, s)
-
-
-def epochs_for(what: dict[bool, tuple[float, int]], config: Config, s: Situation) -> float:
-    """Epochs of ENOUGH, FULL or QUICK training: so many, or so many pictures seen where rows are few."""
-    epochs, pictures = what[bool(config.weights)]
-    return max(epochs, pictures / rows_of_fold(s))
-
-
-def search_seconds(base: Config, s: Situation) -> float:
-    """Seconds of one single-fold trial: enough epochs to tell moves apart; with much time some forty trials."""
-    share = SEARCH_SHARE * working(s)
-    least = epochs_for(QUICK, base, s) * epoch_seconds(base, s) + 2
-    return rung(min(max(least, share / 40), 0.25 * epochs_for(FULL, base, s) * epoch_seconds(base, s) + 2))
-
-
-def slots(s: Situation, base: Config) -> int:
-    """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared."""
-    paid = int(SEARCH_SHARE * working(s) / search_seconds(base, s))
-    return paid if paid >= FEWEST else 0
-
-
-def allowed(s: Situation, base: Config, stage: str, wanted: int) -> int:
+def allowed(s: Situation, base: Config, stage: str, possible: int) -> int:
     """Moves of a stage: its part of the slots, handed out in rounds so that every stage gets its first move first."""
     order = ("backbone", "augmentation", "resize", "loss")  # by what a first move was worth; benchmarks/LOG.md
     moves = max(0, slots(s, base) - 1)
-    if moves > 12:
-        moves = 12 + (moves - 12) // 2  # beyond a dozen, half of the slots are the refinement's
+    if moves > DOZEN:
+        moves = DOZEN + (moves - DOZEN) // 2
     given = dict.fromkeys(order, 0)
     for i in range(moves):
         given[order[i % len(order)]] += 1
-    return min(given[stage], wanted)
+    return min(given[stage], possible)
+
+
+# --- frozen features -------------------------------------------------------------------------------------------------
+
+
+def frozen(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Frozen features under a head in closed form: on a card a look at the nets, on a processor a climb of its own."""
+    if not s.space.features:
+        return
+    if s.device == "cpu":
+        yield from _hand_made(s, 0.15 if s.pretrained else 0.24)
+        yield from _frozen_climb(history, s)
+    else:
+        yield from _frozen_probes(s)
+        yield from _hand_made(s, 0.02)
+
+
+def _plain_features(s: Situation) -> Config:
+    every = tuple(range(s.folds))
+    config = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
+    return config.vary(preprocess=s.space.chains()[0])
+
+
+def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
+    """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
+    plain = _plain_features(s)
+    fitting = [c for c in (plain.vary(backbone=name) for name in FROM_HAND) if cost_of(c, s) < share * s.budget]
+    if fitting:
+        yield fitting[:1]
+
+
+def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> Config:
+    """The frozen features of a pretrained net under a kernel head, over all folds."""
+    args = tuple(sorted(row["model_args"].items()))
+    net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
+    return _plain_features(s).vary(**net).vary(**changes)
+
+
+def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
+    """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads included.
+
+    One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
+    """
+    left, by_family = PROBE_SHARE * s.budget, _families_in_turn(s)
+    for row in by_family:
+        own = net_named(row["backbone"]).sizes
+        sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
+        size = 224 if not own and 224 in sizes else max(sizes, default=min(own, default=224))
+        for config in (
+            frozen_net(row, size, s),
+            frozen_net(row, size, s, folds=(0,)),
+            frozen_net(row, size, s, folds=(0,), head="linear"),
+        ):
+            cost = cost_of(config, s)
+            if cost <= left / 4 or (cost <= left and config.head == "linear"):
+                left -= cost
+                yield [config]
+                break
+
+
+def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
+    """The pretrained nets, the largest affordable of each family first, then each family's next."""
+    time = final_seconds(s) / (3 * folds_of(s))
+    rows = []
+    for net, row in zip(candidates(s), s.pretrained, strict=False):
+        smallest = net.vary(size=min(sizes_for(net, s)))
+        if epochs_in(time, smallest, s) >= epochs_for("enough", smallest, s):
+            rows.append(row)
+    turns: dict[str, int] = {}
+    order = []
+    for row in reversed(rows):
+        family = net_named(row["backbone"]).family
+        turns[family] = turns.get(family, 0) + 1
+        order.append((turns[family], row))
+    return [row for _, row in sorted(order, key=lambda pair: pair[0])]
+
+
+def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Every net that is here, then sizes, heads and views of the best: seconds each, scored over all folds."""
+    rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
+    left = FROZEN_SHARE["short" if s.budget < LONG else "long"] * s.budget
+    size = min(128, max(SIZES[4], s.side))
+    views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
+    first = [frozen_net(row, size, s, tta=views) for row in rows]
+    for config in first:
+        cost = cost_of(config, s)
+        if cost <= 0.75 * left:
+            left -= cost
+            yield [config]
+    tried = [t for config in first for t in history.done() if t.key == config.key]
+    if not tried:
+        return
+    best = max(tried, key=lambda t: t.score)
+    other = "none" if views == "flip" else "flip"
+    changes: tuple[dict[str, Any], ...] = ({"head": "linear"}, {"size": 160}, {"size": 224}, {"tta": other})
+    for change in changes:
+        config = best.config.vary(**change)
+        size = change.get("size", 0)
+        near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
+        cached = change.keys() == {"head"}
+        cost = head_seconds(config, s.folds, s) if cached else cost_of(config, s)
+        if near and cost <= left:
+            left -= cost
+            yield [config]
+            trial = next((t for t in history.done() if t.key == config.key), None)
+            best = trial if trial is not None and trial.score > best.score else best
 
 
 # --- the stages ------------------------------------------------------------------------------------------------------
@@ -192,49 +287,36 @@ def allowed(s: Situation, base: Config, stage: str, wanted: int) -> int:
 
 def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
     """Features with closed-form heads over all folds: a whole honest score within seconds; then the base net."""
-    every = tuple(range(s.folds))
-    plain = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
-    plain = plain.vary(preprocess=s.space.chains()[0])
-    if s.space.features:
-        shortly = 0.12 * s.budget
-        most = shortly if s.pretrained else 2 * shortly
-        fitting = [c for c in (plain.vary(backbone=name) for name in FROM_HAND) if cost_of(c, s) < most]
-        if fitting:
-            yield fitting[:1]
-        for row in s.pretrained[: 2 if s.budget < 1200 else 4]:
-            if row["weights"] == "hub":
-                continue  # a download is worth it only for a net that is fine-tuned
-            frozen = plain.vary(
-                backbone=row["backbone"],
-                weights=row["weights"],
-                model_args=tuple(sorted(row["model_args"].items())),
-                size=min(128, max(SIZES[4], s.side)),
-                tta="flip",
-            )
-            if cost_of(frozen, s) < 2 * shortly:
-                yield [frozen]
+    yield from frozen(history, s)
     base = base_config(history, s)
     if slots(s, base):
         yield [base.vary(seconds=search_seconds(base, s))]
 
 
-def leader(history: History, s: Situation) -> Config:
-    """The best single-fold net so far at search seconds; the base where there is none."""
+def search_base(history: History, s: Situation) -> Config:
+    """The net that the search's trials are compared with, at their seconds."""
     base = base_config(history, s)
-    best = history.best(train="net", folds=(0,), seconds=search_seconds(base, s))
-    return best.config if best else base.vary(seconds=search_seconds(base, s))
+    return base.vary(seconds=search_seconds(base, s))
+
+
+def leader(history: History, s: Situation) -> Config:
+    """The base with every change that is likely to help so far; a trial of the refinement where one is better."""
+    return adopted(history, search_base(history, s), s)
 
 
 def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     """The user's other preprocessing, an item's pictures one by one, neighbouring sizes, progressive resizing."""
     here = leader(history, s)
-    ladder = sorted(s.space.sizes or [n for n in SIZES if n <= 1.5 * max(64, s.side)])
+    if net_named(here.backbone).sizes and here.weights:
+        ladder = sizes_for(here, s)
+    else:
+        ladder = sorted(s.space.sizes or [n for n in SIZES if n <= 1.5 * max(64, s.side) or n in sizes_for(here, s)])
     smaller = [n for n in ladder if n < here.size]
     larger = [n for n in ladder if n > here.size]
     moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
     if s.pictures > 1 and not here.grid:
         moves.append(here.vary(grid=math.isqrt(s.pictures - 1) + 1))
-    if here.size >= 64:
+    if here.size >= 64 and not (net_named(here.backbone).sizes and here.weights):
         steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
     moves += [here.vary(size=n) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
@@ -244,7 +326,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Other policies, then mixing, each on top of the best so far."""
+    """Other policies, then mixing, each on top of what was adopted so far."""
     moves = s.space.names() or list(POLICY_MOVES)
     base = base_config(history, s)
     steps = allowed(s, base, "augmentation", len(moves) + 2)
@@ -256,21 +338,32 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Other nets with everything else as the best so far, nearest in cost first."""
+    """Other nets with everything else as adopted so far: the most promising of each family, then the others."""
     here = leader(history, s)
-    nets = [*from_nothing(s), *candidates(s)]
+    nets = [*from_nothing(s), *ranked(history, s)]
     nets = [n for n in nets if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
-    moves = allowed(s, base_config(history, s), "backbone", len(nets))
+    base = base_config(history, s)
+    moves = allowed(s, base, "backbone", len(nets))
     if s.budget >= LONG:
-        cost = epoch_seconds(here, s)
-        able = {net: epoch_seconds(net, s) for net in nets}
-        nets = sorted((n for n in nets if able[n] < math.inf), key=lambda n: abs(math.log(able[n] / cost)))
-    learnt = ("preprocess", "grid", "policy", "tta", "mixup", "cutmix", "loss", "smoothing")
-    rare = ("class_weights", "sampler", "retrain_head")
-    same = {name: getattr(here, name) for name in (*learnt, *rare, "seconds", "folds")}
-    for net in [with_size(with_batch(n, s), s) for n in nets[:moves]]:
-        if epochs_in(final_seconds(s), net, s) >= 0.5 * epochs_for(ENOUGH, net, s):
-            yield [net.vary(**same)]
+        nets = [n for n in nets if epoch_seconds(n, s) < math.inf]
+    seen: set[str] = {net_named(here.backbone).family}
+    fresh = []
+    for net in nets:
+        family = net_named(net.backbone).family
+        fresh.append(family not in seen)
+        seen.add(family)
+    nets = [nets[i] for i in sorted(range(len(nets)), key=lambda i: not fresh[i])]
+    for net in nets[:moves]:
+        config = with_learnt(with_size(with_batch(net, s), s, final_seconds(s) / 3), here)
+        if epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s):
+            yield [config]
+
+
+def with_learnt(net: Config, learnt: Config) -> Config:
+    """The net with everything that was adopted on another one, but what belongs to a net."""
+    own = {*WITH_NET, "backbone", "sizes", "test_size", "scales"}
+    values = {name: value for name, value in vars(learnt).items() if name not in own}
+    return net.vary(**values)
 
 
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
@@ -280,100 +373,21 @@ def loss(history: History, s: Situation) -> Iterator[list[Config]]:
         yield [leader(history, s).vary(**change)]
 
 
-def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The best configs, trained longer, over as many folds as get enough epochs; the most time goes here."""
-    ranked = distinct(history, s)
-    compared = history.done(train="net")
-    rivals = [] if compared else [base_config(history, replace(s, pretrained=())) for _ in from_nothing(s)]
-    decided = s.remember("finalists", lambda: decide_finalists(ranked, rivals, s))
-    for row in decided:
-        yield [Config.from_json(row)]
+def compared(history: History, s: Situation) -> bool:
+    """Whether nets were compared at all."""
+    return len(single_fold(history, search_base(history, s))) > 1
 
 
-def distinct(history: History, s: Situation) -> list[Config]:
-    """The single-fold configs, best first, one of each backbone before a second of any; the base where none ran."""
-    base = base_config(history, s)
-    seconds = search_seconds(base, s)
-    trials: list[Trial] = sorted(history.done(train="net", folds=(0,), seconds=seconds), key=lambda t: -t.score)
-    ranked = [t.config for t in trials] or [base]
-    first = [c for i, c in enumerate(ranked) if c.backbone not in {d.backbone for d in ranked[:i]}]
-    stderr = trials[0].stderr if trials else 0.0
-    near = {t.config.key for t in trials if t.score > trials[0].score - 2 * stderr}
-    good = [c for c in first if c.key in near] or first[:1]
-    return good + [c for c in ranked if c not in good and c.key in near]
-
-
-def decide_finalists(ranked: list[Config], rivals: list[Config], s: Situation) -> list[dict]:
-    """How many configs, folds and seconds: one fold's net at enough epochs first, then all folds, then more nets.
-
-    Rivals are nets that nothing was compared with for want of time; where there is not enough time for all folds they
-    share what there is with the best, and the blend finds out which was right.
-    """
-    best = ranked[0]
-    s.prepare(best)
-    time = usable(s)
-    enough = epochs_for(ENOUGH, best, s) * epoch_seconds(best, s) + 2
-    fits = time / enough
-    if fits < s.folds:
-        made = []
-        for config in (best, *rivals):
-            s.prepare(config)
-            share = time / (1 + len(rivals))
-            folds = int(share / (epochs_for(ENOUGH, config, s) * epoch_seconds(config, s) + 2))
-            made.append(fitted_in(config, share - 0.5, max(1, min(s.folds, folds)), s).to_json())
-        return made
-    longest = max(epochs_for(FULL, best, s) * epoch_seconds(best, s) + 2, best.seconds)
-    configs = int(min(max(time / (s.folds * longest), 1), 6))
-    if configs == 1 and len(ranked) > 1 and time / (2 * s.folds) >= 1.5 * enough:
-        configs = 2
-    each = min(time / (s.folds * configs), longest)
-    every = tuple(range(s.folds))
-    made = []
-    for i in range(configs):
-        config = ranked[i % len(ranked)]
-        again = i // len(ranked)
-        made.append(config.vary(seconds=round(each, 1), folds=every, seed=config.seed + 1000 * again).to_json())
-    return made
-
-
-def usable(s: Situation) -> float:
-    """Seconds left that a trial may be planned for: a fiftieth and up to a second are kept for misjudgements."""
-    return 0.98 * s.left() - min(1.0, 0.02 * s.budget)
-
-
-def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
-    """The config over so many folds in so much time; fewer folds where predicting alone would not fit."""
-    made = config
-    for n in range(folds, 0, -1):
-        made = config.vary(seconds=round(time / n, 1), folds=tuple(range(n)))
-        if cost_of(made, s) <= time + 1:
-            break
-    return made
-
-
-def rest(history: History, s: Situation) -> Iterator[list[Config]]:
-    """What is left of the time: the best nets again from other seeds, one fold or all, each fitted to what is left."""
-    finals = [t for t in history.done(train="net") if t.config.seconds > search_seconds(base_config(history, s), s)]
-    finals.sort(key=lambda t: -t.score)
-    finals = finals or history.done(train="net")
-    for i in range(1, 61):
-        if not finals:
-            return
-        source = finals[(i - 1) % len(finals)].config
-        row = s.remember(f"rest-{i}", partial(decide_rest, source, i, s))
-        if row is None:
-            return
-        yield [Config.from_json(row)]
-
-
-def decide_rest(source: Config, i: int, s: Situation) -> dict | None:
-    """The source from another seed, in the time that is left; None where that is too little to learn anything."""
-    s.prepare(source)
-    time = usable(s)
-    least = 0.5 * epochs_for(ENOUGH, source, s) * epoch_seconds(source, s) + 2
-    if time < max(least, 5):
-        return None
-    longest = epochs_for(FULL, source, s) * epoch_seconds(source, s) + 2
-    folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
-    seconds = min(time / folds, longest)
-    return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()
+def account(stage: str, history: History, s: Situation) -> list[str]:
+    """What the changes that a stage tried first are worth by all trials so far, a line each, the best first."""
+    tried = {t.key for t in history.trials if t.stage == stage and t.config.train == "net"}
+    if stage not in SEARCHING or not tried:
+        return []
+    base = search_base(history, s)
+    trials = single_fold(history, base)
+    first = next((t for t in trials if t.key == base.key), None)
+    if first is None:
+        return []
+    before = {name for t in trials if t.stage != stage for name in changes_of(t.config, base)}
+    rows = [effect for name, effect in effects(trials, first, s).items() if name not in before]
+    return [lift_words(effect) for effect in sorted(rows, key=lambda effect: effect.mean)]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
+from autoclimb.search.finalists import finalists, rest
 from autoclimb.search.refine import JOURNAL, refinement
-from autoclimb.search.stages import augmentation, backbone, baseline, finalists, loss, resize, rest
+from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
 
 PLAN: dict[str, Stage] = {
     "baseline": baseline,
@@ -22,22 +23,22 @@ PLAN: dict[str, Stage] = {
 
 
 def plan_of(
-    wanted: Sequence[str | Stage | tuple[str, Stage]] | None, folder: Path | None = None
+    plan: Sequence[str | Stage | tuple[str, Stage]] | None, folder: Path | None = None
 ) -> list[tuple[str, Stage]]:
     """The stages to run, named: PLAN, or the names and functions of the user in their order."""
-    made: list[tuple[str, Stage]] = []
-    for entry in wanted if wanted is not None else PLAN:
+    stages: list[tuple[str, Stage]] = []
+    for entry in plan if plan is not None else PLAN:
         if isinstance(entry, str):
             if entry not in PLAN:
                 raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(PLAN)}, or give a function")
             stage = PLAN[entry]
             if entry == "refine" and folder is not None:
                 stage = partial(refinement, journal=folder / JOURNAL)
-            made.append((entry, stage))
+            stages.append((entry, stage))
         elif isinstance(entry, tuple):
-            made.append(entry)
+            stages.append(entry)
         elif callable(entry):
-            made.append((getattr(entry, "__name__", "stage"), entry))
+            stages.append((getattr(entry, "__name__", "stage"), entry))
         else:
             raise Mistake(f"plan holds {entry!r}; give names of stages or functions (history, situation) -> batches")
-    return made
+    return stages

@@ -1,0 +1,142 @@
+"""How long a net should be trained, at what size, on how many folds, and what the budget pays for.
+
+Everything here follows from the budget and the facts of the data, never from the clock, so that a replay plans alike.
+"""
+
+import math
+from typing import Literal
+
+from autoclimb.search.cost import epoch_seconds, predict_seconds
+from autoclimb.search.nets import net_named
+from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.types import Config
+
+Level = Literal["quick", "enough", "sound", "full"]
+
+SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
+SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
+PROBE_SHARE = 0.05  # of the budget, for frozen features of the nets at hand on a card
+OPENING = 20.0  # seconds until the first net trains, on 2 cores
+FEWEST_TRIALS = 4  # single-fold trials: a base and three moves; with fewer nothing is compared
+MORE_THAN_ENOUGH = 1.5  # times enough epochs, from which a larger size or a second net is better (assumption)
+THIRD = 3.0  # a finalist's epochs over a search trial's, at the most: shorter trials rank nets wrongly (LOG.md)
+ONE_HOLDOUT = 100_000  # rows above which one held-out part stands for all folds: its standard error is small enough
+LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enlarged for pretrained nets
+LARGEST = 512  # pixels a side
+PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
+
+
+def epochs_for(level: Level, config: Config, s: Situation) -> float:
+    """Epochs of a net that is trained quickly, enough, soundly or fully.
+
+    "quick" is the least of a search trial, "enough" the least worth fitting, "sound" what a finalist should get, and
+    beyond "full" other nets pay more than longer ones. Where rows are few an epoch is a handful of steps, so pictures
+    seen count too (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73); where they are very many,
+    few epochs do.
+    """
+    tuned, rows = bool(config.weights), rows_of_fold(s)
+    if level == "quick":
+        return max(2.0, 2_500 / rows) if tuned else max(10.0, 10_000 / rows)
+    enough = max(4.0, 5_000 / rows) if tuned else max(14.0, 30_000 / rows)
+    if level == "enough":
+        return enough
+    paid = PICTURES_PAID[tuned] / rows
+    full = max(min(paid, 30.0), 4.0, 20_000 / rows) if tuned else max(min(paid, 60.0), 20.0, 100_000 / rows)
+    if level == "full":
+        return full
+    return max(enough, min(full, max(8.0, full / 2))) if tuned else max(enough, full / 2)
+
+
+def rung(seconds: float) -> float:
+    """The lowest rung of the ladder that is not below `seconds`: a larger budget asks for some of the same trials."""
+    return min((r for r in LADDER if r >= seconds), default=LADDER[-1])
+
+
+# --- what the budget pays for ----------------------------------------------------------------------------------------
+
+
+def working(s: Situation) -> float:
+    """Seconds of the budget that trials can have: imports, reading and the first features take the others."""
+    return max(s.budget - OPENING, 0.4 * s.budget)
+
+
+def final_seconds(s: Situation) -> float:
+    """Seconds that the finalists will have, roughly."""
+    return (1 - SEARCH_SHARE) * 0.9 * working(s)
+
+
+def folds_of(s: Situation) -> int:
+    """Folds that a finalist is trained over where time allows."""
+    return 1 if s.rows > ONE_HOLDOUT else s.folds
+
+
+def epochs_in(seconds: float, config: Config, s: Situation) -> float:
+    """Epochs over one fold's rows that fit into these seconds of one fold, predictions included."""
+    return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch_seconds(config, s)
+
+
+def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
+    """Seconds of one fold of so many epochs, predictions included."""
+    return epochs * epoch_seconds(config, s) + predict_seconds(config, s) + 1
+
+
+def finalist_epochs(config: Config, s: Situation) -> float:
+    """Epochs that the config would get as a finalist over all folds; at least enough, at most full.
+
+    Where three are paid for it gets up to half of the time, for others need less; where not, it may be the only one.
+    """
+    each = final_seconds(s) / folds_of(s)
+    three = epochs_in(each / 3, config, s) >= epochs_for("sound", config, s)
+    epochs = epochs_in(each / 2 if three else each, config, s)
+    return min(max(epochs, epochs_for("enough", config, s)), epochs_for("full", config, s))
+
+
+def search_seconds(base: Config, s: Situation) -> float:
+    """Seconds of one single-fold trial: at least a third of a finalist's epochs; with much time some forty trials."""
+    least = max(finalist_epochs(base, s) / THIRD, epochs_for("quick", base, s))
+    full = fold_seconds(epochs_for("full", base, s) / THIRD, base, s)
+    return rung(max(fold_seconds(least, base, s), min(SEARCH_SHARE * working(s) / 40, full)))
+
+
+def slots(s: Situation, base: Config) -> int:
+    """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared."""
+    paid = int(SEARCH_SHARE * working(s) / search_seconds(base, s))
+    return paid if paid >= FEWEST_TRIALS else 0
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def pixel_bytes(size: int, s: Situation) -> float:
+    """Bytes that the decoded pictures of this size take on disk."""
+    return float(s.rows + s.answered) * size * size * s.channels
+
+
+def sizes_for(config: Config, s: Situation) -> list[int]:
+    """The sizes that make sense for the net and the pictures, smallest first; at least one.
+
+    Pretrained filters expect objects of a certain size, so small pictures are enlarged for them while rows are few;
+    large ones are worth up to 1.75 times the size that the net was trained at.
+    """
+    if s.space.sizes:
+        return sorted(s.space.sizes)
+    near = max(64, math.floor(1.3 * s.side))
+    if not config.weights:
+        sizes = [n for n in SIZES if 64 <= n <= near]
+    else:
+        net = net_named(config.backbone)
+        enlarged = 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else 128
+        most = min(max(near, enlarged), max(math.floor(1.75 * net.size), 256), LARGEST)
+        sizes = list(net.sizes) or [n for n in SIZES if n >= 96]
+        sizes = [n for n in sizes if n <= most] or sizes[:1]
+    fitting = [n for n in sizes if pixel_bytes(n, s) <= s.pixel_bytes]
+    return fitting or [n for n in SIZES if pixel_bytes(n, s) <= s.pixel_bytes][-1:] or [SIZES[0]]
+
+
+def with_size(config: Config, s: Situation, seconds: float, level: Level = "sound", times: float = 1.0) -> Config:
+    """The config at the largest sensible size at which `seconds` pay for all folds at that level; else the smallest."""
+    sizes = sizes_for(config, s)
+    each = seconds / folds_of(s)
+    fitting = [n for n in sizes if epochs_in(each, config.vary(size=n), s) >= times * epochs_for(level, config, s)]
+    return config.vary(size=max(fitting, default=min(sizes)))

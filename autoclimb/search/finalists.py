@@ -1,0 +1,286 @@
+"""The finalists, and what the rest of the time is for: nets of several families, each with its own size and epochs."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from autoclimb.policies import policy_named
+from autoclimb.search.cost import corrected, cost_of, epoch_seconds
+from autoclimb.search.effects import SEED_NOISE, observed, single_fold
+from autoclimb.search.fidelity import (
+    MORE_THAN_ENOUGH,
+    Level,
+    epochs_for,
+    epochs_in,
+    fold_seconds,
+    folds_of,
+    pixel_bytes,
+    search_seconds,
+    with_size,
+)
+from autoclimb.search.nets import net_named
+from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.stages import (
+    LONG,
+    base_config,
+    compared,
+    from_nothing,
+    leader,
+    ranked,
+    search_base,
+    with_batch,
+    with_learnt,
+)
+from autoclimb.types import Config, History, Trial
+
+KINDS = 3  # families that a budget should pay for before any net is trained for longer
+MOST = 6  # finalists: a blend of more gains little
+LONG_RECIPE = 30.0  # epochs at hand from which a second, more varied and longer recipe is trained beside the first
+LONGEST = 200.0  # epochs
+HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond doubt, at which the other folds are saved
+AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
+
+
+def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Nets of several families over all folds, each as long as its share of the time allows; most time goes here.
+
+    The first fold of each comes first: a finalist that is beyond doubt far worse there does not get the others.
+    """
+    rows = s.remember("finalists", lambda: [config.to_json() for config in decide_finalists(history, s)])
+    configs = [Config.from_json(row) for row in rows]
+    several = len(configs) > 1
+    for config in configs if several else []:
+        if len(config.folds) > 1:
+            yield [config.vary(folds=config.folds[:1])]
+    for config in configs:
+        if not several or not hopeless(config, configs, history, s):
+            yield [config]
+
+
+def decide_finalists(history: History, s: Situation) -> list[Config]:
+    """Which configs, sizes, folds and seconds, from the time that is left.
+
+    Three families soundly trained over all folds, more where each is trained fully; else two, else one; where one net
+    does not get enough epochs on all folds, fewer folds, shared with nets that nothing was compared with.
+    """
+    s = corrected(history, s)
+    heads = family_heads(history, s)
+    configs = families_paid(heads, usable(s), s)
+    if not configs:
+        return on_fewer_folds(history, heads[0], s)
+    configs = with_long_recipe(configs, usable(s), s)
+    for config in configs:
+        s.prepare(config)
+    every = tuple(range(folds_of(s)))
+    seconds = seconds_each(configs, usable(s), s)  # decoding took its part
+    timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
+    return [averaged(config, s) for config in timed]
+
+
+def family_heads(history: History, s: Situation) -> list[list[Config]]:
+    """The configs that may stand for each family, most promising first, families in the order of their best.
+
+    Nets that were tried come first, the leader before all, and keep the size that they were tried at. From scratch nets
+    of one family differ as families do, but none is taken that was not compared: nobody knows which suits the data.
+    """
+    here = leader(history, s)
+    tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
+    others = ranked(history, s) if s.budget >= LONG and s.pretrained else []  # a look at a net's speed costs 2 s
+    fresh = [with_learnt(with_batch(net, s), here).vary(seconds=0.0) for net in [*others, *from_nothing(s)]]
+    families: dict[str, list[Config]] = {}
+    seen: set[tuple[Any, ...]] = set()
+    for config in [here, *tried, *fresh]:
+        name = (config.backbone, config.model_args, config.weights)
+        if name in seen or epoch_seconds(config, s) == math.inf:
+            continue
+        seen.add(name)
+        family = net_named(config.backbone).family if config.weights else f"{config.backbone} {config.model_args}"
+        families.setdefault(family, []).append(config)
+    return list(families.values()) or [[here]]
+
+
+def _near(history: History, s: Situation) -> list[Config]:
+    """The single-fold trials that are within two standard errors of the best one, best first."""
+    trials = sorted(single_fold(history, search_base(history, s)), key=lambda t: -t.score)
+    return [t.config for t in trials if t.score > trials[0].score - 2 * trials[0].stderr]
+
+
+def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[Config]:
+    """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
+
+    Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
+    soundly; else two, if both get more than enough and the better one is not made smaller for it; else one.
+    """
+    paid: list[Config] = []
+    for n in range(1, KINDS + 1):
+        paid = chosen(heads, n, time, "sound", s) or paid
+    if len(paid) < 2:
+        two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH)
+        if two and two[0].size >= (heads[0][0].size if heads[0][0].seconds else 0):
+            return two
+    while KINDS <= len(paid) < MOST:
+        more = chosen(heads, len(paid) + 1, time, "full", s)
+        if not more:
+            break
+        paid = more
+    return paid or chosen(heads, 1, time, "enough", s)
+
+
+def chosen(
+    heads: list[list[Config]], n: int, time: float, level: Level, s: Situation, times: float = 1.0
+) -> list[Config]:
+    """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do."""
+    share = time / n
+    configs = []
+    for family in heads:
+        sized = [at_size(config, share, s) for config in family]
+        able = [c for c in sized if epochs_in(share / folds_of(s), c, s) >= times * epochs_for(level, c, s)]
+        configs += able[:1]
+        if len(configs) == n:
+            return configs
+    return []
+
+
+def at_size(config: Config, seconds: float, s: Situation) -> Config:
+    """The config at the size that these seconds for all folds pay for; as it was tried, where they pay for that."""
+    if "size" in s.space.start:
+        return config
+    each = seconds / folds_of(s)
+    tried = config.seconds > 0 and pixel_bytes(config.size, s) <= s.pixel_bytes
+    levels: tuple[tuple[Level, float], ...] = (("sound", 1.0), ("enough", MORE_THAN_ENOUGH))
+    for level, times in levels:
+        if tried and epochs_in(each, config, s) >= times * epochs_for(level, config, s):
+            return config
+        sized = with_size(config, s, seconds, level, times)
+        if epochs_in(each, sized, s) >= times * epochs_for(level, sized, s):
+            return sized
+    return with_size(config, s, seconds, "enough")
+
+
+def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
+    """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe."""
+    share = time / (len(configs) + 1) / folds_of(s)  # once there is one finalist more
+    sound = all(epochs_in(share, c, s) >= epochs_for("sound", c, s) for c in configs)
+    if not sound or s.space.names() or epochs_in(share, configs[0], s) < LONG_RECIPE:
+        return configs
+    return [configs[0], long_recipe(configs[0], s), *configs[1:]]
+
+
+def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float]:
+    """Seconds a fold for each config: equal shares, and what one cannot use goes to the others."""
+    folds = folds_of(s)
+    most = [fold_seconds(most_epochs(c, s), c, s) for c in configs]
+    each = [0.0] * len(configs)
+    for place, i in enumerate(sorted(range(len(configs)), key=lambda i: most[i])):
+        share = (time / folds - sum(each)) / (len(configs) - place)
+        each[i] = min(share, max(most[i], configs[i].seconds))
+    return each
+
+
+def most_epochs(config: Config, s: Situation) -> float:
+    """Epochs beyond which the config gains less than another net would."""
+    full = epochs_for("full", config, s)
+    return max(LONGEST, full) if is_long(config) else full
+
+
+def long_recipe(config: Config, s: Situation) -> Config:
+    """The config for a long training: trivial augmentation, mixup and cutmix, drop-path."""
+    policy = "trivial" if policy_named(config.policy, s.space.pipelines()).mirrors else "trivial-straight"
+    return config.vary(policy=policy, mixup=0.2, cutmix=1.0, drop_path=max(config.drop_path, 0.1))
+
+
+def is_long(config: Config) -> bool:
+    """Whether the config is a long recipe."""
+    return config.cutmix > 0 and config.policy.startswith("trivial")
+
+
+def averaged(config: Config, s: Situation) -> Config:
+    """The config with averaged weights where a card takes many steps; in short trainings they did not pay (LOG.md)."""
+    steps = epochs_in(config.seconds, config, s) * rows_of_fold(s) / config.batch
+    decay = next((decay for least, decay in AVERAGED if steps >= least), 0.0)
+    free = s.device != "cpu" and "ema" not in s.space.start and not config.swa
+    return config.vary(ema=decay) if free else config
+
+
+def hopeless(config: Config, configs: list[Config], history: History, s: Situation) -> bool:
+    """Whether the finalist's first fold is beyond doubt far worse than the best one's."""
+    firsts = [t for c in configs for t in history.done() if t.key == c.vary(folds=c.folds[:1]).key]
+    own = next((t for t in firsts if t.key == config.vary(folds=config.folds[:1]).key), None)
+    if own is None:  # it failed, or there was no time: asking for it again is the budget's to judge
+        return False
+    best = max(firsts, key=lambda t: t.score)
+    return own is not best and far_worse(own, best, s)
+
+
+def far_worse(trial: Trial, best: Trial, s: Situation) -> bool:
+    """Whether a trial's loss by row is HOPELESS times the best's by more than two standard errors."""
+    loss, covariance, unit = observed([best, trial], s)
+    if s.row_losses(best) is None:  # scores alone do not say how far apart losses are
+        return False
+    stderr = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5 + SEED_NOISE * unit
+    return float(loss[1]) > (HOPELESS - 1) * unit + 2 * stderr
+
+
+def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list[Config]:
+    """The best net over as many folds as get enough epochs, and beside it one that nothing was compared with.
+
+    Where there is not enough time for all folds they share what there is, and the blend finds out which was right.
+    """
+    time = usable(s)
+    scratch = replace(s, pretrained=())
+    rivals = [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(s)]
+    configs: list[Config] = []
+    for config in (with_size(family[0], s, time, "enough"), *rivals):
+        s.prepare(config)
+        share = usable(s) / (1 + len(rivals)) if not configs else usable(s) / 2
+        folds = int(share / fold_seconds(epochs_for("enough", config, s), config, s))
+        configs.append(fitted_in(config, share - 0.5, max(1, min(folds_of(s), folds)), s))
+    return configs
+
+
+def usable(s: Situation) -> float:
+    """Seconds left that a trial may be planned for: a fiftieth and up to a second are kept for misjudgements."""
+    return 0.98 * s.left() - min(1.0, 0.02 * s.budget)
+
+
+def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
+    """The config over so many folds in so much time; fewer folds where predicting alone would not fit."""
+    fitted = config
+    for n in range(folds, 0, -1):
+        fitted = config.vary(seconds=round(time / n, 1), folds=tuple(range(n)))
+        if cost_of(fitted, s) <= time + 1:
+            break
+    return fitted
+
+
+def rest(history: History, s: Situation) -> Iterator[list[Config]]:
+    """What is left of the time: the best nets again from other seeds, one fold or all, each fitted to what is left."""
+    searched = search_seconds(base_config(history, s), s)
+    finals = [t for t in history.done(train="net") if t.config.seconds > searched or t.stage == "finalists"]
+    finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]
+    finals.sort(key=lambda t: -t.score)
+    finals = finals or history.done(train="net")
+    for i in range(1, 61):
+        if not finals:
+            return
+        source = finals[(i - 1) % len(finals)].config
+        row = s.remember(f"rest-{i}", partial(decide_rest, source, i, history, s))
+        if row is None:
+            return
+        yield [Config.from_json(row)]
+
+
+def decide_rest(source: Config, i: int, history: History, s: Situation) -> dict[str, Any] | None:
+    """The source from another seed, in the time that is left; None where that is too little to learn anything."""
+    s = corrected(history, s)
+    s.prepare(source)
+    time = usable(s)
+    least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
+    if time < max(least, 5):
+        return None
+    longest = fold_seconds(most_epochs(source, s), source, s)
+    folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
+    seconds = min(time / folds, longest)
+    return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()

@@ -1,0 +1,84 @@
+"""DEVICES: how fast nets are on machines that are not here, from published and measured figures, for dry runs.
+
+Every row says where its figures come from; none was measured by this project on a card.
+"""
+
+import math
+from dataclasses import dataclass
+
+from autoclimb.search.nets import FAMILIES, Net, net_named
+from autoclimb.search.situation import Speed
+from autoclimb.types import Config
+
+RTX_3090 = 1218.0  # ResNet-50 training pictures a second at 224 px there: the card of timm's published figures
+RESNET50_GMACS = 4.089
+PREDICTING = 3.0  # times as fast as training: forward alone is a third of forward, backward and step (counted)
+# 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks/RESULTS.md: resnet18 at 64 px 419
+# pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
+CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
+FROM_SCRATCH_HALF = (
+    0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A machine as a plan sees it."""
+
+    kind: str  # "cpu" or "cuda"
+    name: str
+    resnet50: float  # training pictures a second at 224 px in the card's fastest format; 0 for a processor
+    cores: int
+    memory_gb: float  # of the card, or of the machine where there is none
+    disk_gb: float  # that decoded pixels may take
+    source: str
+
+
+DEVICES: dict[str, Device] = {
+    "cpu": Device("cpu", "2 cores", 0.0, 2, 16.0, 20.0, "measured on 2 cores of an AMD EPYC (benchmarks/RESULTS.md)"),
+    "t4": Device(
+        "cuda", "NVIDIA T4", 300.0, 4, 16.0, 40.0,
+        "estimated: a V100's published 829 img/s by the cards' memory bandwidth (320 of 900 GB/s)",
+    ),
+    "p100": Device(
+        "cuda", "NVIDIA P100", 220.0, 4, 16.0, 40.0,
+        "estimated: a V100's published 364 img/s in fp32 by the cards' fp32 rate (9.5 of 15.7 TFLOPS)",
+    ),
+    "a100": Device("cuda", "NVIDIA A100", 2470.0, 12, 80.0, 200.0, "published: NVIDIA, 2,470 img/s"),
+    "h100": Device("cuda", "NVIDIA H100", 2616.0, 16, 80.0, 200.0, "published: 2,616 to 2,791 img/s"),
+}  # fmt: skip
+# pictures of 224 px a second that one core prepares: random-resized crops take Pillow 1,282 and OpenCV 4,300 a thread
+FEED = 1500.0
+
+
+def speed_on(device: Device, config: Config) -> Speed:
+    """Pictures a second of the config's net on that device; the smaller of what it computes and what cores prepare."""
+    net = net_named(config.backbone)
+    half = FROM_SCRATCH_HALF if config.model_args else 1.0
+    if device.kind == "cpu":
+        compute = _cpu_gmacs(net) / (net.gmacs_at(config.size) * half)
+    else:
+        published = net.rate or RTX_3090 * RESNET50_GMACS / net.gmacs * _efficiency(net)
+        compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
+    feed = FEED * device.cores * (224 / config.size) ** 2
+    train = min(compute, feed) if device.kind != "cpu" else compute
+    return Speed(round(train, 1), round(min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf), 1))
+
+
+def _efficiency(net: Net) -> float:
+    """Multiply-adds a second over a ResNet-50's, where no rate was published: a ViT-Base's 393 img/s at 17.6 GMACs."""
+    return 393 * 17.6 / (RTX_3090 * RESNET50_GMACS) if FAMILIES[net.family].transformer else 0.5
+
+
+def _cpu_gmacs(net: Net) -> float:
+    if net.family == "convnext":
+        return CPU_GMACS["convnext"]
+    return CPU_GMACS["depthwise" if FAMILIES[net.family].depthwise else "plain"]
+
+
+def memory_gb(config: Config) -> float:
+    """Gigabytes that training takes on a card, estimated: weights, gradients and AdamW's two moments in fp32, and the
+    numbers kept for the backward pass, two bytes each and half as much again for copies."""
+    net = net_named(config.backbone)
+    kept = FAMILIES[net.family].activations * net.gmacs_at(config.size) * 1e6 * config.batch
+    return (16e6 * net.parameters + 3.0 * kept) / 1e9

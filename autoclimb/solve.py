@@ -30,6 +30,7 @@ from autoclimb.search.climb import Stage, follow
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import account
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
 __all__ = ["Run", "fit", "open_run"]
@@ -129,6 +130,7 @@ def fit(
             setup.reserve,
             partial(publish, setup),
             tell,
+            account,
         )
         return finish(setup, plan_ended)
     except OutOfTime:

@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autoclimb.budget import Clock
+from autoclimb.budget import SLACK, Clock
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import MARGIN, cost_of
+from autoclimb.search.cost import cost_of
 from autoclimb.search.nets import from_hub
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
@@ -158,7 +158,7 @@ class World:
 
     def seconds_of(self, config: Config) -> float:
         return cost_of(config, replace(self.situation, folds_done=self.folds_done)) / (
-            MARGIN if config.train == "features" or config.epochs else 1.0
+            SLACK.trial_margin if config.train == "features" or config.epochs else 1.0
         )
 
     def recall(self, config: Config) -> Trial | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autoclimb.budget import seconds_of
 from autoclimb.search.climb import follow
 from autoclimb.search.fidelity import epochs_in
-from autoclimb.search.finalists import is_long
+from autoclimb.search.finals import is_long
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.types import Config
 

@@ -248,6 +248,31 @@ def test_a_learning_rate_that_explodes_is_a_status_not_a_traceback(tmp_path):
     assert told["note"]
 
 
+def test_folds_that_are_done_leave_the_others_no_more_than_their_own_seconds(tmp_path, monkeypatch):
+    material, given = material_of(40, 4), [0.0]
+
+    def run_fold(config, seconds, material, fold, nets, format):
+        given.append(seconds)
+        width = material.width
+        return np.full((len(fold.valid_rows), width), 0.5), np.full((len(material.test_rows), width), 0.5), {}
+
+    monkeypatch.setattr("autoclimb.learn.fold.run_fold", run_fold)
+    config = TINY.vary(epochs=0.0, seconds=10.0)
+    for folds in ((0,), (0, 1, 2, 3)):
+        run_trial(
+            config.vary(folds=folds), material, tmp_path / "t", tmp_path / "n", tmp_path, CPU, now=lambda: sum(given)
+        )
+    assert given == [0.0] + [10.0] * 4
+
+
+def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
+    material = material_of(8, 4)
+    for tta in ("none", "flip"):
+        config = Config(train="features", backbone="test_resnet", size=32, tta=tta)
+        features_of(config, material.pixels, tmp_path, CPU, lambda facts: None)
+    assert len(list(tmp_path.glob("features-*.npy"))) == 2
+
+
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])
 @pytest.mark.parametrize("head", ["kernel", "linear"])
 def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head):

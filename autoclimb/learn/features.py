@@ -122,7 +122,9 @@ FEATURES = ("gradients", "patches")
 
 def features_of(config: Config, pixels: np.ndarray, cache: Path, device: torch.device, report: Report) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
-    identity = (config.backbone, config.weights, config.model_args, config.size, config.preprocess, pixels.shape)
+    mirrored = config.tta == "flip" and config.backbone not in FEATURES
+    net = (config.backbone, config.weights, config.model_args)
+    identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "")
     file_name = getattr(pixels, "filename", None) or "memory"
     name = hashlib.blake2b(repr((identity, str(file_name))).encode(), digest_size=8).hexdigest()
     path = cache / f"features-{name}.npy"

@@ -44,10 +44,11 @@ def run_trial(
         features = None
         if config.train == "features":
             features = features_of(config, material.pixels, cache, device, report)
-        begun = now()
+        recorded = {number for number in config.folds if (nets / f"fold{number}.json").exists()}
+        until = now() + config.seconds * (len(config.folds) - len(recorded))
         for done, number in enumerate(config.folds):
             # a fold that ran over its time takes it from the folds after it, not from the run
-            seconds = (begun + config.seconds * len(config.folds) - now()) / (len(config.folds) - done)
+            seconds = (until - now()) / max(len(set(config.folds[done:]) - recorded), 1)
 
             def report_fold(event: dict[str, Any], done: int = done) -> None:
                 report({**event, "fold": done + 1, "folds": len(config.folds)})

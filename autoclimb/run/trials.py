@@ -1,5 +1,6 @@
 """Trials of a run: each asked of the worker, scored, and put on record. All state is in the run directory."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -18,10 +19,13 @@ from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.crossfit import cross_fitted_score
+from autoclimb.score.row_losses import losses_by_row
 from autoclimb.search.cost import measured
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Task, Trial
+
+DISK_SHARE = 0.5  # of the free disk that the pixels of one size may take; nets and other sizes take theirs
 
 
 def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
@@ -176,7 +180,15 @@ def situation_of(
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
+        row_losses=partial(losses_of_trial, setup),
+        pixel_bytes=max(setup.decoded.limit, DISK_SHARE * shutil.disk_usage(setup.folder).free),
+        channels=task.channels,
     )
+
+
+def losses_of_trial(setup: Setup, trial: Trial) -> np.ndarray | None:
+    """The trial's loss on every train row `(N,)`, NaN where it did not predict; None if its predictions are gone."""
+    return None if trial.oof is None else losses_by_row(setup.goal, setup.task.truth, trial.oof)
 
 
 def imbalance_of(task: Task) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from autoclimb.budget import Clock
+from autoclimb.budget import SLACK, Clock
 from autoclimb.search.cost import cost_of
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
@@ -11,8 +11,6 @@ Stage = Callable[[History, Situation], Iterator[list[Config]]]
 Run = Callable[[Config, str], Trial]
 Recall = Callable[[Config], Trial | None]
 Account = Callable[[str, History, Situation], list[str]]
-
-LEAST_SHARE = 0.4  # of the time that a fold was planned for; its schedule is fitted to what is left (assumption)
 
 
 def follow(
@@ -74,5 +72,5 @@ def shortened(config: Config, situation: Situation, seconds: float) -> Config | 
         if cost_of(fewer, situation) <= seconds:
             return fewer
     shorter = config.vary(folds=config.folds[:1], seconds=round(min(0.98 * seconds - 1, config.seconds), 1))
-    worthwhile = shorter.seconds >= LEAST_SHARE * config.seconds > 0
+    worthwhile = shorter.seconds >= SLACK.least_share * config.seconds > 0
     return shorter if worthwhile and cost_of(shorter, situation) <= seconds else None

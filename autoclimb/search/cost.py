@@ -3,11 +3,11 @@
 from dataclasses import replace
 from statistics import median
 
+from autoclimb.budget import SLACK
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History
 
-MARGIN = 1.1  # trials that count epochs take what they take; that much more is set aside for them
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
@@ -57,19 +57,19 @@ def cost_of(config: Config, situation: Situation) -> float:
         return features_seconds(config, situation) + head_seconds(config, folds, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds + 0.5
+        return max(config.seconds, most) * folds + SLACK.trial_overhead
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return MARGIN * folds * (each + 1)
+    return SLACK.trial_margin * folds * (each + 1)
 
 
 def features_seconds(config: Config, situation: Situation) -> float:
     """Seconds to make the features of every item; no time once they are in the cache."""
     everything = situation.rows + situation.answered
     if config.backbone in HAND_MADE:
-        return MARGIN * everything / HAND_MADE[config.backbone]
+        return SLACK.trial_margin * everything / HAND_MADE[config.backbone]
     speed = speed_of(config, situation).predict * (0.5 if config.tta == "flip" else 1.0)
-    return MARGIN * everything / speed + download_seconds(config) if speed else float("inf")
+    return SLACK.trial_margin * everything / speed + download_seconds(config) if speed else float("inf")
 
 
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:

@@ -83,7 +83,7 @@ def _arguments(config: Config) -> str:
     return f" {dict(config.model_args)}" if config.model_args else ""
 
 
-def effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dict[str, Effect]:
+def posterior_effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dict[str, Effect]:
     """The posterior of every change that the trials make in the base trial's config, by name.
 
     `trials` were scored on the same rows as `base`, which may be among them.
@@ -146,7 +146,7 @@ def adopted(history: History, base: Config, s: Situation) -> Config:
     first = next((t for t in trials if t.key == base.key), None)
     if first is None:
         return base
-    known = effects(trials, first, s)
+    known = posterior_effects(trials, first, s)
     best: dict[str, Effect] = {}
     source: dict[str, Config] = {}
     for trial in trials:

@@ -6,6 +6,7 @@ Everything here follows from the budget and the facts of the data, never from th
 import math
 from typing import Literal
 
+from autoclimb.budget import SLACK
 from autoclimb.search.cost import epoch_seconds, predict_seconds
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -17,7 +18,6 @@ SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
 PROBE_SHARE = 0.05  # of the budget, for frozen features of the nets at hand on a card
-OPENING = 20.0  # seconds until the first net trains, on 2 cores
 FEWEST_TRIALS = 4  # single-fold trials: a base and three moves; with fewer nothing is compared
 MORE_THAN_ENOUGH = 1.5  # times enough epochs, from which a larger size or a second net is better (assumption)
 THIRD = 3.0  # a finalist's epochs over a search trial's, at the most: shorter trials rank nets wrongly (LOG.md)
@@ -58,7 +58,7 @@ def rung(seconds: float) -> float:
 
 def working(s: Situation) -> float:
     """Seconds of the budget that trials can have: imports, reading and the first features take the others."""
-    return max(s.budget - OPENING, 0.4 * s.budget)
+    return max(s.budget - SLACK.opening, SLACK.working_at_least * s.budget)
 
 
 def final_seconds(s: Situation) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
-from autoclimb.search.finalists import finalists, rest
+from autoclimb.search.finals import finalists, rest
 from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
 

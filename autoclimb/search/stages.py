@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoclimb.search.cost import cost_of, epoch_seconds, head_seconds, speed_of
-from autoclimb.search.effects import WITH_NET, adopted, changes_of, effects, lift_words, single_fold
+from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
     PROBE_SHARE,
@@ -389,5 +389,5 @@ def account(stage: str, history: History, s: Situation) -> list[str]:
     if first is None:
         return []
     before = {name for t in trials if t.stage != stage for name in changes_of(t.config, base)}
-    rows = [effect for name, effect in effects(trials, first, s).items() if name not in before]
+    rows = [effect for name, effect in posterior_effects(trials, first, s).items() if name not in before]
     return [lift_words(effect) for effect in sorted(rows, key=lambda effect: effect.mean)]

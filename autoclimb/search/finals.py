@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
 from autoclimb.search.cost import corrected, cost_of, epoch_seconds
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
@@ -241,8 +242,8 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
 
 
 def usable(s: Situation) -> float:
-    """Seconds left that a trial may be planned for: a fiftieth and up to a second are kept for misjudgements."""
-    return 0.98 * s.left() - min(1.0, 0.02 * s.budget)
+    """Seconds left that a trial may be planned for, a little kept for misjudgements."""
+    return (1 - SLACK.misjudged) * s.left() - min(1.0, SLACK.misjudged * s.budget)
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:

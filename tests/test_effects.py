@@ -1,0 +1,123 @@
+"""What changes are worth: pooled over trials, paired by row, shrunk by a prior, adopted only beyond doubt."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import situation, trial
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoclimb.search.effects import adopted, changes_of, lift_words, posterior_effects
+from autoclimb.types import Config, History, Trial
+
+BASE = Config(seconds=60.0, size=96)
+ROWS = 800
+
+
+def rows_of(changes: dict[str, float], noise: float = 0.02):
+    """Losses by row whose mean is that of 1.0 with the effects added; hard rows are hard for every config."""
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, ROWS)
+
+    def losses(t: Trial) -> np.ndarray:
+        draw = np.random.default_rng(int(t.key[:8], 16))
+        effect = sum(changes.get(name, 0.0) for name in changes_of(t.config, BASE))
+        return hard * (1 + effect) + draw.normal(0, 0.2, ROWS) + draw.normal(0, noise)
+
+    return losses
+
+
+def history_of(*configs: Config) -> History:
+    return History([replace(trial(config, "loss"), seconds=30.0) for config in configs])
+
+
+def found(changes, *configs, **more):
+    s = situation(row_losses=rows_of(changes, **more))
+    trials = history_of(BASE, *configs).trials
+    return posterior_effects(trials, trials[0], s)
+
+
+def test_a_net_brings_its_own_values_and_is_one_change():
+    other = BASE.vary(backbone="resnet34", lr=1e-3, batch=32, size=128, policy="trivial", tta="flip")
+    assert set(changes_of(other, BASE)) == {"backbone=resnet34@128", "policy=trivial"}
+    assert changes_of(BASE.vary(folds=(0, 1), seed=3, ema=0.9), BASE) == {}
+
+
+def test_a_point_of_the_refinement_is_one_change():
+    assert len(changes_of(BASE.vary(lr=1e-3, mixup=0.1, dropout=0.2), BASE)) == 1
+
+
+def test_a_trial_that_changes_three_things_teaches_about_each():
+    truth = {"policy=trivial": -0.2, "mixup=0.3": 0.2, "size=128": 0.0}
+    three = BASE.vary(policy="trivial", mixup=0.3, size=128)
+    table = found(truth, BASE.vary(policy="trivial"), BASE.vary(policy="trivial", size=128), three)
+    assert table["policy=trivial"].mean < -0.05
+    assert table["mixup=0.3"].mean > 0.05
+    assert abs(table["size=128"].mean) < 0.06
+    assert {effect.trials for effect in table.values()} == {3, 2, 1}
+    assert table["policy=trivial"].seconds == 90.0
+
+
+def test_pairing_by_row_makes_errors_far_smaller_than_those_of_the_scores():
+    pair = found({}, BASE.vary(policy="trivial"), noise=0.0)["policy=trivial"]
+    alone = 0.5 * 2**0.5 / ROWS**0.5 * 2  # of the difference of two means over such rows
+    assert pair.stderr < alone
+
+
+def test_more_trials_make_an_effect_surer():
+    truth = {"policy=trivial": -0.1}
+    once = found(truth, BASE.vary(policy="trivial"))["policy=trivial"]
+    more = [BASE.vary(policy="trivial", size=size) for size in (64, 128)]
+    often = found(truth, BASE.vary(policy="trivial"), *more, BASE.vary(size=64), BASE.vary(size=128))
+    assert often["policy=trivial"].stderr < once.stderr
+
+
+@settings(max_examples=25, deadline=None)
+@given(effect=st.floats(-0.4, 0.4))
+def test_a_posterior_lies_between_prior_and_trial(effect):
+    seen = found({"size=128": effect}, BASE.vary(size=128), noise=0.0)["size=128"]
+    assert abs(seen.mean) <= abs(effect) + 0.03
+    assert seen.stderr < 0.08  # its prior's
+
+
+@pytest.mark.parametrize(("effect", "taken"), [(-0.3, True), (-0.01, False), (0.3, False)])
+def test_only_what_helps_beyond_doubt_is_adopted(effect, taken):
+    s = situation(row_losses=rows_of({"policy=trivial": effect}))
+    config = adopted(history_of(BASE, BASE.vary(policy="trivial", tta="flip")), BASE, s)
+    assert (config.policy, config.tta) == (("trivial", "flip") if taken else (BASE.policy, BASE.tta))
+
+
+def test_what_was_adopted_from_different_trials_is_joined():
+    truth = {"policy=trivial": -0.3, "size=128": -0.3, "backbone=resnet34@96": -0.3}
+    tries = (BASE.vary(policy="trivial"), BASE.vary(size=128), BASE.vary(backbone="resnet34", lr=1e-3))
+    config = adopted(history_of(BASE, *tries), BASE, situation(row_losses=rows_of(truth)))
+    assert (config.policy, config.backbone, config.lr) == ("trivial", "resnet34", 1e-3)
+
+
+def test_without_losses_by_row_scores_decide_with_their_own_errors():
+    s = situation()
+    trials = [replace(t, score=0.5) for t in history_of(BASE, BASE.vary(policy="trivial")).trials]
+    trials.append(replace(trial(BASE.vary(size=128)), score=0.7))
+    table = posterior_effects(trials, trials[0], s)
+    assert table["size=128"].adopted
+    assert not table["policy=trivial"].adopted
+
+
+def test_the_account_says_gain_error_cost_and_verdict():
+    line = lift_words(found({"policy=trivial": -0.3}, BASE.vary(policy="trivial"))["policy=trivial"])
+    assert line.startswith("policy=trivial: loss -1")
+    assert "± " in line
+    assert line.endswith("0.5 min, adopted")
+
+
+def test_overclaim_is_a_fraction_of_the_raw_maximums():
+    """Twenty changes that do nothing: what the best one claims, by its raw score and by its posterior."""
+    tries = [BASE.vary(policy=f"p{i}") for i in range(20)]
+    s = situation(row_losses=rows_of({}, noise=0.03))
+    trials = history_of(BASE, *tries).trials
+    table = posterior_effects(trials, trials[0], s)
+    means = [float(s.row_losses(t).mean()) for t in trials]  # type: ignore[union-attr]
+    raw = means[0] - min(means[1:])
+    shrunk = -min(effect.mean for effect in table.values())
+    assert shrunk < raw
+    assert sum(effect.adopted for effect in table.values()) <= 4

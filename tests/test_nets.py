@@ -1,0 +1,85 @@
+"""The portfolio: names that timm has, licences that allow it, rates and decays in the ranges of the field."""
+
+import pytest
+
+from autoclimb.search.nets import (
+    FAMILIES,
+    NETS,
+    OTHER_SCRATCH,
+    SCRATCH,
+    family_of,
+    fine_tuning,
+    from_hub,
+    may_use,
+    net_named,
+)
+
+ROWS = [net for nets in NETS.values() for net in nets]
+each_net = pytest.mark.parametrize("net", ROWS, ids=lambda net: net.backbone)
+
+
+@pytest.fixture(scope="module")
+def timm():
+    return pytest.importorskip("timm")
+
+
+@each_net
+def test_timm_has_weights_of_that_name_size_and_licence(net, timm):
+    assert timm.is_model_pretrained(net.backbone)
+    cfg = timm.get_pretrained_cfg(net.backbone)
+    assert cfg.input_size[-1] == net.size
+    assert cfg.license == net.licence
+    assert bool(net.sizes) == cfg.fixed_input_size
+    assert not net.sizes or net.size in net.sizes
+
+
+@each_net
+def test_bodies_learn_gently_and_transformers_by_layer(net):
+    assert 3e-5 <= net.body_lr <= 6e-4
+    assert net.family in FAMILIES
+    if FAMILIES[net.family].transformer:
+        assert net.body_lr <= 2e-4
+        assert 0.7 <= net.layer_decay <= 0.9
+
+
+def test_weights_that_forbid_commerce_are_never_used_unasked():
+    assert all(may_use(net) for net in ROWS)
+    assert not may_use(net_named("convnextv2_tiny.fcmae").__class__(**{**vars(ROWS[0]), "licence": "cc-by-nc-4.0"}))
+
+
+def test_nets_from_scratch_are_known_to_timm(timm):
+    assert all(timm.is_model(name) for rows in SCRATCH.values() for name, _ in rows)
+    assert all(timm.is_model(name) for name in OTHER_SCRATCH)
+
+
+def test_a_card_has_eight_families_from_phone_to_large():
+    nets = NETS["cuda"]
+    assert len({net.family for net in nets}) >= 8
+    assert min(net.gmacs for net in nets) < 0.5
+    assert max(net.gmacs for net in nets) > 30
+
+
+@pytest.mark.parametrize("row", from_hub("cuda"), ids=lambda row: row["backbone"])
+def test_a_fine_tuned_config_has_the_rates_of_its_row(row):
+    [config] = fine_tuning([row], "cuda")
+    net = net_named(row["backbone"])
+    assert config.lr * config.backbone_lr == pytest.approx(net.body_lr)
+    assert config.layer_decay == net.layer_decay
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("tf_efficientnetv2_b0.in1k", "efficientnetv2"),
+        ("resnext50_32x4d.a1_in1k", "resnet"),
+        ("vit_base_patch16_dinov3.lvd1689m", "dinov3"),
+        ("deit3_small_patch16_224.fb_in1k", "vit"),
+        ("swinv2_tiny_window8_256.ms_in1k", "swin"),
+        ("something_new", "other"),
+    ],
+)
+def test_any_timm_name_has_a_family_and_usual_values(name, family):
+    assert family_of(name) == family
+    net = net_named(name)
+    assert net.family == family
+    assert FAMILIES[family].transformer == (net.layer_decay < 1)

@@ -18,8 +18,8 @@ from autoclimb.run import store
 from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
+from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.row_losses import losses_by_row
 from autoclimb.search.cost import measured
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace

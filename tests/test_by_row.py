@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.metrics import metric_named
-from autoclimb.score.row_losses import losses_by_row
 from autoclimb.types import Goal, Kind
 
 CASES = {

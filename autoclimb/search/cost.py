@@ -51,7 +51,7 @@ def predict_seconds(config: Config, situation: Situation) -> float:
 
 
 def cost_of(config: Config, situation: Situation) -> float:
-    """Seconds that the whole trial will take."""
+    """Seconds that the rest of the trial will take: folds that are done cost nothing more."""
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         return features_seconds(config, situation) + head_seconds(config, folds, situation)
@@ -61,6 +61,11 @@ def cost_of(config: Config, situation: Situation) -> float:
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
     return SLACK.trial_margin * folds * (each + 1)
+
+
+def full_cost(config: Config, situation: Situation) -> float:
+    """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
+    return cost_of(config, replace(situation, folds_done=lambda config: 0))
 
 
 def features_seconds(config: Config, situation: Situation) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from autoclimb.search.cost import cost_of, epoch_seconds, head_seconds, speed_of
+from autoclimb.search.cost import epoch_seconds, full_cost, head_seconds, speed_of
 from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
@@ -200,7 +200,7 @@ def _plain_features(s: Situation) -> Config:
 def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
     """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
     plain = _plain_features(s)
-    fitting = [c for c in (plain.vary(backbone=name) for name in FROM_HAND) if cost_of(c, s) < share * s.budget]
+    fitting = [c for c in (plain.vary(backbone=name) for name in FROM_HAND) if full_cost(c, s) < share * s.budget]
     if fitting:
         yield fitting[:1]
 
@@ -227,7 +227,7 @@ def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
             frozen_net(row, size, s, folds=(0,)),
             frozen_net(row, size, s, folds=(0,), head="linear"),
         ):
-            cost = cost_of(config, s)
+            cost = full_cost(config, s)
             if cost <= left / 4 or (cost <= left and config.head == "linear"):
                 left -= cost
                 yield [config]
@@ -259,7 +259,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
     first = [frozen_net(row, size, s, tta=views) for row in rows]
     for config in first:
-        cost = cost_of(config, s)
+        cost = full_cost(config, s)
         if cost <= 0.75 * left:
             left -= cost
             yield [config]
@@ -274,7 +274,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
         cached = change.keys() == {"head"}
-        cost = head_seconds(config, s.folds, s) if cached else cost_of(config, s)
+        cost = head_seconds(config, s.folds, s) if cached else full_cost(config, s)
         if near and cost <= left:
             left -= cost
             yield [config]

@@ -1,7 +1,7 @@
 """The moves: what each stage asks for, from a history made up here."""
 
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -436,13 +436,14 @@ def test_few_rows_are_learnt_in_small_batches_unless_the_user_says_otherwise():
 
 
 @pytest.mark.parametrize(("name", "beta", "average"), [("f2-macro", 2.0, "macro"), ("f0.5", 0.5, ""), ("auc", 0.0, "")])
-def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, beta, average):
+def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, beta, average, tmp_path):
     target = np.repeat([0, 1, 2], [60, 8, 2])
     goal = Goal(metric_named(name), "multiclass")
     nobody: Any = None
-    setup = Setup(task(target=target), goal, target % 2, Path("none"), nobody, nobody, Clock(60.0), nobody)
+    decoded: Any = SimpleNamespace(limit=1e15)
+    setup = Setup(task(target=target), goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
     s = situation_of(setup, "cpu", 0, (), SearchSpace())
-    assert (s.beta, s.average, s.imbalance) == (beta, average, 30.0)
+    assert (s.beta, s.average, s.imbalance, s.pixel_bytes) == (beta, average, 30.0, 1e15)
 
 
 def test_numbers_and_classes_without_rows_are_no_imbalance():

@@ -4,9 +4,9 @@
     uv run python docs/make_pictures.py --draw    # only draws live.svg again, from the events in live.jsonl
 
 A console block below a line `<!-- output -->` is run command by command in one temporary folder, and what they print
-replaces what stood there; below `<!-- output: 12 lines -->` the first 12 lines of each command are kept. The events of
-`autoclimb demo` are kept in live.jsonl, one a line, and live.svg shows the package's own view of them while the last
-net trains.
+replaces what stood there; below `<!-- output: first 12 lines -->` or `<!-- output: last 5 lines -->` so many lines of
+each command are kept. The events of `autoclimb demo` are kept in live.jsonl, one a line, and live.svg shows the
+package's own view of them while the last net trains.
 """
 
 import argparse
@@ -36,7 +36,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 EVENTS, PICTURE = DOCS / "live.jsonl", DOCS / "live.svg"
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
-BLOCK = re.compile(r"^<!-- output(?:: (\d+) lines)? -->\n```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^<!-- output(?:: (first|last) (\d+) lines)? -->\n```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COLUMNS = 100
 A_MOMENT = 0.5  # seconds within which one of several epochs or counts is recorded
 # GitHub's dark palette: the window has its own ground, so that it reads the same on a white and on a black page
@@ -75,15 +75,15 @@ def main() -> None:
 
 def rerun(block: re.Match[str], place: Path, outputs: dict[str, str]) -> str:
     """The block with what its commands print today. A command that stands in several blocks is run once."""
-    lines = int(block[1]) if block[1] else None
     text = block[0][: block[0].index("```console\n")] + "```console\n"
-    for command in [line[2:] for line in block[2].splitlines() if line.startswith("$ ")]:
+    for command in [line[2:] for line in block[3].splitlines() if line.startswith("$ ")]:
         if command not in outputs:
             print(command, flush=True)
             outputs[command] = output_of(command, place)
-        printed = outputs[command].splitlines()
-        cut = [*printed[:lines], "..."] if lines is not None and len(printed) > lines else printed
-        text += "\n".join([f"$ {command}", *cut]) + "\n"
+        lines = outputs[command].splitlines()
+        if block[1] and len(lines) > int(block[2]):
+            lines = [*lines[: int(block[2])], "..."] if block[1] == "first" else ["...", *lines[-int(block[2]) :]]
+        text += "\n".join([f"$ {command}", *lines]) + "\n"
     return text + "```"
 
 

@@ -130,6 +130,19 @@ def test_a_pipe_gets_one_line_an_event_with_the_seconds_since_the_start(capsys):
     assert capsys.readouterr().out == "[   12s] reading\n[ 3m50s] trial 1: 0.8\n[ 4m02s] late\n"
 
 
+def test_a_stage_in_which_nothing_happens_gets_no_line(capsys):
+    with watch(False, 60.0, lambda: 60.0) as tell:
+        for name in ("resize", "loss", "finalists"):
+            tell(Event("stage", name, {"stage": name}))
+        tell(Event("start", "trial 1"))
+        tell(Event("trial", "trial 1: 0.8"))
+    assert [line.split("] ")[1] for line in capsys.readouterr().out.splitlines()] == [
+        "finalists",
+        "trial 1",
+        "trial 1: 0.8",
+    ]
+
+
 def test_quiet_prints_nothing(capsys):
     with watch(True, 240.0, lambda: 0.0) as tell:
         for event in CLIMB:

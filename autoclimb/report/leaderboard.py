@@ -18,7 +18,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "size": lambda v: f"@{v}",
     "policy": str,
     "weights": lambda v: START.get(v, f"weights {PurePath(v).name}"),
-    "model_args": lambda v: " ".join(f"{name}={value}" for name, value in v) or "no model args",
+    "model_args": lambda v: " ".join(f"{name} {_joined(value)}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
     "whitened": lambda v: "whitened filters" if v else "random filters",
     "pool": lambda v: f"{v} pool" if v else "own pool",
@@ -74,6 +74,11 @@ def words_of(config: Config, against: Config | None = None) -> str:
     name += "" if frozen and config.policy == plain.policy else f" {config.policy}"
     rest = [WORDS[part](getattr(config, part)) for part in WORDS if part in changed and part not in NAMED]
     return ", ".join([name, *rest, WORDS["folds"](config.folds)])
+
+
+def _joined(value: Any) -> str:
+    """`32-64-128` for several values, one value as it is."""
+    return "-".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def _brief(value: float) -> str:

@@ -234,12 +234,23 @@ def _ignore(event: "Event") -> None:
 
 
 def _plain(budget: float, left: Callable[[], float]) -> "Tell":
+    stage = ""  # the one that began, until something happens in it
+
+    def show(text: str) -> None:
+        try:
+            print(f"[{in_words(budget - left()):>6}] {text}", flush=True)
+        except BrokenPipeError:
+            discard_output()
+
     def tell(event: "Event") -> None:
-        if event.text and event.name != "done":
-            try:
-                print(f"[{in_words(budget - left()):>6}] {event.text}", flush=True)
-            except BrokenPipeError:
-                discard_output()
+        nonlocal stage
+        if event.name == "stage":
+            stage = event.text
+        elif event.text and event.name != "done":
+            if stage:
+                show(stage)
+            stage = ""
+            show(event.text)
 
     return tell
 

@@ -85,6 +85,7 @@ Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Go on where the reading rests on a guess.")]
 Group = Annotated[
     str | None,
     typer.Option(
@@ -135,6 +136,7 @@ def run_fit(
     id_column: Id = None,
     target: Target = None,
     group: Group = None,
+    yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
     """Search, blend and write a submission within the budget.
@@ -158,6 +160,7 @@ def run_fit(
             id_column=id_column,
             target=target,
             group=group,
+            yes=yes,
         ),
         quiet,
     )
@@ -183,9 +186,9 @@ def show_facts(
     the submission will look like. Nothing is written. --json is for programs; autoclimb.data.facts.facts_of explains
     its keys.
     """
-    from autoclimb.reading import inspect
+    from autoclimb.reading import understood
 
-    facts = inspect(data, metric, id_column, target, group)
+    task, facts = understood(data, metric, id_column, target, group)
     if json:
         from json import dumps
 
@@ -193,11 +196,14 @@ def show_facts(
     else:
         from rich.console import Console
 
-        from autoclimb.report.inspection import page_of
+        from autoclimb.data.checks import thumbnails_of
+        from autoclimb.report.inspection import THUMBNAIL, page_of
 
         console = Console(highlight=False, markup=False)
+        colours = console.is_terminal and console.color_system == "truecolor"
+        thumbnails = thumbnails_of(task, THUMBNAIL) if colours else []
         with console.capture() as page:
-            console.print(page_of(facts), width=min(console.width, WIDEST))
+            console.print(page_of(facts, thumbnails), width=min(console.width, WIDEST))
         print("\n".join(line.rstrip() for line in page.get().splitlines()))
 
 

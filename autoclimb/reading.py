@@ -43,6 +43,17 @@ def inspect(
 
     Raises Mistake where the folder cannot be understood.
     """
+    return understood(folder, metric, id_column, target, group)[1]
+
+
+def understood(
+    folder: str | Path,
+    metric: str | Metric | None = None,
+    id_column: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+) -> tuple[Task, dict[str, Any]]:
+    """The task in a folder and the facts that `inspect` returns."""
     why = ""
     if metric is None:
         task, scorer, why = read_and_propose(folder, id_column, target, group)
@@ -50,7 +61,7 @@ def inspect(
         scorer = as_metric(metric)
         task = read_folder(Path(folder), scorer, id_column, target, group)
     better = {"name": scorer.name, "greater_is_better": scorer.greater_is_better}
-    return {**facts_of(task), "metric": {**better, "proposed": metric is None, "why": why}}
+    return task, {**facts_of(task), "metric": {**better, "proposed": metric is None, "why": why}}
 
 
 def read_and_propose(

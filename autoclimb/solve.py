@@ -18,7 +18,7 @@ from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.run import store
 from autoclimb.run.answers import finish, finish_without, publish, publish_constant
-from autoclimb.run.checks import check_fingerprint, check_places, fingerprint_of, without_unreadable
+from autoclimb.run.checks import check_fingerprint, check_guesses, check_places, fingerprint_of, without_unreadable
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words
@@ -54,6 +54,7 @@ def fit(
     id_column: str | None = None,
     target: str | None = None,
     group: str | None = None,
+    yes: bool = False,
     cache_gb: float = 3.0,
     nets_gb: float = 1.5,
     tell: Tell | None = None,
@@ -66,7 +67,8 @@ def fit(
     counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
     stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
     continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
-    beyond it the least recently used are deleted; those of a single size may exceed it. `nets_gb` is the disk for nets
+    beyond it the least recently used are deleted; those of a single size may exceed it. `yes` goes on where the reading
+    rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
     while the search goes on: beyond it the weights of the worst trials outside the blend are deleted.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
@@ -92,6 +94,7 @@ def fit(
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
     try:
         task = task or read_folder(Path(data), scorer, id_column, target, group)
+        check_guesses(task, yes)
         goal = Goal(scorer, task.kind, task.grades)
         fingerprint = fingerprint_of(task, scorer, seed, folds, given)
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)
@@ -111,6 +114,7 @@ def fit(
         first = decoded.at(FIRST_SIZE, "squash")
         task = without_unreadable(task, first.bad, tell)
         task = joined_duplicates(task, first, tell)
+        check_guesses(task, yes)
         fold_of = make_folds(task, folds, seed, first.bad[: len(task.train_ids)])
         write_json(folder / "task.json", describe_task(task, first.ranges))
         del first  # a mapped file that is held cannot give its disk back

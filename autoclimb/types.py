@@ -55,6 +55,7 @@ class Note:
     text: str  # a sentence for people
     about: str = ""
     sure: Literal["sure", "likely", "guessed"] = "sure"
+    ask: str = ""  # what to write instead, where a run should not go on for hours on this guess unless it is told to
 
 
 def ranked(notes: Iterable[Note]) -> list[Note]:

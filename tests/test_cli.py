@@ -55,9 +55,9 @@ def rooms(monkeypatch, tmp_path):
         (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
         return answer(tmp_path)
 
-    def inspect(folder: Path, metric: str | None, *columns: str | None) -> dict[str, Any]:
+    def understood(folder: Path, metric: str | None, *columns: str | None) -> tuple[str, dict[str, Any]]:
         received.update(zip(("id_column", "target", "group"), columns, strict=True), data=folder, metric=metric)
-        return {"task": "task", "metric": {"name": metric or "f2"}}
+        return "task", {"task": "task", "metric": {"name": metric or "f2"}}
 
     stands: dict[str, dict[str, Any]] = {
         "autoclimb.solve": {"fit": fit, "open_run": answer},
@@ -66,8 +66,11 @@ def rooms(monkeypatch, tmp_path):
             "make_demo": lambda folder, seed: folder,
             "demo_truth": lambda folder: (("a", "b"), ({"1", "2"}, {"2", "3"})),
         },
-        "autoclimb.reading": {"inspect": inspect},
-        "autoclimb.report.inspection": {"page_of": lambda facts: f"{facts['task']} for {facts['metric']['name']}"},
+        "autoclimb.reading": {"understood": understood},
+        "autoclimb.report.inspection": {
+            "page_of": lambda facts, thumbnails: f"{facts['task']} for {facts['metric']['name']}",
+            "THUMBNAIL": 12,
+        },
     }
     for name, values in stands.items():
         module = ModuleType(name)

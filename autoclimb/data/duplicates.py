@@ -266,11 +266,26 @@ def duplicate_words(facts: dict) -> list[str]:
     return [*said, facts["note"]] if facts["note"] else said
 
 
+def copies_contradict(task: Task, found: Duplicates) -> list[Note]:
+    """A note where equal train pictures have different labels about as often as pictures drawn at random would."""
+    numbers = class_numbers(task)
+    n = len(task.train_ids)
+    equal = found.pairs[(found.pairs < n).all(1) & (found.alike == 1)]
+    if numbers is None or len(equal) < FEWEST_PAIRS:
+        return []
+    apart = int((numbers[equal[:, 0]] != numbers[equal[:, 1]]).sum())
+    by_chance = 1 - float(((np.bincount(numbers) / n) ** 2).sum())
+    if apart < by_chance / 2 * len(equal):
+        return []
+    text = f"{apart} of {len(equal)} pairs of equal train pictures have different labels, as if labels were others' own"
+    return [Note("contradiction", text, sure="guessed", ask="name the right columns with --id and --target")]
+
+
 def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
     """The task with near-duplicate train pictures in one group, joined with the groups it had; says what was found."""
     found = duplicates_of(task, pixels)
     words = duplicate_words(duplicate_facts(task, found))
-    notes = [Note("duplicates", text) for text in words]
+    notes = [*(Note("duplicates", text) for text in words), *copies_contradict(task, found)]
     for text in words:
         tell(Event("note", text))
     train = found.cluster_of[: len(task.train_ids)]

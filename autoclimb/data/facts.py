@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.data.checks import check_facts
 from autoclimb.data.glance import LISTED, glance_at
 from autoclimb.data.sources import parts_of
 from autoclimb.types import Column, Form, Metadata, Note, Task, ranked
@@ -21,6 +22,7 @@ def facts_of(task: Task) -> dict[str, Any]:
     The keys are the same for every task; a value is null, 0 or empty where there is nothing to say.
 
     - name, kind; train, test: items
+    - check: what shows whether the reading is right, see `checks.check_facts`
     - classes: name -> train rows; imbalance: (commonest, rarest: class names; ratio of their rows), null for numbers
     - labels_per_item: mean, of sets; unlabelled: rows with an empty set; target: min, median, mean, max of numbers
     - pictures: train and test, each null or (sampled, sizes: the commonest, "500x375" -> count, distinct_sizes, width,
@@ -51,6 +53,7 @@ def facts_of(task: Task) -> dict[str, Any]:
         "kind": task.kind,
         "train": len(task.train_ids),
         "test": len(task.test_ids),
+        "check": check_facts(task),
         "classes": counts,
         "imbalance": imbalance(counts),
         "labels_per_item": round(float(task.target.sum(1).mean()), 3) if task.kind == "multilabel" else None,

@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.padding import Padding
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 LISTED = 12  # classes, columns and metadata shown one by one
 WIDEST = 30  # characters of a name
+THUMBNAIL = 12  # pixels a side: six of them and the gaps between them fill 80 columns
 JOINED = {" ": "spaces", ",": "commas", "|": "bars", ";": "semicolons"}
+MATCHED = {
+    "path": "ids are paths of files",
+    "name": "ids are names of files",
+    "stem": "ids are names of files without ending",
+    "case": "ids are names of files but for case",
+    "other": "ids lead to files by a rule or a column",
+}
 ROLES = {
     "target": "target",
     "group": "groups",
@@ -20,12 +30,16 @@ ROLES = {
 }
 
 
-def page_of(facts: dict[str, Any]) -> RenderableType:
-    """The facts (`data.facts.facts_of`, with "metric": name, proposed, why) as something rich prints in 80 columns."""
+def page_of(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None] = ()) -> RenderableType:
+    """The facts (`data.facts.facts_of`, with "metric": name, proposed, why) as something rich prints in 80 columns.
+
+    `thumbnails` are the pictures of the train rows shown, THUMBNAIL px a side, for terminals that can show them.
+    """
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(no_wrap=True)
     page.add_column(ratio=1, overflow="fold")
     for name, lines in (
+        ("check", check_lines(facts)),
         ("train", item_lines(facts, "train")),
         ("test", item_lines(facts, "test")),
         ("pictures", picture_lines(facts)),
@@ -42,7 +56,50 @@ def page_of(facts: dict[str, Any]) -> RenderableType:
         for i, line in enumerate(lines):
             page.add_row(Text(name if i == 0 else "", style="bold"), line)
     title = Text.assemble((facts["name"], "bold"), f": {kind_words(facts)}")
-    return Group(title, Padding(page, (1, 0, 0, 2), expand=False))
+    rows = Padding(row_lines(facts, thumbnails), (1, 0, 0, 2), expand=False)
+    return Group(title, rows, Padding(page, (1, 0, 0, 2), expand=False))
+
+
+def row_lines(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None]) -> RenderableType:
+    """Train rows drawn at random, id, file and label side by side, their pictures above: is each what it is called?"""
+    rows = facts["check"]["rows"]
+    listed = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        listed.add_column(no_wrap=True)
+    listed.add_row(*(Text(word, style="bold") for word in ("id", "file", "label")))
+    for row in rows:
+        listed.add_row(short(row["id"], 22), short(row["file"], 32), short(row["label"], 18))
+    if not thumbnails:
+        return listed
+    strip = Table.grid(padding=(0, 1, 0, 0))
+    strip.add_row(*(half_blocks(picture) for picture in thumbnails))
+    strip.add_row(*(short(row["label"], THUMBNAIL) for row in rows))
+    return Group(strip, "", listed)
+
+
+def half_blocks(picture: np.ndarray | None) -> Text:
+    """A picture as signs, two pixels in each, the upper one as the sign and the lower one as its background."""
+    if picture is None:
+        return Text("cannot be\nread")
+    text = Text()
+    for upper, lower in zip(picture[::2].tolist(), picture[1::2].tolist(), strict=False):
+        for above, below in zip(upper, lower, strict=True):
+            colours = ["#{:02x}{:02x}{:02x}".format(*pixel) for pixel in (above, below)]
+            text.append("▀", Style(color=colours[0], bgcolor=colours[1]))
+        text.append("\n")
+    text.rstrip()
+    return text
+
+
+def check_lines(facts: dict[str, Any]) -> list[str]:
+    """How ids found their files, and whether paths and copies contradict labels."""
+    check = facts["check"]
+    how = ", ".join(f"{share(part)} of {MATCHED[rule]}" for rule, part in check["matched"].items())
+    lines = [how] if how else []
+    if check["named"]:
+        agree = check["named"] - check["contradicting"]
+        lines.append(f"{agree:,} of {counted(check['named'], 'path')} that name a class name the one of the label")
+    return lines
 
 
 def kind_words(facts: dict[str, Any]) -> str:

@@ -31,6 +31,13 @@ def check_places(data: str | Path | Task, folder: Path, weights: str | Path | No
         raise Mistake(f"--out {folder} lies inside the data and would be read as a part of it; name a folder elsewhere")
 
 
+def check_guesses(task: Task, yes: bool) -> None:
+    """Raises Mistake for a guess of consequence that the reading rests on, unless the user said yes to it."""
+    for note in task.notes:
+        if note.ask and not yes:
+            raise Mistake(f"{note.text}; {note.ask}, or add --yes to go on all the same")
+
+
 def fingerprint_of(task: Task, metric: Metric, seed: int, folds: int, given: Given) -> dict[str, Any]:
     """What may not change between two calls that share a run folder."""
     digest = hashlib.blake2b(digest_size=8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import ending
 from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
@@ -109,7 +110,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     metadata, useless = read_metadata(raw, keep, [row.tobytes() for row in labels.target[rows]])
     names = metadata.names if metadata else ()
     columns, column_notes = columns_of(raw, labels, column, group_notes, names, useless, group is not None)
-    return Task(
+    task = Task(
         name=survey.root.name,
         kind=labels.kind,
         classes=labels.classes,
@@ -140,6 +141,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
             *survey.notes,
         ),
     )
+    return replace(task, notes=(*contradiction(task), *task.notes)) if not raw.literal else task
 
 
 def first_row(raw: RawTask) -> tuple[str, ...]:

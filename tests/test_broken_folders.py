@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read_is_listed(fit, monkeypatch, name):
 
         return opened
 
-    monkeypatch.setattr("autoclimb.data.files.opening.stretch_of", forbidden(stretch_of))
+    monkeypatch.setattr("autoclimb.data.files.table_formats.stretch_of", forbidden(stretch_of))
     monkeypatch.setattr("autoclimb.data.files.image.Image.open", forbidden(Image.open))
     result, _ = fit(broken(competition))
     if name == "train.csv":

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from autoclimb.data.files import formats, opening
 from autoclimb.data.files.archives import members_of, read_member, unsafe
 from autoclimb.data.files.bson import BINARY, FEWEST_BYTES, fields_of
-from autoclimb.data.files.opening import content_at, tables_at
+from autoclimb.data.files.opening import content_at
 from autoclimb.data.files.spool import Stretch
 from autoclimb.data.files.table import Table
+from autoclimb.data.files.table_formats import tables_at
 from autoclimb.data.sources import inside, parts_of
 from autoclimb.errors import Mistake
 
@@ -346,7 +347,7 @@ def blobs(value: object) -> list[bytes]:
 
 def binaries(document: bytes) -> list[bytes]:
     fields = fields_of(document, 0, len(document))
-    return [document[f.start : f.start + f.length] for f in fields if f.kind == BINARY]
+    return [document[start : start + length] for _, kind, _, _, start, length in fields if kind == BINARY]
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), values, max_size=5))

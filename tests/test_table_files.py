@@ -14,8 +14,8 @@ import pytest
 from folders import competition, metric, picture
 from pyarrow import parquet
 
-from autoclimb.data.files.opening import TABLE_FORMATS, tables_at
 from autoclimb.data.files.table import Table
+from autoclimb.data.files.table_formats import TABLE_FORMATS, tables_at
 from autoclimb.data.pixels import build_pixels, decode
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake

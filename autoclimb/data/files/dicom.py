@@ -6,6 +6,7 @@ CT has one: its pictures stay numbers, and get the one range of their whole set.
 """
 
 import io
+import logging
 import warnings
 from typing import Any
 
@@ -25,6 +26,7 @@ def dataset_in(data: bytes | Stretch) -> Any:
     """The file's dataset. Raises ValueError where it is none, or claims more pixels than any picture has."""
     opened = io.BytesIO(data.read() if isinstance(data, Stretch) else data)
     warnings.filterwarnings("ignore", module="pydicom")  # it warns of values that do not keep to the standard
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         dataset = pydicom.dcmread(opened, defer_size=None)
         frames = int(dataset.get("NumberOfFrames") or 1)

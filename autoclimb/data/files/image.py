@@ -2,10 +2,8 @@
 
 import io
 import logging
-import math
-import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -13,15 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from autoclimb.data.files.archives import read_member
-from autoclimb.data.files.formats import MOST_NUMBERS, MOST_PIXELS
-from autoclimb.data.files.stacks import Picture, thinned, views_of
-from autoclimb.data.sources import parts_of
+from autoclimb.data.files.formats import MOST_PIXELS
+from autoclimb.data.files.stacks import Picture, views_of
+from autoclimb.data.files.tiff import quiet_tifffile, tiff_array
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 BITS_PER_SAMPLE = 258
-ALPHA = (1, 2)  # kinds of extra samples
-LOOKED_AT = 5  # files whose bands say those of the set
 
 
 @cache
@@ -29,8 +23,8 @@ def quiet_decoders() -> None:
     """Stops Pillow, OpenCV and tifffile from writing to standard error of each file that they refuse or mend."""
     warnings.filterwarnings("ignore", module="PIL")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    for name in ("PIL", "tifffile", "pydicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    quiet_tifffile()
 
 
 @contextmanager
@@ -60,40 +54,6 @@ def array_beyond_pillow(image: Image.Image, content: bytes | str, channels: int)
     if image.format == "PNG" and image.mode in ("RGB", "RGBA") and is_deep_png(image):
         return opencv_array(content)
     return None
-
-
-def tiff_array(content: bytes | str) -> np.ndarray:
-    """A TIFF's first picture with all its bands, `(h, w)` or `(h, w, c)`, as deep as it is. Raises ValueError."""
-    import tifffile
-
-    quiet_decoders()
-    with tifffile.TiffFile(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
-        page = file.pages.first
-        if math.prod(page.shape) > MOST_NUMBERS:
-            raise ValueError(f"a TIFF that claims {page.shape} is taken for a bomb")
-        array = page.asarray()
-        return np.moveaxis(array, 0, -1) if array.ndim == 3 and page.planarconfig == 2 else array
-
-
-def channels_of_set(sources: Sequence[str]) -> int:
-    """The channels of a set of TIFF files: the bands that a few of them share, 3 where those are grey or colours."""
-    bands = {bands_at(source) for source in thinned([s for s in sources if s], LOOKED_AT)} - {0}
-    count = bands.pop() if len(bands) == 1 else 3
-    return 3 if count == 1 else count
-
-
-def bands_at(source: str) -> int:
-    """The bands of a TIFF's first picture by its header, without alpha; 0 for what cannot be read."""
-    import tifffile
-
-    quiet_decoders()
-    file, *steps = parts_of(source)[0][0]
-    try:
-        with tifffile.TiffFile(io.BytesIO(read_member(file, *steps)) if steps else file) as opened:
-            page = opened.pages.first
-            return int(page.samplesperpixel) - sum(extra in ALPHA for extra in page.extrasamples)
-    except (OSError, EOFError, ValueError, KeyError, IndexError, RuntimeError, TypeError, struct.error):
-        return 0
 
 
 def is_deep_png(image: Image.Image) -> bool:

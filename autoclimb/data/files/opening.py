@@ -1,4 +1,4 @@
-"""What lies at a place: the tables of a file, or the pictures at the end of the steps into it.
+"""What lies at a place, the end of the steps into a file: pictures, opened or as arrays.
 
 Files that have an inside (archives, arrays, json, bson, csv) are opened once a process, by whichever thread comes
 first, and stay open until others are wanted more.
@@ -21,17 +21,17 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from autoclimb.data.files import archives, bson, csv, json, parquet, xlsx
-from autoclimb.data.files.archives import ArchiveKind, kind_of, read_member
+from autoclimb.data.files import bson, parquet
+from autoclimb.data.files.archives import ArchiveKind, kind_of
 from autoclimb.data.files.cells import pixel_rows
 from autoclimb.data.files.formats import MOST_PICTURE_BYTES, ending
-from autoclimb.data.files.image import TIFF, opened_image, tiff_array
+from autoclimb.data.files.image import opened_image
 from autoclimb.data.files.json import keep_numbers, numbers_at
 from autoclimb.data.files.npy import MAGIC, array_in, first_array_in, mapped, one_item
 from autoclimb.data.files.spool import Stretch, decompressed, on_disk, stretch_of
 from autoclimb.data.files.stacks import Picture, views_of
-from autoclimb.data.files.table import Table, TableFile
-from autoclimb.data.sources import parts_of
+from autoclimb.data.files.tiff import MAGIC as TIFF
+from autoclimb.data.files.tiff import tiff_array
 from autoclimb.errors import Mistake
 
 MOST_OPEN = 32  # containers held open, the least lately used closed first
@@ -58,38 +58,6 @@ UNREADABLE = (
 
 Place = tuple[str, ...]  # a file and the steps into it
 Content = tuple[str, bytes | Stretch | np.ndarray]  # a name whose ending says the kind, and what is there
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-TABLE_FORMATS: dict[str, Callable[[TableFile], list[Table]]] = {
-    ".csv": csv.tables_in,
-    ".tsv": csv.tables_in,
-    ".txt": csv.tables_in,
-    ".json": json.tables_in,
-    ".jsonl": json.tables_in,
-    ".ndjson": json.tables_in,
-    ".manifest": json.tables_in,
-    ".bson": bson.tables_in,
-    ".xlsx": xlsx.tables_in,
-    ".xlsm": xlsx.tables_in,
-    ".parquet": parquet.tables_in,
-}
-
-
-def tables_at(name: str, source: str, notes: list[str], is_picture: Callable[[str], bool]) -> list[Table]:
-    """The tables in the file at a source, whose path below the folder is `name`; notes say what is wrong with it.
-
-    `is_picture` tells whether a cell names a picture of the folder. Raises Mistake where a package is missing.
-    """
-    file, *steps = parts_of(source)[0][0]
-    try:
-        data = on_disk(name, read_member(file, *steps)) if steps else stretch_of(file)
-        data = decompressed(name, data)
-        return TABLE_FORMATS[ending(name)](TableFile(name, source, data, notes, is_picture))
-    except archives.UNREADABLE as error:
-        notes.append(f"{name} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
-        return []
 
 
 # --- what lies inside of files ---------------------------------------------------------------------------------------

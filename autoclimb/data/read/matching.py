@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoclimb.data.files.formats import PICTURES
-from autoclimb.data.files.image import channels_of_set
 from autoclimb.data.files.npy import sources_of_items
 from autoclimb.data.files.table import Table, with_rows
+from autoclimb.data.files.tiff import channels_of_set
 from autoclimb.data.read.choosing import (
     AUXILIARY,
     ENOUGH,

@@ -11,8 +11,8 @@ from pathlib import Path
 from autoclimb.data.files.archives import UNREADABLE, members_of
 from autoclimb.data.files.formats import MOST_MEMBERS, PICTURES, RASTER, ending, stem_of
 from autoclimb.data.files.npy import array_tables
-from autoclimb.data.files.opening import TABLE_FORMATS, tables_at
 from autoclimb.data.files.table import Table
+from autoclimb.data.files.table_formats import TABLE_FORMATS, tables_at
 from autoclimb.data.read.naming import folded, path_parts
 from autoclimb.data.read.splits import SIDES, parts_of_folders, side
 from autoclimb.data.sources import inside, unspeakable

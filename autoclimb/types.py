@@ -155,6 +155,8 @@ class Metric:
     on_kind: "Callable[[Kind], Callable[[np.ndarray, np.ndarray], float]] | None" = field(default=None, repr=False)
     constant: Literal["mean", "median"] = "mean"  # of the train rows' numbers: the best answer without a picture
     by_class: tuple[Kind, ...] = ()  # kinds on which it averages over classes, so that rare ones count like frequent
+    order_only: bool = False  # only the order of rows counts, not how likely or large an answer is
+    logs: bool = False  # numbers are compared by the logarithm of one more
     votes: bool = False  # it scores shares of votes `(N, C)`, one row's summing to one, where the task has them
 
     def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
@@ -359,6 +361,7 @@ class Blend:
     score: float
     stderr: float
     rows: int  # train rows the score was taken on
+    interval: tuple[float, float] = (-float("inf"), float("inf"))  # 95 %, higher is better
     tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender
     stacker: dict[str, Any] = field(default_factory=dict)  # what applying it to new pictures takes, as json
 

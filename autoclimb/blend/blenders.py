@@ -4,17 +4,15 @@ A blender learns a plain dict (json) from Rows and applies it to the predictions
 holds "picked", the members it reads.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from autoclimb.blend import boosted, linear, metadata
+from autoclimb.blend import averages, boosted, linear, metadata, ridge, selection
 from autoclimb.blend.rows import Rows
-from autoclimb.score.decide import learn_rule, truth_for
-from autoclimb.score.rules import answer
+from autoclimb.types import Goal
 
 Model = dict[str, Any]
 # A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that keeps
@@ -24,18 +22,23 @@ MARGIN = 0.25
 # Columns that mean nothing change little, so luck decides whether they seem to help; and new pictures come without
 # them. A whole standard error keeps such columns out in five cases of six.
 METADATA_MARGIN = 1.0
-PATIENCE = 4  # picks without gain before greedy selection stops; more never paid on 12 members (assumption)
+
+
+def always(goal: Goal) -> bool:
+    """Whatever the goal."""
+    return True
 
 
 @dataclass(frozen=True)
 class Blender:
     """How to learn a combination from rows and to apply it to predictions, one `(M, C)` a picked member.
 
-    `apply` also takes the columns beside the pictures, `(M, K)` or None.
+    `apply` also takes the columns beside the pictures, `(M, K)` or None. `suits` says for which goals it is tried.
     """
 
     learn: Callable[[Rows], Model]
     apply: Callable[[Model, Sequence[np.ndarray], np.ndarray | None], np.ndarray]
+    suits: Callable[[Goal], bool] = always
     fewest_rows: int = 0
     fewest_members: int = 2
     when_quick: bool = True
@@ -43,56 +46,37 @@ class Blender:
     needs_metadata: bool = False
 
 
-def weighted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
-    """The weighted mean `(M, C)` of the predictions."""
-    total = np.zeros(predictions[0].shape)
-    for weight, p in zip(model["weights"], predictions, strict=True):
-        total += weight * np.asarray(p, np.float64)
-    return total
-
-
-def best(rows: Rows) -> Model:
-    """The single member of the best score."""
-    return {"picked": [rows.ranked[0]], "weights": [1.0]}
-
-
-def mean(rows: Rows) -> Model:
-    """The plain average of the best five members, all where there are fewer."""
-    picked = rows.ranked[:5]
-    return {"picked": picked, "weights": [1 / len(picked)] * len(picked)}
-
-
-def greedy(rows: Rows) -> Model:
-    """Members picked one by one, repeats allowed, each the one whose addition scores best (Caruana et al. 2004).
-
-    The real metric and its decision rule are inside; the rule is learned once a round, on the average so far. The best
-    prefix of at most 25 picks is kept.
-    """
-    goal, few = rows.goal, rows.few
-    members = rows.ranked[: 6 if rows.quick else 12]
-    ps = [few.of(i).astype(np.float64) for i in members]
-    truth = few.true
-    target = truth_for(goal, truth)
-    picks, total, kept, top = [0], ps[0].copy(), 1, -np.inf
-    while True:
-        rule = learn_rule(goal, truth, total / len(picks), quick=True)
-        now = goal.score(target, answer(rule, total / len(picks)))
-        if now > top + 1e-12:
-            top, kept = now, len(picks)
-        if len(picks) == (8 if rows.quick else 25) or len(picks) - kept == PATIENCE:
-            break
-        scores = [goal.score(target, answer(rule, (total + p) / (len(picks) + 1))) for p in ps]
-        picks.append(int(np.argmax(scores)))
-        total += ps[picks[-1]]
-    count = Counter(picks[:kept])
-    return {"picked": [members[i] for i in count], "weights": [c / kept for c in count.values()]}
-
-
 BLENDERS: dict[str, Blender] = {
-    "best": Blender(best, weighted, fewest_members=1),
-    "mean": Blender(mean, weighted),
-    "greedy": Blender(greedy, weighted),
+    "best": Blender(averages.best, averages.weighted, fewest_members=1),
+    "mean": Blender(averages.mean, averages.weighted),
+    "log odds mean": Blender(
+        averages.plain, averages.log_odds_mean, suits=lambda g: g.kind != "regression", when_quick=False
+    ),
+    "rank mean": Blender(
+        averages.ranks,
+        averages.rank_mean,
+        suits=lambda g: g.metric.order_only and g.kind in ("binary", "multilabel", "regression"),
+        fewest_rows=50,
+    ),
+    "median": Blender(
+        averages.plain,
+        averages.median,
+        suits=lambda g: g.metric.constant == "median" and g.kind == "regression",
+        fewest_members=3,
+    ),
+    "log mean": Blender(averages.plain, averages.log_mean, suits=lambda g: g.metric.logs and g.kind == "regression"),
+    "vote": Blender(
+        averages.plain,
+        averages.vote,
+        suits=lambda g: g.metric.wants == "label",
+        fewest_members=3,
+        when_quick=False,
+    ),
+    "greedy": Blender(selection.greedy, averages.weighted),
     "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
+    "two-level ridge": Blender(
+        ridge.fitted, ridge.apply, suits=lambda g: g.kind == "multilabel", fewest_rows=200, when_quick=False
+    ),
     "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
     "linear+metadata": Blender(
         metadata.fitted_linear,

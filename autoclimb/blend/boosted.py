@@ -49,16 +49,16 @@ def fitted(rows: Rows) -> dict[str, Any]:
     """The model as LightGBM's text, with the eight best members it reads."""
     import lightgbm  # four seconds to import
 
-    picked, kind = rows.ranked[:MEMBERS], rows.goal.kind
+    picked, kind = rows.diverse[:MEMBERS], rows.goal.kind
     width = rows.predictions[0].shape[1]
-    step = 1 + len(rows.rows) * width // MOST_CELLS
-    true = rows.true[::step]
+    rows = rows.at_most(MOST_CELLS, width)
+    true = rows.true
     if kind == "regression":
         target = true.astype(float)
     else:
         target = (true if kind == "multilabel" else shares_of(true, width)).astype(float)
         target = target[:, 1] if width == 2 and kind != "multilabel" else target.ravel()
-    data = lightgbm.Dataset(_cells([rows.of(i)[::step] for i in picked], kind), target)
+    data = lightgbm.Dataset(_cells([rows.of(i) for i in picked], kind), target)
     settings = SETTINGS | {"objective": objective(kind, true)}
     return {"picked": picked, "kind": kind, "text": lightgbm.train(settings, data, ROUNDS).model_to_string()}
 
@@ -68,10 +68,10 @@ def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.n
     import lightgbm
 
     shape, kind = predictions[0].shape, model["kind"]
-    found = np.asarray(lightgbm.Booster(model_str=model["text"]).predict(_cells(predictions, kind), num_threads=1))
+    p = np.asarray(lightgbm.Booster(model_str=model["text"]).predict(_cells(predictions, kind), num_threads=1))
     if kind in ("multilabel", "regression"):
-        return found.reshape(shape)
+        return p.reshape(shape)
     if shape[1] == 2:
-        return np.stack([1 - found, found], axis=1)
-    chances = found.reshape(shape)
+        return np.stack([1 - p, p], axis=1)
+    chances = p.reshape(shape)
     return chances / chances.sum(1, keepdims=True)

@@ -1,31 +1,29 @@
 """Trials to a Blend: every blender cross-fitted, the simplest that does as well taken and refitted on all rows."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from autoclimb.blend.averages import weighted
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
+from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of
+from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows
-from autoclimb.score.crossfit import (
-    cross_answers,
-    cross_fit,
-    parts_within,
-    standard_error,
-    standard_error_of_difference,
-)
+from autoclimb.blend.sharpen import sharpened, sharpness
+from autoclimb.score.crossfit import parts_within, standard_error
 from autoclimb.score.decide import truth_for
+from autoclimb.score.intervals import interval
 from autoclimb.types import Blend, Goal, Metadata, Trial
-
-FEWEST_ROWS = 20  # on fewer common rows a narrower set of trials is not considered
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """The best blend of one set of trials on the rows all of them cover."""
+    """The best blend of one set of members on the rows all of them cover."""
 
-    trials: list[Trial]
+    members: list[Member]
     kept: np.ndarray  # (N,) bool
     method: str
     oof: np.ndarray = field(repr=False)  # (rows, C), cross-fitted
@@ -40,31 +38,32 @@ def blend_of(
     truth: np.ndarray,
     part_of: np.ndarray,
     *,
+    groups: np.ndarray | None = None,
     allow: Collection[str] | None = None,
     quick: bool = False,
     metadata: Metadata | None = None,
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
-    `score` is of answers for which weights, decision rule and the choice of the blender were, for each part of the
-    rows, learned on the other parts. The choice looks at blends fitted with the part it is for, a second-order leak: 40
-    runs of pure noise, 100 rows, claimed 0.521 +- 0.012 accuracy, each blender alone 0.496 to 0.504.
+    `score` is of answers for which weights, decision rule and the choices of the blender and of the set of trials were,
+    for each part of the rows, learned on the other parts (`Nested`). Its error and interval count rows of one of
+    `groups` `(N,)` together.
 
     `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
     `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest. `metadata`
     are columns of the train rows and of the test rows; stackers that read them are tried where there are any.
     """
-    done = [t for t in trials if t.status == "done" and t.oof is not None and t.test is not None]
-    assert done, "no finished trial to blend"
+    members = members_of(trials)
+    assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
     winner: _Candidate | None = None
-    for some, kept in _coverages(done, part_of >= 0, 2 if quick else 3):
-        candidate = _candidate(goal, some, kept, truth, part_of, allow, quick, metadata)
-        if winner is None or _beats(goal, candidate, winner, truth):
-            winner = candidate
-    assert winner is not None
-    return _refitted(goal, winner, truth, metadata)
+    with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
+        for some, kept in coverages(members, part_of >= 0, 2 if quick else 3):
+            candidate = _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata)
+            winner = candidate if winner is None else _better(goal, winner, candidate, truth, part_of, groups)
+        assert winner is not None
+        return _refitted(goal, winner, truth, groups, metadata)
 
 
 def apply_blend(
@@ -78,7 +77,11 @@ def apply_blend(
     if not len(predictions[0]):
         return np.zeros_like(predictions[0])
     model = dict(blend.stacker if isinstance(blend, Blend) else blend.get("stacker", blend))
-    return BLENDERS[model["method"]].apply(model, predictions, beside)
+    combined = [
+        predictions[at[0]] if len(at) == 1 else np.mean([predictions[i] for i in at], axis=0) for at in model["seeds"]
+    ]
+    p = BLENDERS[model["method"]].apply(model, combined, beside)
+    return sharpened(model["kind_of_task"], p, model["sharpness"])
 
 
 def needs_metadata(blend: Blend) -> bool:
@@ -86,136 +89,109 @@ def needs_metadata(blend: Blend) -> bool:
     return BLENDERS[blend.method].needs_metadata
 
 
-def _coverages(done: list[Trial], usable: np.ndarray, most: int) -> list[tuple[list[Trial], np.ndarray]]:
-    """Sets of trials with the rows that all of each set cover, most rows first.
-
-    Every distinct coverage of a trial gives the set of trials that cover at least it. At most `most` sets stay: the
-    widest, then those of the most trials.
-    """
-    masks = [np.isfinite(np.asarray(t.oof)).all(1) & usable for t in done]
-    distinct = {m.tobytes(): m for m in masks if m.any()}
-    assert distinct, "no row was predicted by a finished trial"
-    # where nets were trained on different folds, what all of them share may be a row set that no single trial has
-    shared = np.logical_and.reduce(list(distinct.values()))
-    if shared.sum() >= FEWEST_ROWS:
-        distinct[shared.tobytes()] = shared
-    sets = [
-        ([t for t, m in zip(done, masks, strict=True) if not (kept & ~m).any()], kept) for kept in distinct.values()
-    ]
-    sets.sort(key=lambda s: -int(s[1].sum()))
-    others = [s for s in sets[1:] if s[1].sum() >= FEWEST_ROWS]
-    others = sorted(others, key=lambda s: -len(s[0]))[: most - 1]
-    return [sets[0], *sorted(others, key=lambda s: -int(s[1].sum()))]
-
-
 def _candidate(
     goal: Goal,
-    trials: list[Trial],
+    members: list[Member],
     kept: np.ndarray,
     truth: np.ndarray,
     part_of: np.ndarray,
+    groups: np.ndarray | None,
     allow: Collection[str] | None,
     quick: bool,
     metadata: Metadata | None,
 ) -> _Candidate:
-    predictions = tuple(np.asarray(t.oof)[kept] for t in trials)
-    true, parts = truth[kept], parts_within(part_of[kept], 3 if quick else 5)
-    target = truth_for(goal, true)
-    beside = None if metadata is None else Beside(metadata.train[kept], tuple(map(len, metadata.categories)))
-    fits: dict[int, Rows] = {}  # by part left out, so that all blenders share one ranking of the members
-
-    def rows_of(rows: np.ndarray) -> Rows:
-        left_out = int(parts[~rows][0])
-        if left_out not in fits:
-            fits[left_out] = Rows(goal, predictions, true, np.flatnonzero(rows), quick, beside)
-        return fits[left_out]
-
-    names = [
+    rows = slice(None) if kept.all() else kept  # no copy of what may be a gigabyte
+    beside = None if metadata is None else Beside(metadata.train[rows], tuple(map(len, metadata.categories)))
+    of_rows = None if groups is None else groups[rows]
+    true = truth[rows]
+    names = tuple(
         name
         for name, b in BLENDERS.items()
         if (allow is None or name in allow)
-        and len(trials) >= b.fewest_members
+        and b.suits(goal)
+        and len(members) >= b.fewest_members
         and len(true) >= b.fewest_rows
         and (b.when_quick or not quick)
         and (beside is not None or not b.needs_metadata)
-    ] or ["best"]
-    oofs, answers = {}, {}
-    for name in names:
-        blender = BLENDERS[name]
-        oofs[name] = (
-            np.asarray(predictions[0], np.float64)
-            if len(true) == 1 or (len(trials) == 1 and not blender.needs_metadata)
-            else cross_fit(
-                parts,
-                lambda rows, b=blender: b.learn(rows_of(rows)),  # type: ignore[misc]
-                lambda model, rows, b=blender: b.apply(  # type: ignore[misc]
-                    model,
-                    [predictions[i][rows] for i in model["picked"]],
-                    None if beside is None else beside.values[rows],
-                ),
-            )
-        )
-        answers[name] = cross_answers(goal, true, oofs[name], parts, quick=quick)
-    tried = {name: goal.score(target, a) for name, a in answers.items()}
-    chosen = _simplest(goal, target, answers)
-    everyone = np.ones(len(true), bool)
-    method = chosen(everyone)
-    by_part = {int(k): chosen(parts != k) if len(names) > 1 else method for k in np.unique(parts)}
-    if quick:  # the choice was made with quick rules, the score is of the real ones
-        answers = {name: cross_answers(goal, true, oofs[name], parts) for name in {*by_part.values(), method}}
-    pooled = answers[method].copy()
-    for k, name in by_part.items():
-        pooled[parts == k] = answers[name][parts == k]
-    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), quick, beside))
-    return _Candidate(trials, kept, method, oofs[method], pooled, tried, model | {"method": method})
+    ) or ("best",)
+    predictions = tuple(np.asarray(m.oof)[rows] for m in members)
+    parts = parts_for(part_of[rows], quick, of_rows)
+    nested = Nested(goal, predictions, true, parts, names, quick, beside, of_rows)
+    if len(true) == 1:
+        names = ("best",)
+        oof, tried, method = np.asarray(predictions[0], np.float64), {}, "best"
+    else:
+        method = nested.method
+        oof = nested.predicted(method, np.arange(len(true)))
+        target = nested.target[nested.compared]
+        tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
+    answers = nested.answers()
+    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside))
+    return _Candidate(members, kept, method, oof, answers, tried, model)
 
 
-def _simplest(goal: Goal, target: np.ndarray, answers: dict[str, np.ndarray]) -> Any:
-    """A function from rows to the name of the blender to take by these rows."""
-    errors: dict[tuple[str, str], float] = {}  # of differences, over all rows: only scores depend on the rows asked
+def _better(
+    goal: Goal, wide: _Candidate, narrow: _Candidate, truth: np.ndarray, part_of: np.ndarray, groups: np.ndarray | None
+) -> _Candidate:
+    """The narrower candidate where its gain on the common rows is beyond the margin, else the wider one.
 
-    def chosen(rows: np.ndarray) -> str:
-        names = list(answers)
-        scores = {name: goal.score(target[rows], answers[name][rows]) for name in names}
-        now = names[0]
-        for name in names[1:]:
-            if scores[name] <= scores[now]:
-                continue
-            if (now, name) not in errors:
-                errors[now, name] = standard_error_of_difference(goal, target, answers[name], answers[now])
-            if scores[name] > scores[now] + BLENDERS[name].margin * errors[now, name]:
-                now = name
-        return now
-
-    return chosen
-
-
-def _beats(goal: Goal, narrow: _Candidate, wide: _Candidate, truth: np.ndarray) -> bool:
-    """Whether the narrower candidate's gain on the common rows is beyond the margin; without such rows it is not."""
+    For each part of those rows its answers are by the choice that the other parts make, so that none is promised what
+    it was chosen for.
+    """
     common = narrow.kept & wide.kept
     if common.sum() < FEWEST_ROWS:
-        return False
-    true = truth_for(goal, truth)[common]
+        return wide
+    target, of_rows = truth_for(goal, truth)[common], None if groups is None else groups[common]
     ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
-    gain = goal.score(true, ours) - goal.score(true, theirs)
-    return gain > MARGIN * standard_error_of_difference(goal, true, ours, theirs) and gain > 0
+    margin = MARGIN * standard_error(goal, target, ours, of_rows, theirs)
+
+    def narrow_wins(rows: np.ndarray) -> bool:
+        gain = goal.score(target[rows], ours[rows]) - goal.score(target[rows], theirs[rows])
+        return gain > margin and gain > 0
+
+    parts = parts_within(part_of[common], 5, of_rows)
+    pooled = np.array(theirs)
+    for k in np.unique(parts):
+        if narrow_wins(parts != k):
+            pooled[parts == k] = ours[parts == k]
+    winner = narrow if narrow_wins(np.ones(len(target), bool)) else wide
+    answers = np.array(winner.answers)
+    answers[common[winner.kept]] = pooled
+    return replace(winner, answers=answers)
 
 
-def _refitted(goal: Goal, winner: _Candidate, truth: np.ndarray, metadata: Metadata | None) -> Blend:
-    members = [winner.trials[i] for i in winner.model["picked"]]
-    stacker = {name: value for name, value in winner.model.items() if name != "picked"}
+def _refitted(
+    goal: Goal, winner: _Candidate, truth: np.ndarray, groups: np.ndarray | None, metadata: Metadata | None
+) -> Blend:
+    members = [winner.members[i] for i in winner.model["picked"]]
+    trials = [trial for member in members for trial in member.trials]
+    ends = np.cumsum([len(m.trials) for m in members]).tolist()
+    stacker = {name: value for name, value in winner.model.items() if name != "picked"} | {
+        "method": winner.method,
+        "kind_of_task": goal.kind,
+        "seeds": [list(range(end - len(m.trials), end)) for m, end in zip(members, ends, strict=True)],
+        "sharpness": 1.0,
+    }
+    tests, beside = [np.asarray(t.test) for t in trials], None if metadata is None else metadata.test
+    test = apply_blend(stacker, tests, beside)
+    if not goal.metric.order_only and max(m.nets for m in members) > 1:
+        stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
+        test = sharpened(goal.kind, test, stacker["sharpness"])
     target = truth_for(goal, truth)[winner.kept]
+    of_rows = None if groups is None else groups[winner.kept]
     oof = np.full((len(truth), winner.oof.shape[1]), np.nan)
     oof[winner.kept] = winner.oof
-    plain = winner.method in ("best", "mean", "greedy")
+    plain = BLENDERS[winner.method].apply is weighted  # else a stacker holds more than a weight a member
+    shares = zip(members, stacker["weights"], strict=True) if plain else ()
     return Blend(
         method=winner.method,
-        members=tuple(t.key for t in members),
-        weights=tuple(stacker["weights"]) if plain else (),
+        members=tuple(t.key for t in trials),
+        weights=tuple(w / len(m.trials) for m, w in shares for _ in m.trials),
         oof=oof,
-        test=apply_blend(stacker, [np.asarray(t.test) for t in members], None if metadata is None else metadata.test),
+        test=test,
         score=goal.score(target, winner.answers),
-        stderr=standard_error(goal, target, winner.answers),
+        stderr=standard_error(goal, target, winner.answers, of_rows),
+        interval=interval(goal, target, winner.answers, of_rows),
         rows=int(winner.kept.sum()),
         tried=winner.tried,
         stacker=stacker,

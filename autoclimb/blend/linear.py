@@ -36,12 +36,12 @@ def chances(x: np.ndarray, link: str) -> np.ndarray:
 
 def fitted(rows: Rows) -> dict[str, Any]:
     """The weights `(K, C)` and biases `(C,)` of the twelve best members' log odds, or of their numbers."""
-    picked = rows.ranked[:MEMBERS]
+    picked = rows.diverse[:MEMBERS]
     link = {"multilabel": "labels", "regression": "number"}.get(rows.goal.kind, "classes")
     width = rows.predictions[0].shape[1]
-    step = 1 + len(rows.rows) * width * len(picked) // MOST_CELLS
-    z = np.stack([_features(rows.of(i)[::step], link) for i in picked])
-    true = rows.true[::step]
+    rows = rows.at_most(MOST_CELLS, width * len(picked))
+    z = np.stack([_features(rows.of(i), link) for i in picked])
+    true = rows.true
     if link == "number":
         weights, bias = _ridge(z[:, :, 0], true)
     else:

@@ -87,10 +87,11 @@ def _start(rows: Rows) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray, str]:
     """The linear stacker, its log odds, the columns, the truth (all of few enough rows) and the link."""
     assert rows.beside is not None, "no columns beside the pictures"
     base = linear.fitted(rows)
-    wide = sum(rows.beside.words) + len(rows.beside.words)
-    step = 1 + len(rows.rows) * rows.predictions[0].shape[1] * wide // MOST_CELLS
-    z = linear.scores(base, [rows.of(i)[::step] for i in base["picked"]])
-    return base, z, rows.beside.values[rows.rows[::step]], rows.true[::step], base["link"]
+    beside = rows.beside
+    wide = sum(beside.words) + len(beside.words)
+    rows = rows.at_most(MOST_CELLS, rows.width * wide)
+    z = linear.scores(base, [rows.of(i) for i in base["picked"]])
+    return base, z, beside.values[rows.rows], rows.true, base["link"]
 
 
 def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:

@@ -7,9 +7,11 @@ import numpy as np
 
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer
+from autoclimb.seeds import some_of
 from autoclimb.types import Goal
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
+NEAR_COPY = 0.995  # correlation of two members' predictions from which the second adds next to nothing (assumption)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +27,16 @@ class Beside:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index."""
+    """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index.
+
+    `effort` is the share of its usual work a fit may do: those that only serve to choose between blenders do less.
+    """
 
     goal: Goal
     predictions: tuple[np.ndarray, ...]
     truth: np.ndarray  # of all rows
     rows: np.ndarray
-    quick: bool = False
+    effort: float = 1.0
     beside: Beside | None = None  # of all rows
 
     def of(self, member: int) -> np.ndarray:
@@ -43,17 +48,25 @@ class Rows:
         """The truth of these rows."""
         return self.truth[self.rows]
 
-    @cached_property
-    def few(self) -> "Rows":
-        """An even choice of these rows, few enough to search on."""
-        most = MOST_CELLS // self.predictions[0].shape[1] // (2 if self.quick else 1)
-        if self.goal.metric.wants == "probability":
-            most //= 2  # sorting columns or taking logs costs twice what counting does
-        most = max(300, most)
+    @property
+    def width(self) -> int:
+        """Columns of a prediction."""
+        return int(self.predictions[0].shape[1])
+
+    def at_most(self, cells: float, cells_a_row: int) -> "Rows":
+        """These rows, or so many of them drawn by lot that a fit looks at this many cells, 300 rows at the least."""
+        most = max(300, int(cells * self.effort) // max(1, cells_a_row))
         if len(self.rows) <= most:
             return self
-        at = np.linspace(0, len(self.rows) - 1, most).astype(int)
-        return Rows(self.goal, self.predictions, self.truth, self.rows[at], self.quick)
+        some = self.rows[some_of(len(self.rows), most, "blend")]
+        return Rows(self.goal, self.predictions, self.truth, some, self.effort, self.beside)
+
+    @cached_property
+    def few(self) -> "Rows":
+        """Few enough of these rows to search on."""
+        # sorting columns or taking logs costs twice what counting does
+        most = MOST_CELLS // 2 if self.goal.metric.wants == "probability" else MOST_CELLS
+        return self.at_most(most, self.width)
 
     @cached_property
     def ranked(self) -> list[int]:
@@ -61,6 +74,20 @@ class Rows:
         few = self.few
         scores = [own_score(self.goal, few.true, few.of(i)) for i in range(len(self.predictions))]
         return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+    @cached_property
+    def diverse(self) -> list[int]:
+        """The members, best first, without those that nearly are a better one's copy."""
+        few = self.few
+        columns = np.stack([few.of(i).ravel() for i in self.ranked]).astype(np.float64)
+        columns -= columns.mean(1, keepdims=True)
+        length = np.sqrt(np.einsum("kn,kn->k", columns, columns))
+        alike = np.einsum("kn,jn->kj", columns, columns) / np.maximum(np.outer(length, length), 1e-12)
+        kept: list[int] = []
+        for k in range(len(columns)):
+            if not kept or alike[k, kept].max() < NEAR_COPY:
+                kept.append(k)
+        return [self.ranked[k] for k in kept]
 
 
 def shares_of(true: np.ndarray, width: int) -> np.ndarray:

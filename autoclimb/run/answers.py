@@ -53,6 +53,7 @@ def blend_trials(setup: Setup, quick: bool) -> Blend:
         setup.goal,
         setup.task.truth,
         setup.fold_of,
+        groups=setup.task.groups,
         allow=QUIET_BLENDERS if not quick and setup.clock.budget < PAYS_FOR_LIGHTGBM else None,
         quick=quick,
         metadata=setup.task.metadata,

@@ -179,6 +179,7 @@ def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
             "weights": blend.weights,
             "score": blend.score,
             "stderr": blend.stderr,
+            "interval": blend.interval,
             "rows": blend.rows,
             "tried": blend.tried,
             "stacker": blend.stacker,
@@ -195,7 +196,7 @@ def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
     values = json.loads(path.read_text())
     rule = values.pop("rule")
     arrays = {"oof": np.load(folder / "blend_oof.npy"), "test": np.load(folder / "blend_test.npy")}
-    for name in ("members", "weights"):
+    for name in ("members", "weights", "interval"):
         values[name] = tuple(values[name])
     return Blend(**values, **arrays), rule
 

@@ -93,7 +93,7 @@ def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seco
     if trial.status != "done":
         return trial
     oof, test = store.read_predictions(setup.folder, config)
-    result = cross_fitted_score(setup.goal, setup.task.truth, oof, setup.fold_of)
+    result = cross_fitted_score(setup.goal, setup.task.truth, oof, setup.fold_of, setup.task.groups)
     return replace(trial, score=result.score, stderr=result.stderr, oof=oof, test=test)
 
 

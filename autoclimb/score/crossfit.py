@@ -1,6 +1,6 @@
 """Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from autoclimb.types import Goal
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
-MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the error of n rows is scaled from it
+MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the error of all rows is scaled from it
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +42,17 @@ def cross_fit(
     return out
 
 
-def parts_within(part_of: np.ndarray, most: int = 0) -> np.ndarray:
+def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None = None) -> np.ndarray:
     """A partition with at least two parts: the given one, or five drawn by lot where it has but one.
 
     One part is what remains when only one fold was predicted; those predictions are out-of-fold all the same, so any
-    split of the rows is honest. `most` merges parts down to that many.
+    split of the rows is honest that keeps `groups` together. `most` merges parts down to that many.
     """
     names, places = np.unique(part_of, return_inverse=True)
     if len(names) < 2:
-        places = rng(0, "parts", len(part_of)).permutation(len(part_of)) % min(5, max(2, len(part_of)))
+        units = np.arange(len(part_of)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        count = int(units.max()) + 1
+        places = (rng(0, "parts", count).permutation(count) % min(5, max(2, count)))[units]
     return places % most if most and len(names) > most else places
 
 
@@ -75,47 +77,72 @@ def cross_answers(
     )
 
 
-def cross_fitted_score(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray) -> Scored:
+def cross_fitted_score(
+    goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray, groups: np.ndarray | None = None
+) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
-    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once. Raises Mistake where
-    that is NaN, which only a metric of the user's own can be.
+    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once; rows of one group `(N,)`
+    count together in the error. Raises Mistake where the score is NaN, which only a metric of the user's own can be.
     """
     kept = np.isfinite(p).all(1) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
     if not kept.all():
         truth, p = truth[kept], p[kept]
-    answers = cross_answers(goal, truth, p, part_of[kept])
+        groups = None if groups is None else groups[kept]
+    answers = cross_answers(goal, truth, p, parts_within(part_of[kept], 0, groups))
     true = truth_for(goal, truth)
     score = goal.score(true, answers)
     if np.isnan(score):
         raise Mistake(f"metric {goal.metric.name} is NaN on {len(true)} rows; it needs a value there")
-    return Scored(score, standard_error(goal, true, answers), answers, len(answers), kept)
+    return Scored(score, standard_error(goal, true, answers, groups), answers, len(answers), kept)
 
 
-def standard_error(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> float:
-    """The standard error over rows of a metric's value; `truth` as the metric takes it."""
-    return _standard_error(goal, truth, answers, None)
+def standard_error(
+    goal: Goal,
+    truth: np.ndarray,
+    answers: np.ndarray,
+    groups: np.ndarray | None = None,
+    others: np.ndarray | None = None,
+) -> float:
+    """The standard error of a metric's value over rows, or over groups of rows; `truth` as the metric takes it.
 
-
-def standard_error_of_difference(goal: Goal, truth: np.ndarray, answers: np.ndarray, others: np.ndarray) -> float:
-    """The standard error over rows of the difference of two answers' scores, paired by row."""
-    return _standard_error(goal, truth, answers, others)
-
-
-def _standard_error(goal: Goal, truth: np.ndarray, answers: np.ndarray, others: np.ndarray | None) -> float:
+    With `others` it is that of the difference of two answers' scores, paired by row.
+    """
     n = len(truth)
-    if n < 2:
+    units = units_of(n, groups)
+    count = len(units) if isinstance(units, list) else n
+    if count < 2:
         return 0.0
     values = row_values(goal, truth, answers)
+    minus = None if others is None else row_values(goal, truth, others)
     if values is not None:
-        minus = None if others is None else row_values(goal, truth, others)
-        return float(np.std(values if minus is None else values - minus, ddof=1) / np.sqrt(n))
-    drawn = min(n, max(500, MOST_CELLS // (answers.shape[1] if answers.ndim == 2 else 1)))
-    lots = rng(0, "spread", n).integers(0, n, (RESAMPLES, drawn))
-    found = [
+        off = values if minus is None else values - minus
+        off = off - off.mean()
+        sums = off if groups is None else np.bincount(np.unique(groups, return_inverse=True)[1], off)
+        return float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
+    wide = answers.shape[1] if answers.ndim == 2 else 1
+    share = min(1.0, max(500, MOST_CELLS // wide) / n)  # of the units drawn for a resample
+    scores = [
         goal.score(truth[lot], answers[lot]) - (0.0 if others is None else goal.score(truth[lot], others[lot]))
-        for lot in lots
+        for lot in resamples(n, units, RESAMPLES, share)
     ]
-    found = [v for v in found if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows
-    return float(np.std(found, ddof=1) * np.sqrt(drawn / n)) if len(found) > 1 else 0.0
+    scores = [v for v in scores if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows
+    return float(np.std(scores, ddof=1) * np.sqrt(share)) if len(scores) > 1 else 0.0
+
+
+def units_of(n: int, groups: np.ndarray | None) -> int | list[np.ndarray]:
+    """What is drawn as one: `n` rows, or the row indices of each group."""
+    if groups is None:
+        return n
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
+def resamples(n: int, units: int | list[np.ndarray], times: int, share: float = 1.0) -> Iterator[np.ndarray]:
+    """Row indices drawn with replacement, `times` times: rows, or whole groups of them."""
+    lots = rng(0, "resample", n)
+    count = len(units) if isinstance(units, list) else units
+    for _ in range(times):
+        drawn = lots.integers(0, count, max(2, round(share * count)))
+        yield np.concatenate([units[i] for i in drawn]) if isinstance(units, list) else drawn

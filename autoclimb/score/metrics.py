@@ -106,12 +106,14 @@ def _top_error(k: int) -> Metric:
 
 def _partial_auc(most: float) -> Metric:
     function = Columnwise(PartialAuc(most), 0.5)
-    return Metric(f"partial-auc@{most:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is)
+    return Metric(f"partial-auc@{most:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is, order_only=True)
 
 
 def _auc_above(least: float) -> Metric:
     function = Columnwise(AucAboveTpr(least), (1 - least) ** 2 / 2)
-    return Metric(f"pauc-above-tpr@{least:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is)
+    return Metric(
+        f"pauc-above-tpr@{least:g}", function, "probability", kinds=WITH_CLASSES, decide=as_is, order_only=True
+    )
 
 
 def _weighted_log_loss(weights: tuple[float, ...] = ()) -> Metric:
@@ -142,11 +144,13 @@ METRICS: dict[str, Metric] = {
         Metric("log-loss", RowMean(log_loss_rows), "probability", False, kinds=WITH_CLASSES, decide=likely),
         _weighted_log_loss(),
         Metric("kl-divergence", RowMean(kl_rows), "probability", False, kinds=ONE_LABEL, decide=likely, votes=True),
-        Metric("roc-auc", roc_auc, "probability", kinds=WITH_CLASSES, decide=as_is),
-        Metric("weighted-auc", weighted_auc, "probability", kinds=("binary",), decide=as_is),
+        Metric("roc-auc", roc_auc, "probability", kinds=WITH_CLASSES, decide=as_is, order_only=True),
+        Metric("weighted-auc", weighted_auc, "probability", kinds=("binary",), decide=as_is, order_only=True),
         _partial_auc(0.1),
         _auc_above(0.8),
-        Metric("average-precision", average_precision, "probability", kinds=WITH_CLASSES, decide=as_is),
+        Metric(
+            "average-precision", average_precision, "probability", kinds=WITH_CLASSES, decide=as_is, order_only=True
+        ),
         Metric("qwk", kappa, "grade", kinds=WITH_NUMBERS, decide=cuts(2)),
         Metric("kappa-linear", partial(kappa, power=1), "grade", kinds=WITH_NUMBERS, decide=cuts(1)),
         Metric("ordinal-mae", RowMean(absolute), "grade", False, kinds=WITH_NUMBERS, decide=middle_grade),
@@ -157,9 +161,9 @@ METRICS: dict[str, Metric] = {
         Metric("rmse", rmse, "number", False, kinds=WITH_NUMBERS, decide=clipped),
         Metric("mse", RowMean(squared), "number", False, kinds=WITH_NUMBERS, decide=clipped),
         Metric("mae", RowMean(absolute), "number", False, WITH_NUMBERS, decide=middle_number, constant="median"),
-        Metric("rmsle", rmsle, "number", False, kinds=WITH_NUMBERS, decide=log_number),
+        Metric("rmsle", rmsle, "number", False, kinds=WITH_NUMBERS, decide=log_number, logs=True),
         Metric("r2", r2, "number", kinds=WITH_NUMBERS, decide=clipped),
-        Metric("spearman", spearman, "number", kinds=WITH_NUMBERS, decide=free),
+        Metric("spearman", spearman, "number", kinds=WITH_NUMBERS, decide=free, order_only=True),
     )
 }
 

@@ -361,9 +361,9 @@ class Blend:
     score: float
     stderr: float
     rows: int  # train rows the score was taken on
-    interval: tuple[float, float] = (-float("inf"), float("inf"))  # 95 %, higher is better
     tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender
     stacker: dict[str, Any] = field(default_factory=dict)  # what applying it to new pictures takes, as json
+    interval: tuple[float, float] = (-float("inf"), float("inf"))  # of the score in 95 of 100 cases
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class Slack:
     first_quick_blend: float = 0.5  # assumed before one was measured
     after_last_blend: float = 1.5  # the blend in depth is dropped where it leaves less; 2 % of a short budget
     share_after_last_blend: float = 0.02
+    # for report.html, after the submission is written and the run is on record as finished
+    share_for_report: float = 0.02  # of the budget, at most: a page is no reason to train less
+    report_at_most: float = 20.0  # a page of 100,000 rows in a hundred classes is made in a fraction of it
+    report_drawing: float = 1.5  # least that is left for charts to be tried: matplotlib's import alone is a second
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
     worker_deadline_share: float = 0.5  # of the reserve for the end that a trial may overrun into before it is ended
@@ -95,3 +99,8 @@ def seconds_for_the_end(budget: float, quick_blend: float) -> float:
         SLACK.share_for_last_blend * budget + 0.2,
     )
     return max(in_depth, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)
+
+
+def seconds_for_report(budget: float) -> float:
+    """Seconds that writing the report may take."""
+    return min(SLACK.report_at_most, SLACK.share_for_report * budget)

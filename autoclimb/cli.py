@@ -216,6 +216,14 @@ def show_leaderboard(folder: Folder) -> None:
     print(leaderboard_text(open_run(folder).leaderboard()))
 
 
+@app.command("report", epilog="Example: [bold]autoclimb report autoclimb-runs/data[/bold]")
+def make_report(folder: Folder) -> None:
+    """Write a run's report.html again: one file to look at and to send. Works while the run goes on."""
+    from autoclimb.solve import open_run
+
+    print(open_run(folder).report())
+
+
 @app.command("predict", epilog="Example: [bold]autoclimb predict autoclimb-runs/data ./new-images --out new.csv[/bold]")
 def write_predictions(
     folder: Folder,

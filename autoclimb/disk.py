@@ -1,9 +1,12 @@
-"""The one way to put a file on disk: written beside its place, synced, then renamed, so that no half is ever read."""
+"""The ways to put a file on disk: written beside its place, synced, then renamed, so that no half is ever read.
+
+A journal grows by lines instead; one that was cut off by a kill is left out when it is read.
+"""
 
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,19 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file."""
     with whole_file(path) as part, part.open("wb") as file:
         np.save(file, array)
+
+
+def append_json(path: Path, values: Any) -> None:
+    """Adds a line of json to a journal, in one write."""
+    line = json.dumps(values, allow_nan=True, default=str) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The values of a journal in the order they were added, lines that are no whole json left out; [] without one."""
+    values = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            values.append(json.loads(line))
+    return values

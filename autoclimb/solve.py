@@ -21,7 +21,7 @@ from autoclimb.run.answers import finish, finish_without, publish, publish_const
 from autoclimb.run.checks import check_fingerprint, check_guesses, check_places, fingerprint_of, without_unreadable
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
-from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words
+from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words, versions
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.worker import Worker
 from autoclimb.score.own import tried
@@ -90,6 +90,7 @@ def fit(
     store.open_folder(folder)
     store.forget_half_made(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
+    tell = store.recorded(folder, clock, tell)
 
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
     try:
@@ -100,7 +101,13 @@ def fit(
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)
         tried(goal, task.target)
         store.update_run(
-            folder, clock, fingerprint=fingerprint, metric=describe_metric(scorer), finished=False, words="not finished"
+            folder,
+            clock,
+            fingerprint=fingerprint,
+            metric=describe_metric(scorer),
+            versions=versions(),
+            finished=False,
+            words="not finished",
         )
         if not before:
             publish_constant(task, goal, folder)
@@ -117,10 +124,12 @@ def fit(
         check_guesses(task, yes)
         fold_of = make_folds(task, folds, seed, first.bad[: len(task.train_ids)])
         write_json(folder / "task.json", describe_task(task, first.ranges))
+        write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back
         greeting = introduce(worker, task, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
-        tell(Event("note", device_words(greeting)))
+        store.update_run(folder, clock, hardware=device_words(greeting))
+        tell(Event("note", f"training on {device_words(greeting)}"))
 
         setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, nets_limit=nets_gb * 1e9)
         if not before:

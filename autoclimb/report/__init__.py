@@ -1,1 +1,1 @@
-"""What graders and people get: the submission, the leaderboard, the inspection, the live view."""
+"""What graders and people get: the submission, the leaderboard, the inspection, the live view, the report."""

@@ -1,16 +1,15 @@
 """What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from autoclimb.blend.choose import blend_of
-from autoclimb.budget import SLACK, Clock, in_words
+from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
+from autoclimb.run.deadlines import within
+from autoclimb.run.reporting import has_record, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
 from autoclimb.score.decide import learn_rule
@@ -19,7 +18,6 @@ from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell
 
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
 PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
-T = TypeVar("T")
 
 
 def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | None = None) -> None:
@@ -86,6 +84,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     setup.worker.end()
     clock = setup.clock
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
+    keep += seconds_for_report(clock.budget)
     blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
     if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
         blend = blend_trials(setup, quick=True)
@@ -98,30 +97,20 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     words = f"{len(done)} trials, {run.blend.method} of {len(run.blend.members)}, {in_words(clock.spent())}: {why}"
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
-    return open_run(setup.folder, setup.goal.metric)
+    run = open_run(setup.folder, setup.goal.metric)
+    report_in_time(run, clock, setup.tell)
+    return run
 
 
 def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Run:
-    """Ends a run that had no time for a single trial; what is on disk stands."""
-    tell(Event("note", "the budget ended before anything was learnt: a submission is a constant; give more time"))
-    store.update_run(folder, clock, finished=True, words="nothing was learnt within the budget")
-    return open_run(folder, metric)
-
-
-def within(seconds: float, make: Callable[[], T]) -> T | None:
-    """What `make` returns if it does so in time; None if not: it is then left alone and its result is not used."""
-    box: list[T] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            box.append(make())
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0.0))
-    if failed:
-        raise failed[0]
-    return box[0] if box else None
+    """Ends a run whose budget ended in the middle of something; what is on disk stands."""
+    if store.blend_score(folder) is None:
+        tell(Event("note", "the budget ended before anything was learnt: a submission is a constant; give more time"))
+        words = "nothing was learnt within the budget"
+    else:
+        words = "the budget ended before the search did"
+    store.update_run(folder, clock, finished=True, words=words)
+    run = open_run(folder, metric)
+    if has_record(folder):
+        report_in_time(run, clock, tell)
+    return run

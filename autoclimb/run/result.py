@@ -19,6 +19,7 @@ from autoclimb.errors import Mistake
 from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.report.submission import write_submission
 from autoclimb.run import store
+from autoclimb.run.reporting import write_report
 from autoclimb.run.worker import Worker
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -66,6 +67,10 @@ class Run:
     def leaderboard(self) -> "pd.DataFrame":
         """Every trial, best first, the blend on top."""
         return leaderboard_frame(store.all_trials(self.folder), self.metric, self.blend)
+
+    def report(self) -> Path:
+        """The path of `report.html`, written anew: one file that opens anywhere. Works while the run goes on."""
+        return write_report(self)
 
     def predict(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> "pd.DataFrame":
         """Answers for other pictures, a folder of them or a list of files, in the submission's columns and cells.

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import numpy as np
 
-from autoclimb.budget import SLACK, Clock, seconds_for_the_end
+from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
 from autoclimb.run import store
@@ -17,6 +19,7 @@ from autoclimb.search.nets import from_hub
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Task, Tell, ranked
 
+DECISIVE = ("autoclimb", "torch", "timm", "scikit-learn", "lightgbm", "optuna", "albumentations", "pillow", "numpy")
 MOST_NOTES = 15  # of what reading noticed, that a run repeats
 
 
@@ -42,7 +45,7 @@ class Setup:
     def reserve(self) -> float:
         """Seconds kept for the end, by what the last quick blends of this run took."""
         quick_blend = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
-        return seconds_for_the_end(self.clock.budget, quick_blend)
+        return seconds_for_the_end(self.clock.budget, quick_blend) + seconds_for_report(self.clock.budget)
 
 
 def introduce(
@@ -128,6 +131,12 @@ def notes_of(task: Task) -> list[str]:
 
 
 def device_words(greeting: dict[str, Any]) -> str:
-    """One line about where trials run."""
+    """Where trials run, in words."""
     where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
-    return f"training on {where}, torch {greeting['torch']}"
+    return f"{where}, torch {greeting['torch']}"
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a run's numbers depend on, by name."""
+    packages = {name: metadata.version(name) for name in DECISIVE}
+    return {"python": python_version(), **packages}

@@ -1,6 +1,8 @@
 """The run directory: the only state that outlives a process.
 
-    run.json                what the run is of: fingerprint, metric, seed, folds, and how it ended
+    run.json                what the run is of: fingerprint, metric, seed, folds, versions, and how it ended
+    events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
+    train_ids.json          of the train rows, in the order of the arrays
     fold_of.npy, target.npy
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock, so that a replay decides alike
@@ -9,6 +11,7 @@
                             the config's without its folds, so that a trial over more folds goes on from these
     blend.json, blend_oof.npy, blend_test.npy
     submission.csv
+    report.html             the run as a page
     study.journal           Optuna's own
     cache/                  pixels and features; may be deleted at any time
     worker.log              what libraries had to say
@@ -27,10 +30,11 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import Clock
-from autoclimb.disk import read_json, whole_file, write_array, write_json
+from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.types import Blend, Config, Trial
+from autoclimb.types import Blend, Config, Event, Tell, Trial
 
+PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
 FORMAT = 1  # raised when older run directories cannot be gone on with
 
 
@@ -74,6 +78,23 @@ def update_run(folder: Path, clock: Clock, **values: Any) -> None:
     """Writes `run.json`: what it said, these values, and what is spent; a killed run must know that."""
     spent = {"format": FORMAT, "budget": clock.budget, "spent": round(clock.spent(), 2)}
     write_json(folder / "run.json", {**read_run(folder), **values, **spent})
+
+
+def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
+    """A teller that puts events on record, but those of single epochs and counts, before it passes them on."""
+
+    def record_and_tell(event: Event) -> None:
+        if event.name not in PASSING:
+            line = {"spent": round(clock.spent(), 2), "name": event.name, "text": event.text, "facts": event.facts}
+            append_json(folder / "events.jsonl", line)
+        tell(event)
+
+    return record_and_tell
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """The events on record, each (spent: seconds, name, text, facts), in the order they happened."""
+    return [line for line in read_lines(folder / "events.jsonl") if isinstance(line, dict)]
 
 
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:

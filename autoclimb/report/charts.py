@@ -1,0 +1,266 @@
+"""Figures of a run: as matplotlib's, for notebooks, and as static SVG that follows the page's colours.
+
+Matplotlib, as everybody knows how to go on from its figures, its SVG is text, and it draws without a browser. Its
+pyplot is left out: it has a state, and windows.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec
+from xml.etree import ElementTree
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+# what a colour means; in a page each is a custom property of the style sheet, which has a light and a dark value
+INK, SOFT, ACCENT, SECOND, GOOD, BAD, BAND = "#1b1f24", "#5d6670", "#1f6feb", "#b35900", "#1a7f37", "#c4322b", "#eef1f4"
+ROLES = {INK: "ink", SOFT: "soft", ACCENT: "accent", SECOND: "second", GOOD: "good", BAD: "bad", BAND: "band"}
+WIDTH = 5.0  # inches, 360 points: the width of a phone, so that text is 9 px there and larger elsewhere
+MOST_SIGNS = 24  # of a label in a chart
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
+    "text.parse_math": False,  # labels hold dollars
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": SOFT,
+    "axes.titlecolor": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": False,
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+}
+SVG = "http://www.w3.org/2000/svg"
+LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def plain(text: str, most: int = MOST_SIGNS) -> str:
+    """A label on one line without control characters, its middle cut out where it is long."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= most else f"{line[: most - most // 3 - 1]}…{line[-(most // 3) :]}"
+
+
+def in_style(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
+    """The drawing function, with the house's style while it draws; the caller's own settings stay as they are."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **options: P.kwargs) -> "Figure":
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):  # type: ignore[arg-type]
+            return draw(*args, **options)
+
+    return styled
+
+
+def new_figure(height: float) -> "tuple[Figure, Axes]":
+    """An empty figure of the page's width, `height` inches high."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((WIDTH, height))
+    return figure, figure.subplots()
+
+
+def svg_of(figure: "Figure", name: str) -> str:
+    """The figure as an SVG element for a page: no style attributes, ids of its own, colours by the page's properties.
+
+    A content security policy forbids style attributes, so they become attributes of their own.
+    """
+    from matplotlib import rc_context
+
+    text = io.StringIO()
+    settings = {**STYLE, "svg.hashsalt": name}
+    with rc_context(settings), warnings.catch_warnings():  # type: ignore[arg-type]
+        warnings.simplefilter("ignore")  # a sign that matplotlib's font lacks is drawn by the reader's
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    ElementTree.register_namespace("", SVG)
+    root = ElementTree.fromstring(text.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
+    used = set(re.findall(r"#([\w-]+)", " ".join(v for e in root.iter() for v in e.attrib.values() if "#" in v)))
+    for element in root.iter():
+        _plain_attributes(element, name, used)
+    root.attrib = {
+        "viewBox": root.get("viewBox", ""),
+        "aria-hidden": "true",
+        "focusable": "false",
+        "stroke-linejoin": "round",
+    }
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _plain_attributes(element: ElementTree.Element, name: str, used: set[str]) -> None:
+    """Turns style into attributes, renames what is referred to after the chart, and drops other ids."""
+    for part in element.attrib.pop("style", "").split(";"):
+        key, _, value = part.partition(":")
+        if key.strip() == "font":
+            key, value = "font-size", next(iter(re.findall(r"[\d.]+px", value)), "9px")
+        if key.strip() and key.strip() != "font-family":
+            element.set(key.strip(), value.strip())
+    if LINK in element.attrib:
+        element.set("href", element.attrib.pop(LINK))
+    for key, value in element.attrib.items():
+        if value in ROLES:
+            element.set(key, f"var(--{ROLES[value]})")
+        elif key == "href" or value.startswith("url(#"):
+            element.set(key, value.replace("#", f"#{name}-"))
+    if "id" in element.attrib:
+        identity = element.attrib.pop("id")
+        if identity in used:
+            element.set("id", f"{name}-{identity}")
+
+
+@in_style
+def climb_figure(
+    trials: Sequence[tuple[float, float, float, bool]],
+    blends: Sequence[tuple[float, float]],
+    stages: Sequence[tuple[float, float, str]],
+    metric: str,
+    higher: bool,
+) -> "Figure":
+    """Score against time. `trials` are (seconds, score, stderr, in the blend), `blends` (seconds, score), `stages`
+    (from, to, name)."""
+    figure, axes = new_figure(3.1)
+    unit, word = (
+        (60.0, "minutes") if max([t[0] for t in trials] + [b[0] for b in blends] + [0]) > 180 else (1.0, "seconds")
+    )
+    for number, (start, end, name) in enumerate(stages):
+        if number % 2 == 0:
+            axes.axvspan(start / unit, end / unit, color=BAND, lw=0, zorder=0)
+        axes.text(
+            (start + end) / 2 / unit,
+            1.01,
+            plain(name, 16),
+            transform=axes.get_xaxis_transform(),
+            ha="left",
+            va="bottom",
+            fontsize=7.5,
+            color=SOFT,
+            rotation=35,
+            rotation_mode="anchor",
+        )
+    for seconds, score, stderr, member in trials:
+        colour = ACCENT if member else SOFT
+        axes.errorbar(
+            seconds / unit, score, stderr, fmt="o", ms=4.5, lw=1, color=colour, mfc=colour if member else "none"
+        )
+    if blends:
+        times, scores = zip(*blends, strict=True)
+        axes.step([t / unit for t in times], scores, where="post", color=SECOND, lw=1.8, zorder=3)
+        axes.plot(times[-1] / unit, scores[-1], "D", ms=5.5, color=SECOND, zorder=4)
+        axes.annotate(
+            f"blend {scores[-1]:.4g}",
+            (times[-1] / unit, scores[-1]),
+            (-6, 7 if higher else -13),
+            textcoords="offset points",
+            ha="right",
+            color=SECOND,
+            fontweight="bold",
+        )
+    axes.set_xlabel(f"{word} of the budget")
+    axes.set_ylabel(f"{metric}, {'higher' if higher else 'lower'} is better")
+    return figure
+
+
+@in_style
+def bars_figure(
+    names: Sequence[str],
+    values: Sequence[float],
+    errors: Sequence[float] | None = None,
+    label: str = "",
+    colours: Sequence[str] | None = None,
+    written: Sequence[str] | None = None,
+) -> "Figure":
+    """A horizontal bar a name, the first on top, with error bars and numbers written beside where given."""
+    figure, axes = new_figure(0.75 + 0.24 * len(names))
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, values, height=0.7, color=list(colours) if colours else ACCENT)
+    if errors is not None:
+        axes.errorbar(values, places, xerr=errors, fmt="none", ecolor=INK, lw=1)
+    for place, value, text in zip(places, values, written or (), strict=False):
+        axes.annotate(text, (max(value, 0), place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(places, [plain(name) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    if written:
+        axes.margins(x=0.12)
+    if min(values, default=0) < 0:
+        axes.axvline(0, color=SOFT, lw=0.8)
+    axes.set_xlabel(label)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    return figure
+
+
+@in_style
+def matrix_figure(names: Sequence[str], table: np.ndarray, across: str, down: str, shares: np.ndarray) -> "Figure":
+    """A table of numbers as cells, the stronger coloured the nearer `shares` is to 1; the diagonal in a good colour."""
+    n = len(names)
+    figure, axes = new_figure(min(1.6 + 0.3 * n, 5.6))
+    from matplotlib.patches import Rectangle
+
+    for i in range(n):
+        for j in range(n):
+            strength = 0.55 * float(np.clip(shares[i, j], 0, 1))
+            if strength > 0.004:
+                colour = GOOD if i == j else BAD
+                axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, alpha=strength, lw=0))
+            if n <= 12 and table[i, j]:
+                text = f"{table[i, j]:.2g}" if table.dtype.kind == "f" else f"{table[i, j]:,}"
+                axes.text(j, i, text, ha="center", va="center", fontsize=8 if n <= 8 else 6.5)
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylim(n - 0.5, -0.5)
+    shown = [plain(name, 14) for name in names]
+    axes.set_xticks(range(n), shown, rotation=40, ha="right", rotation_mode="anchor", fontsize=8 if n <= 12 else 6.5)
+    axes.set_yticks(range(n), shown, fontsize=8 if n <= 12 else 6.5)
+    axes.tick_params(length=0, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel(across)
+    axes.set_ylabel(down)
+    return figure
+
+
+@in_style
+def calibration_figure(predicted: Sequence[float], seen: Sequence[float], errors: Sequence[float]) -> "Figure":
+    """How often predictions of a probability come true, by bins, beside the line where they would be right."""
+    figure, axes = new_figure(2.9)
+    axes.plot([0, 1], [0, 1], color=SOFT, lw=1, ls=(0, (4, 3)))
+    axes.errorbar(predicted, seen, errors, fmt="o-", color=ACCENT, ms=4.5, lw=1.4)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("predicted probability")
+    axes.set_ylabel("share that was so")
+    return figure
+
+
+@in_style
+def numbers_figure(truth: np.ndarray, answers: np.ndarray) -> "Figure":
+    """True numbers against answers, and the line where they are equal."""
+    figure, axes = new_figure(3.2)
+    low, high = float(min(truth.min(), answers.min())), float(max(truth.max(), answers.max()))
+    axes.plot([low, high], [low, high], color=SOFT, lw=1, ls=(0, (4, 3)))
+    axes.plot(truth, answers, "o", ms=3.5, color=ACCENT, alpha=0.45, mew=0)
+    axes.set_xlabel("true number")
+    axes.set_ylabel("answer, out of fold")
+    return figure
+
+
+@in_style
+def histogram_figure(counts: Sequence[int], edges: Sequence[float], label: str) -> "Figure":
+    """Counts by bins."""
+    figure, axes = new_figure(2.3)
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=ACCENT, alpha=0.85)
+    axes.set_xlabel(label)
+    axes.set_ylabel("rows")
+    return figure

@@ -1,0 +1,202 @@
+"""report.html: a run as one page that opens anywhere, from the answer to how it was made."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autoclimb.budget import in_words
+from autoclimb.report import charts, findings
+from autoclimb.report.findings import Errors, Move
+from autoclimb.report.leaderboard import leaderboard_frame, words_of
+from autoclimb.report.page_data import data_parts, made_parts
+from autoclimb.report.page_errors import MOST_ROWS, error_parts
+from autoclimb.report.parts import Facts, Headline, Part, Section, Table, Words, chart, number, rendered, score_words
+from autoclimb.report.record import RunRecord
+
+
+def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float] = lambda: 60.0) -> str:
+    """The page as HTML. Without `drawn` tables stand for charts, which takes a tenth of the time.
+
+    `left()` are the seconds left for it: what takes long is left out where they run out, and the page says so.
+    """
+    errors = findings.errors_of(record)
+    sections = [
+        Section("answer", "The answer", answer_parts(record, errors)),
+        Section("climb", "The climb", climb_parts(record, drawn)),
+        Section("paid", "What paid", paid_parts(record, drawn) if left() > 0 else [late("the lift of each trial")]),
+        Section("leaderboard", "Leaderboard", leaderboard_parts(record)),
+        Section("errors", "Where it errs", error_parts(record, errors, drawn)),
+        Section("data", "The data", data_parts(record, drawn)),
+        Section("made", "How it was made", made_parts(record, drawn)),
+    ]
+    footer = "Scores are out of fold: every row was predicted by nets that had not seen it. " + (
+        "" if drawn else "Charts were left out for want of time; `autoclimb report RUN` draws them."
+    )
+    kept = [section for section in sections if section.parts]
+    return rendered("page.html", headline=headline(record), sections=kept, footer=footer)
+
+
+def late(what: str) -> Part:
+    """Says that there was no time for something."""
+    return Words(f"There was no time left for {what}; `autoclimb report RUN` shows it.", "quiet")
+
+
+def headline(record: RunRecord) -> Headline:
+    """The score, large."""
+    better = "higher is better" if record.metric.greater_is_better else "lower is better"
+    spent = f"{in_words(record.spent)} of {in_words(record.budget)}"
+    state = f"{record.words}." if record.finished else f"Still running: {spent} used."
+    if record.blend is None:
+        return Headline(record.name, "no score yet", "", f"{record.metric.name}, {better}", state)
+    return Headline(
+        record.name,
+        score_words(record.metric.shown(record.blend.score)),
+        score_words(record.blend.stderr),
+        f"{record.metric.name} out of fold, {better}; ± is a standard error over {record.blend.rows:,} rows",
+        state[0].upper() + state[1:],
+    )
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
+    """What the submission is, what a constant would score, and what the score does not promise."""
+    rows: list[tuple[str, str]] = []
+    if record.submission:
+        rows.append(("submission", f"{record.submission}, {record.answered:,} rows"))
+    if record.blend is not None:
+        blend = record.blend
+        rows.append(("answered by", f"{blend.method} of {len(blend.members)} trials"))
+    constant = findings.constant_score(record)
+    if np.isfinite(constant):
+        rows.append(("a constant answer", f"would score {score_words(constant)}"))
+    rows.append(("budget", f"{in_words(record.spent)} of {in_words(record.budget)} used"))
+    parts: list[Part] = [Facts(rows)]
+    if record.blend is None:
+        parts.append(Words("Nothing is learned yet: the submission, where there is one, is a constant.", "warning"))
+    if errors is None:
+        return parts
+    scores = findings.fold_scores(record, errors)
+    if findings.folds_disagree(scores):
+        low, high = min(s for _, _, s, _ in scores), max(s for _, _, s, _ in scores)
+        text = f"Folds disagree: {score_words(low)} to {score_words(high)}, more than their standard errors allow. "
+        parts.append(Words(text + "Rows seem to come from several sources; test may differ as much.", "warning"))
+    unscored = int((record.fold_of >= 0).sum()) - len(record.predicted)
+    if unscored:
+        parts.append(Words(f"{unscored:,} train rows were not predicted by every member and are not in the score."))
+    if len(scores) > 1:
+        shown = [(f"fold {k}", n, s, e) for k, n, s, e in scores]
+        parts.append(Table("Score by fold", ("fold", "rows", record.metric.name, "standard error"), shown))
+    return parts
+
+
+# --- the climb and what paid -----------------------------------------------------------------------------------------
+
+
+def climb_parts(record: RunRecord, drawn: bool) -> list[Part]:
+    """Every trial by the time it ended, and the blend's score as it rose."""
+    ends = findings.trial_ends(record)
+    members = set(record.blend.members) if record.blend else set()
+    dots = [
+        (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members)
+        for t in record.trials
+        if t.status == "done" and np.isfinite(t.score)
+    ]
+    if not dots:
+        return [Words("No trial has ended yet.", "quiet")]
+    blends = findings.blend_scores(record)
+    rows = [
+        (in_words(ends[t.key]), t.stage, words_of(t.config), record.metric.shown(t.score), t.stderr)
+        for t in sorted(record.trials, key=lambda t: ends[t.key])
+        if t.status == "done" and np.isfinite(t.score)
+    ]
+    table = Table("Trials in order", ("at", "stage", "trial", record.metric.name, "standard error"), rows[:MOST_ROWS])
+    says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
+    added = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
+    stages = findings.stage_spans(record)
+    higher = record.metric.greater_is_better
+    values = (dots, blends, stages, record.metric.name, higher)
+    return [chart("Score against time", says, "climb", drawn, table, charts.climb_figure, *values), *added]
+
+
+def blend_gain(record: RunRecord) -> str:
+    """What blending added to the best trial, in words."""
+    assert record.blend is not None
+    best = max((t.score for t in record.trials if t.status == "done"), default=float("nan"))
+    gain = record.blend.score - best
+    return f"The blend is {abs(gain):.4f} {'better' if gain >= 0 else 'worse'} than the best single trial."
+
+
+def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
+    """The lift of each trial, and of each member of the blend."""
+    parts: list[Part] = []
+    moves = findings.moves_of(record)
+    if moves:
+        head = ("trial", "stage", "changed", "lift", "standard error", "seconds", "lift a minute", "best so far")
+        rows = [
+            (m.number, m.stage, m.words, m.lift, m.stderr, m.seconds, a_minute(m), "yes" if m.adopted else "no")
+            for m in moves
+        ]
+        table = Table("Lift of each trial", head, rows)
+        says = "Against the best trial before it, on the rows that both predicted; positive is better."
+        values = (
+            [f"{m.number}: {m.words}" for m in moves],
+            [m.lift for m in moves],
+            [m.stderr for m in moves],
+            f"lift of {record.metric.name} and its standard error",
+            [charts.GOOD if m.adopted else charts.SOFT for m in moves],
+        )
+        parts.append(chart("Lift of each trial", says, "lifts", drawn, table, charts.bars_figure, *values))
+    lost = findings.ablation(record)
+    if lost:
+        rows_lost = [(words_of(t.config), loss, stderr) for t, loss, stderr in lost]
+        table = Table("The blend without each member", ("member", "loss", "standard error"), rows_lost)
+        says = "What the blend loses without a member, the other weights as they are."
+        values_lost = ([r[0] for r in rows_lost], [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
+        parts.append(chart("Each member of the blend", says, "members", drawn, table, charts.bars_figure, *values_lost))
+    if record.blend and len(record.blend.tried) > 1:
+        tried = sorted(record.blend.tried.items(), key=lambda kv: -kv[1])
+        rows_tried = [(name, record.metric.shown(score)) for name, score in tried]
+        parts.append(
+            Table("Ways to blend that were compared", ("blend", f"{record.metric.name}, cross-fitted"), rows_tried)
+        )
+    return parts
+
+
+def a_minute(move: Move) -> float:
+    """Lift for a minute of training."""
+    return move.lift / max(move.seconds / 60, 1e-3)
+
+
+def leaderboard_parts(record: RunRecord) -> list[Part]:
+    """Every trial, best first, and how alike the members' errors are."""
+    frame = leaderboard_frame(record.trials, record.metric, record.blend)
+    if frame.empty:
+        return []
+    folds_of = {t.key: len(t.config.folds) for t in record.trials}
+    rows = []
+    for row in frame.head(MOST_ROWS).to_dict("records"):
+        scored = np.isfinite(row["score"])
+        weight = number(row["weight"]) if np.isfinite(row["weight"]) else "in" if row["member"] else ""
+        rows.append(
+            (
+                str(row["rank"]) if isinstance(row["rank"], int) else "",
+                row["stage"],
+                row["config"],
+                f"{score_words(row['score'])} ± {score_words(row['stderr'])}" if scored else row["status"],
+                f"{row['seconds']:,.0f}" if np.isfinite(row["seconds"]) else "",
+                str(folds_of.get(row["key"], "")),
+                weight,
+            )
+        )
+    head = ("rank", "stage", "trial", record.metric.name, "seconds", "folds", "weight")
+    parts: list[Part] = [Table(f"{len(record.trials):,} trials, best first", head, rows, shown=True)]
+    members, alike = findings.member_correlation(record)
+    if members:
+        names = [f"{i}: {words_of(t.config)}" for i, t in enumerate(members, 1)]
+        table_rows: list[list[str | float]] = [[name, *map(float, alike[i])] for i, name in enumerate(names)]
+        names_across = ["member", *(str(i) for i in range(1, len(members) + 1))]
+        title = "Correlation of the members' errors: the lower, the more a blend gains"
+        parts.append(Table(title, names_across, table_rows))
+    return parts

@@ -1,0 +1,178 @@
+"""What a page is put together from: charts, tables, pictures, facts and sentences; and how they become one file.
+
+Text is hostile until Jinja2 escapes it; only SVG that charts.py drew is taken as it is.
+"""
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from matplotlib.figure import Figure
+
+THUMBNAIL = 96  # pixels of the longer side; shown as large
+LONGEST = 90  # signs of a label in running text; the whole of it is its title
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence; a "warning" stands out."""
+
+    text: str
+    tone: str = "plain"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head. Shown at once where `shown`, else unfolded by the reader. Numbers stand on the right."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | float | int]]
+    shown: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, what it shows in a sentence, and its numbers. `svg` is empty where there was no time to draw."""
+
+    title: str
+    says: str
+    svg: str
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail, its caption, a second line."""
+
+    source: str
+    title: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Thumbnails in rows."""
+
+    title: str
+    says: str
+    pictures: Sequence[Picture]
+
+
+Part = Words | Facts | Table | Chart | Pictures
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    key: str
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first thing seen: a score, what it is of, and where it stands."""
+
+    name: str
+    score: str
+    error: str
+    about: str
+    state: str
+
+
+def safe(text: object, most: int = LONGEST) -> str:
+    """Text on one line without control characters or lone surrogates, its middle cut out where it is long."""
+    from autoclimb.report.charts import plain
+
+    return plain(str(text).encode("utf-8", "replace").decode(), most)
+
+
+def number(value: float) -> str:
+    """A number for people: four digits, an en dash for none."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
+
+
+def rendered(template: str, **values: object) -> str:
+    """The template of that name, filled; its style sheet is inline and the only one that its policy allows."""
+    style = _text("page.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return _template(template).render(**values, style=style, style_hash=digest)
+
+
+@cache
+def _template(name: str) -> "Template":
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_text),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "safe_text": safe,
+        "cell": _cell,
+        "cell_class": _class_of,
+        "kind": lambda part: type(part).__name__.lower(),
+    }
+    environment.tests["numeric"] = lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
+    return environment.get_template(name)
+
+
+def _text(name: str) -> str:
+    return resources.files("autoclimb.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _cell(value: str | float | int) -> str:
+    return safe(value, 200) if isinstance(value, str) else number(value)
+
+
+def _class_of(value: str | float | int) -> str:
+    return "number" if not isinstance(value, str) else "short" if len(value) <= 20 else "long"
+
+
+def chart(
+    title: str, says: str, key: str, drawn: bool, table: Table | None, draw: "Callable[..., Figure]", *values: Any
+) -> Chart:
+    """The chart of a figure function and its values, without a drawing where not `drawn`."""
+    from autoclimb.report.charts import svg_of
+
+    return Chart(title, says, svg_of(draw(*values), key) if drawn else "", table)
+
+
+def score_words(value: float) -> str:
+    """A score with four decimals, or four digits where it is ten and more."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def thumbnail(pixels: np.ndarray, quality: int = 78) -> str:
+    """The picture `(h, w, channels)` uint8 as a JPEG in a data URI; of more than three channels the first three."""
+    from PIL import Image
+
+    pixels = np.asarray(pixels)
+    picture = Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

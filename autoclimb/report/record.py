@@ -1,0 +1,83 @@
+"""What a page is made from: a run as read from its directory, in nouns that know nothing of directories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from autoclimb.score.decide import truth_for
+from autoclimb.types import Blend, Goal, Metric, Rule, Trial
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """A run on record, finished or not. N train rows, C classes (1 for numbers).
+
+    `target` `(N, C)` is what nets learned: one-hot rows, shares of votes, 0/1 rows or numbers. `events` are those of
+    `run.store.read_events`. `pictures` `(N, side, side, channels)` uint8 are mapped, None where the cache was deleted.
+    """
+
+    name: str
+    goal: Goal
+    finished: bool
+    words: str
+    budget: float  # seconds
+    spent: float  # seconds
+    classes: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    target: np.ndarray = field(repr=False)
+    fold_of: np.ndarray = field(repr=False)  # (N,) int, -1 for rows that are not learned from
+    ids: tuple[str, ...] = field(default=(), repr=False)  # of the train rows
+    blend: Blend | None = field(default=None, repr=False)
+    rule: Rule | None = None
+    events: Sequence[dict[str, Any]] = field(default=(), repr=False)
+    settings: dict[str, Any] = field(
+        default_factory=dict, repr=False
+    )  # name -> value, as given or decided at the start
+    versions: dict[str, str] = field(default_factory=dict, repr=False)
+    pictures: np.ndarray | None = field(default=None, repr=False)
+    submission: str = ""  # its path, "" for none
+    answered: int = 0  # rows of the submission
+
+    @property
+    def metric(self) -> Metric:
+        """What the run is scored by."""
+        return self.goal.metric
+
+    @property
+    def one_class(self) -> bool:
+        """Whether a row has one class of several."""
+        return self.goal.kind in ("binary", "multiclass", "ordinal")
+
+    @cached_property
+    def class_of(self) -> np.ndarray:
+        """`(N,)` class index of each row, of votes the most frequent; only where a row has one class."""
+        return self.target.argmax(1)
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """What is scored, as `Task.truth`."""
+        if self.goal.kind == "regression":
+            return self.target[:, 0].astype(np.float64)
+        if self.goal.kind == "multilabel":
+            return self.target.astype(np.uint8)
+        whole = bool(((self.target == 0) | (self.target == 1)).all())
+        return self.class_of if whole else self.target.astype(np.float64)
+
+    @cached_property
+    def scored_truth(self) -> np.ndarray:
+        """The truth that the metric's function takes."""
+        return truth_for(self.goal, self.truth)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """`(n,)` the train rows that the blend predicts out of fold, none without a blend."""
+        if self.blend is None:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(np.isfinite(self.blend.oof).all(1) & (self.fold_of >= 0))
+
+    def id_of(self, row: int) -> str:
+        """The id of a train row, its number where ids are not on record."""
+        return self.ids[row] if row < len(self.ids) else f"row {row}"

@@ -1,0 +1,114 @@
+"""A run directory -> what its page is made from, and the page itself, within the time that the budget leaves for it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.disk import read_json, whole_file
+from autoclimb.errors import Mistake
+from autoclimb.report.page import report_page
+from autoclimb.report.record import RunRecord
+from autoclimb.run import store
+from autoclimb.run.deadlines import outcome_within
+from autoclimb.types import Event, Goal, Rule, Tell
+
+if TYPE_CHECKING:
+    from autoclimb.run.result import Run
+
+LARGEST_SIDE = 160  # pixels of decoded pictures that thumbnails are made from
+
+
+def has_record(folder: Path) -> bool:
+    """Whether the run came as far as its folds, without which there is nothing to show."""
+    return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
+
+
+def record_of(run: "Run") -> RunRecord:
+    """The run as a page needs it; raises Mistake where it stopped before its folds were made."""
+    folder = run.folder
+    if not has_record(folder):
+        raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
+    target = np.load(folder / "target.npy", mmap_mode="r", allow_pickle=False)
+    ids_file = folder / "train_ids.json"
+    values = store.read_run(folder)
+    form = run.task["form"]
+    fingerprint = values.get("fingerprint", {})
+    return RunRecord(
+        name=run.task["name"],
+        goal=Goal(run.metric, run.task["kind"], tuple(run.task["grades"])),
+        finished=run.finished,
+        words=run.words,
+        budget=values["budget"],
+        spent=run.spent,
+        classes=tuple(run.task["classes"]),
+        trials=tuple(store.all_trials(folder)),
+        target=target,
+        fold_of=np.load(folder / "fold_of.npy", allow_pickle=False),
+        ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
+        blend=run.blend,
+        rule=Rule.from_json(run.rule) if run.rule else None,
+        events=store.read_events(folder),
+        settings={
+            "metric": run.metric.name,
+            "budget": in_words(values["budget"]),
+            "seed": fingerprint.get("seed", ""),
+            "folds": fingerprint.get("folds", ""),
+            "pretrained": "allowed" if fingerprint.get("pretrained", True) else "no",
+            "groups": "rows of a group share a fold" if fingerprint.get("groups") else "none",
+            "hardware": values.get("hardware", "unknown"),
+        },
+        versions=values.get("versions", {}),
+        pictures=decoded_pictures(folder, len(target), len(set(form["ids"]))),
+        submission=run.submission.name if run.submission.exists() else "",
+        answered=len(form["ids"]) if run.submission.exists() else 0,
+    )
+
+
+def decoded_pictures(folder: Path, rows: int, answered: int) -> np.ndarray | None:
+    """The train rows of the largest decoded pictures in the cache that are thumbnails' source, None where it is empty.
+
+    Squashed ones, as they show the whole picture.
+    """
+    fitting = []
+    for facts_file in sorted((folder / "cache").glob("squash-*.json")):
+        facts, array = read_json(facts_file), facts_file.with_suffix(".npy")
+        if facts.get("rows") == rows + answered and array.exists() and facts["size"] <= LARGEST_SIDE:
+            fitting.append((facts["size"], array))
+    return np.load(max(fitting)[1], mmap_mode="r", allow_pickle=False)[:rows] if fitting else None
+
+
+def write_report(run: "Run", drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
+    """The path of `report.html`, written now. `left()` are the seconds left for it, a minute by default."""
+    start = time.monotonic()
+    page = report_page(record_of(run), drawn, left or (lambda: 60.0 - (time.monotonic() - start)))
+    path = run.folder / "report.html"
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def report_in_time(run: "Run", clock: Clock, tell: Tell) -> None:
+    """Writes the run's report within its share of the budget: with tables first, then with charts if there is time.
+
+    It never costs the run: whatever goes wrong here, a bug too, is a note, since the submission is written.
+    """
+    start = clock.spent()
+    most = min(seconds_for_report(clock.budget), clock.left())
+
+    def left() -> float:
+        return most - (clock.spent() - start)
+
+    path, error = outcome_within(left(), lambda: write_report(run, False, left))
+    if path is not None and left() > SLACK.report_drawing:
+        drawn, error = outcome_within(left(), lambda: write_report(run, True, left))
+        path = drawn or path
+    if error is not None:
+        tell(Event("note", f"the report failed ({type(error).__name__}: {error}); the submission stands"))
+    elif path is None:
+        tell(Event("note", f"no time was left for the report; `autoclimb report {run.folder}` writes it"))
+    else:
+        tell(Event("note", f"report: {path}", {"report": str(path)}))

@@ -1,0 +1,289 @@
+"""report.html: what it holds, that nothing in it runs or is fetched, and that it never costs the run."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from run_folders import HOSTILE, METRICS, run_folder
+from typer.testing import CliRunner
+
+from autoclimb.budget import SLACK, Clock, seconds_for_report
+from autoclimb.cli import app
+from autoclimb.disk import append_json, read_lines
+from autoclimb.errors import Mistake
+from autoclimb.report import charts, findings
+from autoclimb.report.parts import THUMBNAIL, thumbnail
+from autoclimb.run import reporting, store
+from autoclimb.run.reporting import record_of, report_in_time, write_report
+from autoclimb.run.result import open_run
+
+FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, its text, and its sections' titles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.headings: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] == "style":
+            return
+        self.texts.append(data)
+        if self._open and self._open[-1] == "h2":
+            self.headings.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def page_of_run(folder, drawn=True) -> Page:
+    return Page(write_report(open_run(folder), drawn).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", params=sorted(METRICS))
+def of_kind(request, tmp_path_factory):
+    folder = run_folder(tmp_path_factory.mktemp("runs") / request.param, request.param)
+    return request.param, folder, page_of_run(folder)
+
+
+def test_the_page_of_each_kind_has_its_sections_in_order(of_kind):
+    assert of_kind[2].headings == [
+        "The answer",
+        "The climb",
+        "What paid",
+        "Leaderboard",
+        "Where it errs",
+        "The data",
+        "How it was made",
+    ]
+
+
+def test_the_score_of_the_record_is_what_the_page_shows(of_kind):
+    _, folder, page = of_kind
+    run = open_run(folder)
+    assert f"{run.score:.4f}" in page.text
+    assert f"± {run.stderr:.4f}" in page.text
+    assert METRICS[of_kind[0]] in page.text
+
+
+def test_every_chart_has_its_numbers_as_a_table(of_kind):
+    page = of_kind[2]
+    drawings = [e for e in page.elements if e[0] == "svg"]
+    assert len(drawings) >= 4
+    unfolded = [e for e in page.elements if e[0] == "summary"]
+    assert len(unfolded) >= len(drawings)
+    assert sum(e[0] == "img" for e in page.elements) >= 8
+
+
+def test_nothing_is_fetched_and_nothing_runs(of_kind):
+    _, folder, page = of_kind
+    text = (folder / "report.html").read_text()
+    assert not FETCHING & {tag for tag, _ in page.elements}
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            assert name != "style", tag
+            if name in ("src", "href"):
+                assert re.match(r"data:(image/jpeg;base64,|,$)|#", str(value)), value
+    assert not re.findall(r"url\((?!#)|@import", text)
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+
+
+def test_ids_of_the_page_are_unique(of_kind):
+    ids = [a["id"] for _, a in of_kind[2].elements if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_hostile_labels_ids_and_names_are_text(tmp_path, kind):
+    ids = tuple(HOSTILE[i % len(HOSTILE)] + str(i) for i in range(60))
+    folder = run_folder(tmp_path / "run", kind, HOSTILE, rows=60, ids=ids, name=HOSTILE[0])
+    page = page_of_run(folder)
+    assert not FETCHING & {tag for tag, _ in page.elements}
+    assert all(a["src"].startswith("data:") for tag, a in page.elements if tag == "img")
+    assert "<script>document.title" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert "x" * 400 not in page.text  # cut in the middle, not shown at any length
+    assert "\0" not in page.text
+
+
+def test_a_run_without_a_blend_and_one_in_progress_have_a_page(tmp_path):
+    page = page_of_run(run_folder(tmp_path / "none", blended=False, trials=0))
+    assert "no score yet" in page.text
+    assert "Nothing is learned yet" in page.text
+    page = page_of_run(run_folder(tmp_path / "going", finished=False))
+    assert "Still running" in page.text
+
+
+def test_without_time_for_charts_the_tables_stand_there(tmp_path):
+    page = page_of_run(run_folder(tmp_path / "run"), drawn=False)
+    assert not [e for e in page.elements if e[0] == "svg"]
+    assert "Lift of each trial" in page.text
+    assert "Charts were left out" in page.text
+
+
+def test_a_thousand_classes_and_many_trials_stay_within_two_megabytes(tmp_path):
+    folder = run_folder(tmp_path / "run", classes=tuple(f"species {i}" for i in range(1000)), rows=2000, trials=2)
+    size = write_report(open_run(folder)).stat().st_size
+    assert size < 2_000_000
+
+
+def test_pages_are_the_same_for_the_same_record(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    first = write_report(open_run(folder)).read_bytes()
+    assert write_report(open_run(folder)).read_bytes() == first
+
+
+def test_a_run_that_stopped_before_its_folds_is_a_mistake(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    (folder / "fold_of.npy").unlink()
+    with pytest.raises(Mistake, match="stopped before its data were read"):
+        open_run(folder).report()
+
+
+def test_the_command_writes_it_at_any_time(tmp_path):
+    folder = run_folder(tmp_path / "run", finished=False)
+    result = CliRunner().invoke(app, ["report", str(folder)])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(folder / "report.html")
+
+
+# --- within the budget -----------------------------------------------------------------------------------------------
+
+
+def test_the_report_may_take_two_percent_and_twenty_seconds():
+    assert seconds_for_report(100.0) == pytest.approx(2.0)
+    assert seconds_for_report(86400.0) == SLACK.report_at_most == 20.0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError(), OSError(28, "No space left on device")])
+def test_a_failing_report_is_a_note(tmp_path, monkeypatch, error):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(reporting, "report_page", broken)
+    events = []
+    report_in_time(open_run(run_folder(tmp_path / "run")), Clock(600.0), events.append)
+    assert [e.name for e in events] == ["note"]
+    assert "the submission stands" in events[0].text
+
+
+def test_without_time_there_is_a_note_and_no_page(tmp_path):
+    events = []
+    folder = run_folder(tmp_path / "run")
+    report_in_time(open_run(folder), Clock(600.0, now=lambda: 600.0, start=0.0), events.append)
+    assert "no time was left" in events[0].text
+
+
+def test_with_time_the_page_has_charts(tmp_path):
+    folder, events = run_folder(tmp_path / "run"), []
+    report_in_time(open_run(folder), Clock(1e4, now=lambda: 0.0, start=0.0), events.append)
+    assert events[0].facts["report"] == str(folder / "report.html")
+    assert "<svg" in (folder / "report.html").read_text()
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_on_record_but_passing_ones(tmp_path):
+    from autoclimb.types import Event
+
+    heard = []
+    tell = store.recorded(tmp_path, Clock(60.0, now=lambda: 7.0, start=0.0), heard.append)
+    for name in ("note", "epoch", "progress", "trial"):
+        tell(Event(name, name, {"stage": "nets"}))
+    assert [e.name for e in heard] == ["note", "epoch", "progress", "trial"]
+    assert [(e["spent"], e["name"]) for e in store.read_events(tmp_path)] == [(7.0, "note"), (7.0, "trial")]
+
+
+def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
+    path = tmp_path / "events.jsonl"
+    assert read_lines(path) == []
+    append_json(path, {"a": 1})
+    with path.open("a") as file:
+        file.write('{"a": 2, "tex')
+    assert read_lines(path) == [{"a": 1}]
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def test_errors_of_the_blend_are_counted_right(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    errors = findings.errors_of(record)
+    table = findings.confusion(record, errors)
+    assert table.sum() == 90
+    assert np.trace(table) / 90 == pytest.approx(open_run(tmp_path / "run").score, abs=0.06)
+    rows = findings.label_rows(record, errors)
+    assert [(true, both) for _, true, _, both in rows] == [(table[i].sum(), table[i, i]) for i in range(3)]
+    worst = findings.mistakes(record, errors, 5)
+    assert [p for _, p in worst] == sorted((p for _, p in worst), reverse=True)
+    assert all(errors.picked[row] != record.class_of[row] for row, _ in worst)
+
+
+def test_a_lift_of_the_same_predictions_is_nothing(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    oof = record.trials[0].oof
+    assert findings.lift_of(record, oof, oof) == (0.0, 0.0)
+    better = 0.2 * oof + 0.8 * record.target
+    lift, stderr = findings.lift_of(record, better, oof)
+    assert lift > 2 * stderr > 0
+
+
+def test_a_calibrated_prediction_is_not_far_off():
+    draw = np.random.default_rng(0)
+    p = draw.random(20_000)
+    rows = [(0.05, 0.05, 0.01, 10), (0.95, 0.85, 0.01, 30)]
+    assert findings.calibration_error(rows) == pytest.approx(0.075)
+    assert p.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_folds_disagree_only_beyond_their_errors():
+    alike = [(k, 100, 0.8 + 0.01 * (-1) ** k, 0.02) for k in range(5)]
+    apart = [(k, 100, 0.8 + 0.1 * (-1) ** k, 0.02) for k in range(5)]
+    assert not findings.folds_disagree(alike)
+    assert findings.folds_disagree(apart)
+
+
+def test_the_ledger_adds_up_to_what_was_spent(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    assert sum(seconds for _, seconds in findings.time_ledger(record)) == pytest.approx(record.spent, abs=0.5)
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def test_svg_has_no_style_and_follows_the_pages_colours():
+    figure = charts.bars_figure(["a", "<b>", "$x$"], [1.0, -2.0, 0.5], [0.1, 0.1, 0.1], "lift")
+    svg = charts.svg_of(figure, "lifts")
+    assert "style=" not in svg
+    assert "var(--accent)" in svg
+    assert not set(re.findall(r"#[0-9a-f]{6}", svg))
+    assert "&lt;b&gt;" in svg
+    assert all(name.startswith("lifts-") for name in re.findall(r'id="([^"]+)"', svg))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_thumbnails_of_any_number_of_channels_are_small_jpegs(channels):
+    uri = thumbnail(np.full((300, 200, channels), 90, np.uint8))
+    assert uri.startswith("data:image/jpeg;base64,/9j/")
+    assert len(uri) < 4000
+    assert THUMBNAIL <= 96

@@ -99,7 +99,8 @@ def run_folder(
         scored = cross_fitted_score(goal, truth, oof, fold_of)
         keys, weights = tuple(t.key for t in done), (1 / trials,) * trials
         tried = {"mean": scored.score, "best": scored.score - 0.01}
-        blend = Blend("mean", keys, weights, oof, oof[:2], scored.score, scored.stderr, rows, tried)
+        ends = (scored.score - 2 * scored.stderr, scored.score + 2 * scored.stderr)
+        blend = Blend("mean", keys, weights, oof, oof[:2], scored.score, scored.stderr, rows, tried, interval=ends)
         store.save_blend(folder, blend, learn_rule(goal, truth, oof).to_json())
         tell(Event("blend", "", {"best": metric.shown(scored.score)}))
     pixels = draw.integers(0, 255, (rows + 2, 12, 12, 3), np.uint8)

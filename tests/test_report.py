@@ -81,6 +81,8 @@ def test_the_score_of_the_record_is_what_the_page_shows(of_kind):
     assert f"{run.score:.4f}" in page.text
     assert f"± {run.stderr:.4f}" in page.text
     assert METRICS[of_kind[0]] in page.text
+    low, high = sorted(run.metric.shown(end) for end in run.blend.interval)
+    assert f"{low:.4f} to {high:.4f}" in page.text
 
 
 def test_every_chart_has_its_numbers_as_a_table(of_kind):

@@ -11,7 +11,7 @@ import numpy as np
 
 from autoclimb.report.leaderboard import words_of
 from autoclimb.report.record import RunRecord
-from autoclimb.score.crossfit import cross_answers, standard_error, standard_error_of_difference
+from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer, number_of
 from autoclimb.types import Trial
@@ -86,7 +86,7 @@ def fold_scores(record: RunRecord, errors: Errors) -> list[tuple[int, int, float
         true, answers = record.scored_truth[errors.rows][inside], errors.answers[inside]
         if len(true) >= 5:
             score = record.goal.score(true, answers)
-            stderr = standard_error(record.goal, true, answers)
+            stderr = standard_error(record.goal, true, answers, record.groups_of(errors.rows[inside]))
             rows.append((int(fold), len(true), record.metric.shown(score), stderr))
     return [row for row in rows if np.isfinite(row[2])]
 
@@ -214,7 +214,7 @@ def lift_of(record: RunRecord, new: np.ndarray | None, old: np.ndarray | None) -
     first, second = (cross_answers(goal, truth, np.asarray(p[rows], np.float64), folds, quick=True) for p in (new, old))
     true = truth_for(goal, truth)
     lift = goal.score(true, first) - goal.score(true, second)
-    return (lift, standard_error_of_difference(goal, true, first, second)) if np.isfinite(lift) else None
+    return (lift, standard_error(goal, true, first, record.groups_of(rows), second)) if np.isfinite(lift) else None
 
 
 def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:

@@ -67,6 +67,9 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         rows.append(("submission", f"{record.submission}, {record.answered:,} rows"))
     if record.blend is not None:
         blend = record.blend
+        low, high = sorted(record.metric.shown(end) for end in blend.interval)
+        if np.isfinite(low) and np.isfinite(high):
+            rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}"))
         rows.append(("answered by", f"{blend.method} of {len(blend.members)} trials"))
     constant = findings.constant_score(record)
     if np.isfinite(constant):

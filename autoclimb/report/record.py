@@ -30,6 +30,7 @@ class RunRecord:
     target: np.ndarray = field(repr=False)
     fold_of: np.ndarray = field(repr=False)  # (N,) int, -1 for rows that are not learned from
     ids: tuple[str, ...] = field(default=(), repr=False)  # of the train rows
+    groups: np.ndarray | None = field(default=None, repr=False)  # (N,) int; errors count rows of one together
     blend: Blend | None = field(default=None, repr=False)
     rule: Rule | None = None
     events: Sequence[dict[str, Any]] = field(default=(), repr=False)
@@ -81,3 +82,7 @@ class RunRecord:
     def id_of(self, row: int) -> str:
         """The id of a train row, its number where ids are not on record."""
         return self.ids[row] if row < len(self.ids) else f"row {row}"
+
+    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """The groups of these rows, None where rows count one by one."""
+        return None if self.groups is None else self.groups[rows]

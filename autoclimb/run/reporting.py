@@ -33,7 +33,7 @@ def record_of(run: "Run") -> RunRecord:
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
     target = np.load(folder / "target.npy", mmap_mode="r", allow_pickle=False)
-    ids_file = folder / "train_ids.json"
+    ids_file, groups_file = folder / "train_ids.json", folder / "groups.npy"
     values = store.read_run(folder)
     form = run.task["form"]
     fingerprint = values.get("fingerprint", {})
@@ -49,6 +49,7 @@ def record_of(run: "Run") -> RunRecord:
         target=target,
         fold_of=np.load(folder / "fold_of.npy", allow_pickle=False),
         ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
+        groups=np.load(groups_file, allow_pickle=False) if groups_file.exists() else None,
         blend=run.blend,
         rule=Rule.from_json(run.rule) if run.rule else None,
         events=store.read_events(folder),

@@ -54,6 +54,8 @@ def introduce(
     """Tells the worker of the task; what it says of itself: device, name, threads, torch's version."""
     write_array(folder / "fold_of.npy", fold_of)
     write_array(folder / "target.npy", learning_target(task))
+    if task.groups is not None:
+        write_array(folder / "groups.npy", task.groups)
     hello = {
         "do": "hello",
         "device": device,

@@ -75,7 +75,7 @@ def class_parts(record: RunRecord, errors: Errors, drawn: bool) -> list[Part]:
             parts.append(Table("Classes confused most", ("true", "answered", "rows", "share of true"), pairs[:20]))
     rows = findings.label_rows(record, errors)
     head = ("class" if record.one_class else "label", "true rows", "answered", "precision", "recall", "F1")
-    scored = [(name, true, told, *rates(true, told, both)) for name, true, told, both in rows]
+    scored = [(name, true, told, *precision_recall_f1(true, told, both)) for name, true, told, both in rows]
     worst = sorted(scored, key=lambda r: r[5])
     numbers = Table("Precision and recall", head, worst[:MOST_ROWS])
     few = worst[:MOST_CLASSES]
@@ -93,7 +93,7 @@ def confused_pairs(names: Sequence[str], table: np.ndarray) -> list[tuple[str, s
     return [(names[i], names[j], int(off[i, j]), f"{off[i, j] / table[i].sum():.0%}") for i, j in order]
 
 
-def rates(true: int, answered: int, both: int) -> tuple[float, float, float]:
+def precision_recall_f1(true: int, answered: int, both: int) -> tuple[float, float, float]:
     """Precision, recall and F1; 0 where there is nothing to share."""
     return both / max(answered, 1), both / max(true, 1), 2 * both / max(true + answered, 1)
 

@@ -42,7 +42,8 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     sample = find_sample(seen)
     sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
     words = class_words(sample, sample_id)
-    folders = [folders_of(seen.pictures[i], seen) for i in rows]
+    above = {folder: folders_of(folder, seen) for folder in {seen.pictures[i].rpartition("/")[0] for i in rows}}
+    folders = [above[seen.pictures[i].rpartition("/")[0]] for i in rows]
     levels, kept, strays = levelled(folders, asked_for.target)
     level, sure = class_level(levels, words, asked_for.target)
     if level < 0:
@@ -112,8 +113,8 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
 
 
 def folders_of(path: str, survey: Survey) -> tuple[str, ...]:
-    """The folders above a picture without that of its split, which archives often hold once more."""
-    *folders, _ = path.split("/")
+    """The folders in a folder's path without that of its split, which archives often hold once more."""
+    folders = path.split("/") if path else []
     for k in range(len(folders)):
         if survey.part_of_folder.get("/".join(folders[: k + 1])):
             rest = folders[k + 1 :]
@@ -220,12 +221,14 @@ def versions_of(
     Augmented copies say so in their names. Names that several classes have are versions of one picture where a look
     at some says so: counters begin anew in every folder.
     """
-    stems = [AUGMENTED.sub("", stem_of(n)) for n in names]
-    if sum(s != stem_of(n) for s, n in zip(stems, names, strict=True)) > len(names) / 2:
+    if sum(".rf." in n for n in names) > len(names) / 2:
+        stems = [AUGMENTED.sub("", stem_of(n)) for n in names]
         groups = [f"{c}/{s}" for c, s in zip(classes, stems, strict=True)]
         if len(set(groups)) < len(groups):
             text = f"file names say that {len(groups)} pictures are versions of {len(set(groups))}, kept together"
             return groups, [Note("group", text, sure="likely")]
+    if len(set(names)) == len(names):
+        return None, []
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
         rows_of[name].append(row)

@@ -1,11 +1,10 @@
 """Pictures that lie among class folders and are none of their items: masks, and copies of other folders."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from autoclimb.data.read.choosing import size_of
+from autoclimb.data.read.choosing import extension, size_of
 from autoclimb.data.read.survey import Survey
 from autoclimb.types import Note
 
@@ -20,6 +19,7 @@ IMAGE_FOLDER = re.compile(
 MASK_FILE = re.compile(
     r"[ _-]*(mask|masks|seg|segmentation|gt|ground[ _-]?truth|contour|overlay)([ _-]?\d+)?$", re.IGNORECASE
 )
+MASK_ENDS = ("mask", "masks", "seg", "segmentation", "gt", "truth", "contour", "overlay")
 MOST_COPIED = 0.9  # share of a folder's pictures that another has too, from which it is a copy
 LOOKED_AT = 20  # pictures whose sizes are compared
 
@@ -54,54 +54,68 @@ def masks_of(survey: Survey) -> set[int]:
         for name in names
         if MASK_FOLDER.search(name) and (above in direct or any(IMAGE_FOLDER.match(n) for n in names - {name}))
     }
-    stems = {os.path.splitext(where)[0] for where in survey.pictures}
-    out = set()
-    for i, where in enumerate(survey.pictures):
-        folder = where.rpartition("/")[0]
-        stem = os.path.splitext(where)[0]
-        cut = MASK_FILE.sub("", stem)
-        if (cut != stem and cut in stems) or any(folder == m or folder.startswith(f"{m}/") for m in masked):
-            out.add(i)
+    suspects = [
+        i
+        for i, where in enumerate(survey.pictures)
+        if stem_of(where).lower().rstrip("0123456789_- ").endswith(MASK_ENDS)
+    ]
+    stems = {stem_of(where) for where in survey.pictures} if suspects else set()
+    out = {i for i in suspects if MASK_FILE.sub("", stem := stem_of(survey.pictures[i])) in stems - {stem}}
+    if masked:
+        below = tuple(f"{m}/" for m in masked)
+        out |= {i for i, where in enumerate(survey.pictures) if where.startswith(below)}
     return out if len(out) < len(survey.pictures) else set()
+
+
+def stem_of(path: str) -> str:
+    """A picture's path without its ending."""
+    return path[: -len(extension(path))] if extension(path) else path
 
 
 def copies_of(survey: Survey) -> set[int]:
     """The pictures of folders that hold what the folder around them holds, or one beside them, file by file."""
-    index = {where: i for i, where in enumerate(survey.pictures)}
-    inner: dict[str, list[tuple[int, int]]] = defaultdict(list)  # folder -> pictures and what they copy
-    count: dict[str, int] = defaultdict(int)
-    below: dict[str, int] = defaultdict(int)  # a number for what lies below a folder, whatever the order
-    nested: set[str] = set()
+    rows_of: dict[str, list[int]] = defaultdict(list)  # every folder -> the pictures below it
+    homes: dict[str, list[int]] = defaultdict(list)
     for i, where in enumerate(survey.pictures):
-        parts = where.split("/")
-        for k in range(len(parts) - 1):
-            folder = "/".join(parts[: k + 1])
-            rest = "/".join(parts[k + 1 :])
-            count[folder] += 1
-            below[folder] ^= hash(rest)
-            if k < len(parts) - 2:
-                nested.add(folder)
-            twin = index.get("/".join((*parts[:k], rest)))
-            if twin is not None:
-                inner[folder].append((i, twin))
+        homes[where.rpartition("/")[0]].append(i)
+    for home, rows in homes.items():
+        parts = home.split("/")
+        for k in range(len(parts)):
+            rows_of["/".join(parts[: k + 1])] += rows
     out: set[int] = set()
-    for folder, pairs in inner.items():
-        if len(pairs) >= MOST_COPIED * count[folder] and same_files(pairs, survey):
-            out |= {i for i, where in enumerate(survey.pictures) if where.startswith(f"{folder}/")}
-    beside: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for folder in nested:
-        beside[folder.rpartition("/")[0], count[folder], below[folder]].append(folder)
+    for folder, rows in sorted(rows_of.items()):
+        above, _, name = folder.rpartition("/")
+        twins = [
+            f"{above}/{rest}".lstrip("/")
+            for home in homes
+            if home.startswith(f"{folder}/")
+            for rest in [home[len(folder) + 1 :]]
+        ]
+        if not name or not any(t in homes for t in (twins or [above])) or (not above and not twins):
+            continue
+        if copied(rows, folder, above, survey):
+            out |= set(rows)
+    beside: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for folder, rows in rows_of.items():
+        if folder and folder not in homes and not out.issuperset(rows):
+            beside[folder.rpartition("/")[0], len(rows)].append(folder)
     for folders in beside.values():
         kept, *others = sorted(folders, key=lambda f: (len(f), f))
         for folder in others:
-            pairs = [
-                (i, index[kept + where.removeprefix(folder)])
-                for where, i in index.items()
-                if where.startswith(f"{folder}/") and kept + where.removeprefix(folder) in index
-            ]
-            if len(pairs) == count[folder] and same_files(pairs, survey):
-                out |= {i for i, _ in pairs}
+            if copied(rows_of[folder], folder, kept, survey):
+                out |= set(rows_of[folder])
     return out
+
+
+def copied(rows: Sequence[int], folder: str, other: str, survey: Survey) -> bool:
+    """Whether nearly all of these pictures of a folder lie in the other one too, by path and size."""
+    index = {where: i for i, where in enumerate(survey.pictures) if not other or where.startswith(f"{other}/")}
+    pairs = []
+    for i in rows:
+        twin = index.get(f"{other}/{survey.pictures[i][len(folder) + 1 :]}".lstrip("/"))
+        if twin is not None:
+            pairs.append((i, twin))
+    return len(pairs) >= MOST_COPIED * len(rows) and same_files(pairs, survey)
 
 
 def same_files(pairs: Sequence[tuple[int, int]], survey: Survey) -> bool:

@@ -204,12 +204,12 @@ def joined_sets(raw: RawTask, metric: Metric | None) -> RawTask:
 
 def without_repeats(raw: RawTask) -> RawTask:
     """The same with every train id once: the label that most of its rows have counts, the first of equals."""
+    repeats = len(raw.train_ids) - len(set(raw.train_ids))
+    if not repeats:
+        return raw
     rows_of: dict[str, list[int]] = {}
     for row, name in enumerate(raw.train_ids):
         rows_of.setdefault(name, []).append(row)
-    repeats = len(raw.train_ids) - len(rows_of)
-    if not repeats:
-        return raw
     rows, conflicts = [], []
     several: dict[int, str] = {}
     for name, places in rows_of.items():

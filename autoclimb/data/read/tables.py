@@ -127,6 +127,9 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
 
 def shared_pictures(ids: Sequence[str], files: Sequence[str], labels: Sequence[Sequence[str]]) -> list[Note]:
     """A note where different ids have one picture. Raises Mistake where many such rows have different labels."""
+    used = [f for f in files if f]
+    if len(set(used)) == len(used):
+        return []
     rows_of: dict[str, list[int]] = {}
     for row, file in enumerate(files):
         if file:

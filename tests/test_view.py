@@ -21,13 +21,13 @@ CLIMB = [
         {"trial": "a", "config": "resnet18 @64", "score": 0.8123, "stderr": 0.0071, "gain": 0.01, "seconds": 21.0}
         | {"best": 0.8123, "best_stderr": 0.0071},
     ),
-    Event("blend", "blend: 0.83", {"score": 0.83, "stderr": 0.007, "submission": "runs/data/submission.csv"}),
+    Event("blend", "blend: 0.83", {"best": 0.83, "best_stderr": 0.007, "submission": "runs/data/submission.csv"}),
 ]
 
 
-def seen(scene: Scene, budget: float = 240.0, left: float = 161.0, going: bool = True, width: int = 100) -> str:
+def seen(scene: Scene, budget: float = 240.0, left: float = 161.0, moving: bool = True, width: int = 100) -> str:
     console = Console(width=width, record=True, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(drawn(scene, budget, left, going))
+    console.print(drawn(scene, budget, left, moving))
     return console.export_text()
 
 
@@ -56,7 +56,7 @@ def test_a_trial_of_several_folds_shows_which_one_it_is_at():
 
 def test_a_finished_trial_moves_to_the_table_with_its_gain():
     scene = scene_after(5)
-    assert not scene.going
+    assert not scene.running
     for part in ("0.8123 ± 0.0071", "+0.0100", "21s"):
         assert part in seen(scene)
 
@@ -64,6 +64,7 @@ def test_a_finished_trial_moves_to_the_table_with_its_gain():
 def test_the_path_of_the_submission_is_shown_as_soon_as_it_is_known():
     assert "submission" not in seen(scene_after(5))
     assert "runs/data/submission.csv" in seen(scene_after(6))
+    assert "0.8300 ± 0.0070 out of fold" in seen(scene_after(6))
 
 
 def test_trials_side_by_side_have_a_line_each():
@@ -108,7 +109,7 @@ def test_the_view_keeps_to_the_width(width):
 
 
 def test_the_last_view_shows_nothing_that_moves():
-    text = seen(scene_after(6), going=False)
+    text = seen(scene_after(6), moving=False)
     assert "left" not in text
     assert "0.8123" in text
 

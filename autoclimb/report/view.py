@@ -28,7 +28,7 @@ FRAMES_A_SECOND = 2  # each costs about 5 ms of a core that is needed for traini
 
 
 @dataclass(frozen=True)
-class Going:
+class Running:
     """A trial that is running."""
 
     number: int = 0
@@ -41,8 +41,8 @@ class Going:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A finished trial, or a blend. Where `score` is None, `note` says why."""
+class Finished:
+    """A finished trial. Where `score` is None, `note` says why."""
 
     stage: str
     config: str
@@ -58,9 +58,8 @@ class Scene:
     """Everything that the view shows of a run."""
 
     stage: str = ""
-    going: Mapping[str, Going] = field(default_factory=dict)
-    tried: tuple[Tried, ...] = ()
-    trials: int = 0
+    running: Mapping[str, Running] = field(default_factory=dict)
+    finished: tuple[Finished, ...] = ()
     best: float | None = None
     best_stderr: float | None = None
     work: str = ""  # what `done` and `total` count: decoding, predicting
@@ -73,10 +72,10 @@ def after(scene: Scene, event: "Event") -> Scene:
     """The scene with this event added."""
     facts = event.facts
     key = str(facts.get("trial", ""))
-    going = dict(scene.going)
+    running = dict(scene.running)
     if event.name in ("start", "epoch"):
-        old = going.get(key, Going())
-        going[key] = Going(
+        old = running.get(key, Running())
+        running[key] = Running(
             number=facts.get("number", old.number),
             config=facts.get("config", old.config),
             epoch=facts.get("epoch", old.epoch),
@@ -86,11 +85,11 @@ def after(scene: Scene, event: "Event") -> Scene:
             share=facts.get("share", old.share),
         )
     elif event.name == "trial":
-        going.pop(key, None)
+        running.pop(key, None)
     scene = replace(
         scene,
         stage=facts.get("stage") or scene.stage,
-        going=going,
+        running=running,
         best=facts.get("best", scene.best),
         best_stderr=facts.get("best_stderr", scene.best_stderr),
         submission=str(facts.get("submission") or scene.submission),
@@ -99,9 +98,9 @@ def after(scene: Scene, event: "Event") -> Scene:
         done, total = facts.get("done", 0), facts.get("total", 0)
         over = done >= total
         return replace(scene, work="" if over else event.text or scene.work or "preparing", done=done, total=total)
-    if event.name == "trial" or (event.name == "blend" and facts.get("score") is not None):
-        row = Tried(
-            stage="blend" if event.name == "blend" else scene.stage,
+    if event.name == "trial":
+        row = Finished(
+            stage=scene.stage,
             config=str(facts.get("config") or event.text),
             score=facts.get("score"),
             stderr=facts.get("stderr"),
@@ -109,7 +108,7 @@ def after(scene: Scene, event: "Event") -> Scene:
             seconds=facts.get("seconds"),
             note=str(facts.get("status", "")),
         )
-        return replace(scene, work="", trials=scene.trials + (event.name == "trial"), tried=(*scene.tried, row)[-ROWS:])
+        return replace(scene, work="", finished=(*scene.finished, row)[-ROWS:])
     return replace(scene, work="")
 
 
@@ -125,15 +124,15 @@ def give_or_take(value: float | None, stderr: float | None) -> str:
     return number(value) + (f" ± {number(stderr)}" if number(stderr) and number(value) else "")
 
 
-def drawn(scene: Scene, budget: float, left: float, going: bool = True) -> RenderableType:
-    """The scene as something rich prints; without a time bar where `budget` is 0, without what moves unless `going`."""
+def drawn(scene: Scene, budget: float, left: float, moving: bool = True) -> RenderableType:
+    """The scene as something rich prints, without a time bar if `budget` is 0, without what moves unless `moving`."""
     parts: list[RenderableType] = []
-    if going:
+    if moving:
         parts.append(_head(scene, budget, left))
         running = _running(scene)
         if running.row_count:
             parts.append(running)
-    if scene.tried:
+    if scene.finished:
         parts.append(_finished_trials(scene))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
@@ -173,7 +172,7 @@ def _running(scene: Scene) -> Table:
     rows.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(ratio=1, min_width=12)
-    for trial in list(scene.going.values())[:SIDE_BY_SIDE]:
+    for trial in list(scene.running.values())[:SIDE_BY_SIDE]:
         label = f"trial {trial.number}" if trial.number else "trial"
         words = f"fold {trial.fold}/{trial.folds} " if trial.folds > 1 else ""
         words += f"epoch {trial.epoch:g}/{trial.epochs:g}" if trial.epochs else ""
@@ -197,7 +196,7 @@ def _finished_trials(scene: Scene) -> Table:
     table.add_column("out of fold", no_wrap=True)
     table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    for row in scene.tried:
+    for row in scene.finished:
         score = give_or_take(row.score, row.stderr)
         better = row.gain is not None and row.gain > 0
         table.add_row(
@@ -279,5 +278,5 @@ def _live(console: Console, budget: float, left: Callable[[], float]) -> Iterato
         with Live(get_renderable=frame, console=console, refresh_per_second=FRAMES_A_SECOND, transient=True):
             yield tell
     finally:
-        if scene.tried:
-            console.print(drawn(scene, budget, left(), going=False))
+        if scene.finished:
+            console.print(drawn(scene, budget, left(), moving=False))

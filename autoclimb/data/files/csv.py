@@ -17,6 +17,7 @@ from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.text import NAMED, text_of
 from autoclimb.data.sources import inside
 
+LISTINGS = (".txt", ".lst")  # texts that may be anything, and are tables where they name pictures
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
 MOST_BAD = 0.1  # share of lines that may be bad; of more the table is not what it is taken for
 FEW_VALUES = 50  # different values up to which a column's cells are known by them
@@ -38,8 +39,8 @@ class Layout:
 
 
 def tables_in(file: TableFile) -> list[Table]:
-    """The table of a csv, none with a note where it holds none. Of a .txt only where a column names pictures."""
-    listing = ending(file.name) == ".txt"
+    """The table of a csv, none with a note where it holds none. Of a listing only where a column names pictures."""
+    listing = ending(file.name) in LISTINGS
     notes: list[str] = []
     data = file.read()
     text = text_of(file.name, data, notes)
@@ -105,6 +106,8 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
 
     Where the first line names a picture, it is a row, not a header.
     """
+    text = without_comments(text)
+    text = from_spaces(text, is_picture)
     lines = first_lines(text, count=LOOKED_AT + 1)
     separator, before = separator_of(lines)
     for line in lines[:before]:
@@ -120,6 +123,35 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
     if in_one_cell:
         pixels = range(in_one_cell[0], in_one_cell[0] + 1)
     return text, Layout(separator, words, headless, begin, pixels, in_one_cell[1] if in_one_cell else 0)
+
+
+def without_comments(text: str) -> str:
+    """The text without the lines of `#` that it begins with; a lone one of as many words as the next line is a header."""
+    end = 0
+    while text.startswith("#", end):
+        end = text.find("\n", end) + 1 or len(text)
+    first, *following = first_lines(text, count=2) if end else [""]
+    for sign in (",", ";", "\t", None):
+        if len(first) == end > 0 and following and 1 < len(following[0].split(sign)) == len(first[1:].split(sign)):
+            return text[1:]
+    return text[end:]
+
+
+def from_spaces(text: str, is_picture: Callable[[str], bool]) -> str:
+    """The text with tabs in place of spaces where any number of those stand between cells, one of which names a
+    picture. A line with the count of rows, above the header, is left out; a header may lack the name of its first cell.
+    """
+    lines = first_lines(text, count=LOOKED_AT)
+    if len(lines) > 2 and lines[0].strip().isdigit() and len(lines[1].split()) > 1:
+        lines, text = lines[1:], text[len(lines[0]) :]
+    cut = [line.split() for line in lines]
+    if len(lines) < 2 or any(sign in line for line in lines for sign in ",;\t|") or len({len(c) for c in cut[1:]}) > 1:
+        return text
+    width = len(cut[1])
+    if width < 2 or len(cut[0]) not in (width, width - 1) or not any(is_picture(word) for word in cut[1][:4]):
+        return text
+    rows = ("\t".join(line.split()) for line in text.splitlines())
+    return "\n".join([*(["image\t" + next(rows)] if len(cut[0]) < width else []), *rows]) + "\n"
 
 
 def frame_of(text: str, layout: Layout, columns: list[int] | None) -> pd.DataFrame:

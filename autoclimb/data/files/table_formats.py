@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from autoclimb.data.files import bson, csv, json, parquet, xlsx
+from autoclimb.data.files import bson, csv, json, parquet, xlsx, xml
 from autoclimb.data.files.archives import UNREADABLE, read_member
 from autoclimb.data.files.formats import ending
 from autoclimb.data.files.spool import decompressed, on_disk, stretch_of
@@ -13,6 +13,8 @@ TABLE_FORMATS: dict[str, Callable[[TableFile], list[Table]]] = {
     ".csv": csv.tables_in,
     ".tsv": csv.tables_in,
     ".txt": csv.tables_in,
+    ".lst": csv.tables_in,
+    ".xml": xml.tables_in,
     ".json": json.tables_in,
     ".jsonl": json.tables_in,
     ".ndjson": json.tables_in,

@@ -33,7 +33,7 @@ FAMILIES: dict[str, Callable[[Survey, Overrides], RawTask | None]] = {
 }
 SHOWN = 6  # cells of the sample's first row that people see
 BINARY_TABLES = (".xlsx", ".xlsm", ".parquet")  # which are where the labels are, or else nobody would keep them
-UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".mat", ".pkl", ".rar", ".zip", ".7z", ".xls", ".ods", ".xml")
+UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".mat", ".pkl", ".rar", ".zip", ".7z", ".xls", ".ods")
 
 
 @dataclass(frozen=True)

@@ -377,9 +377,12 @@ def id_column(table: Table, survey: Survey) -> tuple[str, float]:
     alone = [c for c in columns if len(set(table.cells[c])) == table.rows]
     shares = {c: names_pictures(table.cells[c], survey) for c in alone}
     if max(shares.values(), default=0.0) <= ENOUGH:
-        for column in sorted(alone[: 3 * (best_share <= ENOUGH)], key=lambda c: not are_files(table.cells[c][::step])):
+        likely = sorted(alone, key=lambda c: not are_files(table.cells[c][::step])) if best_share <= ENOUGH else []
+        for column in likely[:3]:
             found = match_by_rule(table.cells[column], None, column, survey, 0)
             shares[column] = max(shares[column], 1 - found.rows.count(-1) / table.rows if found else 0.0)
+            if shares[column] > ENOUGH and are_files(table.cells[column][::step]):
+                return column, shares[column]  # a counter beside it may fit other files' numbers
     for column, share in shares.items():
         if share > max(best_rank[2], ENOUGH if best_share > ENOUGH else 0.0):
             best, best_rank, best_share = column, (False, False, share), share

@@ -23,6 +23,7 @@ SKIPPED = {"__MACOSX", "__pycache__", "node_modules", "autoclimb-runs"}
 UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; rename them"
 DEEPEST = 12  # folders below the given one
 DEEPEST_TABLE = 2
+MOST_XML = 5  # where there are more, each is about the boxes of one picture
 MOST_TABLES = 60  # where there are more, each is about one item and none lists them
 
 
@@ -288,6 +289,10 @@ def have_elsewhere(fresh: list[str], pictures: dict[str, str]) -> bool:
 def read_tables_of(survey: Survey, files: dict[str, str], notes: list[Note]) -> list[Table]:
     """The tables in csv, json and bson files, those nearest to the top first."""
     ordered = sorted(files, key=lambda t: (t.count("/"), t))
+    boxes = [where for where in ordered if ending(where) == ".xml"]
+    if len(boxes) > MOST_XML:
+        notes.append(Note("ignored", f"{len(boxes)} .xml files are not read ({boxes[0]} ...)", boxes[0]))
+        ordered = [where for where in ordered if ending(where) != ".xml"]
     if len(ordered) > MOST_TABLES:
         notes.append(Note("ignored", f"of {len(ordered)} tables the first {MOST_TABLES} are read"))
     is_picture = partial(names_file, survey=survey)

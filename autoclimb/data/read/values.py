@@ -12,6 +12,7 @@ FLAG_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "
 MARKS = {"x", "+", "\u2713", "\u2714"}
 BRACKETS = ("[]", "{}", "()")
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+WHOLE = re.compile(r"[+-]?\d+\.0+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 FREE = 0.25  # share of pieces in other combinations from which a cell is a set: real sets .5 and more, names of parts 0
 
@@ -132,5 +133,5 @@ def same_name(name: str) -> str:
 
 
 def plain(cells: Sequence[str]) -> list[str]:
-    """The cells, whole numbers written as 3.0 turned to 3."""
-    return [c.split(".")[0] if c.endswith(".0") and number_of(c) is not None and "e" not in c else c for c in cells]
+    """The cells, whole numbers written as 3.0 or 3.000 turned to 3."""
+    return [c.split(".")[0] if WHOLE.fullmatch(c) else c for c in cells]

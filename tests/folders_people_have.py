@@ -192,7 +192,7 @@ def several_pictures_in_a_cell(root: Path) -> Shown:
             cell = ";".join(f"{part}_images/{file.name}" for file in files)
             rows.append((f"{part[0]}{i}", cell, *((NAMES[i % 3],) if part == "train" else ())))
         lines(root / f"{part}.csv", rows)
-    return {f"t{i}": i % 3 for i in range(TEST)}
+    return {";".join(f"test_images/test{i}-{n}.jpg" for n in range(1 + i % 3)): i % 3 for i in range(TEST)}
 
 
 def birds_in_five_tables(root: Path) -> Shown:
@@ -206,7 +206,7 @@ def birds_in_five_tables(root: Path) -> Shown:
     for number, (k, path) in enumerate(paths, 1):
         show(root / "images" / path, k, number)
         if number % 11 in (0, 1, 2):
-            shown[path] = k
+            shown[str(number)] = k
     lines(root / "images.txt", [(n, path) for n, (_, path) in enumerate(paths, 1)], " ")
     lines(root / "image_class_labels.txt", [(n, k + 1) for n, (k, _) in enumerate(paths, 1)], " ")
     lines(root / "train_test_split.txt", [(n, int(n % 11 not in (0, 1, 2))) for n in range(1, 34)], " ")
@@ -462,28 +462,25 @@ FOLDERS: dict[str, Folder] = {
     "FiftyOne's labels.json": Folder(
         fiftyone_labels, reading={"kind": "multiclass", "train": TRAIN, "test": TEST}, colours=BY_NAME
     ),
-    "CVAT's tags": Folder(cvat_image_tags, reading=THREE, colours=BY_NAME, refusal=r"annotations\.xml"),
+    "CVAT's tags": Folder(cvat_image_tags, reading=THREE, colours=BY_NAME),
     "Label Studio's csv": Folder(labelstudio_csv, reading={**THREE, "groups": None}, colours=BY_NAME),
     "several pictures in a cell": Folder(several_pictures_in_a_cell, reading={**THREE, "test": TEST}, colours=BY_NAME),
     "birds in five tables": Folder(
         birds_in_five_tables,
         reading={"kind": "multiclass", "train": 24, "test": 9},
         colours={"1": 0, "2": 1, "3": 2, **{f"{k + 1:03d}.{n.title()}_Bunting": k for k, n in enumerate(NAMES)}},
-        refusal=r"train_test_split\.txt|image_class_labels\.txt",
     ),
     "attributes of faces": Folder(
         attributes_of_faces,
         "f1-samples",
         {},
         {"kind": "multilabel", "train": TRAIN + TEST, "classes": ["Red_Hair", "Green_Hat", "Blue_Eyes"]},
-        refusal=r"list_attr_celeba\.txt",
     ),
     "a cloud's headless import": Folder(cloud_import_csv, reading={**THREE, "test": TEST}, colours=BY_NAME),
     "a labelling job's manifest": Folder(
         ground_truth_manifest,
         reading={"kind": "multiclass", "train": TRAIN},
         colours={**BY_NAME, **NUMBERED},
-        refusal=r"manifest",
     ),
     "names of class folders in json": Folder(
         names_of_class_folders,
@@ -505,9 +502,7 @@ FOLDERS: dict[str, Folder] = {
     ),
     "anomaly folders": Folder(anomaly_folders, refusal=r"train.*good|good.*train"),
     "an is_valid column": Folder(is_valid_column, reading={**THREE, "test": 0}, colours=BY_NAME),
-    "a record list": Folder(
-        record_list, reading={"kind": "multiclass", "train": TRAIN}, colours=NUMBERED, refusal=r"\.lst"
-    ),
+    "a record list": Folder(record_list, reading={"kind": "multiclass", "train": TRAIN}, colours=NUMBERED),
     "facts in file names": Folder(facts_in_file_names, refusal=r"file name"),
     "links to splits": Folder(links_to_splits, reading={"kind": "multiclass", "train": 21, "test": 9}, colours=BY_NAME),
     "lists of each split": Folder(

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -19,6 +19,7 @@ from autoclimb.data.sources import inside
 
 LISTINGS = (".txt", ".lst")  # texts that may be anything, and are tables where they name pictures
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
+FEWEST_ROWS = 10  # of a text that names no picture, from which it is taken for a table
 MOST_BAD = 0.1  # share of lines that may be bad; of more the table is not what it is taken for
 FEW_VALUES = 50  # different values up to which a column's cells are known by them
 ID_WORDS = re.compile(r"(^|[_ ])(id|name|file|index|uid|uuid)s?$|[a-z]Id$")  # of a column that names rows
@@ -54,10 +55,35 @@ def tables_in(file: TableFile) -> list[Table]:
         table = table_of(file, text, notes)
     if listing:
         names_pictures = table and len(table.cells) > 1 and any(file.is_picture(c[0]) for c in table.cells.values())
-        if not names_pictures:
+        relation = table is not None and is_relation(table)
+        if not names_pictures and not relation:
             return []
+        if table and table.headless and len(table.cells) == 2:
+            table = named_by_file(table, relation)
     file.notes.extend(notes)
     return [table] if table else []
+
+
+def is_relation(table: Table) -> bool:
+    """Whether rows begin with different whole numbers, so that a table of pictures may have the same."""
+    first = next(iter(table.cells.values()))
+    return table.headless and len(table.cells) > 1 and FEWEST_ROWS <= len(first) == len(set(first))
+
+
+def named_by_file(table: Table, relation: bool) -> Table:
+    """The table of two columns with its second called as its file is, where that tells what it holds: image_labels.txt
+    of numbers and values, train_test_split.txt (1 is train), list_eval_partition.txt.
+    """
+    first, second = table.columns
+    stem = table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    split = re.search(r"split|partition", stem.lower())
+    if split:
+        second = (
+            "train" if re.match(r"train_?test", stem.lower()) and set(table.cells[second]) == {"0", "1"} else split[0]
+        )
+    elif relation:
+        second = stem
+    return replace(table, cells=dict(zip(("number" if relation else first, second), table.cells.values(), strict=True)))
 
 
 def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:
@@ -117,6 +143,7 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
     if len(words) == 1 and " " in first.strip() and is_picture(first.split()[0]):
         separator, words = " ", first.split()
     headless = len(words) > 1 and any(is_picture(w) for w in words[:4] if re.search(r"\d", w) or "." in w)
+    headless |= len(words) > 1 and words[0].isdigit()
     begin = len(first) + 1
     pixels = None if headless else pixel_columns(words)
     in_one_cell = None if headless or pixels else pixel_string(first_lines(text, begin), separator)
@@ -126,7 +153,7 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
 
 
 def without_comments(text: str) -> str:
-    """The text without the lines of `#` that it begins with; a lone one of as many words as the next line is a header."""
+    """The text without lines of `#` at its beginning; a lone one of as many words as the next line is a header."""
     end = 0
     while text.startswith("#", end):
         end = text.find("\n", end) + 1 or len(text)
@@ -148,7 +175,9 @@ def from_spaces(text: str, is_picture: Callable[[str], bool]) -> str:
     if len(lines) < 2 or any(sign in line for line in lines for sign in ",;\t|") or len({len(c) for c in cut[1:]}) > 1:
         return text
     width = len(cut[1])
-    if width < 2 or len(cut[0]) not in (width, width - 1) or not any(is_picture(word) for word in cut[1][:4]):
+    if width < 2 or len(cut[0]) not in (width, width - 1):
+        return text
+    if not any(is_picture(word) for word in cut[1][:4]) and not all(c[0].isdigit() for c in cut):
         return text
     rows = ("\t".join(line.split()) for line in text.splitlines())
     return "\n".join([*(["image\t" + next(rows)] if len(cut[0]) < width else []), *rows]) + "\n"

@@ -85,7 +85,8 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
         unread = "".join(f"; {n} {e} files are not read" for e, n in survey.other.items() if e in UNREAD)
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target"
+            f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target, or "
+            f"write a csv of file and label where the labels are in file names"
         )
     raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)

@@ -81,7 +81,32 @@ def by_own_pixels(ids: Sequence[str], table: Table | None, id_name: str, survey:
 
 def by_file(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids are file names."""
-    return of_match(match(ids, survey, split, table, id_name), survey)
+    return of_names(ids, table, id_name, survey, split)
+
+
+def of_names(names: Sequence[str], table: Table | None, column: str, survey: Survey, split: int) -> Located:
+    """The sources that names lead to; a name may be several with a sign between, the pictures of one item."""
+    sign = sign_between(names)
+    if not sign:
+        return of_match(match(names, survey, split, table, column), survey)
+    cut = [[part.strip() for part in name.split(sign) if part.strip()] for name in names]
+    located = of_match(match([part for parts in cut for part in parts], survey, split), survey)
+    sources = iter(located.files)
+    items = [[source for _, source in zip(parts, sources, strict=False) if source] for parts in cut]
+    most = max(map(len, items))
+    note = Note("match", f"cells of {column!r} name up to {most} pictures of an item", column, "likely")
+    files = [pictures(dict.fromkeys(item)) if item else "" for item in items]
+    return replace(located, files=files, names=(), notes=(*located.notes, note))
+
+
+def sign_between(names: Sequence[str]) -> str:
+    """The sign between several files in one cell, "" where cells hold one."""
+    some = [name for name in names[:: max(1, len(names) // LOOKED_AT)] if name]
+    for sign in (";", "|", ","):
+        parts = [part.strip() for name in some if sign in name for part in name.split(sign)]
+        if len(parts) > 1 and all(extension(part) in PICTURES for part in parts if part):
+            return sign
+    return ""
 
 
 def of_match(found: Match, survey: Survey) -> Located:
@@ -128,9 +153,8 @@ def by_path_column(
 ) -> Located | None:
     """Another column, of this table or of one that has these ids, names the pictures; rows of one id are one item."""
     if table is not None and (paths := path_column(table, survey, id_name, files_only)):
-        found = match(table.cells[paths], survey, split, table, paths)
         note = Note("match", f"pictures are named by column {paths!r}", paths, "likely")
-        located = of_match(found, survey)
+        located = of_names(table.cells[paths], table, paths, survey, split)
         return replace(located, notes=(*located.notes, note), names=())
     asked_ids = set(ids)
     for other in survey.tables:

@@ -60,9 +60,9 @@ def test_a_list_of_records_is_a_table(tmp_path):
 def test_texts_of_number_and_value_are_tables_called_after_their_files(tmp_path):
     tables = tables_of(
         tmp_path,
-        images_dot_txt=rows("{i} images/{i}.jpg"),
-        kinds_dot_txt=rows("{i} {k}"),
-        train_test_split_dot_txt=rows("{i} 1", 8) + rows("2{i} 0", 4),
+        images_dot_txt=rows("1{i:02d} images/{i}.jpg"),
+        kinds_dot_txt=rows("1{i:02d} {k}"),
+        train_test_split_dot_txt=rows("1{i:02d} 1", 8) + rows("2{i:02d} 0", 4),
         notes_dot_txt="12 things to do\n11 of them today\n",
     )
     assert {name: columns for name, (columns, _) in tables.items()} == {

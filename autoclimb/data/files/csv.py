@@ -55,7 +55,7 @@ def tables_in(file: TableFile) -> list[Table]:
         table = table_of(file, text, notes)
     if listing:
         names_pictures = table and len(table.cells) > 1 and any(file.is_picture(c[0]) for c in table.cells.values())
-        relation = table is not None and is_relation(table)
+        relation = table is not None and is_relation(table, file.is_picture)
         if not names_pictures and not relation:
             return []
         if table and table.headless and len(table.cells) == 2:
@@ -64,10 +64,15 @@ def tables_in(file: TableFile) -> list[Table]:
     return [table] if table else []
 
 
-def is_relation(table: Table) -> bool:
-    """Whether rows begin with different whole numbers, so that a table of pictures may have the same."""
+def is_relation(table: Table, is_picture: Callable[[str], bool]) -> bool:
+    """Whether rows begin with different whole numbers that name no pictures, but may be those of a table that does."""
     first = next(iter(table.cells.values()))
-    return table.headless and len(table.cells) > 1 and FEWEST_ROWS <= len(first) == len(set(first))
+    return (
+        not is_picture(first[0])
+        and table.headless
+        and len(table.cells) > 1
+        and FEWEST_ROWS <= len(first) == len(set(first))
+    )
 
 
 def named_by_file(table: Table, relation: bool) -> Table:

@@ -248,7 +248,11 @@ def test_a_full_disk_is_emptied_of_other_pixels_first(tmp_path, monkeypatch):
 def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
     made = build_pixels([str(picture(tmp_path / "p.png"))], 8, "squash", tmp_path / "px")
     half = made.path.with_name(made.path.name.replace("squash", "pad"))
-    for left in (half, made.path.with_suffix(".77.tmp"), tmp_path / "px" / "features-0123456789abcdef.npy"):
+    for left in (
+        half,
+        made.path.with_name(f".part-77-{made.path.name}"),
+        tmp_path / "px" / "features-0123456789abcdef.npy",
+    ):
         left.write_bytes(b"half")
     forget_half_built(tmp_path / "px")
     assert sorted(p.name[:6] for p in (tmp_path / "px").iterdir()) == ["featur", "squash", "squash"]

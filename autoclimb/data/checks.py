@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.values import same_name
 from autoclimb.data.sources import parts_of
 from autoclimb.seeds import rng, some_of
@@ -51,6 +50,8 @@ def rows_to_show(task: Task) -> list[int]:
 
 def thumbnails_of(task: Task, side: int) -> list[np.ndarray | None]:
     """The pictures of `rows_to_show` as `(side, side, 3)` uint8, None for one that cannot be read."""
+    from autoclimb.data.pixels import build_pixels  # OpenCV: 20 MB that reading a folder can do without
+
     files = [task.train_files[i] for i in rows_to_show(task)]
     with tempfile.TemporaryDirectory() as folder:
         pixels = build_pixels(files, side, "squash", Path(folder), channels=task.channels)

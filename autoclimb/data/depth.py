@@ -67,12 +67,12 @@ def _fitted(array: np.ndarray, channels: int) -> np.ndarray:
 def _scaled(array: np.ndarray, ranges: Ranges, first: int) -> np.ndarray:
     if not ranges:
         return to_bytes(array)
-    made = np.empty(array.shape, np.uint8)
+    scaled = np.empty(array.shape, np.uint8)
     for c in range(array.shape[2]):
         low, high = ranges[min(first + c, len(ranges) - 1)]
         values = np.nan_to_num(array[..., c].astype(np.float32), nan=low, posinf=high, neginf=low)
-        made[..., c] = ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255)
-    return made
+        scaled[..., c] = ((values - low) * (255.0 / max(high - low, 1e-12))).round().clip(0, 255)
+    return scaled
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -125,11 +125,11 @@ def sample_for_ranges(sources: Sequence[str]) -> list[str]:
 
 def extremes_of(source: str, channels: int) -> list[tuple[int, float, float]]:
     """Channel, 0.1 and 99.9 percentile of each deep channel of an item; nothing is decoded that is not deep."""
-    seen = []
-    for one in thinned(parts_of(source)):
-        for i, place in enumerate(one):
+    extremes = []
+    for picture_places in thinned(parts_of(source)):
+        for i, place in enumerate(picture_places):
             try:
-                with pictures_at(place, 1 if len(one) > 1 else channels) as pictures:
+                with pictures_at(place, 1 if len(picture_places) > 1 else channels) as pictures:
                     for picture in filter(is_deep, pictures):
                         array = np.asarray(picture)
                         array = array if array.ndim == 3 else array[..., None]
@@ -139,10 +139,10 @@ def extremes_of(source: str, channels: int) -> list[tuple[int, float, float]]:
                             values = values[np.isfinite(values)]
                             if len(values):
                                 low, high = np.percentile(values, [0.1, 99.9])
-                                seen.append((i if len(one) > 1 else c, float(low), float(high)))
+                                extremes.append((i if len(picture_places) > 1 else c, float(low), float(high)))
             except UNREADABLE:
                 continue
-    return seen
+    return extremes
 
 
 def ranges_from(extremes: Iterable[list[tuple[int, float, float]]]) -> Ranges:
@@ -154,11 +154,11 @@ def ranges_from(extremes: Iterable[list[tuple[int, float, float]]]) -> Ranges:
         highs.setdefault(c, []).append(high)
     if not lows:
         return ()
-    every = [value for values in lows.values() for value in values]
-    most = [value for values in highs.values() for value in values]
-    made = []
+    all_lows = [value for values in lows.values() for value in values]
+    all_highs = [value for values in highs.values() for value in values]
+    ranges = []
     for c in range(max(lows) + 1):
-        low = float(np.percentile(lows.get(c, every), 5))
-        high = float(np.percentile(highs.get(c, most), 95))
-        made.append((low, high if high > low else max(highs.get(c, most))))
-    return tuple(made)
+        low = float(np.percentile(lows.get(c, all_lows), 5))
+        high = float(np.percentile(highs.get(c, all_highs), 95))
+        ranges.append((low, high if high > low else max(highs.get(c, all_highs))))
+    return tuple(ranges)

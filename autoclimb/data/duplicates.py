@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same: found on decoded pixels, kept in one fold, told of where test or labels differ.
+"""Near-duplicate pictures: found on decoded pixels, kept in one fold, reported where they cross into test or disagree.
 
 Perceptual hash (the signs of the lowest cosine terms, as in Zauner 2010), multi-index search (Norouzi et al. 2012) for
 candidates, and a comparison of the pictures themselves for the verdict: a hash alone takes all solar cells or all
@@ -59,9 +59,8 @@ def find_duplicates(pixels: np.ndarray, bad: np.ndarray | None = None, labels: n
     larger than a twentieth of the set, after stricter likeness was tried.
     """
     rows = np.arange(len(pixels)) if bad is None else np.flatnonzero(~bad)
-    nothing = np.arange(len(pixels)), np.empty((0, 2), np.int64), np.empty(0)
     if len(rows) < 2:
-        return Duplicates(*nothing)
+        return Duplicates(np.arange(len(pixels)), np.empty((0, 2), np.int64), np.empty(0))
     mean = mean_picture(pixels, rows)
     codes, prints, flat = hashes_of(pixels, rows, mean)
     pairs = rows[candidates(codes, prints, flat)]
@@ -71,20 +70,20 @@ def find_duplicates(pixels: np.ndarray, bad: np.ndarray | None = None, labels: n
     if labels is not None and mistaken(pairs, alike, labels):
         note = "pictures of different classes look alike at small size here, so only exact copies count as duplicates"
         pairs, alike = pairs[alike == 1], alike[alike == 1]
-    most = max(LARGE, int(LARGEST * len(pixels)))
+    largest = max(LARGE, int(LARGEST * len(pixels)))
     for limit in STRICT:
-        kept = alike >= limit
-        cluster_of = joined(len(pixels), pairs[kept])
-        if np.bincount(cluster_of).max() <= most:
+        close = alike >= limit
+        cluster_of = joined(len(pixels), pairs[close])
+        if np.bincount(cluster_of).max() <= largest:
             break
     else:
-        large = np.flatnonzero(np.bincount(cluster_of) > most)
-        kept &= ~np.isin(cluster_of[pairs[:, 0]], large)
-        cluster_of = joined(len(pixels), pairs[kept])
-        note = f"one picture is there more than {most} times; its copies are not kept together"
+        large = np.flatnonzero(np.bincount(cluster_of) > largest)
+        close &= ~np.isin(cluster_of[pairs[:, 0]], large)
+        cluster_of = joined(len(pixels), pairs[close])
+        note = f"one picture is there more than {largest} times; its copies are not kept together"
     if limit > ALIKE and not note:
         note = "many pictures look alike at small size here, so only the closest count as duplicates"
-    return Duplicates(cluster_of, pairs[kept], alike[kept], note)
+    return Duplicates(cluster_of, pairs[close], alike[close], note)
 
 
 def small(pixels: np.ndarray) -> np.ndarray:
@@ -121,14 +120,14 @@ def hashes_of(pixels: np.ndarray, rows: np.ndarray, mean: np.ndarray) -> tuple[n
     odd = np.random.default_rng(0).integers(0, 2**63, -(-size // 8), np.uint64) * np.uint64(2) + np.uint64(1)
     codes, prints, flat = [], [], []
     for part in chunks(rows):
-        seen = np.ascontiguousarray(pixels[part])
-        whole = np.zeros((len(part), len(odd) * 8), np.uint8)
-        whole[:, :size] = seen.reshape(len(part), -1)
-        prints.append((whole.view(np.uint64) * odd).sum(1, dtype=np.uint64))
-        little = small(seen)
-        own = np.abs(little - little.mean((1, 2), keepdims=True)).mean((1, 2, 3))
-        flat.append((own < FLAT) | (np.abs(little - mean).mean((1, 2, 3)) < FLAT / 2))
-        terms = (wave @ (little - mean).mean(3) @ wave.T).reshape(len(part), 64)
+        pictures = np.ascontiguousarray(pixels[part])
+        padded = np.zeros((len(part), len(odd) * 8), np.uint8)
+        padded[:, :size] = pictures.reshape(len(part), -1)
+        prints.append((padded.view(np.uint64) * odd).sum(1, dtype=np.uint64))
+        thumbnails = small(pictures)
+        own = np.abs(thumbnails - thumbnails.mean((1, 2), keepdims=True)).mean((1, 2, 3))
+        flat.append((own < FLAT) | (np.abs(thumbnails - mean).mean((1, 2, 3)) < FLAT / 2))
+        terms = (wave @ (thumbnails - mean).mean(3) @ wave.T).reshape(len(part), 64)
         terms[:, 0] = 0  # the mean: copies may be lighter
         codes.append(np.packbits(terms > np.median(terms, axis=1, keepdims=True), axis=1).view(np.uint64)[:, 0])
     return np.concatenate(codes), np.concatenate(prints), np.concatenate(flat)
@@ -162,17 +161,17 @@ def candidates(codes: np.ndarray, prints: np.ndarray, flat: np.ndarray) -> np.nd
 def near(order: np.ndarray, codes: np.ndarray, bits: int, window: int) -> np.ndarray:
     """Pairs of rows at most `window` places apart in `order` whose codes differ in at most `bits` bits."""
     ranked = codes[order]
-    found = [np.empty((0, 2), np.int64)]
+    pairs = [np.empty((0, 2), np.int64)]
     for step in range(1, window + 1):
         close = np.flatnonzero(np.bitwise_count(ranked[step:] ^ ranked[:-step]) <= bits)
-        found.append(np.column_stack([order[close], order[close + step]]))
-    return np.concatenate(found)
+        pairs.append(np.column_stack([order[close], order[close + step]]))
+    return np.concatenate(pairs)
 
 
 def likeness(pixels: np.ndarray, pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """How alike the pictures of each pair are: 1 for equal pixels, 0 where they differ by too many grey levels, else
     the correlation, below 1, of what they have beyond the set's mean picture."""
-    found = [np.empty(0)]
+    correlations = [np.empty(0)]
     for part in chunks(pairs):
         one, two = pixels[part[:, 0]], pixels[part[:, 1]]
         equal = (one == two).reshape(len(part), -1).all(1)
@@ -181,8 +180,8 @@ def likeness(pixels: np.ndarray, pairs: np.ndarray, mean: np.ndarray) -> np.ndar
         both = np.sqrt((a * a).sum(1) * (b * b).sum(1))
         alike = np.minimum((a * b).sum(1) / np.maximum(both, 1e-6), np.nextafter(1, 0))
         alike[np.abs(a - b).mean(1) > DIFFERENCE] = 0
-        found.append(np.where(equal, 1.0, alike))
-    return np.concatenate(found)
+        correlations.append(np.where(equal, 1.0, alike))
+    return np.concatenate(correlations)
 
 
 def mistaken(pairs: np.ndarray, alike: np.ndarray, labels: np.ndarray) -> bool:
@@ -224,7 +223,7 @@ def class_numbers(task: Task) -> np.ndarray | None:
     return task.target
 
 
-def duplicate_facts(task: Task, found: Duplicates) -> dict:
+def duplicate_facts(task: Task, duplicates: Duplicates) -> dict:
     """What people may want to know of near-duplicates, as json values.
 
     Keys: clusters, largest, train (rows that are a copy of an earlier train row), test (rows with a copy in train),
@@ -232,45 +231,49 @@ def duplicate_facts(task: Task, found: Duplicates) -> dict:
     conflicting (up to five of them, as ids), note.
     """
     n = len(task.train_ids)
-    train, test = found.cluster_of[:n], found.cluster_of[n:]
-    both = found.pairs[(found.pairs < n).all(1)]
+    train, test = duplicates.cluster_of[:n], duplicates.cluster_of[n:]
+    both = duplicates.pairs[(duplicates.pairs < n).all(1)]
     numbers = class_numbers(task)
     if numbers is None:
         apart = np.abs(task.target[both[:, 0]] - task.target[both[:, 1]]) > task.target.std() / 2
     else:
         apart = numbers[both[:, 0]] != numbers[both[:, 1]]
-    sizes = np.bincount(found.cluster_of) if len(found.cluster_of) else np.zeros(1, int)
+    sizes = np.bincount(duplicates.cluster_of) if len(duplicates.cluster_of) else np.zeros(1, int)
     return {
-        "clusters": found.clusters,
-        "largest": int(sizes.max()) if found.clusters else 0,
+        "clusters": duplicates.clusters,
+        "largest": int(sizes.max()) if duplicates.clusters else 0,
         "train": n - len(np.unique(train)),
         "test": int(np.isin(test, train).sum()),
         "conflicts": int(apart.sum()),
         "conflicting": [[task.train_ids[a], task.train_ids[b]] for a, b in both[apart][:LISTED]],
-        "note": found.note,
+        "note": duplicates.note,
     }
 
 
 def duplicate_words(facts: dict) -> list[str]:
     """The facts as sentences, none where there are no near-duplicates."""
-    said = []
+    sentences = []
     train, test, conflicts = facts["train"], facts["test"], facts["conflicts"]
     if train:
-        said.append(f"near-duplicates: {train:,} train pictures are nearly another one; such pictures stay in one fold")
+        sentences.append(
+            f"near-duplicates: {train:,} train pictures are nearly another one; such pictures stay in one fold"
+        )
     if test:
-        said.append(f"near-duplicates: {test:,} test pictures are nearly a train picture and may be answered by heart")
+        sentences.append(
+            f"near-duplicates: {test:,} test pictures are nearly a train picture and may be answered by heart"
+        )
     if conflicts:
         pairs = ", ".join(" = ".join(pair) for pair in facts["conflicting"])
         more = ", ..." if conflicts > len(facts["conflicting"]) else ""
-        said.append(f"near-duplicates with different targets: {conflicts:,} ({pairs}{more})")
-    return [*said, facts["note"]] if facts["note"] else said
+        sentences.append(f"near-duplicates with different targets: {conflicts:,} ({pairs}{more})")
+    return [*sentences, facts["note"]] if facts["note"] else sentences
 
 
-def copies_contradict(task: Task, found: Duplicates) -> list[Note]:
+def copies_contradict(task: Task, duplicates: Duplicates) -> list[Note]:
     """A note where equal train pictures have different labels about as often as pictures drawn at random would."""
     numbers = class_numbers(task)
     n = len(task.train_ids)
-    equal = found.pairs[(found.pairs < n).all(1) & (found.alike == 1)]
+    equal = duplicates.pairs[(duplicates.pairs < n).all(1) & (duplicates.alike == 1)]
     if numbers is None or len(equal) < FEWEST_PAIRS:
         return []
     apart = int((numbers[equal[:, 0]] != numbers[equal[:, 1]]).sum())
@@ -283,12 +286,12 @@ def copies_contradict(task: Task, found: Duplicates) -> list[Note]:
 
 def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
     """The task with near-duplicate train pictures in one group, joined with the groups it had; says what was found."""
-    found = duplicates_of(task, pixels)
-    words = duplicate_words(duplicate_facts(task, found))
-    notes = [*(Note("duplicates", text) for text in words), *copies_contradict(task, found)]
-    for text in words:
+    duplicates = duplicates_of(task, pixels)
+    sentences = duplicate_words(duplicate_facts(task, duplicates))
+    notes = [*(Note("duplicates", text) for text in sentences), *copies_contradict(task, duplicates)]
+    for text in sentences:
         tell(Event("note", text))
-    train = found.cluster_of[: len(task.train_ids)]
+    train = duplicates.cluster_of[: len(task.train_ids)]
     if len(np.unique(train)) == len(train):
         return replace(task, notes=(*task.notes, *notes))
     groups = train

@@ -34,10 +34,10 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
     random = rng(seed, "folds", k)
     target = task.target[rows]
     if task.groups is not None:
-        _, first, group_of, held = np.unique(
+        _, first, group_of, sizes = np.unique(
             task.groups[rows], return_index=True, return_inverse=True, return_counts=True
         )
-        if parts < MOSTLY_SINGLE * len(rows) or held.max() * 20 * k > len(rows):
+        if parts < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
             fold_of[rows] = by_groups(indicators(task, target), task.groups[rows], k, random)
         else:  # a few near-duplicates: the first of each stands for all, so that folds are as even as without groups
             fold_of[rows] = by_target(task.kind, target[first], k, random)[group_of]
@@ -75,28 +75,28 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
     n = len(target)
     fold_of = np.full(n, -1, np.int64)
     labels_of = [np.flatnonzero(row) for row in target]
-    wanted = np.repeat(target.sum(0, dtype=float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
+    lacking = np.repeat(target.sum(0, dtype=float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
     size = np.zeros(k, np.int64)
     small, large = n // k, n % k  # `large` folds hold one row more than `small`
     left = target.sum(0, dtype=np.int64)
     order = random.permutation(n)
     rows_of = {label: order[target[order, label] > 0] for label in range(target.shape[1])}
 
-    def put(row: int, wish: np.ndarray) -> None:
+    def put(row: int, need: np.ndarray) -> None:
         open_ = size < small + (int((size > small).sum()) < large)
-        best = np.flatnonzero(open_ & (wish >= wish[open_].max()))
+        best = np.flatnonzero(open_ & (need >= need[open_].max()))
         best = best[size[best] == size[best].min()]
         fold = int(best[0] if len(best) == 1 else random.choice(best))
         fold_of[row] = fold
         size[fold] += 1
-        wanted[labels_of[row], fold] -= 1
+        lacking[labels_of[row], fold] -= 1
         left[labels_of[row]] -= 1
 
     while (left > 0).any():
         label = int(np.argmin(np.where(left > 0, left, n + 1)))
         for row in rows_of[label]:
             if fold_of[row] < 0:
-                put(row, wanted[label])
+                put(row, lacking[label])
     for row in order:
         if fold_of[row] < 0:
             put(row, -size.astype(float))
@@ -116,11 +116,11 @@ def indicators(task: Task, target: np.ndarray) -> np.ndarray:
 def by_groups(content: np.ndarray, groups: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
     """Folds for rows whose groups stay together: each group goes where class shares end up most equal."""
     names, group_of = np.unique(groups, return_inverse=True)
-    held = np.zeros((len(names), content.shape[1] + 1))
-    np.add.at(held, group_of, np.column_stack([content, np.ones(len(content), np.int64)]))
-    share = held / np.maximum(held.sum(0), 1)
-    order = np.lexsort((random.random(len(names)), -held[:, -1], -share[:, :-1].std(1)))
-    filled = np.zeros((k, held.shape[1]))
+    contents = np.zeros((len(names), content.shape[1] + 1))
+    np.add.at(contents, group_of, np.column_stack([content, np.ones(len(content), np.int64)]))
+    share = contents / np.maximum(contents.sum(0), 1)
+    order = np.lexsort((random.random(len(names)), -contents[:, -1], -share[:, :-1].std(1)))
+    filled = np.zeros((k, contents.shape[1]))
     fold_of_group = np.empty(len(names), np.int64)
     for turn, group in enumerate(order):
         empty = np.flatnonzero(filled[:, -1] == 0)

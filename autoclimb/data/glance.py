@@ -52,9 +52,9 @@ def glance_at(task: Task) -> Glance:
     sizes = [size_of(file, task.channels) for file in files]
     with tempfile.TemporaryDirectory() as folder:
         pixels = build_pixels(files, SIDE, "squash", Path(folder), channels=task.channels)
-        found = duplicates_of(part, pixels)
+        duplicates = duplicates_of(part, pixels)
         good = ~pixels.bad
-        groups = found.cluster_of.copy()
+        groups = duplicates.cluster_of.copy()
         if task.groups is not None:
             groups[: len(train)] = len(files) + task.groups[train]
         counts = np.array([len(parts_of(file)) for file in files])
@@ -79,7 +79,7 @@ def glance_at(task: Task) -> Glance:
                 "train": listed(part.train_ids, bad[: len(train)]),
                 "test": listed(part.test_ids, bad[len(train) :]),
             },
-            "duplicates": duplicate_facts(part, found),
+            "duplicates": duplicate_facts(part, duplicates),
             "drift": drift,
         },
     )

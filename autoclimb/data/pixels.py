@@ -1,7 +1,6 @@
 """Sources -> uint8 pixels: decoded once per (preprocess, size) into a memory-mapped array that workers share."""
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -24,6 +23,7 @@ from autoclimb.data.files.spool import keep_spools_in
 from autoclimb.data.files.stacks import MOST_TILES, Picture, thinned
 from autoclimb.data.sources import files_of, parts_of
 from autoclimb.data.steps import GREY, Chain, chain_of, columns_of, in_grid, shrunk, sides_of
+from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
 
 VERSION = 3  # of the pixels: raise when decoding or resizing changes
@@ -42,7 +42,7 @@ class Pixels:
     """Decoded items: `array` `(R, size, size, channels)` uint8, memory-mapped, and `bad` `(R,)` bool, its grey rows.
 
     Three channels are RGB. `ranges` made bytes of deep numbers; items decoded later must be given the same. `note`
-    says what was found damaged and built again, "" for nothing.
+    says which damaged pixels were built again, "" for none.
     """
 
     array: np.ndarray
@@ -62,20 +62,20 @@ def decode(
     """
     if not source:
         return None
-    wanted = thinned(parts_of(source), grid * grid or MOST_TILES)
-    if grid and len(wanted) == len(wanted[0]) == 1:
+    chosen = thinned(parts_of(source), grid * grid or MOST_TILES)
+    if grid and len(chosen) == len(chosen[0]) == 1:
         try:  # it may be a stack
-            return at_place(wanted[0][0], size, preprocess, channels, ranges, 0, grid)
+            return at_place(chosen[0][0], size, preprocess, channels, ranges, 0, grid)
         except UNREADABLE:
             return None
-    tile = size // (grid or columns_of(len(wanted)))
-    made: list[np.ndarray | None] = []
-    for places in wanted:
+    tile = size // (grid or columns_of(len(chosen)))
+    tiles: list[np.ndarray | None] = []
+    for places in chosen:
         try:
-            made.append(one_picture(places, tile, preprocess, channels, ranges))
+            tiles.append(one_picture(places, tile, preprocess, channels, ranges))
         except UNREADABLE:
-            made.append(None)
-    return in_grid(made, size, channels, grid) if any(picture is not None for picture in made) else None
+            tiles.append(None)
+    return in_grid(tiles, size, channels, grid) if any(picture is not None for picture in tiles) else None
 
 
 def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
@@ -108,12 +108,12 @@ def at_place(
     chain = chain_of(preprocess)
     with pictures_at(place, channels) as pictures:
         tile = size // (grid or columns_of(len(pictures)))
-        made = []
+        tiles = []
         for picture in thinned(pictures, grid * grid or MOST_TILES):
             drafted(picture, tile, chain)
             with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
-                made.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
-    return in_grid(made, size, channels, grid)
+                tiles.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
+    return in_grid(tiles, size, channels, grid)
 
 
 def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
@@ -164,37 +164,28 @@ def build_pixels(
     bad = np.zeros(len(files), bool)
     chunk = min(max(CHUNK_BYTES // (size * size * channels), threads), 2048)
     part = np.empty((min(chunk, len(files)), size, size, channels), np.uint8)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    made_with: Ranges = ranges or ()
+    used_ranges: Ranges = ranges or ()
     checks = []
 
     def fill(row: int, into: int) -> None:
-        picture = decode(files[row], size, preprocess, channels, made_with, grid)
+        picture = decode(files[row], size, preprocess, channels, used_ranges, grid)
         bad[row] = picture is None
         part[into] = GREY if picture is None else picture
 
-    try:
-        with open(temporary, "wb") as out, ThreadPoolExecutor(threads) as pool:
-            if ranges is None:
-                made_with = ranges_from(
-                    pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files))
-                )
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
-            np.lib.format.write_array_header_1_0(out, header)
-            for start in range(0, len(files), chunk):
-                rows = range(start, min(start + chunk, len(files)))
-                for done, _ in enumerate(pool.map(fill, rows, range(len(rows))), start + 1):
-                    if progress and (done % 50 == 0 or done == len(files)):
-                        progress(done, len(files))
-                out.write(part[: len(rows)].data)
-                checks.append(zlib.crc32(part[: len(rows)].data))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part_file, open(part_file, "wb") as out, ThreadPoolExecutor(threads) as pool:
+        if ranges is None:
+            used_ranges = ranges_from(pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files)))
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, len(files), chunk):
+            rows = range(start, min(start + chunk, len(files)))
+            for done, _ in enumerate(pool.map(fill, rows, range(len(rows))), start + 1):
+                if progress and (done % 50 == 0 or done == len(files)):
+                    progress(done, len(files))
+            out.write(part[: len(rows)].data)
+            checks.append(zlib.crc32(part[: len(rows)].data))
     facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
-    facts |= {"channels": channels, "ranges": made_with, "chunk": chunk, "checks": checks}
+    facts |= {"channels": channels, "ranges": used_ranges, "chunk": chunk, "checks": checks}
     write_json(path.with_suffix(".json"), facts)
     return replace(open_pixels(path), note=note)
 
@@ -202,7 +193,7 @@ def build_pixels(
 def open_pixels(path: Path) -> Pixels:
     """The pixels that `build_pixels` wrote to `path`, mapped, not read. Raises ValueError where they are not those."""
     path = Path(path)
-    facts = json.loads(path.with_suffix(".json").read_text())
+    facts = read_json(path.with_suffix(".json"))
     array = np.load(path, mmap_mode="r") if facts["rows"] else np.load(path)
     shape = facts["rows"], facts["size"], facts["size"], facts["channels"]
     if array.shape != shape or array.dtype != np.uint8:
@@ -216,10 +207,10 @@ def intact(path: Path) -> bool:
     """Whether the pixels at `path` are as they were written, every byte of them: 7 GB a second of one core."""
     try:
         array = open_pixels(path).array
-        facts = json.loads(path.with_suffix(".json").read_text())
+        facts = read_json(path.with_suffix(".json"))
         blocks = range(0, len(array), facts["chunk"])
-        found = [zlib.crc32(array[start : start + facts["chunk"]].data) for start in blocks]
-        return found == facts["checks"]
+        checks = [zlib.crc32(array[start : start + facts["chunk"]].data) for start in blocks]
+        return checks == facts["checks"]
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError):
         return False
 
@@ -262,21 +253,21 @@ def make_room(folder: Path, needed: int, limit: float) -> None:
 
 def forget_half_built(folder: Path) -> None:
     """Deletes what builds that were killed left in the folder."""
-    for path in [*folder.glob("*.tmp"), *folder.glob("*.npy")]:
-        if path.suffix == ".tmp" or (NAMED.fullmatch(path.name) and not path.with_suffix(".json").exists()):
+    for path in [*folder.glob(".part-*"), *folder.glob("*.npy")]:
+        if path.name.startswith(".") or (NAMED.fullmatch(path.name) and not path.with_suffix(".json").exists()):
             path.unlink(missing_ok=True)
 
 
-def as_ranges(told: Sequence[Sequence[float]]) -> Ranges:
+def as_ranges(pairs: Sequence[Sequence[float]]) -> Ranges:
     """Ranges that json gave back as lists."""
-    return tuple((float(low), float(high)) for low, high in told)
+    return tuple((float(low), float(high)) for low, high in pairs)
 
 
 def key_of(
     files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges | None = None, grid: int = 0
 ) -> str:
     """16 hex digits for the sources, their files' sizes and times, and what is made of them."""
-    made = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}".encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}".encode(), digest_size=8)
 
     @lru_cache(1024)  # an archive is looked at once, not once a member
     def state(file: str) -> str:
@@ -287,21 +278,8 @@ def key_of(
         return f"{stat.st_size}\0{stat.st_mtime_ns}"
 
     for source in files:
-        made.update(f"\0{source}\0{chr(0).join(map(state, files_of(source)))}".encode())
-    return made.hexdigest()
-
-
-def write_json(path: Path, facts: dict) -> None:
-    """Writes the facts so that the file is whole or absent."""
-    temporary = path.with_suffix(f".{os.getpid()}.json.tmp")
-    try:
-        with open(temporary, "w") as out:
-            json.dump(facts, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        digest.update(f"\0{source}\0{chr(0).join(map(state, files_of(source)))}".encode())
+    return digest.hexdigest()
 
 
 def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:

@@ -44,10 +44,10 @@ class Chain:
             for step in self.before:
                 array = step(array)
             picture = Image.fromarray(array) if array.shape[2] == 3 else array
-        made = self.fit(picture, size)
+        result = self.fit(picture, size)
         for step in self.after:
-            made = step(made)
-        return made
+            result = step(result)
+        return result
 
 
 # --- cuts ------------------------------------------------------------------------------------------------------------
@@ -91,10 +91,10 @@ def circle(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     y = np.arange(height)[:, None] - (height - 1) / 2
     x = np.arange(width) - (width - 1) / 2
-    made = picture.copy()
+    result = picture.copy()
     corners = np.stack([picture[0, 0], picture[0, -1], picture[-1, 0], picture[-1, -1]])
-    made[y * y + x * x > (max(height, width) / 2) ** 2] = np.median(corners, axis=0).astype(np.uint8)
-    return made
+    result[y * y + x * x > (max(height, width) / 2) ** 2] = np.median(corners, axis=0).astype(np.uint8)
+    return result
 
 
 def local_average(picture: np.ndarray) -> np.ndarray:
@@ -159,20 +159,20 @@ def tiles(picture: Picture, size: int, count: float, side: float = 0) -> np.ndar
     wide; without a side so wide that a picture has four times as many as are kept.
     """
     across = min(columns_of(int(count)), size)
-    kept, tile = min(int(count), across * across), size // across
+    count_kept, tile = min(int(count), across * across), size // across
     width, height = sides_of(picture)
-    scale = tile / side if side else math.sqrt(SPARE * kept * tile * tile / (width * height))
+    scale = tile / side if side else math.sqrt(SPARE * count_kept * tile * tile / (width * height))
     small = shrunk(picture, max(1, round(width * scale)), max(1, round(height * scale)))
     frame = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
     colour = np.median(frame, axis=0).astype(np.uint8)
     down, right = (-(-n // tile) for n in small.shape[:2])
-    whole = np.empty((down * tile, right * tile, small.shape[2]), np.uint8)
-    whole[:] = colour
-    whole[: small.shape[0], : small.shape[1]] = small
-    cut = whole.reshape(down, tile, right, tile, -1).swapaxes(1, 2).reshape(down * right, tile, tile, -1)
-    told = np.array([cv2.absdiff(one.reshape(-1), np.tile(colour, tile * tile)).mean() for one in cut])
-    best = np.sort(np.argsort(-told, kind="stable")[:kept])
-    chosen = [*cut[best], *[np.full_like(cut[0], colour)] * (kept - len(best))]
+    canvas = np.empty((down * tile, right * tile, small.shape[2]), np.uint8)
+    canvas[:] = colour
+    canvas[: small.shape[0], : small.shape[1]] = small
+    cut = canvas.reshape(down, tile, right, tile, -1).swapaxes(1, 2).reshape(down * right, tile, tile, -1)
+    differences = np.array([cv2.absdiff(one.reshape(-1), np.tile(colour, tile * tile)).mean() for one in cut])
+    best = np.sort(np.argsort(-differences, kind="stable")[:count_kept])
+    chosen = [*cut[best], *[np.full_like(cut[0], colour)] * (count_kept - len(best))]
     return in_grid(chosen, size, small.shape[2])
 
 
@@ -214,8 +214,8 @@ def chain_of(preprocess: str) -> Chain:
             decoded *= 2  # half of each side may be empty; the picture that tiles are cut from has SPARE times the area
         if name == "tiles" and len(numbers) == 2:
             decoded = math.inf  # its side counts pixels of the file
-    made = [partial(PREPROCESS[name], **_named(name, numbers)) for name, numbers in steps]
-    return Chain(tuple(made[:at]), made[at], tuple(made[at + 1 :]), decoded, not JOINT.isdisjoint(names))
+    bound = [partial(PREPROCESS[name], **_named(name, numbers)) for name, numbers in steps]
+    return Chain(tuple(bound[:at]), bound[at], tuple(bound[at + 1 :]), decoded, not JOINT.isdisjoint(names))
 
 
 def _step_of(part: str) -> tuple[str, tuple[float, ...]]:
@@ -280,10 +280,10 @@ def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int, grid: 
         return tiles[0]
     across = grid or columns_of(len(tiles))
     side, down = size // across, grid or -(-len(tiles) // across)
-    made = np.full((size, size, channels), GREY, np.uint8)
+    canvas = np.full((size, size, channels), GREY, np.uint8)
     top, left = (size - down * side) // 2, (size - across * side) // 2
     for i, tile in enumerate(tiles):
         if tile is not None:
             y, x = top + i // across * side, left + i % across * side
-            made[y : y + side, x : x + side] = tile
-    return made
+            canvas[y : y + side, x : x + side] = tile
+    return canvas

@@ -142,12 +142,12 @@ def _zip_members(name: str, data: Stretch) -> Iterator[Member]:
                 yield Member(info.filename, info.file_size, _zip_refusal(info))
 
 
-def _take_from_zip(name: str, data: Stretch, wanted: str) -> bytes:
-    with faults_named(f"{wanted} in {name}"):
+def _take_from_zip(name: str, data: Stretch, member: str) -> bytes:
+    with faults_named(f"{member} in {name}"):
         archive = zipfile.ZipFile(data.stream())
-        info = _info_of(archive, name, wanted)
+        info = _info_of(archive, name, member)
         if info.file_size > MOST_TABLE_BYTES:
-            raise ValueError(f"{wanted} in {name} has {info.file_size >> 20} MB")
+            raise ValueError(f"{member} in {name} has {info.file_size >> 20} MB")
         return _read_whole(archive, info, name)
 
 
@@ -156,21 +156,21 @@ def _open_zip(name: str, data: Stretch) -> Archive:
     with faults_named(name):
         archive = zipfile.ZipFile(data.stream())
 
-    def read(wanted: str) -> bytes | Stretch:
-        with faults_named(f"{wanted} in {name}"):
-            info = _info_of(archive, name, wanted)
+    def read(member: str) -> bytes | Stretch:
+        with faults_named(f"{member} in {name}"):
+            info = _info_of(archive, name, member)
             if info.file_size <= MOST_PICTURE_BYTES:
                 return _read_whole(archive, info, name)
             with archive.open(info) as file:
-                return spooled(f"{wanted} in {name}", file, info.file_size)
+                return spooled(f"{member} in {name}", file, info.file_size)
 
     return read
 
 
-def _info_of(archive: zipfile.ZipFile, name: str, wanted: str) -> zipfile.ZipInfo:
-    info = archive.getinfo(wanted)
+def _info_of(archive: zipfile.ZipFile, name: str, member: str) -> zipfile.ZipInfo:
+    info = archive.getinfo(member)
     if reason := _zip_refusal(info):
-        raise ValueError(f"{wanted} in {name} is refused: {reason}")
+        raise ValueError(f"{member} in {name} is refused: {reason}")
     return info
 
 
@@ -210,16 +210,16 @@ def _tar_members(name: str, data: Stretch) -> Iterator[Member]:
                 yield Member(entry.name, entry.size, reason)
 
 
-def _take_from_tar(name: str, data: Stretch, wanted: str) -> bytes:
+def _take_from_tar(name: str, data: Stretch, member: str) -> bytes:
     with _tar_entries(name, data) as (archive, entries):
         for entry in entries:
-            if entry.name == wanted and entry.isreg() and not unsafe(wanted):
+            if entry.name == member and entry.isreg() and not unsafe(member):
                 if entry.size > MOST_TABLE_BYTES:
-                    raise ValueError(f"{wanted} in {name} has {entry.size >> 20} MB")
+                    raise ValueError(f"{member} in {name} has {entry.size >> 20} MB")
                 file = archive.extractfile(entry)
                 assert file is not None
                 return file.read()
-    raise KeyError(wanted)
+    raise KeyError(member)
 
 
 def _open_tar(name: str, data: Stretch) -> Archive:
@@ -233,12 +233,12 @@ def _open_tar(name: str, data: Stretch) -> Archive:
 
 
 def _at_places(data: Stretch, places: dict[str, tuple[int, int]]) -> Archive:
-    def read(wanted: str) -> Stretch:
-        if unsafe(wanted):
-            raise ValueError(f"{wanted!r} is refused: {LEADS_OUT}")
-        start, length = places[wanted]
+    def read(member: str) -> Stretch:
+        if unsafe(member):
+            raise ValueError(f"{member!r} is refused: {LEADS_OUT}")
+        start, length = places[member]
         if start + length > data.length:
-            raise EOFError(f"{wanted} ends early")
+            raise EOFError(f"{member} ends early")
         return Stretch(data.file, data.start + start, length)
 
     return read
@@ -274,13 +274,13 @@ def _seven_zip_members(name: str, data: Stretch) -> Iterator[Member]:
                 )
 
 
-def _take_from_seven_zip(name: str, data: Stretch, wanted: str) -> bytes:
+def _take_from_seven_zip(name: str, data: Stretch, member: str) -> bytes:
     with _seven_zip(name, data) as archive:
         from py7zr.io import BytesIOFactory
 
         factory = BytesIOFactory(MOST_TABLE_BYTES)
-        archive.extract(targets=[wanted], factory=factory)
-        return factory.get(wanted).read()
+        archive.extract(targets=[member], factory=factory)
+        return factory.get(member).read()
 
 
 def _open_seven_zip(name: str, data: Stretch) -> Archive:

@@ -144,7 +144,7 @@ def picture_in(data: Stretch, steps: tuple[str, ...]) -> tuple[str, bytes]:
 
     Raises ValueError, EOFError or IndexError where there is none.
     """
-    offset, wanted = int(steps[0]), int(steps[1]) if len(steps) > 1 else 0
+    offset, index = int(steps[0]), int(steps[1]) if len(steps) > 1 else 0
     if offset < 0:
         raise IndexError("a document begins at a byte of the file")
     length = int.from_bytes(data.read(offset, 4), "little", signed=True)
@@ -154,6 +154,6 @@ def picture_in(data: Stretch, steps: tuple[str, ...]) -> tuple[str, bytes]:
     if len(document) != length:
         raise EOFError("the document ends early")
     for number, field in enumerate(filter(is_picture, fields_of(document, 0, length))):
-        if number == wanted:
-            return f"{wanted}", document[field[4] : field[4] + field[5]]
-    raise IndexError(f"the document at byte {offset} has no picture {wanted}")
+        if number == index:
+            return f"{index}", document[field[4] : field[4] + field[5]]
+    raise IndexError(f"the document at byte {offset} has no picture {index}")

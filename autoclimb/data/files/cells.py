@@ -26,11 +26,11 @@ def pixel_columns(header: Sequence[str]) -> range | None:
     They stand side by side, share what they begin with and are counted (pixel0, pixel1, ... or 1x1, 1x2, ...), and make
     a square of one value a pixel or of three.
     """
-    named = [NUMBERED.fullmatch(word.strip().strip('"')) for word in header]
+    parts = [NUMBERED.fullmatch(word.strip().strip('"')) for word in header]
     first = 0
-    while first < len(named):
+    while first < len(parts):
         last = first
-        while last + 1 < len(named) and follows(named[last], named[last + 1]):
+        while last + 1 < len(parts) and follows(parts[last], parts[last + 1]):
             last += 1
         count = last + 1 - first
         if is_picture(count):
@@ -142,10 +142,10 @@ def reader_of(header: list[str], source: BinaryIO, separator: str) -> tuple[Call
     places = pixel_columns(header)
     if places is not None:
         return lambda: from_columns(source, separator, places), len(places)
-    found = pixel_string([line.decode("latin-1") for line in islice(source, LOOKED_AT)], separator)
-    if found is None:
+    in_one_cell = pixel_string([line.decode("latin-1") for line in islice(source, LOOKED_AT)], separator)
+    if in_one_cell is None:
         raise ValueError("the table has no pixels")
-    return lambda: from_strings(source, separator, *found), found[1]
+    return lambda: from_strings(source, separator, *in_one_cell), in_one_cell[1]
 
 
 def from_columns(source: BinaryIO, separator: str, places: range) -> Pieces:
@@ -169,7 +169,7 @@ def from_strings(source: BinaryIO, separator: str, place: int, count: int) -> Pi
         skipinitialspace=True,
         encoding="latin-1",  # digits are the same in every encoding, and the words beside them are not looked at
     ):
-        found = [numbers_in(str(cell)) for cell in piece.iloc[:, 0]]
-        lost = [i for i, numbers in enumerate(found) if len(numbers) != count]
-        values = np.stack([n if len(n) == count else np.zeros(count, np.float32) for n in found])
+        pictures = [numbers_in(str(cell)) for cell in piece.iloc[:, 0]]
+        lost = [i for i, numbers in enumerate(pictures) if len(numbers) != count]
+        values = np.stack([n if len(n) == count else np.zeros(count, np.float32) for n in pictures])
         yield int(piece.index[0]), values, lost

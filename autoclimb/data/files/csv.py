@@ -268,9 +268,9 @@ def mended(name: str, text: str, layout: Layout, notes: list[str]) -> str:
     fits = fitting_cells([row for row in rows if len(row) == width])
     joined, left_out = [], []
     for i in bad:
-        whole = [row for row in joinings(rows[i], width, layout.separator) if all(map(lambda f, c: f(c), fits, row))]
-        if len(whole) == 1:
-            rows[i] = whole[0]
+        fitting = [row for row in joinings(rows[i], width, layout.separator) if all(map(lambda f, c: f(c), fits, row))]
+        if len(fitting) == 1:
+            rows[i] = fitting[0]
             joined.append(numbers[i])
         else:
             rows[i] = []

@@ -36,13 +36,13 @@ class Table:
 
 def with_rows(table: Table, rows: Sequence[int]) -> Table:
     """The table with these rows only."""
-    cells = {c: [held[i] for i in rows] for c, held in table.cells.items()}
+    cells = {c: [values[i] for i in rows] for c, values in table.cells.items()}
     return replace(table, cells=cells, sources=tuple(table.sources[i] for i in rows) if table.sources else ())
 
 
 def without_columns(table: Table, columns: Collection[str]) -> Table:
     """The table without these columns."""
-    return replace(table, cells={c: held for c, held in table.cells.items() if c not in columns})
+    return replace(table, cells={c: values for c, values in table.cells.items() if c not in columns})
 
 
 @dataclass(frozen=True, eq=False)

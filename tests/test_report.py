@@ -289,3 +289,30 @@ def test_thumbnails_of_any_number_of_channels_are_small_jpegs(channels):
     assert uri.startswith("data:image/jpeg;base64,/9j/")
     assert len(uri) < 4000
     assert THUMBNAIL <= 96
+
+
+# --- in a notebook ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(METRICS))
+def test_a_run_shows_itself_and_its_figures(tmp_path, kind):
+    run = open_run(run_folder(tmp_path / "run", kind, HOSTILE[:3], name=HOSTILE[0]))
+    shown = Page(run._repr_html_())
+    assert f"{run.score:.4f}" in shown.text
+    assert [tag for tag, _ in shown.elements if tag in ("svg", "table")] == ["svg", "table"]
+    assert not FETCHING & {tag for tag, _ in shown.elements}
+    for name in ("climb", "lifts", "errors"):
+        assert getattr(run.plot, name)().axes
+    if kind in ("regression", "multilabel"):
+        with pytest.raises(Mistake, match="no confusion matrix"):
+            run.plot.confusion()
+    else:
+        assert run.plot.confusion().axes
+
+
+def test_a_run_without_a_trial_shows_itself_and_says_why_it_has_no_figures(tmp_path):
+    run = open_run(run_folder(tmp_path / "run", blended=False, trials=0))
+    assert "no score yet" in run._repr_html_()
+    for name in ("climb", "lifts", "errors"):
+        with pytest.raises(Mistake):
+            getattr(run.plot, name)()

@@ -99,16 +99,10 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
 
 def climb_parts(record: RunRecord, drawn: bool) -> list[Part]:
     """Every trial by the time it ended, and the blend's score as it rose."""
-    ends = findings.trial_ends(record)
-    members = set(record.blend.members) if record.blend else set()
-    dots = [
-        (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members)
-        for t in record.trials
-        if t.status == "done" and np.isfinite(t.score)
-    ]
-    if not dots:
+    values = climb_values(record)
+    if not values[0]:
         return [Words("No trial has ended yet.", "quiet")]
-    blends = findings.blend_scores(record)
+    ends = findings.trial_ends(record)
     rows = [
         (in_words(ends[t.key]), t.stage, words_of(t.config), record.metric.shown(t.score), t.stderr)
         for t in sorted(record.trials, key=lambda t: ends[t.key])
@@ -117,10 +111,25 @@ def climb_parts(record: RunRecord, drawn: bool) -> list[Part]:
     table = Table("Trials in order", ("at", "stage", "trial", record.metric.name, "standard error"), rows[:MOST_ROWS])
     says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
     added = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
-    stages = findings.stage_spans(record)
-    higher = record.metric.greater_is_better
-    values = (dots, blends, stages, record.metric.name, higher)
     return [chart("Score against time", says, "climb", drawn, table, charts.climb_figure, *values), *added]
+
+
+Dots = list[tuple[float, float, float, bool]]
+
+
+def climb_values(
+    record: RunRecord,
+) -> tuple[Dots, list[tuple[float, float]], list[tuple[float, float, str]], str, bool]:
+    """What `charts.climb_figure` draws of a run."""
+    ends = findings.trial_ends(record)
+    members = set(record.blend.members) if record.blend else set()
+    dots = [
+        (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members)
+        for t in record.trials
+        if t.status == "done" and np.isfinite(t.score)
+    ]
+    metric = record.metric
+    return dots, findings.blend_scores(record), findings.stage_spans(record), metric.name, metric.greater_is_better
 
 
 def blend_gain(record: RunRecord) -> str:
@@ -143,13 +152,7 @@ def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
         ]
         table = Table("Lift of each trial", head, rows)
         says = "Against the best trial before it, on the rows that both predicted; positive is better."
-        values = (
-            [f"{m.number}: {m.words}" for m in moves],
-            [m.lift for m in moves],
-            [m.stderr for m in moves],
-            f"lift of {record.metric.name} and its standard error",
-            [charts.GOOD if m.adopted else charts.SOFT for m in moves],
-        )
+        values = lift_values(moves, record.metric.name)
         parts.append(chart("Lift of each trial", says, "lifts", drawn, table, charts.bars_figure, *values))
     lost = findings.ablation(record)
     if lost:
@@ -165,6 +168,17 @@ def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
             Table("Ways to blend that were compared", ("blend", f"{record.metric.name}, cross-fitted"), rows_tried)
         )
     return parts
+
+
+def lift_values(moves: list[Move], metric: str) -> tuple[list[str], list[float], list[float], str, list[str]]:
+    """What `charts.bars_figure` draws of lifts."""
+    return (
+        [f"{m.number}: {m.words}" for m in moves],
+        [m.lift for m in moves],
+        [m.stderr for m in moves],
+        f"lift of {metric} and its standard error",
+        [charts.GOOD if m.adopted else charts.SOFT for m in moves],
+    )
 
 
 def a_minute(move: Move) -> float:

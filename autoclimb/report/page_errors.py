@@ -73,16 +73,21 @@ def class_parts(record: RunRecord, errors: Errors, drawn: bool) -> list[Part]:
             parts.append(chart("Confusion", says, "confusion", drawn, numbers, charts.matrix_figure, *values))
         if pairs:
             parts.append(Table("Classes confused most", ("true", "answered", "rows", "share of true"), pairs[:20]))
-    rows = findings.label_rows(record, errors)
+    worst = label_scores(record, errors)
     head = ("class" if record.one_class else "label", "true rows", "answered", "precision", "recall", "F1")
-    scored = [(name, true, told, *precision_recall_f1(true, told, both)) for name, true, told, both in rows]
-    worst = sorted(scored, key=lambda r: r[5])
     numbers = Table("Precision and recall", head, worst[:MOST_ROWS])
     few = worst[:MOST_CLASSES]
     says = f"Worst first{'' if len(few) == len(worst) else f', the worst {len(few)} of {len(worst):,}'}."
     what = [r[0] for r in few], [r[5] for r in few], None, "F1", None, [f"{r[5]:.2f}" for r in few]
     parts.append(chart(f"F1 of each {head[0]}", says, "labels", drawn, numbers, charts.bars_figure, *what))
     return parts
+
+
+def label_scores(record: RunRecord, errors: Errors) -> list[tuple[str, int, int, float, float, float]]:
+    """(name, true rows, answered rows, precision, recall, F1) of each class or label, worst first."""
+    rows = findings.label_rows(record, errors)
+    scored = [(name, true, answered, *precision_recall_f1(true, answered, both)) for name, true, answered, both in rows]
+    return sorted(scored, key=lambda row: row[5])
 
 
 def confused_pairs(names: Sequence[str], table: np.ndarray) -> list[tuple[str, str, int, str]]:

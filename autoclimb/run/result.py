@@ -17,9 +17,10 @@ from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.report.leaderboard import leaderboard_frame
+from autoclimb.report.notebook import Plots, notebook_html
 from autoclimb.report.submission import write_submission
 from autoclimb.run import store
-from autoclimb.run.reporting import write_report
+from autoclimb.run.reporting import has_record, record_of, write_report
 from autoclimb.run.worker import Worker
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -71,6 +72,15 @@ class Run:
     def report(self) -> Path:
         """The path of `report.html`, written anew: one file that opens anywhere. Works while the run goes on."""
         return write_report(self)
+
+    @property
+    def plot(self) -> Plots:
+        """The run's figures: `run.plot.climb()`, `.lifts()`, `.confusion()`, `.errors()`, each a matplotlib Figure."""
+        return Plots(record_of(self))
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows of the run, None (its repr then) where it stopped before its folds were made."""
+        return notebook_html(record_of(self)) if has_record(self.folder) else None
 
     def predict(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> "pd.DataFrame":
         """Answers for other pictures, a folder of them or a list of files, in the submission's columns and cells.

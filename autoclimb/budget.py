@@ -80,6 +80,8 @@ class Slack:
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
     worker_deadline_share: float = 0.5  # of the reserve for the end that a trial may overrun into before it is ended
     worker_start: float = 1.0  # left for the parent while it waits for the worker's imports
+    worker_reply: float = 0.7  # before its deadline a worker stops, to write what it has and say so
+    worker_silence: float = 300.0  # without a word of progress a worker hangs; torch.compile may take two minutes
     # for what the search plans
     opening: float = 20.0  # until the first net trains, on 2 cores: imports, reading, the first features
     working_at_least: float = 0.4  # share of a short budget that trials are planned with all the same
@@ -87,6 +89,11 @@ class Slack:
     trial_overhead: float = 0.5  # of a trial beside its folds: its pixels opened, its score and record
     misjudged: float = 0.02  # share of what is left, and up to a second, that no trial is planned into
     least_share: float = 0.4  # of the time a fold was planned for, under which it is not started late (assumption)
+    # within a fold
+    predict_margin: float = 1.3  # predicting was measured on two batches only and may be this much slower
+    after_fold: float = 0.3  # writing a net and its predictions
+    least_training_share: float = 0.3  # of a fold's seconds, however long predicting takes
+    least_fold_share: float = 0.4  # of the time that folds took so far; with less the folds done are the trial
 
 
 SLACK = Slack()

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -134,17 +135,19 @@ def fit(
         setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, nets_limit=nets_gb * 1e9)
         if not before:
             publish_constant(task, goal, folder, setup.rows)
-        _, plan_ended = follow(
-            plan_of(given.plan, folder),
-            situation_of(setup, greeting["device"], seed, nets, given.space),
-            partial(run_trial, setup),
-            partial(store.recall_trial, folder),
-            clock,
-            setup.reserve,
-            partial(publish, setup),
-            tell,
-            account,
-        )
+        plan_ended = False
+        with suppress(OutOfTime):  # what is finished is blended all the same
+            _, plan_ended = follow(
+                plan_of(given.plan, folder),
+                situation_of(setup, greeting["device"], seed, nets, given.space),
+                partial(run_trial, setup),
+                partial(store.recall_trial, folder),
+                clock,
+                setup.reserve,
+                partial(publish, setup),
+                tell,
+                account,
+            )
         return finish(setup, plan_ended)
     except OutOfTime:
         with room_on_disk(folder):

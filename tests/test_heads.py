@@ -1,5 +1,7 @@
 """Last layers and pooling: contracts over the menus, and small real trainings that predict again from their weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,7 +72,7 @@ def test_a_net_learns_to_count_and_predicts_again_from_its_file(tmp_path, change
     assert np.allclose(oof[held].sum(1), 1, atol=1e-5)
     assert ema or (oof[held].argmax(1) == material.target[held].argmax(1)).mean() > 0.6
     tensors = load_file(tmp_path / "fold0.safetensors")
-    again = predict_fold(config, tensors, material.pixels[material.test_rows], "ordinal", CLASSES, CPU)
+    again = predict_fold(config, tensors, replace(material, pixels=material.pixels[material.test_rows]), CPU)
     assert np.allclose(again, test, atol=1e-5)
 
 

@@ -101,7 +101,7 @@ def test_the_layout_changes_no_prediction():
         laid = replace(built, format=Format(channels_last=channels_last))
         probe.place(laid, CPU)
         assert built.net.layer1[0].conv1.weight.is_contiguous(memory_format=laid.format.layout)
-        made.append(predict_rows(laid, material.pixels, np.arange(8), "multiclass", CPU, 16))
+        made.append(predict_rows(laid, material, np.arange(8), CPU, 16))
     np.testing.assert_allclose(*made, atol=1e-5)
 
 

@@ -1,5 +1,7 @@
 """Views of a picture in prediction: every row of the menu, that flips flip, and the choice among rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,9 @@ from autoclimb.learn.views import (
     cheapest_of_the_best,
     predict_rows,
     row_losses,
-    seconds_to_predict,
+    seconds_a_picture,
     views_named,
+    views_to_predict,
 )
 
 
@@ -69,13 +72,14 @@ def test_crops_are_of_the_corners_and_the_middle():
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_predictions_are_averaged_to_probabilities(name):
-    pictures, _ = stripes(5)
+    material = replace(material_of(), pixels=stripes(5)[0])
     built = build_net(TINY, 3)
-    p = predict_rows(built, pictures, np.arange(5), "multiclass", CPU, 32, name, batch=2)
+    p = predict_rows(built, material, np.arange(5), CPU, 32, name, batch=2)
     assert p.shape == (5, 3)
     assert np.allclose(p.sum(1), 1, atol=1e-5)
-    assert np.allclose(p[3:], predict_rows(built, pictures, np.array([3, 4]), "multiclass", CPU, 32, name), atol=1e-5)
-    assert seconds_to_predict(built, pictures, 100, CPU, 32, name) > 0
+    assert np.allclose(p[3:], predict_rows(built, material, np.array([3, 4]), CPU, 32, name), atol=1e-5)
+    assert views_to_predict(100, name, fixed=False) == 100 * len(VIEWS[name])
+    assert seconds_a_picture(built, material.pixels, CPU, 32) > 0
 
 
 def test_no_view_is_unknown_and_none_is_of_another_size_to_a_net_of_one():

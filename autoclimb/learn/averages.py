@@ -7,6 +7,7 @@ from torch.optim.swa_utils import update_bn
 
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import batch_of, epoch_batches, load_batches, loader_processes, to_input
+from autoclimb.learn.faults import OutOfMemory, free_memory
 from autoclimb.learn.material import Fold, Material
 from autoclimb.types import Config
 
@@ -16,13 +17,21 @@ AFTERWARDS = 1_000_000  # the epoch that these are drawn from: none that was tra
 
 
 def recompute_norms(built: Built, material: Material, config: Config, fold: Fold) -> None:
-    """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures."""
+    """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures.
+
+    In batches of half the size where memory runs out. Raises OutOfMemory where not even two pictures fit.
+    """
     batch = batch_of(config, fold)
     plain = config.vary(scales=())
     specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-NORM_ROWS // batch))
     batches = load_batches(specs, material, config, loader_processes(fold.device))
-    with torch.autocast(fold.device.type, torch.bfloat16, enabled=built.format.bf16):
-        update_bn(
-            (to_input(pictures, built.mean, built.std, fold.device, built.format.layout) for _, pictures in batches),
-            built.net,
-        )
+    device, layout = fold.device, built.format.layout
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+            update_bn((to_input(x, built.mean, built.std, device, layout) for _, x in batches), built.net)
+        return
+    except torch.OutOfMemoryError as error:
+        if batch <= 2:
+            raise OutOfMemory(f"the norms of {config.backbone} cannot be averaged: two pictures do not fit") from error
+    free_memory()
+    recompute_norms(built, material, config.vary(batch=batch // 2), fold)

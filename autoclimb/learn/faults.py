@@ -1,13 +1,88 @@
-"""What may go wrong in training without being a bug: a status of the trial, caught in learn.trial alone."""
+"""What may go wrong in training without being a bug: a status of the trial, turned into one in learn.trial alone.
+
+The kind of a fault tells the plan what to try instead: a smaller batch, another net, the same again.
+"""
+
+import gc
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from autoclimb.errors import no_room
+
+# torch's messages for what has no class of its own; the first that is found in an error's text is its kind
+MESSAGES = {
+    "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED",
+    "loader": r"DataLoader worker|unable to (open|write|mmap|resize) .*shm|bus error",
+    "device": r"CUDA|cuDNN|CUDNN|CUBLAS|cublas|device-side|NCCL|AcceleratorError",
+}
 
 
-class Diverged(Exception):
+class Fault(Exception):
+    """A training that cannot go on, and why."""
+
+    kind = "torch"
+
+
+class Diverged(Fault):
     """The loss or the predictions are not finite any more."""
 
+    kind = "diverged"
 
-class OutOfMemory(Exception):
+
+class OutOfMemory(Fault):
     """The batch does not fit, not even in parts."""
 
+    kind = "memory"
 
-class Unbuildable(Exception):
+
+class Unbuildable(Fault):
     """timm cannot make this net, or its weights do not load."""
+
+    kind = "unbuildable"
+
+
+class OutOfTime(Fault):
+    """The deadline came before there was anything to give."""
+
+    kind = "late"
+
+
+STATUSES = (Fault, RuntimeError, MemoryError, OSError)  # RuntimeError is torch's for all that a net cannot do here
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of a fault: that of its class, memory, disk, files, loader, device, or torch for all else it says."""
+    if isinstance(error, Fault):
+        return error.kind
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "memory"
+    if no_room(error):
+        return "disk"
+    if isinstance(error, OSError):
+        return "files"
+    text = f"{type(error).__name__}: {error}"
+    return next((kind for kind, words in MESSAGES.items() if re.search(words, text)), "torch")
+
+
+def free_memory() -> None:
+    """Gives back what a failed training held, on the card too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)`, put together from halves and quarters where memory runs out; for what treats each row by itself.
+
+    Raises OutOfMemory where not even one row fits.
+    """
+    try:
+        return function(x)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if len(x) == 1:
+            raise OutOfMemory(f"not even one picture of {x.shape[-1]} px fits") from error
+    torch.cuda.empty_cache()  # out of the except clause: the error holds the frames, and they the tensors
+    return torch.cat([in_parts(function, half) for half in x.chunk(2)])

@@ -19,6 +19,7 @@ from torch import Tensor
 from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
 from autoclimb.learn.batches import prefetch, resized, to_input
+from autoclimb.learn.faults import in_parts
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
@@ -202,12 +203,14 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
     built = build_net(config, 0, channels)
     place(built, device).eval()
 
+    def features_of_batch(x: Tensor) -> Tensor:
+        return built.net(x) + built.net(x.flip(3)) if config.tta == "flip" else built.net(x)
+
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
         x = to_input(block, built.mean, built.std, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            features = built.net(x) + built.net(x.flip(3)) if config.tta == "flip" else built.net(x)
-        return features.float().cpu().numpy()
+            return in_parts(features_of_batch, x).float().cpu().numpy()
 
     return extract
 

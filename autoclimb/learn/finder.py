@@ -38,6 +38,7 @@ def find_rate(built: Built, material: Material, config: Config, fold: Fold, pace
 def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> Curve:
     """Rates and losses of the sweep's steps, not smoothed."""
     net, device, criterion = built.net.train(), fold.device, loss_named(config.loss, material.kind)
+    forward = net if built.compiled is None else built.compiled
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))
     target, weight = targets_on(device, material, fold, config)
     mix_draw = rng(config.seed, "sweep", fold.number)
@@ -57,7 +58,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
         rows = torch.from_numpy(spec.rows).to(device)
         x, y, w = model_inputs(built, pictures, target[rows], weight[rows], material.kind, config, mix_draw, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
-            outputs = net(x)
+            outputs = forward(x)
         loss = loss_value(criterion, outputs.float(), y, w)
         loss.backward()
         value = float(loss.detach())

@@ -10,25 +10,32 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, resized, to_input
-from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.probe import worth_compiling
-from autoclimb.learn.views import predict_by_best_views, predict_rows, seconds_to_predict, views_named
+from autoclimb.learn.views import (
+    Watch,
+    predict_by_best_views,
+    predict_rows,
+    seconds_a_picture,
+    views_named,
+    views_to_predict,
+)
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
-from autoclimb.types import Config, Kind
+from autoclimb.types import Config
 
 REMEMBERED = 20_000  # train pictures that neighbours are sought among, drawn where there are more; own choice
-LATE = 1.3  # predicting has been measured on two batches only; the rest is allowed to be this much slower
 
 
 def run_fold(
@@ -37,7 +44,8 @@ def run_fold(
     """Predictions of one fold's net for its held-out rows and for the test rows, and the facts of its training.
 
     The net's weights are written into `out`. `seconds` are for everything, predicting included; they count where the
-    config has seconds instead of epochs.
+    config has seconds instead of epochs. Towards the fold's deadline the schedule ends sooner and pictures get fewer
+    views; held-out rows that are not reached are NaN. Raises OutOfTime where the test rows cannot be predicted by then.
     """
     start, device = fold.now(), fold.device
     if not 0 <= config.retrain_head < 1:
@@ -54,20 +62,16 @@ def run_fold(
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
         whiten(built, standard, config, fold)
-    trained_from, facts = fold.now(), dict[str, Any]()
+    training_from, facts = fold.now(), dict[str, Any]()
     if not config.lr:
-        until = {"seconds": SWEEP_SHARE * for_training} if for_training else {"steps": SWEEP_STEPS}
-        rate, curve = find_rate(built, standard, config, fold, Pace(fold.now, trained_from, **until))
+        pace = Pace(fold.now, training_from, SWEEP_SHARE * for_training, SWEEP_STEPS)
+        rate, curve = find_rate(built, standard, config, fold, pace)
         config, facts = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
-    if for_training:
-        left = (for_training - (fold.now() - trained_from)) * (1 - config.retrain_head)
-        pace = Pace(fold.now, fold.now(), seconds=left)
-    else:
-        pace = Pace(fold.now, fold.now(), steps=_steps_of(config, fold))
-    if worth_compiling(device, for_training, config):
-        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-        built = replace(built, compiled=torch.compile(built.net))
+    if worth_compiling(device, for_training if config.seconds else 0.0, config):
+        built = compiled(built, standard, config, fold)
         facts["compiled"] = True
+    left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
+    pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, compiled=None, head=net.get_classifier())  # type: ignore[operator]
@@ -79,12 +83,7 @@ def run_fold(
         remember(built, material, config, fold)
     trained_until = fold.now()
     save_net(built, target_mean, target_std, out / f"fold{fold.number}.safetensors")
-    if config.tta == "auto":
-        oof_pred, test_pred, training_facts["tta"] = predict_by_best_views(built, standard, config, fold)
-    else:
-        how = (material.kind, device, config.seen_size, config.tta)
-        oof_pred = predict_rows(built, material.pixels, fold.valid_rows, *how)
-        test_pred = predict_rows(built, material.pixels, material.test_rows, *how)
+    oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds)
     facts = {
         **training_facts,
         **facts,
@@ -94,24 +93,67 @@ def run_fold(
         "channels_last": format.channels_last,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
+    if tta:
+        facts["tta"] = tta
     if built.note:
         facts["note"] = built.note
     return oof_pred * target_std + target_mean, test_pred * target_std + target_mean, facts
 
 
+def _predictions(
+    built: Built, material: Material, config: Config, fold: Fold, soft: float
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Predictions of held-out rows and of test rows, in the net's units; the views chosen where `tta` is "auto".
+
+    The test rows come first: of a fold that was cut off some held-out rows may be missing, but no test row.
+    """
+    watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report)
+    tta = ""
+    if config.tta == "auto":
+        oof_pred, test_pred, tta = predict_by_best_views(built, material, config, fold, watch)
+    else:
+        rows, where = material.test_rows, (fold.device, config.seen_size, config.tta)
+        first = watch.share(len(rows) / max(len(rows) + len(fold.valid_rows), 1))
+        test_pred = predict_rows(built, material, rows, *where, first)
+        oof_pred = predict_rows(built, material, fold.valid_rows, *where, watch)
+    if fold.now() >= fold.deadline and (np.isnan(test_pred).any() or (len(oof_pred) and np.isnan(oof_pred).all())):
+        raise OutOfTime("the deadline came while the test rows were predicted")
+    return oof_pred, test_pred, tta
+
+
 def _training_seconds(
     built: Built, material: Material, config: Config, fold: Fold, start: float, seconds: float
 ) -> float:
-    """Of the fold's seconds those for training: what predicting will take is kept back. 0 where epochs are counted."""
-    if not config.seconds:
-        return 0.0
+    """Of the fold's seconds those for training: what predicting will take is kept back. Infinite where none count."""
+    if not config.seconds and fold.deadline == math.inf:
+        return math.inf
     rows = len(fold.valid_rows) + len(material.test_rows)
     rows += min(len(fold.train_rows), REMEMBERED) if config.neighbours else 0
-    later = LATE * seconds_to_predict(built, material.pixels, rows, fold.device, config.seen_size, config.tta) + 0.3
+    each = SLACK.predict_margin * seconds_a_picture(built, material.pixels, fold.device, config.seen_size)
+    norms = 0.0
     if config.swa:
-        normed = min(len(fold.train_rows), NORM_ROWS)
-        later += LATE * seconds_to_predict(built, material.pixels, normed, fold.device, config.size)
-    return max(seconds - (fold.now() - start) - later, 0.3 * seconds)
+        norm_each = SLACK.predict_margin * seconds_a_picture(built, material.pixels, fold.device, config.size)
+        norms = norm_each * min(len(fold.train_rows), NORM_ROWS)
+    now, planned = fold.now(), math.inf
+    if config.seconds:
+        later = each * views_to_predict(rows, config.tta, built.fixed) + norms + SLACK.after_fold
+        planned = max(seconds - (now - start) - later, SLACK.least_training_share * seconds)
+    last_step = 4 * each * batch_of(config, fold)  # forward, backward, update: it may begin just before the end
+    possible = fold.deadline - now - each * rows - norms - last_step - SLACK.after_fold  # with one view
+    if possible <= 0:
+        raise OutOfTime(f"{fold.deadline - now:.1f} s are left: too few to train and predict {rows} rows")
+    return min(planned, possible)
+
+
+def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Built:
+    """The net compiled, and run once forward and backward, so that compiling does not eat the schedule.
+
+    Weights, statistics of norms and random numbers are put back.
+    """
+    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+    built = replace(built, compiled=torch.compile(built.net))
+    find_rate(built, material, config, fold, Pace(fold.now, fold.now(), steps=2))
+    return built
 
 
 def _steps_of(config: Config, fold: Fold) -> int:
@@ -161,7 +203,7 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
             pictures = np.stack([resized(material.pixels[row], config.seen_size, built.grid) for row in chosen])
-            built.net(to_input(pictures, built.mean, built.std, device))
+            in_parts(built.net, to_input(pictures, built.mean, built.std, device))
     hook.remove()
     built.head.remember(torch.cat(features), torch.from_numpy(material.target[rows].argmax(1)))
 
@@ -174,14 +216,13 @@ def save_net(built: Built, target_mean: float, target_std: float, path: Path) ->
         save_file({**tensors, **extra}, part)
 
 
-def predict_fold(
-    config: Config, tensors: dict[str, Tensor], pixels: np.ndarray, kind: Kind, width: int, device: torch.device
-) -> np.ndarray:
-    """Predictions `(R, width)` of a saved fold's net for the R pictures given, in target units."""
+def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
+    """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
     target_mean, target_std = tensors[SCALE].tolist()
     mean, std = tensors[INPUT].tolist()
-    built = replace(build_net(config.vary(weights=""), width, pixels.shape[-1]), mean=tuple(mean), std=tuple(std))
+    built = build_net(config.vary(weights=""), material.width, material.channels)
+    built = replace(built, mean=tuple(mean), std=tuple(std))
     built.net.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in (SCALE, INPUT)})
     place(built, device)
-    predictions = predict_rows(built, pixels, np.arange(len(pixels)), kind, device, config.seen_size, config.tta)
-    return predictions * target_std + target_mean
+    rows = np.arange(len(material.pixels))
+    return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean

@@ -24,6 +24,7 @@ from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
+SECONDS_BETWEEN_REPORTS = 1.0  # a training that is silent for long is taken for hung
 MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more are too large for the card
 
 
@@ -31,17 +32,19 @@ MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more a
 class Pace:
     """How far the training is: by the clock where it was given seconds, by steps where it was given epochs.
 
-    By the clock, the schedule ends when the time does, however fast the machine turns out to be.
+    By the clock, the schedule ends when the time does, however fast the machine turns out to be. With both, whichever
+    ends first: a training that counts epochs and will not be done by its deadline anneals to be done then.
     """
 
     now: Callable[[], float]
     start: float
-    seconds: float = 0.0
+    seconds: float = math.inf
     steps: int = 0
 
     def progress(self, step: int) -> float:
         """The share of the training that is done, 1 or more when it is over."""
-        return step / self.steps if self.steps else (self.now() - self.start) / max(self.seconds, 1e-3)
+        by_clock = (self.now() - self.start) / max(self.seconds, 1e-3) if self.seconds < math.inf else 0.0
+        return max(by_clock, step / self.steps if self.steps else 0.0)
 
 
 def train(
@@ -71,6 +74,7 @@ def train(
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
     first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
+    reported_at = pace.start
 
     while (progress := pace.progress(step)) < 1:
         # batches of one size come from one loader; progressive resizing opens the next where the size changes
@@ -124,8 +128,12 @@ def train(
                 next_snapshot = progress + config.swa / SNAPSHOTS
             if step % STEPS_BETWEEN_READS[device.type]:
                 continue
-            if not math.isfinite(mean_of(losses)):
-                raise Diverged(f"loss {mean_of(losses)} by step {step}, learning rate {config.lr:g}")
+            recent_loss = mean_of(losses)
+            if not math.isfinite(recent_loss):
+                raise Diverged(f"loss {recent_loss} by step {step}, learning rate {config.lr:g}")
+            if pace.now() > reported_at + SECONDS_BETWEEN_REPORTS:
+                reported_at = pace.now()
+                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
             # not in the first third, where the loss still jumps, nor at the end, where no optimiser changes much
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True

@@ -1,5 +1,6 @@
 """The nouns of training: what every trial of a run is trained on, and what the training of one fold needs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,11 +61,10 @@ class Fold:
     device: torch.device
     report: Report
     now: Callable[[], float]
+    deadline: float = math.inf  # on that clock; then the worker is ended, and what is not written is lost
 
 
-def fold_of_material(
-    material: Material, number: int, device: torch.device, report: Report, now: Callable[[], float]
-) -> Fold:
-    """The fold of that number: trained on all rows of other folds, those left out excepted."""
+def rows_of_fold(material: Material, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Train rows and held-out rows of the fold of that number: rows of no fold are in neither."""
     train_rows = np.flatnonzero((material.fold_of != number) & (material.fold_of >= 0))
-    return Fold(number, train_rows, np.flatnonzero(material.fold_of == number), device, report, now)
+    return train_rows, np.flatnonzero(material.fold_of == number)

@@ -11,7 +11,7 @@ import torch
 
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
-from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
@@ -35,12 +35,16 @@ UNUSABLE = {"train": 0.0, "predict": 0.0, "bf16": False, "channels_last": True, 
 def measure_speed(config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
     """Pictures a second in training and prediction, and the format and batch that gave them.
 
-    It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little.
+    It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little. Rates
+    are 0 where the net cannot be run, with a `note` and its `fault`.
     """
     try:
-        built = build_net(config, material.width, material.channels)
-    except Unbuildable as error:
-        return {"note": str(error), **UNUSABLE}
+        return _speed_of(build_net(config, material.width, material.channels), config, material, device, seconds)
+    except STATUSES as error:
+        return {**UNUSABLE, "note": str(error), "fault": kind_of(error)}
+
+
+def _speed_of(built: Built, config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
     rows = np.flatnonzero(material.fold_of >= 0)
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
     first = batch_of(config, fold)
@@ -55,14 +59,16 @@ def measure_speed(config: Config, material: Material, device: torch.device, seco
             formatted = replace(built, format=format)
             return batch / step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
         except torch.OutOfMemoryError:
-            return 0.0
+            pass
+        free_memory()
+        return 0.0
 
     rates = {format: rate(format, len(pictures)) for format in formats}
     for close in [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
         rates[close] = max(rates[close], rate(close, len(pictures)))
     best = max(rates, key=lambda format: rates[format])
     if not rates[best]:
-        return {"note": "out of memory", **UNUSABLE}
+        raise OutOfMemory("not one step of training fits")
     batch, train_rate = 0, rates[best]
     if device.type == "cuda":
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)

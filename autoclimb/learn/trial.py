@@ -1,6 +1,8 @@
 """Config -> predictions: every fold of one config, out of fold and for the test, on disk."""
 
+import math
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
-from autoclimb.learn.faults import Diverged, OutOfMemory, Unbuildable
+from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
 from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, symmetry_ratios
-from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, fold_of_material
+from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
 from autoclimb.types import Config
 
 SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned
@@ -29,51 +32,73 @@ def run_trial(
     report: Report = lambda facts: None,
     now: Callable[[], float] = time.monotonic,
     format: Format = PLAIN,
+    seconds: float = math.inf,
 ) -> dict[str, Any]:
-    """What happened: `status`, `note`, `facts`. If "done", `oof.npy` and `test.npy` lie in `out`, weights in `nets`.
+    """What happened: `status`, `note`, `facts`, and how many `folds` it holds.
 
-    Folds whose json lies in `nets` are taken from there. What training is allowed to fail of is a status: no memory,
-    a loss that is no number, a net that cannot be built.
+    If "done", `oof.npy` and `test.npy` lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken
+    from there. Whatever training may fail of is a status, its kind in `facts["fault"]`; the folds finished until then,
+    or until `seconds` are over, are a trial.
     """
     oof = np.full((len(material.target), material.width), np.nan, np.float32)
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
     facts: dict[str, Any] = {}
-    out.mkdir(parents=True, exist_ok=True)
-    nets.mkdir(parents=True, exist_ok=True)
+    done, note, status = 0, "", "done"
+    begun = now()
+    deadline = begun + seconds - SLACK.worker_reply
     try:
+        out.mkdir(parents=True, exist_ok=True)
+        nets.mkdir(parents=True, exist_ok=True)
         features = None
         if config.train == "features":
             features = features_of(config, material.pixels, cache, device, report)
         recorded = {number for number in config.folds if (nets / f"fold{number}.json").exists()}
-        until = now() + config.seconds * (len(config.folds) - len(recorded))
-        for done, number in enumerate(config.folds):
+        until, slowest = now() + config.seconds * (len(config.folds) - len(recorded)), 0.0
+        for number in config.folds:
             # a fold that ran over its time takes it from the folds after it, not from the run
-            seconds = (until - now()) / max(len(set(config.folds[done:]) - recorded), 1)
+            fold_seconds = (until - now()) / max(len(set(config.folds[done:]) - recorded), 1)
+            if done and deadline - now() < SLACK.least_fold_share * slowest:
+                note = f"ended after {done} folds: there was no time for another"
+                break
 
             def report_fold(event: dict[str, Any], done: int = done) -> None:
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
-            fold = fold_of_material(material, number, device, report_fold, now)
+            fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline)
             result = _recorded_fold(nets, number)
             if result is None:
+                fold_begun = now()
                 if features is None:
                     from autoclimb.learn.fold import run_fold  # timm: seconds, not for features
 
-                    result = run_fold(config, seconds, material, fold, nets, format)
+                    result = run_fold(config, fold_seconds, material, fold, nets, format)
                 else:
                     result = _run_head(config, features, material, fold, nets, cache, symmetries=not done)
-                _record_fold(nets, number, result)
+                _record_fold(nets, number, result, complete=now() < deadline)
+                slowest = max(slowest, now() - fold_begun)
             oof_pred, test_pred, fold_facts = result
             oof[fold.valid_rows] = oof_pred
             test_sum += test_pred
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)
-            # after every fold: if the worker is ended at the deadline, the folds until then are a trial
+            done += 1
+            # after every fold: if the worker is ended all the same, the folds until then are a trial
             write_array(out / "oof.npy", oof)
-            write_array(out / "test.npy", test_sum / (done + 1))
-            report({"folds_done": done + 1, "facts": facts})
-    except (Diverged, OutOfMemory, Unbuildable) as error:
-        return {"status": "failed", "note": str(error), "facts": {}}
-    return {"status": "done", "note": facts.pop("note", ""), "facts": facts}
+            write_array(out / "test.npy", test_sum / done)
+            report({"folds_done": done, "facts": facts})
+    except STATUSES as error:
+        kind = kind_of(error)
+        facts["fault"] = kind
+        note = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+        if kind not in ("late", "diverged", "unbuildable"):
+            traceback.print_exc()  # into the worker's log
+        if done:
+            note = f"ended after {done} folds: {note}"
+        else:
+            status = "late" if kind == "late" else "failed"
+    if "fault" in facts:
+        free_memory()  # out of the except clause: the error holds the frames, and they the tensors
+    note = "; ".join(filter(None, (facts.pop("note", ""), note)))
+    return {"status": status, "note": note, "facts": facts, "folds": done}
 
 
 def _run_head(
@@ -93,14 +118,18 @@ def _run_head(
     return oof_pred, test_pred, facts
 
 
-def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
-    """Records a finished fold beside its weights, the json last. Raises Diverged where predictions are no numbers."""
+def _record_fold(nets: Path, number: int, result: FoldResult, complete: bool) -> None:
+    """Records a finished fold beside its weights, the json last; not where the deadline cut rows off.
+
+    Raises Diverged where predictions are no numbers.
+    """
     oof_pred, test_pred, facts = result
-    if not (np.isfinite(oof_pred).all() and np.isfinite(test_pred).all()):
+    if not np.isfinite(test_pred).all() or (not np.isfinite(oof_pred).all() and complete):
         raise Diverged("the net's predictions are no numbers")
-    with whole_file(nets / f"fold{number}.npz") as part:
-        np.savez(part, oof_pred=oof_pred, test_pred=test_pred)
-    write_json(nets / f"fold{number}.json", facts)
+    if np.isfinite(oof_pred).all():
+        with whole_file(nets / f"fold{number}.npz") as part:
+            np.savez(part, oof_pred=oof_pred, test_pred=test_pred)
+        write_json(nets / f"fold{number}.json", facts)
 
 
 def _recorded_fold(nets: Path, number: int) -> FoldResult | None:
@@ -121,18 +150,18 @@ def predict_again(
     config: Config, material: Material, weights: Path, cache: Path, device: torch.device, report: Report
 ) -> np.ndarray:
     """A finished trial's predictions `(R, width)` for the R pictures of `material`, averaged over its folds' nets."""
-    pixels, kind = material.pixels, material.kind
+    pixels = material.pixels
     total = np.zeros((len(pixels), material.width), np.float32)
     features = features_of(config, pixels, cache, device, report) if config.train == "features" else None
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:
-            total += head_predictions(tensors, features, kind)
+            total += head_predictions(tensors, features, material.kind)
         else:
             from autoclimb.learn.fold import predict_fold
 
             facts = read_json(weights / f"fold{number}.json") if config.tta == "auto" else {}
             chosen = config.vary(tta=facts.get("tta", config.tta))
-            total += predict_fold(chosen, tensors, pixels, kind, material.width, device)
+            total += predict_fold(chosen, tensors, material, device)
         report({"progress": (done + 1) / len(config.folds)})
     return total / len(config.folds)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,9 @@ from torch import Tensor
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import prefetch, resized, to_input
-from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.faults import Unbuildable, in_parts
 from autoclimb.learn.losses import predictions_of
-from autoclimb.learn.material import Fold, Material
+from autoclimb.learn.material import Fold, Material, Report
 from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
@@ -112,66 +113,106 @@ def per_tile(view: View, grid: int) -> View:
     return lambda x: join_tiles(view(split_tiles(x, grid)), grid)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """The time that predicting may take: past `soft` each picture gets one view, at `deadline` it ends."""
+
+    now: Callable[[], float]
+    soft: float = math.inf
+    deadline: float = math.inf
+    report: Report = lambda facts: None
+
+    def allows(self, start: float, times: float) -> bool:
+        """Whether so many times what was done since `start` can be done until `soft`."""
+        return self.soft == math.inf or start + times * (self.now() - start) <= self.soft
+
+    def share(self, part: float) -> "Watch":
+        """The watch of what is done first and may take this part of the time until `soft`."""
+        now = self.now()
+        return replace(self, soft=now + part * (self.soft - now)) if self.soft < math.inf else self
+
+
 def predict_rows(
     built: Built,
-    pixels: np.ndarray,
+    material: Material,
     rows: np.ndarray,
-    kind: Kind,
     device: torch.device,
     size: int,
     tta: str = "none",
+    watch: Watch | None = None,
     batch: int = 128,
 ) -> np.ndarray:
-    """Predictions `(len(rows), C)` float32, probabilities or standardised numbers, averaged over the views of `tta`."""
+    """Predictions `(len(rows), C)` float32, probabilities or standardised numbers, averaged over the views of `tta`.
+
+    Under a watch that runs out, later rows are seen in the first view only; rows not reached by its deadline are NaN.
+    """
     views = views_named(tta, built.fixed)
-    parts = [by_view.mean(0) for by_view in _predictions_by_view(built, pixels, rows, kind, device, size, views, batch)]
-    return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+    by_batch = _predictions_by_view(built, material, rows, device, size, views, watch, batch)
+    parts = [by_view.mean(0) for by_view in by_batch]
+    predictions = np.concatenate(parts) if parts else np.empty((0, material.width), np.float32)
+    missing = np.full((len(rows) - len(predictions), material.width), np.nan, np.float32)
+    return np.concatenate([predictions, missing]) if len(missing) else predictions
 
 
-def _predictions_by_view(built, pixels, rows, kind, device, size, views, batch=128) -> Iterator[np.ndarray]:
-    """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time."""
+def _predictions_by_view(built, material, rows, device, size, views, watch=None, batch=128) -> Iterator[np.ndarray]:
+    """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time; V is 1 where the watch runs out."""
     built.net.eval()
+    pixels = material.pixels
 
     def pictures() -> Iterator[np.ndarray]:
-        for start in range(0, len(rows), batch):
-            yield np.stack([resized(pixels[row], size, built.grid) for row in rows[start : start + batch]])
+        for first in range(0, len(rows), batch):
+            yield np.stack([resized(pixels[row], size, built.grid) for row in rows[first : first + batch]])
+
+    def predict(x: Tensor) -> Tensor:
+        return predictions_of(built.net(x).float(), material.kind, built.loss, built.width)
 
     views = [per_tile(view, built.grid) for view in views] if built.grid else views
+    left = len(rows)
     for block in prefetch(pictures()):
+        start = watch.now() if watch else 0.0
+        if watch and start >= watch.deadline:
+            return
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             x = to_input(block, built.mean, built.std, device, built.format.layout)
-            predictions = [predictions_of(built.net(view(x)).float(), kind, built.loss, built.width) for view in views]
+            predictions = [in_parts(predict, views[0](x))]
+            if watch is None or watch.allows(start, len(views) * left / len(block)):
+                predictions += [in_parts(predict, view(x)) for view in views[1:]]
             yield torch.stack(predictions).cpu().numpy()
+        left -= len(block)
+        if watch:
+            watch.report({"progress": 1.0, "what": "predicting"})
 
 
 def predict_by_best_views(
-    built: Built, material: Material, config: Config, fold: Fold
+    built: Built, material: Material, config: Config, fold: Fold, watch: Watch
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Predictions for held-out rows and for the test rows by the views that suit the net, and the row of CHOICES.
 
     Honest: the views of each half of the held-out rows are chosen on a sample of the other half, those of the test on
     both samples. Few held-out rows say nothing: they get one view. `material.target` is in the net's units.
     """
-    how = (material.kind, fold.device, config.seen_size)
-    valid_rows = fold.valid_rows
+    where = (fold.device, config.seen_size)
+    valid_rows, test_rows = fold.valid_rows, material.test_rows
+    test_share = len(test_rows) / max(len(test_rows) + len(valid_rows), 1)
     if len(valid_rows) < LEAST_ROWS:
-        oof_pred = predict_rows(built, material.pixels, valid_rows, *how)
-        return oof_pred, predict_rows(built, material.pixels, material.test_rows, *how), CHOICES[0]
+        test_pred = predict_rows(built, material, test_rows, *where, watch=watch.share(test_share))
+        return predict_rows(built, material, valid_rows, *where, watch=watch), test_pred, CHOICES[0]
     views = views_named("auto")
     halves = np.array_split(rng(config.seed, "views").permutation(len(valid_rows)), 2)
     losses = []
     for half in halves:
         rows = valid_rows[half[:SAMPLED]]
-        predictions = np.concatenate(list(_predictions_by_view(built, material.pixels, rows, *how, views)), 1)
+        predictions = np.concatenate(list(_predictions_by_view(built, material, rows, *where, views)), 1)
         by_view = dict(zip(views, predictions, strict=True))
         means = {name: np.mean([by_view[view] for view in VIEWS[name]], 0) for name in CHOICES}
         losses.append({name: row_losses(p, material.target[rows], material.kind) for name, p in means.items()})
+    tta = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
+    test_pred = predict_rows(built, material, test_rows, *where, tta, watch.share(test_share))
     oof_pred = np.empty((len(valid_rows), material.width), np.float32)
     for half, other_losses in zip(halves, losses[::-1], strict=True):
-        tta = cheapest_of_the_best(other_losses)
-        oof_pred[half] = predict_rows(built, material.pixels, valid_rows[half], *how, tta)
-    tta = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
-    return oof_pred, predict_rows(built, material.pixels, material.test_rows, *how, tta), tta
+        chosen = cheapest_of_the_best(other_losses)
+        oof_pred[half] = predict_rows(built, material, valid_rows[half], *where, chosen, watch)
+    return oof_pred, test_pred, tta
 
 
 def row_losses(p: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:
@@ -194,19 +235,22 @@ def cheapest_of_the_best(losses: dict[str, np.ndarray]) -> str:
     return best
 
 
-def seconds_to_predict(
-    built: Built, pixels: np.ndarray, rows: int, device: torch.device, size: int, tta: str = "none"
-) -> float:
-    """An estimate of what `predictions_for` will take for that many rows, from two batches (the first warms up)."""
-    probe = np.stack([resized(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
+def seconds_a_picture(built: Built, pixels: np.ndarray, device: torch.device, size: int) -> float:
+    """What predicting one picture in one view takes, from two batches (the first warms up)."""
+    few = np.stack([resized(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
     built.net.eval()
     spent = 0.0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for _ in range(2):
             start = time.perf_counter()
-            built.net(to_input(probe, built.mean, built.std, device, built.format.layout)).float().sum().item()
+            x = to_input(few, built.mean, built.std, device, built.format.layout)
+            in_parts(built.net, x).float().sum().item()
             spent = time.perf_counter() - start
-    each = spent / len(probe)
+    return spent / len(few)
+
+
+def views_to_predict(rows: int, tta: str, fixed: bool) -> int:
+    """Pictures that pass through the net when that many rows are predicted; "auto" looks at samples in every view."""
     if tta == "auto":
-        return each * (2 * SAMPLED * len(views_named(tta)) + rows * max(len(VIEWS[name]) for name in CHOICES))
-    return each * rows * len(views_named(tta, built.fixed))
+        return 2 * SAMPLED * len(views_named(tta)) + rows * max(len(VIEWS[name]) for name in CHOICES)
+    return rows * len(views_named(tta, fixed))

@@ -73,7 +73,8 @@ def main() -> None:
                     config, material = asked_for(request, setting)
                     folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
                     format = Format(request["bf16"], request["channels_last"])
-                    reply = run_trial(config, material, *folders, setting.device, report, format=format)
+                    how = {"format": format, "seconds": request["seconds"]}
+                    reply = run_trial(config, material, *folders, setting.device, report, **how)
                 case "predict":
                     config, material = asked_for(request, setting)
                     nets = Path(request["weights"])

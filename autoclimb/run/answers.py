@@ -1,5 +1,6 @@
 """What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.rules import answer
-from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell
+from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell, Trial
 
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
 PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
+OUT_OF_TIME = "the budget ended before anything was learnt: give more time"
 
 
 def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | None = None) -> None:
@@ -78,9 +80,10 @@ def deliver(setup: Setup, blend: Blend) -> None:
 
 def finish(setup: Setup, plan_ended: bool) -> Run:
     """The run, after a last blend in depth if there is time for it; the quick one stands otherwise."""
-    done = [trial for trial in store.all_trials(setup.folder) if trial.status == "done"]
+    trials = store.all_trials(setup.folder)
+    done = [trial for trial in trials if trial.status == "done"]
     if not done:
-        return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
+        return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
     setup.worker.end()
     clock = setup.clock
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
@@ -102,11 +105,14 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     return run
 
 
-def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Run:
-    """Ends a run whose budget ended in the middle of something; what is on disk stands."""
+def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: str = OUT_OF_TIME) -> Run:
+    """Ends a run without a finished trial, or whose budget ended in the middle of something; says why.
+
+    What is on disk stands.
+    """
     if store.blend_score(folder) is None:
-        tell(Event("note", "the budget ended before anything was learnt: a submission is a constant; give more time"))
-        words = "nothing was learnt within the budget"
+        tell(Event("note", f"{why}; the submission is a constant"))
+        words = f"nothing was learnt: {why}"
     else:
         words = "the budget ended before the search did"
     store.update_run(folder, clock, finished=True, words=words)
@@ -114,3 +120,12 @@ def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell) -> Ru
     if has_record(folder):
         report_in_time(run, clock, tell)
     return run
+
+
+def why_nothing(trials: list[Trial]) -> str:
+    """Why none of the trials was finished, the commonest reason first."""
+    notes = Counter(trial.note for trial in trials if trial.status == "failed")
+    if not notes:
+        return OUT_OF_TIME
+    reasons = "; ".join(f"{note} ({count} times)" if count > 1 else note for note, count in notes.most_common(3))
+    return f"no net could be trained: {reasons}"

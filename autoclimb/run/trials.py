@@ -26,12 +26,13 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Task, Trial
 
 DISK_SHARE = 0.5  # of the free disk that the pixels of one size may take; nets and other sizes take theirs
+POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
 
 def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
     """The config's trial, trained by the worker, scored and on record. What may go wrong in training is its status.
 
-    Where the worker is ended at its deadline, the folds that it had finished are the trial.
+    Where the worker is ended at its deadline or dies, the folds that it had finished are the trial.
     """
     number = store.count_trials(setup.folder) + 1
     about = {"trial": config.key, "number": number, "config": words_of(config), "stage": stage}
@@ -41,14 +42,22 @@ def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
     try:
         request = trial_request(setup, config)  # decoding and measuring take time, so the deadline is set after them
         seconds = max(setup.clock.left() - SLACK.worker_deadline_share * setup.reserve(), 0.1)
-        reply = setup.worker.ask(request, seconds, partial(watch_trial, setup, about, finished))
+        watch = partial(watch_trial, setup, about, finished)
+        reply = setup.worker.ask({**request, "seconds": seconds}, seconds, watch, SLACK.worker_silence)
     except NoRoom as error:
-        reply = failure(error)
-    except (Late, Died) as error:
-        reply = failure(error)
-        if finished:
-            config = store.cut_short(setup.folder, config, finished["folds_done"])
-            reply = {"status": "done", "note": f"ended after {len(config.folds)} folds", "facts": finished["facts"]}
+        reply = failure(error, "disk")
+    except Late as error:
+        reply = failure(error, "late", finished)
+    except Died as error:
+        reply = failure(error, error.fault, finished)
+    fault = reply["facts"].get("fault", "")
+    if fault in POISONED:
+        setup.worker.end()  # the next request starts another
+    if fault == "disk":
+        blend = store.read_blend(setup.folder)
+        store.limit_weights(setup.folder, set(blend[0].members) if blend else set(), 0.0)
+    if reply["status"] == "done" and reply["folds"] < len(config.folds):
+        config = store.cut_short(setup.folder, config, reply["folds"])
     trial = scored(setup, config, stage, reply, setup.clock.spent() - start)
     store.save_trial(setup.folder, trial)
     store.update_run(setup.folder, setup.clock)
@@ -114,9 +123,14 @@ def announce(setup: Setup, trial: Trial, about: dict[str, Any]) -> None:
     setup.tell(Event("trial", text, facts))
 
 
-def failure(error: Exception) -> dict[str, Any]:
-    """The reply of a worker that ended with this error."""
-    return {"status": "late" if isinstance(error, Late) else "failed", "note": str(error), "facts": {}}
+def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The reply of a worker that ended with this error; the folds that it had finished are a trial."""
+    if finished:
+        folds = finished["folds_done"]
+        note = f"ended after {folds} folds: {error}"
+        return {"status": "done", "note": note, "facts": {**finished["facts"], "fault": fault}, "folds": folds}
+    status = "late" if fault == "late" else "failed"
+    return {"status": status, "note": str(error), "facts": {"fault": fault}, "folds": 0}
 
 
 def prepare(setup: Setup, config: Config) -> None:
@@ -141,7 +155,9 @@ def measure(setup: Setup, config: Config) -> Speed:
             reply = {"train": 0.0, "predict": 0.0}
         except Late:
             raise OutOfTime from None
-        return {name: value for name, value in reply.items() if name != "note"}
+        if reply.get("fault") in POISONED:
+            setup.worker.end()
+        return {name: value for name, value in reply.items() if name not in ("note", "fault")}
 
     return Speed(**store.recall(setup.folder / "speeds.json", key, ask))
 

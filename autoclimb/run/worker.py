@@ -4,6 +4,7 @@ The search does not know what answers; the command is handed in, so a test can p
 """
 
 import json
+import math
 import os
 import queue
 import signal
@@ -32,7 +33,11 @@ class Late(Exception):
 
 
 class Died(Exception):
-    """The worker ended by itself: out of memory, most often."""
+    """The worker ended by itself, for want of memory most often, or hung and was ended: `fault` says which."""
+
+    def __init__(self, text: str, fault: str = "died") -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 class Worker:
@@ -66,9 +71,16 @@ class Worker:
         return self.ask(hello, seconds)
 
     def ask(
-        self, request: dict[str, Any], seconds: float, watch: Callable[[dict[str, Any]], None] = lambda event: None
+        self,
+        request: dict[str, Any],
+        seconds: float,
+        watch: Callable[[dict[str, Any]], None] = lambda event: None,
+        silence: float = math.inf,
     ) -> dict[str, Any]:
-        """The worker's answer, events going to `watch`. After `seconds` the process is ended and Late raised."""
+        """The worker's reply, events going to `watch`. After `seconds` the process is ended and Late raised.
+
+        Raises Died where it has ended by itself, or has not said a word for `silence` seconds.
+        """
         until = time.monotonic() + seconds
         if self.process is None or self.process.poll() is not None:
             self.start()
@@ -79,7 +91,7 @@ class Worker:
                 self._send(self.greeting)
                 self._answer(until, watch)
         self._send(request)
-        return self._answer(until, watch)
+        return self._answer(until, watch, silence)
 
     def _send(self, request: dict[str, Any]) -> None:
         assert self.process is not None
@@ -91,28 +103,34 @@ class Worker:
             self.end()
             raise Died("the worker process has gone") from error
 
-    def _answer(self, until: float, watch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    def _answer(
+        self, until: float, watch: Callable[[dict[str, Any]], None], silence: float = math.inf
+    ) -> dict[str, Any]:
         while True:
+            left = max(until - time.monotonic(), 0.001)
             try:
-                line = self.lines.get(timeout=max(until - time.monotonic(), 0.001))
+                line = self.lines.get(timeout=min(left, silence))
             except queue.Empty:
                 self.end()
+                if silence < left:
+                    raise Died(f"the worker hung: not a word for {silence:g} s", "hung") from None
                 raise Late("the worker was ended at its deadline") from None
             if line is None:
                 code = self.process.wait() if self.process else 0
                 self.end()
-                why = "killed, most likely for want of memory" if code == -9 else f"exit status {code}"
-                raise Died(f"the worker process ended ({why}); see {self.log.name}")
-            told = json.loads(line)
-            if "event" in told:
-                watch(told["event"])
-            elif "mistake" in told["end"]:
-                raise Mistake(told["end"]["mistake"])
-            elif "bug" in told["end"]:
+                killed = code in (-signal.SIGKILL, -signal.SIGBUS)  # by the kernel, or by a full /dev/shm
+                why = "killed, most likely for want of memory" if killed else f"exit status {code}"
+                raise Died(f"the worker process ended ({why}); see {self.log.name}", "memory" if killed else "died")
+            reply = json.loads(line)
+            if "event" in reply:
+                watch(reply["event"])
+            elif "mistake" in reply["end"]:
+                raise Mistake(reply["end"]["mistake"])
+            elif "bug" in reply["end"]:
                 self.end()
-                raise RuntimeError("in the worker:\n" + told["end"]["bug"])
+                raise RuntimeError("in the worker:\n" + reply["end"]["bug"])
             else:
-                return told["end"]
+                return reply["end"]
 
     def end(self) -> None:
         """Ends the process at once; nothing it had not finished counts."""

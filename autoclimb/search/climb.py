@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.search.cost import cost_of
+from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
 
@@ -29,7 +30,7 @@ def follow(
     For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost still
     leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time. `publish` is called after every
     trial that was run to its end, `account` after every stage: its lines say what the stage's changes paid. A config
-    asked for twice is run once.
+    asked for twice is run once; in place of one that fails a smaller one is.
     """
     history = History()
     seen: set[str] = set()
@@ -37,11 +38,16 @@ def follow(
     for name, stage in plan:
         tell(Event("stage", name, {"stage": name}))
         for batch in stage(history, situation):
-            for config in batch:
+            waiting = list(batch)
+            while waiting:
+                config = waiting.pop(0)
                 if config.key in seen:
                     continue
                 seen.add(config.key)
                 trial = recall(config)
+                if trial is None and config.train == "net" and ruled_out(config, history):
+                    waiting[:0] = filter(None, [in_the_plan(config, history, situation)])
+                    continue
                 if trial is None:
                     cost = cost_of(config, situation)
                     if not clock.affords(cost, keep=reserve()):
@@ -57,6 +63,7 @@ def follow(
                         publish(history)
                         continue
                 history.add(trial)
+                waiting[:0] = filter(None, [instead_of(trial, history, situation)])
         for line in account(name, history, situation):
             tell(Event("note", line, {"stage": name}))
     return history, complete

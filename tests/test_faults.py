@@ -1,0 +1,254 @@
+"""No failure ends a run: every fault in a trial is a status of a kind, and a fold gives what it has at its deadline."""
+
+import errno
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from nets import CPU, fold_over
+from test_training import TINY, material_of
+
+from autoclimb.learn import fold, trial, views
+from autoclimb.learn.averages import recompute_norms
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, in_parts, kind_of
+from autoclimb.learn.fold import run_fold
+from autoclimb.learn.loop import Pace
+from autoclimb.learn.probe import measure_speed
+from autoclimb.learn.trial import run_trial
+from autoclimb.learn.views import VIEWS, Watch, predict_rows
+from autoclimb.learn.weights import INPUT
+
+FAULTS = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "memory"),
+    (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to get 9 bytes"),
+        "memory",
+    ),
+    (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "memory"),
+    (MemoryError("Unable to allocate 3.2 GiB for an array"), "memory"),
+    (OutOfMemory("64 pictures of 224 px do not fit even in parts"), "memory"),
+    (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. out of shm"), "loader"),
+    (RuntimeError("DataLoader worker (pid(s) 7, 9) exited unexpectedly"), "loader"),
+    (RuntimeError("unable to open shared memory object </torch_7> in read-write mode: /dev/shm"), "loader"),
+    (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+    (FileNotFoundError(errno.ENOENT, "no such file"), "files"),
+    (RuntimeError("Given groups=1, weight of size [8, 3, 3, 3], expected input to have 3 channels"), "torch"),
+    (Diverged("loss nan by step 8"), "diverged"),
+    (Unbuildable("weights of another net"), "unbuildable"),
+]
+PLACES = [(fold, "train"), (fold, "_predictions"), (fold, "save_net"), (fold, "build_net"), (fold, "recompute_norms")]
+
+
+def trial_in(folder, config=TINY, **how):
+    return run_trial(config, material_of(), folder / "out", folder / "nets", folder, CPU, **how)
+
+
+def raising(error):
+    def broken(*given, **named):
+        raise error
+
+    return broken
+
+
+@pytest.mark.parametrize(("error", "kind"), FAULTS, ids=lambda value: str(value)[:40])
+def test_a_fault_has_a_kind_and_is_a_status_with_its_reason(tmp_path, monkeypatch, error, kind):
+    assert kind_of(error) == kind
+    monkeypatch.setattr(fold, "train", raising(error))
+    reply = trial_in(tmp_path)
+    assert (reply["status"], reply["facts"]["fault"], reply["folds"]) == ("failed", kind, 0)
+    assert str(error).partition("\n")[0][:40] in reply["note"]
+
+
+@pytest.mark.parametrize(("module", "place"), PLACES)
+def test_wherever_memory_ends_it_is_a_status_and_the_next_trial_goes_on(tmp_path, monkeypatch, module, place):
+    config = TINY.vary(swa=0.3)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, place, raising(torch.OutOfMemoryError("CUDA out of memory")))
+        assert trial_in(tmp_path, config)["facts"]["fault"] == "memory"
+    assert trial_in(tmp_path, config)["status"] == "done"
+
+
+def test_frozen_features_without_memory_are_a_status(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "features_of", raising(MemoryError("host memory")))
+    reply = trial_in(tmp_path, TINY.vary(train="features", backbone="gradients"))
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "memory")
+
+
+def test_a_slip_in_the_code_is_no_status_but_raised(tmp_path, monkeypatch):
+    monkeypatch.setattr(fold, "train", raising(KeyError("rows")))
+    with pytest.raises(KeyError):
+        trial_in(tmp_path)
+
+
+def test_the_folds_before_a_fault_are_a_trial(tmp_path, monkeypatch):
+    original, asked = fold.train, []
+
+    def second_breaks(*given, **named):
+        asked.append(1)
+        if len(asked) == 2:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return original(*given, **named)
+
+    monkeypatch.setattr(fold, "train", second_breaks)
+    reply = trial_in(tmp_path, TINY.vary(folds=(0, 1, 2)))
+    assert (reply["status"], reply["folds"], reply["facts"]["fault"]) == ("done", 1, "device")
+    assert reply["note"].startswith("ended after 1 folds: CUDA error")
+    oof = np.load(tmp_path / "out" / "oof.npy")
+    assert (np.isfinite(oof).all(1) == (material_of().fold_of == 0)).all()
+
+
+def test_a_net_that_no_probe_can_run_has_no_speed_but_a_reason(monkeypatch):
+    from autoclimb.learn import probe
+
+    monkeypatch.setattr(probe, "step_seconds", raising(RuntimeError("CUDA error: no kernel image")))
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert (reply["train"], reply["fault"]) == (0.0, "device")
+    assert "no kernel image" in reply["note"]
+
+
+# --- memory that is short, not gone ----------------------------------------------------------------------------------
+
+
+def short_of_memory(most):
+    """A net's forward that has memory for so many pictures at once."""
+    seen = []
+
+    def forward(x):
+        seen.append(len(x))
+        if len(x) > most:
+            raise torch.OutOfMemoryError("no memory")
+        return x.mean((2, 3))
+
+    return forward, seen
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 16])
+def test_predicting_in_parts_gives_what_predicting_at_once_does(most):
+    x = torch.randn(13, 3, 8, 8)
+    forward, seen = short_of_memory(most)
+    assert torch.equal(in_parts(forward, x), x.mean((2, 3)))
+    assert min(seen) <= most
+    with pytest.raises(OutOfMemory, match="not even one"):
+        in_parts(short_of_memory(0)[0], x)
+
+
+def test_norms_are_averaged_in_smaller_batches_where_memory_is_short(monkeypatch):
+    from autoclimb.learn import averages
+
+    original, batches = averages.update_bn, []
+
+    def picky(loader, net):
+        batches.append(len(next(iter(loader))))
+        if batches[-1] > 2:
+            raise torch.OutOfMemoryError
+        original(loader, net)
+
+    monkeypatch.setattr(averages, "update_bn", picky)
+    built = build_net(TINY, 2)
+    recompute_norms(built, material_of(), TINY, fold_over(range(24)))
+    assert batches == [8, 4, 2]
+    assert built.net.conv1[1].running_mean.any()
+
+
+# --- the deadline ----------------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """A clock that only predicting and training move: so many seconds a batch in one view, and a step."""
+
+    def __init__(self, monkeypatch, batch=1.0, step=0.0):
+        self.time = 0.0
+        built_forward, optimizer_of = views.predictions_of, fold.train.__globals__["optimizer_of"]
+
+        def slower(*given):
+            self.time += batch
+            return built_forward(*given)
+
+        def stepping(*given):
+            optimizer = optimizer_of(*given)
+            original = optimizer.step
+
+            def counted(*rest):
+                self.time += step
+                return original(*rest)
+
+            optimizer.step = counted
+            return optimizer
+
+        monkeypatch.setattr(views, "predictions_of", slower)
+        monkeypatch.setitem(fold.train.__globals__, "optimizer_of", stepping)
+        monkeypatch.setattr(fold, "seconds_a_picture", lambda *given: 0.01)
+
+    def __call__(self):
+        return self.time
+
+
+def test_where_the_watch_runs_out_later_pictures_are_seen_once_and_those_after_the_deadline_not_at_all(monkeypatch):
+    material, built = material_of(), build_net(TINY, 2)
+    clock = Slow(monkeypatch)
+    rows, where = np.arange(24), (CPU, 16, "dihedral")
+    full = predict_rows(built, material, rows, *where, batch=4)
+    once = predict_rows(built, material, rows, CPU, 16, "none", batch=4)
+    clock.time = 0.0
+    some = predict_rows(built, material, rows, *where, Watch(clock, soft=7.0), batch=4)
+    np.testing.assert_allclose(some, once)  # eight views would take 48 s
+    assert clock.time == 6.0
+    clock.time = 0.0
+    hurried = Watch(lambda: clock.time if clock.time < 24 else clock.time + 100, soft=50.0)
+    np.testing.assert_allclose(predict_rows(built, material, rows, *where, hurried, batch=4)[:12], full[:12])
+    assert clock.time == 3 * len(VIEWS["dihedral"]) + 3
+    clock.time = 0.0
+    cut = predict_rows(built, material, rows, CPU, 16, "none", Watch(clock, deadline=2.5), batch=4)
+    assert (np.isnan(cut).all(1) == (rows >= 12)).all()
+
+
+def test_a_fold_that_predicts_slower_than_planned_still_gives_every_test_row(tmp_path, monkeypatch):
+    clock = Slow(monkeypatch, batch=3.0, step=0.5)
+    part = fold_over(range(8, 24), range(8), now=clock, deadline=17.0)
+    config = TINY.vary(seconds=10.0, epochs=0.0, tta="dihedral")
+    _, test_pred, facts = run_fold(config, 10.0, material_of(), part, tmp_path)
+    assert np.isfinite(test_pred).all()
+    assert facts["steps"] > 2
+
+
+def test_a_fold_whose_test_rows_cannot_be_predicted_in_time_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(views, "prefetch", list)
+    clock = Slow(monkeypatch, batch=50.0, step=0.5)
+    many = replace(material_of(m=300))
+    part = fold_over(range(8, 24), range(8), now=clock, deadline=20.0)
+    with pytest.raises(OutOfTime, match="test rows"):
+        run_fold(TINY.vary(seconds=10.0, epochs=0.0), 10.0, many, part, tmp_path)
+
+
+def test_a_training_that_counts_epochs_anneals_to_be_done_by_its_deadline(tmp_path, monkeypatch):
+    clock = Slow(monkeypatch, batch=0.0, step=0.5)
+    part = fold_over(range(24), (), now=clock, deadline=21.6)
+    facts = run_fold(TINY.vary(epochs=50.0), 0.0, material_of(), part, tmp_path)[2]
+    assert 30 <= facts["steps"] <= 43
+    clock.time = 0.0
+    pace = Pace(clock, 0.0, seconds=20.0, steps=10)
+    assert [pace.progress(step) for step in (0, 5, 10)] == [0.0, 0.5, 1.0]
+    clock.time = 15.0
+    assert pace.progress(5) == 0.75
+
+
+def test_a_trial_ends_after_the_folds_that_there_was_time_for(tmp_path, monkeypatch):
+    clock = Slow(monkeypatch, batch=0.1, step=1.0)
+    config = TINY.vary(folds=(0, 1, 2, 3), seconds=8.0, epochs=0.0)
+    reply = trial_in(tmp_path, config, now=clock, seconds=19.0)
+    assert reply["status"] == "done"
+    assert reply["folds"] == 2
+    assert "no time for another" in reply["note"]
+    assert trial_in(tmp_path / "late", config, now=clock, seconds=0.5)["status"] == "late"
+
+
+def test_a_net_is_saved_before_it_predicts_and_knows_its_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(fold, "_predictions", raising(OutOfTime("the deadline came")))
+    assert trial_in(tmp_path)["status"] == "late"
+    from safetensors.torch import load_file
+
+    assert INPUT in load_file(tmp_path / "nets" / "fold0.safetensors")

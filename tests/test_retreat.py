@@ -1,0 +1,121 @@
+"""A plan whose trials fail goes on: smaller batches, then sizes, then nets; what failed twice is not asked again."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import pytest
+from fakes import World, situation
+
+from autoclimb.search.retreat import TOO_LARGE, instead_of, ruled_out
+from autoclimb.types import Config, History, Trial
+
+NET = Config(backbone="resnet18", size=128, batch=64, seconds=20.0)
+
+
+@dataclass
+class Faulty(World):
+    """A world in which `fault` says of what kind a config's trial fails, "" if it does not."""
+
+    fault: object = field(default=lambda config: "")
+
+    def run(self, config, stage):
+        kind = self.fault(config) if config.train == "net" else ""
+        self.ends = lambda config: "failed" if kind else "done"
+        self.overrun = lambda config: 0.2 if kind else 1.0  # it fails early
+        made = super().run(config, stage)
+        if kind:
+            self.record[config.key] = made = replace(made, facts={"fault": kind}, note=kind)
+        return made
+
+
+def plan(*configs):
+    def stage(history, s):
+        for config in configs:
+            yield [config]
+
+    return [("stage", stage)]
+
+
+def faulty(fault, **changes):
+    return Faulty(situation(budget=900.0, **changes), fault=fault)
+
+
+def names_of(world):
+    return [(c.backbone, c.size, c.batch) for c in world.ran]
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_what_does_not_fit_is_tried_with_half_the_batch_then_smaller_then_with_a_cheaper_net(kind):
+    w = faulty(lambda c: kind if c.batch > 32 else "")
+    history, _ = w.climb(plan(NET))
+    assert names_of(w) == [("resnet18", 128, 64), ("resnet18", 128, 32)]
+    w = faulty(lambda c: kind if c.size > 64 else "")
+    history, _ = w.climb(plan(NET))
+    assert names_of(w)[:3] == [("resnet18", 128, 64), ("resnet18", 128, 32), ("resnet18", 96, 32)]
+    assert history.trials[-1].status == "done"
+    assert w.ran[-1].size == 64
+    w = faulty(lambda c: kind if c.backbone == "resnet18" and not c.model_args else "")
+    history, _ = w.climb(plan(NET))
+    assert history.trials[-1].status == "done"
+    assert w.ran[-1].backbone != "resnet18"
+    assert w.ran[-1].seconds == NET.seconds
+
+
+def test_the_same_kind_twice_takes_a_net_and_size_out_of_the_plan():
+    w = faulty(lambda c: "memory" if c.size > 64 else "")
+    others = [NET.vary(mixup=x) for x in (0.1, 0.2, 0.3)]
+    history, _ = w.climb(plan(NET, *others))
+    counts = Counter((c.backbone, c.size) for c in w.ran if c.size > 64)
+    assert set(counts.values()) == {2}
+    done = [t.config for t in history.trials if t.status == "done"]
+    assert [c.size for c in done] == [64] * 4
+    assert [c.mixup for c in done] == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_a_loss_that_diverges_is_tried_at_a_gentler_rate():
+    w = faulty(lambda c: "diverged" if c.lr > 1e-3 else "")
+    history, _ = w.climb(plan(NET))
+    assert [round(c.lr, 5) for c in w.ran] == [0.002, 0.0006]
+    assert history.best() is not None
+
+
+def test_a_net_that_cannot_be_built_is_replaced_at_once():
+    w = faulty(lambda c: "unbuildable" if c.backbone == "resnet18" and not c.model_args else "")
+    w.climb(plan(NET, NET.vary(mixup=0.2)))
+    assert names_of(w).count(("resnet18", 128, 64)) == 1
+    assert len(w.ran) == 3
+
+
+def test_a_plan_ends_where_no_net_can_be_trained_and_every_failure_is_on_record():
+    w = faulty(lambda c: "memory")
+    history, _ = w.climb(plan(NET))
+    assert not history.done()
+    assert 5 < len(w.ran) < 80
+    assert all(count <= 2 for count in Counter((c.backbone, c.model_args, c.size) for c in w.ran).values())
+
+
+@pytest.mark.parametrize("kind", ["memory", "died", "diverged", "torch"])
+def test_the_plan_uses_its_budget_whatever_fails_for_the_larger_sizes(kind):
+    from autoclimb.search.order import plan_of
+
+    w = faulty(lambda c: kind if c.size > 64 or c.batch > 32 else "")
+    history, _ = w.climb(plan_of(None))
+    assert history.best(train="net") is not None
+    assert w.clock.spent() + w.reserve() >= 0.8 * w.clock.budget
+    assert w.clock.spent() <= w.clock.budget
+
+
+def test_a_resumed_run_finds_the_failures_on_record_and_asks_for_the_same():
+    w = faulty(lambda c: "memory" if c.size > 64 else "")
+    first, _ = w.climb(plan(NET))
+    again, _ = w.climb(plan(NET))
+    assert not w.ran
+    assert [t.key for t in again.trials] == [t.key for t in first.trials]
+
+
+def test_what_is_done_or_made_of_features_is_not_replaced():
+    done = Trial(NET, "s", "done", 0.5, 0.0, 1.0)
+    features = Trial(NET.vary(train="features"), "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"})
+    for trial in (done, features):
+        assert instead_of(trial, History([trial]), situation()) is None
+        assert not ruled_out(trial.config, History([trial]))

@@ -28,7 +28,7 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
             return config.vary(batch=max(LEAST_BATCH, config.batch // 2))
         if kind == "diverged":
             return config.vary(lr=GENTLER * (config.lr or Config().lr), clip=config.clip or 1.0)
-    return in_the_plan(config, history, s, smaller=kind in TOO_LARGE)
+    return in_the_plan(config, history, s, smaller=kind != "unbuildable")
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:

@@ -201,6 +201,21 @@ def test_an_archive_that_grows_too_much_is_refused_once(tmp_path, monkeypatch, n
             contents(tmp_path / name, "zeros")
 
 
+@pytest.mark.parametrize("name", ["a.zip", "a.7z", "a.tar.gz"])
+def test_a_bomb_is_refused_by_one_rule_when_listed_taken_and_read(tmp_path, monkeypatch, name):
+    file = str(tmp_path / name)
+    honest, zeros = {"table.csv": b"id,label\n" * 1000}, {"zeros.csv": bytes(5 << 20)}
+    (tmp_path / name).write_bytes(ARCHIVES[name](honest | zeros))
+    assert [member.refused for member in members_of(file)] == ["", ""], "5 MB are no harm however they are packed"
+    monkeypatch.setattr(formats, "LARGE", 1 << 20)
+    monkeypatch.setattr(formats, "MOST_GROWTH", 500)
+    with suppress(ValueError):  # a packed tar is refused as a whole
+        assert ["bomb" in member.refused for member in members_of(file)] == [False, True]
+    for read in (read_member, contents):
+        with pytest.raises(ValueError, match="bomb"):
+            read(file, "zeros.csv")
+
+
 def test_a_full_disk_is_said_before_decompressing(tmp_path, monkeypatch):
     (tmp_path / "a.7z").write_bytes(seven_zipped(MEMBERS))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))

@@ -114,3 +114,10 @@ def test_a_text_file_is_a_table_only_where_it_lists_pictures():
     assert read("a b c\nd e f\n", "readme.txt") == (None, [])
     table, _ = read("".join(f"{name} {i % 3}\n" for i, name in enumerate(NAMES)), "train.txt")
     assert table.cells["column 1"] == NAMES
+
+
+def test_lines_are_counted_as_in_the_file(tmp_path):
+    text = "sep=,\n" + products((7, "1007,m,x,y,Shirt"))
+    assert read(text)[1] == [
+        "t.csv: line 10 has more cells than the header and is left out; quote cells with separators"
+    ]

@@ -269,12 +269,14 @@ def _seven_zip_members(name: str, data: Stretch) -> Iterator[Member]:
         for info in archive.list():
             if not info.is_directory:
                 packed = info.compressed or data.length  # of a solid block only the first member has a packed size
-                yield Member(
-                    info.filename, info.uncompressed, refusal(info.filename, info.uncompressed, packed, locked)
-                )
+                reason = refusal(info.filename, info.uncompressed, packed, locked)
+                yield Member(info.filename, info.uncompressed, reason)
 
 
 def _take_from_seven_zip(name: str, data: Stretch, member: str) -> bytes:
+    reason = next((entry.refused for entry in _seven_zip_members(name, data) if entry.name == member), "")
+    if reason:
+        raise ValueError(f"{member} in {name} is refused: {reason}")
     with _seven_zip(name, data) as archive:
         from py7zr.io import BytesIOFactory
 

@@ -35,6 +35,7 @@ class Layout:
     header: list[str]  # the words of the first line, names or not
     headless: bool
     begin: int  # where the line below the first begins
+    skipped: int  # lines of the file that stand before the first: comments, the separator
     pixels: range | None  # places of columns that hold pixels
     numbers: int  # of a picture that lies in one cell, 0 where pictures have a column a pixel
 
@@ -137,6 +138,7 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
 
     Where the first line names a picture, it is a row, not a header.
     """
+    breaks = text.count("\n")
     text = without_comments(text)
     text = from_spaces(text, is_picture)
     lines = first_lines(text, count=LOOKED_AT + 1)
@@ -154,7 +156,8 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
     in_one_cell = None if headless or pixels else pixel_string(first_lines(text, begin), separator)
     if in_one_cell:
         pixels = range(in_one_cell[0], in_one_cell[0] + 1)
-    return text, Layout(separator, words, headless, begin, pixels, in_one_cell[1] if in_one_cell else 0)
+    skipped = max(0, breaks - text.count("\n"))
+    return text, Layout(separator, words, headless, begin, skipped, pixels, in_one_cell[1] if in_one_cell else 0)
 
 
 def without_comments(text: str) -> str:
@@ -261,7 +264,7 @@ def mended(name: str, text: str, layout: Layout, notes: list[str]) -> str:
     for row in reader:
         if row:
             rows.append(row if len(row) <= width or any(row[width:]) else row[:width])
-            numbers.append(reader.line_num)
+            numbers.append(reader.line_num + layout.skipped)
     bad = [i for i, row in enumerate(rows) if len(row) > width]
     if len(bad) > MOST_BAD * len(rows):
         raise ValueError(f"{len(bad)} of {len(rows)} rows have more cells than its header")
@@ -276,7 +279,7 @@ def mended(name: str, text: str, layout: Layout, notes: list[str]) -> str:
             rows[i] = []
             left_out.append(numbers[i])
     if unclosed:
-        notes.append(f"{name}: a quote in line {unclosed} is never closed and is taken off")
+        notes.append(f"{name}: a quote in line {unclosed + layout.skipped} is never closed and is taken off")
     if joined:
         notes.append(f"{name}: {shown(joined)} more cells than the header, of which two or more are joined")
     if left_out:
@@ -304,7 +307,7 @@ def short_lines(text: str, layout: Layout) -> list[int]:
         return []
     if text.count(layout.separator) >= between * (text.count("\n") + (not text.endswith("\n"))):
         return []
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(text.splitlines(), 1 + layout.skipped)
     return [number for number, line in lines if line.strip() and line.count(layout.separator) < between]
 
 

@@ -235,6 +235,29 @@ def test_a_file_that_lists_the_classes_gives_their_numbers(tmp_path, name, text)
     assert lines[1] == f"b_000,{task.classes[0]}"
 
 
+def test_numbers_by_the_alphabet_are_a_guess_that_asks(tmp_path):
+    root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
+    task = read_folder(told(root, sample("id,label", *"0120")), metric_named("accuracy"))
+    assert [n.ask for n in task.notes if n.ask] == ["list the classes in their order in a classes.txt in the folder"]
+
+
+def test_numbers_for_columns_of_flags_count_the_columns(tmp_path):
+    root = one_hot(tmp_path / "c")
+    table(
+        root / "train.csv", ("id", *COLOURS), *((f"a_{i:03d}", *(int(k == i % 3) for k in range(3))) for i in range(12))
+    )
+    task = read_folder(told(root, sample("id,label", *"0120")), metric_named("accuracy"))
+    assert [task.classes[k] for k in task.target[:3]] == ["0", "1", "2"]
+    assert not [n.ask for n in task.notes if n.ask]
+
+
+def test_columns_that_are_no_classes_are_refused_with_what_they_would_have_to_be(tmp_path):
+    root = competition(tmp_path / "c", label=lambda i: COLOURS[i % 3])
+    told(root, sample("id,first,second", *["red,green"] * 4))
+    with pytest.raises(Mistake, match="called as classes are, or one column has to hold the answer"):
+        read_folder(root, metric_named("map@3"), target="label")
+
+
 def test_a_list_counts_from_one_where_the_sample_does(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
     told(told(root, sample("id,label", *"1231")), "zebra\nant\nmole\n", "classes.txt")

@@ -137,6 +137,25 @@ def test_flags_are_known_in_whatever_words(cells, flags):
     assert flags_of(cells) == flags
 
 
+@pytest.mark.parametrize("sign", ["|", ";", ",", "/", "+", " & ", " "])
+def test_names_are_joined_by_many_signs(tmp_path, sign):
+    cells = [sign.join(names) for names in (("rust", "scab"), ("rust",), ("scab",), ("mould", "rust"), ("mould",))]
+    root = competition(tmp_path, label=lambda i: cells[i % 5], sample="rust", train=25)
+    assert read_folder(root, metric_named("f1-samples")).classes == ("mould", "rust", "scab")
+
+
+def test_commas_between_thousands_are_no_decimals(tmp_path):
+    root = competition(tmp_path, label=lambda i: f"{1000 + 37 * i:,}", sample=0, column="weight")
+    assert read_folder(root, metric_named("rmse")).target[1] == 1037
+
+
+def test_a_rare_spelling_is_the_usual_one_but_letters_stay_apart(tmp_path):
+    root = competition(tmp_path / "a", label=lambda i: "Green " if i == 4 else ("red", "green")[i % 2], train=24)
+    assert read_folder(root, metric_named("accuracy")).classes == ("green", "red")
+    root = competition(tmp_path / "b", label=lambda i: "A" if i == 4 else ("a", "b")[i % 2], sample="a", train=24)
+    assert read_folder(root, metric_named("accuracy")).classes == ("A", "a", "b")
+
+
 @pytest.mark.parametrize(
     ("one", "none", "kept"), [("True", "False", 12), ("yes", "no", 12), ("1", "-1", 12), ("x", "", 12), ("1", "", 12)]
 )

@@ -107,11 +107,15 @@ def by_number(
     if one and len(shown) == 1 and raw.sample is not None and raw.sample.rows > 1:
         text = f"every cell of the sample holds {next(iter(shown))}, which says nothing: classes are written by name"
         return labels, (Note("classes", text, sure="guessed"),)
-    ordered = sorted(classes)
-    renamed = tuple(str(ordered.index(c) + from_one) for c in classes)
-    few = ", ".join(f"{i + from_one} {c}" for i, c in enumerate(ordered[:3]))
-    text = f"the sample asks for numbers; classes count by the alphabet: {few} ...; list them in a classes.txt if not"
-    return replace(labels, classes=renamed), (Note("classes", text, sure="guessed"),)
+    renamed = tuple(str(i + from_one) for i in range(len(classes)))
+    few = ", ".join(f"{i + from_one} {c}" for i, c in enumerate(classes[:3]))
+    text = "the sample asks for numbers; classes count "
+    if len(raw.labels) > 1:
+        note = Note("classes", f"{text}in the order of their columns: {few} ...", sure="likely")
+    else:
+        ask = "list the classes in their order in a classes.txt in the folder"
+        note = Note("classes", f"{text}by the alphabet: {few} ...", sure="guessed", ask=ask)
+    return replace(labels, classes=renamed), (note,)
 
 
 def in_listed_order(labels: Labels, numbers: dict[str, int], file: str) -> tuple[Labels, tuple[Note, ...]]:

@@ -55,8 +55,8 @@ def columns_form(
     column_of = tuple(place_of(a, s, labels.classes) for a, s in zip(raw.answers, short, strict=True))
     if all(c < 0 for c in column_of):
         raise Mistake(
-            f"the sample asks for {', '.join(raw.answers[:4])}, but the labels are {described(labels)}; "
-            f"name the target with --target"
+            f"the sample asks for {', '.join(raw.answers[:4])}, but the labels are {described(labels)}; its columns "
+            f"have to be called as classes are, or one column has to hold the answer"
         )
     one = labels.kind in ("binary", "multiclass") and (metric is None or metric.wants == "probability")
     sums = one and sum_to_one(raw)

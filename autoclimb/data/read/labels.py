@@ -26,6 +26,7 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Kind, Metric, Note
 
 MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; grades and class codes stay below
+RARE = 0.2  # rows with a spelling in rows with the usual one, up to which it is taken for a slip
 MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
 OF_VOTES = "kl-divergence"  # the metric that takes several columns of one row for votes
 POSITIVE = {
@@ -265,6 +266,9 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     if are_lists(cells) and not raw.literal and all(len(tokens_of(c, ",")) == 1 for c in set(cells)):
         cells = [tokens_of(c, ",")[0] for c in cells]  # ['cat']
     cells = plain(cells)
+    if not raw.literal:
+        cells, spelling_notes = one_spelling(name, cells, raw)
+        notes += spelling_notes
     classes = in_order(set(cells))
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
     if kind == "binary" and (raw.positive or wants != "label"):  # a metric of labels takes both classes alike
@@ -317,6 +321,28 @@ def blanks_of(name: str, column: Sequence[str], raw: RawTask, numeric: bool) -> 
             continue
         blank.add(word)
     return blank, notes
+
+
+def one_spelling(name: str, cells: list[str], raw: RawTask) -> tuple[list[str], list[Note]]:
+    """The cells with rare spellings of a name as the usual one: `Cat` in one row where forty have `cat`; and a note.
+
+    Names of one or two letters stay apart, as letters are classes too, and so does what the sample shows.
+    """
+    counts = Counter(cells)
+    usual: dict[str, str] = {}
+    for word, _ in counts.most_common():
+        usual.setdefault(same_name(word), word)
+    shown = set(tokens_of_sample(raw))
+    rare = {
+        word: usual[same_name(word)]
+        for word, n in counts.items()
+        if n <= RARE * counts[usual[same_name(word)]] and len(word) > 2 and word not in shown
+    }
+    if not rare:
+        return cells, []
+    some = ", ".join(f"{word!r} as {to!r}" for word, to in list(rare.items())[:3])
+    text = f"{len(rare)} rare spellings of {name!r} are read as the usual ones: {some}"
+    return [rare.get(c, c) for c in cells], [Note("classes", text, name, "guessed")]
 
 
 def set_separator(cells: Sequence[str], raw: RawTask, metric: Metric | None) -> str:

@@ -56,7 +56,7 @@ def find_targets(
     if asked and all(have):
         return have, []
     if len(asked) > 1:
-        return by_asked_columns(train, columns, asked, have)
+        return by_asked_columns(train, columns, sample, asked, have)
     free = [c for c in columns if c not in known]
     if sample and asked:
         by_cells = by_asked_cells(train, free, asked[0], sample.cells[asked[0]])
@@ -66,7 +66,7 @@ def find_targets(
 
 
 def by_asked_columns(
-    train: Table, columns: list[str], asked: list[str], have: list[str]
+    train: Table, columns: list[str], sample: Table | None, asked: list[str], have: list[str]
 ) -> tuple[list[str], list[Note]]:
     """The target where the sample has several columns: columns called so, or one whose values they are.
 
@@ -85,7 +85,8 @@ def by_asked_columns(
         text = f"the sample asks for {shortened(lacking)} beside {found!r}, which is the target"
         return [found], [Note("target", text, found, "likely")]
     counted = [c for c in columns if len(set(train.cells[c]) - BLANK) == len(asked) and not names_rows(c, train)]
-    if len(counted) == 1 and are_whole(core_of(a, asked) for a in asked):
+    numbers = sample is not None and all(are_numbers(sample.cells[a]) for a in asked)
+    if len(counted) == 1 and numbers and are_whole(core_of(a, asked) for a in asked):
         text = f"the sample's numbered columns are taken to be the values of {counted[0]!r}"
         return counted, [Note("target", text, counted[0], "guessed")]
     raise Mistake(
@@ -116,8 +117,9 @@ def by_elimination(
 ) -> tuple[list[str], list[Note]]:
     """The target as the one column that may be it: by its values first, then by its name."""
     explained = [c for c in free if not GROUP_WORDS.search(c) and c != asked_for.group and varies(train.cells[c])]
-    if len(explained) > 1 and not asked and all(are_marks(train.cells[c]) for c in explained):
-        return explained, []
+    if len(explained) > 1 and all(are_marks(train.cells[c]) for c in explained):
+        text = f"the sample's column {asked[0]!r} is filled from the columns {shortened(explained, 4)}" if asked else ""
+        return explained, [Note("target", text, asked[0], "likely")] if asked else []
     chosen, notes = explained, []
     for words in (LABEL_WORDS, RARER_LABEL_WORDS):
         named = [c for c in chosen if words.match(c.lower())]

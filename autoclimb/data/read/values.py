@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 BLANK = {"", "nan", "NaN", "null", "NULL", "<NA>"}
-SEPARATORS = ("|", ";", ",", " ")
+SEPARATORS = ("|", ";", ",", "/", "+", "&", " ")
 ABSENT = BLANK | {"NA", "N/A", "na", "n/a", "Null", "None", "none", "?", "-", "unknown", "Unknown"}  # among numbers
 FLAG_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 MARKS = {"x", "+", "\u2713", "\u2714"}
 BRACKETS = ("[]", "{}", "()")
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+THOUSANDS = re.compile(r"[+-]?(\d{1,3}|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?")
 WHOLE = re.compile(r"[+-]?\d+\.0+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 FREE = 0.25  # share of pieces in other combinations from which a cell is a set: real sets .5 and more, names of parts 0
@@ -61,8 +62,10 @@ def are_marks(cells: Sequence[str]) -> bool:
 
 
 def with_points(cells: Sequence[str]) -> list[str] | None:
-    """Numbers with decimal commas written with points, None where cells are not such numbers."""
+    """Numbers with decimal commas, or commas between thousands, as Python writes them; None for other cells."""
     filled = set(cells) - BLANK
+    if any("," in c for c in filled) and all(THOUSANDS.fullmatch(c) for c in filled):
+        return [c.replace(",", "") for c in cells]
     if not any("," in c for c in filled) or not all(DECIMAL_COMMA.fullmatch(c) for c in filled):
         return None
     return [c.replace(",", ".") for c in cells]
@@ -114,7 +117,7 @@ def separator_of(cells: Iterable[str], one_label: bool = False, wanted: bool = F
         new = any(c not in distinct and set(tokens_of(c, separator)) <= set(seen) for c in set(shown) - BLANK)
         if one_label and (free < 0.5 or len(lengths) == 1):
             continue
-        if separator in ", " and not wanted and not (new and not one_label) and free < FREE:
+        if separator not in "|;" and not wanted and not (new and not one_label) and free < FREE:
             continue
         return separator
     return ""

@@ -65,7 +65,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="The competition's folder as downloaded.", show_default=False)
+    Path, typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False)
 ]
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False)]
 Goal = Annotated[
@@ -80,7 +80,9 @@ Goal = Annotated[
 Budget = Annotated[
     str, typer.Option("--budget", "-b", metavar="TIME", help="Wall time, start to submission: 90s, 15m, 4h.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides folds, first weights and order.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Decides folds, initial weights and the order of pictures.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
@@ -120,7 +122,10 @@ def run_fit(
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
     ] = None,
     seed: Seed = 0,
-    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="[default: 5]")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: 5."),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
@@ -141,7 +146,7 @@ def run_fit(
 ) -> None:
     """Search, blend and write a submission within the budget.
 
-    A valid submission is on disk from the first trial on. Stop when you like: the same command continues.
+    A valid submission is on disk from the first seconds on. Stop when you like: the same command continues.
     """
     seconds = seconds_of(budget)
     _print_end(

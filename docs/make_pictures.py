@@ -109,7 +109,7 @@ def recorded_demo(words: list[str], place: Path) -> str:
             if end.code:
                 raise
     if not trained(rows):
-        raise SystemExit("no net was trained: the machine was too busy for the demo's 90 seconds; try again")
+        raise SystemExit(f"{printed.getvalue()}\nno net was trained: the machine was too busy for the demo; try again")
     EVENTS.write_text("".join(json.dumps(row) + "\n" for row in thinned(rows)))
     return printed.getvalue()
 

@@ -263,6 +263,8 @@ def shifted(ids: Sequence[str], chosen: list[int], survey: Survey, split: int) -
 def match_by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Match | None:
     """The pictures by the first of RULES that explains more than half of the ids and tells them apart, or None."""
     allowed = [i for i, side in enumerate(survey.sides) if side * split >= 0]
+    if not allowed:  # tables hold the pixels
+        return None
     stems = [os.path.splitext(survey.pictures[i].rsplit("/", 1)[-1])[0] for i in allowed]
     plain = [stem_of(path_parts(name)[-1]) for name in ids]
     for words, rule in RULES.items():

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -278,7 +279,7 @@ class Config:
         """Pixels a side that pictures must be decoded at: the largest that training or prediction looks at."""
         return max(self.size, self.test_size, *(round(self.size * scale) for scale in self.scales))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The config's name on disk: 16 hex digits of its contents."""
         text = json.dumps(asdict(self), sort_keys=True)

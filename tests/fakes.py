@@ -119,6 +119,7 @@ class World:
     ran: list[Config] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
     published: int = 0
+    nets: dict[Config, set[int]] = field(default_factory=dict)  # folds that are trained, by the config without them
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.situation.budget, now=lambda: self.now, start=self.now)
@@ -149,12 +150,12 @@ class World:
         self.now += seconds
         made = trial(config, stage, self.ends(config), seconds)
         self.record[config.key] = made
+        self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
         return made
 
     def folds_done(self, config: Config) -> int:
         """Folds of the config whose nets are on disk: those of trials over fewer folds."""
-        same = [t.config for t in self.record.values() if t.config.vary(folds=()) == config.vary(folds=())]
-        return len(set(config.folds) & {fold for known in same for fold in known.folds})
+        return len(set(config.folds) & self.nets.get(config.vary(folds=()), set()))
 
     def seconds_of(self, config: Config) -> float:
         return cost_of(config, replace(self.situation, folds_done=self.folds_done)) / (

@@ -7,7 +7,7 @@ losses over rows says how much. Effects have a prior each, and what is reported 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def changes_of(config: Config, base: Config) -> dict[str, str]:
     if (config.backbone, config.model_args) != (base.backbone, base.model_args):
         changes[f"backbone={config.backbone}{_arguments(config)}@{config.size}"] = "backbone"
         left |= set(WITH_NET)
-    own, other = config.to_json(), base.to_json()
-    differing = [name for name in own if name not in left and own[name] != other[name]]
+    own = {f.name: getattr(config, f.name) for f in fields(config)}
+    differing = [name for name in own if name not in left and own[name] != getattr(base, name)]
     if len([name for name in differing if name in TOGETHER]) > 2:  # a point of the refinement is one change
         point = " ".join(f"{name}={own[name]:g}" for name in differing if name in TOGETHER)
         changes[point] = "other"

@@ -73,7 +73,8 @@ def folds_of(s: Situation) -> int:
 
 def epochs_in(seconds: float, config: Config, s: Situation) -> float:
     """Epochs over one fold's rows that fit into these seconds of one fold, predictions included."""
-    return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch_seconds(config, s)
+    epoch = epoch_seconds(config, s)
+    return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch if epoch < math.inf else 0.0
 
 
 def fold_seconds(epochs: float, config: Config, s: Situation) -> float:

@@ -207,7 +207,8 @@ def averaged(config: Config, s: Situation) -> Config:
 
 def hopeless(config: Config, configs: list[Config], history: History, s: Situation) -> bool:
     """Whether the finalist's first fold is beyond doubt far worse than the best one's."""
-    firsts = [t for c in configs for t in history.done() if t.key == c.vary(folds=c.folds[:1]).key]
+    keys = {c.vary(folds=c.folds[:1]).key for c in configs}
+    firsts = [t for t in history.done() if t.key in keys]
     own = next((t for t in firsts if t.key == config.vary(folds=config.folds[:1]).key), None)
     if own is None:  # it failed, or there was no time: asking for it again is the budget's to judge
         return False

@@ -6,7 +6,7 @@ budget for some of them.
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from autoclimb.search.cost import epoch_seconds, full_cost, head_seconds, speed_of
@@ -136,15 +136,12 @@ def base_config(history: History, s: Situation) -> Config:
     """
     time = final_seconds(s)
     nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
-    able = [c for c in (dressed(net, history, s, time / 3) for net in nets) if epoch_seconds(c, s) < math.inf]
-    for net in [] if able else candidates(s)[1:]:  # the first cannot be built here: the next that can
-        if epoch_seconds(dressed(net, history, s, time / 3), s) < math.inf:
-            able = [dressed(net, history, s, time / 3)]
-            break
-    for config in able:
+    for net in nets:  # the first is most often it, and a look at a net's speed costs two seconds
+        config = dressed(net, history, s, time / 3)
         if epochs_in(time / (3 * folds_of(s)), config, s) >= epochs_for("sound", config, s):
             return config
-    cheapest = next((c for net in candidates(s) for c in able if c.backbone == net.backbone), None)
+    able = (dressed(net, history, s, time / 3) for net in candidates(s))
+    cheapest = next((c for c in able if epoch_seconds(c, s) < math.inf), None)
     if cheapest is None:
         return dressed(candidates(s)[0], history, s, time)
     return cheapest if "size" in s.space.start else with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
@@ -362,7 +359,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
 def with_learnt(net: Config, learnt: Config) -> Config:
     """The net with everything that was adopted on another one, but what belongs to a net."""
     own = {*WITH_NET, "backbone", "sizes", "test_size", "scales"}
-    values = {name: value for name, value in vars(learnt).items() if name not in own}
+    values = {f.name: getattr(learnt, f.name) for f in fields(learnt) if f.name not in own}
     return net.vary(**values)
 
 

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoclimb.dry_run import Plan, plan
     from autoclimb.errors import Mistake
     from autoclimb.reading import inspect, read_task
     from autoclimb.score.metrics import METRICS, metric_named
@@ -21,6 +22,7 @@ __all__ = [
     "Metric",
     "Mistake",
     "Note",
+    "Plan",
     "Run",
     "SearchSpace",
     "Situation",
@@ -31,6 +33,7 @@ __all__ = [
     "inspect",
     "metric_named",
     "open_run",
+    "plan",
     "read_task",
 ]
 
@@ -41,6 +44,7 @@ _ROOMS = {
     "Metric": "autoclimb.types",
     "Mistake": "autoclimb.errors",
     "Note": "autoclimb.types",
+    "Plan": "autoclimb.dry_run",
     "Run": "autoclimb.solve",
     "SearchSpace": "autoclimb.search.space",
     "Situation": "autoclimb.search.situation",
@@ -49,6 +53,7 @@ _ROOMS = {
     "fit": "autoclimb.solve",
     "inspect": "autoclimb.reading",
     "metric_named": "autoclimb.score.metrics",
+    "plan": "autoclimb.dry_run",
     "open_run": "autoclimb.solve",
     "read_task": "autoclimb.reading",
 }

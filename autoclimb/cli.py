@@ -278,6 +278,43 @@ def run_demo(
     print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
 
 
+@app.command("plan", epilog="Example: [bold]autoclimb plan ./data --metric f2 --budget 4h --device t4[/bold]")
+def show_plan(
+    data: Data,
+    budget: Budget,
+    metric: Goal = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="cpu (two cores), t4, p100, a100 or h100.")
+    ] = "cpu",
+    hub: Annotated[bool, typer.Option("--hub", metavar="", help="With the nets of timm's hub.")] = False,
+    no_pretrained: Annotated[bool, typer.Option("--no-pretrained", metavar="", help="From scratch only.")] = False,
+    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="[default: by the number of rows]")] = None,
+    id_column: Id = None,
+    target: Target = None,
+    group: Group = None,
+) -> None:
+    """Show what fit would do with a budget on a device, and why, without doing it.
+
+    Stages, nets, sizes, folds, epochs, rates, seconds, memory and disk, from measured and published rates.
+    """
+    from autoclimb.dry_run import plan
+
+    print(
+        plan(
+            data,
+            metric=metric,
+            budget=budget,
+            device=device,
+            hub=hub,
+            pretrained=not no_pretrained,
+            folds=folds,
+            id_column=id_column,
+            target=target,
+            group=group,
+        )
+    )
+
+
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
 def list_recipes() -> None:
     """List the recipes: one file per known competition, for fit's --recipe."""

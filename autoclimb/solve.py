@@ -28,6 +28,7 @@ from autoclimb.run.worker import Worker
 from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
+from autoclimb.search.fidelity import folds_for
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
@@ -35,7 +36,6 @@ from autoclimb.search.stages import account
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
 __all__ = ["Run", "fit", "open_run"]
-FOLDS = 5
 
 
 def fit(
@@ -79,7 +79,6 @@ def fit(
     for chain in given.space.chains():
         chain_of(chain)  # an unknown step is refused before anything is read
     scorer, task = metric_and_task(metric, data, tell, id_column, target, group)
-    folds = given.folds or FOLDS
     clock = Clock(seconds_of(budget), start=started or time.monotonic())
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{scorer.name}"
@@ -97,6 +96,7 @@ def fit(
     try:
         task = task or read_folder(Path(data), scorer, id_column, target, group)
         check_guesses(task, yes)
+        folds = given.folds or folds_for(len(task.train_ids))
         goal = Goal(scorer, task.kind, task.grades)
         fingerprint = fingerprint_of(task, scorer, seed, folds, given)
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)

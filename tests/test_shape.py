@@ -26,9 +26,22 @@ MAY_IMPORT = {
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
     "reading": {"types", "data", "score"},
     "solve": LEAVES | {"reading", "run", "search", "report", "data", "score"},
-    "cli": {"types", "reading", "solve", "search.recipes", "report", "demo", "budget", "errors", "data", "score"},
+    "cli": {
+        "types",
+        "reading",
+        "solve",
+        "dry_run",
+        "search.recipes",
+        "report",
+        "demo",
+        "budget",
+        "errors",
+        "data",
+        "score",
+    },
+    "dry_run": {"search", "data", "score", "types", "errors", "budget"},
     "__main__": {"cli"},
-    "__init__": {"reading", "solve", "errors", "types", "score", "search"},
+    "__init__": {"dry_run", "reading", "solve", "errors", "types", "score", "search"},
 }
 HEAVY = {"torch", "torchvision", "timm", "albumentations"}
 HOSTS = {"hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}

@@ -199,6 +199,7 @@ def situation_of(
         row_losses=partial(losses_of_trial, setup),
         pixel_bytes=max(setup.decoded.limit, DISK_SHARE * shutil.disk_usage(setup.folder).free),
         channels=task.channels,
+        width=task.width,
     )
 
 

@@ -9,21 +9,27 @@ from typing import Literal
 from autoclimb.budget import SLACK
 from autoclimb.search.cost import epoch_seconds, predict_seconds
 from autoclimb.search.nets import net_named
+from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config
 
 Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+SMALLEST_BATCH = 8
+MEMORY_SHARE = 0.85  # of the card that a training is planned to take: the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
 PROBE_SHARE = 0.05  # of the budget, for frozen features of the nets at hand on a card
 FEWEST_TRIALS = 4  # single-fold trials: a base and three moves; with fewer nothing is compared
 MORE_THAN_ENOUGH = 1.5  # times enough epochs, from which a larger size or a second net is better (assumption)
+SURPLUS = {3: 2.0, 2: 1.5, 1: 1.0}  # the part of the time that one of so many finalists may get, as a divisor
 THIRD = 3.0  # a finalist's epochs over a search trial's, at the most: shorter trials rank nets wrongly (LOG.md)
 ONE_HOLDOUT = 100_000  # rows above which one held-out part stands for all folds: its standard error is small enough
 LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enlarged for pretrained nets
-LARGEST = 512  # pixels a side
+SMALLEST_FOR_WEIGHTS, LARGEST = 96, 512  # pixels a side
+OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', under which a smaller net is better
+LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side; what graders of retinas and leaves look at is small
 PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
 
 
@@ -71,6 +77,11 @@ def folds_of(s: Situation) -> int:
     return 1 if s.rows > ONE_HOLDOUT else s.folds
 
 
+def folds_for(rows: int) -> int:
+    """Folds that train rows are dealt into: five, and more where one holdout of them is large enough by itself."""
+    return 5 if rows <= ONE_HOLDOUT else 10 if rows <= 5 * ONE_HOLDOUT else 20
+
+
 def epochs_in(seconds: float, config: Config, s: Situation) -> float:
     """Epochs over one fold's rows that fit into these seconds of one fold, predictions included."""
     epoch = epoch_seconds(config, s)
@@ -85,11 +96,11 @@ def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
 def finalist_epochs(config: Config, s: Situation) -> float:
     """Epochs that the config would get as a finalist over all folds; at least enough, at most full.
 
-    Where three are paid for it gets up to half of the time, for others need less; where not, it may be the only one.
+    Of several it may get more than an equal share, for others need less.
     """
     each = final_seconds(s) / folds_of(s)
-    three = epochs_in(each / 3, config, s) >= epochs_for("sound", config, s)
-    epochs = epochs_in(each / 2 if three else each, config, s)
+    paid = [n for n in (3, 2) if epochs_in(each / n, config, s) >= epochs_for("sound", config, s)]
+    epochs = epochs_in(each / SURPLUS[max(paid, default=1)], config, s)
     return min(max(epochs, epochs_for("enough", config, s)), epochs_for("full", config, s))
 
 
@@ -114,23 +125,42 @@ def pixel_bytes(size: int, s: Situation) -> float:
     return float(s.rows + s.answered) * size * size * s.channels
 
 
-def sizes_for(config: Config, s: Situation) -> list[int]:
-    """The sizes that make sense for the net and the pictures, smallest first; at least one.
+def largest_for(config: Config, s: Situation) -> int:
+    """Pixels a side beyond which the net gains nothing from the pictures.
 
     Pretrained filters expect objects of a certain size, so small pictures are enlarged for them while rows are few;
     large ones are worth up to 1.75 times the size that the net was trained at.
     """
-    if s.space.sizes:
-        return sorted(s.space.sizes)
     near = max(64, math.floor(1.3 * s.side))
     if not config.weights:
-        sizes = [n for n in SIZES if 64 <= n <= near]
+        return near
+    enlarged = 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else SMALLEST_FOR_WEIGHTS
+    return min(max(near, enlarged), max(math.floor(1.75 * net_named(config.backbone).size), 256), LARGEST)
+
+
+def at_its_size(config: Config, s: Situation) -> bool:
+    """Whether a pretrained net sees pictures about as large as it was trained on, as far as the pictures allow."""
+    own = min(net_named(config.backbone).size, largest_for(config, s))
+    return not config.weights or config.size >= OWN_SHARE * own
+
+
+def suits(config: Config, s: Situation) -> bool:
+    """Whether a net of fixed sizes has one that suits the pictures: not far above theirs, not far below large ones."""
+    sizes = net_named(config.backbone).sizes if config.weights else ()
+    large = s.side >= LARGE_PICTURES and rows_of_fold(s) <= LARGER_FOR_WEIGHTS
+    return not sizes or (min(sizes) <= largest_for(config, s) and not (large and max(sizes) < SMALL_FOR_LARGE))
+
+
+def sizes_for(config: Config, s: Situation) -> list[int]:
+    """The sizes that make sense for the net and the pictures, smallest first; at least one."""
+    if s.space.sizes:
+        return sorted(s.space.sizes)
+    most = largest_for(config, s)
+    if not config.weights:
+        sizes = [n for n in SIZES if 64 <= n <= most]
     else:
-        net = net_named(config.backbone)
-        enlarged = 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else 128
-        most = min(max(near, enlarged), max(math.floor(1.75 * net.size), 256), LARGEST)
-        sizes = list(net.sizes) or [n for n in SIZES if n >= 96]
-        sizes = [n for n in sizes if n <= most] or sizes[:1]
+        fixed = list(net_named(config.backbone).sizes)
+        sizes = [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
     fitting = [n for n in sizes if pixel_bytes(n, s) <= s.pixel_bytes]
     return fitting or [n for n in SIZES if pixel_bytes(n, s) <= s.pixel_bytes][-1:] or [SIZES[0]]
 
@@ -140,4 +170,11 @@ def with_size(config: Config, s: Situation, seconds: float, level: Level = "soun
     sizes = sizes_for(config, s)
     each = seconds / folds_of(s)
     fitting = [n for n in sizes if epochs_in(each, config.vary(size=n), s) >= times * epochs_for(level, config, s)]
-    return config.vary(size=max(fitting, default=min(sizes)))
+    return within_memory(config.vary(size=max(fitting, default=min(sizes))), s)
+
+
+def within_memory(config: Config, s: Situation) -> Config:
+    """The config with its batch halved until its training fits on the card."""
+    while config.batch > SMALLEST_BATCH and memory_gb(config) > MEMORY_SHARE * s.memory_gb:
+        config = config.vary(batch=config.batch // 2)
+    return config

@@ -12,7 +12,9 @@ from autoclimb.search.cost import corrected, cost_of, epoch_seconds
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
+    OWN_SHARE,
     Level,
+    at_its_size,
     epochs_for,
     epochs_in,
     fold_seconds,
@@ -40,6 +42,7 @@ KINDS = 3  # families that a budget should pay for before any net is trained for
 MOST = 6  # finalists: a blend of more gains little
 LONG_RECIPE = 30.0  # epochs at hand from which a second, more varied and longer recipe is trained beside the first
 LONGEST = 200.0  # epochs
+MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take: a blend wants equals
 HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond doubt, at which the other folds are saved
 AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
 
@@ -112,18 +115,21 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[
     """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
 
     Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
-    soundly; else two, if both get more than enough and the better one is not made smaller for it; else one.
+    soundly; else two, if both get more than enough; else one. The best is not made much smaller for the sake of others.
     """
+    tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
-        paid = chosen(heads, n, time, "sound", s) or paid
+        sound = chosen(heads, n, time, "sound", s)
+        if sound and (n == 1 or sound[0].size >= OWN_SHARE * tried):
+            paid = sound
     if len(paid) < 2:
         two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH)
-        if two and two[0].size >= (heads[0][0].size if heads[0][0].seconds else 0):
+        if two and two[0].size >= tried:
             return two
     while KINDS <= len(paid) < MOST:
         more = chosen(heads, len(paid) + 1, time, "full", s)
-        if not more:
+        if [c.backbone for c in more[:-1]] != [c.backbone for c in paid]:  # smaller nets for one family more
             break
         paid = more
     return paid or chosen(heads, 1, time, "enough", s)
@@ -132,13 +138,18 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[
 def chosen(
     heads: list[list[Config]], n: int, time: float, level: Level, s: Situation, times: float = 1.0
 ) -> list[Config]:
-    """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do."""
+    """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do.
+
+    [] also where the first family does not: what nothing speaks for does not take its place.
+    """
     share = time / n
-    configs = []
-    for family in heads:
+    configs: list[Config] = []
+    for i, family in enumerate(heads):
+        if i and not configs:
+            return []
         sized = [at_size(config, share, s) for config in family]
         able = [c for c in sized if epochs_in(share / folds_of(s), c, s) >= times * epochs_for(level, c, s)]
-        configs += able[:1]
+        configs += sorted(able, key=lambda c: not at_its_size(c, s))[:1]
         if len(configs) == n:
             return configs
     return []
@@ -173,6 +184,8 @@ def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float
     """Seconds a fold for each config: equal shares, and what one cannot use goes to the others."""
     folds = folds_of(s)
     most = [fold_seconds(most_epochs(c, s), c, s) for c in configs]
+    if len(configs) >= KINDS:
+        most = [min(m, MOST_OF_TIME * time / folds) for m in most]
     each = [0.0] * len(configs)
     for place, i in enumerate(sorted(range(len(configs)), key=lambda i: most[i])):
         share = (time / folds - sum(each)) / (len(configs) - place)

@@ -101,6 +101,8 @@ NETS: dict[str, tuple[Net, ...]] = {
         Net("swin_large_patch4_window7_224.ms_in22k_ft_in1k", "swin", 224, 34.476, 196.5, 154.0, 6e-5, 0.9, 0.2, (224,),
             "mit"),
         Net("tf_efficientnet_b5.ns_jft_in1k", "efficientnet", 456, 10.266, 30.4, 111.0, 3e-4, 1.0, 0.2),
+        Net("swin_large_patch4_window12_384.ms_in22k_ft_in1k", "swin", 384, 103.919, 196.7, 41.75, 6e-5, 0.9, 0.2,
+            (384,), "mit"),
         Net("eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", "eva02", 448, 106.886, 87.1, 0.0, 4e-5, 0.8, 0.1,
             (224, 336, 448), "mit"),
     ),
@@ -115,6 +117,7 @@ SCRATCH: dict[str, Sequence[tuple[str, ModelArgs]]] = {
     "cuda": (("resnet18", HALF), ("resnet18", ()), ("resnet34", ()), ("resnet50d", ()), ("convnext_nano", ())),
 }
 OTHER_SCRATCH = ("regnety_004", "mobilenetv4_conv_small")  # further families; on intel_scenes weaker (LOG.md)
+BOX = ("tf_efficientnet_lite0", "tf_efficientnet_lite2")  # rows of learn.boxed.BOXED, smallest first
 # 1e9 multiply-adds and millions of parameters at 224 px of nets that are no rows of NETS
 COUNTED = {
     "resnet10t": (1.097, 5.4),
@@ -195,6 +198,14 @@ def from_hub(device: str) -> list[dict[str, Any]]:
         {"backbone": net.backbone, "weights": "hub", "model_args": {}, "parameters": round(net.parameters * 1e6)}
         for net in NETS[device]
         if may_use(net)
+    ]
+
+
+def from_box() -> list[dict[str, Any]]:
+    """Rows as `Situation.pretrained` holds them, for the nets that come with autoclimb's own dependencies."""
+    return [
+        {"backbone": name, "weights": "box", "model_args": {}, "parameters": round(net_named(name).parameters * 1e6)}
+        for name in BOX
     ]
 
 

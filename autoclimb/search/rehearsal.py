@@ -1,94 +1,133 @@
 """A rehearsal: the real controller on a clock that only its trials move, so that a plan is seen before it is run."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of, epoch_seconds, features_seconds, predict_seconds, speed_of
-from autoclimb.search.fidelity import LONGEST_KNOWN, pixel_bytes
+from autoclimb.search.cost import cost_of, speed_of
+from autoclimb.search.effects import changes_of
+from autoclimb.search.fidelity import epochs_in, pixel_bytes
+from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import Device, memory_gb
 from autoclimb.search.situation import Situation
+from autoclimb.search.stages import candidates, search_base
 from autoclimb.types import Config, History, Trial
 
-FLIPS_HELP = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what features are taken to say: photographs, not digits
-# pictures a second that one core decodes at 500 x 375 px (benchmarks/RESULTS.md, cache.py); larger ones by their area
-DECODED = 508.0
-DECODED_AREA = 500.0 * 375.0
+PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures
+# pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
+DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial as it would be asked for: what it is, and what it would cost."""
+    """A trial as it would be asked for: what it is, what it would cost, and why it is there."""
 
     stage: str
     config: Config
     seconds: float
-    epochs: float  # of each fold, 0 for features
-    pictures_a_second: float  # trained on, or predicted for features
+    epochs: float  # of each fold; 0 for features
+    rate: float  # pictures a second: trained on, or predicted for features
     memory_gb: float
     pixel_gb: float  # of disk
-    licence: str
+    licence: str  # of the pretrained weights, "" from scratch
     why: str
 
 
-@dataclass
-class _Rehearsal:
-    """What a rehearsal knows while it goes on: the time, and what was tried."""
+def rehearse(
+    situation: Situation, device: Device, plan: Sequence[tuple[str, Stage]]
+) -> tuple[list[PlannedTrial], float]:
+    """The trials that the controller would ask for, in order, and the seconds until the last one ends.
 
-    situation: Situation
-    now: float = 0.0
-    trials: dict[str, Trial] = field(default_factory=dict)
-    decisions: dict[str, Any] = field(default_factory=dict)
-    folds: dict[Config, set[int]] = field(default_factory=dict)
-    decoded: set[int] = field(default_factory=set)
-
-
-def rehearse(situation: Situation, device: Device, plan: Sequence[tuple[str, Stage]]) -> list[PlannedTrial]:
-    """The trials that the controller would ask for, in order, if every net did as well as its size promises.
-
-    Times are what the situation's speeds say; the first trial starts when the pictures are read and decoded.
+    Scores are made up: nets do as well as their standing says and no change helps, so nothing is adopted. Times are
+    what the situation's speeds say; the first trial starts when the pictures are read and decoded.
     """
-    state = _Rehearsal(situation)
+    time = SLACK.opening / 2 + decoding_seconds(situation, device)
+    records: dict[str, Trial] = {}
+    decisions: dict[str, Any] = {}
+    nets_done: dict[Config, set[int]] = {}
+    decoded: set[int] = set()
     rows: list[PlannedTrial] = []
-    clock = Clock(situation.budget, now=lambda: state.now, start=0.0)
+    standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
+    clock = Clock(situation.budget, now=lambda: time, start=0.0)
     end = seconds_for_the_end(situation.budget, SLACK.first_quick_blend)
-    state.now += opening_seconds(situation, device)
-    known = {net.backbone: i for i, net in enumerate(LONGEST_KNOWN)}
 
-    def remember(name: str, make: Any) -> Any:
-        return state.decisions.setdefault(name, make()) if name not in state.decisions else state.decisions[name]
-
-    def folds_done(config: Config) -> int:
-        return len(set(config.folds) & state.folds.get(config.vary(folds=()), set()))
+    def remember(name: str, make: Callable[[], Any]) -> Any:
+        if name not in decisions:
+            decisions[name] = make()
+        return decisions[name]
 
     def prepare(config: Config) -> None:
-        if config.cached_size not in state.decoded:
-            state.decoded.add(config.cached_size)
-            state.now += decoding_seconds(situation, device)
+        nonlocal time
+        if config.cached_size not in decoded:
+            time += decoding_seconds(situation, device) if decoded else 0.0  # the first are decoded in the opening
+            decoded.add(config.cached_size)
 
-    now = replace(
+    def run(config: Config, stage: str) -> Trial:
+        nonlocal time
+        prepare(config)
+        seconds = cost_of(config, s)
+        rows.append(planned(config, stage, seconds, rows, s))
+        time += seconds
+        nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
+        facts = PHOTOGRAPHS if config.train == "features" and not config.weights else {}
+        score = 0.5 + 0.01 * standing.get(config.backbone, 0)
+        records[config.key] = Trial(config, stage, "done", score, 0.05, seconds, facts=facts)
+        return records[config.key]
+
+    s = replace(
         situation,
         left=lambda: max(0.0, clock.left() - end),
         remember=remember,
-        folds_done=folds_done,
         prepare=prepare,
+        folds_done=lambda config: len(set(config.folds) & nets_done.get(config.vary(folds=()), set())),
+    )
+    follow(plan, s, run, lambda config: records.get(config.key), clock, lambda: end, lambda history: None)
+    return rows, time
+
+
+def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:
+    """The row of one trial."""
+    net = net_named(config.backbone)
+    speed = speed_of(config, s) if config.train == "net" or config.weights else None
+    features = config.train == "features"
+    return PlannedTrial(
+        stage=stage,
+        config=config,
+        seconds=round(seconds, 1),
+        epochs=0.0 if features else round(config.epochs or epochs_in(config.seconds, config, s), 1),
+        rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
+        memory_gb=0.0 if features else round(memory_gb(config), 2),
+        pixel_gb=round(pixel_bytes(config.cached_size, s) / 1e9, 2),
+        licence=net.licence if config.weights else "",
+        why=reason(config, stage, before, s),
     )
 
-    def run(config: Config, stage: str) -> Trial:
-        prepare(config)
-        seconds = cost_of(config, now)
-        rows.append(planned(config, stage, seconds, now))
-        state.now += seconds
-        state.folds.setdefault(config.vary(folds=()), set()).update(config.folds)
-        score = 0.5 + 0.01 * known.get(config.backbone, 0) + 0.001 * len(config.folds)
-        facts = FLIPS_HELP if config.train == "features" and not config.weights else {}
-        trial = Trial(config, stage, "done", score, 0.01, seconds, facts=facts)
-        state.trials[config.key] = trial
-        return trial
 
-    follow(plan, now, run, state.trials.get_trial if False else _recall(state), clock, lambda: end, lambda history: None)
-    return rows
+def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situation) -> str:
+    """Why the trial is there, in a few words."""
+    if config.train == "features":
+        if not config.weights:
+            return "hand-made features: an honest score within seconds, and which flips are safe"
+        again = any(row.config.backbone == config.backbone for row in before)
+        return (
+            "the best frozen net in another way" if again else "frozen features: ranks the nets before any is trained"
+        )
+    if stage == "baseline":
+        return "what moves are compared with, paired by row: a third of a finalist's epochs"
+    if stage == "finalists":
+        first = len(config.folds) == 1 and s.folds > 1
+        words = "the long recipe" if is_long(config) else f"stands for {net_named(config.backbone).family}"
+        return f"{words}: its first fold" if first else words
+    if stage == "rest":
+        return "what is left of the time: another seed"
+    changes = changes_of(config, search_base(History(), s))
+    return ", ".join(sorted(changes)) or "the base again"
+
+
+def decoding_seconds(s: Situation, device: Device) -> float:
+    """Seconds to decode every picture once, by all cores."""
+    each = max(s.side**2, 1) * s.pictures / DECODED_AREA / DECODED
+    return (s.rows + s.answered) * each / device.cores

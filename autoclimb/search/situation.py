@@ -56,6 +56,8 @@ class Situation:
     # out-of-fold predictions, NaN where not predicted; None where they are not at hand
     pixel_bytes: float = math.inf  # of disk that the decoded pictures of one size may take
     channels: int = 3  # of a picture
+    memory_gb: float = math.inf  # of the card, where a plan must keep to it; a run finds out by trying
+    width: int = 1  # columns of a prediction: one per class
 
 
 def rows_of_fold(situation: Situation) -> int:

@@ -15,6 +15,7 @@ from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
     PROBE_SHARE,
     SIZES,
+    at_its_size,
     epochs_for,
     epochs_in,
     final_seconds,
@@ -22,7 +23,9 @@ from autoclimb.search.fidelity import (
     search_seconds,
     sizes_for,
     slots,
+    suits,
     with_size,
+    within_memory,
 )
 from autoclimb.search.nets import OTHER_SCRATCH, fine_tuning, from_scratch, net_named
 from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, rare_start, tta_for
@@ -87,7 +90,8 @@ def candidates(s: Situation) -> list[Config]:
         "schedule": s.space.schedules,
     }
     start |= {name: names[0] for name, names in firsts.items() if names}
-    return [net.vary(**start) for net in nets]
+    nets = [net.vary(**start) for net in nets]
+    return nets if s.space.backbones else [net for net in nets if suits(net, s)] or nets
 
 
 def from_nothing(s: Situation) -> list[Config]:
@@ -131,20 +135,27 @@ def dressed(net: Config, history: History, s: Situation, seconds: float) -> Conf
 def base_config(history: History, s: Situation) -> Config:
     """The net that the plan would train if it could train only one.
 
-    The most promising one that a third of the finalists' time pays a sound training over all folds for; where it does
-    so for none, the cheapest, at the size at which all of that time is enough.
+    The most promising one that a third of the finalists' time pays a sound training over all folds for, or else half of
+    it; where it does so for none, the cheapest, at the size that all of that time is sound or enough for.
     """
     time = final_seconds(s)
     nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
-    for net in nets:  # the first is most often it, and a look at a net's speed costs two seconds
-        config = dressed(net, history, s, time / 3)
-        if epochs_in(time / (3 * folds_of(s)), config, s) >= epochs_for("sound", config, s):
-            return config
+    for families, own_size in ((3, True), (2, True), (3, False), (2, False)):
+        for net in nets:  # the first is most often it, and a look at a net's speed costs two seconds
+            config = dressed(net, history, s, time / families)
+            sound = epochs_in(time / (families * folds_of(s)), config, s) >= epochs_for("sound", config, s)
+            if sound and (at_its_size(config, s) or not own_size):
+                return config
     able = (dressed(net, history, s, time / 3) for net in candidates(s))
     cheapest = next((c for c in able if epoch_seconds(c, s) < math.inf), None)
     if cheapest is None:
         return dressed(candidates(s)[0], history, s, time)
-    return cheapest if "size" in s.space.start else with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
+    if "size" in s.space.start:
+        return cheapest
+    sized = with_size(cheapest, s, time)
+    if epochs_in(time / folds_of(s), sized, s) >= epochs_for("sound", sized, s):
+        return sized
+    return with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
 
 
 def with_batch(config: Config, s: Situation) -> Config:
@@ -234,11 +245,11 @@ def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
     """The pretrained nets, the largest affordable of each family first, then each family's next."""
     time = final_seconds(s) / (3 * folds_of(s))
-    rows = []
-    for net, row in zip(candidates(s), s.pretrained, strict=False):
+    rows: list[dict[str, Any]] = []
+    for net in candidates(s) if s.pretrained else []:
         smallest = net.vary(size=min(sizes_for(net, s)))
         if epochs_in(time, smallest, s) >= epochs_for("enough", smallest, s):
-            rows.append(row)
+            rows.append({"backbone": net.backbone, "weights": net.weights, "model_args": dict(net.model_args)})
     turns: dict[str, int] = {}
     order = []
     for row in reversed(rows):
@@ -316,7 +327,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     if here.size >= 64 and not (net_named(here.backbone).sizes and here.weights):
         steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
-    moves += [here.vary(size=n) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
+    moves += [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
     base = base_config(history, s)
     for config in moves[: allowed(s, base, "resize", len(moves))]:
         yield [config]
@@ -345,8 +356,8 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         nets = [n for n in nets if epoch_seconds(n, s) < math.inf]
     seen: set[str] = {net_named(here.backbone).family}
     fresh = []
-    for net in nets:
-        family = net_named(net.backbone).family
+    for candidate in nets:
+        family = net_named(candidate.backbone).family
         fresh.append(family not in seen)
         seen.add(family)
     nets = [nets[i] for i in sorted(range(len(nets)), key=lambda i: not fresh[i])]

@@ -1,0 +1,178 @@
+"""plan(): what a run would do and why, without doing it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.budget import in_words, seconds_of
+from autoclimb.data.facts import class_counts
+from autoclimb.data.pixels import most_pictures, sizes_of
+from autoclimb.data.read.folder import read_folder
+from autoclimb.errors import Mistake
+from autoclimb.score.own import metric_from
+from autoclimb.score.propose import proposed_metric
+from autoclimb.search.climb import Stage
+from autoclimb.search.fidelity import folds_for, folds_of
+from autoclimb.search.nets import from_box, from_hub
+from autoclimb.search.order import plan_of
+from autoclimb.search.rates import DEVICES, Device, speed_on
+from autoclimb.search.recipes import load_recipe
+from autoclimb.search.rehearsal import PlannedTrial, rehearse
+from autoclimb.search.situation import Situation
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Metric, Task
+
+ROWS_LOOKED_AT = 50  # pictures whose size is read
+OPEN = ("apache-2.0", "mit", "bsd-3-clause")  # licences of weights that need no word
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run would do: its trials in order, and the facts and figures that it rests on."""
+
+    situation: Situation
+    device: Device
+    trials: tuple[PlannedTrial, ...]
+    seconds: float  # until the last trial ends
+
+    @property
+    def finalists(self) -> list[PlannedTrial]:
+        """The finalists over all their folds, each net once."""
+        rows = [row for row in self.trials if row.stage == "finalists"]
+        most = {row.config.vary(folds=()): len(row.config.folds) for row in sorted(rows, key=_folds)}
+        return [row for row in rows if len(row.config.folds) == most[row.config.vary(folds=())]]
+
+    @property
+    def oof_gb(self) -> float:
+        """Gigabytes of one net's predictions for its held-out rows and the test, as float32."""
+        s = self.situation
+        return (s.rows / s.folds * folds_of(s) + s.answered) * 4 * s.width / 1e9
+
+    def lines(self) -> Iterator[str]:
+        """The plan as text, a line each."""
+        s, device = self.situation, self.device
+        yield f"{s.rows} train and {s.answered} test items of {s.side} px, {s.kind}, {s.metric}: {in_words(s.budget)}"
+        yield f"on {device.name}: {device.source}; times are estimates"
+        folds = folds_of(s)
+        yield f"{folds} folds" if folds > 1 else f"one holdout of {1 / s.folds:.0%}: {s.rows} rows need no more"
+        if s.wants == "grade":
+            yield "answers: cut points on the expected grade, learnt out of fold"
+        memory = max((row.memory_gb for row in self.trials), default=0.0)
+        pixels = max((row.pixel_gb for row in self.trials), default=0.0)
+        yield f"memory: at most {memory:.1f} of {device.memory_gb:g} GB to train"
+        yield f"predictions: {self.oof_gb:.2f} GB a net"
+        yield f"disk: {pixels:.1f} GB of {device.disk_gb:g} for the pixels of the largest size"
+        yield ""
+        yield f"{'stage':<13}{'net':<46}{'px':>5}{'folds':>6}{'epochs':>8}{'img/s':>8}{'time':>8}  why"
+        for stage, group in groupby(self.trials, key=lambda row: row.stage):
+            rows = list(group)
+            yield from (_line(row) for row in (rows[:1] if stage == "refine" else rows))
+            if stage == "refine" and len(rows) > 1:
+                more = in_words(sum(row.seconds for row in rows[1:]))
+                yield f"{stage:<13}and {len(rows) - 1} more suggestions, {more}"
+        yield f"{len(self.trials)} trials, {in_words(self.seconds)} of {in_words(s.budget)}"
+
+    def __str__(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines())
+
+
+def plan(
+    data: str | Path | Task,
+    *,
+    metric: str | Metric | None = None,
+    budget: str | float,
+    device: str = "cpu",
+    hub: bool = False,
+    pretrained: bool = True,
+    folds: int | None = None,
+    seed: int = 0,
+    recipe: str | Path | None = None,
+    space: SearchSpace | None = None,
+    stages: Sequence[str | Stage | tuple[str, Stage]] | None = None,
+    id_column: str | None = None,
+    target: str | None = None,
+    group: str | None = None,
+) -> Plan:
+    """What `fit` would do with that budget on that device and why; nothing is trained, decoded or written.
+
+    The real controller is rehearsed on the device's rates: measured ones for "cpu" (two cores), published or estimated
+    ones for "t4", "p100", "a100" and "h100", as the plan says. Nets do as well as their standing, and no change helps,
+    so a run will differ where its trials say otherwise. With `hub` nets are
+    timm's, else those that come with autoclimb.
+
+    Raises Mistake as `fit` does, and for an unknown device.
+    """
+    if device not in DEVICES:
+        raise Mistake(f"device {device!r} is unknown; choose from {', '.join(DEVICES)}")
+    given = load_recipe(recipe, space=space, plan=stages, folds=folds, pretrained=pretrained)
+    scorer = metric_from(metric) if isinstance(metric, str) else metric
+    task = data if isinstance(data, Task) else read_folder(Path(data), scorer, id_column, target, group)
+    scorer = scorer or proposed_metric(task)[0]
+    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], ROWS_LOOKED_AT)]
+    counts = [n for n in class_counts(task).values() if n]
+    s = situation_on(
+        DEVICES[device],
+        hub=hub,
+        pretrained=given.pretrained,
+        kind=task.kind,
+        rows=len(task.train_ids),
+        answered=len(task.test_ids),
+        side=int(np.median(sides or [64])),
+        pictures=most_pictures(task.train_files),
+        folds=given.folds or folds_for(len(task.train_ids)),
+        budget=seconds_of(budget),
+        seed=seed,
+        metric=scorer.name,
+        wants=scorer.wants,
+        beta=scorer.beta,
+        average=scorer.average,
+        by_class=task.kind in scorer.by_class,
+        imbalance=max(counts) / min(counts) if counts else 1.0,
+        space=given.space,
+        channels=task.channels,
+        width=task.width,
+    )
+    return rehearsed(s, DEVICES[device], given.plan)
+
+
+def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -> Situation:
+    """The situation of those facts on a device of the table."""
+    nets: tuple[dict[str, Any], ...] = ()
+    if pretrained:
+        nets = tuple(from_hub(device.kind) if hub else from_box())
+    return Situation(
+        **facts,
+        device=device.kind,
+        pretrained=nets,
+        measure=partial(speed_on, device),
+        left=lambda: 0.0,
+        remember=lambda name, make: make(),
+        pixel_bytes=device.disk_gb * 1e9,
+        memory_gb=device.memory_gb,
+    )
+
+
+def rehearsed(s: Situation, device: Device, stages: Sequence[str | Stage | tuple[str, Stage]] | None = None) -> Plan:
+    """The plan of a situation on a device."""
+    trials, seconds = rehearse(s, device, plan_of(stages))
+    return Plan(s, device, tuple(trials), seconds)
+
+
+def _line(row: PlannedTrial) -> str:
+    config = row.config
+    name = config.backbone + (" half" if config.model_args else "")
+    name += f", {config.head}" if config.train == "features" else ""
+    epochs = f"{row.epochs:.1f}" if row.epochs else ""
+    rate = f"{row.rate:.0f}" if row.rate else ""
+    why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN) else "")
+    figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{in_words(row.seconds):>8}"
+    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}"
+
+
+def _folds(row: PlannedTrial) -> int:
+    return len(row.config.folds)

@@ -1,0 +1,206 @@
+"""The plan of a run in the situations that competitions are: what a grandmaster would insist on, held as a rubric."""
+
+from functools import cache
+
+import pytest
+from folders import task
+
+import autoclimb
+from autoclimb.dry_run import Plan, rehearsed, situation_on
+from autoclimb.errors import Mistake
+from autoclimb.learn import boxed
+from autoclimb.search.fidelity import folds_for
+from autoclimb.search.nets import BOX, FAMILIES, net_named
+from autoclimb.search.rates import DEVICES, speed_on
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@cache
+def plan_on(device: str, budget: float, rows: int, side: int, **more) -> Plan:
+    """The plan for so many pictures of that side, a quarter more of them to be answered."""
+    facts = {
+        "kind": "multiclass",
+        "rows": rows,
+        "answered": rows // 4,
+        "side": side,
+        "pictures": 1,
+        "folds": folds_for(rows),
+        "budget": budget,
+        "seed": 0,
+        "metric": "accuracy",
+        "wants": "label",
+        "beta": 0.0,
+        "average": "",
+        "by_class": False,
+        "imbalance": 1.0,
+        "space": SearchSpace(),
+        **more,
+    }
+    hub, pretrained = facts.pop("hub", device != "cpu"), facts.pop("pretrained", True)
+    s = situation_on(DEVICES[device], hub=hub, pretrained=pretrained, **facts)
+    return rehearsed(s, DEVICES[device])
+
+
+def two_cores(budget: float) -> Plan:
+    return plan_on("cpu", budget, 2500, 100)
+
+
+def families(rows) -> set[str]:
+    return {net_named(row.config.backbone).family for row in rows}
+
+
+def frozen(plan: Plan):
+    return [row for row in plan.trials if row.config.train == "features"]
+
+
+GRADES = {"kind": "ordinal", "metric": "qwk", "wants": "grade", "width": 5}
+LABELS = {"kind": "multilabel", "metric": "f2", "wants": "labels", "beta": 2.0, "width": 7_000, "pretrained": False}
+CHANCES = {"kind": "binary", "metric": "roc-auc", "wants": "probability"}
+SITUATIONS = {
+    "two cores, a minute": lambda: two_cores(MINUTE),
+    "two cores, five minutes": lambda: two_cores(5 * MINUTE),
+    "two cores, half an hour": lambda: two_cores(30 * MINUTE),
+    "two cores, four hours": lambda: two_cores(4 * HOUR),
+    "a T4 for nine hours": lambda: plan_on("t4", 9 * HOUR, 20_000, 500),
+    "an H100 for four hours": lambda: plan_on("h100", 4 * HOUR, 20_000, 500),
+    "many small pictures": lambda: plan_on("h100", HOUR, 220_000, 96, **CHANCES),
+    "few large pictures, grades": lambda: plan_on("h100", 4 * HOUR, 3_600, 2_000, **GRADES),
+    "no weights, seven thousand labels": lambda: plan_on("h100", 24 * HOUR, 1_700_000, 500, **LABELS),
+}
+each_situation = pytest.mark.parametrize("name", SITUATIONS)
+
+
+@each_situation
+def test_a_plan_keeps_to_its_budget_and_uses_it(name):
+    plan = SITUATIONS[name]()
+    assert plan.seconds <= plan.situation.budget
+    if plan.situation.budget >= 2 * MINUTE:
+        assert plan.seconds >= 0.93 * plan.situation.budget
+    assert plan.finalists
+
+
+@each_situation
+def test_a_plan_fits_memory_and_disk(name):
+    plan = SITUATIONS[name]()
+    assert max(row.memory_gb for row in plan.trials) <= plan.device.memory_gb
+    assert max(row.pixel_gb for row in plan.trials) <= plan.device.disk_gb
+    assert plan.oof_gb <= 16
+
+
+@each_situation
+def test_a_search_trial_gets_a_third_of_the_epochs_of_the_finalist_it_speaks_for(name):
+    plan = SITUATIONS[name]()
+    searched = {(r.config.backbone, r.config.size): r.epochs for r in plan.trials if r.stage == "baseline" and r.epochs}
+    for row in plan.finalists:
+        epochs = searched.get((row.config.backbone, row.config.size))
+        if epochs and not row.config.cutmix:
+            assert epochs >= 0.3 * row.epochs
+
+
+@each_situation
+def test_every_line_of_a_plan_says_why(name):
+    plan = SITUATIONS[name]()
+    assert all(row.why for row in plan.trials)
+    text = str(plan)
+    assert plan.device.source in text
+    assert "one holdout" in text or f"{plan.situation.folds} folds" in text
+
+
+@pytest.mark.parametrize(("budget", "several"), [(MINUTE, 3), (5 * MINUTE, 4)])
+def test_on_two_cores_minutes_compare_frozen_features_over_all_folds_then_train_a_net_or_two(budget, several):
+    plan = two_cores(budget)
+    assert len(frozen(plan)) >= several
+    assert {row.config.folds for row in frozen(plan)} == {(0, 1, 2, 3, 4)}
+    assert 1 <= len({row.config.backbone for row in plan.finalists}) <= 2
+
+
+def test_on_two_cores_half_an_hour_compares_nets_and_four_hours_end_with_three_kinds():
+    half = [row for row in two_cores(30 * MINUTE).trials if row.config.train == "net" and row.stage != "finalists"]
+    assert len([row for row in half if row.stage in ("resize", "augmentation", "backbone", "loss")]) >= 3
+    long = two_cores(4 * HOUR)
+    kinds = {(row.config.backbone, bool(row.config.weights)) for row in long.finalists}
+    assert len(kinds) >= 2
+    assert all(len(row.config.folds) == 5 for row in long.finalists)
+
+
+def test_a_t4_night_ends_with_three_families_over_five_folds():
+    plan = SITUATIONS["a T4 for nine hours"]()
+    assert len(families(plan.finalists)) >= 3
+    assert all(len(row.config.folds) == 5 and row.epochs >= 8 and row.config.size >= 192 for row in plan.finalists)
+
+
+def test_an_h100_probes_many_nets_within_a_twentieth_and_trains_families_as_the_field_does():
+    plan = SITUATIONS["an H100 for four hours"]()
+    probes = [row for row in frozen(plan) if row.config.weights]
+    assert plan.trials[0] in probes
+    assert len({row.config.backbone for row in probes}) >= 5
+    assert sum(row.seconds for row in probes) <= 0.05 * plan.situation.budget
+    finalists = plan.finalists
+    assert len(families(finalists)) >= 3
+    for row in finalists:
+        config = row.config
+        assert len(config.folds) == 5
+        assert row.epochs >= 8
+        assert 224 <= config.size <= 512
+        assert config.ema > 0
+        assert 3e-5 <= config.lr * config.backbone_lr <= 4e-4
+        assert config.layer_decay < 1 or not FAMILIES[net_named(config.backbone).family].transformer
+    total = sum(row.config.seconds * len(row.config.folds) for row in finalists)
+    assert max(row.config.seconds * len(row.config.folds) for row in finalists) <= 0.5 * total
+
+
+def test_many_small_pictures_stay_at_their_size_on_a_holdout_for_a_few_epochs():
+    plan = SITUATIONS["many small pictures"]()
+    for row in plan.finalists:
+        assert row.config.size == 96
+        assert len(row.config.folds) <= 2
+        assert 3 <= row.epochs <= 5
+
+
+def test_few_large_pictures_get_large_sizes_many_epochs_and_cut_points():
+    plan = SITUATIONS["few large pictures, grades"]()
+    assert len(families(plan.finalists)) >= 3
+    assert all(row.config.size >= 380 and row.epochs >= 15 for row in plan.finalists)
+    assert "cut points" in str(plan)
+
+
+def test_without_weights_and_with_very_many_pictures_a_net_is_trained_from_scratch_on_one_holdout():
+    plan = SITUATIONS["no weights, seven thousand labels"]()
+    for row in plan.finalists:
+        assert not row.config.weights
+        assert row.config.folds == (0,)
+        assert row.epochs >= 10
+
+
+# --- the front door and the table of rates ----------------------------------------------------------------------------
+
+
+def test_the_front_door_plans_a_task_and_says_what_it_found():
+    plan = autoclimb.plan(task(target=[0, 1] * 40), metric="accuracy", budget="5m")
+    assert str(plan).startswith("80 train and")
+    with pytest.raises(Mistake, match="h100"):
+        autoclimb.plan(task(target=[0, 1] * 40), metric="accuracy", budget="5m", device="tpu")
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_rates_have_a_source_and_fall_with_size_and_depth(name):
+    device = DEVICES[name]
+    assert device.source.startswith(("measured", "published", "estimated"))
+    small = Config(backbone="resnet18", size=64)
+    speed = speed_on(device, small)
+    assert 0 < speed.train <= speed.predict
+    assert speed_on(device, small.vary(size=224)).train < speed.train
+    assert (
+        speed_on(device, small.vary(backbone="resnet50", size=224)).train < speed_on(device, small.vary(size=224)).train
+    )
+
+
+def test_a_cards_rate_is_its_published_one():
+    assert speed_on(DEVICES["a100"], Config(backbone="resnet50", size=224)).train == pytest.approx(2470, rel=0.02)
+
+
+def test_the_nets_of_the_box_are_those_that_the_engine_has():
+    assert tuple(boxed.BOXED) == BOX

@@ -131,6 +131,16 @@ LEVELS = {
     "a folder in one class": Folders([*each("cat, dog"), "cat/more/m1.jpg", "cat/more/m2.jpg"], ["cat", "dog"], 10),
     "levels that the user names": Folders(each("a/x, a/y, b/x, b/y"), ["x", "y"], 16, target="x,y"),
     "the other level that the user names": Folders(each("a/x, a/y, b/x, b/y"), ["a", "b"], 16, target="a"),
+    "classes in the names of splits": Folders(
+        each("cats_train, dogs_train, cats_test, dogs_test"), ["cats", "dogs"], 8, 8
+    ),
+    "letters behind splits": Folders(each("trainA, trainB, testA, testB"), ["a", "b"], 8, 8),
+    "splits in every class": Folders(each("cat/train, cat/test, dog/train, dog/test"), ["cat", "dog"], 8, 8),
+    "unlabelled pictures beside": Folders(each("labeled/cat, labeled/dog, unlabeled"), ["cat", "dog"], 8, 4),
+    "validation in other case": Folders(each("train/cat, train/dog, val/Cat, val/Dog"), ["cat", "dog"], 16),
+    "a picture beside classes of masks": Folders(
+        [*each("with_mask, without_mask", 40), "logo.png"], ["with_mask", "without_mask"], 80
+    ),
     "sites or classes": Folders(
         each("oslo/ill, oslo/well, rome/ill, rome/well"), refusal="oslo, rome hold ill, well.*--target ill,well"
     ),
@@ -160,7 +170,7 @@ def test_the_level_of_the_classes_is_found_or_asked_for(name, tmp_path):
     assert (len(task.train_ids), len(task.test_ids)) == (case.train, case.test)
     assert (None if task.groups is None else len(set(task.groups.tolist()))) == case.groups
     for file, label in zip(task.train_files, task.target, strict=True):
-        assert task.classes[label] in Path(file).parts
+        assert task.classes[label].lower() in file.removeprefix(str(tmp_path)).lower()
 
 
 def test_a_sample_says_which_level_is_asked_for(tmp_path):
@@ -181,7 +191,7 @@ def test_splits_are_told_by_the_folders_beside_them():
     assert parts("train", "bus", "car") == {}
     assert parts("cats_train", "cats_test") == {"cats_train": "train", "cats_test": "test"}
     assert parts("train", "test tube", "car") == {}
-    assert parts("train", "unlabelled") == {"train": "train"}
+    assert parts("train", "unlabelled") == {"train": "train", "unlabelled": "test"}
     assert parts("Training", "Testing") == {"Training": "train", "Testing": "test"}
     assert parts("trainset", "testset") == {"trainset": "train", "testset": "test"}
 
@@ -220,3 +230,22 @@ def test_names_of_files_are_no_labels_where_the_sample_shows_others(tmp_path):
     table(tmp_path / "sample_submission.csv", ("id", "label"), *((f"t{i}.jpg", "healthy") for i in range(3)))
     with pytest.raises(Mistake, match="no labels found"):
         read_folder(tmp_path, metric("label"))
+
+
+def test_a_list_of_test_pictures_keeps_them_out_of_training(tmp_path):
+    """As food and texture sets do: images/<class>/, and lists of names without endings."""
+    root = made(tmp_path, each("images/pie, images/soup"))
+    for part, numbers in (("train", (0, 1, 2)), ("test", (3,))):
+        place = root / "meta" / f"{part}.txt"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("".join(f"{c}/images_{c}{i}\n" for c in ("pie", "soup") for i in numbers))
+    task = read_folder(root, metric("label"))
+    assert (list(task.classes), len(task.train_ids), len(task.test_ids)) == (["pie", "soup"], 6, 2)
+    assert not set(task.train_files) & set(task.test_files)
+
+
+def test_pictures_that_are_neither_train_nor_test_are_said(tmp_path):
+    made(tmp_path, each("train/cat, train/dog, train_augmented/cat, test"))
+    task = read_folder(tmp_path, metric("label"))
+    assert (len(task.train_ids), len(task.test_ids)) == (8, 4)
+    assert any("4 pictures are neither train nor test" in n.text and "train_augmented" in n.text for n in task.notes)

@@ -46,6 +46,20 @@ def test_labels_find_their_pictures_through_another_table(name, tmp_path):
     assert [Path(f).stem for f in task.test_files] == [f"{(i * 7919 + 13) % 1000:03d}x" for i in range(12, 16)]
 
 
+def test_two_columns_together_may_join_tables(tmp_path):
+    shots(tmp_path, *(f"i/{i * 37 % 100}x.jpg" for i in range(12)))
+    rows = [(f"p{i // 3}", i % 3) for i in range(12)]
+    table(tmp_path / "labels.csv", ("patient", "visit", "ill"), *((*r, i % 2) for i, r in enumerate(rows)))
+    table(
+        tmp_path / "files.csv",
+        ("patient", "visit", "file"),
+        *((*r, f"{i * 37 % 100}x.jpg") for i, r in enumerate(rows)),
+    )
+    task = read_folder(tmp_path, metric("label"))
+    assert [Path(f).stem for f in task.train_files] == [f"{i * 37 % 100}x" for i in range(12)]
+    assert task.target.tolist() == [i % 2 for i in range(12)]
+
+
 def test_a_split_in_another_table_keeps_test_rows_out_of_training(tmp_path):
     shots(tmp_path, *(f"i/{i}x.jpg" for i in range(16)))
     table(tmp_path / "labels.csv", ("uid", "level"), *((f"u{i}", KINDS[i % 3]) for i in range(16)))

@@ -52,6 +52,8 @@ def tables_in(file: TableFile) -> list[Table]:
     elif "\0" in text:  # pandas would end the cell there
         notes.append(f"{file.name} holds NUL bytes, so it is damaged, and is ignored")
         table = None
+    elif listing and (names := names_on_lines(text)) and all(map(file.is_picture, names[:LOOKED_AT])):
+        return [Table(file.name, {"column 1": names}, headless=True)]
     else:
         table = table_of(file, text, notes)
     if listing:
@@ -90,6 +92,12 @@ def named_by_file(table: Table, relation: bool) -> Table:
     elif relation:
         second = stem
     return replace(table, cells=dict(zip(("number" if relation else first, second), table.cells.values(), strict=True)))
+
+
+def names_on_lines(text: str) -> list[str]:
+    """The lines of a text that lists one name a line, [] where a line holds more."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [] if len(lines) < 2 or any(sign in line for line in lines[:LOOKED_AT] for sign in ",;\t|") else lines
 
 
 def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:

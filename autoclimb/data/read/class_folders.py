@@ -4,18 +4,19 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.extras import without_extras
 from autoclimb.data.read.levels import Levels, are_sources, class_level, kind_of, levelled, shown
 from autoclimb.data.read.looking import look_alike
-from autoclimb.data.read.matching import column_of, id_column, of_rows
+from autoclimb.data.read.matching import ENOUGH, column_of, id_column, of_rows
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, sample_id_column
-from autoclimb.data.read.splits import TEST, TRAIN, VALIDATION
+from autoclimb.data.read.splits import GENERIC, TEST, TRAIN, VALIDATION, saying
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.read.test_set import Tested, test_items
-from autoclimb.data.read.values import are_numbers
+from autoclimb.data.read.test_set import test_items
+from autoclimb.data.read.values import are_numbers, same_name
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -32,73 +33,52 @@ MANY = 0.5  # share of file names that several classes have, from which they may
 LOOKED_AT = 12  # pairs of such pictures that are looked at
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures by number, the class of each, and what those share that must stay in one fold, None for nothing."""
+
+    rows: list[int]
+    classes: list[str]
+    groups: list[str] | None
+    notes: list[Note]
+
+
 def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     """The competition by its class folders, or None where no level of folders is one of classes.
 
     Raises Mistake where two levels may be, or where there is but one class.
     """
     seen, notes = without_extras(survey)
-    rows = [i for i, part in enumerate(seen.parts) if part == TRAIN] or [i for i, p in enumerate(seen.parts) if not p]
     sample = find_sample(seen)
     sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
-    words = class_words(sample, sample_id)
-    above = {folder: folders_of(folder, seen) for folder in {seen.pictures[i].rpartition("/")[0] for i in rows}}
-    folders = [above[seen.pictures[i].rpartition("/")[0]] for i in rows]
-    levels, kept, strays = levelled(folders, asked_for.target)
-    level, sure = class_level(levels, words, asked_for.target)
-    if level < 0:
-        refuse_one_class(folders, seen)
+    inside = labelled_by_folders(seen, class_words(sample, sample_id), asked_for)
+    if inside is None:
         return None
-    names = levels.names(level)
-    if levels.depth == 1 and are_sources(names) and not set(words) & set(names):
-        raise Mistake(
-            f"the folders {shown(names)} look like sources of pictures, not like classes, and no table says what they "
-            f"are; add one with a row a folder or a picture, or name the classes with --target {names[0]},{names[1]}"
-        )
-    if asked_for.group not in (None, "none"):
-        raise Mistake("the labels are folder names here, so there is no table for --group to name; --group none is")
-    rows, classes = [rows[k] for k in kept], [path[level] for path in levels.paths]
-    aside = labelled_aside(seen, set(classes), sample, sample_id)
-    text = f"labels from the folders {shown(names)}: {len(names)} classes, {len(rows)} pictures"
-    notes = [Note("labels", text, sure="sure" if sure else "likely"), *notes]
-    if strays:
-        notes.append(Note("files", f"the pictures of {shown(strays)} are left out", strays[0], "likely"))
-    if aside:
-        text = f"{len(aside)} pictures more are learned from, from class folders of validation pictures"
-        notes.append(Note("split", text))
-    groups, more = groups_of_levels(levels, level, [seen.pictures[i] for i in rows], classes)
-    rows += [i for i, _ in aside]
-    classes += [name for _, name in aside]
-    outside = {i for i, part in enumerate(seen.parts) if part in (TRAIN, "")} - set(rows)
-    seen, rows = without_rows(seen, outside if strays or TRAIN in seen.parts else set(), rows)
+    test, test_id = test_table(seen, sample, sample_id)
+    listed = set(test_items(seen, None, "", test, test_id, set()).files) if test and sample is None else set()
+    aside = labelled_aside(seen, set(inside.classes), sample, sample_id)
+    taken = [k for k, i in enumerate(inside.rows) if seen.sources[i] not in listed]
+    rows = [*(inside.rows[k] for k in taken), *(i for i, _ in aside)]
+    classes = [*(inside.classes[k] for k in taken), *(name for _, name in aside)]
+    outside = set(range(len(seen.pictures))) - set(rows)
+    left = {i for i in outside if seen.parts[i] in (TRAIN, "") and seen.sources[i] not in listed}
+    if TRAIN not in seen.parts and not any("left out" in n.text for n in inside.notes):
+        left = set()  # pictures outside of all classes may be the test
+    notes = [*inside.notes, *notes, *notes_on(aside, left, seen)]
+    seen, rows = without_rows(seen, left, rows)
     located = of_rows(rows, seen)
-    tested = tested_beside(seen, sample, sample_id, set(located.files))
-    ids = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
-    versions = None
-    if groups is not None:
-        versions = [*groups, *(f"\0{i}" for i, _ in aside)]
-        notes += more
+    tested = test_items(seen, sample, sample_id, test, test_id, set(located.files))
+    names = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
+    if inside.groups is not None:
+        versions: list[str] | None = [*(inside.groups[k] for k in taken), *(f"\0{i}" for i, _ in aside)]
     else:
-        versions, more = versions_of(ids, classes, located.files)
+        versions, more = versions_of(names, classes, located.files)
         notes += more
-    if len(set(ids)) < len(ids):
-        ids = [seen.pictures[i] for i in rows]
+        classes, more = as_one_number(classes, versions, sample, sample_id)
+        notes += more
     answers = [c for c in sample.columns if c != sample_id] if sample else []
-    negative = [c for c in set(classes) if NEGATIVE.fullmatch(c)]
-    across = versions is not None and len({(v, c) for v, c in zip(versions, classes, strict=True)}) > len(set(versions))
-    if (
-        sample
-        and across
-        and groups is None
-        and len(answers) == 1
-        and len(negative) == 1
-        and are_numbers(sample.cells[answers[0]])
-    ):
-        classes = [str(int(c != negative[0])) for c in classes]
-        text = f"one number is asked for: whether a picture is other than {negative[0]!r}"
-        notes.append(Note("classes", text, negative[0], "likely"))
     return RawTask(
-        train_ids=ids,
+        train_ids=names if len(set(names)) == len(names) else [seen.pictures[i] for i in rows],
         train_files=located.files,
         labels={answers[0] if len(answers) == 1 else "label": classes},
         test_ids=tested.ids,
@@ -112,16 +92,82 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     )
 
 
+def labelled_by_folders(survey: Survey, words: Sequence[str], asked_for: Overrides) -> Labelled | None:
+    """The pictures of the train folder, or of folders of no split, by the level of folders that holds the classes.
+
+    `words` are class names that the sample shows. Raises Mistake as `class_level` does.
+    """
+    rows = [i for i, p in enumerate(survey.parts) if p == TRAIN] or [i for i, p in enumerate(survey.parts) if not p]
+    homes = [survey.pictures[i].rpartition("/")[0] for i in rows]
+    above = {home: folders_of(home, survey) for home in set(homes)}
+    levels, kept, strays = levelled([above[home] for home in homes], asked_for.target)
+    level, sure = class_level(levels, words, asked_for.target)
+    if level < 0:
+        refuse_one_class(list(above.values()), survey)
+        return None
+    names = levels.names(level)
+    if levels.depth == 1 and are_sources(names) and not set(words) & set(names) and not asked_for.target:
+        raise Mistake(
+            f"the folders {shown(names)} look like sources of pictures, not like classes, and no table says what they "
+            f"are; add one with a row a folder or a picture, or name the classes with --target {names[0]},{names[1]}"
+        )
+    if asked_for.group not in (None, "none"):
+        raise Mistake("the labels are folder names here, so there is no table for --group to name; --group none is")
+    rows, classes = [rows[k] for k in kept], [path[level] for path in levels.paths]
+    groups, notes = groups_of_levels(levels, level, [survey.pictures[i] for i in rows], classes)
+    if strays:
+        notes.append(Note("files", f"the pictures of {shown(strays)} are left out", strays[0], "likely"))
+    text = f"labels from the folders {shown(names)}: {len(names)} classes, {len(rows)} pictures"
+    return Labelled(rows, classes, groups, [Note("labels", text, sure="sure" if sure else "likely"), *notes])
+
+
 def folders_of(path: str, survey: Survey) -> tuple[str, ...]:
-    """The folders in a folder's path without that of its split, which archives often hold once more."""
+    """The folders in a folder's path, a split's without the words of the split, which archives often hold once more.
+
+    What its name says besides may be the class: cats_train, trainA.
+    """
     folders = path.split("/") if path else []
     for k in range(len(folders)):
         if survey.part_of_folder.get("/".join(folders[: k + 1])):
+            what = saying(folders[k])
+            words = [w for w in (what.rest if what else ()) if w not in GENERIC or len(w) == 1]
             rest = folders[k + 1 :]
             while rest and rest[0] == folders[k] and len(rest) > 1:
                 rest = rest[1:]
-            return (*folders[:k], *rest)
+            return (*folders[:k], *([" ".join(words)] if words else []), *rest)
     return tuple(folders)
+
+
+def notes_on(aside: Sequence[tuple[int, str]], left: set[int], survey: Survey) -> list[Note]:
+    """Notes on validation pictures that are learned from, and on pictures that are neither train nor test."""
+    notes = []
+    if aside:
+        text = f"{len(aside)} pictures more are learned from, from class folders of validation pictures"
+        notes.append(Note("split", text))
+    unused = len(left) + sum(p == VALIDATION for p in survey.parts) - len(aside)
+    if unused > 0:
+        homes = {survey.pictures[i].split("/")[0] for i in left}
+        homes |= {survey.pictures[i].split("/")[0] for i, p in enumerate(survey.parts) if p == VALIDATION and not aside}
+        text = f"{unused} pictures are neither train nor test and are left out ({shown(sorted(homes))})"
+        notes.append(Note("files", text, sure="likely"))
+    return notes
+
+
+def as_one_number(
+    classes: list[str], versions: Sequence[str] | None, sample: Table | None, sample_id: str
+) -> tuple[list[str], list[Note]]:
+    """The classes as 0 and 1, and a note, where versions of one picture lie in several and the sample asks for one
+    number: whether a picture is other than the original. Else as they are.
+    """
+    answers = [c for c in sample.columns if c != sample_id] if sample else []
+    negative = sorted(c for c in set(classes) if NEGATIVE.fullmatch(c))
+    if sample is None or versions is None or len(answers) != 1 or len(negative) != 1:
+        return classes, []
+    across = len(set(zip(versions, classes, strict=True))) > len(set(versions))
+    if not across or not are_numbers(sample.cells[answers[0]]):
+        return classes, []
+    text = f"one number is asked for: whether a picture is other than {negative[0]!r}"
+    return [str(int(c != negative[0])) for c in classes], [Note("classes", text, negative[0], "likely")]
 
 
 def class_words(sample: Table | None, sample_id: str) -> list[str]:
@@ -147,12 +193,13 @@ def refuse_one_class(folders: Sequence[tuple[str, ...]], survey: Survey) -> None
 
 def labelled_aside(survey: Survey, classes: set[str], sample: Table | None, sample_id: str) -> list[tuple[int, str]]:
     """The pictures in class folders of validation folders, by number, and their classes; none if test asks for them."""
+    known = {same_name(c): c for c in classes}
     aside = []
     for i, part in enumerate(survey.parts):
         if part == VALIDATION:
-            name = next((f for f in reversed(survey.pictures[i].split("/")[:-1]) if f in classes), None)
+            name = next((f for f in reversed(survey.pictures[i].split("/")[:-1]) if same_name(f) in known), None)
             if name is not None:
-                aside.append((i, name))
+                aside.append((i, known[same_name(name)]))
     asked = set(sample.cells[sample_id]) if sample else set()
     return [] if asked & {survey.pictures[i].rsplit("/", 1)[-1] for i, _ in aside} else aside
 
@@ -169,22 +216,17 @@ def without_rows(survey: Survey, out: set[int], rows: list[int]) -> tuple[Survey
     return fewer, [number[i] for i in rows]
 
 
-def tested_beside(survey: Survey, sample: Table | None, sample_id: str, train_files: set[str]) -> Tested:
-    """The test items of class folders: by a sample, a table that says test, or folders."""
+def test_table(survey: Survey, sample: Table | None, sample_id: str) -> tuple[Table | None, str]:
+    """The table that lists the test items of class folders and its id column: it says test and has the sample's ids."""
     asked = set(sample.cells[sample_id]) if sample else set()
-    test = next(
-        (
-            t
-            for t in survey.tables
-            if t is not sample
-            and "test" in t.name.lower()
-            and "train" not in t.name.lower()
-            and (not asked or column_of(t, asked))
-        ),
-        None,
-    )
-    test_id = (column_of(test, asked) if asked else id_column(test, survey)[0]) if test else ""
-    return test_items(survey, sample, sample_id, test, test_id, train_files)
+    for table in survey.tables:
+        what = saying(table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+        if table is sample or what is None or what.part != TEST:
+            continue
+        column, share = (column_of(table, asked), 1.0) if asked else id_column(table, survey)
+        if column and share > ENOUGH:
+            return table, column
+    return None, ""
 
 
 def groups_of_levels(

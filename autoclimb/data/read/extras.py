@@ -52,7 +52,8 @@ def masks_of(survey: Survey) -> set[int]:
         f"{above}/{name}".lstrip("/")
         for above, names in children.items()
         for name in names
-        if MASK_FOLDER.search(name) and (above in direct or any(IMAGE_FOLDER.match(n) for n in names - {name}))
+        if MASK_FOLDER.search(name)
+        and (any(IMAGE_FOLDER.match(n) for n in names - {name}) or (above in direct and mirrors(survey, above, name)))
     }
     suspects = [
         i
@@ -65,6 +66,18 @@ def masks_of(survey: Survey) -> set[int]:
         below = tuple(f"{m}/" for m in masked)
         out |= {i for i, where in enumerate(survey.pictures) if where.startswith(below)}
     return out if len(out) < len(survey.pictures) else set()
+
+
+def mirrors(survey: Survey, above: str, name: str) -> bool:
+    """Whether most pictures of a folder of masks are called as those in the folder around it are."""
+    around, inside = set(), set()
+    for where in survey.pictures:
+        home, _, file = where.rpartition("/")
+        if home == above:
+            around.add(stem_of(file))
+        elif home == f"{above}/{name}".lstrip("/"):
+            inside.add(MASK_FILE.sub("", stem_of(file)))
+    return len(inside & around) > len(inside) / 2
 
 
 def stem_of(path: str) -> str:

@@ -85,11 +85,26 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
         unread = "".join(f"; {n} {e} files are not read" for e, n in survey.other.items() if e in UNREAD)
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), and no folder holds two class folders{unread}{lost}; name columns with --id and --target, or "
-            f"write a csv of file and label where the labels are in file names"
+            f"{tables}), no level of folders holds classes, and file names do not begin with one{unread}{lost}; "
+            f"{advice(asked_for)}"
         )
     raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
+
+
+def advice(asked_for: Overrides) -> str:
+    """What may help where no labels were found, but for what was given already."""
+    given = [flag for flag, value in (("--id", asked_for.id_column), ("--target", asked_for.target)) if value]
+    if not given:
+        return (
+            "name columns with --id and --target, or write a csv of file and label where the labels are in file names"
+        )
+    left = (
+        ""
+        if len(given) == 2
+        else f", or name the column of {'labels with --target' if asked_for.id_column else 'pictures with --id'}"
+    )
+    return f"no table whose rows name pictures has the columns given with {' and '.join(given)}{left}"
 
 
 def task_of(layout: Layout, metric: Metric | None) -> Task:

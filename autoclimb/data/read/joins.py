@@ -14,16 +14,19 @@ from autoclimb.types import Note
 
 COVERED = 0.9  # share of a table's keys that the other must have
 FEWEST = 3  # keys
+JOIN = " "
 
 
 @dataclass(frozen=True)
 class Joined:
     """Tables that belong together joined. By the name of such a table: `ids` is the column that its rows were found by,
-    `sources` the one whose rows share a label that was given for all of them.
+    `known` are columns that it took from a table without labels, and `sources` is the column whose rows share a label
+    that was given for all of them.
     """
 
     tables: list[Table]
     ids: dict[str, str]
+    known: dict[str, tuple[str, ...]]
     sources: dict[str, str]
     notes: list[Note]
 
@@ -40,6 +43,7 @@ def joined_tables(
     notes: list[Note] = []
     result: list[Table] = []
     ids: dict[str, str] = {}
+    known: dict[str, tuple[str, ...]] = {}
     sources: dict[str, str] = {}
     absorbed: set[int] = set()
     spoken = {id(t): names_files(t, survey) for t in tables}
@@ -62,19 +66,27 @@ def joined_tables(
             if not (lacks_files or lacks_split or lacks_label):
                 continue
             pair = shared_key(table, other, partly=bool(lacks_label))
+            both = shared_pair(table, other) if pair is None else None
+            if both is not None:
+                pair = (both[0].columns[0], both[1].columns[0])
             if pair is None:
                 continue
             before = table
-            table = with_columns_of(table, other, *pair, only_known=bool(lacks_label))
+            one, two = both or (table, other)
+            table = with_columns_of(one, two, *pair, only_known=bool(lacks_label))
             if table is not before:
                 text = f"{table.name} and {other.name} belong together by {pair[0]!r}"
                 notes.append(Note("join", text, other.name, "sure" if pair[0] == pair[1] else "likely"))
                 spoken[id(table)] = spoken[id(before)] or bool(lacks_files)
                 if lacks_label:
                     absorbed.add(id(other))
-                (sources if lacks_label else ids)[table.name] = pair[0]
+                    sources[table.name] = pair[0]
+                else:
+                    ids[table.name] = pair[0]
+                    gained = tuple(c for c in table.columns if c not in before.columns)
+                    known[table.name] = (*known.get(table.name, ()), *gained)
         result.append(table)
-    return Joined([t for t in result if id(t) not in absorbed], ids, sources, notes)
+    return Joined([t for t in result if id(t) not in absorbed], ids, known, sources, notes)
 
 
 def names_files(table: Table, survey: Survey) -> bool:
@@ -114,6 +126,20 @@ def shared_key(table: Table, other: Table, partly: bool) -> tuple[str, str] | No
                 if len(known) == len(set(keys)) and share >= (0.2 if partly else COVERED):
                     return mine, theirs
     return None
+
+
+def shared_pair(table: Table, other: Table) -> tuple[Table, Table] | None:
+    """Both tables with a column more, which joins the cells of all columns of one name, where those are a key."""
+    names = [(c, d) for c in table.columns for d in other.columns if folded(c) == folded(d)]
+    if len(names) < 2:
+        return None
+    one = [JOIN.join(key_of(table.cells[c][i]) for c, _ in names) for i in range(table.rows)]
+    two = [JOIN.join(key_of(other.cells[d][i]) for _, d in names) for i in range(other.rows)]
+    known = set(two)
+    if len(known) < max(FEWEST, other.rows) or sum(k in known for k in one) < COVERED * len(one):
+        return None
+    title = " and ".join(c for c, _ in names)
+    return replace(table, cells={title: one, **table.cells}), replace(other, cells={title: two, **other.cells})
 
 
 def with_columns_of(table: Table, other: Table, mine: str, theirs: str, only_known: bool) -> Table:

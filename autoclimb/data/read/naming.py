@@ -174,7 +174,7 @@ def by_letters(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | No
     """Letters and digits are the same; signs, spaces and accents differ."""
 
     def key(text: str) -> Hashable | None:
-        plain = unicodedata.normalize("NFKD", text).casefold()
+        plain = unicodedata.normalize("NFKD", unquote(text)).casefold()
         return "".join(c for c in plain if c.isalnum()) or None
 
     return key, key

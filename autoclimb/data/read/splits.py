@@ -18,6 +18,7 @@ GENERIC = {  # words that add nothing to the name of a split
     *RESTS, *("sets", "dataset", "datasets", "pictures", "photos", "jpeg", "jpegs", "files", "folder", "dir", "split"),
     *("stage", "phase", "part", "input", "public", "private", "final", "new", "raw", "full", "all", "the", "my", "x"),
 }  # fmt: skip
+UNLABELLED_NAME = re.compile(r"(.*[^a-z])?un-?labell?ed", re.IGNORECASE)
 UNLABELLED = GENERIC | {"unlabelled", "unlabeled", "extra", "supplement", "supplementary", "other", "others", "rest"}
 
 
@@ -84,7 +85,7 @@ def parts_of_folders(pictures: Iterable[str]) -> dict[str, str]:
 def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], direct: set[str]) -> dict[str, str]:
     """The folders of one folder that are splits, and what of; `tree` are folders in folders, `direct` hold pictures."""
     said = {name: what for name in names if (what := saying(name))}
-    if not said or len(names) < 2:
+    if len(names) < 2 or not (said or any(map(UNLABELLED_NAME.match, names))):
         return {}
 
     def path(name: str) -> str:
@@ -108,6 +109,9 @@ def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], di
             and others
             and (what.part != TRAIN or tree.get(path(name)) or all(is_unlabelled(o) for o in others))
         }
+    loose = {name for name in names if name not in splits and UNLABELLED_NAME.match(name)}
+    if loose and TEST not in splits.values():
+        splits |= dict.fromkeys(loose, TEST)
     open_ones = [n for n, part in splits.items() if part == VALIDATION and not tree.get(path(n)) and path(n) in direct]
     if TRAIN in splits.values() and TEST not in splits.values():
         labelled = any(tree.get(path(n)) for n, part in splits.items() if part == TRAIN)

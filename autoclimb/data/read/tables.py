@@ -64,7 +64,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         train = replace(train, cells={**train.cells, id_name: list(where.names)})
     test, test_id = find_test(tables, survey, train, sample, sample_id, id_name, asked_for, set(where.files))
     shared = test.columns if test and not set(train.columns) <= set(test.columns) else []
-    known = tuple(c for c in shared if c != test_id)
+    known = (*(c for c in shared if c != test_id), *joint.known.get(train.whole or train.name, ()))
     targets, notes = find_targets(train, id_name, sample, sample_id, known, asked_for)
     notes += [*joint.notes, *([parted[train.whole]] if train.whole else [])]
     spare = None

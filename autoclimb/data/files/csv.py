@@ -97,7 +97,9 @@ def named_by_file(table: Table, relation: bool) -> Table:
 def names_on_lines(text: str) -> list[str]:
     """The lines of a text that lists one name a line, [] where a line holds more."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return [] if len(lines) < 2 or any(sign in line for line in lines[:LOOKED_AT] for sign in ",;\t|") else lines
+    some = lines[:LOOKED_AT]
+    numbered = all(len(words := line.split()) > 1 and words[0].isdigit() for line in some)  # 1 a/b.jpg
+    return [] if len(lines) < 2 or numbered or any(sign in line for line in some for sign in ",;\t|") else lines
 
 
 def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:

@@ -85,7 +85,7 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
         unread = "".join(f"; {n} {e} files are not read" for e, n in survey.other.items() if e in UNREAD)
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), no level of folders holds classes, and file names do not begin with one{unread}{lost}; "
+            f"{tables}), no level of folders holds classes{unread}{lost}; "
             f"{advice(asked_for)}"
         )
     raw = replace(raw, literal=family != "tables", positive=positive)
@@ -96,9 +96,7 @@ def advice(asked_for: Overrides) -> str:
     """What may help where no labels were found, but for what was given already."""
     given = [flag for flag, value in (("--id", asked_for.id_column), ("--target", asked_for.target)) if value]
     if not given:
-        return (
-            "name columns with --id and --target, or write a csv of file and label where the labels are in file names"
-        )
+        return "name columns with --id and --target, or write a csv of file and label if labels are in the file names"
     left = (
         ""
         if len(given) == 2

@@ -229,6 +229,18 @@ def make_report(folder: Folder) -> None:
     print(open_run(folder).report())
 
 
+@app.command("suspects", epilog="Example: [bold]autoclimb suspects autoclimb-runs/data[/bold]")
+def list_suspects(folder: Folder) -> None:
+    """Write suspects.html: train pictures whose labels look wrong, to keep, drop or relabel in a browser.
+
+    It saves decisions.csv, which fit takes with --decisions. suspects.csv lists the same.
+    """
+    from autoclimb.solve import open_run
+
+    path, count = open_run(folder).suspects()
+    print(f"{count} suspects: {path}")
+
+
 @app.command("predict", epilog="Example: [bold]autoclimb predict autoclimb-runs/data ./new-images --out new.csv[/bold]")
 def write_predictions(
     folder: Folder,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
 
+STYLES = {"page.html": ("page.css",), "suspects.html": ("page.css", "suspects.css")}
+SCRIPTS = {"suspects.html": "suspects.js"}
 THUMBNAIL = 96  # pixels of the longer side; shown as large
 LONGEST = 90  # signs of a label in running text; the whole of it is its title
 
@@ -113,10 +115,17 @@ def number(value: float) -> str:
 
 
 def rendered(template: str, **values: object) -> str:
-    """The template of that name, filled; its style sheet is inline and the only one that its policy allows."""
-    style = _text("page.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _template(template).render(**values, style=style, style_hash=digest)
+    """The template of that name, filled; its style sheet and script are inline and the only ones its policy allows."""
+    styles = [_text(name) for name in STYLES.get(template, ())]
+    script = _text(SCRIPTS[template]) if template in SCRIPTS else ""
+    inline = {"style": "".join(styles), "script": script}
+    hashes = {f"{name}_hash": _hash_of(text) for name, text in inline.items()}
+    return _template(template).render(**values, **inline, **hashes)
+
+
+def _hash_of(text: str) -> str:
+    """The text's SHA-256 as a content security policy names it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @cache

@@ -1,5 +1,6 @@
 """A run directory -> what its page is made from, and the page itself, within the time that the budget leaves for it."""
 
+import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
+from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
 from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
@@ -90,6 +92,23 @@ def write_report(run: "Run", drawn: bool = True, left: Callable[[], float] | Non
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return path
+
+
+def write_suspects(run: "Run") -> tuple[Path, int]:
+    """The path of `suspects.html`, and how many suspects there are; `suspects.csv` lists the same beside it.
+
+    Raises Mistake where nothing is blended yet.
+    """
+    record = record_of(run)
+    if record.blend is None:
+        raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
+    suspects = suspects_in(record)
+    with whole_file(run.folder / "suspects.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(suspects_table(record, suspects))
+    path = run.folder / "suspects.html"
+    with whole_file(path) as part:
+        part.write_text(suspects_page(record, suspects), encoding="utf-8", errors="replace")
+    return path, len(suspects)
 
 
 def report_in_time(run: "Run", clock: Clock, tell: Tell) -> None:

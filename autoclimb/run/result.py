@@ -20,7 +20,7 @@ from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.report.notebook import Plots, notebook_html
 from autoclimb.report.submission import write_submission
 from autoclimb.run import store
-from autoclimb.run.reporting import has_record, record_of, write_report
+from autoclimb.run.reporting import has_record, record_of, write_report, write_suspects
 from autoclimb.run.worker import Worker
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -72,6 +72,10 @@ class Run:
     def report(self) -> Path:
         """The path of `report.html`, written anew: one file that opens anywhere. Works while the run goes on."""
         return write_report(self)
+
+    def suspects(self) -> tuple[Path, int]:
+        """The path of `suspects.html`, written anew, where one decides about doubtful labels, and their number."""
+        return write_suspects(self)
 
     @property
     def plot(self) -> Plots:

@@ -12,6 +12,7 @@
     blend.json, blend_oof.npy, blend_test.npy
     submission.csv
     report.html             the run as a page
+    suspects.html, .csv     train rows to look at again, where `autoclimb suspects` wrote them
     study.journal           Optuna's own
     cache/                  pixels and features; may be deleted at any time
     worker.log              what libraries had to say

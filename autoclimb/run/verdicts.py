@@ -1,0 +1,114 @@
+"""A person's verdicts on train rows, as suspects.html saves them in decisions.csv, applied to a task."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.types import Task
+
+HEAD = ["id", "decision", "label"]
+LONGEST_CELL = 1 << 24
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to become of a train row: "keep", "drop" or "relabel" to `label`."""
+
+    id: str
+    decision: str
+    label: str
+    line: int  # of the file, for messages
+
+
+def read_verdicts(path: Path) -> tuple[list[Verdict], str]:
+    """The verdicts in a decisions.csv and a digest of them; raises Mistake where it is none.
+
+    Columns id, decision (keep, drop or relabel) and label: a class name, a number, or for sets a json list of names.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except OSError as error:
+        raise Mistake(f"--decisions {path} cannot be read ({error.strerror or error}); name the saved file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Mistake(f"--decisions {path} is no csv in UTF-8 ({error}); save it again from suspects.html") from error
+    if not rows or [cell.strip().lower() for cell in rows[0]] != HEAD:
+        raise Mistake(f"--decisions {path} must begin with the line {','.join(HEAD)}")
+    verdicts = []
+    for line, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        if len(row) != len(HEAD) or row[1].strip().lower() not in ("keep", "drop", "relabel"):
+            raise Mistake(f"--decisions {path}, line {line}: write an id, then keep, drop or relabel, then a label")
+        verdicts.append(Verdict(row[0], row[1].strip().lower(), row[2], line))
+    text = json.dumps(sorted((v.id, v.decision, v.label) for v in verdicts))
+    return verdicts, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
+    """The task with rows relabelled, `(N,)` bool which rows are dropped, and what was done in a sentence.
+
+    Raises Mistake for an id that no train row has and for a label that the task does not know.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(task.train_ids):
+        rows_of.setdefault(name, []).append(row)
+    if task.soft is not None and any(v.decision == "relabel" for v in verdicts):
+        raise Mistake("rows of votes cannot be relabelled; keep or drop them")
+    dropped, target = np.zeros(len(task.train_ids), bool), task.target.copy()
+    label_of = reader_of(task)
+    for verdict in verdicts:
+        if verdict.id not in rows_of:
+            raise Mistake(f"decisions, line {verdict.line}: no train row has the id {verdict.id!r}")
+        rows = rows_of[verdict.id]
+        if verdict.decision == "drop":
+            dropped[rows] = True
+        elif verdict.decision == "relabel":
+            target[rows] = label_of(verdict)
+    changed = int(((target != task.target) if target.ndim == 1 else (target != task.target).any(1)).sum())
+    kept = sum(v.decision == "keep" for v in verdicts)
+    words = f"decisions: {kept} rows kept, {int(dropped.sum())} dropped, {changed} relabelled"
+    return replace(task, target=target), dropped, words
+
+
+def reader_of(task: Task) -> Callable[[Verdict], np.ndarray]:
+    """A function from a verdict to what its row of `target` becomes."""
+    index = {name: i for i, name in enumerate(task.classes)}
+
+    def known(name: str, verdict: Verdict) -> int:
+        if name not in index:
+            some = ", ".join(task.classes[:6])
+            raise Mistake(f"decisions, line {verdict.line}: {name!r} is no class; the classes are {some}, ...")
+        return index[name]
+
+    def of_class(verdict: Verdict) -> np.ndarray:
+        return np.asarray(known(verdict.label, verdict))
+
+    def of_set(verdict: Verdict) -> np.ndarray:
+        try:
+            names = json.loads(verdict.label)
+        except ValueError:
+            names = None
+        if not isinstance(names, list):
+            raise Mistake(f'decisions, line {verdict.line}: write the set as a json list, ["a", "b"]')
+        row = np.zeros(task.width, task.target.dtype)
+        row[[known(str(name), verdict) for name in names]] = 1
+        return row
+
+    def of_number(verdict: Verdict) -> np.ndarray:
+        try:
+            value = float(verdict.label)
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value):
+            raise Mistake(f"decisions, line {verdict.line}: {verdict.label!r} is no number")
+        return np.asarray(value)
+
+    return {"multilabel": of_set, "regression": of_number}.get(task.kind, of_class)

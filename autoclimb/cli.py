@@ -142,6 +142,10 @@ def run_fit(
     target: Target = None,
     group: Group = None,
     yes: Yes = False,
+    decisions: Annotated[
+        Path | None,
+        typer.Option("--decisions", metavar="FILE", help="Rows to keep, drop or relabel, saved from suspects.html."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Search, blend and write a submission within the budget.
@@ -164,6 +168,7 @@ def run_fit(
             device=device,
             id_column=id_column,
             target=target,
+            decisions=decisions,
             group=group,
             yes=yes,
         ),

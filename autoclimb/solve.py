@@ -19,11 +19,19 @@ from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.run import store
 from autoclimb.run.answers import finish, finish_without, publish, publish_constant
-from autoclimb.run.checks import check_fingerprint, check_guesses, check_places, fingerprint_of, without_unreadable
+from autoclimb.run.checks import (
+    check_decisions,
+    check_fingerprint,
+    check_guesses,
+    check_places,
+    fingerprint_of,
+    without_unreadable,
+)
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words, versions
 from autoclimb.run.trials import run_trial, situation_of
+from autoclimb.run.verdicts import judged, read_verdicts
 from autoclimb.run.worker import Worker
 from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
@@ -56,6 +64,7 @@ def fit(
     target: str | None = None,
     group: str | None = None,
     yes: bool = False,
+    decisions: str | Path | None = None,
     cache_gb: float = 3.0,
     nets_gb: float = 1.5,
     tell: Tell | None = None,
@@ -70,7 +79,8 @@ def fit(
     continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
     beyond it the least recently used are deleted; those of a single size may exceed it. `yes` goes on where the reading
     rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
-    while the search goes on: beyond it the weights of the worst trials outside the blend are deleted.
+    while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
+    decisions.csv that suspects.html saved: train rows to keep, drop or relabel.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
@@ -84,6 +94,8 @@ def fit(
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{scorer.name}"
     check_places(data, folder, weights, device)
     before = store.read_run(folder)
+    verdicts, digest = read_verdicts(Path(decisions)) if decisions else ([], "")
+    check_decisions(folder, before, digest)
     if before.get("finished") and clock.budget <= before["budget"] * 1.001:
         tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
         return open_run(folder, scorer)
@@ -97,8 +109,9 @@ def fit(
         task = task or read_folder(Path(data), scorer, id_column, target, group)
         check_guesses(task, yes)
         folds = given.folds or folds_for(len(task.train_ids))
+        task, dropped, judgement = judged(task, verdicts)
         goal = Goal(scorer, task.kind, task.grades)
-        fingerprint = fingerprint_of(task, scorer, seed, folds, given)
+        fingerprint = {**fingerprint_of(task, scorer, seed, folds, given), "decisions": digest}
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)
         tried(goal, task.target)
         store.update_run(
@@ -113,7 +126,7 @@ def fit(
         if not before:
             publish_constant(task, goal, folder)
         tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv") if task.test_ids else ""}))
-        for note in notes_of(task):
+        for note in [*notes_of(task), *([judgement] if verdicts else [])]:
             tell(Event("note", note))
 
         forget_half_built(folder / "cache")
@@ -123,7 +136,7 @@ def fit(
         task = without_unreadable(task, first.bad, tell)
         task = joined_duplicates(task, first, tell)
         check_guesses(task, yes)
-        fold_of = make_folds(task, folds, seed, first.bad[: len(task.train_ids)])
+        fold_of = make_folds(task, folds, seed, first.bad[: len(task.train_ids)] | dropped)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back

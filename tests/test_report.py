@@ -64,7 +64,8 @@ def of_kind(request, tmp_path_factory):
 
 
 def test_the_page_of_each_kind_has_its_sections_in_order(of_kind):
-    assert of_kind[2].headings == [
+    headings = [title for title in of_kind[2].headings if title != "Suspects"]  # where there are any
+    assert headings == [
         "The answer",
         "The climb",
         "What paid",

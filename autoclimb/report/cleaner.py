@@ -54,7 +54,7 @@ def given_words(record: RunRecord, row: int) -> str:
     if record.goal.kind == "regression":
         return number(float(record.truth[row]))
     if record.goal.kind == "multilabel":
-        names = [record.classes[i] for i in np.flatnonzero(record.truth[row])]
+        names = [record.classes[i] for i in np.flatnonzero(record.truth[row]).tolist()]
         return ", ".join(safe(name, 40) for name in names) or "no label"
     return record.classes[record.class_of[row]]
 
@@ -78,7 +78,7 @@ def choices_of(record: RunRecord, suspect: Suspect) -> list[tuple[str, str]]:
         return set_choices(record.classes, record.truth[row].astype(bool), p, suspect.proposed)
     p[record.class_of[row]] = -1.0
     p[suspect.proposed] = 2.0
-    order = [i for i in np.argsort(-p, kind="stable")[:CHOICES] if i != record.class_of[row]]
+    order = [int(i) for i in np.argsort(-p, kind="stable")[:CHOICES] if i != record.class_of[row]]
     return [(record.classes[i], record.classes[i]) for i in order]
 
 
@@ -95,7 +95,7 @@ def set_choices(classes: Sequence[str], has: np.ndarray, p: np.ndarray, proposed
         changed = has.copy()
         changed[change] = ~changed[change]
         words = ", ".join(f"{'without' if has[i] else 'with'} {safe(classes[i], 40)}" for i in change)
-        names = [classes[j] for j in np.flatnonzero(changed)]
+        names = [classes[j] for j in np.flatnonzero(changed).tolist()]
         choices.append((words, json.dumps(names, ensure_ascii=False)))
     return choices
 

@@ -1,17 +1,37 @@
 """report.html: a run as one page that opens anywhere, from the answer to how it was made."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 from autoclimb.budget import in_words
 from autoclimb.report import charts, findings
+from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
 from autoclimb.report.findings import Errors, Move
 from autoclimb.report.leaderboard import leaderboard_frame, words_of
 from autoclimb.report.page_data import data_parts, made_parts
 from autoclimb.report.page_errors import MOST_ROWS, error_parts
-from autoclimb.report.parts import Facts, Headline, Part, Section, Table, Words, chart, number, rendered, score_words
+from autoclimb.report.parts import (
+    Facts,
+    Headline,
+    Part,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    Words,
+    chart,
+    number,
+    rendered,
+    score_words,
+    thumbnail,
+)
 from autoclimb.report.record import RunRecord
+from autoclimb.score.suspects import REASONS
+
+SUSPECTS = 16  # thumbnails of the most doubtful
+MOST_SUSPECTS = 100  # rows of their table
 
 
 def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float] = lambda: 60.0) -> str:
@@ -27,6 +47,7 @@ def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float]
         Section("leaderboard", "Leaderboard", leaderboard_parts(record)),
         Section("errors", "Where it errs", error_parts(record, errors, drawn)),
         Section("data", "The data", data_parts(record, drawn)),
+        Section("suspects", "Suspects", suspect_parts(record)),
         Section("made", "How it was made", made_parts(record, drawn)),
     ]
     footer = "Scores are out of fold: every row was predicted by nets that had not seen it. " + (
@@ -112,6 +133,27 @@ def climb_parts(record: RunRecord, drawn: bool) -> list[Part]:
     says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
     added = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
     return [chart("Score against time", says, "climb", drawn, table, charts.climb_figure, *values), *added]
+
+
+def suspect_parts(record: RunRecord) -> list[Part]:
+    """The rows whose labels look wrong: how many of each reason, the most doubtful as thumbnails, and as a table."""
+    suspects = suspects_in(record)
+    if not suspects:
+        return []
+    counts = Counter(s.reason for s in suspects)
+    lines = [(reason, f"{n:,} rows: {REASONS[reason]}") for reason, n in counts.items()]
+    advice = f"`autoclimb suspects` makes a page of all {len(suspects):,}, to keep, drop or relabel."
+    parts: list[Part] = [Words(f"A suspect is a question: nothing was changed. {advice}"), Facts(lines)]
+    few = suspects[:SUSPECTS]
+    if record.pictures is not None:
+        shown = [
+            Picture(thumbnail(record.pictures[s.row]), given_words(record, s.row), proposal_words(record, s))
+            for s in few
+        ]
+        parts.append(Pictures("Most doubtful", "The label, and below it what the nets rather see.", shown))
+    head, *rows = suspects_table(record, suspects[:MOST_SUSPECTS])
+    parts.append(Table(f"The first {len(rows):,} suspects", head, rows))
+    return parts
 
 
 Dots = list[tuple[float, float, float, bool]]

@@ -56,6 +56,12 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, folds: int, given: Giv
     }
 
 
+def check_decisions(folder: Path, before: dict[str, Any], digest: str) -> None:
+    """Raises Mistake where the run in the folder was begun with other decisions about its rows, or with none."""
+    if before and before.get("fingerprint", {}).get("decisions", "") != digest:
+        raise Mistake(f"{folder} was begun with other --decisions, or with none; name another folder with --out")
+
+
 def check_fingerprint(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises Mistake where the run in the folder is of something else than what is asked for now."""
     for thing, value in before.items():

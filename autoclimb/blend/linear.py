@@ -13,7 +13,7 @@ from autoclimb.blend.rows import Rows, shares_of
 
 MEMBERS = 12
 SHARED, OWN, BIAS = 4.0, 44.0, 4.0  # standard deviations 0.5, 0.15, 0.5 in units of log odds (assumption)
-MOST_CELLS = 3_000_000  # members x rows x classes a fit looks at
+MOST_CELLS = 1_000_000  # members x rows x classes a fit looks at
 
 
 def _features(p: np.ndarray, link: str) -> np.ndarray:

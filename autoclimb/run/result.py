@@ -52,8 +52,16 @@ class Run:
 
     @property
     def stderr(self) -> float:
-        """The score's standard error over rows."""
+        """The score's standard error over rows, or over groups of rows."""
         return self.blend.stderr if self.blend else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The lower and upper end of what new rows score in 95 of 100 cases: lopsided where errors are rare and dear."""
+        if not self.blend:
+            return float("nan"), float("nan")
+        low, high = sorted(self.metric.shown(end) for end in self.blend.interval)
+        return low, high
 
     @property
     def submission(self) -> Path:

@@ -57,7 +57,7 @@ class Run:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The lower and upper end of what new rows score in 95 of 100 cases: lopsided where errors are rare and dear."""
+        """What new rows score in 95 of 100 cases, lower and upper end: lopsided where errors are rare and dear."""
         if not self.blend:
             return float("nan"), float("nan")
         low, high = sorted(self.metric.shown(end) for end in self.blend.interval)

@@ -88,6 +88,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print th
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Go on where the reading rests on a guess.")]
+Folds = Annotated[
+    int | None,
+    typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: by their number."),
+]
 Group = Annotated[
     str | None,
     typer.Option(
@@ -122,10 +126,7 @@ def run_fit(
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
     ] = None,
     seed: Seed = 0,
-    folds: Annotated[
-        int | None,
-        typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: 5."),
-    ] = None,
+    folds: Folds = None,
     recipe: Annotated[
         str | None,
         typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
@@ -305,7 +306,7 @@ def show_plan(
     ] = "cpu",
     hub: Annotated[bool, typer.Option("--hub", metavar="", help="With the nets of timm's hub.")] = False,
     no_pretrained: Annotated[bool, typer.Option("--no-pretrained", metavar="", help="From scratch only.")] = False,
-    folds: Annotated[int | None, typer.Option("--folds", metavar="K", help="[default: by the number of rows]")] = None,
+    folds: Folds = None,
     id_column: Id = None,
     target: Target = None,
     group: Group = None,

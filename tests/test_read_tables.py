@@ -199,3 +199,43 @@ def test_a_refusal_does_not_ask_for_what_was_given(tmp_path):
         read_folder(tmp_path, metric("label"), id_column="id", target="label")
     assert "--id" not in str(refusal.value).replace("named by --id", "")
     assert "--target" not in str(refusal.value)
+
+
+def test_more_tables_of_other_items_are_learned_from_too(tmp_path):
+    shots(tmp_path, *(f"i/a{i:02d}.jpg" for i in range(16)))
+    for part, rows in (("1", range(10)), ("2", range(10, 16))):
+        table(tmp_path / f"labels_{part}.csv", ("image", "label"), *((f"a{i:02d}.jpg", KINDS[i % 3]) for i in rows))
+    task = read_folder(tmp_path, metric("label"))
+    assert len(set(task.train_ids)) == len(set(task.train_files)) == 16
+
+
+@pytest.mark.parametrize("place", ["{}.csv", "{}/labels.csv"])
+def test_a_table_a_folder_names_the_pictures_of_its_own(place, tmp_path):
+    shots(tmp_path, *(f"{c}/{i}.jpg" for c in ("oslo", "rome") for i in range(6)))
+    for k, c in enumerate(("oslo", "rome")):
+        table(tmp_path / place.format(c), ("image", "label"), *((f"{i}.jpg", "xy"[(i + k) % 2]) for i in range(6)))
+    task = read_folder(tmp_path, metric("label"))
+    assert len(set(task.train_files)) == 12
+    for file, label in zip(task.train_files, task.target, strict=True):
+        assert task.classes[label] == "xy"[(int(Path(file).stem) + (Path(file).parent.name == "rome")) % 2]
+
+
+def test_ids_that_count_from_another_number_than_pictures_are_refused_with_test_ids_too(tmp_path):
+    shots(tmp_path, *(f"i/{i}.jpg" for i in range(1, 17)))
+    table(tmp_path / "train.csv", ("id", "label"), *((i, KINDS[i % 3]) for i in range(12)))
+    table(tmp_path / "sample_submission.csv", ("id", "label"), *((i, "low") for i in range(12, 16)))
+    with pytest.raises(Mistake, match="count from 0 and pictures from 1"):
+        read_folder(tmp_path, metric("label"))
+
+
+def test_asked_ids_without_pictures_are_not_likened_to_train_pictures(tmp_path):
+    shots(tmp_path, *(f"data/{c}/{i}.jpg" for c in ("ill", "well") for i in range(6)))
+    table(tmp_path / "sample_submission.csv", ("id", "label"), *((f"t{i}.jpg", "ill") for i in range(4)))
+    with pytest.raises(Mistake, match=r"4 of 4 ids of sample_submission\.csv name no picture"):
+        read_folder(tmp_path, metric("label"))
+
+
+def test_pictures_of_items_of_several_are_no_test_items(tmp_path):
+    shots(tmp_path, *(f"{i:03d}/{s}/{k}.jpg" for i in range(12) for s in "ab" for k in range(2)))
+    table(tmp_path / "labels.csv", ("case", "ill"), *((f"{i:03d}", i % 2) for i in range(12)))
+    assert not read_folder(tmp_path, metric("label")).test_ids

@@ -106,6 +106,7 @@ def match(
     notes: list[Note] = []
     doubt = ""
     if open_rows:
+        open_rows = beside_table(open_rows, table, survey)
         by_columns, left = told_by_columns(open_rows, table, id_name, survey)
         for at, row in left.items():
             chosen[at] = row[0]
@@ -121,6 +122,22 @@ def match(
         text = f"pictures are named by {' and '.join(map(repr, (*by_columns, id_name)))} together"
         notes.append(Note("match", text, id_name, "likely"))
     return Match(chosen, tuple(notes), by_columns, doubt)
+
+
+def beside_table(open_rows: dict[int, list[int]], table: Table | None, survey: Survey) -> dict[int, list[int]]:
+    """The pictures of each row, of those in the table's own folder, or in one called as the table is, if any."""
+    if table is None:
+        return open_rows
+    home, _, name = (table.whole or table.name).rpartition("/")
+    stem = folded(name.split(".")[0])
+    for fits in (
+        lambda where: bool(home) and where.startswith(f"{home}/"),
+        lambda where: stem in map(folded, where.split("/")[:-1]),
+    ):
+        near = {at: [i for i in row if fits(survey.pictures[i])] for at, row in open_rows.items()}
+        if sum(map(bool, near.values())) >= CERTAIN * len(near):
+            open_rows = {at: row or open_rows[at] for at, row in near.items()}
+    return open_rows
 
 
 def told_by_columns(

@@ -39,7 +39,7 @@ class Located:
     """Where the pixels of some ids are: a source each, "" for none.
 
     `names` are the paths of the pictures where ids do not tell them apart and other columns do. `doubt` says why this
-    may be another picture than the one meant, "" where there is no doubt.
+    may be another picture than the one meant, "" where there is no doubt. `loose` are those found by one of RULES.
     """
 
     files: list[str] = field(repr=False)
@@ -47,6 +47,7 @@ class Located:
     notes: tuple[Note, ...] = ()
     names: tuple[str, ...] = field(default=(), repr=False)
     doubt: str = ""
+    loose: bool = False
 
     @property
     def share(self) -> float:
@@ -344,7 +345,7 @@ def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Surve
     """Ids, or else another column's names of files, are file names but for what RULES allow."""
     found = match_by_rule(ids, table, id_name, survey, split)
     if found is not None or table is None or len(ids) != table.rows:
-        return of_match(found, survey) if found else None
+        return replace(of_match(found, survey), loose=True) if found else None
     step = max(1, table.rows // LOOKED_AT)
     for column in some_columns(table):
         cells = table.cells[column]
@@ -353,7 +354,7 @@ def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Surve
             if found is not None:
                 note = Note("match", f"pictures are named by column {column!r}", column, "likely")
                 located = of_match(found, survey)
-                return replace(located, notes=(*located.notes, note), names=())
+                return replace(located, notes=(*located.notes, note), names=(), loose=True)
     return None
 
 

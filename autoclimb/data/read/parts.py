@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.matching import ENOUGH, Located, locate
-from autoclimb.data.read.splits import SPLIT_WORDS
+from autoclimb.data.read.splits import SPLIT_WORDS, saying
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.values import BLANK, are_marks, flags_of
 from autoclimb.types import Note
@@ -133,6 +133,13 @@ def unlabelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | Non
     return with_rows(table, bare), replace(with_rows(table, labelled), name=f"{table.name} with a label")
 
 
+def is_more(table: Table, train: Table) -> bool:
+    """Whether a table says of other items what the train table says, as parts of a long table do."""
+    said = saying(table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    test = table.part == "test" or (said is not None and said.part == "test")
+    return not test and not train.part and set(table.columns) == set(train.columns)
+
+
 def with_validation(
     train: Table,
     where: Located,
@@ -152,6 +159,7 @@ def with_validation(
     notes = []
     for table in tables:
         aside = for_validation(table) if table.part in ("", "validation") else table.part == "test"
+        aside = aside or is_more(table, train)
         if not aside or table.whole not in ("", train.whole) or table.name in used:
             continue
         if not {id_name, *targets} <= set(table.columns):
@@ -160,16 +168,26 @@ def with_validation(
         if table.sources and id_name == "row" and not table.part:  # counted anew in every table
             ids = [f"{table.name} {i}" for i in ids]
         known = {*train.cells[id_name], *asked}
+        if is_more(table, train) and not table.sources and not known.isdisjoint(ids):  # each folder's table counts anew
+            ids = [f"{table.name} {i}" for i in ids]
         if bool(train.sources) != bool(table.sources) or sum(1 for i in ids if i in known) > SHARED * len(ids):
             continue
-        place = locate(ids, table, id_name, survey, -1 if table.part == "test" else 1)
-        if place.share <= ENOUGH or place.channels != where.channels:
+        place = locate(
+            table.cells[id_name] if not table.sources else ids,
+            table,
+            id_name,
+            survey,
+            -1 if table.part == "test" else 1,
+        )
+        if place.share <= ENOUGH or place.channels != where.channels or place.doubt:
+            continue
+        if is_more(table, train) and set(place.files) & set(where.files) - {""}:
             continue
         below = {**table.cells, id_name: ids}
         cells = {c: [*held, *below.get(c, [""] * table.rows)] for c, held in train.cells.items()}
         train = replace(train, cells=cells, sources=(*train.sources, *table.sources))
         where = Located([*where.files, *place.files], where.channels, where.notes)
-        what = "" if table.part else ", a validation table,"
+        what = "" if table.part or not for_validation(table) else ", a validation table,"
         notes.append(Note("split", f"the {table.rows} rows of {table.name}{what} are learned from too", table.name))
         used.add(table.name)
     return train, where, notes

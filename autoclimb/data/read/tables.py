@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autoclimb.data.files.table import Table, with_rows, without_columns
+from autoclimb.data.read.choosing import shifted
 from autoclimb.data.read.joins import joined_tables
 from autoclimb.data.read.matching import ENOUGH, Located, column_of, locate
 from autoclimb.data.read.parts import in_parts, unlabelled, with_validation
@@ -100,6 +101,12 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
     keep = [i for i in keep if ids[i] not in unasked or any(train.cells[t][i] not in BLANK for t in targets)]
     tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
+    number = {source: i for i, source in enumerate(survey.sources)}
+    together = [*zip(ids, where.files, strict=True), *zip(tested.ids, tested.files, strict=True)]
+    if sum(not file for _, file in together) == 1 and len(set(ids) & set(tested.ids)) == 0:
+        doubt = shifted([name for name, _ in together], [number.get(file, -1) for _, file in together], survey, 0)
+        if doubt:
+            raise Mistake(f"{train.name}: {doubt}")
     used |= {t.whole for t in tables if t.name in used}
     notes += left_over(survey, used, targets, set(tested.ids), (*notes, *less, *where.notes, *tested.notes))
     if where.channels != tested.channels and any(tested.files):

@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.matching import ENOUGH, locate, of_rows
+from autoclimb.data.read.choosing import AUXILIARY, ENOUGH
+from autoclimb.data.read.matching import Located, locate, of_rows
 from autoclimb.data.read.naming import key_of
 from autoclimb.data.read.splits import VALIDATION
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.sources import files_of
+from autoclimb.data.sources import CHANNEL, PICTURE, files_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -41,6 +42,8 @@ def test_items(
     if rows is not None and where.share <= ENOUGH:
         other = locate(ids, None, "", survey, -1)
         where = other if other.share > where.share else where
+    if where.loose and train_files & set(where.files):
+        where = Located(["" for _ in ids])  # a likeness of names leads to train pictures: those asked for are not there
     if where.doubt:
         raise Mistake(f"{asking.name}: {where.doubt}")
     missing = [name for name, file in zip(ids, where.files, strict=True) if not file]
@@ -126,7 +129,13 @@ def by_folders(survey: Survey, train_files: set[str]) -> Tested:
 
 def without_label(survey: Survey, train_files: set[str]) -> list[int]:
     """The pictures that no label was found for: those of test folders, else those in folders of no split."""
-    used = {f for source in train_files for f in files_of(source)} if any("\x1e" in f for f in train_files) else set()
+    used = (
+        {f for source in train_files for f in files_of(source)}
+        if any(CHANNEL in f or PICTURE in f for f in train_files)
+        else set()
+    )
     free = [i for i, s in enumerate(survey.sources) if s not in train_files and s not in used]
+    shown = [i for i in free if not AUXILIARY.search(survey.pictures[i].rpartition("/")[0].lower())]  # no masks
+    free = shown or free
     rows = [i for i in free if survey.sides[i] < 0]
     return rows or [i for i in free if survey.sides[i] == 0 and survey.parts[i] != VALIDATION]

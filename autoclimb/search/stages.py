@@ -39,6 +39,9 @@ SHORT = 100.0  # seconds of budget below which frozen features are made of one v
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
 FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
 LARGEST_BATCH = 128  # that a fine-tuned net gets unasked: its rates are for about so many pictures a step
+LEAST_HAND_MADE = (
+    0.15  # of the budget that the quickest of them may take: without them nothing says which flips are safe
+)
 # of the budget for frozen features on a processor: where no nets can be compared they are the search
 FROZEN_SHARE = {"short": 0.3, "long": 0.12}
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
@@ -192,7 +195,7 @@ def frozen(history: History, s: Situation) -> Iterator[list[Config]]:
     if not s.space.features:
         return
     if s.device == "cpu":
-        yield from _hand_made(s, 0.15 if s.pretrained else 0.24)
+        yield from _hand_made(s, 0.12 if s.pretrained else 0.24)
         yield from _frozen_climb(history, s)
     else:
         yield from _frozen_probes(s)
@@ -208,9 +211,11 @@ def _plain_features(s: Situation) -> Config:
 def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
     """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
     plain = _plain_features(s)
-    fitting = [c for c in (plain.vary(backbone=name) for name in FROM_HAND) if full_cost(c, s) < share * s.budget]
-    if fitting:
-        yield fitting[:1]
+    for name in FROM_HAND:
+        most = max(share, LEAST_HAND_MADE) if name == FROM_HAND[-1] and s.device == "cpu" else share
+        if full_cost(plain.vary(backbone=name), s) < most * s.budget:
+            yield [plain.vary(backbone=name)]
+            return
 
 
 def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> Config:

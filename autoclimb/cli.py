@@ -86,7 +86,10 @@ Seed = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
-Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column to predict.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="COLUMN", help="Column to predict; COLUMN=CLASS: of two, the positive."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Go on where the reading rests on a guess.")]
 Folds = Annotated[
     int | None,

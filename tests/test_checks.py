@@ -71,6 +71,13 @@ def test_a_few_contradictions_are_noted_and_stop_nothing(tmp_path):
     check_guesses(task, yes=False)
 
 
+def test_pictures_of_no_item_are_counted_by_folder(tmp_path):
+    root = competition(tmp_path)
+    picture(root / "extra" / "x.jpg")
+    notes = [n.text for n in read_folder(root, ACCURACY).notes if n.kind == "left"]
+    assert notes == ["1 of 17 pictures are neither train nor test items: 1 in extra"]
+
+
 def test_labels_that_paths_confirm_are_not_noted(tmp_path):
     task = read_folder(in_folders_of_classes(tmp_path, lambda i: ANIMALS[i % 3]), ACCURACY)
     assert not [n for n in task.notes if n.kind == "contradiction"]

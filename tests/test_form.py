@@ -9,7 +9,9 @@ from folders import competition, picture, table
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.report.submission import write_submission
+from autoclimb.run.result import plain_form
 from autoclimb.score.metrics import metric_named
+from autoclimb.types import Form
 
 COLOURS = ("red", "green", "blue")
 
@@ -47,6 +49,21 @@ def one_hot(root):
     rows = [(f"a_{i:03d}", *(int(k == i % 3 or (k == 0 and i == 7)) for k in range(3))) for i in range(12)]
     table(root / "train.csv", ("id", *COLOURS), *rows)
     return root
+
+
+def test_new_pictures_are_answered_in_a_plain_table():
+    form = Form(
+        ("ID", "Label"),
+        ("a_x", "a_y"),
+        "columns",
+        column_of=(1, -1, 0),
+        rows=(("a", 0),),
+        order=("n", "ID"),
+        delimiter=";",
+    )
+    plain = plain_form(form, ("x", "y"))
+    assert (plain.columns, plain.column_of, plain.delimiter) == (("ID", "y", "x"), (1, 0), ",")
+    assert (plain.rows, plain.order, plain.header) == ((), (), True)
 
 
 def test_semicolons_are_written_where_the_sample_has_them(tmp_path):

@@ -27,6 +27,7 @@ NAMING = {
     "dates": ("taken", [f"2021-03-{1 + i // 4:02d}" for i in range(ROWS)]),
     "days as numbers": ("taken", [20210301 + i // 4 for i in range(ROWS)]),
     "seconds since 1970": ("stamp", 1_600_000_000 + 977 * DRAW.permutation(ROWS)),
+    "folds": ("kfold", DRAW.integers(0, 5, ROWS)),
     "a clock": ("lead_time", [f"{0.13 * i:.2f}" for i in range(ROWS)]),
 }
 TELLING = {

@@ -155,7 +155,25 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
             *survey.notes,
         ),
     )
-    return replace(task, notes=(*contradiction(task), *task.notes)) if not raw.literal else task
+    left = left_pictures(survey, task)
+    return replace(task, notes=(*(() if raw.literal else contradiction(task)), *task.notes, *left))
+
+
+def left_pictures(survey: Survey, task: Task) -> list[Note]:
+    """A note on pictures that are neither train nor test items, by folder, none where all are."""
+    items = (*task.train_files, *task.test_files)
+    if len(survey.sources) <= len(items) or any("\x1d" in f or "\x1e" in f for f in items[:100]):
+        return []
+    used = set(items)
+    left = [p for p, s in zip(survey.pictures, survey.sources, strict=True) if s not in used]
+    if not left or len(left) == len(survey.pictures):  # arrays are opened by their rows
+        return []
+    folders = Counter(path.rpartition("/")[0] or "." for path in left)
+    some = ", ".join(f"{n} in {folder}" for folder, n in folders.most_common(3))
+    more = " ..." if len(folders) > 3 else ""
+    return [
+        Note("left", f"{len(left)} of {len(survey.pictures)} pictures are neither train nor test items: {some}{more}")
+    ]
 
 
 def first_row(raw: RawTask) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ ID_NAME = re.compile(
     r"|[a-z]I[dD]$|^(row|image|img|picture|photo|file|sample|record|item|entry)[ _-]?(no|nr|num|number)$",
     re.IGNORECASE,
 )
+DEALT = re.compile(r"^(k_?|cv_?)?folds?(_?id)?$|^(split|partition)$", re.IGNORECASE)
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T _].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([ T].*)?|\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 )
@@ -29,6 +30,8 @@ def why_it_names_rows(name: str, cells: Sequence[str], tested: Sequence[str]) ->
     """
     if not cells:
         return ""
+    if DEALT.search(name):
+        return "it says how somebody dealt the rows"
     few = len(set(cells)) <= len(cells) / 2
     for pattern, why in ((DATE, "its dates say when, not what"), (HASH, "its hashes name rows")):
         if share_of(pattern, cells) >= NEARLY_ALL:

@@ -383,6 +383,8 @@ def _print_end(run: "Run", quiet: bool) -> None:
         print(f"{'submission':<11} {run.submission}")
     else:  # the data had no test pictures
         print(f"{'answers':<11} autoclimb predict {run.folder} IMAGES --out FILE")
+    if (run.folder / "report.html").exists():
+        print(f"{'report':<11} {run.folder / 'report.html'}")
 
 
 def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:

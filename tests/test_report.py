@@ -1,6 +1,7 @@
 """report.html: what it holds, that nothing in it runs or is fetched, and that it never costs the run."""
 
 import re
+import threading
 from html.parser import HTMLParser
 
 import numpy as np
@@ -201,6 +202,15 @@ def test_with_time_the_page_has_charts(tmp_path):
     report_in_time(open_run(folder), Clock(1e4, now=lambda: 0.0, start=0.0), events.append)
     assert events[0].facts["report"] == str(folder / "report.html")
     assert "<svg" in (folder / "report.html").read_text()
+
+
+def test_short_runs_import_what_draws_while_a_trial_trains(monkeypatch):
+    imported = threading.Event()
+    monkeypatch.setattr(reporting, "import_library", imported.set)
+    reporting.import_ahead(3600.0)
+    assert not imported.is_set()
+    reporting.import_ahead(90.0)
+    assert imported.wait(10)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

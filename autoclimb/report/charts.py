@@ -50,6 +50,12 @@ def plain(text: str, most: int = MOST_SIGNS) -> str:
     return line if len(line) <= most else f"{line[: most - most // 3 - 1]}…{line[-(most // 3) :]}"
 
 
+def import_library() -> None:
+    """Imports matplotlib, which takes a second."""
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 def in_style(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     """The drawing function, with the house's style while it draws; the caller's own settings stay as they are."""
 

@@ -29,6 +29,7 @@ from autoclimb.report.parts import (
 )
 from autoclimb.report.record import RunRecord
 from autoclimb.score.suspects import REASONS
+from autoclimb.types import Trial
 
 SUSPECTS = 16  # thumbnails of the most doubtful
 MOST_SUSPECTS = 100  # rows of their table
@@ -198,7 +199,8 @@ def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
         parts.append(chart("Lift of each trial", says, "lifts", drawn, table, charts.bars_figure, *values))
     lost = findings.ablation(record)
     if lost:
-        rows_lost = [(words_of(t.config), loss, stderr) for t, loss, stderr in lost]
+        names = member_names([trial for trial, _, _ in lost])
+        rows_lost = [(name, loss, stderr) for name, (_, loss, stderr) in zip(names, lost, strict=True)]
         table = Table("The blend without each member", ("member", "loss", "standard error"), rows_lost)
         says = "What the blend loses without a member, the other weights as they are."
         values_lost = ([r[0] for r in rows_lost], [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
@@ -223,6 +225,13 @@ def lift_values(moves: list[Move], metric: str) -> tuple[list[str], list[float],
     )
 
 
+def member_names(members: list[Trial]) -> list[str]:
+    """Numbered names: the first member in full, the others by what they change in it."""
+    first = members[0].config
+    others = [f"{i}: {words_of(t.config, against=first)}" for i, t in enumerate(members[1:], 2)]
+    return [f"1: {words_of(first)}", *others]
+
+
 def a_minute(move: Move) -> float:
     """Lift for a minute of training."""
     return move.lift / max(move.seconds / 60, 1e-3)
@@ -241,19 +250,19 @@ def leaderboard_parts(record: RunRecord) -> list[Part]:
         rows.append(
             (
                 str(row["rank"]) if isinstance(row["rank"], int) else "",
-                row["stage"],
-                row["config"],
                 f"{score_words(row['score'])} ± {score_words(row['stderr'])}" if scored else row["status"],
+                row["config"],
+                row["stage"],
                 f"{row['seconds']:,.0f}" if np.isfinite(row["seconds"]) else "",
                 str(folds_of.get(row["key"], "")),
                 weight,
             )
         )
-    head = ("rank", "stage", "trial", record.metric.name, "seconds", "folds", "weight")
+    head = ("rank", record.metric.name, "trial", "stage", "seconds", "folds", "weight")
     parts: list[Part] = [Table(f"{len(record.trials):,} trials, best first", head, rows, shown=True)]
     members, alike = findings.member_correlation(record)
     if members:
-        names = [f"{i}: {words_of(t.config)}" for i, t in enumerate(members, 1)]
+        names = member_names(members)
         table_rows: list[list[str | float]] = [[name, *map(float, alike[i])] for i, name in enumerate(names)]
         names_across = ["member", *(str(i) for i in range(1, len(members) + 1))]
         title = "Correlation of the members' errors: the lower, the more a blend gains"

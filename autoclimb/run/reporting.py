@@ -1,6 +1,7 @@
 """A run directory -> what its page is made from, and the page itself, within the time that the budget leaves for it."""
 
 import csv
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
+from autoclimb.report.charts import import_library
 from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
 from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
@@ -109,6 +111,12 @@ def write_suspects(run: "Run") -> tuple[Path, int]:
     with whole_file(path) as part:
         part.write_text(suspects_page(record, suspects), encoding="utf-8", errors="replace")
     return path, len(suspects)
+
+
+def import_ahead(budget: float) -> None:
+    """Imports what draws charts while the first trial trains, where the end of a run has no second left for that."""
+    if seconds_for_report(budget) < SLACK.report_import_ahead:
+        threading.Thread(target=import_library, daemon=True).start()
 
 
 def report_in_time(run: "Run", clock: Clock, tell: Tell) -> None:

@@ -13,6 +13,7 @@ STARTED = (
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -378,7 +379,8 @@ def _left(seconds: float, started: float) -> Callable[[], float]:
 def _print_end(run: "Run", quiet: bool) -> None:
     if not quiet:
         print(run.words)
-    print(f"{run.metric.name:<11} {run.score:.4f} ± {run.stderr:.4f} out of fold")
+    score = "no score: nothing was learned" if isnan(run.score) else f"{run.score:.4f} ± {run.stderr:.4f} out of fold"
+    print(f"{run.metric.name:<11} {score}")
     if run.submission.exists():
         print(f"{'submission':<11} {run.submission}")
     else:  # the data had no test pictures

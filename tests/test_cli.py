@@ -22,7 +22,7 @@ F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
 COMMANDS = ("fit", "inspect", "leaderboard", "predict", "demo", "recipes")
 
 
-def answer(folder: Path) -> Any:
+def answer(folder: Path, score: float = 0.9123) -> Any:
     """A finished run."""
     trial = Trial(Config(), "baseline", "done", 0.91, 0.006, 21.0)
 
@@ -33,7 +33,7 @@ def answer(folder: Path) -> Any:
     return SimpleNamespace(
         folder=folder,
         metric=F2,
-        score=0.9123,
+        score=score,
         stderr=0.0061,
         submission=folder / "submission.csv",
         words="the budget is spent",
@@ -53,7 +53,7 @@ def rooms(monkeypatch, tmp_path):
         if "raises" in received:
             raise received["raises"]
         (tmp_path / "submission.csv").write_text("id,labels\nb,2\na,1 2\n")
-        return answer(tmp_path)
+        return answer(tmp_path, received.get("score", 0.9123))
 
     def understood(folder: Path, metric: str | None, *columns: str | None) -> tuple[str, dict[str, Any]]:
         received.update(zip(("id_column", "target", "group"), columns, strict=True), data=folder, metric=metric)
@@ -99,6 +99,13 @@ def test_fit_ends_with_the_score_its_standard_error_and_the_submissions_path(roo
     assert "the budget is spent" in result.output
     assert "0.9123 ± 0.0061 out of fold" in result.output
     assert result.output.rstrip().endswith("submission.csv")
+
+
+def test_a_run_that_learned_nothing_says_so_instead_of_a_score(rooms):
+    rooms.received["score"] = float("nan")
+    output = run_cli("fit", "d", "--metric", "f2", "--budget", "4h", "--quiet").stdout
+    assert output.splitlines()[0] == "f2          no score: nothing was learned"
+    assert "nan" not in output
 
 
 def test_quiet_prints_the_result_only(rooms):

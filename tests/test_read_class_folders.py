@@ -104,9 +104,9 @@ LEVELS = {
     "few numbered patients above codes": Folders(
         each("1/0, 1/1, 2/0, 2/1, 3/0, 3/1, 4/0, 4/1, 5/0, 5/1, 6/0, 6/1"), ["0", "1"], 48, 0, 6
     ),
-    "days above classes": Folders(each("2021-05-01/cat, 2021-05-01/dog, 2021-05-02/cat"), ["cat", "dog"], 12, 0, 2),
+    "days above classes": Folders(each("2021-05-01/cat, 2021-05-01/dog, 2021-05-02/cat, 2021-05-03/dog"), ["cat", "dog"], 16, 0, 3),
     "batches above other classes": Folders(
-        each("batch1/cat, batch1/dog, batch2/cow, batch2/hen"), ["cat", "cow", "dog", "hen"], 16, 0, 2
+        each("batch1/cat, batch1/dog, batch2/cow, batch2/hen"), ["cat", "cow", "dog", "hen"], 16
     ),
     "variants above classes": Folders(
         each("color/rust, color/scab, grayscale/rust, grayscale/scab", name="x{i}.jpg"), ["rust", "scab"], 16, 0, 8
@@ -138,6 +138,19 @@ LEVELS = {
     "splits in every class": Folders(each("cat/train, cat/test, dog/train, dog/test"), ["cat", "dog"], 8, 8),
     "unlabelled pictures beside": Folders(each("labeled/cat, labeled/dog, unlabeled"), ["cat", "dog"], 8, 4),
     "validation in other case": Folders(each("train/cat, train/dog, val/Cat, val/Dog"), ["cat", "dog"], 16),
+    "resolutions above classes": Folders(
+        each("256x256/a, 256x256/b, 512x512/a, 512x512/b", name="x{i}.jpg"), ["a", "b"], 16, 0, 8
+    ),
+    "magnifications below classes": Folders(each("a/40X, a/100X, b/40X, b/100X"), ["a", "b"], 16),
+    "lettered sites above classes": Folders(
+        each("siteA/a, siteA/b, siteB/a, siteB/b, siteC/a, siteC/b"), ["a", "b"], 24, 0, 3
+    ),
+    "splits in every part of a set": Folders(
+        each("d1/train/a, d1/train/b, d1/test/a, d2/train/a, d2/train/b, d2/test/b"), ["a", "b"], 16, 8
+    ),
+    "evaluation beside validation": Folders(
+        each("training/a, training/b, validation/a, validation/b, evaluation/a, evaluation/b"), ["a", "b"], 16, 8
+    ),
     "a picture beside classes of masks": Folders(
         [*each("with_mask, without_mask", 40), "logo.png"], ["with_mask", "without_mask"], 80
     ),

@@ -81,6 +81,20 @@ def test_labels_by_patient_are_those_of_each_picture_where_pictures_are_asked_fo
     assert len(set(task.groups.tolist())) == 6
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_labels_by_sequence_are_those_of_all_its_pictures(asked, tmp_path):
+    shots(tmp_path, *(f"i/{s}_{k}x.jpg" for s in range(12) for k in range(3)))
+    rows = ((f"s{s}", k, f"{s}_{k}x.jpg") for s in range(12) for k in range(3))
+    table(tmp_path / "sequences.csv", ("seq", "frame", "file"), *rows)
+    table(tmp_path / "outcome.csv", ("seq", "level"), *((f"s{s}", KINDS[s % 3]) for s in range(9)))
+    if asked:
+        table(tmp_path / "sample_submission.csv", ("seq", "level"), *((f"s{s}", "low") for s in range(9, 12)))
+    task = read_folder(tmp_path, metric("label"))
+    assert (task.train_ids[:2], task.test_ids) == (("s0", "s1"), ("s9", "s10", "s11"))
+    assert set(task.classes) == set(KINDS)
+    assert {len(f.split("\x1d")) for f in (*task.train_files, *task.test_files)} == {3}
+
+
 def test_an_item_of_several_rows_has_all_their_pictures(tmp_path):
     shots(tmp_path, *(f"i/s{i:02d}.jpg" for i in range(24)))
     rows = [(f"P{i // 3}", f"s{i:02d}.jpg", i // 3 % 2) for i in range(24)]

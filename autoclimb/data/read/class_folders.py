@@ -22,6 +22,7 @@ from autoclimb.types import Note
 
 NAMED = re.compile(r"([a-z][a-z _-]*?)[._ -]*\(?\d+\)?\.[^.]+$", re.IGNORECASE)
 NAMED_BEHIND = re.compile(r"\d+[._ -]+([a-z][a-z _-]*)\.[^.]+$", re.IGNORECASE)
+FEWEST_GROUPS = 3  # folders of sources from which folds can hold some out
 FEWEST = 3  # files a label needs; a word before a number that occurs less often is a name, not a class
 CAMERA = re.compile(
     r"img|dscn?|dscf|pxl|mvi|gopr|dji|p|images?|picture|photo|pic|frame|scan|file|screenshot|untitled|whatsapp|page|slide|"
@@ -238,7 +239,7 @@ def groups_of_levels(
     if sources:
         groups = ["/".join(path[k] for k in sources) for path in levels.paths]
         count = len(set(groups))
-        if 1 < count < len(groups):
+        if FEWEST_GROUPS <= count < len(groups):
             text = f"pictures of {groups[0]} and the like ({count}) stay in one fold; --group none deals rows freely"
             return groups, [Note("group", text, sure="likely")]
     elif "variants" in others.values():

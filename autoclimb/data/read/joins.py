@@ -9,6 +9,7 @@ from autoclimb.data.read.matching import id_column, path_column, some_columns
 from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, stem_of
 from autoclimb.data.read.parts import split_column
 from autoclimb.data.read.survey import Survey
+from autoclimb.data.read.targets import LABEL_WORDS
 from autoclimb.data.read.values import BLANK
 from autoclimb.types import Note
 
@@ -21,13 +22,15 @@ JOIN = " "
 class Joined:
     """Tables that belong together joined. By the name of such a table: `ids` is the column that its rows were found by,
     `known` are columns that it took from a table without labels, and `sources` is the column whose rows share a label
-    that was given for all of them.
+    that was given for all of them. `links` are a column whose values have several pictures each in another table, and
+    that table.
     """
 
     tables: list[Table]
     ids: dict[str, str]
     known: dict[str, tuple[str, ...]]
     sources: dict[str, str]
+    links: dict[str, tuple[str, Table]]
     notes: list[Note]
 
 
@@ -45,6 +48,7 @@ def joined_tables(
     ids: dict[str, str] = {}
     known: dict[str, tuple[str, ...]] = {}
     sources: dict[str, str] = {}
+    links: dict[str, tuple[str, Table]] = {}
     absorbed: set[int] = set()
     spoken = {id(t): names_files(t, survey) for t in tables}
     for table in tables:
@@ -70,6 +74,8 @@ def joined_tables(
             if both is not None:
                 pair = (both[0].columns[0], both[1].columns[0])
             if pair is None:
+                if lacks_files and not labelled(other) and (pair := shared_key(other, table, partly=True)):
+                    links[table.name] = pair[1], other
                 continue
             before = table
             one, two = both or (table, other)
@@ -86,7 +92,12 @@ def joined_tables(
                     gained = tuple(c for c in table.columns if c not in before.columns)
                     known[table.name] = (*known.get(table.name, ()), *gained)
         result.append(table)
-    return Joined([t for t in result if id(t) not in absorbed], ids, known, sources, notes)
+    return Joined([t for t in result if id(t) not in absorbed], ids, known, sources, links, notes)
+
+
+def labelled(table: Table) -> bool:
+    """Whether a column of the table is called as labels are."""
+    return any(LABEL_WORDS.match(column.lower()) for column in table.columns)
 
 
 def names_files(table: Table, survey: Survey) -> bool:

@@ -25,6 +25,12 @@ CLASS_WORDS = re.compile(r"class|label|grade|level|type|category|cat|stage|score
 SOURCE_WORDS = re.compile(
     r"^(patient|subject|person|case|study|participant|donor|specimen|session|scan|slide|sequence|clip|video|site)s?$"
 )
+RESOLUTION = re.compile(r"\d+ ?(x ?\d+|x|px|p|dpi|ppi|mm|um)", re.IGNORECASE)  # 256x256, 40X
+NUMBERED_SOURCE = re.compile(
+    r"(patient|subject|person|case|study|participant|donor|specimen|session|scan|slide|sequence|clip|video|site|hospital|"
+    r"center|centre|clinic|scanner|camera|batch|fold|day|farm|field|plot|location|group|dataset)s?[ _-]?([A-Za-z]|\d+)",
+    re.IGNORECASE,
+)
 CODE = re.compile(r"(?=.*\d)(?=.*[a-z])[0-9a-z]+([-_. ][0-9a-z]+)*", re.IGNORECASE)  # TCGA-A1-A0SB, 20x_b3, 3f9a
 
 
@@ -89,8 +95,10 @@ def class_level(levels: Levels, words: Sequence[str], target: Sequence[str] | No
 def kind_of(names: Sequence[str]) -> str:
     """What the names of a level are: sources (patients, sites, dates), variants of pictures, numbers, or words."""
     words = [re.findall(r"[a-z]+", n.lower()) for n in names]
-    if all(w and all(map(VARIANT.fullmatch, w)) for w in words):
+    if all(map(RESOLUTION.fullmatch, names)) or all(w and all(map(VARIANT.fullmatch, w)) for w in words):
         return "variants"
+    if len(names) > 1 and all(map(NUMBERED_SOURCE.fullmatch, names)):
+        return "sources"
     if all(n.isdigit() for n in names):
         lengths = {len(n) for n in names}
         long = max(lengths) >= 4 or (len(lengths) == 1 and max(lengths) >= 3)

@@ -80,10 +80,15 @@ def train_id(table: Table, survey: Survey, sample: Table | None, sample_id: str)
 
 
 def train_tables(
-    tables: Sequence[Table], survey: Survey, sample: Table | None, sample_id: str, asked_for: Overrides
+    tables: Sequence[Table],
+    survey: Survey,
+    sample: Table | None,
+    sample_id: str,
+    asked_for: Overrides,
+    linked: set[str],
 ) -> list[Table]:
     """The tables that may hold train labels, likeliest first: they name pictures, are not about test ids and have the
-    asked columns.
+    asked columns. `linked` are names of tables whose ids have pictures in another one.
     """
     asked = {c.lower() for c in (asked_for.target or ([c for c in sample.columns if c != sample_id] if sample else ()))}
     test_ids = set(sample.cells[sample_id]) if sample else set()
@@ -96,7 +101,8 @@ def train_tables(
             column = sample_id
         name = says(table)
         asked_share = len(asked & {c.lower() for c in table.columns}) / max(1, len(asked))
-        if not share and not (asked_share and "test" not in name):
+        link = table.name in linked
+        if not share and not link and not (asked_share and "test" not in name):
             continue
         ids = table.cells[column or table.columns[0]]
         if lists_classes(table, column or table.columns[0], survey, test_ids):
@@ -108,7 +114,9 @@ def train_tables(
             continue
         named = ("train" in name) + ("label" in table.name.lower()) - ("test" in name) - ("val" in name)
         sure = not any(WEIGHT_WORDS.search(c) and not are_whole(table.cells[c][:1000]) for c in table.columns)
-        ranked.append(((not about_test, asked_share, named, share > ENOUGH, sure, table.rows, -i), table))
+        ranked.append(
+            ((not about_test, asked_share, link and not sample, named, share > ENOUGH, sure, table.rows, -i), table)
+        )
     return [table for _, table in sorted(ranked, key=lambda r: r[0], reverse=True)]
 
 

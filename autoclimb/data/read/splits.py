@@ -18,6 +18,7 @@ GENERIC = {  # words that add nothing to the name of a split
     *RESTS, *("sets", "dataset", "datasets", "pictures", "photos", "jpeg", "jpegs", "files", "folder", "dir", "split"),
     *("stage", "phase", "part", "input", "public", "private", "final", "new", "raw", "full", "all", "the", "my", "x"),
 }  # fmt: skip
+EVALUATION = re.compile(r"eval|hold[ _-]?out", re.IGNORECASE)  # a test where no folder is called so
 UNLABELLED_NAME = re.compile(r"(.*[^a-z])?un-?labell?ed", re.IGNORECASE)
 UNLABELLED = GENERIC | {"unlabelled", "unlabeled", "extra", "supplement", "supplementary", "other", "others", "rest"}
 
@@ -112,6 +113,8 @@ def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], di
     loose = {name for name in names if name not in splits and UNLABELLED_NAME.match(name)}
     if loose and TEST not in splits.values():
         splits |= dict.fromkeys(loose, TEST)
+    if TEST not in splits.values():
+        splits |= {n: TEST for n, part in splits.items() if part == VALIDATION and EVALUATION.search(n)}
     open_ones = [n for n, part in splits.items() if part == VALIDATION and not tree.get(path(n)) and path(n) in direct]
     if TRAIN in splits.values() and TEST not in splits.values():
         labelled = any(tree.get(path(n)) for n, part in splits.items() if part == TRAIN)

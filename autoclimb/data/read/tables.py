@@ -32,12 +32,13 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     asked_ids = set(sample.cells[sample_id]) if sample else set()
     joint = joined_tables([t for t in survey.tables if t is not sample], survey, asked_ids, answers, named)
     tables, parted = in_parts(joint.tables, named)
-    contenders = train_tables(tables, survey, sample, sample_id, asked_for)
+    contenders = train_tables(tables, survey, sample, sample_id, asked_for, set(joint.links))
     if not contenders:
         return None
     located = []
     for table in contenders:
-        key = joint.ids.get(table.whole or table.name, "") if sample is None else ""
+        name = table.whole or table.name
+        key = joint.ids.get(name) or joint.links.get(name, ("",))[0] if sample is None else ""
         id_name = asked_for.id_column or key or train_id(table, survey, sample, sample_id)
         if id_name not in table.columns:
             raise Mistake(f"{table.name} has no column {id_name!r}; it has {', '.join(table.columns)}")
@@ -64,6 +65,8 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     if where.names and len(set(ids)) < len(set(where.names)):
         train = replace(train, cells={**train.cells, id_name: list(where.names)})
     test, test_id = find_test(tables, survey, train, sample, sample_id, id_name, asked_for, set(where.files))
+    if sample is None and test is None and train.name in joint.links:
+        test, test_id = unlabelled_sources(train, id_name, *joint.links[train.name])
     shared = test.columns if test and not set(train.columns) <= set(test.columns) else []
     known = (*(c for c in shared if c != test_id), *joint.known.get(train.whole or train.name, ()))
     targets, notes = find_targets(train, id_name, sample, sample_id, known, asked_for)
@@ -132,6 +135,14 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     )
 
 
+def unlabelled_sources(train: Table, id_name: str, key: str, other: Table) -> tuple[Table | None, str]:
+    """The sources of pictures in another table that have no label, as a table, and its column."""
+    column = next(c for c in other.columns if set(train.cells[key]) & set(other.cells[c]))
+    known = set(train.cells[key])
+    free = [c for c in dict.fromkeys(other.cells[column]) if c not in known]
+    return (Table(f"{other.name} without labels", {id_name: free}), id_name) if free else (None, "")
+
+
 def shared_pictures(ids: Sequence[str], files: Sequence[str], labels: Sequence[Sequence[str]]) -> list[Note]:
     """A note where different ids have one picture. Raises Mistake where many such rows have different labels."""
     used = [f for f in files if f]
@@ -187,8 +198,9 @@ def left_over(
     """Notes on tables that were not used, but for those that a note is about."""
     free = [t for t in survey.tables if t.name not in used]
     labelled = [t.name for t in free if set(targets) <= set(t.columns)]
-    asking = [t.name for t in free if column_of(t, asked_ids, 0.05)]
-    known = {*labelled, *asking, *(note.about for note in notes)}
+    spoken = {note.about for note in notes}
+    asking = [t.name for t in free if t.name not in spoken and column_of(t, asked_ids, 0.05)]
+    known = {*labelled, *asking, *spoken}
     idle = [t.name for t in free if t.name not in known]
     unused = [Note("unused", f"{', '.join(labelled[:3])} hold {targets[0]!r} too, not used")] if labelled else []
     unused += [Note("unused", f"{name} speaks of test items too and is not used", name) for name in asking]

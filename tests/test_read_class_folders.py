@@ -104,7 +104,9 @@ LEVELS = {
     "few numbered patients above codes": Folders(
         each("1/0, 1/1, 2/0, 2/1, 3/0, 3/1, 4/0, 4/1, 5/0, 5/1, 6/0, 6/1"), ["0", "1"], 48, 0, 6
     ),
-    "days above classes": Folders(each("2021-05-01/cat, 2021-05-01/dog, 2021-05-02/cat, 2021-05-03/dog"), ["cat", "dog"], 16, 0, 3),
+    "days above classes": Folders(
+        each("2021-05-01/cat, 2021-05-01/dog, 2021-05-02/cat, 2021-05-03/dog"), ["cat", "dog"], 16, 0, 3
+    ),
     "batches above other classes": Folders(
         each("batch1/cat, batch1/dog, batch2/cow, batch2/hen"), ["cat", "cow", "dog", "hen"], 16
     ),

@@ -101,14 +101,14 @@ def posterior_effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dic
     precision = np.diag([1e-6 / unit**2, *(1 / (sd * unit) ** 2 for _, sd in priors)])
     weights = np.linalg.inv(covariance)
     posterior = np.linalg.inv(design.T @ weights @ design + precision)
-    found = posterior @ (design.T @ weights @ loss + precision @ mean)
-    rows = {}
+    means = posterior @ (design.T @ weights @ loss + precision @ mean)
+    table = {}
     for i, name in enumerate(names, 1):
         having = [t for t, row in zip(trials, changes, strict=True) if name in row]
         seconds = sum(t.seconds for t in having)
         stderr = float(np.sqrt(posterior[i, i]))
-        rows[name] = Effect(name, float(found[i]) / unit, stderr / unit, len(having), seconds)
-    return rows
+        table[name] = Effect(name, float(means[i]) / unit, stderr / unit, len(having), seconds)
+    return table
 
 
 def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndarray, float]:

@@ -1,4 +1,4 @@
-"""Refinement by Optuna: numbers around the best config, asked and told; the study is what optuna-dashboard opens."""
+"""Refinement by Optuna: values around the best config are suggested and scored; optuna-dashboard opens the study."""
 
 import json
 import logging
@@ -66,7 +66,7 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
 
 def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
     """Low and high of what is drawn: the user's, or around the centre."""
-    given: dict[str, Any] = {
+    ranges: dict[str, Any] = {
         "lr": s.space.lr or (centre.lr and (centre.lr / 4, centre.lr * 4)),
         "weight_decay": s.space.weight_decay or (0.005, 0.3),
         "mixup": s.space.mixup or (0.0, 0.6),
@@ -74,12 +74,12 @@ def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
         "smoothing": s.space.smoothing or (0.0, 0.2),
         "dropout": s.space.dropout or (0.0, 0.5),
     }
-    given |= {name: values for name, values in s.space.also.items() if isinstance(values, tuple)}
+    ranges |= {name: values for name, values in s.space.also.items() if isinstance(values, tuple)}
     if s.kind == "regression":
-        given.pop("smoothing")
-    if not given["lr"]:
-        given.pop("lr")  # each trial finds its own
-    return given
+        ranges.pop("smoothing")
+    if not ranges["lr"]:
+        ranges.pop("lr")  # each trial finds its own
+    return ranges
 
 
 def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
@@ -100,18 +100,18 @@ def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
 
 def _values(config: Config, centre: Config, s: Situation) -> dict[str, Any] | None:
     """A config's values under the names that are drawn, None where one of them could not have been drawn."""
-    made: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
     for name, values in _ranges(centre, s).items():
-        made[name] = getattr(config, name)
-        inside = made[name] in values if isinstance(values, list) else values[0] <= made[name] <= values[1]
-        if not inside:
+        drawn[name] = getattr(config, name)
+        drawable = drawn[name] in values if isinstance(values, list) else values[0] <= drawn[name] <= values[1]
+        if not drawable:
             return None
     for name, choices in _menus(s).items():
-        made[name] = getattr(config, name)
-        made[name] = json.dumps(made[name]) if name in s.space.also else made[name]
-        if made[name] not in choices:
+        drawn[name] = getattr(config, name)
+        drawn[name] = json.dumps(drawn[name]) if name in s.space.also else drawn[name]
+        if drawn[name] not in choices:
             return None
-    return made
+    return drawn
 
 
 def _menus(s: Situation) -> dict[str, list[str]]:

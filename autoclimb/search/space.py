@@ -80,16 +80,16 @@ class SearchSpace:
         """The user's own pipelines as json, by name: what crosses to the worker, and what the fingerprint holds."""
         if not isinstance(self.policies, dict):
             return {}
-        made = {}
+        pipelines = {}
         for name, pipeline in self.policies.items():
             try:
-                made[name] = json.dumps(pipeline.to_dict())
+                pipelines[name] = json.dumps(pipeline.to_dict())
             except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
                 raise Mistake(
                     f"policy {name!r} cannot be written as json ({error}); give an albumentations.Compose of its own "
                     "transforms (no Lambda)"
                 ) from error
-        return made
+        return pipelines
 
     def to_json(self) -> dict[str, Any]:
         """What decides the search here, for the run's fingerprint."""

@@ -181,10 +181,10 @@ def allowed(s: Situation, base: Config, stage: str, possible: int) -> int:
     moves = max(0, slots(s, base) - 1)
     if moves > DOZEN:
         moves = DOZEN + (moves - DOZEN) // 2
-    given = dict.fromkeys(order, 0)
+    parts = dict.fromkeys(order, 0)
     for i in range(moves):
-        given[order[i % len(order)]] += 1
-    return min(given[stage], possible)
+        parts[order[i % len(order)]] += 1
+    return min(parts[stage], possible)
 
 
 # --- frozen features -------------------------------------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""Finalists: families, not copies, each with its own seconds; the hopeless are stopped after a fold; costs learn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import SITUATIONS, situation, trial
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoclimb.search.cost import corrected, speed_of
+from autoclimb.search.fidelity import epochs_for, epochs_in, folds_for, folds_of, pixel_bytes, sizes_for, within_memory
+from autoclimb.search.finals import finalists, is_long, seconds_each
+from autoclimb.search.nets import from_hub, net_named
+from autoclimb.search.rates import memory_gb
+from autoclimb.types import Config, History, Trial
+
+HOUR = 3600.0
+CARD = {**SITUATIONS["a card, with the hub"], "budget": 4 * HOUR}
+
+
+def run_finalists(s, losses: dict[str, float] | None = None) -> list[Config]:
+    """What the stage asks for; a net whose family is in `losses` has that loss on every row, any other .2."""
+
+    def row_losses(t: Trial) -> np.ndarray:
+        loss = (losses or {}).get(net_named(t.config.backbone).family, 0.2)
+        return np.random.default_rng(0).normal(loss, 0.02, 500)
+
+    s = replace(s, row_losses=row_losses)
+    history, asked = History(), []
+    for batch in finalists(history, s):
+        for config in batch:
+            asked.append(config)
+            loss = float(row_losses(trial(config)).mean())
+            history.add(replace(trial(config, "finalists"), score=-loss))
+    return asked
+
+
+def test_each_family_gets_its_first_fold_before_any_gets_the_others():
+    asked = run_finalists(situation(**CARD))
+    counts = [len(config.folds) for config in asked]
+    assert counts == sorted(counts)
+    firsts = [config for config in asked if len(config.folds) == 1]
+    assert len({net_named(config.backbone).family for config in firsts}) >= 3
+    assert [c.vary(folds=()) for c in firsts] == [c.vary(folds=()) for c in asked[len(firsts) :]]
+
+
+def test_a_finalist_that_is_far_worse_on_its_first_fold_gets_no_others():
+    fair = run_finalists(situation(**CARD))
+    family = net_named(fair[1].backbone).family
+    asked = run_finalists(situation(**CARD), {family: 0.9})
+    whole = {net_named(config.backbone).family for config in asked if len(config.folds) > 1}
+    assert family not in whole
+    assert whole == {net_named(config.backbone).family for config in fair} - {family}
+
+
+def test_one_that_is_a_little_worse_keeps_its_folds_for_the_blend():
+    fair = run_finalists(situation(**CARD))
+    family = net_named(fair[1].backbone).family
+    assert run_finalists(situation(**CARD), {family: 0.22}) == fair
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    time=st.floats(60, 1e5), count=st.integers(1, 5), rows=st.integers(100, 50_000), seed=st.integers(0, 3)
+)  # fmt: skip
+def test_shares_use_the_time_and_none_takes_most_of_it(time, count, rows, seed):
+    s = situation(**{**CARD, "rows": rows})
+    nets = [row["backbone"] for row in from_hub("cuda")]
+    configs = [Config(backbone=nets[(seed + 3 * i) % len(nets)], weights="hub", size=224) for i in range(count)]
+    each = seconds_each(configs, time, s)
+    assert sum(each) * folds_of(s) <= time + 1e-6
+    assert all(seconds >= 0 for seconds in each)
+    if count >= 3:
+        assert max(each) * folds_of(s) <= 0.41 * time
+
+
+def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_hand():
+    long = [config for config in run_finalists(situation(**{**CARD, "rows": 2000})) if is_long(config)]
+    assert long
+    assert all(config.cutmix > 0 and config.drop_path >= 0.1 for config in long)
+    assert not [config for config in run_finalists(situation(**{**CARD, "rows": 200_000})) if is_long(config)]
+
+
+# --- how long, how large, at what cost --------------------------------------------------------------------------------
+
+
+@given(rows=st.integers(20, 2_000_000), tuned=st.booleans())
+def test_quick_is_less_than_enough_than_sound_than_full(rows, tuned):
+    s, config = situation(rows=rows), Config(weights="hub" if tuned else "")
+    quick, enough, sound, full = (epochs_for(level, config, s) for level in ("quick", "enough", "sound", "full"))
+    assert quick <= enough <= sound
+    assert enough <= full
+    assert sound <= max(full, enough)
+
+
+@given(side=st.integers(16, 4000), rows=st.integers(50, 2_000_000), disk=st.floats(1e8, 1e12), tuned=st.booleans())
+def test_sizes_fit_the_disk_wherever_any_does(side, rows, disk, tuned):
+    s = situation(side=side, rows=rows, pixel_bytes=disk)
+    sizes = sizes_for(Config(weights="hub" if tuned else ""), s)
+    assert sizes == sorted(sizes)
+    assert all(pixel_bytes(size, s) <= disk for size in sizes) or sizes == [32]
+
+
+def test_small_pictures_are_enlarged_for_pretrained_nets_where_rows_are_few():
+    tuned = Config(backbone="convnext_tiny.in12k_ft_in1k", weights="hub")
+    assert max(sizes_for(tuned, situation(side=64, rows=3000))) == 224
+    assert max(sizes_for(tuned, situation(side=96, rows=220_000))) == 96
+    assert max(sizes_for(Config(), situation(side=64))) == 64
+
+
+@pytest.mark.parametrize(("rows", "folds"), [(500, 5), (100_000, 5), (220_000, 10), (1_700_000, 20)])
+def test_very_many_rows_need_one_small_holdout(rows, folds):
+    assert folds_for(rows) == folds
+    assert folds_of(situation(rows=rows, folds=folds)) == (5 if rows <= 100_000 else 1)
+
+
+def test_a_batch_is_halved_until_the_card_holds_it():
+    config = Config(backbone="convnext_base.fb_in22k_ft_in1k", weights="hub", size=384, batch=64)
+    small = within_memory(config, situation(memory_gb=16.0))
+    assert small.batch < 64
+    assert memory_gb(small) <= 16.0
+    assert within_memory(config, situation()) == config
+
+
+def test_every_finished_trial_corrects_what_its_net_and_others_will_cost():
+    s = situation()
+    net = Config(backbone="resnet18", size=64, seconds=10.0)
+    planned = speed_of(net, s).train
+    half = replace(trial(net), facts={"img_s": planned / 2})
+    known = corrected(History([half]), s)
+    assert speed_of(net, known).train == pytest.approx(planned / 2)
+    other = net.vary(backbone="resnet34")
+    assert speed_of(other, known).train == pytest.approx(speed_of(other, s).train / 2)
+    assert epochs_in(100.0, net, known) < epochs_in(100.0, net, s)
+    mixed = replace(trial(net.vary(sizes=(32, 48))), facts={"img_s": 9 * planned})
+    assert corrected(History([mixed]), s) is s, "pictures of several sizes say nothing of one"
+    absurd = replace(trial(net), facts={"img_s": 100 * planned})
+    assert speed_of(net, corrected(History([absurd]), s)).train <= 3 * planned

@@ -223,12 +223,22 @@ def show_facts(
 
 
 @app.command("leaderboard", epilog="Example: [bold]autoclimb leaderboard autoclimb-runs/data[/bold]")
-def show_leaderboard(folder: Folder) -> None:
+def show_leaderboard(
+    folder: Folder,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE", help="A csv of other teams' scores: rank, percentile and medal."),
+    ] = None,
+) -> None:
     """Show every trial of a run, best first, and its weight in the blend."""
     from autoclimb.report.leaderboard import leaderboard_text
+    from autoclimb.report.standing import read_scores, standing_text
     from autoclimb.solve import open_run
 
-    print(leaderboard_text(open_run(folder).leaderboard()))
+    run = open_run(folder)
+    print(leaderboard_text(run.leaderboard()))
+    if against is not None:
+        print(standing_text(run.score, run.interval, read_scores(against), run.metric.greater_is_better))
 
 
 @app.command("report", epilog="Example: [bold]autoclimb report autoclimb-runs/data[/bold]")

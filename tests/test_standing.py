@@ -1,0 +1,69 @@
+"""Ranks and medals on a leaderboard: Kaggle's rules, ties behind, tables as they are downloaded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoclimb.errors import Mistake
+from autoclimb.report.standing import medal_of, read_scores, standing_of, standing_text
+
+scores = st.lists(st.floats(0, 1), min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("rank", "teams", "medal"),
+    [
+        (5, 50, "gold"),
+        (6, 50, "silver"),
+        (20, 50, "bronze"),
+        (21, 50, ""),
+        (10, 200, "gold"),
+        (40, 200, "silver"),
+        (80, 200, "bronze"),
+        (11, 500, "gold"),
+        (50, 500, "silver"),
+        (100, 500, "bronze"),
+        (101, 500, ""),
+        (14, 2000, "gold"),
+        (100, 2000, "silver"),
+        (200, 2000, "bronze"),
+        (201, 2000, ""),
+    ],
+)
+def test_medals_follow_kaggles_lines(rank, teams, medal):
+    assert medal_of(rank, teams) == medal
+
+
+@given(scores, st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_a_better_score_never_ranks_lower(others, one, two, greater):
+    better, worse = (max(one, two), min(one, two)) if greater else (min(one, two), max(one, two))
+    assert standing_of(better, others, greater).rank <= standing_of(worse, others, greater).rank
+
+
+def test_who_is_level_came_first():
+    place = standing_of(0.9, [0.95, 0.9, 0.8], True)
+    assert (place.rank, place.teams) == (3, 3)
+    assert place.percentile == 75.0
+
+
+@pytest.mark.parametrize(
+    "text", ["Rank,TeamName,Score\n1,a,0.9\n2,b,0.8\n", "\ufeffscore\n0.9\n0.8\n", "team,points\na,0.9\nb,0.8\n"]
+)
+def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
+    (tmp_path / "scores.csv").write_text(text, encoding="utf-8")
+    assert read_scores(tmp_path / "scores.csv") == [0.9, 0.8]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "team\nx\n"])
+def test_a_table_without_a_score_is_a_mistake_that_says_what_to_write(tmp_path, text):
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(Mistake, match="Score"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_the_text_says_rank_medal_and_how_sure():
+    words = standing_text(0.9, (0.85, 0.95), [i / 100 for i in range(100)], True)
+    assert "rank 11" in words
+    assert "silver" in words
+    assert "rank 6 to 16" in words
+    assert "gold to silver" in words

@@ -200,6 +200,28 @@ def test_the_mean_of_several_nets_is_made_as_sure_as_the_single_nets_its_rule_wa
     assert matched < as_they_are - 0.03
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize(("name", "kind"), [("f2", "multilabel"), ("log-loss", "multiclass"), ("rmse", "regression")])
+def test_a_handful_of_rows_is_blended_all_the_same(name, kind, n):
+    truth, trials = world(kind, n, members=3)
+    for part_of in (np.arange(n) % 2, np.zeros(n, int), np.arange(n)):
+        blend = blend_of(trials, Goal(metric_named(name), kind), truth, part_of, groups=np.arange(n) // 2)
+        assert np.isfinite(blend.score)
+        assert np.isfinite(blend.test).all()
+
+
+def test_rows_of_a_group_make_the_error_of_a_blend_larger():
+    truth, trials = world("multiclass", 60, members=2)
+    truth = np.repeat(truth, 4)
+    trials = [replace(t, oof=np.repeat(t.oof, 4, axis=0)) for t in trials]
+    groups = np.repeat(np.arange(60), 4)
+    goal = Goal(metric_named("accuracy"), "multiclass")
+    known, unknown = (blend_of(trials, goal, truth, groups % 5, groups=g, allow=["mean"]) for g in (groups, None))
+    assert known.score == unknown.score
+    assert known.stderr > 1.7 * unknown.stderr
+    assert known.interval[1] - known.interval[0] > 1.4 * (unknown.interval[1] - unknown.interval[0])
+
+
 def test_unfinished_trials_are_ignored_and_none_left_is_a_bug():
     truth, trials = world("binary", 60, members=1)
     late = trial(5, trials[0].oof, status="late")

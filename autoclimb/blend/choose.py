@@ -14,8 +14,9 @@ from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.crossfit import parts_within, standard_error
-from autoclimb.score.decide import truth_for
+from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
+from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Goal, Metadata, Trial
 
 
@@ -117,17 +118,15 @@ def _candidate(
     predictions = tuple(np.asarray(m.oof)[rows] for m in members)
     parts = parts_for(part_of[rows], quick, of_rows)
     nested = Nested(goal, predictions, true, parts, names, quick, beside, of_rows)
-    if len(true) == 1:
-        names = ("best",)
-        oof, tried, method = np.asarray(predictions[0], np.float64), {}, "best"
-    else:
-        method = nested.method
-        oof = nested.predicted(method, np.arange(len(true)))
-        target = nested.target[nested.compared]
-        tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
-    answers = nested.answers()
+    method = nested.method if len(nested.part_names) > 1 else "best"
     model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside))
-    return _Candidate(members, kept, method, oof, answers, tried, model)
+    if len(nested.part_names) < 2:  # one row, or one group of rows: there is nothing to cross-fit
+        oof = np.asarray(predictions[model["picked"][0]], np.float64)
+        return _Candidate(members, kept, method, oof, answer(learn_rule(goal, true, oof), oof), {}, model)
+    oof = nested.predicted(method, np.arange(len(true)))
+    target = nested.target[nested.compared]
+    tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
+    return _Candidate(members, kept, method, oof, nested.answers(), tried, model)
 
 
 def _better(

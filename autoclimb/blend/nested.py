@@ -107,14 +107,12 @@ class Nested:
 
     def answers(self) -> np.ndarray:
         """The cross-fitted answers of all rows, the choice of the blender cross-fitted too."""
-        if len(self.part_names) < 2:
-            p = self.predictions[0]
-            return answer(learn_rule(self.goal, self.truth, p), p)
         pieces = {}
+        few = len(self.part_names) < 3  # without two of two parts there is no row to fit on: a handful of rows
         for k in self.part_names:
             rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
-            name = self._simplest(self.tried(k), rows) if len(self.names) > 1 else self.names[0]
-            rule = learn_rule(self.goal, self.truth[rows], self.predicted(name, rows, k))
+            name = self.names[0] if few or len(self.names) == 1 else self._simplest(self.tried(k), rows)
+            rule = learn_rule(self.goal, self.truth[rows], self.predicted(name, rows, None if few else k))
             pieces[k] = (own, answer(rule, self._applied(name, self.model(name, (k,)), own)))
         first = next(iter(pieces.values()))[1]
         out = np.empty((len(self.truth), *first.shape[1:]), np.result_type(*(a for _, a in pieces.values())))

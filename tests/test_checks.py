@@ -78,6 +78,15 @@ def test_pictures_of_no_item_are_counted_by_folder(tmp_path):
     assert notes == ["1 of 17 pictures are neither train nor test items: 1 in extra"]
 
 
+@pytest.mark.parametrize(("every", "asks"), [(3, True), (20, False)])
+def test_many_ids_with_rows_of_different_labels_ask_for_another_column(tmp_path, every, asks):
+    root = competition(tmp_path, train=40)
+    rows = [(f"a_{i:03d}", ANIMALS[(i + (copy and i % every == 0)) % 3]) for i in range(40) for copy in (0, 1)]
+    table(root / "train.csv", ("id", "label"), *rows)
+    notes = [n for n in read_folder(root, ACCURACY).notes if n.kind == "repeated"]
+    assert [bool(n.ask) for n in notes] == [asks]
+
+
 def test_labels_that_paths_confirm_are_not_noted(tmp_path):
     task = read_folder(in_folders_of_classes(tmp_path, lambda i: ANIMALS[i % 3]), ACCURACY)
     assert not [n for n in task.notes if n.kind == "contradiction"]

@@ -31,6 +31,7 @@ FAMILIES: dict[str, Callable[[Survey, Overrides], RawTask | None]] = {
     "class folders": read_class_folders,
     "file names": read_file_names,
 }
+MANY_CONFLICTS = 0.2  # share of ids with rows of different labels, from which ids are hardly those of pictures
 SHOWN = 6  # cells of the sample's first row that people see
 BINARY_TABLES = (".xlsx", ".xlsm", ".parquet")  # which are where the labels are, or else nobody would keep them
 UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".mat", ".pkl", ".rar", ".zip", ".7z", ".xls", ".ods")
@@ -155,8 +156,9 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
             *survey.notes,
         ),
     )
-    left = left_pictures(survey, task)
-    return replace(task, notes=(*(() if raw.literal else contradiction(task)), *task.notes, *left))
+    if raw.literal:
+        return task
+    return replace(task, notes=(*contradiction(task), *task.notes, *left_pictures(survey, task)))
 
 
 def left_pictures(survey: Survey, task: Task) -> list[Note]:
@@ -263,7 +265,9 @@ def without_repeats(raw: RawTask) -> RawTask:
             f"; {who} rows of different labels, of which the most frequent counts, the first of equals "
             f"({', '.join(conflicts[:3])})"
         )
-    note = Note("repeated", text, sure="guessed" if conflicts else "sure")
+    many = len(conflicts) > MANY_CONFLICTS * len(rows_of)
+    ask = "leave one row an id, or name another column with --id" if many else ""
+    note = Note("repeated", text, sure="guessed" if conflicts else "sure", ask=ask)
     return replace(
         raw,
         train_ids=[raw.train_ids[i] for i in rows],

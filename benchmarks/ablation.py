@@ -306,7 +306,7 @@ def trained_cell(bench: Bench, config: Config) -> tuple[float, float]:
         plain = config.vary(loss="default", policy="none")
         speed = {"do": "speed", "config": plain.to_json(), "pixels": pixels, "seconds": 2.0}
         told = bench.worker.ask(speed, 120)
-        bench.formats[kind] = {"bf16": told["bf16"], "channels_last": told["channels_last"]}
+        bench.formats[kind] = {"precision": told["precision"], "channels_last": told["channels_last"]}
     out = bench.folder / f"{config.key}-{time.monotonic_ns()}"
     request = {"do": "trial", "config": config.to_json(), "pixels": pixels, **bench.formats[kind]}
     told = bench.worker.ask({**request, "out": str(out), "nets": str(out / "nets")}, 3 * config.seconds + 120)

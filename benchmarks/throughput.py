@@ -174,7 +174,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     one = BatchMaker(material, config)[next(loop.endless_batches(material, fold, config, size, asked.batch))]
     loop.load_batches = lambda *args: repeat(one)
     same = trained(asked.seconds)
-    word = ("bf16" if chosen["bf16"] else "fp32") + (", compiled" if asked.compile else "")
+    word = chosen["precision"] + (", compiled" if asked.compile else "")
     return {"img_s": real["img_s"], "synthetic_img_s": same["img_s"], "format": word}
 
 
@@ -183,7 +183,7 @@ def built_for(config, chosen: dict[str, Any]):
     from autoclimb.learn.backbones import build_net
     from autoclimb.learn.material import Format
 
-    return replace(build_net(config, CLASSES), format=Format(chosen["bf16"], chosen["channels_last"]))
+    return replace(build_net(config, CLASSES), format=Format(chosen["precision"], chosen["channels_last"]))
 
 
 def ready(name: str):

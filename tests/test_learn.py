@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
-from autoclimb.learn.devices import device_named
+from autoclimb.learn.devices import device_named, usable_cores
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
@@ -147,8 +147,10 @@ def test_one_epoch_follows_another_without_a_gap():
 def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_idle(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert loader_processes(CPU) == 0
-    assert loader_processes(torch.device("cuda")) == (7 if FORKS else 0)
+    monkeypatch.setattr("autoclimb.learn.batches.shared_memory", lambda: 64e6)  # Docker's /dev/shm
+    card = torch.device("cuda")
+    assert loader_processes(CPU, 1000) == 0
+    assert [loader_processes(card, n) for n in (1000, 6_000_000, 38_000_000)] == ([7, 2, 0] if FORKS else [0, 0, 0])
 
 
 def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_are_used():
@@ -391,6 +393,26 @@ def test_a_hub_out_of_reach_is_no_answer_within_seconds(monkeypatch):
 def test_a_backbone_that_timm_does_not_know_is_a_mistake():
     with pytest.raises(Mistake, match="list_models"):
         build_net(Config(backbone="resnet9000"), 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "350000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu.max": "nonsense"}, 8),
+    ],
+)
+def test_threads_follow_the_quota_of_the_control_group(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usable_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta"])

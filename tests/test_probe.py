@@ -10,7 +10,7 @@ from test_training import TINY, material_of
 
 from autoclimb.learn import fold, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.material import Format
+from autoclimb.learn.material import DTYPES, Format
 from autoclimb.learn.probe import FORMATS, best_batch, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
@@ -29,7 +29,7 @@ def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
     assert tuple(seen[:3]) == FORMATS["cpu"]
-    assert Format(reply["bf16"], reply["channels_last"]) == fastest
+    assert Format(reply["precision"], reply["channels_last"]) == fastest
     assert reply["train"] == 8 / 0.5
     assert reply["batch"] == 0
 
@@ -43,7 +43,7 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
 
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
-    assert Format(reply["bf16"], reply["channels_last"]) == FORMATS["cpu"][1]
+    assert Format(reply["precision"], reply["channels_last"]) == FORMATS["cpu"][1]
     assert reply["train"] == 8 / 0.5
 
 
@@ -69,6 +69,40 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
 
     monkeypatch.setattr(probe, "step_seconds", full)
     assert measure_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
+
+
+@pytest.mark.parametrize("fastest", FORMATS["cuda without bf16"])
+def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypatch, fastest):
+    monkeypatch.setattr(probe, "has_bf16", lambda device: False)
+    monkeypatch.setattr(probe, "step_seconds", lambda built, *given: 0.5 if built.format == fastest else 1.0)
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert Format(reply["precision"], reply["channels_last"]) == fastest
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_a_net_learns_in_every_number_format(tmp_path, precision):
+    material, config = material_of(n=64), TINY.vary(epochs=12, lr=1e-2, ema=0.5, swa=0.0)
+    reply = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU, format=Format(precision))
+    oof = np.load(tmp_path / "oof.npy")[material.fold_of == 0]
+    assert (reply["status"], reply["facts"]["precision"]) == ("done", precision)
+    assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
+
+
+def test_gradients_too_small_for_fp16_arrive_by_the_scaler():
+    """A loss of 1e-6 has gradients under fp16's least number: without a scaler they are zero."""
+    weight = torch.nn.Parameter(torch.full((4, 4), 0.01))
+    scaler, optimizer = Format("fp16").scaler(CPU), torch.optim.SGD([weight], lr=1.0)
+    for scaled in (False, True):
+        with Format("fp16").autocast(CPU):
+            y = torch.nn.functional.linear(torch.ones(1, 4) * 1e-3, weight)
+        loss = (y.float() * 1e-6).sum()
+        (scaler.scale(loss) if scaled else loss).backward()
+        assert bool(weight.grad.any()) == scaled
+        if scaled:
+            scaler.unscale_(optimizer)
+            assert torch.allclose(weight.grad, torch.full((4, 4), 1e-9), rtol=0.1)
+            assert not Format("bf16").scaler(CPU).is_enabled()
+        weight.grad = None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +167,7 @@ def test_on_a_card_a_compiled_net_learns(tmp_path, monkeypatch):
         tmp_path / "t",
         tmp_path,
         CARD,
-        format=Format(bf16=True),
+        format=Format("bf16"),
     )
     oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
     assert reply["facts"]["compiled"]

@@ -6,7 +6,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import batch_of, epoch_batches, load_batches, loader_processes, to_input
+from autoclimb.learn.batches import batch_bytes, batch_of, epoch_batches, load_batches, loader_processes, to_input
 from autoclimb.learn.faults import OutOfMemory, free_memory
 from autoclimb.learn.material import Fold, Material
 from autoclimb.types import Config
@@ -24,10 +24,11 @@ def recompute_norms(built: Built, material: Material, config: Config, fold: Fold
     batch = batch_of(config, fold)
     plain = config.vary(scales=())
     specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-NORM_ROWS // batch))
-    batches = load_batches(specs, material, config, loader_processes(fold.device))
     device, layout = fold.device, built.format.layout
+    processes = loader_processes(device, batch_bytes(material, batch, config.size))
+    batches = load_batches(specs, material, config, processes)
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+        with built.format.autocast(device):
             update_bn((to_input(x, built.mean, built.std, device, layout) for _, x in batches), built.net)
         return
     except torch.OutOfMemoryError as error:

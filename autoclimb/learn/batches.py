@@ -1,8 +1,9 @@
 """Rows of the pixel cache -> augmented batches, prepared ahead of the net."""
 
+import math
 import multiprocessing
-import os
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from autoclimb.learn.devices import usable_cores
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.samplers import epoch_order
 from autoclimb.learn.several import picture_of, tiles_of
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
+PREFETCHED = 2  # batches that each process prepares ahead
+SHARED_SHARE = 0.8  # of /dev/shm that they may fill; what is not enough ends a process by a bus error
 T = TypeVar("T")
 
 
@@ -94,15 +98,31 @@ def batch_of(config: Config, fold: Fold) -> int:
     return max(2, min(config.batch, len(fold.train_rows)))
 
 
-def loader_processes(device: torch.device) -> int:
+def loader_processes(device: torch.device, batch_bytes: int) -> int:
     """Processes that prepare batches: none for a processor, which a thread beside the training keeps busy.
 
     On a GPU all cores but one, shared out among the GPUs. Without fork each would load torch anew for every training.
+    Batches pass through /dev/shm, of which Docker gives 64 MB: no more processes than it holds batches for, and the
+    thread where it holds too few.
     """
     if device.type == "cpu" or "fork" not in multiprocessing.get_all_start_methods():
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // max(torch.cuda.device_count(), 1) - 1, 16))
+    cores = max(1, min(usable_cores() // max(torch.cuda.device_count(), 1) - 1, 16))
+    each = (PREFETCHED + 1) * max(batch_bytes, 1)  # those that are ready and the one in the making
+    return min(cores, int(SHARED_SHARE * shared_memory() / each))
+
+
+def shared_memory() -> float:
+    """Free bytes of /dev/shm, where processes hand tensors to each other; infinite where there is no such place."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return math.inf
+
+
+def batch_bytes(material: Material, batch: int, size: int) -> int:
+    """Bytes of a batch's pictures."""
+    return batch * size * size * material.channels
 
 
 def load_batches(
@@ -118,7 +138,7 @@ def load_batches(
         batch_size=None,
         sampler=specs,
         num_workers=processes,
-        prefetch_factor=2,
+        prefetch_factor=PREFETCHED,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork",
         worker_init_fn=_one_thread,

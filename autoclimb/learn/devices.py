@@ -1,8 +1,15 @@
-"""Which device trains."""
+"""Which device trains, and how much of the machine there is for it."""
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
 from autoclimb.errors import Mistake
+
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def device_named(name: str) -> torch.device:
@@ -18,3 +25,30 @@ def device_named(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise Mistake(f"--device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here; write cpu or auto")
     return device
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 by itself; cards before Ampere only emulate it, slowly."""
+    return device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def prediction_autocast(device: torch.device) -> torch.autocast:
+    """The context that nets predict in: bfloat16 on cards that have it, float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and has_bf16(device))
+
+
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """Processors that this process may keep busy: its affinity, and its control group's quota of time.
+
+    In a container of 2 processors on a machine of 64 the affinity is 64; 64 threads would be stopped most of the time.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = math.inf
+    with suppress(OSError, ValueError):  # version 2: "max 100000", or "200000 100000"
+        allowed, period = (cgroup / "cpu.max").read_text().split()
+        quota = float(allowed) / float(period)
+    with suppress(OSError, ValueError):  # version 1: -1 for no quota
+        allowed_us = float((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+        period_us = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+        quota = min(quota, allowed_us / period_us if allowed_us > 0 else math.inf)
+    return max(1, min(cores, math.floor(min(quota, cores))))

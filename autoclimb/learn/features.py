@@ -19,6 +19,7 @@ from torch import Tensor
 from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
 from autoclimb.learn.batches import prefetch, resized, to_input
+from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import in_parts
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
@@ -209,7 +210,7 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
         x = to_input(block, built.mean, built.std, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with prediction_autocast(device):
             return in_parts(features_of_batch, x).float().cpu().numpy()
 
     return extract

@@ -5,7 +5,7 @@ import math
 import torch
 
 from autoclimb.learn.backbones import Built, place
-from autoclimb.learn.batches import batch_of, endless_batches, load_batches, loader_processes
+from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes
 from autoclimb.learn.loop import Pace, model_inputs, size_at, targets_on
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material
@@ -42,12 +42,14 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))
     target, weight = targets_on(device, material, fold, config)
     mix_draw = rng(config.seed, "sweep", fold.number)
+    scaler = built.format.scaler(device)
     batch = batch_of(config, fold)
     size = config.size if built.fixed else size_at(0.0, config)
     curve: Curve = []
     recent, lowest = 0.0, math.inf
+    processes = loader_processes(device, batch_bytes(material, batch, size))
     specs = endless_batches(material, fold, config, size, batch)
-    for spec, pictures in load_batches(specs, material, config, loader_processes(device)):
+    for spec, pictures in load_batches(specs, material, config, processes):
         step = len(curve)
         progress = max(pace.progress(step), step / SWEEP_STEPS)
         if progress >= 1:
@@ -57,10 +59,10 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
             group["lr"] = group["peak"] * rate * batch / config.batch
         rows = torch.from_numpy(spec.rows).to(device)
         x, y, w = model_inputs(built, pictures, target[rows], weight[rows], material.kind, config, mix_draw, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+        with built.format.autocast(device):
             outputs = forward(x)
         loss = loss_value(criterion, outputs.float(), y, w)
-        loss.backward()
+        scaler.scale(loss).backward()
         value = float(loss.detach())
         recent = value if not curve else 0.8 * recent + 0.2 * value
         lowest = min(lowest, recent)
@@ -68,8 +70,10 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
             break  # it has exploded: higher rates show nothing more
         curve.append((rate, value))
         if config.clip:
+            scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad(set_to_none=True)
     return curve
 

@@ -16,6 +16,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, resized, to_input
+from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
@@ -89,7 +90,7 @@ def run_fold(
         **facts,
         "train_s": round(trained_until - pace.start, 2),
         "predict_s": round(fold.now() - trained_until, 2),
-        "bf16": format.bf16,
+        "precision": format.precision,
         "channels_last": format.channels_last,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
@@ -199,7 +200,7 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
     features: list[Tensor] = []
     hook = built.head.register_forward_pre_hook(lambda head, inputs: features.append(inputs[0].float()))
     built.net.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.inference_mode(), prediction_autocast(device):
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
             pictures = np.stack([resized(material.pixels[row], config.seen_size, built.grid) for row in chosen])

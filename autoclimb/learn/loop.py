@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
-from autoclimb.learn.batches import batch_of, endless_batches, load_batches, loader_processes, to_input
+from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material
@@ -61,7 +61,7 @@ def train(
         built.head.train().requires_grad_()
     forward = net if built.compiled is None else built.compiled
     criterion = loss_named(config.loss, material.kind)
-    optimizer = optimizer_of(net, built.head, config)
+    optimizer, scaler = optimizer_of(net, built.head, config), built.format.scaler(device)
     schedule = schedule_named(config.schedule)
     ema = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
     swa = AveragedModel(net) if config.swa else None
@@ -79,8 +79,9 @@ def train(
     while (progress := pace.progress(step)) < 1:
         # batches of one size come from one loader; progressive resizing opens the next where the size changes
         size = config.size if built.fixed else size_at(progress, config)
+        processes = loader_processes(device, batch_bytes(material, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
-        for spec, pictures in load_batches(specs, material, config, loader_processes(device)):
+        for spec, pictures in load_batches(specs, material, config, processes):
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at
             progress = pace.progress(step)
             if spec.epoch > epoch:
@@ -102,11 +103,11 @@ def train(
                     for part in zip(
                         x.chunk(micro_batches), y.chunk(micro_batches), w.chunk(micro_batches), strict=True
                     ):
-                        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+                        with built.format.autocast(device):
                             outputs = forward(part[0])
                         # the loss is in float32: sums over many classes lose too much in bfloat16's 8 bits
                         share = loss_value(criterion, outputs.float(), *part[1:]) * (len(part[0]) / len(x))
-                        share.backward()
+                        scaler.scale(share).backward()
                         loss += share.detach()
                     break
                 except torch.OutOfMemoryError as error:
@@ -117,8 +118,10 @@ def train(
                         raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in parts") from error
             losses.append(loss)
             if config.clip:
+                scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-            optimizer.step()
+            scaler.step(optimizer)  # not where a gradient overflowed: the scale is halved, and the next step counts
+            scaler.update()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
             if ema:

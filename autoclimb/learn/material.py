@@ -35,17 +35,28 @@ class Material:
         return np.arange(len(self.target), len(self.pixels))
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True)
 class Format:
     """How training's forward and backward run; the probe measures which is fastest."""
 
-    bf16: bool = False  # under bfloat16 autocast
+    precision: str = "fp32"  # a row of DTYPES; fp16, for cards without bf16, needs a gradient scaler
     channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
 
     @property
     def layout(self) -> torch.memory_format:
         """The layout as torch names it."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context that training's forward runs in."""
+        return torch.autocast(device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def scaler(self, device: torch.device) -> torch.amp.GradScaler:
+        """What keeps small gradients from vanishing in fp16's 5 bits of exponent; it does nothing for the others."""
+        return torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
 
 PLAIN = Format()

@@ -11,6 +11,7 @@ import torch
 
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
+from autoclimb.learn.devices import has_bf16
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
@@ -21,15 +22,17 @@ from autoclimb.types import Config
 # fastest in bf16 and channels last (resnet18 429 img/s against 339 in fp32), mobilenetv2_100 and efficientnet_b0 in
 # fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
 FORMATS: dict[str, tuple[Format, ...]] = {
-    "cpu": (Format(False, True), Format(True, True), Format(False, False)),
-    "cuda": (Format(True, True), Format(True, False)),
+    "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
+    "cuda": (Format("bf16"), Format("bf16", channels_last=False)),
+    # Kaggle's T4 and P100: which is faster is for the probe to find
+    "cuda without bf16": (Format("fp16"), Format("fp16", channels_last=False), Format("fp32")),
 }
 CLOSE = 0.5  # of the best rate: such formats are measured twice, for a neighbour's burst can halve one (LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
 COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
-UNUSABLE = {"train": 0.0, "predict": 0.0, "bf16": False, "channels_last": True, "batch": 0}
+UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": True, "batch": 0}
 
 
 def measure_speed(config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     first = batch_of(config, fold)
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
     pictures, target = tensor.numpy(), material.target[spec.rows]
-    formats = FORMATS[device.type]
+    formats = FORMATS[device.type if has_bf16(device) else "cuda without bf16"]
 
     def rate(format: Format, batch: int) -> float:
         repeats = -(-batch // len(pictures))
@@ -80,7 +83,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     return {
         "train": train_rate,
         "predict": predict_rate,
-        "bf16": best.bf16,
+        "precision": best.precision,
         "channels_last": best.channels_last,
         "batch": batch,
     }
@@ -123,7 +126,7 @@ def step_seconds(
 
     def step() -> float:
         start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=built.format.bf16):
+        with built.format.autocast(device):
             outputs = net(x)
         loss = loss_value(criterion, outputs.float(), y)
         loss.backward()

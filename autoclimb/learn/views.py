@@ -14,6 +14,7 @@ from torch import Tensor
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import prefetch, resized, to_input
+from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import Unbuildable, in_parts
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Fold, Material, Report
@@ -172,7 +173,7 @@ def _predictions_by_view(built, material, rows, device, size, views, watch=None,
         start = watch.now() if watch else 0.0
         if watch and start >= watch.deadline:
             return
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.inference_mode(), prediction_autocast(device):
             x = to_input(block, built.mean, built.std, device, built.format.layout)
             predictions = [in_parts(predict, views[0](x))]
             if watch is None or watch.allows(start, len(views) * left / len(block)):
@@ -240,7 +241,7 @@ def seconds_a_picture(built: Built, pixels: np.ndarray, device: torch.device, si
     few = np.stack([resized(pixels[row], size, built.grid) for row in range(min(64, len(pixels)))])
     built.net.eval()
     spent = 0.0
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.inference_mode(), prediction_autocast(device):
         for _ in range(2):
             start = time.perf_counter()
             x = to_input(few, built.mean, built.std, device, built.format.layout)

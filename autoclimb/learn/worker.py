@@ -20,7 +20,7 @@ import torch
 
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
-from autoclimb.learn.devices import device_named
+from autoclimb.learn.devices import device_named, usable_cores
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
@@ -72,7 +72,7 @@ def main() -> None:
                 case "trial":
                     config, material = asked_for(request, setting)
                     folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
-                    format = Format(request["bf16"], request["channels_last"])
+                    format = Format(request["precision"], request["channels_last"])
                     how = {"format": format, "seconds": request["seconds"]}
                     reply = run_trial(config, material, *folders, setting.device, report, **how)
                 case "predict":
@@ -108,7 +108,7 @@ def setting_of(request: dict[str, Any]) -> Setting:
     """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines."""
     device = device_named(request["device"])
     if device.type == "cpu":
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
     else:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True

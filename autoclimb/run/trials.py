@@ -75,7 +75,7 @@ def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
         "pixels": str(pixels.path),
         "out": str(store.trial_folder(setup.folder, config)),
         "nets": str(store.nets_folder(setup.folder, config)),
-        "bf16": speed.bf16,
+        "precision": speed.precision,
         "channels_last": speed.channels_last,
     }
 

@@ -17,7 +17,7 @@ class Speed:
 
     train: float
     predict: float
-    bf16: bool = False  # whether training was faster in bfloat16
+    precision: str = "fp32"  # the number format that training was fastest in: fp32, bf16 or fp16
     channels_last: bool = True  # whether it was with pictures and filters in that layout
     batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
 

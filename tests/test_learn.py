@@ -147,6 +147,7 @@ def test_one_epoch_follows_another_without_a_gap():
 def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_idle(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("autoclimb.learn.batches.shared_memory", lambda: 64e6)  # Docker's /dev/shm
     card = torch.device("cuda")
     assert loader_processes(CPU, 1000) == 0
@@ -409,10 +410,13 @@ def test_a_backbone_that_timm_does_not_know_is_a_mistake():
 )
 def test_threads_follow_the_quota_of_the_control_group(tmp_path, monkeypatch, files, cores):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert usable_cores(tmp_path) == cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert usable_cores(tmp_path) == 1
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta"])

@@ -38,7 +38,7 @@ def prediction_autocast(device: torch.device) -> torch.autocast:
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Processors that this process may keep busy: its affinity, and its control group's quota of time.
+    """Processors that this process may keep busy: its affinity, its control group's quota, and OMP_NUM_THREADS.
 
     In a container of 2 processors on a machine of 64 the affinity is 64; 64 threads would be stopped most of the time.
     """
@@ -51,4 +51,6 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
         allowed_us = float((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
         period_us = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
         quota = min(quota, allowed_us / period_us if allowed_us > 0 else math.inf)
-    return max(1, min(cores, math.floor(min(quota, cores))))
+    with suppress(ValueError):
+        cores = min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))
+    return max(1, math.floor(min(quota, cores)))

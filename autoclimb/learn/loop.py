@@ -15,11 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
+from autoclimb.learn.devices import usable_cores
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
+from autoclimb.learn.threads import ThreadTuner
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
@@ -73,6 +75,8 @@ def train(
     lr_scale = batch / config.batch  # the rate is given for a full batch; a fold of fewer rows takes smaller steps
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
+    # a training that counts epochs gives the same bits each time, which another number of threads would change
+    tuner = ThreadTuner(usable_cores(), pace.now) if device.type == "cpu" and config.seconds else None
     first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
     reported_at = pace.start
 
@@ -124,6 +128,8 @@ def train(
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
+            if tuner:
+                tuner.after_step(len(x) * x.shape[-1] ** 2)
             if ema:
                 ema.update(net, step)
             if swa and progress >= next_snapshot:
@@ -155,6 +161,8 @@ def train(
         "micro_batches": micro_batches,
         "switched": switched,
     }
+    if tuner:
+        facts["threads"] = tuner.threads
     if swa:
         facts["snapshots"] = int(swa.n_averaged)
         return (swa.module if facts["snapshots"] else net), facts

@@ -24,6 +24,9 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
+    # OpenMP's threads spin for milliseconds before they sleep; where cores are shared they keep others from working.
+    # With nine busy processes on two cores: 1.4 pictures a second by default, 3.4 passive, 3.9 with this (LOG.md)
+    "GOMP_SPINCOUNT": "10000",
     "NO_ALBUMENTATIONS_UPDATE": "1",
 }
 

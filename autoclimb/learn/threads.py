@@ -1,0 +1,72 @@
+"""How many threads train, where other work shares the processor: changed while training, by what the last steps took.
+
+Threads that wait for one that lost its core to a neighbour cost far more than they bring: with nine busy processes on
+two cores resnet18 at 64 px trained at 1.4 pictures a second on two threads, at 18.4 on one (one run; LOG.md).
+"""
+
+from collections.abc import Callable
+
+import torch
+
+WINDOW = 0.5  # seconds of steps that are compared; a step's own time varies too much
+LONG_STEP = 2.0  # a window of one step will do where it takes so long
+COLLAPSED = 0.6  # of the best rate so far: under it fewer threads are tried
+BETTER = 1.1  # times as fast for a change to stay
+FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not pay is tried again; doubled each time
+
+
+class ThreadTuner:
+    """Tries half or twice the threads for a window and keeps what is faster; back to all when the machine is quiet.
+
+    On a quiet machine it costs one window at half the threads at the start of a training.
+    """
+
+    def __init__(
+        self, most: int, now: Callable[[], float], set_threads: Callable[[int], None] = torch.set_num_threads
+    ) -> None:
+        self.most, self.threads, self.now, self.set_threads = most, most, now, set_threads
+        self.best = 0.0  # rate of the best window so far
+        self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
+        self.wait, self.not_until = FIRST_WAIT, now()
+        self.work, self.steps, self.start = 0.0, 0, now()
+        set_threads(most)
+
+    def after_step(self, work: float) -> None:
+        """Counts a step's work, in any unit; at the end of a window decides how many threads go on."""
+        self.work, self.steps = self.work + work, self.steps + 1
+        now = self.now()
+        spent = now - self.start
+        if spent < WINDOW or (self.steps < 2 and spent < LONG_STEP):
+            return
+        self._decide(self.work / spent, now)
+        self.work, self.steps, self.start = 0.0, 0, self.now()
+
+    def _decide(self, rate: float, now: float) -> None:
+        first, self.best = not self.best, max(self.best, rate)
+        if self.before is not None:
+            threads, rate_before = self.before
+            self.before = None
+            paid = rate > BETTER * rate_before
+            fewer = self.threads < threads
+            self.wait = FIRST_WAIT if paid else min(2 * self.wait, LONGEST_WAIT)
+            self.not_until = now + self.wait
+            if not paid:
+                self._use(threads)
+            elif fewer and self.threads > 1:
+                self._try(self.threads // 2, rate)
+        elif first and self.threads > 1:
+            self._try(self.threads // 2, rate)
+        elif now < self.not_until:
+            return
+        elif self.threads > 1 and rate < COLLAPSED * self.best:
+            self._try(self.threads // 2, rate)
+        elif self.threads < self.most:
+            self._try(min(2 * self.threads, self.most), rate)
+
+    def _try(self, threads: int, rate: float) -> None:
+        self.before = self.threads, rate
+        self._use(threads)
+
+    def _use(self, threads: int) -> None:
+        self.threads = threads
+        self.set_threads(threads)

@@ -1,0 +1,85 @@
+"""Training beside other work: pictures a second of fixed threads and of the worker's own, quiet and with neighbours.
+
+    uv run python benchmarks/neighbours.py [--seconds 20] [--backbone resnet18] [--size 64]
+
+Each cell is a process of its own with the worker's environment, trained by the clock on pictures of noise. The first
+column is torch's default spinning with all threads. Takes 12 times `--seconds` and a little; prints a table.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from autoclimb.run.worker import ENVIRONMENT
+
+SETTINGS = ("default", "all threads", "one thread", "adaptive")
+NEIGHBOURS = {"quiet": [], "one at nice 0": [0], "two at nice 19": [19, 19]}
+BUSY = "while True: pass"
+
+
+def main() -> None:
+    """Prints a row for each kind of neighbours."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--part", choices=SETTINGS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part:
+        print(json.dumps(trained(asked)))
+        return
+    print("| neighbours | " + " | ".join(SETTINGS) + " |\n|---" * (1 + len(SETTINGS)) + "|")
+    for name, levels in NEIGHBOURS.items():
+        others = [subprocess.Popen(["nice", "-n", str(level), sys.executable, "-c", BUSY]) for level in levels]
+        try:
+            cells = [f"{rate_of(asked, setting):.0f}" for setting in SETTINGS]
+        finally:
+            for other in others:
+                other.kill()
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def rate_of(asked: argparse.Namespace, setting: str) -> float:
+    """Pictures a second of one setting in a process of its own."""
+    command = [sys.executable, __file__, "--part", setting, "--seconds", str(asked.seconds)]
+    command += ["--backbone", asked.backbone, "--size", str(asked.size)]
+    own = dict(ENVIRONMENT)
+    if setting == "default":
+        own.pop("GOMP_SPINCOUNT")
+    ran = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def trained(asked: argparse.Namespace) -> float:
+    """Pictures a second of a training by the clock; of fixed threads where the setting says so."""
+    import torch
+
+    from autoclimb.learn import loop
+    from autoclimb.learn.backbones import build_net
+    from autoclimb.learn.material import Fold, Format, Material
+    from autoclimb.types import Config
+
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (512, asked.size, asked.size, 3), np.uint8)
+    target = np.eye(10, dtype=np.float32)[np.arange(512) % 10]
+    material = Material("multiclass", 10, target, np.zeros(512, np.int64), pixels)
+    config = Config(backbone=asked.backbone, size=asked.size, policy="flip", seconds=asked.seconds)
+    if asked.part == "one thread":
+        torch.set_num_threads(1)
+    if asked.part != "adaptive":
+        config = config.vary(seconds=0.0)  # only trainings by the clock change their threads
+    built = replace(build_net(config, 10), format=Format("bf16"))
+    fold = Fold(0, np.arange(512), np.arange(0), torch.device("cpu"), lambda facts: None, time.monotonic)
+    return loop.train(built, material, config, fold, loop.Pace(time.monotonic, time.monotonic(), asked.seconds))[1][
+        "img_s"
+    ]
+
+
+if __name__ == "__main__":
+    main()

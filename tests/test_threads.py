@@ -1,0 +1,90 @@
+"""Threads follow the neighbours: fewer where waiting costs more than they bring, all again once it is quiet."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from nets import CPU
+from test_training import TINY, material_of
+
+from autoclimb.learn.threads import LONGEST_WAIT, ThreadTuner
+from autoclimb.learn.trial import run_trial
+
+
+@dataclass
+class Machine:
+    """A machine whose rate depends on the threads and on who else is there."""
+
+    rates: dict[int, float]  # steps a second by threads
+    time: float = 0.0
+    used: list[int] = field(default_factory=list)
+
+    def tuner(self, most):
+        return ThreadTuner(most, lambda: self.time, self.used.append)
+
+    def train(self, tuner, seconds):
+        """Steps done in so many seconds."""
+        start, steps = self.time, 0
+        while self.time < start + seconds:
+            self.time += 1 / self.rates[tuner.threads]
+            tuner.after_step(1.0)
+            steps += 1
+        return steps
+
+
+def test_on_a_quiet_machine_all_threads_are_used_and_the_look_at_fewer_costs_next_to_nothing():
+    machine = Machine({2: 20.0, 1: 11.0})
+    tuner = machine.tuner(2)
+    steps = machine.train(tuner, 60)
+    assert tuner.threads == 2
+    assert steps > 0.97 * 20 * 60
+    assert len(machine.used) == 3  # all, half, all
+
+
+def test_where_threads_wait_for_each_other_one_is_used_and_more_again_once_it_is_quiet():
+    machine = Machine({2: 20.0, 1: 11.0})
+    tuner = machine.tuner(2)
+    machine.train(tuner, 20)
+    machine.rates = {2: 0.5, 1: 8.0}
+    busy = machine.train(tuner, 120)
+    assert tuner.threads == 1
+    assert busy > 0.8 * 8 * 120
+    machine.rates = {2: 20.0, 1: 11.0}
+    machine.train(tuner, 2 * LONGEST_WAIT)
+    assert tuner.threads == 2
+
+
+def test_a_training_that_begins_in_a_busy_minute_finds_out_at_once():
+    machine = Machine({8: 1.0, 4: 3.0, 2: 9.0, 1: 6.0})
+    tuner = machine.tuner(8)
+    machine.train(tuner, 20)
+    assert tuner.threads == 2
+
+
+@pytest.mark.parametrize("busy", [1.0, 0.7])
+def test_a_neighbour_that_costs_little_changes_nothing(busy):
+    machine = Machine({2: 20.0, 1: 11.0})
+    tuner = machine.tuner(2)
+    machine.train(tuner, 10)
+    machine.used.clear()
+    machine.rates = {2: 20.0 * busy, 1: 11.0 * busy}
+    machine.train(tuner, 60)
+    assert not machine.used
+
+
+def test_one_thread_is_left_alone():
+    machine = Machine({1: 5.0})
+    machine.train(machine.tuner(1), 60)
+    assert machine.used == [1]
+
+
+def test_a_training_by_the_clock_says_how_many_threads_it_ended_with_and_one_by_epochs_changes_none(tmp_path):
+    before = torch.get_num_threads()
+    reply = run_trial(TINY.vary(seconds=0.4, epochs=0.0), material_of(), tmp_path, tmp_path, tmp_path, CPU)
+    assert reply["facts"]["threads"] in range(1, 1000)
+    torch.set_num_threads(before)
+    other = tmp_path / "epochs"
+    assert "threads" not in run_trial(TINY, material_of(), other, other, other, CPU)["facts"]
+    assert torch.get_num_threads() == before
+    assert np.isfinite(np.load(other / "test.npy")).all()

@@ -4,7 +4,9 @@ import pytest
 from folders import picture
 
 from autoclimb.data.files.csv import from_spaces, without_comments
+from autoclimb.data.read.folder import read_folder
 from autoclimb.data.read.survey import survey_of
+from autoclimb.score.metrics import metric_named
 
 HEAD = "# made by hand\n# name and class\n"
 
@@ -94,3 +96,19 @@ def test_an_xml_a_picture_is_counted_and_not_read(tmp_path):
         (tmp_path / f"{i}.xml").write_text("<annotation/>")
     picture(tmp_path / "0.jpg")
     assert [note.text for note in survey_of(tmp_path).notes] == ["7 .xml files are not read (0.xml ...)"]
+
+
+def test_a_json_of_files_by_label_is_a_table(tmp_path):
+    tables = tables_of(tmp_path, by_label_dot_json='{"cat": ["0.jpg", "1.jpg"], "dog": ["2.jpg"]}')
+    assert tables["by_label.json"][1] == [("0.jpg", "cat"), ("1.jpg", "cat"), ("2.jpg", "dog")]
+
+
+def test_figures_beside_folders_called_as_their_files_are_no_class(tmp_path):
+    for i in range(12):
+        name = ("cat", "dog")[i % 2]
+        picture(tmp_path / name / f"{name} ({i}).jpg", seed=i)
+    for i in range(3):
+        picture(tmp_path / f"figure{i}.jpg", seed=100 + i)
+    task = read_folder(tmp_path, metric_named("accuracy"))
+    assert (task.classes, len(task.train_ids)) == (("cat", "dog"), 12)
+    assert any(n.kind == "left" and n.text.startswith("3 pictures") for n in task.notes)

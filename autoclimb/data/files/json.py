@@ -37,7 +37,18 @@ def tables_in(file: TableFile) -> list[Table]:
     except (ValueError, RecursionError) as error:
         file.notes.append(f"{file.name} is no json and is ignored ({str(error).splitlines()[0][:80]})")
         return []
+    if lists_pictures(value, file.is_picture):
+        pairs = [(name, label) for label, names in value.items() for name in names]
+        return [Table(file.name, {"file": [name for name, _ in pairs], "label": [label for _, label in pairs]})]
     return list(tables_of(file.name, value, file.source))
+
+
+def lists_pictures(value: Any, is_picture: Callable[[str], bool]) -> bool:
+    """Whether a value has a list of pictures for each of several labels."""
+    if not isinstance(value, dict) or len(value) < 2:
+        return False
+    lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(name, str) for name in v)]
+    return len(lists) == len(value) and all(is_picture(names[0]) and is_picture(names[-1]) for names in lists)
 
 
 def loaded(text: str) -> Any:

@@ -306,6 +306,13 @@ def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
     shown_words = {w.lower() for w in class_words(sample, sample_id)}
     if shown_words and not shown_words & {w.lower() for w in found}:
         return None
+    foldered = {w for w, i in zip(found, rows, strict=True) if same_name(w) == same_name(folder_of(seen.pictures[i]))}
+    if len(foldered) > 1:  # folders are called as the files in them are; other names are no classes
+        kept = [k for k, i in enumerate(rows) if same_name(folder_of(seen.pictures[i])) == same_name(found[k])]
+        if len(kept) < len(rows):
+            text = f"{len(rows) - len(kept)} pictures lie in no folder that is called as they are, and are left out"
+            notes.append(Note("left", text, sure="likely"))
+        rows, found, names = [rows[k] for k in kept], [found[k] for k in kept], [names[k] for k in kept]
     located = of_rows(rows, seen)
     tested = test_items(seen, sample, sample_id, None, "", set(located.files))
     answers = [c for c in sample.columns if c != sample_id] if sample else []
@@ -322,6 +329,11 @@ def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
         channels=located.channels,
         notes=(Note("labels", text, sure="guessed"), *notes, *located.notes, *tested.notes),
     )
+
+
+def folder_of(path: str) -> str:
+    """The name of the folder that a picture lies in, "" for the top."""
+    return path.rpartition("/")[0].rpartition("/")[2]
 
 
 def words_in(names: Sequence[str], pattern: re.Pattern[str]) -> list[str]:

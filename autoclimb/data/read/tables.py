@@ -1,23 +1,37 @@
 """Layouts with a train table, be it csv, json, bson or an array; pictures anywhere, perhaps a sample and test table."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from autoclimb.data.files.table import Table, with_rows, without_columns
 from autoclimb.data.read.choosing import shifted
-from autoclimb.data.read.joins import joined_tables
+from autoclimb.data.read.joins import Joined, joined_tables
 from autoclimb.data.read.matching import ENOUGH, Located, column_of, locate
 from autoclimb.data.read.parts import in_parts, unlabelled, with_validation
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, find_test, sample_id_column, train_id, train_tables
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
-from autoclimb.data.read.test_set import rows_of_ids, test_items, without_label
+from autoclimb.data.read.test_set import Tested, rows_of_ids, test_items, without_label
 from autoclimb.data.read.values import ABSENT, BLANK, are_flags, number_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
 MOST_TORN = 0.05  # share of pictures with rows of different ids and labels, from which ids are no names of pictures
+
+
+@dataclass(frozen=True)
+class Items:
+    """The rows of a table, the column of their ids, and where their pictures are."""
+
+    table: Table
+    id_name: str
+    where: Located
+
+    @property
+    def ids(self) -> list[str]:
+        """The id of each row."""
+        return self.table.cells[self.id_name]
 
 
 def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
@@ -35,6 +49,65 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     contenders = train_tables(tables, survey, sample, sample_id, asked_for, set(joint.links))
     if not contenders:
         return None
+    train = train_items(contenders, joint, survey, sample, sample_id, asked_for)
+    name, files = train.table.whole or train.table.name, set(train.where.files)
+    test, test_id = find_test(tables, survey, train.table, sample, sample_id, train.id_name, asked_for, files)
+    if sample is None and test is None and name in joint.links:
+        test, test_id = unlabelled_sources(train.table, train.id_name, *joint.links[name])
+    shared = test.columns if test and not set(train.table.columns) <= set(test.columns) else []
+    known = (*(c for c in shared if c != test_id), *joint.known.get(name, ()))
+    targets, notes = find_targets(train.table, train.id_name, sample, sample_id, known, asked_for)
+    notes += [*joint.notes, *([parted[name]] if train.table.whole else [])]
+    train, test, test_id, used, more = with_rows_aside(
+        train, test, test_id, targets, tables, survey, sample, sample_id, asked_for
+    )
+    notes += more
+    if test and set(targets) <= set(test.columns):
+        if any(cell not in BLANK for t in targets for cell in test.cells[t]):
+            notes.append(Note("test", f"the labels of {test.name} are not looked at", test.name))
+        test = without_columns(test, targets)
+    cells, ids, where = train.table.cells, train.ids, train.where
+    notes = [*shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
+    tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
+    refuse_shifted(train, tested, survey)
+    keep, less = positives(train.table, targets, train.id_name)
+    unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
+    keep = [i for i in keep if ids[i] not in unasked or any(cells[t][i] not in BLANK for t in targets)]
+    used |= {t.whole for t in tables if t.name in used}
+    notes += [*less, *source_note(joint.sources.get(name, ""))]
+    notes += left_over(survey, used, targets, set(tested.ids), (*notes, *where.notes, *tested.notes))
+    if where.channels != tested.channels and any(tested.files):
+        text = f"train pictures have {where.channels} channels, test pictures {tested.channels}"
+        notes.append(Note("channels", text))
+    others = {c: [column[i] for i in keep] for c, column in cells.items() if c not in (train.id_name, *targets)}
+    source = joint.sources.get(name, "")
+    labels_from = Note("labels", f"labels from {train.table.name}, {train.table.rows} rows", train.table.name)
+    return RawTask(
+        train_ids=[ids[i] for i in keep],
+        train_files=[where.files[i] for i in keep],
+        labels={c: [cells[c][i] for i in keep] for c in targets},
+        test_ids=tested.ids,
+        test_files=tested.files,
+        id_name=train.id_name,
+        sample=sample,
+        sample_id=sample_id,
+        others=others,
+        test_others=columns_for(tested.ids, test, test_id),
+        channels=where.channels,
+        versions=[cells[source][i] for i in keep] if source else None,
+        notes=(labels_from, *dict.fromkeys((*notes, *where.notes, *tested.notes))),
+    )
+
+
+def train_items(
+    contenders: Sequence[Table],
+    joint: Joined,
+    survey: Survey,
+    sample: Table | None,
+    sample_id: str,
+    asked_for: Overrides,
+) -> Items:
+    """The first of some tables whose ids have pictures, and where. Raises Mistake where none has, or none for sure."""
     located = []
     for table in contenders:
         name = table.whole or table.name
@@ -42,97 +115,73 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         id_name = asked_for.id_column or key or train_id(table, survey, sample, sample_id)
         if id_name not in table.columns:
             raise Mistake(f"{table.name} has no column {id_name!r}; it has {', '.join(table.columns)}")
-        where = locate(table.cells[id_name], table, id_name, survey, 1)
-        located.append((where.share, table, id_name, where))
-        if where.share > ENOUGH:
+        located.append(Items(table, id_name, locate(table.cells[id_name], table, id_name, survey, 1)))
+        if located[-1].where.share > ENOUGH:
             break
-    share, train, id_name, where = max(located, key=lambda row: row[0] > ENOUGH)
-    ids = train.cells[id_name]
-    if share <= ENOUGH:
+    train = max(located, key=lambda items: items.where.share > ENOUGH)
+    ids, where = train.ids, train.where
+    if where.share <= ENOUGH:
         lost = next(name for name, file in zip(ids, where.files, strict=True) if not file)
         looks = repr(survey.pictures[0]) if survey.pictures else "none"
+        advice = "" if asked_for.id_column else "name the right column with --id, or "
         raise Mistake(
-            f"{sum(1 for f in where.files if not f)} of {len(ids)} values of column {id_name!r} in {train.name} name "
-            f"no picture (such as {lost!r}); pictures look like {looks}; "
-            + (
-                "complete the download"
-                if asked_for.id_column
-                else "name the right column with --id, or complete the download"
-            )
+            f"{where.files.count('')} of {len(ids)} values of column {train.id_name!r} in {train.table.name} name no "
+            f"picture (such as {lost!r}); pictures look like {looks}; {advice}complete the download"
         )
     if where.doubt:
-        raise Mistake(f"{train.name}: {where.doubt}")
+        raise Mistake(f"{train.table.name}: {where.doubt}")
     if where.names and len(set(ids)) < len(set(where.names)):
-        train = replace(train, cells={**train.cells, id_name: list(where.names)})
-    test, test_id = find_test(tables, survey, train, sample, sample_id, id_name, asked_for, set(where.files))
-    if sample is None and test is None and train.name in joint.links:
-        test, test_id = unlabelled_sources(train, id_name, *joint.links[train.name])
-    shared = test.columns if test and not set(train.columns) <= set(test.columns) else []
-    known = (*(c for c in shared if c != test_id), *joint.known.get(train.whole or train.name, ()))
-    targets, notes = find_targets(train, id_name, sample, sample_id, known, asked_for)
-    notes += [*joint.notes, *([parted[train.whole]] if train.whole else [])]
+        cells = {**train.table.cells, train.id_name: list(where.names)}
+        return replace(train, table=replace(train.table, cells=cells))
+    return train
+
+
+def with_rows_aside(
+    train: Items,
+    test: Table | None,
+    test_id: str,
+    targets: list[str],
+    tables: Sequence[Table],
+    survey: Survey,
+    sample: Table | None,
+    sample_id: str,
+    asked_for: Overrides,
+) -> tuple[Items, Table | None, str, set[str], list[Note]]:
+    """The train rows with those of tables set aside for validation, and the test: where nothing says what it is, such a
+    table, or the rows without a label. Then the names of the tables used, and notes.
+    """
     spare = None
     if sample is None and test and test.part and set(targets) <= set(test.columns):
         test, spare = unlabelled(test, targets)
     asked = sample.cells[sample_id] if sample else test.cells[test_id] if test else []
-    used = {t.name for t in (train, test, sample) if t}
+    used = {t.name for t in (train.table, test, sample) if t}
     aside = [*(t for t in tables if t.part != "test"), *([spare] if spare else [])]
-    joined, placed, more = with_validation(train, where, id_name, targets, aside, survey, asked, used)
-    if sample is None and test is None and not without_label(survey, set(placed.files)):
-        test, test_id = find_test(tables, survey, train, None, "", id_name, asked_for, set(), last_resort=True)
-        if test:
-            text = f"nothing else could be the test: the {test.rows} rows of {test.name} are, not learned from"
-            notes.append(Note("test", text, test.name, "guessed"))
-            used.add(test.name)
-            joined, placed, more = train, where, []
-    train, where = joined, placed
-    if sample is None and test is None and not without_label(survey, set(where.files)):
-        train, where, test, more_test = blanks_as_test(train, where, targets)
-        test_id = id_name
-        notes += more_test
-    if test and set(targets) <= set(test.columns):
-        if any(cell not in BLANK for t in targets for cell in test.cells[t]):
-            notes.append(Note("test", f"the labels of {test.name} are not looked at", test.name))
-        test = without_columns(test, targets)
-    ids = train.cells[id_name]
-    where_notes = shared_pictures(ids, where.files, [train.cells[t] for t in targets])
-    keep, less = positives(train, targets, id_name)
-    source = joint.sources.get(train.whole or train.name, "")
-    if source:
-        text = f"rows of one {source!r} share a label and stay in one fold; --group none deals rows freely"
-        notes.append(Note("group", text, source))
-    unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
-    keep = [i for i in keep if ids[i] not in unasked or any(train.cells[t][i] not in BLANK for t in targets)]
-    tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
+    table, where, notes = with_validation(train.table, train.where, train.id_name, targets, aside, survey, asked, used)
+    if sample is not None or test is not None or without_label(survey, set(where.files)):
+        return Items(table, train.id_name, where), test, test_id, used, notes
+    test, test_id = find_test(tables, survey, train.table, None, "", train.id_name, asked_for, set(), last_resort=True)
+    if test:
+        text = f"nothing else could be the test: the {test.rows} rows of {test.name} are, not learned from"
+        return train, test, test_id, used | {test.name}, [Note("test", text, test.name, "guessed")]
+    table, where, test, more = blanks_as_test(table, where, targets)
+    return Items(table, train.id_name, where), test, train.id_name, used, [*notes, *more]
+
+
+def source_note(source: str) -> list[Note]:
+    """The note on labels that were given for all rows of one source, none without."""
+    text = f"rows of one {source!r} share a label and stay in one fold; --group none deals rows freely"
+    return [Note("group", text, source)] if source else []
+
+
+def refuse_shifted(train: Items, tested: Tested, survey: Survey) -> None:
+    """Raises Mistake where the ids of train and test together count from another number than the pictures do."""
+    together = [*zip(train.ids, train.where.files, strict=True), *zip(tested.ids, tested.files, strict=True)]
+    if sum(not file for _, file in together) != 1 or set(train.ids) & set(tested.ids):
+        return
     number = {source: i for i, source in enumerate(survey.sources)}
-    together = [*zip(ids, where.files, strict=True), *zip(tested.ids, tested.files, strict=True)]
-    if sum(not file for _, file in together) == 1 and len(set(ids) & set(tested.ids)) == 0:
-        doubt = shifted([name for name, _ in together], [number.get(file, -1) for _, file in together], survey, 0)
-        if doubt:
-            raise Mistake(f"{train.name}: {doubt}")
-    used |= {t.whole for t in tables if t.name in used}
-    notes += left_over(survey, used, targets, set(tested.ids), (*notes, *less, *where.notes, *tested.notes))
-    if where.channels != tested.channels and any(tested.files):
-        text = f"train pictures have {where.channels} channels, test pictures {tested.channels}"
-        notes.append(Note("channels", text))
-    return RawTask(
-        train_ids=[ids[i] for i in keep],
-        train_files=[where.files[i] for i in keep],
-        labels={c: [train.cells[c][i] for i in keep] for c in targets},
-        test_ids=tested.ids,
-        test_files=tested.files,
-        id_name=id_name,
-        sample=sample,
-        sample_id=sample_id,
-        others={c: [cells[i] for i in keep] for c, cells in train.cells.items() if c != id_name and c not in targets},
-        test_others=columns_for(tested.ids, test, test_id),
-        channels=where.channels,
-        versions=[train.cells[source][i] for i in keep] if source else None,
-        notes=(
-            Note("labels", f"labels from {train.name}, {train.rows} rows", train.name),
-            *dict.fromkeys((*where_notes, *notes, *more, *less, *where.notes, *tested.notes)),
-        ),
-    )
+    doubt = shifted([name for name, _ in together], [number.get(file, -1) for _, file in together], survey, 0)
+    if doubt:
+        raise Mistake(f"{train.table.name}: {doubt}")
 
 
 def unlabelled_sources(train: Table, id_name: str, key: str, other: Table) -> tuple[Table | None, str]:

@@ -75,9 +75,8 @@ class Slack:
     # for report.html, after the submission is written and the run is on record as finished
     share_for_report: float = 0.02  # of the budget, at most: a page is no reason to train less
     report_at_most: float = 20.0  # a page of 100,000 rows in a hundred classes is made in a fraction of it
-    report_drawing: float = (
-        0.7  # least that is left for charts to be tried: eight took .3 to .6 s of a processor, imported before
-    )
+    report_drawing: float = 0.7  # least left for charts to be tried: eight took .3 to .6 s, matplotlib imported before
+    report_drift: float = 8.0  # of report time, from which drift is measured: forests on 1,200 pictures, seconds
     report_import_ahead: float = 6.0  # of report time, below which matplotlib (1 s) is imported while a trial trains
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands

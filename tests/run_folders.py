@@ -37,6 +37,7 @@ def run_folder(
     ids: tuple[str, ...] = (),
     name: str = "pets",
     trials: int = 3,
+    answered: int = 2,
 ) -> Path:
     """A run of so many trials on so many rows, with 12 px pictures in its cache."""
     draw = np.random.default_rng(0)
@@ -60,7 +61,7 @@ def run_folder(
     write_array(folder / "target.npy", target.astype(np.float32))
     write_array(folder / "fold_of.npy", fold_of)
     write_json(folder / "train_ids.json", ids or [f"r{i}" for i in range(rows)])
-    form = {"columns": ["id", "label"], "ids": ["t1", "t2"], "cell": "label"}
+    form = {"columns": ["id", "label"], "ids": [f"t{i}" for i in range(answered)], "cell": "label"}
     about = {"name": name, "kind": kind, "classes": classes, "grades": grades, "form": form}
     write_json(folder / "task.json", about)
     (folder / "submission.csv").write_text("id,label\nt1,a\nt2,b\n")
@@ -103,9 +104,9 @@ def run_folder(
         blend = Blend("mean", keys, weights, oof, oof[:2], scored.score, scored.stderr, rows, tried, interval=ends)
         store.save_blend(folder, blend, learn_rule(goal, truth, oof).to_json())
         tell(Event("blend", "", {"best": metric.shown(scored.score)}))
-    pixels = draw.integers(0, 255, (rows + 2, 12, 12, 3), np.uint8)
+    pixels = draw.integers(0, 255, (rows + answered, 12, 12, 3), np.uint8)
     (folder / "cache").mkdir(exist_ok=True)
     write_array(folder / "cache" / "squash-12-0123456789abcdef.npy", pixels)
-    facts: dict[str, Any] = {"rows": rows + 2, "size": 12, "bad": []}
+    facts: dict[str, Any] = {"rows": rows + answered, "size": 12, "bad": []}
     (folder / "cache" / "squash-12-0123456789abcdef.json").write_text(json.dumps(facts))
     return folder

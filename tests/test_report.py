@@ -1,7 +1,9 @@
 """report.html: what it holds, that nothing in it runs or is fetched, and that it never costs the run."""
 
+import json
 import re
 import threading
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,12 +13,12 @@ from typer.testing import CliRunner
 
 from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
-from autoclimb.disk import append_json, read_lines
+from autoclimb.disk import append_json, read_lines, write_array
 from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings
 from autoclimb.report.parts import THUMBNAIL, thumbnail
 from autoclimb.run import reporting, store
-from autoclimb.run.reporting import record_of, report_in_time, write_report
+from autoclimb.run.reporting import record_of, report_in_time, slices_in, write_report
 from autoclimb.run.result import open_run
 
 FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
@@ -274,6 +276,45 @@ def test_folds_disagree_only_beyond_their_errors():
     apart = [(k, 100, 0.8 + 0.1 * (-1) ** k, 0.02) for k in range(5)]
     assert not findings.folds_disagree(alike)
     assert findings.folds_disagree(apart)
+
+
+def test_a_slice_is_worse_only_beyond_chance(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run", rows=600)))
+    wrong = np.arange(600) < 60
+    oof = record.blend.oof.copy()
+    oof[wrong] = np.roll(record.target[wrong], 1, axis=1)
+    slices = {
+        "camera": tuple("old" if w else "new" for w in wrong),
+        "day": tuple(f"day {i % 5}" for i in range(600)),
+    }
+    record = replace(record, blend=replace(record.blend, oof=oof), slices=slices)
+    found = findings.slices_of(record, findings.errors_of(record))
+    assert [(s.value, s.worse) for s in found if s.worse] == [("old", True)]
+    assert {s.of for s in found} == {"camera", "day"}
+    assert next(s.rows for s in found if s.value == "old") == 60
+
+
+def test_columns_and_groups_on_record_are_slices(tmp_path):
+    folder = run_folder(tmp_path / "run", rows=8)
+    write_array(
+        folder / "metadata.npy", np.array([[0, 1], [1, 2], [np.nan, 3], *([0, age] for age in range(4, 9))])
+    )
+    task = {"metadata": ["site", "age"], "categories": [["north", "south"], []]}
+    slices = slices_in(folder, task, np.arange(8) // 2)
+    assert slices["site"][:4] == ("north", "south", "blank", "north")
+    assert len(set(slices["age"])) == 4
+    assert slices["group"][:3] == ("group 0", "group 0", "group 1")
+
+
+@pytest.mark.parametrize(("shift", "says"), [(0, "look like train pictures"), (90, "differ strongly")])
+def test_drift_is_measured_once_and_said(tmp_path, shift, says):
+    folder = run_folder(tmp_path / "run", rows=60, answered=60)
+    array = next((folder / "cache").glob("*.npy"))
+    pixels = np.load(array) // 2
+    pixels[60:] += np.uint8(shift)
+    np.save(array, pixels)
+    assert f"Test pictures {says}" in page_of_run(folder).text
+    assert "drift" in json.loads((folder / "facts.json").read_text())
 
 
 def test_the_ledger_adds_up_to_what_was_spent(tmp_path):

@@ -19,6 +19,8 @@ from autoclimb.types import Trial
 MOST_ROWS = 20_000  # that errors are looked at on: a share is known to .4 % of them
 ROWS_PAIRED = 4_000  # that two trials are compared on
 MOST_MOVES = 24  # trials that are compared with what was best before them
+ROWS_OF_SLICE = 20  # fewest on either side
+MOST_SLICES = 50  # values of one column
 UNLIKELY = 0.01  # probability of folds that differ so by chance, from which they are said to disagree
 
 
@@ -101,6 +103,47 @@ def folds_disagree(scores: Sequence[tuple[int, int, float, float]]) -> bool:
     value, weight = np.array([s for s, _ in known]), np.array([1 / e**2 for _, e in known])
     mean = (value * weight).sum() / weight.sum()
     return bool(chdtrc(len(known) - 1, ((value - mean) ** 2 * weight).sum()) < UNLIKELY)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The score on rows that share something, as the metric shows it. `worse` says that chance would hardly make it."""
+
+    of: str
+    value: str
+    rows: int
+    score: float
+    stderr: float
+    worse: bool
+
+
+def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
+    """The score of each slice of rows against the others', the most surely worse first.
+
+    "Worse" is at a level of UNLIKELY over all the slices looked at (Bonferroni), one-sided.
+    """
+    from scipy.special import ndtr
+
+    goal, true = record.goal, record.scored_truth[errors.rows]
+    found: list[tuple[float, Slice]] = []
+    for name, words in record.slices.items():
+        of_row = np.array([words[row] for row in errors.rows])
+        values, counts = np.unique(of_row, return_counts=True)
+        usual = [v for v, n in zip(values, counts, strict=True) if ROWS_OF_SLICE <= n <= len(of_row) - ROWS_OF_SLICE]
+        for value in usual[:MOST_SLICES]:
+            scores = []
+            for rows in (of_row == value, of_row != value):
+                score = goal.score(true[rows], errors.answers[rows])
+                scores.append((score, standard_error(goal, true[rows], errors.answers[rows])))
+            (inside, stderr), (outside, other) = scores
+            error = float(np.hypot(stderr, other))
+            if np.isfinite(inside - outside) and error > 0:
+                shown = Slice(
+                    name, str(value), int((of_row == value).sum()), record.metric.shown(inside), stderr, False
+                )
+                found.append((float(ndtr((inside - outside) / error)), shown))
+    found.sort(key=lambda pair: pair[0])
+    return [replace(one, worse=p * len(found) < UNLIKELY) for p, one in found]
 
 
 def constant_score(record: RunRecord) -> float:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,8 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
     parts: list[Part] = [Facts(rows)]
     if record.blend is None:
         parts.append(Words("Nothing is learned yet: the submission, where there is one, is a constant.", "warning"))
+    if record.drift.get("auc") is not None:
+        parts.append(drift_words(record.drift))
     if errors is None:
         return parts
     scores = findings.fold_scores(record, errors)
@@ -114,6 +117,17 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         shown = [(f"fold {k}", n, s, e) for k, n, s, e in scores]
         parts.append(Table("Score by fold", ("fold", "rows", record.metric.name, "standard error"), shown))
     return parts
+
+
+def drift_words(drift: dict[str, Any]) -> Words:
+    """How well test pictures are told from train pictures, and what that means for the score."""
+    auc = f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f}"
+    if drift["verdict"] == "none":
+        return Words(f"Test pictures look like train pictures: {auc}, where 0.5 is chance.", "quiet")
+    most = f", most by {drift['most']['name']}" if drift["most"] else ""
+    strength = {"slight": "a little", "clear": "clearly", "strong": "strongly"}[drift["verdict"]]
+    text = f"Test pictures differ {strength} from train pictures: {auc}{most}. The score may promise too much."
+    return Words(text, "plain" if drift["verdict"] == "slight" else "warning")
 
 
 # --- the climb and what paid -----------------------------------------------------------------------------------------

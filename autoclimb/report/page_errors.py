@@ -6,7 +6,7 @@ import numpy as np
 
 from autoclimb.report import charts, findings
 from autoclimb.report.findings import Errors
-from autoclimb.report.parts import Facts, Part, Picture, Pictures, Table, chart, number, safe, thumbnail
+from autoclimb.report.parts import Facts, Part, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
 from autoclimb.report.record import RunRecord
 
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
@@ -31,11 +31,25 @@ def error_parts(record: RunRecord, errors: Errors | None, drawn: bool) -> list[P
             values = tuple([row[i] for row in bins] for i in range(3))
             parts.append(chart("Calibration", says, "calibration", drawn, table, charts.calibration_figure, *values))
     parts += rule_parts(record)
+    parts += slice_parts(record, errors)
     worst = findings.mistakes(record, errors, MISTAKES)
     if worst and record.pictures is not None:
         shown = [mistake_picture(record, errors, row, badness) for row, badness in worst]
         parts.append(Pictures("Most confident mistakes", "Worst first. Some may be wrong labels.", shown))
     return parts
+
+
+def slice_parts(record: RunRecord, errors: Errors) -> list[Part]:
+    """Scores by what rows share, and which are worse than chance would make them."""
+    slices = findings.slices_of(record, errors)
+    if not slices:
+        return []
+    head = ("column", "value", "rows", record.metric.name, "standard error", "worse than chance")
+    rows = [(s.of, s.value, s.rows, s.score, s.stderr, "yes" if s.worse else "no") for s in slices]
+    worse = sum(s.worse for s in slices)
+    says = f"{worse} of {len(slices)} slices of rows are worse than chance would make them." if worse else ""
+    words = [Words(says, "warning")] if worse else []
+    return [*words, Table("Scores by slices of rows", head, rows[:MOST_ROWS], shown=bool(worse))]
 
 
 def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float) -> Picture:

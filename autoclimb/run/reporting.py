@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.data.drift import drift_of
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -18,11 +19,13 @@ from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.deadlines import outcome_within
+from autoclimb.seeds import rng
 from autoclimb.types import Event, Goal, Rule, Tell
 
 if TYPE_CHECKING:
     from autoclimb.run.result import Run
 
+MOST_LOOKED_AT = 600  # train pictures, and test pictures, that drift is measured on: its area is known to .02
 LARGEST_SIDE = 160  # pixels of decoded pictures that thumbnails are made from
 
 
@@ -31,15 +34,20 @@ def has_record(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
-def record_of(run: "Run") -> RunRecord:
-    """The run as a page needs it; raises Mistake where it stopped before its folds were made."""
+def record_of(run: "Run", drift: bool = False) -> RunRecord:
+    """The run as a page needs it, with its `drift` measured if asked for.
+
+    Raises Mistake where it stopped before its folds were made.
+    """
     folder = run.folder
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
     target = np.load(folder / "target.npy", mmap_mode="r", allow_pickle=False)
     ids_file, groups_file = folder / "train_ids.json", folder / "groups.npy"
+    groups = np.load(groups_file, allow_pickle=False) if groups_file.exists() else None
     values = store.read_run(folder)
     form = run.task["form"]
+    answered = len(set(form["ids"]))
     fingerprint = values.get("fingerprint", {})
     return RunRecord(
         name=run.task["name"],
@@ -53,7 +61,9 @@ def record_of(run: "Run") -> RunRecord:
         target=target,
         fold_of=np.load(folder / "fold_of.npy", allow_pickle=False),
         ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
-        groups=np.load(groups_file, allow_pickle=False) if groups_file.exists() else None,
+        groups=groups,
+        slices=slices_in(folder, run.task, groups),
+        drift=measured_drift(folder, len(target), answered, groups) if drift else {},
         blend=run.blend,
         rule=Rule.from_json(run.rule) if run.rule else None,
         events=store.read_events(folder),
@@ -67,10 +77,50 @@ def record_of(run: "Run") -> RunRecord:
             "hardware": values.get("hardware", "unknown"),
         },
         versions=values.get("versions", {}),
-        pictures=decoded_pictures(folder, len(target), len(set(form["ids"]))),
+        pictures=decoded_pictures(folder, len(target), answered),
         submission=run.submission.name if run.submission.exists() else "",
         answered=len(form["ids"]) if run.submission.exists() else 0,
     )
+
+
+def slices_in(folder: Path, task: dict[str, Any], groups: np.ndarray | None) -> dict[str, tuple[str, ...]]:
+    """What train rows can be told apart by: their group, and each column beside the pictures, numbers by quarters."""
+    slices = {} if groups is None else {"group": tuple(f"group {number}" for number in groups.tolist())}
+    if not (folder / "metadata.npy").exists():
+        return slices
+    table = np.load(folder / "metadata.npy", allow_pickle=False)
+    for name, words, values in zip(task["metadata"], task["categories"], table.T, strict=True):
+        known = np.isfinite(values)
+        if words:
+            slices[name] = tuple(words[int(v)] if k else "blank" for v, k in zip(values, known, strict=True))
+        elif known.any():
+            edges = np.quantile(values[known], (0.25, 0.5, 0.75))
+            quarter = np.searchsorted(edges, values)
+            low, high = (np.array([*ends]) for ends in ((-np.inf, *edges), (*edges, np.inf)))
+            named = [f"over {a:.4g} to {b:.4g}" for a, b in zip(low, high, strict=True)]
+            slices[name] = tuple(named[q] if k else "blank" for q, k in zip(quarter, known, strict=True))
+    return slices
+
+
+def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | None) -> dict[str, Any]:
+    """How well test pictures are told from train pictures, measured once on the decoded ones; {} where it cannot be."""
+
+    def measure() -> dict[str, Any]:
+        fitting = fitting_arrays(folder, rows, answered)
+        if not fitting or not answered:
+            return {}
+        _, path, bad = min(fitting)
+        draw, good = rng(0, "drift"), np.ones(rows + answered, bool)
+        good[bad] = False
+        parts = [np.flatnonzero(good[:rows]), rows + np.flatnonzero(good[rows:])]
+        some = np.sort(np.concatenate([draw.choice(p, min(len(p), MOST_LOOKED_AT), replace=False) for p in parts]))
+        alone = np.arange(rows + answered)
+        if groups is not None:
+            alone[:rows] = rows + answered + groups
+        pictures = np.load(path, mmap_mode="r", allow_pickle=False)[some]
+        return drift_of(pictures, {}, some >= rows, alone[some])
+
+    return store.recall(folder / "facts.json", "drift", measure)
 
 
 def decoded_pictures(folder: Path, rows: int, answered: int) -> np.ndarray | None:
@@ -78,18 +128,25 @@ def decoded_pictures(folder: Path, rows: int, answered: int) -> np.ndarray | Non
 
     Squashed ones, as they show the whole picture.
     """
+    fitting = fitting_arrays(folder, rows, answered)
+    return np.load(max(fitting)[1], mmap_mode="r", allow_pickle=False)[:rows] if fitting else None
+
+
+def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:
+    """(side, path, unreadable rows) of the decoded pictures in the cache that are those of this run."""
     fitting = []
     for facts_file in sorted((folder / "cache").glob("squash-*.json")):
         facts, array = read_json(facts_file), facts_file.with_suffix(".npy")
         if facts.get("rows") == rows + answered and array.exists() and facts["size"] <= LARGEST_SIDE:
-            fitting.append((facts["size"], array))
-    return np.load(max(fitting)[1], mmap_mode="r", allow_pickle=False)[:rows] if fitting else None
+            fitting.append((facts["size"], array, facts["bad"]))
+    return fitting
 
 
 def write_report(run: "Run", drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
     """The path of `report.html`, written now. `left()` are the seconds left for it, a minute by default."""
     start = time.monotonic()
-    page = report_page(record_of(run), drawn, left or (lambda: 60.0 - (time.monotonic() - start)))
+    left = left or (lambda: 60.0 - (time.monotonic() - start))
+    page = report_page(record_of(run, drift=drawn and left() > SLACK.report_drift), drawn, left)
     path = run.folder / "report.html"
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")

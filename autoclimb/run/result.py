@@ -239,6 +239,7 @@ def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
         "form": asdict(task.form),
         "channels": task.channels,
         "metadata": task.metadata.names if task.metadata else (),
+        "categories": task.metadata.categories if task.metadata else (),
         "ranges": ranges,
     }
 

@@ -56,6 +56,8 @@ def introduce(
     write_array(folder / "target.npy", learning_target(task))
     if task.groups is not None:
         write_array(folder / "groups.npy", task.groups)
+    if task.metadata is not None:
+        write_array(folder / "metadata.npy", task.metadata.train)
     hello = {
         "do": "hello",
         "device": device,

@@ -3,7 +3,8 @@
     run.json                what the run is of: fingerprint, metric, seed, folds, versions, and how it ended
     events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
     train_ids.json          of the train rows, in the order of the arrays
-    fold_of.npy, target.npy, and groups.npy where rows have groups
+    fold_of.npy, target.npy, and groups.npy, metadata.npy where train rows have them
+    facts.json              what the report measured once: drift
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock, so that a replay decides alike
     trials/<key>/           oof.npy, test.npy, and last of all trial.json

@@ -296,9 +296,7 @@ def test_a_slice_is_worse_only_beyond_chance(tmp_path):
 
 def test_columns_and_groups_on_record_are_slices(tmp_path):
     folder = run_folder(tmp_path / "run", rows=8)
-    write_array(
-        folder / "metadata.npy", np.array([[0, 1], [1, 2], [np.nan, 3], *([0, age] for age in range(4, 9))])
-    )
+    write_array(folder / "metadata.npy", np.array([[0, 1], [1, 2], [np.nan, 3], *([0, age] for age in range(4, 9))]))
     task = {"metadata": ["site", "age"], "categories": [["north", "south"], []]}
     slices = slices_in(folder, task, np.arange(8) // 2)
     assert slices["site"][:4] == ("north", "south", "blank", "north")

@@ -25,7 +25,7 @@ from autoclimb.search.recipes import load_recipe
 from autoclimb.search.rehearsal import PlannedTrial, rehearse
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Metric, Task
+from autoclimb.types import Config, Metric, Task
 
 ROWS_LOOKED_AT = 50  # pictures whose size is read
 OPEN = ("apache-2.0", "mit", "bsd-3-clause")  # licences of weights that need no word
@@ -68,7 +68,7 @@ class Plan:
         yield f"predictions: {self.oof_gb:.2f} GB a net"
         yield f"disk: {pixels:.1f} GB of {device.disk_gb:g} for the pixels of the largest size"
         yield ""
-        yield f"{'stage':<13}{'net':<46}{'px':>5}{'folds':>6}{'epochs':>8}{'img/s':>8}{'time':>8}  why"
+        yield f"{'stage':<13}{'net':<46}{'px':>5}{'folds':>6}{'epochs':>8}{'img/s':>8}{'GB':>6}{'time':>8}  why"
         for stage, group in groupby(self.trials, key=lambda row: row.stage):
             rows = list(group)
             yield from (_line(row) for row in (rows[:1] if stage == "refine" else rows))
@@ -170,8 +170,21 @@ def _line(row: PlannedTrial) -> str:
     epochs = f"{row.epochs:.1f}" if row.epochs else ""
     rate = f"{row.rate:.0f}" if row.rate else ""
     why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN) else "")
-    figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{in_words(row.seconds):>8}"
-    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}"
+    memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""
+    figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{memory:>6}{in_words(row.seconds):>8}"
+    how = f"; {_how(config)}" if row.stage in ("baseline", "finalists") and config.train == "net" else ""
+    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}{how}"
+
+
+def _how(config: Config) -> str:
+    """The values of a net's training that a reader asks for first."""
+    words = [f"lr {config.lr:g}", f"batch {config.batch}", config.policy]
+    if config.backbone_lr != 1:
+        words.insert(1, f"body {config.lr * config.backbone_lr:.1e}")
+    values = {"mixup": config.mixup, "cutmix": config.cutmix, "drop-path": config.drop_path, "ema": config.ema}
+    words += [f"layer decay {config.layer_decay:g}"] if config.layer_decay != 1 else []
+    words += [f"{name} {value:g}" for name, value in values.items() if value]
+    return ", ".join(words)
 
 
 def _folds(row: PlannedTrial) -> int:

@@ -1,15 +1,22 @@
 """Losses by row: proper, blank where nothing was predicted, one number a row."""
 
-from typing import cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from fakes import trial
+from folders import task
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoclimb.budget import Clock
+from autoclimb.run.setup import Setup
+from autoclimb.run.trials import losses_of_trials
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Goal, Kind
+from autoclimb.types import Config, Goal, Kind
 
 CASES = {
     "binary": ("accuracy", np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])),
@@ -48,3 +55,15 @@ def test_the_true_probability_has_the_lowest_expected_loss(p, q):
         return (1 - p) * losses[0] + p * losses[1]
 
     assert expected(p) <= expected(q) + 1e-12
+
+
+def test_a_run_asks_for_losses_of_the_same_rows_again_and_again():
+    target = np.arange(40) % 2
+    nobody: Any = None
+    setup = Setup(task(target=target), goal("binary"), target % 2, Path(), nobody, nobody, Clock(60.0), nobody)
+    losses = losses_of_trials(setup)
+    oof = np.eye(2, dtype=np.float32)[target]
+    kept = replace(trial(Config()), oof=oof)
+    assert losses(kept) is losses(kept)
+    assert np.allclose(losses(kept), 0.0)  # type: ignore[arg-type]
+    assert losses(trial(Config(seed=1))) is None

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Task, Trial
 
+LOSS_ROWS = 100_000  # a fold of these tells effects apart
 DISK_SHARE = 0.5  # of the free disk that the pixels of one size may take; nets and other sizes take theirs
 POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
@@ -191,21 +192,40 @@ def situation_of(
         imbalance=imbalance_of(task),
         pretrained=pretrained,
         space=space,
-        measure=partial(measure, setup),
+        measure=cache(partial(measure, setup)),
         left=lambda: max(0.0, clock.left() - setup.reserve()),
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
-        row_losses=partial(losses_of_trial, setup),
-        pixel_bytes=max(setup.decoded.limit, DISK_SHARE * shutil.disk_usage(setup.folder).free),
+        row_losses=losses_of_trials(setup),
+        pixel_bytes=remember(setup.folder, clock.budget, "pixel bytes", partial(disk_for_pixels, setup)),
         channels=task.channels,
         width=task.width,
     )
 
 
-def losses_of_trial(setup: Setup, trial: Trial) -> np.ndarray | None:
-    """The trial's loss on every train row `(N,)`, NaN where it did not predict; None if its predictions are gone."""
-    return None if trial.oof is None else losses_by_row(setup.goal, setup.task.truth, trial.oof)
+def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
+    """What gives a trial's loss on train rows, NaN where it did not predict; None if its predictions are gone.
+
+    The rows are the same for all trials, and at most LOSS_ROWS. The search asks for each many times, so each is kept.
+    """
+    rows = setup.rows[:: len(setup.rows) // LOSS_ROWS + 1]
+    truth = setup.task.truth[rows]
+    known: dict[str, np.ndarray] = {}
+
+    def row_losses(trial: Trial) -> np.ndarray | None:
+        if trial.oof is None:
+            return None
+        if trial.key not in known:
+            known[trial.key] = losses_by_row(setup.goal, truth, trial.oof[rows]).astype(np.float32)
+        return known[trial.key]
+
+    return row_losses
+
+
+def disk_for_pixels(setup: Setup) -> float:
+    """Bytes that the decoded pictures of one size may take."""
+    return max(setup.decoded.limit, DISK_SHARE * shutil.disk_usage(setup.folder).free)
 
 
 def imbalance_of(task: Task) -> float:

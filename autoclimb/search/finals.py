@@ -72,7 +72,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     s = corrected(history, s)
     heads = family_heads(history, s)
     configs = families_paid(heads, usable(s), s)
-    if not configs:
+    alone = len(configs) < 2 and from_nothing(s) and not compared(history, s)  # nobody knows which net suits the data
+    if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
     configs = with_long_recipe(configs, usable(s), s)
     for config in configs:

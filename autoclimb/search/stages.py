@@ -281,7 +281,8 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         return
     best = max(tried, key=lambda t: t.score)
     other = "none" if views == "flip" else "flip"
-    changes: tuple[dict[str, Any], ...] = ({"head": "linear"}, {"size": 160}, {"size": 224}, {"tta": other})
+    changes: list[dict[str, Any]] = [{"head": "linear"}, {"size": 160}, {"size": 224}]
+    changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
     for change in changes:
         config = best.config.vary(**change)
         size = change.get("size", 0)

@@ -13,6 +13,11 @@ from autoclimb.score.metrics import metric_named
 CARS = [f"{make}, {colour}" for make in ("Corolla", "Civic", "Golf") for colour in ("red", "blue", "white")]
 CARDS = [f"{rank} of {suit}" for rank in ("ace", "two", "king") for suit in ("clubs", "hearts", "spades")] + ["joker"]
 TAGS = ["clear", "clear road", "haze", "haze water", "road water", "clear road water", "road"]
+# a thing, the weather and the light, each in a place of its own, and sometimes a fourth word: sets all the same
+SLOTS = [
+    f"{thing} {weather} {light}" for thing in ("bolt", "nut", "wire", "tape wire") for weather in ("dry", "wet")
+    for light in ("dark", "dim", "bright")
+]  # fmt: skip
 
 
 def columns(root, names, rows, sample=None):
@@ -37,6 +42,8 @@ def columns(root, names, rows, sample=None):
         (CARDS, "f1-macro", "multiclass"),
         (TAGS, "f2", "multilabel"),
         (TAGS, "f1-macro", "multilabel"),
+        (SLOTS, "f2", "multilabel"),  # as nearly every competition that scores by F2 asks for sets
+        (SLOTS, "accuracy", "multiclass"),
     ],
 )
 def test_a_cell_is_a_set_where_metric_and_pieces_say_so(tmp_path, cells, name, kind):
@@ -44,6 +51,16 @@ def test_a_cell_is_a_set_where_metric_and_pieces_say_so(tmp_path, cells, name, k
     task = read_folder(root, metric_named(name))
     assert task.kind == kind
     assert kind == "multilabel" or set(task.classes) == set(cells)
+
+
+@pytest.mark.parametrize(("name", "asks"), [("f1-macro", False), (None, True)])
+def test_names_made_of_few_words_are_a_guess_that_is_said(tmp_path, name, asks):
+    root = competition(tmp_path, label=lambda i: SLOTS[i % len(SLOTS)], sample=SLOTS[0], train=48)
+    task = read_folder(root, metric_named(name) if name else None)
+    (note,) = [n for n in task.notes if n.kind == "cells"]
+    assert (task.kind, note.sure, bool(note.ask)) == ("multiclass", "guessed", asks)
+    assert "24 names" in note.text
+    assert "9 words" in note.text
 
 
 def test_real_sets_are_not_read_as_names_for_a_metric_of_one_label(tmp_path):

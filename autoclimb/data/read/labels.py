@@ -267,6 +267,7 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
         cells = [tokens_of(c, ",")[0] for c in cells]  # ['cat']
     cells = plain(cells)
     if not raw.literal:
+        notes += doubt_of_names(name, cells, metric)
         cells, spelling_notes = one_spelling(name, cells, raw)
         notes += spelling_notes
     classes = in_order(set(cells))
@@ -363,7 +364,21 @@ def set_separator(cells: Sequence[str], raw: RawTask, metric: Metric | None) -> 
     if are_lists(cells) and any(len(tokens_of(c, ",")) > 1 for c in set(cells)):
         return ","
     shown = [c for a in raw.answers for c in set(raw.sample.cells[a])] if raw.sample and len(raw.answers) == 1 else []
-    return separator_of(cells, one_label, wanted, shown)
+    leaning = metric is not None and metric.beta not in (0, 1) and metric.average in ("", "samples")
+    return separator_of(cells, one_label, wanted, shown, leaning)
+
+
+def doubt_of_names(name: str, cells: Sequence[str], metric: Metric | None) -> list[Note]:
+    """A note where cells that are taken for names are made of few words that recur, as sets of labels are."""
+    separator = separator_of(cells, leaning=True)
+    if not separator or (metric is not None and "multilabel" not in metric.kinds):
+        return []
+    pieces = {t for c in set(cells) for t in tokens_of(c, separator)}
+    text = f"the cells of {name!r} are read as {len(set(cells))} names, though they are made of {len(pieces)} words"
+    ask = (
+        f"--metric {FITTING['multilabel']} if they are sets of labels, --metric f1-macro or accuracy if they are names"
+    )
+    return [Note("cells", text, name, "guessed", ask="" if metric is not None else ask)]
 
 
 def separator_by_columns(cells: Sequence[str], answers: Sequence[str]) -> str:

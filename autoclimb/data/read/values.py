@@ -88,14 +88,22 @@ def are_lists(cells: Iterable[str]) -> bool:
     return bool(filled) and all(len(c) > 1 and c[0] + c[-1] in BRACKETS for c in filled)
 
 
-def separator_of(cells: Iterable[str], one_label: bool = False, wanted: bool = False, shown: Iterable[str] = ()) -> str:
+def separator_of(
+    cells: Iterable[str],
+    one_label: bool = False,
+    wanted: bool = False,
+    shown: Iterable[str] = (),
+    leaning: bool = False,
+) -> str:
     """The separator of a column of sets, "" where cells are single names.
 
     A class name may hold spaces or commas ("Common wheat", "Corolla, red", "ace of clubs"), so splitting has to explain
     the column: most pieces recur in different cells, for spaces there are fewer pieces than different cells and cells
     differ in length (or pieces are few by far), and pieces recur in other combinations: many that stand behind another
     also stand alone or first, as the parts of a name do not. Where the metric scores one label a row (`one_label`) more
-    is asked, where it scores sets only (`wanted`), or the sample's cells (`shown`) hold new combinations, less.
+    is asked, where it scores sets only (`wanted`), or the sample's cells (`shown`) hold new combinations, less. Where
+    the metric is one that sets are mostly scored by (`leaning`), pieces may keep places of their own, as a thing, the
+    weather and the light do, if there are few of them in sets of several sizes.
     """
     distinct = set(cells) - BLANK
     for separator in SEPARATORS:
@@ -117,7 +125,8 @@ def separator_of(cells: Iterable[str], one_label: bool = False, wanted: bool = F
         new = any(c not in distinct and set(tokens_of(c, separator)) <= set(seen) for c in set(shown) - BLANK)
         if one_label and (free < 0.5 or len(lengths) == 1):
             continue
-        if separator not in "|;" and not wanted and not (new and not one_label) and free < FREE:
+        slots = leaning and len(lengths) > 1 and len(seen) <= len(distinct) / 2
+        if separator not in "|;" and not wanted and not slots and not (new and not one_label) and free < FREE:
             continue
         return separator
     return ""

@@ -17,7 +17,7 @@ from autoclimb.seeds import rng
 STRENGTHS = (0.1, 2.0, 40.0)
 BIAS, SCALE = 4.0, 4.0  # precisions of a shift, and of a stretch of the linear stacker's log odds
 FARTHEST = 5.0  # standard deviations at which a number's effect ends
-STEPS = 12  # of an optimiser that is told the curvature; the rest is below what the rows can tell (assumption)
+STEPS = 12  # of an optimiser that knows the curvature; the rest is below what the rows can tell (assumption)
 MOST_CELLS = 20_000_000  # rows x classes x columns a fit looks at: some seconds
 Model = dict[str, Any]
 
@@ -27,14 +27,14 @@ def fitted_linear(rows: Rows) -> Model:
     base, z, values, true, link = _start(rows)
     columns = _columns_of(values, rows.beside.words if rows.beside else ())
     x, target = _encoded(columns, values), _target(true, z.shape[1], link)
-    held = rng(0, "strength", len(x)).permutation(len(x)) % 3 == 0
+    valid = rng(0, "strength", len(x)).permutation(len(x)) % 3 == 0
     lost = []
     for strength in STRENGTHS:
-        effects, shift, scale = _effects(x[~held], z[~held], target[~held], link, strength * len(columns))
-        lost.append(_lost(scale * z[held] + x[held] @ effects + shift, target[held], link))
+        effects, shift, scale = _effects(x[~valid], z[~valid], target[~valid], link, strength * len(columns))
+        lost.append(_lost(scale * z[valid] + x[valid] @ effects + shift, target[valid], link))
     effects, shift, scale = _effects(x, z, target, link, STRENGTHS[int(np.argmin(lost))] * len(columns))
-    found = {"effects": effects.tolist(), "shift": shift.tolist(), "scale": float(scale)}
-    return {"picked": base["picked"], "linear": base, "columns": columns, **found}
+    fitted = {"effects": effects.tolist(), "shift": shift.tolist(), "scale": float(scale)}
+    return {"picked": base["picked"], "linear": base, "columns": columns, **fitted}
 
 
 def apply_linear(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
@@ -71,16 +71,16 @@ def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.nd
 
     cells, start = _cells(z, beside, link)
     trees = lightgbm.Booster(model_str=model["text"])
-    found = start + np.asarray(trees.predict(cells, raw_score=True, num_threads=1))
+    z_boosted = start + np.asarray(trees.predict(cells, raw_score=True, num_threads=1))
     if link == "number":
-        return found.reshape(z.shape)
-    found = linear.chances(found, "labels")
+        return z_boosted.reshape(z.shape)
+    p = linear.chances(z_boosted, "labels")
     if link == "labels":
-        return found.reshape(z.shape)
+        return p.reshape(z.shape)
     if z.shape[1] == 2:
-        return np.stack([1 - found, found], axis=1)
-    found = found.reshape(z.shape)
-    return found / found.sum(1, keepdims=True)
+        return np.stack([1 - p, p], axis=1)
+    p = p.reshape(z.shape)
+    return p / p.sum(1, keepdims=True)
 
 
 def _start(rows: Rows) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray, str]:
@@ -115,17 +115,17 @@ def _encoded(columns: list[Model], values: np.ndarray) -> np.ndarray:
 
     A word never seen is blank in `values`; one that no row of the fit had has no effect.
     """
-    made = []
-    for told, column in zip(columns, values.T, strict=True):
+    encoded = []
+    for known, column in zip(columns, values.T, strict=True):
         blank = ~np.isfinite(column)
-        if told["words"]:
-            made.append((np.where(blank, -1, column)[:, None] == np.arange(told["words"])).astype(np.float64))
+        if known["words"]:
+            encoded.append((np.where(blank, -1, column)[:, None] == np.arange(known["words"])).astype(np.float64))
         else:
-            away = np.where(blank, 0.0, column - told["mean"]) / (told["std"] or 1.0)
-            made.append(np.clip(away, -FARTHEST, FARTHEST)[:, None])
-        if told["blank"]:
-            made.append(blank.astype(np.float64)[:, None])
-    return np.concatenate(made, axis=1)
+            away = np.where(blank, 0.0, column - known["mean"]) / (known["std"] or 1.0)
+            encoded.append(np.clip(away, -FARTHEST, FARTHEST)[:, None])
+        if known["blank"]:
+            encoded.append(blank.astype(np.float64)[:, None])
+    return np.concatenate(encoded, axis=1)
 
 
 def _effects(

@@ -238,12 +238,12 @@ def metric_named(text: str) -> Metric:
         return _f(float(f[2]), f[1] or f[3] or "")
     if pf := _PF.fullmatch(name):
         return _pf(float(pf[1]))
-    for pattern, made in ((_MAP, _map), (_TOP, _top), (_TOP_ERROR, _top_error)):
-        if found := pattern.fullmatch(name):
-            return made(int(found[1]))
-    for pattern, made_at in ((_PARTIAL_AUC, _partial_auc), (_AUC_ABOVE, _auc_above)):
-        if found := pattern.fullmatch(name):
-            return made_at(float(found[1]))
+    for pattern, of_places in ((_MAP, _map), (_TOP, _top), (_TOP_ERROR, _top_error)):
+        if match := pattern.fullmatch(name):
+            return of_places(int(match[1]))
+    for pattern, of_share in ((_PARTIAL_AUC, _partial_auc), (_AUC_ABOVE, _auc_above)):
+        if match := pattern.fullmatch(name):
+            return of_share(float(match[1]))
     near = {_BY_NAME[n].name: None for n in difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.6)}
     guess = f"; did you mean {' or '.join(near)}?" if near else ";"
     raise Mistake(

@@ -65,11 +65,11 @@ def metric_from(text: str) -> Metric:
     if not colon or not path or not name:
         raise Mistake(f"metric {text!r} names no function; write {path or text.removesuffix(':')}:function")
     module = _imported(Path(path).expanduser(), text)
-    found = getattr(module, name, None)
-    if found is None:
+    value = getattr(module, name, None)
+    if value is None:
         have = ", ".join(n for n, v in vars(module).items() if _defined_here(v, module)) or "no functions"
         raise Mistake(f"{path} has no {name!r}; it has {have}")
-    metric = found if isinstance(found, Metric) else _of_function(found, name, path)
+    metric = value if isinstance(value, Metric) else _of_function(value, name, path)
     try:
         known = metric_named(metric.name)
     except Mistake:
@@ -141,8 +141,8 @@ def _of_function(function: Any, name: str, path: str) -> Metric:
     wants: Any = given.get("wants")
     k = given.get("k", 0)
     if wants not in get_args(Wants):
-        said = "does not say which answers it wants" if wants is None else f"wants {wants!r}"
-        raise Mistake(f"{name} in {path} {said}; {HOW.format(name=name)}, with one of {', '.join(get_args(Wants))}")
+        fault = "does not say which answers it wants" if wants is None else f"wants {wants!r}"
+        raise Mistake(f"{name} in {path} {fault}; {HOW.format(name=name)}, with one of {', '.join(get_args(Wants))}")
     if wants == "ranking" and not (isinstance(k, int) and k > 0):
         raise Mistake(f"{name} in {path} wants a ranking but not how long; add k=5 to its keywords")
     better = given.get("greater_is_better", True)

@@ -40,6 +40,7 @@ class Form:
     # holds how sure the answer is
     order: tuple[str, ...] = ()  # the columns as they are written, () for those of `columns`
     delimiter: str = ","
+    decimal: str = "."  # in numbers
     header: bool = True
     first: tuple[str, ...] = ()  # the first cells of the sample's first row, () without a sample
 

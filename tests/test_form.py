@@ -71,6 +71,13 @@ def test_semicolons_are_written_where_the_sample_has_them(tmp_path):
     assert written(root, "accuracy", [0, 1, 2, 0])[1][:2] == ["id;label", "b_000;cat"]
 
 
+def test_decimal_commas_are_written_where_the_sample_has_them(tmp_path):
+    root = competition(tmp_path / "c", label=lambda i: i / 4, column="weight")
+    text = "id;weight\n" + "".join(f"b_{i:03d};0,0\n" for i in range(4))
+    task, lines = written(told(root, text), "rmse", [0.25, 1.5, 2, 0])
+    assert (task.kind, lines) == ("regression", ["id;weight", "b_000;0,25", "b_001;1,5", "b_002;2", "b_003;0"])
+
+
 def test_a_sample_without_a_header_is_answered_without_one(tmp_path):
     root = competition(tmp_path / "c", name=lambda part, i: f"{part}_{i:03d}.jpg", extension="")
     told(root, "".join(f"b_{i:03d}.jpg,cat\n" for i in range(4)))

@@ -45,6 +45,8 @@ def rows_of(task: Task, cells: Sequence[Sequence[str]], probability: np.ndarray 
     """The file's rows below its header; `cells` are each test item's under `form.columns` but the id."""
     form = task.form
     place = {name: i for i, name in enumerate(task.test_ids)}
+    if form.decimal != "." and form.cell in ("number", "columns"):
+        cells = [[cell.replace(".", form.decimal) for cell in row] for row in cells]
     for row, name in enumerate(form.ids):
         item = place[form.rows[row][0] if form.rows else name]
         filled = [cells[item][form.rows[row][1]]] if form.rows else cells[item]
@@ -194,6 +196,8 @@ def check_submission(task: Task, path: Path) -> None:
     assert all(len(line) == len(order) for line in lines), f"{path} has a row of another length"
     places = [order.index(column) for column in form.columns]
     rows = [[line[p] for p in places] for line in lines]
+    if form.decimal != "." and form.cell in ("number", "columns"):
+        rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
     ids = tuple(row[0] for row in rows)
     assert ids == form.ids, f"the ids of {path} are not the sample's"
     known = set(task.classes)

@@ -195,7 +195,7 @@ class Run:
 
 def plain_form(form: Form, classes: Sequence[str]) -> Form:
     """The form for pictures that no sample asks for: a comma-separated row an item, its id and its answers."""
-    form = replace(form, order=(), beside=(), delimiter=",", header=True)
+    form = replace(form, order=(), beside=(), delimiter=",", decimal=".", header=True)
     if not form.rows:
         return form
     asked = tuple(c for c in form.column_of if c >= 0)

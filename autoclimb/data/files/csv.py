@@ -126,14 +126,15 @@ def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:
             return None
     if short := short_lines(text, layout):
         notes.append(f"{name}: {shown(short)} fewer cells than the header; the last are blank")
-    cells = cells_of(name, frame, layout, notes)
+    cells, decimals = cells_of(name, frame, layout, notes)
     if not cells or not len(frame):
         notes.append(f"{name} has no rows and is ignored")
         return None
     if layout.headless:
         notes.append(f"{name} has no header; its columns are {', '.join(list(cells)[:4])}")
     if layout.pixels is None:
-        return Table(name, cells, headless=layout.headless, separator=layout.separator)
+        table = Table(name, cells, headless=layout.headless, separator=layout.separator)
+        return replace(table, decimal_commas=decimals)
     count = layout.numbers or len(layout.pixels)
     notes.append(f"{name} holds the pictures in its cells, {count} numbers each")
     cells = cells if columns else {}
@@ -222,8 +223,11 @@ def frame_of(text: str, layout: Layout, columns: list[int] | None) -> pd.DataFra
         )
 
 
-def cells_of(name: str, frame: pd.DataFrame, layout: Layout, notes: list[str]) -> dict[str, list[str]]:
-    """The columns of a frame, stripped, a saved index left out, decimal commas made points."""
+def cells_of(
+    name: str, frame: pd.DataFrame, layout: Layout, notes: list[str]
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The columns of a frame, stripped, a saved index left out, decimal commas made points; and which had such."""
+    decimals: list[str] = []
     repeated = [w for w, n in Counter(layout.header).items() if w and n > 1]
     if repeated and not layout.headless:
         notes.append(f"{name}: column {repeated[0]!r} occurs twice; the second is called {repeated[0] + '.1'!r}")
@@ -239,8 +243,9 @@ def cells_of(name: str, frame: pd.DataFrame, layout: Layout, notes: list[str]) -
     if layout.separator != ",":
         for title in [t for t in cells if are_decimals(cells[t])]:
             cells[title] = [c.replace(",", ".") for c in cells[title]]
+            decimals.append(title)
             notes.append(f"{name}: the numbers of {title!r} have decimal commas")
-    return cells
+    return cells, tuple(decimals)
 
 
 def are_decimals(cells: list[str]) -> bool:

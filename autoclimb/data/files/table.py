@@ -19,6 +19,7 @@ class Table:
     sources: tuple[str, ...] = field(default=(), repr=False)
     channels: int = 3  # of what `sources` say
     separator: str = ","  # between the cells of its file
+    decimal_commas: tuple[str, ...] = ()  # columns whose numbers have a comma in the file, and a point here
     headless: bool = False  # the file has no header; its columns are named here
     part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column says are so
     whole: str = ""  # the name of the table that this is a part of

@@ -79,7 +79,8 @@ def as_the_file_has_it(form: Form, raw: RawTask) -> Form:
     """
     sample = raw.sample
     assert sample is not None
-    form = replace(form, delimiter=sample.separator, header=not sample.headless)
+    decimal = "," if set(raw.answers) & set(sample.decimal_commas) else "."
+    form = replace(form, delimiter=sample.separator, decimal=decimal, header=not sample.headless)
     if isinstance(sample, Unfolded):
         place = {a: i for i, a in enumerate(raw.answers)}
         rows = tuple((i, place[c]) for i, c in zip(sample.row_items, sample.row_classes, strict=True))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,12 @@ from PIL import Image
 
 import autoclimb
 from autoclimb.budget import Clock
+from autoclimb.disk import write_json
 from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.decoded import Decoded
 from autoclimb.run.setup import Setup
-from autoclimb.run.trials import prepare, run_trial
+from autoclimb.run.trials import prepare, run_trial, seconds_for
 from autoclimb.types import Event
 
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]
@@ -233,6 +235,18 @@ def test_a_trial_whose_pixels_do_not_fit_on_the_disk_fails_and_the_run_goes_on(t
     assert "do not fit" in trial.note
     assert store.recall_trial(tmp_path / "run", trial.config).status == "failed"
     prepare(setup, trial.config)
+
+
+def test_features_may_not_take_all_the_time_before_a_trial_is_done(tmp_path):
+    now = [20.0]
+    clock = Clock(100.0, now=lambda: now[0], start=0.0)
+    nobody: Any = None
+    setup = Setup(nobody, nobody, nobody, tmp_path, nobody, nobody, clock, nobody)
+    features = autoclimb.Config(train="features", backbone="patches")
+    assert seconds_for(setup, features) == 0.5 * 80
+    assert 70 < seconds_for(setup, autoclimb.Config(seconds=5.0)) < 80
+    write_json(tmp_path / "blend.json", {"score": 0.5})
+    assert 70 < seconds_for(setup, features) < 80
 
 
 def test_a_wrong_preprocess_is_said_before_anything_is_read(tmp_path):

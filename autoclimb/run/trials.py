@@ -42,7 +42,7 @@ def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
     finished: dict[str, Any] = {}  # the folds that are done, and their facts
     try:
         request = trial_request(setup, config)  # decoding and measuring take time, so the deadline is set after them
-        seconds = max(setup.clock.left() - SLACK.worker_deadline_share * setup.reserve(), 0.1)
+        seconds = seconds_for(setup, config)
         watch = partial(watch_trial, setup, about, finished)
         reply = setup.worker.ask({**request, "seconds": seconds}, seconds, watch, SLACK.worker_silence)
     except NoRoom as error:
@@ -64,6 +64,14 @@ def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
     store.update_run(setup.folder, setup.clock)
     announce(setup, trial, about)
     return trial
+
+
+def seconds_for(setup: Setup, config: Config) -> float:
+    """Seconds after which a trial is ended, whatever it was planned to take."""
+    seconds = setup.clock.left() - SLACK.worker_deadline_share * setup.reserve()
+    if config.train == "features" and store.blend_score(setup.folder) is None:
+        seconds = min(seconds, SLACK.first_features_share * setup.clock.left())
+    return max(seconds, 0.1)
 
 
 def trial_request(setup: Setup, config: Config) -> dict[str, Any]:

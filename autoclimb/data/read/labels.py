@@ -375,9 +375,7 @@ def doubt_of_names(name: str, cells: Sequence[str], metric: Metric | None) -> li
         return []
     pieces = {t for c in set(cells) for t in tokens_of(c, separator)}
     text = f"the cells of {name!r} are read as {len(set(cells))} names, though they are made of {len(pieces)} words"
-    ask = (
-        f"--metric {FITTING['multilabel']} if they are sets of labels, --metric f1-macro or accuracy if they are names"
-    )
+    ask = "--metric f1-samples if they are sets of labels, --metric accuracy if they are names"
     return [Note("cells", text, name, "guessed", ask="" if metric is not None else ask)]
 
 

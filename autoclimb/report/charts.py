@@ -51,9 +51,11 @@ def plain(text: str, most: int = MOST_SIGNS) -> str:
 
 
 def import_library() -> None:
-    """Imports matplotlib, which takes a second."""
+    """Imports what a page needs: matplotlib, which takes a second, and Jinja2."""
+    import jinja2  # noqa: F401
     import matplotlib.backends.backend_svg
     import matplotlib.figure  # noqa: F401
+    import scipy.special  # noqa: F401
 
 
 def in_style(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:

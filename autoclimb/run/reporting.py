@@ -171,7 +171,7 @@ def write_suspects(run: "Run") -> tuple[Path, int]:
 
 
 def import_ahead(budget: float) -> None:
-    """Imports what draws charts while the first trial trains, where the end of a run has no second left for that."""
+    """Imports what a page needs while the first trial trains, where the end of a run has no second left for that."""
     if seconds_for_report(budget) < SLACK.report_import_ahead:
         threading.Thread(target=import_library, daemon=True).start()
 

@@ -16,7 +16,7 @@ from autoclimb.cli import app
 from autoclimb.disk import append_json, read_lines, write_array
 from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings
-from autoclimb.report.parts import THUMBNAIL, thumbnail
+from autoclimb.report.parts import THUMBNAIL, thumbnail, with_code
 from autoclimb.run import reporting, store
 from autoclimb.run.reporting import record_of, report_in_time, slices_in, write_report
 from autoclimb.run.result import open_run
@@ -318,6 +318,10 @@ def test_drift_is_measured_once_and_said(tmp_path, shift, says):
 def test_the_ledger_adds_up_to_what_was_spent(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run")))
     assert sum(seconds for _, seconds in findings.time_ledger(record)) == pytest.approx(record.spent, abs=0.5)
+
+
+def test_what_stands_between_backticks_is_code_and_all_of_it_is_escaped():
+    assert with_code("a <b> `c < d` e") == "a &lt;b&gt; <code>c &lt; d</code> e"
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from autoclimb.budget import in_words
 from autoclimb.report import charts, findings
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
 from autoclimb.report.findings import Errors, Move
+from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import leaderboard_frame, words_of
 from autoclimb.report.page_data import data_parts, made_parts
 from autoclimb.report.page_errors import MOST_ROWS, error_parts
@@ -93,7 +94,7 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         low, high = sorted(record.metric.shown(end) for end in blend.interval)
         if np.isfinite(low) and np.isfinite(high):
             rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}"))
-        rows.append(("answered by", f"{blend.method} of {len(blend.members)} trials"))
+        rows.append(("answered by", f"{blend.method} of {counted(len(blend.members), 'trial')}"))
     constant = findings.constant_score(record)
     if np.isfinite(constant):
         rows.append(("a constant answer", f"would score {score_words(constant)}"))
@@ -156,7 +157,7 @@ def suspect_parts(record: RunRecord) -> list[Part]:
     if not suspects:
         return []
     counts = Counter(s.reason for s in suspects)
-    lines = [(reason, f"{n:,} rows: {REASONS[reason]}") for reason, n in counts.items()]
+    lines = [(reason, f"{counted(n, 'row')}: {REASONS[reason]}") for reason, n in counts.items()]
     advice = f"`autoclimb suspects` makes a page of all {len(suspects):,}, to keep, drop or relabel."
     parts: list[Part] = [Words(f"A suspect is a question: nothing was changed. {advice}"), Facts(lines)]
     few = suspects[:SUSPECTS]
@@ -273,7 +274,7 @@ def leaderboard_parts(record: RunRecord) -> list[Part]:
             )
         )
     head = ("rank", record.metric.name, "trial", "stage", "seconds", "folds", "weight")
-    parts: list[Part] = [Table(f"{len(record.trials):,} trials, best first", head, rows, shown=True)]
+    parts: list[Part] = [Table(f"{counted(len(record.trials), 'trial')}, best first", head, rows, shown=True)]
     members, alike = findings.member_correlation(record)
     if members:
         names = member_names(members)

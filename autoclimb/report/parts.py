@@ -107,6 +107,16 @@ def safe(text: object, most: int = LONGEST) -> str:
     return plain(str(text).encode("utf-8", "replace").decode(), most)
 
 
+def with_code(text: str) -> str:
+    """The text as HTML, escaped, what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = [
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def number(value: float) -> str:
     """A number for people: four digits, an en dash for none."""
     if not np.isfinite(value):
@@ -141,6 +151,7 @@ def _template(name: str) -> "Template":
     )
     environment.filters |= {
         "safe_text": safe,
+        "with_code": with_code,
         "cell": _cell,
         "cell_class": _class_of,
         "kind": lambda part: type(part).__name__.lower(),

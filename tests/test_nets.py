@@ -83,3 +83,15 @@ def test_any_timm_name_has_a_family_and_usual_values(name, family):
     net = net_named(name)
     assert net.family == family
     assert FAMILIES[family].transformer == (net.layer_decay < 1)
+
+
+@pytest.mark.slow
+@each_net
+def test_a_net_can_be_built_at_every_size_that_a_plan_may_ask_for(net, timm):
+    import torch
+
+    for size in net.sizes or (96, 192, net.size):
+        with torch.device("meta"):  # shapes without memory
+            own = {"img_size": size} if net.sizes else {}
+            model = timm.create_model(net.backbone, num_classes=5, drop_path_rate=net.drop_path, **own).eval()
+            assert model(torch.zeros(1, 3, size, size)).shape == (1, 5)

@@ -85,6 +85,12 @@ MEANT = {
     ),
     "hashes of an export": Ids(counted("oak{}x.jpg"), [f"train/oak{i}x_jpg.rf.{i * 7919:032x}.jpg" for i in range(12)]),
     "spaces and underscores": Ids(counted("great oak {}x.jpg"), counted("train/great_oak_{}x.jpg")),
+    "folder and name joined": Ids(
+        [f"{s}_{i}" for s in ("s1", "s2") for i in range(6)], [f"{s}/{i}.jpg" for s in ("s1", "s2") for i in range(6)]
+    ),
+    "folder and name joined by another sign": Ids(
+        [f"{s}-{i}" for s in ("s1", "s2") for i in range(6)], [f"x/{s}/{i}.jpg" for s in ("s1", "s2") for i in range(6)]
+    ),
     "the split's own folder": Ids(counted("{}.jpg"), counted("train/{}.jpg"), counted("test/{}.jpg")),
     "masks beside": Ids(counted("a{}"), counted("images/a{}.png"), counted("masks/a{}.png")),
     "plainer forms beside": Ids(counted("a{}"), counted("images/a{}.png"), counted("raw/a{}.tif")),

@@ -253,3 +253,33 @@ def test_pictures_of_items_of_several_are_no_test_items(tmp_path):
     shots(tmp_path, *(f"{i:03d}/{s}/{k}.jpg" for i in range(12) for s in "ab" for k in range(2)))
     table(tmp_path / "labels.csv", ("case", "ill"), *((f"{i:03d}", i % 2) for i in range(12)))
     assert not read_folder(tmp_path, metric("label")).test_ids
+
+
+def test_a_list_of_test_items_keeps_them_out_of_the_labelled(tmp_path):
+    root = one_table(tmp_path, ("image", "label"), lambda i: (KINDS[i % 3],))
+    (root / "test.txt").write_text("".join(f"a{i:02d}.jpg\n" for i in range(12, 16)))
+    task = read_folder(root, metric("label"))
+    assert (len(task.train_ids), len(task.test_ids)) == (12, 4)
+    assert not set(task.train_files) & set(task.test_files)
+
+
+def test_copies_beside_labelled_pictures_are_no_test_items(tmp_path):
+    root = one_table(tmp_path, ("image", "label"), lambda i: (KINDS[i % 3],))
+    shots(root, "i/a01 - Copy.jpg", "i/a02 (1).jpg", "i/thumbs/a03.jpg")
+    assert not read_folder(root, metric("label")).test_ids
+
+
+def test_another_column_of_numbers_that_names_pictures_too_is_said(tmp_path):
+    shots(tmp_path, *(f"{i}.jpg" for i in range(24)))
+    rows = ((i, 23 - i, KINDS[i % 3]) for i in range(12))
+    table(tmp_path / "train.csv", ("id", "image_no", "label"), *rows)
+    task = read_folder(tmp_path, metric("label"))
+    assert Path(task.train_files[0]).name == "23.jpg"
+    assert [n.sure for n in task.notes if "'id' would name pictures too" in n.text] == ["guessed"]
+
+
+def test_labels_do_not_come_from_folders_while_a_table_of_labels_names_nothing(tmp_path):
+    shots(tmp_path, *(f"{site}/x{i}.jpg" for site in ("oslo", "rome") for i in range(6)))
+    table(tmp_path / "train.csv", ("code", "label"), *((f"q{i * 7}", KINDS[i % 3]) for i in range(12)))
+    with pytest.raises(Mistake, match="labels in 'label' but names no picture"):
+        read_folder(tmp_path, metric("label"))

@@ -16,12 +16,14 @@ from autoclimb.data.read.columns import columns_of, read_metadata
 from autoclimb.data.read.form import columns_beside, read_form
 from autoclimb.data.read.groups import find_group
 from autoclimb.data.read.labels import Labels, read_labels
+from autoclimb.data.read.levels import shown
 from autoclimb.data.read.long import unfolded
 from autoclimb.data.read.matching import ENOUGH, names_pictures
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.survey import Survey, survey_of
 from autoclimb.data.read.tables import read_tables
-from autoclimb.data.read.values import BLANK
+from autoclimb.data.read.targets import LABEL_WORDS
+from autoclimb.data.read.values import BLANK, same_name
 from autoclimb.data.sources import pictures
 from autoclimb.errors import Mistake
 from autoclimb.types import Metric, Note, Task
@@ -89,8 +91,27 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
             f"{tables}), no level of folders holds classes{unread}{lost}; "
             f"{advice(asked_for)}"
         )
+    if family != "tables":
+        refuse_unread_labels(survey, raw)
     raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
+
+
+def refuse_unread_labels(survey: Survey, raw: RawTask) -> None:
+    """Raises Mistake where labels would be taken from folders or names although a table of labels names no picture."""
+    classes = {same_name(cell) for cells in raw.labels.values() for cell in cells}
+    for table in survey.tables:
+        column = next((c for c in table.columns if LABEL_WORDS.match(c.lower())), "")
+        if not column or table is raw.sample or table.rows < len(raw.train_ids) / 2:
+            continue
+        values = {same_name(cell) for cell in table.cells[column]} - BLANK
+        if len(values) > 1 and not values & classes:
+            key = next(c for c in table.columns if c != column) if len(table.columns) > 1 else column
+            raise Mistake(
+                f"{table.name} has labels in {column!r} but names no picture (such as {table.cells[key][0][:40]!r} in "
+                f"{key!r}), so labels would come from {shown(sorted(classes))}; make its names agree with the "
+                f"files, or take it out of the folder"
+            )
 
 
 def advice(asked_for: Overrides) -> str:

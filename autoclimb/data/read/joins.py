@@ -90,6 +90,9 @@ def joined_tables(
                 else:
                     ids[table.name] = pair[0]
                     gained = tuple(c for c in table.columns if c not in before.columns)
+                    if both is not None:
+                        keys = {folded(c) for c in two.columns}
+                        gained += tuple(c for c in before.columns if folded(c) in keys)
                     known[table.name] = (*known.get(table.name, ()), *gained)
         result.append(table)
     return Joined([t for t in result if id(t) not in absorbed], ids, known, sources, links, notes)

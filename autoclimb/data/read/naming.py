@@ -180,6 +180,16 @@ def by_letters(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | No
     return key, key
 
 
+def by_tokens(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | None:
+    """The words and numbers are the same, whatever signs part them: s1_0 for s1/0."""
+
+    def key(text: str) -> Hashable | None:
+        tokens = tuple(re.findall(r"[^\W_]+", folded(text)))
+        return tokens if len(tokens) > 1 else None
+
+    return key, key
+
+
 RULES: dict[str, Rule] = {
     "as whole numbers, regardless of zeros": by_number,
     "by the number in them": by_counter,
@@ -187,3 +197,4 @@ RULES: dict[str, Rule] = {
     "without the hash that an upload added": without_hash,
     "by letters and digits alone": by_letters,
 }
+PATH_RULE = "by the words of the folder and the name", by_tokens

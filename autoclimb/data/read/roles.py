@@ -158,7 +158,11 @@ def find_test(
             if not fits:
                 continue
             where = locate(cells, table, column, survey, -1)
-            anew = not own and "test" in name and not train_files & set(where.files)  # ids count from 0 again
+            if "test" not in name and set(where.files) - {""} <= train_files:
+                continue
+            apart = not train_files & set(where.files)  # ids count from 0 again
+            listed = last_resort and len(cells) < train.rows  # some of the labelled items
+            anew = not own and "test" in name and (apart or listed)
             if (own or anew) and where.share > ENOUGH:
                 ranked.append((order, table, column))
     return max(ranked, key=lambda r: r[0])[1:] if ranked else (None, "")

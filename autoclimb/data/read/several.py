@@ -93,7 +93,8 @@ def tokens(items: Sequence[Sequence[tuple[str, str]]], grey: bool) -> tuple[list
     first = sorted({tuple(c[: varies[-1]]) for c in cut}, key=lambda t: natural("/".join(t))) if varies else []
     if not (grey and 2 <= len(last) <= MOST_CHANNELS and len(first) * len(last) == len(usual)):
         flat = [pictures(item[k][1] for k in spread(len(item), MOST_SLICES)) if item else "" for item in ordered]
-        return flat, 3, f"an item has up to {max(map(len, ordered))} pictures ({', '.join(usual[:4])})"
+        most = max(map(len, ordered))
+        return flat, 3, f"an item has up to {most} pictures ({', '.join(usual[:4])})" if most > 1 else ""
     place = {(tuple(c[: varies[-1]]), c[varies[-1]]): name for c, name in zip(cut, usual, strict=True)}
     made, lacking = [], 0
     for item in ordered:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoclimb.data.files.table import Table, with_rows, without_columns
-from autoclimb.data.read.choosing import shifted
+from autoclimb.data.read.choosing import named, shifted, some_columns
 from autoclimb.data.read.joins import Joined, joined_tables
 from autoclimb.data.read.matching import ENOUGH, Located, column_of, locate
+from autoclimb.data.read.naming import is_bare
 from autoclimb.data.read.parts import in_parts, unlabelled, with_validation
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, find_test, sample_id_column, train_id, train_tables
@@ -17,6 +18,7 @@ from autoclimb.data.read.values import ABSENT, BLANK, are_flags, number_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
+LOOKED_AT = 100  # rows from which a column is judged
 MOST_TORN = 0.05  # share of pictures with rows of different ids and labels, from which ids are no names of pictures
 
 
@@ -67,12 +69,15 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
             notes.append(Note("test", f"the labels of {test.name} are not looked at", test.name))
         test = without_columns(test, targets)
     cells, ids, where = train.table.cells, train.ids, train.where
-    notes = [*shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
+    notes = [*rivals(train, survey), *shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
     tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
     refuse_shifted(train, tested, survey)
     keep, less = positives(train.table, targets, train.id_name)
     unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
     keep = [i for i in keep if ids[i] not in unasked or any(cells[t][i] not in BLANK for t in targets)]
+    if sample is None and test is not None:  # a list of some of the labelled items
+        answered = set(tested.files) - {""}
+        keep = [i for i in keep if where.files[i] not in answered]
     used |= {t.whole for t in tables if t.name in used}
     notes += [*less, *source_note(joint.sources.get(name, ""))]
     notes += left_over(survey, used, targets, set(tested.ids), (*notes, *where.notes, *tested.notes))
@@ -159,12 +164,34 @@ def with_rows_aside(
     table, where, notes = with_validation(train.table, train.where, train.id_name, targets, aside, survey, asked, used)
     if sample is not None or test is not None or without_label(survey, set(where.files)):
         return Items(table, train.id_name, where), test, test_id, used, notes
-    test, test_id = find_test(tables, survey, train.table, None, "", train.id_name, asked_for, set(), last_resort=True)
+    test, test_id = find_test(
+        tables, survey, train.table, None, "", train.id_name, asked_for, set(train.where.files), last_resort=True
+    )
     if test:
         text = f"nothing else could be the test: the {test.rows} rows of {test.name} are, not learned from"
         return train, test, test_id, used | {test.name}, [Note("test", text, test.name, "guessed")]
     table, where, test, more = blanks_as_test(table, where, targets)
     return Items(table, train.id_name, where), test, train.id_name, used, [*notes, *more]
+
+
+def rivals(train: Items, survey: Survey) -> list[Note]:
+    """Notes on other columns of numbers that would name pictures too, and others than those taken."""
+    notes = []
+    taken = train.where.files[:LOOKED_AT]
+    for column in some_columns(train.table):
+        cells = train.table.cells[column][:LOOKED_AT]
+        if column == train.id_name or len(set(cells)) < 0.9 * len(cells) or not all(map(is_bare, cells)):
+            continue
+        hits = [named(c, survey) for c in cells]
+        other = [
+            file for hit, file in zip(hits, taken, strict=True) if hit and file not in [survey.file(i) for i in hit]
+        ]
+        if sum(map(bool, hits)) > ENOUGH * len(hits) and len(other) > len(hits) / 2:
+            text = (
+                f"column {column!r} would name pictures too, others than {train.id_name!r} does; --id {column} takes it"
+            )
+            notes.append(Note("match", text, sure="guessed"))
+    return notes
 
 
 def source_note(source: str) -> list[Note]:

@@ -1,6 +1,7 @@
 """The test items: from the sample submission, a test table, a test folder, or what no label was found for."""
 
 import os
+import re
 from dataclasses import dataclass, field
 
 from autoclimb.data.files.table import Table
@@ -12,6 +13,8 @@ from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import CHANNEL, PICTURE, files_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
+
+COPY = re.compile(r"([ _-]+copy( ?\(?\d+\)?)?|[ _]?\(\d+\))$", re.IGNORECASE)  # of a file beside it: a - Copy, a (1)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,14 @@ def by_folders(survey: Survey, train_files: set[str]) -> Tested:
     return Tested(names, located.files, located.channels, (*located.notes, note))
 
 
+def is_by_product(path: str, stems: set[str]) -> bool:
+    """Whether a picture is a copy, a mask or a thumbnail of one of those with these stems."""
+    stem, folder = stem_of(path), path.rpartition("/")[0].lower()
+    return (stem in stems and bool(AUXILIARY.search(folder))) or (
+        COPY.sub("", stem) != stem and COPY.sub("", stem) in stems
+    )
+
+
 def without_label(survey: Survey, train_files: set[str]) -> list[int]:
     """The pictures that no label was found for: those of test folders, else those in folders of no split."""
     used = (
@@ -135,7 +146,7 @@ def without_label(survey: Survey, train_files: set[str]) -> list[int]:
         else set()
     )
     free = [i for i, s in enumerate(survey.sources) if s not in train_files and s not in used]
-    shown = [i for i in free if not AUXILIARY.search(survey.pictures[i].rpartition("/")[0].lower())]  # no masks
-    free = shown or free
+    stems = {stem_of(survey.pictures[i]) for i, s in enumerate(survey.sources) if s in train_files}
+    free = [i for i in free if not is_by_product(survey.pictures[i], stems)]
     rows = [i for i in free if survey.sides[i] < 0]
     return rows or [i for i in free if survey.sides[i] == 0 and survey.parts[i] != VALIDATION]

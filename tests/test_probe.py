@@ -26,6 +26,7 @@ def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
         seen.append(built.format)
         return 0.5 if seen[-1] == fastest else 1.0
 
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
     assert tuple(seen[:3]) == FORMATS["cpu"]
@@ -41,6 +42,7 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
         seen.append(built.format)
         return {FORMATS["cpu"][1]: 0.5, FORMATS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9
 
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
     assert Format(reply["precision"], reply["channels_last"]) == FORMATS["cpu"][1]
@@ -54,6 +56,7 @@ def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
         seen.append(built.format)
         return 4.0 if seen[-1] == FORMATS["cpu"][2] else 1.0
 
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     measure_speed(TINY, material_of(), CPU, 0.0)
     assert seen == [*FORMATS["cpu"], *FORMATS["cpu"][:2]]
@@ -67,6 +70,7 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
     def full(*given):
         raise torch.OutOfMemoryError
 
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", full)
     assert measure_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
 
@@ -74,6 +78,7 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
 @pytest.mark.parametrize("fastest", FORMATS["cuda without bf16"])
 def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypatch, fastest):
     monkeypatch.setattr(probe, "has_bf16", lambda device: False)
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", lambda built, *given: 0.5 if built.format == fastest else 1.0)
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
     assert Format(reply["precision"], reply["channels_last"]) == fastest
@@ -83,8 +88,8 @@ def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypa
 def test_a_net_learns_in_every_number_format(tmp_path, precision):
     material, config = material_of(n=64), TINY.vary(epochs=12, lr=1e-2, ema=0.5, swa=0.0)
     reply = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU, format=Format(precision))
+    assert (reply["status"], reply["facts"].get("precision")) == ("done", precision), reply
     oof = np.load(tmp_path / "oof.npy")[material.fold_of == 0]
-    assert (reply["status"], reply["facts"]["precision"]) == ("done", precision)
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 
 

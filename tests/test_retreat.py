@@ -72,6 +72,12 @@ def test_the_same_kind_twice_takes_a_net_and_size_out_of_the_plan():
     assert [c.mixup for c in done] == [0.0, 0.1, 0.2, 0.3]
 
 
+def test_a_batch_that_did_not_fit_is_not_asked_for_again():
+    w = faulty(lambda c: "memory" if c.batch > 32 else "")
+    w.climb(plan(NET, NET.vary(mixup=0.1), NET.vary(mixup=0.2, batch=16)))
+    assert [c.batch for c in w.ran] == [64, 32, 32, 16]
+
+
 def test_a_loss_that_diverges_is_tried_at_a_gentler_rate():
     w = faulty(lambda c: "diverged" if c.lr > 1e-3 else "")
     history, _ = w.climb(plan(NET))
@@ -79,12 +85,22 @@ def test_a_loss_that_diverges_is_tried_at_a_gentler_rate():
     assert history.best() is not None
 
 
-def test_a_net_that_cannot_be_built_is_replaced_at_once():
+def test_a_net_that_cannot_be_built_is_replaced():
     w = faulty(lambda c: "unbuildable" if c.backbone == "resnet18" and not c.model_args else "")
-    w.climb(plan(NET, NET.vary(mixup=0.2)))
-    assert names_of(w).count(("resnet18", 128, 64)) == 1
-    assert len(w.ran) <= 4
-    assert w.ran[-1].backbone != "resnet18" or w.ran[-1].model_args
+    history, _ = w.climb(plan(NET, NET.vary(mixup=0.2)))
+    assert names_of(w).count(("resnet18", 128, 64)) <= 2
+    assert history.done()
+
+
+def test_a_move_that_a_net_cannot_make_leaves_the_net_in_the_plan():
+    w = faulty(lambda c: "unbuildable" if c.sizes else "")
+    w.climb(plan(NET, NET.vary(sizes=(64,)), NET.vary(sizes=(96,)), NET.vary(mixup=0.2)))
+    assert [(c.backbone, c.sizes, c.mixup) for c in w.ran] == [
+        ("resnet18", (), 0.0),
+        ("resnet18", (64,), 0.0),
+        ("resnet18", (96,), 0.0),
+        ("resnet18", (), 0.2),
+    ]
 
 
 def test_a_plan_ends_where_no_net_can_be_trained_and_every_failure_is_on_record():

@@ -8,7 +8,7 @@ import torch
 from nets import CPU
 from test_training import TINY, material_of
 
-from autoclimb.learn.threads import LONGEST_WAIT, ThreadTuner
+from autoclimb.learn.threads import LONGEST_WAIT, ThreadTuner, settle_threads
 from autoclimb.learn.trial import run_trial
 
 
@@ -77,6 +77,16 @@ def test_one_thread_is_left_alone():
     machine = Machine({1: 5.0})
     machine.train(machine.tuner(1), 60)
     assert machine.used == [1]
+
+
+@pytest.mark.parametrize(
+    ("rates", "threads"), [({4: 4, 2: 2, 1: 1}, 4), ({4: 1, 2: 3, 1: 9}, 1), ({4: 1, 2: 3, 1: 3}, 2)]
+)
+def test_a_probe_settles_on_the_threads_that_are_quickest(rates, threads):
+    before = torch.get_num_threads()
+    assert settle_threads(lambda: 1 / rates[torch.get_num_threads()], 4) == threads
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
 
 
 def test_a_training_by_the_clock_says_how_many_threads_it_ended_with_and_one_by_epochs_changes_none(tmp_path):

@@ -188,7 +188,7 @@ def test_predictions_are_made_at_the_test_size(tmp_path, monkeypatch):
     assert set(sides) == {32}
 
 
-@pytest.mark.parametrize("change", [{"scales": (0.5, 1.5)}, {"test_size": 64}], ids=str)
+@pytest.mark.parametrize("change", [{"scales": (0.5, 1.5)}, {"test_size": 64}, {"sizes": (16,)}], ids=str)
 def test_a_net_of_one_size_refuses_several(tmp_path, change):
     config = TINY.vary(
         backbone="vit_tiny_patch16_224", model_args=(("depth", 1), ("patch_size", 16)), size=32, **change

@@ -44,7 +44,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
     mix_draw = rng(config.seed, "sweep", fold.number)
     scaler = built.format.scaler(device)
     batch = batch_of(config, fold)
-    size = config.size if built.fixed else size_at(0.0, config)
+    size = size_at(0.0, config)
     curve: Curve = []
     recent, lowest = 0.0, math.inf
     processes = loader_processes(device, batch_bytes(material, batch, size))

@@ -53,7 +53,7 @@ def run_fold(
         raise Mistake(f"retrain_head {config.retrain_head:g} is no share of the training; write one under 1, like 0.2")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
     built = replace(build_net(config, material.width, material.channels), format=format)
-    if built.fixed and (config.scales or config.seen_size != config.size):
+    if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     place(built, device)

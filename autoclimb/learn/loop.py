@@ -76,13 +76,15 @@ def train(
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
     # a training that counts epochs gives the same bits each time, which another number of threads would change
-    tuner = ThreadTuner(usable_cores(), pace.now) if device.type == "cpu" and config.seconds else None
+    tuner = None
+    if device.type == "cpu" and config.seconds:
+        tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads())
     first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
     reported_at = pace.start
 
     while (progress := pace.progress(step)) < 1:
         # batches of one size come from one loader; progressive resizing opens the next where the size changes
-        size = config.size if built.fixed else size_at(progress, config)
+        size = size_at(progress, config)
         processes = loader_processes(device, batch_bytes(material, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
         for spec, pictures in load_batches(specs, material, config, processes):
@@ -91,7 +93,7 @@ def train(
             if spec.epoch > epoch:
                 epoch = spec.epoch
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": mean_of(losses)})
-            if progress >= 1 or not (built.fixed or size_at(progress, config) == size):
+            if progress >= 1 or size_at(progress, config) != size:
                 break
             for group in optimizer.param_groups:
                 # while snapshots are averaged the rate stays where it was: a falling one would make them all alike

@@ -11,11 +11,12 @@ import torch
 
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
-from autoclimb.learn.devices import has_bf16
+from autoclimb.learn.devices import has_bf16, usable_cores
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
+from autoclimb.learn.threads import settle_threads
 from autoclimb.types import Config
 
 # In the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512 BF16, one run) 4 were
@@ -30,6 +31,8 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 CLOSE = 0.5  # of the best rate: such formats are measured twice, for a neighbour's burst can halve one (LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
+THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
+LONG_STEP = 2.0  # seconds of a step after which it is not repeated
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
 COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
 UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": True, "batch": 0}
@@ -66,6 +69,10 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         free_memory()
         return 0.0
 
+    if device.type == "cpu":  # a busy minute's threads may be ten times slower than one, and the probe with them
+        few = (pictures[:THREAD_BATCH], target[:THREAD_BATCH])
+        place(built, device)
+        settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0), usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}
     for close in [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
         rates[close] = max(rates[close], rate(close, len(pictures)))
@@ -140,7 +147,9 @@ def step_seconds(
 
 def timed(step: Callable[[], float], seconds: float, least: int = 3) -> list[float]:
     """What `step` returns, for so many seconds and `least` times at least; the first, a warm-up, is left out."""
-    times: list[float] = []
+    times = [step()]
+    if times[0] > LONG_STEP:  # so slow that a warm-up hardly counts
+        return times
     until = time.monotonic() + seconds
     while len(times) < least or (time.monotonic() < until and len(times) < 50):
         times.append(step())

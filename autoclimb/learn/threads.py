@@ -22,14 +22,18 @@ class ThreadTuner:
     """
 
     def __init__(
-        self, most: int, now: Callable[[], float], set_threads: Callable[[int], None] = torch.set_num_threads
+        self,
+        most: int,
+        now: Callable[[], float],
+        set_threads: Callable[[int], None] = torch.set_num_threads,
+        threads: int = 0,  # to begin with, 0 for all
     ) -> None:
-        self.most, self.threads, self.now, self.set_threads = most, most, now, set_threads
+        self.most, self.threads, self.now, self.set_threads = most, min(threads or most, most), now, set_threads
         self.best = 0.0  # rate of the best window so far
         self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
         self.wait, self.not_until = FIRST_WAIT, now()
         self.work, self.steps, self.start = 0.0, 0, now()
-        set_threads(most)
+        set_threads(self.threads)
 
     def after_step(self, work: float) -> None:
         """Counts a step's work, in any unit; at the end of a window decides how many threads go on."""
@@ -70,3 +74,18 @@ class ThreadTuner:
     def _use(self, threads: int) -> None:
         self.threads = threads
         self.set_threads(threads)
+
+
+def settle_threads(step: Callable[[], float], most: int) -> int:
+    """The threads that `step`, which returns its seconds, is quickest with: all, or half as often as that pays."""
+    threads = most
+    torch.set_num_threads(threads)
+    best = step()
+    while threads > 1:
+        torch.set_num_threads(threads // 2)
+        seconds = step()
+        if seconds * BETTER >= best:
+            break
+        threads, best = threads // 2, seconds
+    torch.set_num_threads(threads)
+    return threads

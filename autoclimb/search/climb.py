@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.search.cost import cost_of
-from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out
+from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
 
@@ -40,7 +40,7 @@ def follow(
         for batch in stage(history, situation):
             waiting = list(batch)
             while waiting:
-                config = waiting.pop(0)
+                config = within_reach(waiting.pop(0), history)
                 if config.key in seen:
                     continue
                 seen.add(config.key)

@@ -9,6 +9,7 @@ from autoclimb.search.stages import candidates
 from autoclimb.types import Config, History, Trial
 
 TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # what a smaller batch or size may mend
+NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # where the net was trained before, what was tried with it failed
 LEAST_BATCH = 8  # below it batch norms have too few rows, and memory is the weights'
 GENTLER = 0.3  # of the rate that diverged; own choice
 TWICE = 2  # the same kind so often takes a net at its size out of the plan
@@ -23,6 +24,8 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     config, kind = trial.config, trial.facts.get("fault", "")
     if trial.status != "failed" or config.train != "net":
         return None
+    if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
+        return None  # the net can be trained: what was tried with it cannot
     if not ruled_out(config, history):
         if kind in TOO_LARGE and config.batch > LEAST_BATCH:
             return config.vary(batch=max(LEAST_BATCH, config.batch // 2))
@@ -49,18 +52,28 @@ def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = 
     return None
 
 
+def within_reach(config: Config, history: History) -> Config:
+    """The config with half the smallest batch that its net has failed with at its size, where its own is no smaller."""
+    batches = [t.config.batch for t in failed(config, history) if t.facts.get("fault") in TOO_LARGE]
+    if not batches or config.batch < min(batches):
+        return config
+    return config.vary(batch=max(LEAST_BATCH, min(batches) // 2))
+
+
 def ruled_out(config: Config, history: History) -> bool:
-    """Whether this net at this size has failed twice of the same kind, or can never be built."""
+    """Whether this net at this size has failed twice of the same kind and was never trained."""
+    if any(same_net(config, trial) for trial in history.done(train="net")):
+        return False
     kinds = [trial.facts.get("fault", "") for trial in failed(config, history)]
-    return "unbuildable" in kinds or any(kinds.count(kind) >= TWICE for kind in kinds)
+    return any(kinds.count(kind) >= TWICE for kind in kinds)
 
 
 def failed(config: Config, history: History) -> list[Trial]:
     """The failed trials of this net at this size."""
-    return [
-        trial
-        for trial in history.trials
-        if trial.status == "failed"
-        and (trial.config.train, trial.config.backbone, trial.config.model_args, trial.config.size)
-        == (config.train, config.backbone, config.model_args, config.size)
-    ]
+    return [trial for trial in history.trials if trial.status == "failed" and same_net(config, trial)]
+
+
+def same_net(config: Config, trial: Trial) -> bool:
+    """Whether the trial is of the config's net at its size."""
+    names = ("train", "backbone", "model_args", "size")
+    return all(getattr(config, name) == getattr(trial.config, name) for name in names)

@@ -10,7 +10,7 @@ from test_training import TINY, material_of
 
 from autoclimb.learn import fold, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.material import DTYPES, Format
+from autoclimb.learn.material import Format
 from autoclimb.learn.probe import FORMATS, best_batch, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
@@ -84,8 +84,8 @@ def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypa
     assert Format(reply["precision"], reply["channels_last"]) == fastest
 
 
-@pytest.mark.parametrize("precision", DTYPES)
-def test_a_net_learns_in_every_number_format(tmp_path, precision):
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_net_learns_in_fp16_with_the_scaler_as_in_fp32(tmp_path, precision):
     material, config = material_of(n=64), TINY.vary(epochs=12, lr=1e-2, ema=0.5, swa=0.0)
     reply = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU, format=Format(precision))
     assert (reply["status"], reply["facts"].get("precision")) == ("done", precision), reply

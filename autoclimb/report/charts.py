@@ -205,6 +205,7 @@ def bars_figure(
         axes.margins(x=0.12)
     if min(values, default=0) < 0:
         axes.axvline(0, color=SOFT, lw=0.8)
+    axes.locator_params(axis="x", nbins=5)  # numbers of four decimals would overlap at the phone's width
     axes.set_xlabel(label)
     axes.set_ylim(-0.6, len(names) - 0.4)
     return figure

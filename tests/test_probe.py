@@ -124,6 +124,13 @@ def test_a_batch_is_doubled_while_that_pays(rates, most, batch):
     assert best_batch(rates.get, 32, most, 100.0) == (batch, {32: 100.0, **rates}[batch])
 
 
+@pytest.mark.parametrize(("forward", "pictures"), [(0.001, 64), (0.01, 64), (0.05, 13), (0.4, 8), (9.0, 8)])
+def test_a_slow_net_is_looked_at_in_small_steps(monkeypatch, forward, pictures):
+    monkeypatch.setattr(probe, "_seconds_of", lambda net, x: forward)
+    built = build_net(TINY, 2, 3)
+    assert probe.pictures_a_step(built, np.zeros((64, 32, 32, 3), np.uint8), torch.device("cpu")) == pictures
+
+
 def test_compiling_is_for_long_trainings_at_one_size_on_a_card():
     assert worth_compiling(CARD, 3600.0, TINY)
     assert not worth_compiling(CARD, 300.0, TINY)

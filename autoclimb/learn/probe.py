@@ -30,6 +30,9 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 }
 CLOSE = 0.5  # of the best rate: such formats are measured twice, for a neighbour's burst can halve one (LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
+FEW = 8  # pictures of a first look at how long a step takes
+LONGEST_STEP = 0.25  # seconds of a step that is measured, on a processor: in steps of 64 pictures at 128 px, looking at
+# two EfficientNets took half a minute of a quiet machine and a minute and a half of a busy one
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step after which it is not repeated
@@ -57,6 +60,9 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
     pictures, target = tensor.numpy(), material.target[spec.rows]
     formats = FORMATS[device.type if has_bf16(device) else "cuda without bf16"]
+    if device.type == "cpu":
+        fitting = pictures_a_step(built, pictures, device)
+        pictures, target = pictures[:fitting], target[:fitting]
 
     def rate(format: Format, batch: int) -> float:
         repeats = -(-batch // len(pictures))
@@ -94,6 +100,19 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         "channels_last": best.channels_last,
         "batch": batch,
     }
+
+
+def pictures_a_step(built: Built, pictures: np.ndarray, device: torch.device) -> int:
+    """How many of the pictures a step that is measured shall have, so that it takes LONGEST_STEP seconds, FEW at least.
+
+    By a forward pass, which is a third of a step.
+    """
+    net = place(built, device).eval()
+    few = pictures[:FEW]
+    x = to_input(few, built.mean, built.std, device, built.format.layout)
+    with torch.inference_mode():
+        forward = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+    return min(len(pictures), max(len(few), int(len(few) * LONGEST_STEP / (3 * forward))))
 
 
 def best_batch(rate: Callable[[int], float], first: int, most: int, img_s: float) -> tuple[int, float]:

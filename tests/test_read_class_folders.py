@@ -70,6 +70,7 @@ LEVELS = {
     "the word test in the set's name": Folders(each("covid-test-photos/pos, covid-test-photos/neg"), ["neg", "pos"], 8),
     "the word training in the set's name": Folders(each("training data/pos, training data/neg"), ["neg", "pos"], 8),
     "a class called train": Folders(each("bus, car, train, truck"), ["bus", "car", "train", "truck"], 16),
+    "classes called valid and invalid": Folders(each("valid, invalid"), ["invalid", "valid"], 8),
     "a class called train below train": Folders(
         each("train/bus, train/car, train/train, test"), ["bus", "car", "train"], 12, 4
     ),

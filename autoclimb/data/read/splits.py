@@ -113,6 +113,9 @@ def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], di
     loose = {name for name in names if name not in splits and UNLABELLED_NAME.match(name)}
     if loose and TEST not in splits.values():
         splits |= dict.fromkeys(loose, TEST)
+    leaves = not any(tree.get(path(n)) for n in names)
+    if leaves and len(names) == 2 and set(splits.values()) == {VALIDATION}:  # valid and invalid are two classes
+        return {}
     if TEST not in splits.values():
         splits |= {n: TEST for n, part in splits.items() if part == VALIDATION and EVALUATION.search(n)}
     open_ones = [n for n, part in splits.items() if part == VALIDATION and not tree.get(path(n)) and path(n) in direct]

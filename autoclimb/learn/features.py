@@ -283,26 +283,33 @@ def symmetry_ratios(
 ) -> dict[str, float]:
     """How much worse held-out pictures `(R, S, S, C)` are predicted mirrored and turned: ratios of mean losses.
 
-    `skill` is the share of the loss of the targets' mean that the features take off; without it the ratios say nothing.
     They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. They decide
-    which flips the nets are trained with by default.
+    which flips the nets are trained with by default. Without `skill` they say nothing.
     """
     extract = _hand_made(config, pictures, cache)
     views = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
-
-    def loss_of(p: np.ndarray) -> float:
-        if kind == "regression":
-            return float(((p - target) ** 2).mean())
-        p = p.clip(1e-4, 1 - 1e-4)
-        rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
-        return float(-(target * np.log(p) + rest).sum(1).mean())
-
-    losses = {n: loss_of(head_predictions(head, extract(np.ascontiguousarray(x)), kind)) for n, x in views.items()}
+    losses = {
+        name: mean_loss(head_predictions(head, extract(np.ascontiguousarray(x)), kind), target, kind)
+        for name, x in views.items()
+    }
     plain = losses.pop("")
-    skill = round(1 - plain / max(loss_of(target.mean(0, keepdims=True)), 1e-9), 3)
     floor = 0.0 if kind == "regression" else 0.05  # where next to nothing is wrong, ratios of losses are noise
-    ratios = {name: round((value + floor) / max(plain + floor, 1e-9), 3) for name, value in losses.items()}
-    return {"skill": skill, **ratios}
+    return {name: round((value + floor) / max(plain + floor, 1e-9), 3) for name, value in losses.items()}
+
+
+def skill(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
+    """The share of the loss of the targets' mean that predictions `(R, width)` take off; below 0 where they add."""
+    constant = mean_loss(target.mean(0, keepdims=True), target, kind)
+    return round(1 - mean_loss(p, target, kind) / max(constant, 1e-9), 3)
+
+
+def mean_loss(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
+    """The mean log loss, or squared error of numbers, of predictions `(R, width)` for targets `(R, width)`."""
+    if kind == "regression":
+        return float(((p - target) ** 2).mean())
+    p = p.clip(1e-4, 1 - 1e-4)
+    rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
+    return float(-(target * np.log(p) + rest).sum(1).mean())
 
 
 def _kernel(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:

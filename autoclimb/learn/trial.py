@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
-from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, symmetry_ratios
+from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, skill, symmetry_ratios
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
 from autoclimb.types import Config
 
@@ -73,7 +73,7 @@ def run_trial(
 
                     result = run_fold(config, fold_seconds, material, fold, nets, format)
                 else:
-                    result = _run_head(config, features, material, fold, nets, cache, symmetries=not done)
+                    result = _run_head(config, features, material, fold, nets, cache, first=not done)
                 _record_fold(nets, number, result, complete=now() < deadline)
                 slowest = max(slowest, now() - fold_begun)
             oof_pred, test_pred, fold_facts = result
@@ -102,16 +102,18 @@ def run_trial(
 
 
 def _run_head(
-    config: Config, features: np.ndarray, material: Material, fold: Fold, nets: Path, cache: Path, symmetries: bool
+    config: Config, features: np.ndarray, material: Material, fold: Fold, nets: Path, cache: Path, first: bool
 ) -> FoldResult:
-    """A fold of a head in closed form on frozen features; with `symmetries` also what mirroring costs."""
+    """A fold of a head in closed form on frozen features; of the `first` also what they tell of the pictures."""
     rows, kind = fold.train_rows, material.kind
     head = fit_head(config, features[rows], material.target[rows], kind, material.channels)
     with whole_file(nets / f"fold{fold.number}.safetensors") as part:
         save_file(head, part)
     oof_pred, test_pred = (head_predictions(head, features[r], kind) for r in (fold.valid_rows, material.test_rows))
     facts: dict[str, Any] = {"features": int(features.shape[1])}
-    if config.backbone in FEATURES and symmetries:
+    if first:
+        facts["skill"] = skill(oof_pred, material.target[fold.valid_rows], kind)
+    if first and config.backbone in FEATURES:
         few = fold.valid_rows[:SYMMETRY_ROWS]
         facts |= symmetry_ratios(config, head, material.pixels[few], material.target[few], kind, cache)
     fold.report({"progress": 1.0})

@@ -25,7 +25,7 @@ def speed_of(config: Config, situation: Situation) -> Speed:
 
 def measured(config: Config) -> Config:
     """The config whose speed tells this one's: at one size, and that small where the net has a choice."""
-    size = min(config.size, 64) if not config.weights else min(config.size, 128)
+    size = min(config.size, 64) if not config.weights else 128
     if net_named(config.backbone).sizes:
         size = config.size
     return config.vary(size=size, sizes=(), scales=(), test_size=0)

@@ -35,6 +35,7 @@ from autoclimb.search.stages import (
     search_base,
     with_batch,
     with_learnt,
+    with_useful_nets,
 )
 from autoclimb.types import Config, History, Trial
 
@@ -69,7 +70,7 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     Three families soundly trained over all folds, more where each is trained fully; else two, else one; where one net
     does not get enough epochs on all folds, fewer folds, shared with nets that nothing was compared with.
     """
-    s = corrected(history, s)
+    s = with_useful_nets(history, corrected(history, s))
     heads = family_heads(history, s)
     configs = families_paid(heads, usable(s), s)
     alone = len(configs) < 2 and from_nothing(s) and not compared(history, s)  # nobody knows which net suits the data

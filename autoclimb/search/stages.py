@@ -33,6 +33,7 @@ from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
 
 SAME = 1.15  # ratio of losses under which mirroring does not change the label
+USEFUL = 0.35  # share of a constant's loss that frozen pretrained features must take off to be fine-tuned in minutes
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 SHORT = 100.0  # seconds of budget below which frozen features are made of one view
@@ -97,6 +98,18 @@ def candidates(s: Situation) -> list[Config]:
     return nets if s.space.backbones else [net for net in nets if suits(net, s)] or nets
 
 
+def with_useful_nets(history: History, s: Situation) -> Situation:
+    """The situation without pretrained nets where their frozen features say little of the pictures.
+
+    Drawn digits, cells and the like are unlike ImageNet; in minutes on a processor the small net from scratch, which
+    sees several times the pictures a second, learns more from them. Where there is time the search finds out itself.
+    """
+    if s.device != "cpu" or s.budget >= LONG or s.space.backbones:
+        return s
+    skills = [t.facts["skill"] for t in history.done(train="features") if t.config.weights and "skill" in t.facts]
+    return s if not skills or max(skills) >= USEFUL else replace(s, pretrained=())
+
+
 def from_nothing(s: Situation) -> list[Config]:
     """The small net without pretrained weights that is tried beside pretrained ones on a processor.
 
@@ -141,6 +154,7 @@ def base_config(history: History, s: Situation) -> Config:
     The most promising one that a third of the finalists' time pays a sound training over all folds for, or else half of
     it; where it does so for none, the cheapest, at the size that all of that time is sound or enough for.
     """
+    s = with_useful_nets(history, s)
     time = final_seconds(s)
     nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
     for families, own_size in ((3, True), (2, True), (3, False), (2, False)):
@@ -222,7 +236,7 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
     """The frozen features of a pretrained net under a kernel head, over all folds."""
     args = tuple(sorted(row["model_args"].items()))
     net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
-    return _plain_features(s).vary(**net).vary(**changes)
+    return _plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
 
 
 def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
@@ -276,6 +290,8 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         if cost <= 0.75 * left:
             left -= cost
             yield [config]
+        if not with_useful_nets(history, s).pretrained:
+            return
     tried = [t for config in first for t in history.done() if t.key == config.key]
     if not tried:
         return

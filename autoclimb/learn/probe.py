@@ -80,7 +80,10 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0), usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}
-    for close in [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
+    slow = (
+        len(pictures) < first and device.type == "cpu"
+    )  # its steps are long: a burst of a neighbour's is averaged out
+    for close in [] if slow else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
         rates[close] = max(rates[close], rate(close, len(pictures)))
     best = max(rates, key=lambda format: rates[format])
     if not rates[best]:

@@ -44,7 +44,7 @@ LEAST_HAND_MADE = (
     0.15  # of the budget that the quickest of them may take: without them nothing says which flips are safe
 )
 # of the budget for frozen features on a processor: where no nets can be compared they are the search
-FROZEN_SHARE = {"short": 0.3, "long": 0.12}
+FROZEN_SHARE = {"shortest": 0.45, "short": 0.3, "long": 0.12}  # below SHORT, below LONG, and beyond
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
 DOZEN = 12  # moves of the searching stages; beyond them half of the slots are the refinement's
 
@@ -281,15 +281,19 @@ def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     """Every net that is here, then sizes, heads and views of the best: seconds each, scored over all folds."""
     rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
-    left = FROZEN_SHARE["short" if s.budget < LONG else "long"] * s.budget
+    left = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"] * s.budget
     size = min(128, max(SIZES[4], s.side))
     views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
     first = [frozen_net(row, size, s, tta=views) for row in rows]
+    most = left if s.budget < SHORT else 0.75 * left  # the rest is for heads, sizes and views of the best
     for config in first:
         cost = full_cost(config, s)
-        if cost <= 0.75 * left:
+        if cost <= most:
+            most -= cost
             left -= cost
             yield [config]
+        if s.budget < LONG and cost > most:  # a larger net costs more, and a look at its speed seconds
+            break
         if not with_useful_nets(history, s).pretrained:
             return
     tried = [t for config in first for t in history.done() if t.key == config.key]

@@ -20,6 +20,7 @@ from autoclimb.data.read.levels import shown
 from autoclimb.data.read.long import unfolded
 from autoclimb.data.read.matching import ENOUGH, names_pictures
 from autoclimb.data.read.raw import Overrides, RawTask
+from autoclimb.data.read.sidecars import refuse_unread_annotations
 from autoclimb.data.read.survey import Survey, survey_of
 from autoclimb.data.read.tables import read_tables
 from autoclimb.data.read.targets import LABEL_WORDS
@@ -93,6 +94,7 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
         )
     if family != "tables":
         refuse_unread_labels(survey, raw)
+        refuse_unread_annotations(raw)
     raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,13 +20,33 @@ from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.deadlines import outcome_within
 from autoclimb.seeds import rng
-from autoclimb.types import Event, Goal, Rule, Tell
-
-if TYPE_CHECKING:
-    from autoclimb.run.result import Run
+from autoclimb.types import Blend, Event, Goal, Metric, Rule, Tell
 
 MOST_LOOKED_AT = 600  # train pictures, and test pictures, that drift is measured on: its area is known to .02
 LARGEST_SIDE = 160  # pixels of decoded pictures that thumbnails are made from
+
+
+class Recorded(Protocol):
+    """What a page reads of a run: `result.Run` has it."""
+
+    @property
+    def blend(self) -> Blend | None: ...
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def rule(self) -> dict[str, Any]: ...
+    @property
+    def spent(self) -> float: ...
+    @property
+    def submission(self) -> Path: ...
+    @property
+    def task(self) -> dict[str, Any]: ...
+    @property
+    def words(self) -> str: ...
 
 
 def has_record(folder: Path) -> bool:
@@ -34,7 +54,7 @@ def has_record(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
-def record_of(run: "Run", drift: bool = False) -> RunRecord:
+def record_of(run: Recorded, drift: bool = False) -> RunRecord:
     """The run as a page needs it, with its `drift` measured if asked for.
 
     Raises Mistake where it stopped before its folds were made.
@@ -142,7 +162,7 @@ def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Pa
     return fitting
 
 
-def write_report(run: "Run", drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
+def write_report(run: Recorded, drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
     """The path of `report.html`, written now. `left()` are the seconds left for it, a minute by default."""
     start = time.monotonic()
     left = left or (lambda: 60.0 - (time.monotonic() - start))
@@ -153,7 +173,7 @@ def write_report(run: "Run", drawn: bool = True, left: Callable[[], float] | Non
     return path
 
 
-def write_suspects(run: "Run") -> tuple[Path, int]:
+def write_suspects(run: Recorded) -> tuple[Path, int]:
     """The path of `suspects.html`, and how many suspects there are; `suspects.csv` lists the same beside it.
 
     Raises Mistake where nothing is blended yet.
@@ -176,7 +196,7 @@ def import_ahead(budget: float) -> None:
         threading.Thread(target=import_library, daemon=True).start()
 
 
-def report_in_time(run: "Run", clock: Clock, tell: Tell) -> None:
+def report_in_time(run: Recorded, clock: Clock, tell: Tell) -> None:
     """Writes the run's report within its share of the budget: with tables first, then with charts if there is time.
 
     It never costs the run: whatever goes wrong here, a bug too, is a note, since the submission is written.

@@ -7,7 +7,7 @@ from run_folders import HOSTILE, run_folder
 from autoclimb.run.reporting import write_report
 from autoclimb.run.result import open_run
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ def plan(
         rows=len(task.train_ids),
         answered=len(task.test_ids),
         side=int(np.median(sides or [64])),
-        pictures=most_pictures(task.train_files),
+        pictures=most_pictures(task.train_files, channels=task.channels),
         folds=given.folds or folds_for(len(task.train_ids)),
         budget=seconds_of(budget),
         seed=seed,

@@ -382,7 +382,7 @@ def test_weights_that_cannot_be_used_are_a_mistake_that_says_what_to_give(tmp_pa
 def test_a_hub_out_of_reach_is_no_answer_within_seconds(monkeypatch):
     import socket
 
-    from autoclimb.learn.backbones import hub_answers
+    from autoclimb.learn.hub import hub_answers
 
     def refused(*args, **kwargs):
         raise OSError("no network")

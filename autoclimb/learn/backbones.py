@@ -1,15 +1,9 @@
 """timm nets, how they are run, and where their weights come from."""
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-
-os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # a dead link must cost seconds, not the budget
-os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
 
 import timm
 import torch
@@ -143,17 +137,3 @@ def _refine_stem(net: nn.Module) -> None:
         first.stride = (1, 1)
     if hasattr(net, "maxpool"):
         net.maxpool = nn.Identity()
-
-
-def hub_answers(seconds: float = 3.0) -> bool:
-    """Whether timm's hub can be reached: one connection, given up after `seconds`."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    place = urlparse(constants.ENDPOINT)
-    try:
-        with socket.create_connection((place.hostname or "", place.port or 443), timeout=seconds):
-            return True
-    except OSError:
-        return False

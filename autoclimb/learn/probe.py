@@ -12,7 +12,7 @@ import torch
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
 from autoclimb.learn.devices import has_bf16, usable_cores
-from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, kind_of
+from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
@@ -180,5 +180,5 @@ def timed(step: Callable[[], float], seconds: float, least: int = 3) -> list[flo
 
 def _seconds_of(net: torch.nn.Module, x: torch.Tensor) -> float:
     start = time.perf_counter()
-    net(x).sum().item()
+    in_parts(net, x).sum().item()
     return time.perf_counter() - start

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoclimb.benching import Bench, bench
     from autoclimb.dry_run import Plan, plan
     from autoclimb.errors import Mistake
     from autoclimb.reading import inspect, read_task
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "Bench",
     "Config",
     "History",
     "Metric",
@@ -29,6 +31,7 @@ __all__ = [
     "Task",
     "Trial",
     "__version__",
+    "bench",
     "fit",
     "inspect",
     "metric_named",
@@ -39,6 +42,7 @@ __all__ = [
 
 _ROOMS = {
     "METRICS": "autoclimb.score.metrics",
+    "Bench": "autoclimb.benching",
     "Config": "autoclimb.types",
     "History": "autoclimb.types",
     "Metric": "autoclimb.types",
@@ -50,6 +54,7 @@ _ROOMS = {
     "Situation": "autoclimb.search.situation",
     "Task": "autoclimb.types",
     "Trial": "autoclimb.types",
+    "bench": "autoclimb.benching",
     "fit": "autoclimb.solve",
     "inspect": "autoclimb.reading",
     "metric_named": "autoclimb.score.metrics",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autoclimb.solve import Run
 
 WIDEST = 100  # columns of a page, however wide the terminal is
-LONG = ("fit", "demo")  # commands that continue where they were stopped
+LONG = ("fit", "demo", "bench")  # commands that continue where they were stopped
 
 
 class Front(TyperGroup):
@@ -345,6 +345,43 @@ def show_plan(
             group=group,
         )
     )
+
+
+@app.command("bench", epilog="Example: [bold]autoclimb bench suite.toml --budgets 60s,5m --seeds 0,1[/bold]")
+def run_bench(
+    suite: Annotated[
+        Path, typer.Argument(metavar="SUITE", help="A TOML file that names sets and solvers.", show_default=False)
+    ],
+    solvers: Annotated[str | None, typer.Option("--solvers", metavar="A,B", help="Some of its solvers only.")] = None,
+    sets: Annotated[str | None, typer.Option("--sets", metavar="A,B", help="Some of its sets only.")] = None,
+    budgets: Annotated[
+        str | None, typer.Option("--budgets", metavar="60s,5m", help="Instead of the suite's own.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="0,1", help="Instead of the suite's own.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of the bench. Default: named after SUITE.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", metavar="", help="Run cells again that failed.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare solvers on sets whose answers are known, and write results.json and bench.html.
+
+    A solver is autoclimb with any options, or any command. One cell runs at a time. Stop when you like: the same
+    command continues.
+    """
+    from autoclimb.benching import bench
+    from autoclimb.types import Event
+
+    def tell(event: Event) -> None:
+        if not quiet:
+            print(event.text, flush=True)
+
+    lists = {"solvers": solvers, "sets": sets, "budgets": budgets, "seeds": seeds}
+    names = {name: None if text is None else text.split(",") for name, text in lists.items()}
+    finished = bench(suite, **names, out=out, retry=retry, tell=tell)
+    print(f"\n{finished}\n")
+    print(f"{'results':<11} {finished.folder / 'results.json'}")
+    print(f"{'page':<11} {finished.page}")
 
 
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")

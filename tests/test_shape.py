@@ -25,12 +25,15 @@ MAY_IMPORT = {
     "learn": LEAVES | {"data.pixels"},
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
     "reading": {"types", "data", "score"},
+    "contest": {"types", "errors", "disk", "budget", "run", "report", "data", "score"},
+    "benching": {"contest", "types", "errors", "disk"},
     "solve": LEAVES | {"reading", "run", "search", "report", "data", "score"},
     "cli": {
         "types",
         "reading",
         "solve",
         "dry_run",
+        "benching",
         "search.recipes",
         "report",
         "demo",
@@ -41,7 +44,7 @@ MAY_IMPORT = {
     },
     "dry_run": {"search", "data", "score", "types", "errors", "budget"},
     "__main__": {"cli"},
-    "__init__": {"dry_run", "reading", "solve", "errors", "types", "score", "search"},
+    "__init__": {"benching", "dry_run", "reading", "solve", "errors", "types", "score", "search"},
 }
 HEAVY = {"torch", "torchvision", "timm", "albumentations"}
 HOSTS = {"hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}

@@ -1,0 +1,78 @@
+"""bench(): solvers compared on sets whose answers are known, the whole story in one function."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoclimb.contest.cells import Outcome, answers_on_disk, outcomes_on_disk, run_cells, write_results
+from autoclimb.contest.page import bench_page
+from autoclimb.contest.suite import Suite, read_suite, selected
+from autoclimb.contest.text import report_text
+from autoclimb.disk import whole_file
+from autoclimb.errors import Mistake, room_on_disk
+from autoclimb.types import Tell
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A bench on disk: `results` are the rows of results.json, `page` is bench.html; `str()` is the report as text."""
+
+    suite: Suite
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """A row a finished cell: solver, set, metric, score and what it took; None where a solver does not tell."""
+        return [outcome.row() for outcome in self.outcomes]
+
+    @property
+    def page(self) -> Path:
+        """The path of the page."""
+        return self.folder / "bench.html"
+
+    def __str__(self) -> str:
+        return report_text(self.suite, self.outcomes, answers_on_disk(self.folder, self.suite))
+
+
+def bench(
+    suite: str | Path,
+    *,
+    solvers: Sequence[str] | None = None,
+    sets: Sequence[str] | None = None,
+    budgets: Sequence[str | float] | None = None,
+    seeds: Sequence[str | int] | None = None,
+    out: str | Path | None = None,
+    retry: bool = False,
+    tell: Tell | None = None,
+) -> Bench:
+    """The finished bench: every solver of the suite on every set, at every budget, with every seed, one at a time.
+
+    `suite` is a TOML file (docs/bench.md). `solvers` and `sets` name some of its own, `budgets` and `seeds` replace its
+    own. After each cell `results.json` and `bench.html` in `out` are written anew; they hold every cell on record of
+    the suite as it is. A cell on record is not run again, a failed one only with `retry`.
+
+    Raises Mistake for whatever the caller can mend, before any cell is run.
+    """
+    whole = read_suite(suite)
+    chosen = selected(whole, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
+    folder = (Path(out) if out else Path("autoclimb-bench") / whole.name).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
+    with room_on_disk(folder):
+        for _ in run_cells(chosen, folder, retry, tell or (lambda event: None)):
+            published(whole, folder)
+        return published(whole, folder)
+
+
+def published(suite: Suite, folder: Path) -> Bench:
+    """The bench on disk, after results.json and bench.html were written."""
+    outcomes = outcomes_on_disk(folder, suite)
+    write_results(folder, outcomes)
+    bench = Bench(suite, folder, tuple(outcomes))
+    with whole_file(bench.page) as part:
+        part.write_text(bench_page(suite, outcomes, answers_on_disk(folder, suite)), encoding="utf-8")
+    return bench

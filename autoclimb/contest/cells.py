@@ -1,0 +1,250 @@
+"""Cells run one after the other: each in a folder of its own, whose cell.json, written last, is the record."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.budget import in_words
+from autoclimb.contest.machine import Ended, hardware, watched
+from autoclimb.contest.marks import cells_of, marked
+from autoclimb.contest.suite import Cell, KnownSet, Suite
+from autoclimb.data.read.folder import read_folder
+from autoclimb.disk import read_json, write_array, write_json
+from autoclimb.errors import Mistake
+from autoclimb.run import store
+from autoclimb.run.result import open_run
+from autoclimb.types import Event, Goal, Metric, Task, Tell
+
+GRACE, GRACE_SHARE = 60.0, 0.1  # seconds and share of the budget after which a command that overran is stopped
+RECORD = "cell.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell. Scores are the metric's own values; None stands for what a solver does not tell."""
+
+    solver: str
+    set: str
+    metric: str
+    higher_is_better: bool
+    budget_s: float
+    seed: int
+    score: float | None  # on the answers; None where there is none, `status` says why
+    oof: float | None  # what it promised
+    seconds: float
+    trials: int | None
+    peak_mb: float | None
+    status: str = ""
+    stderr: float | None = None  # of the score over the test rows
+    oof_stderr: float | None = None
+    kind: str = ""  # of the task, and its grades: what scoring the kept answers again takes
+    grades: tuple[float, ...] = ()
+    folder: str = ""  # of its answers, under the bench's
+    when: str = ""
+    made_by: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The row of results.json; a cell without a score has a `status` besides."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self)[:11]}
+        return shown if self.score is not None else {**shown, "status": self.status}
+
+
+Answers = Callable[[Outcome], tuple[np.ndarray, np.ndarray, Goal] | None]  # truth, answers and goal of a cell
+
+
+def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[Outcome]:
+    """The outcomes of the suite's cells that are not on record, run one at a time; with `retry` also of failed ones.
+
+    Raises Mistake where a set or its answers cannot be read, before any cell is run.
+    """
+    cells = suite.cells()
+    before = {cell: outcome_on_disk(folder, cell) for cell in cells}
+    to_run = [cell for cell, outcome in before.items() if outcome is None or (retry and outcome.score is None)]
+    tasks = {known_set: task_of(suite, known_set) for known_set in {cell.known_set: None for cell in to_run}}
+    for number, cell in enumerate(cells, 1):
+        about = f"{number}/{len(cells)} {cell.solver.name} on {cell.known_set.name}, "
+        about += f"{in_words(cell.budget)}, seed {cell.seed}"
+        outcome = before[cell]
+        if cell not in to_run and outcome is not None:
+            tell(Event("note", f"{about}: on record, {outcome_words(outcome)}"))
+            continue
+        tell(Event("note", about))
+        outcome = run_cell(cell, suite, folder / "cells" / cell.folder, tasks[cell.known_set])
+        tell(Event("note", f"  {outcome_words(outcome)} in {in_words(outcome.seconds)}"))
+        yield outcome
+
+
+def task_of(suite: Suite, known_set: KnownSet) -> Task:
+    """The set's task as autoclimb reads it; raises Mistake where it or the answers cannot be read."""
+    try:
+        task = read_folder(suite.folder / known_set.data, suite.metric_of(known_set))
+        cells_of(task.form, suite.folder / known_set.answers)
+    except Mistake as mistake:
+        raise Mistake(f"set {known_set.name!r}: {mistake}") from mistake
+    return task
+
+
+def outcome_words(outcome: Outcome) -> str:
+    """The score with its error, or why there is none."""
+    if outcome.score is None:
+        return outcome.status
+    error = f" ± {outcome.stderr:.4f}" if outcome.stderr is not None else ""
+    promised = f" (promised {outcome.oof:.4f})" if outcome.oof is not None else ""
+    return f"{outcome.metric} {outcome.score:.4f}{error}{promised}"
+
+
+def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
+    """The outcome of a cell, run from nothing and put on record."""
+    shutil.rmtree(place, ignore_errors=True)  # what was interrupted never happened
+    place.mkdir(parents=True)
+    metric = suite.metric_of(cell.known_set)
+    command, submission = command_of(cell, suite, place)
+    try:
+        limit = cell.budget + GRACE + GRACE_SHARE * cell.budget
+        ended = watched(command, limit, place / "output.txt", suite.folder)
+    except OSError as error:
+        ended = Ended(127, False, 0.0, 0.0, f"{command[0]}: {error.strerror or error}")
+    outcome = Outcome(
+        solver=cell.solver.name,
+        set=cell.known_set.name,
+        metric=metric.name,
+        higher_is_better=metric.greater_is_better,
+        budget_s=int(cell.budget) if cell.budget.is_integer() else cell.budget,
+        seed=cell.seed,
+        score=None,
+        oof=None,
+        seconds=round(ended.seconds, 1),
+        trials=None,
+        peak_mb=round(ended.peak_mb, 1) or None,
+        folder=place.name,
+        when=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        made_by=f"autoclimb {version('autoclimb')}, {hardware()}",
+    )
+    if not cell.solver.command:
+        outcome = with_promise(outcome, place / "run", metric)
+    status = why_no_score(cell, ended, submission)
+    outcome = replace(outcome, status=status) if status else with_score(outcome, cell, suite, task, submission, place)
+    write_json(place / RECORD, {"definition": cell.definition, **asdict(outcome)})
+    return outcome
+
+
+def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
+    """The command of a cell, and the csv that it leaves."""
+    data = str((suite.folder / cell.known_set.data).resolve())
+    path, colon, name = cell.known_set.metric.rpartition(":")
+    metric = f"{suite.folder / path}:{name}" if colon else cell.known_set.metric
+    if not cell.solver.command:
+        # -P: a file of the suite's folder must not stand in for a module
+        command = [sys.executable, "-P", "-m", "autoclimb", "fit", data, "--metric", metric]
+        command += ["--budget", f"{cell.budget:g}s", "--seed", str(cell.seed), "--out", str(place / "run")]
+        return [*command, *cell.solver.options], place / "run" / "submission.csv"
+    out = place / "submission.csv"
+    filled = {"data": data, "metric": metric, "budget": f"{cell.budget:g}", "out": str(out), "seed": str(cell.seed)}
+    return [_filled(word, filled) for word in cell.solver.command], out
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    """The argument with its places filled, whatever other braces it holds."""
+    for name, value in values.items():
+        word = word.replace(f"{{{name}}}", value)
+    return word
+
+
+def with_promise(outcome: Outcome, run_folder: Path, metric: Metric) -> Outcome:
+    """The outcome with what the run on disk says of itself; its pixels and nets are deleted, its report stays."""
+    if not (run_folder / "run.json").exists():
+        return outcome
+    run = open_run(run_folder, metric)
+    shutil.rmtree(run_folder / "cache", ignore_errors=True)
+    store.forget_weights(run_folder, set())
+    trials = store.count_trials(run_folder)
+    if run.blend is None:
+        return replace(outcome, trials=trials)
+    return replace(outcome, trials=trials, oof=run.score, oof_stderr=run.stderr)
+
+
+def why_no_score(cell: Cell, ended: Ended, submission: Path) -> str:
+    """Why a command that ended so has no score, "" where its submission can be marked."""
+    if ended.stopped:
+        return f"stopped {in_words(ended.seconds - cell.budget)} after its budget had ended"
+    if ended.status:
+        return f"exit {ended.status}: {ended.last_line}"
+    return "" if submission.is_file() else "it left no submission"
+
+
+def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submission: Path, place: Path) -> Outcome:
+    """The outcome with its score, or with the reason why the submission cannot be marked; what was marked is kept."""
+    metric, answers = suite.metric_of(cell.known_set), suite.folder / cell.known_set.answers
+    try:
+        mark = marked(task, metric, submission, answers)
+    except Mistake as mistake:
+        return replace(outcome, status=str(mistake))
+    write_array(place / "truth.npy", mark.truth)
+    write_array(place / "answers.npy", mark.answers)
+    return replace(outcome, score=mark.score, stderr=mark.stderr, kind=task.kind, grades=task.grades)
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+def outcome_on_disk(folder: Path, cell: Cell) -> Outcome | None:
+    """The cell's outcome where it was run as the suite has it now, None otherwise."""
+    path = folder / "cells" / cell.folder / RECORD
+    try:
+        values = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return _outcome_from(values)
+
+
+def _outcome_from(values: dict[str, Any]) -> Outcome:
+    known = {f.name for f in fields(Outcome)}
+    grades = tuple(values.get("grades", ()))
+    return Outcome(**{name: value for name, value in values.items() if name in known} | {"grades": grades})
+
+
+def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
+    """Every outcome of the suite's solvers and sets as they are now, at any budget and seed, in the suite's order."""
+    definitions = {
+        Cell(solver, known_set, 1.0, 0).definition: (i, j)
+        for i, known_set in enumerate(suite.sets)
+        for j, solver in enumerate(suite.solvers)
+    }
+    rows = []
+    for path in folder.glob(f"cells/*/{RECORD}"):
+        try:
+            values = read_json(path)
+        except ValueError:  # damaged from outside: it will be run again
+            continue
+        place = definitions.get(values.get("definition"))
+        if place is not None:
+            outcome = _outcome_from(values)
+            rows.append((place[0], outcome.budget_s, place[1], outcome.seed, outcome))
+    return [row[-1] for row in sorted(rows, key=lambda row: row[:-1])]
+
+
+def answers_on_disk(folder: Path, suite: Suite) -> Answers:
+    """What gives the truth and the answers of an outcome, as the metric takes them, and its goal; None if gone."""
+    metrics = {known_set.name: suite.metric_of(known_set) for known_set in suite.sets}
+
+    def answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, Goal] | None:
+        place = folder / "cells" / outcome.folder
+        try:
+            truth, answered = (np.load(place / f"{n}.npy", allow_pickle=False) for n in ("truth", "answers"))
+        except (OSError, ValueError):
+            return None
+        return truth, answered, Goal(metrics[outcome.set], outcome.kind, outcome.grades)  # type: ignore[arg-type]
+
+    return answers
+
+
+def write_results(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Writes results.json: a row a cell."""
+    write_json(folder / "results.json", [outcome.row() for outcome in outcomes])

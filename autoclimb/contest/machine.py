@@ -1,0 +1,116 @@
+"""A command watched from outside: how it ended, its wall time, its memory; and the machine in words."""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOK_EVERY = 1.0  # seconds between two looks at a command's memory: a look at a family of ten takes 10 ms
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit status, whether it was stopped, wall seconds, most megabytes at once, last line."""
+
+    status: int
+    stopped: bool
+    seconds: float
+    peak_mb: float
+    last_line: str
+
+
+def watched(command: Sequence[str], limit: float, output: Path, folder: Path | None = None) -> Ended:
+    """How the command ended, run in `folder`; stopped with everything it started after `limit` seconds.
+
+    What it prints goes to the file `output`. Memory is that of its whole family of processes, looked at once a second,
+    shared pages counted once. Raises OSError where the command cannot be started.
+    """
+    with output.open("w+", encoding="utf-8", errors="replace") as printed:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+        )
+        peak, known, stopped = 0.0, {process.pid}, False
+        try:
+            while process.poll() is None:
+                known = family(parents(), known)
+                peak = max(peak, megabytes_of(known))
+                left = began + limit - time.monotonic()
+                stopped = left <= 0
+                if stopped:
+                    break
+                try:
+                    process.wait(timeout=min(LOOK_EVERY, left))
+                except subprocess.TimeoutExpired:
+                    continue
+            seconds = time.monotonic() - began
+        finally:  # on Ctrl-C too: nothing that was started outlives us
+            if process.poll() is None:
+                for pid in family(parents(), known) | {process.pid}:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:  # it ended while we looked
+                        continue
+                process.wait()
+        printed.seek(0)
+        lines = [line.strip() for line in printed if line.strip()]
+    return Ended(process.returncode, stopped, seconds, peak, lines[-1][:200] if lines else "")
+
+
+def parents() -> dict[int, int]:
+    """The parent of each living process of this machine, by process id; {} where there is no /proc."""
+    parent_of = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # names of commands may hold a ")"
+            parent_of[int(stat.parent.name)] = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+        except OSError:  # it ended while we looked
+            continue
+    return parent_of
+
+
+def family(parent_of: Mapping[int, int], known: Collection[int]) -> set[int]:
+    """The living of `known` and all that descend from them, whatever session they opened.
+
+    Given the family as last seen it keeps those whose parent has ended since, which the kernel gives another.
+    """
+    living = set(known) & parent_of.keys()
+    while born := {pid for pid, parent in parent_of.items() if parent in living} - living:
+        living |= born
+    return living
+
+
+def megabytes_of(processes: Collection[int]) -> float:
+    """Megabytes (1e6 bytes) that the processes hold now, shared pages split among those that share them."""
+    kilobytes = 0
+    for pid in processes:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        except (OSError, StopIteration):  # it ended while we looked
+            continue
+    return kilobytes * 1024 / 1e6
+
+
+def hardware() -> str:
+    """Processor, cores, memory and card, in words."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    card = "no GPU"
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
+        card = ", ".join(name for name in names if name) or card
+    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, {card}"

@@ -1,0 +1,159 @@
+"""A submission marked against the answers: both read in the form of the sample, and scored."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autoclimb.errors import Mistake
+from autoclimb.report.submission import LONGEST_CELL, names_in
+from autoclimb.score.crossfit import standard_error
+from autoclimb.score.decide import truth_for
+from autoclimb.types import Form, Goal, Metric, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A submission's score, the metric's own value, with its standard error over the test rows.
+
+    `truth` and `answers` are what the metric took, rows in the order of the sample.
+    """
+
+    score: float
+    stderr: float
+    truth: np.ndarray = field(repr=False)
+    answers: np.ndarray = field(repr=False)
+
+
+def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
+    """The mark of a submission. Raises Mistake where a file cannot be read as the sample's form wants it."""
+    goal = Goal(metric, task.kind, task.grades)
+    true_cells = cells_of(task.form, answers)
+    cells = cells_of(task.form, submission)
+    missing = [name for name in true_cells if name not in cells]
+    if missing or len(cells) > len(true_cells):
+        what = f"lacks {missing[0]!r}" if missing else f"has {len(cells)} ids instead of {len(true_cells)}"
+        raise Mistake(f"{submission.name} {what}; it must answer the ids of {answers.name}")
+    classes = [*task.classes]
+    if task.form.cell in ("label", "labels"):  # the test may hold classes that train rows lack
+        names = [names_of(task.form, row[0], classes) for some in (true_cells, cells) for row in some.values()]
+        classes += sorted({name for row in names for name in row} - set(classes))
+    try:
+        truth = truth_in(task, metric, list(true_cells.values()), classes)
+        answered = answers_in(task, metric, [cells[name] for name in true_cells], classes)
+    except ValueError as error:
+        raise Mistake(f"{submission.name} or {answers.name} holds a cell that is no number: {error}") from error
+    return Mark(metric.shown(goal.score(truth, answered)), standard_error(goal, truth, answered), truth, answered)
+
+
+def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
+    """The cells of each item under the sample's columns; where the sample has a row an item and class, of its rows."""
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file, delimiter=form.delimiter) if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Mistake(f"{path.name} cannot be read ({error}); it must be a csv like the sample") from error
+    columns = list(form.columns)
+    if form.header and lines:
+        columns, lines = [name.strip() for name in lines[0]], lines[1:]
+    lacking = [name for name in form.columns if name not in columns]
+    if lacking:
+        raise Mistake(f"{path.name} has no column {lacking[0]!r}, but {', '.join(columns) or 'nothing'}")
+    places = [columns.index(name) for name in form.columns]
+    rows = [[line[place] if place < len(line) else "" for place in places] for line in lines]
+    if form.decimal != "." and form.cell in ("number", "columns"):
+        rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
+    if not form.rows:
+        return {row[0]: row[1:] for row in rows}
+    cell_of = {row[0]: row[1] for row in rows}  # such a sample names an item and a class in each id
+    table: dict[str, list[str]] = {}
+    for name, (item, _) in zip(form.ids, form.rows, strict=True):
+        table.setdefault(item, []).append(cell_of.get(name, ""))
+    return table
+
+
+def names_of(form: Form, cell: str, classes: Sequence[str]) -> list[str]:
+    """The class names in a cell; what is no known name is one all the same."""
+    if form.cell == "label":
+        return [cell]
+    begin, end, quote = form.brackets
+    inner = cell.strip().removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
+    separator = f"{quote}{form.separator}{quote}"
+    return names_in(inner, separator, set(classes)) or [name for name in inner.split(separator) if name]
+
+
+def truth_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequence[str]) -> np.ndarray:
+    """The truth as the metric's function takes it."""
+    form, goal = task.form, Goal(metric, task.kind, task.grades)
+    place = {name: i for i, name in enumerate(classes)}
+    if form.cell in ("label", "labels"):
+        names = [names_of(form, row[0], classes) for row in cells]
+        if task.kind == "multilabel":
+            return indicators(names, place)
+        return truth_for(goal, np.array([place[row[0]] if row else 0 for row in names]))
+    numbers = np.array(cells, float)
+    if form.cell == "columns":
+        table = in_classes(task, numbers)
+        if metric.votes:
+            return table
+        return (table >= 0.5).astype(np.uint8) if task.kind == "multilabel" else truth_for(goal, table.argmax(1))
+    if task.kind == "regression" or metric.wants in ("grade", "number"):
+        return numbers[:, 0]
+    return graded(task, numbers[:, 0]) if task.kind == "ordinal" else numbers[:, 0].astype(np.int64)
+
+
+def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequence[str]) -> np.ndarray:
+    """The answers as the metric's function takes them (see types.Metric)."""
+    form, place = task.form, {name: i for i, name in enumerate(classes)}
+    if form.cell in ("label", "labels"):
+        names = [names_of(form, row[0], classes) for row in cells]
+        if metric.wants == "ranking":
+            ranked = np.full((len(names), metric.k or max(map(len, names), default=1) or 1), -1)
+            for row, some in zip(ranked, names, strict=True):
+                row[: len(some)] = [place[name] for name in some[: len(row)]]
+            return ranked
+        return indicators(names, place) if task.kind == "multilabel" else answered_class(task, metric, names, place)
+    numbers = np.array(cells, float)
+    if form.cell == "columns":
+        table = in_classes(task, numbers)
+        if metric.wants == "probability":
+            return table
+        if metric.wants == "ranking":
+            return np.argsort(-table, axis=1, kind="stable")[:, : metric.k or table.shape[1]]
+        return (table >= 0.5).astype(np.uint8) if task.kind == "multilabel" else table.argmax(1)
+    if metric.wants == "probability":
+        return np.stack([1 - numbers[:, 0], numbers[:, 0]], 1)
+    if metric.wants in ("grade", "number"):
+        return numbers[:, 0]
+    return graded(task, numbers[:, 0]) if task.kind == "ordinal" else (numbers[:, 0] >= 0.5).astype(np.int64)
+
+
+def answered_class(task: Task, metric: Metric, names: list[list[str]], place: dict[str, int]) -> np.ndarray:
+    """`(M,)` class index, -1 where nothing was answered; the class's grade where the metric takes grades."""
+    indices = np.array([place[row[0]] if row else -1 for row in names])
+    return truth_for(Goal(metric, task.kind, task.grades), indices)
+
+
+def graded(task: Task, numbers: np.ndarray) -> np.ndarray:
+    """`(M,)` index of the nearest grade."""
+    return np.abs(numbers[:, None] - np.asarray(task.grades)[None]).argmin(1)
+
+
+def in_classes(task: Task, numbers: np.ndarray) -> np.ndarray:
+    """`(M, C)` in the order of the task's classes, from the columns of the sample."""
+    table = np.zeros((len(numbers), task.width))
+    for column, place in enumerate(task.form.column_of):
+        if place >= 0:
+            table[:, place] = numbers[:, column]
+    return table
+
+
+def indicators(names: list[list[str]], place: dict[str, int]) -> np.ndarray:
+    """`(M, C)` 0/1 from sets of names."""
+    table = np.zeros((len(names), len(place)), np.uint8)
+    for row, some in zip(table, names, strict=True):
+        row[[place[name] for name in some]] = 1
+    return table

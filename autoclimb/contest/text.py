@@ -1,0 +1,157 @@
+"""A bench's report as text for a terminal."""
+
+import math
+from collections.abc import Sequence
+
+from autoclimb.budget import in_words
+from autoclimb.contest.cells import Answers, Outcome
+from autoclimb.contest.standings import (
+    Promise,
+    Summary,
+    budgets_of,
+    pairs_at,
+    promises,
+    rankings,
+    summaries,
+)
+from autoclimb.contest.suite import Suite
+from autoclimb.report.parts import safe, score_words
+
+
+def report_text(suite: Suite, outcomes: Sequence[Outcome], answers: Answers, width: int | None = None) -> str:
+    """The report: scores, ranks, pairs, time and memory, promises; `width` columns, the terminal's by default."""
+    from rich.console import Console
+
+    console = Console(width=width, no_color=True, highlight=False, markup=False)
+    with console.capture() as capture:
+        for table in tables(suite, outcomes, answers):
+            console.print(table)
+            console.print()
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def tables(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> list[object]:
+    """The parts of the report in order, rich's tables and plain text."""
+    if not outcomes:
+        return ["no cell is finished yet"]
+    parts: list[object] = [scores_table(outcomes)]
+    parts.append("± is the deviation over seeds where there are several, else the standard error over test rows.")
+    for row in rankings(outcomes):
+        lines = [f"mean ranks over {row.sets} sets at {in_words(row.budget)}, 1 the best"]
+        lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
+        if not math.isnan(row.p_value):
+            lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman p = {row.p_value:.3f}")
+        lines += [f"  {row.caution}"] if row.caution else []
+        parts.append("\n".join(lines))
+    parts += [table for table in [pairs_table(outcomes, answers)] if table is not None]
+    parts.append(cost_table(outcomes))
+    rows = promises(outcomes)
+    parts += ["\n".join(promise_lines(rows))] if rows else []
+    failed = [
+        f"  {safe(o.solver)} on {safe(o.set)}, seed {o.seed}: {safe(o.status, 200)}" for o in outcomes if o.status
+    ]
+    return parts + (["\n".join(["without a score", *failed])] if failed else [])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in head:
+        table.add_column(Text(safe(name)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    return table
+
+
+def score_cell(row: Summary | None) -> str:
+    """A solver's score on a set with its error, and how many seeds it is of where there are several."""
+    if row is None:
+        return ""
+    if math.isnan(row.mean):
+        return "failed"
+    error = row.over_rows if math.isnan(row.over_seeds) else row.over_seeds
+    text = score_words(row.mean) + ("" if math.isnan(error) else f" ± {score_words(error)}")
+    notes = [f"n={row.seeds}"] if row.seeds > 1 else []
+    notes += [f"{row.failed} failed"] if row.failed else []
+    return text + (f" ({', '.join(notes)})" if notes else "")
+
+
+def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of scores: a row a set and budget, a column a solver."""
+    solvers = list(dict.fromkeys(o.solver for o in outcomes))
+    by_cell = {(row.set, row.budget, row.solver): row for row in summaries(outcomes)}
+    metric = {o.set: o.metric + ("" if o.higher_is_better else ", lower is better") for o in outcomes}
+    rows = [
+        [name, metric[name], in_words(budget), *(score_cell(by_cell.get((name, budget, s))) for s in solvers)]
+        for name, budget in dict.fromkeys((o.set, o.budget_s) for o in outcomes)
+    ]
+    return ["set", "metric", "budget", *solvers], rows
+
+
+def scores_table(outcomes: Sequence[Outcome]) -> object:
+    """The table of scores."""
+    return _table(*scores_rows(outcomes))
+
+
+def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]:
+    """Rows (budget, solver, against, wins, ties, losses)."""
+    return [
+        [in_words(budget), pair.first, pair.second, str(pair.wins), str(pair.ties), str(pair.losses)]
+        for budget in budgets_of(outcomes)
+        for pair in pairs_at([o for o in outcomes if o.budget_s == budget], answers)
+        if pair.wins + pair.ties + pair.losses
+    ]
+
+
+PAIRS = ("budget", "solver", "against", "wins", "ties", "losses")
+
+
+def pairs_table(outcomes: Sequence[Outcome], answers: Answers) -> object | None:
+    """Wins, ties and losses; None for a single solver."""
+    rows = pairs_rows(outcomes, answers)
+    return _table(PAIRS, rows) if rows else None
+
+
+COSTS = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
+
+
+def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """A row a solver and budget: its share of the budget on the mean and at most, trials, memory at most."""
+    rows = []
+    for solver, budget in dict.fromkeys((o.solver, o.budget_s) for o in outcomes):
+        some = [o for o in outcomes if (o.solver, o.budget_s) == (solver, budget)]
+        shares = [o.seconds / budget for o in some]
+        trials = [o.trials for o in some if o.trials is not None]
+        peaks = [o.peak_mb for o in some if o.peak_mb is not None]
+        rows.append(
+            [
+                solver,
+                in_words(budget),
+                str(len(some)),
+                f"{sum(shares) / len(shares):.0%}",
+                f"{max(shares):.0%}",
+                str(sum(share > 1 for share in shares)),
+                f"{sum(trials) / len(trials):.0f}" if trials else "–",
+                f"{max(peaks):,.0f}" if peaks else "–",
+            ]
+        )
+    return rows
+
+
+def cost_table(outcomes: Sequence[Outcome]) -> object:
+    """Budget and memory used."""
+    return _table(COSTS, cost_rows(outcomes))
+
+
+def promise_lines(rows: Sequence[Promise]) -> list[str]:
+    """How far out-of-fold scores were from the truth, a line a solver."""
+    lines = ["promise against truth: out-of-fold score minus test score, over zero where too much was promised"]
+    for solver in dict.fromkeys(row.solver for row in rows):
+        sigmas = [r.sigmas for r in rows if r.solver == solver and not math.isnan(r.sigmas)]
+        if sigmas:
+            mean, far = sum(sigmas) / len(sigmas), sum(abs(s) > 2 for s in sigmas)
+            lines.append(f"  {safe(solver)}: {mean:+.2f} standard errors on the mean of {len(sigmas)} cells")
+            lines[-1] += f", {far} beyond two"
+    return lines

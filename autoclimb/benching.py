@@ -13,6 +13,8 @@ from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.types import Tell
 
+PAGE_AFTER = 10.0  # seconds of a cell from which the page is written anew after it: its drawings take one or two
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:
@@ -50,8 +52,8 @@ def bench(
     """The finished bench: every solver of the suite on every set, at every budget, with every seed, one at a time.
 
     `suite` is a TOML file (docs/bench.md). `solvers` and `sets` name some of its own, `budgets` and `seeds` replace its
-    own. After each cell `results.json` and `bench.html` in `out` are written anew; they hold every cell on record of
-    the suite as it is. A cell on record is not run again, a failed one only with `retry`.
+    own. After each cell `results.json` in `out` is written anew, after long ones and at the end `bench.html` too; both
+    hold every cell on record of the suite as it is. A cell on record is not run again, a failed one only with `retry`.
 
     Raises Mistake for whatever the caller can mend, before any cell is run.
     """
@@ -63,8 +65,10 @@ def bench(
     except OSError as error:
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     with room_on_disk(folder):
-        for _ in run_cells(chosen, folder, retry, tell or (lambda event: None)):
-            published(whole, folder)
+        for outcome in run_cells(chosen, folder, retry, tell or (lambda event: None)):
+            write_results(folder, outcomes_on_disk(folder, whole))
+            if outcome.seconds > PAGE_AFTER:
+                published(whole, folder)
         return published(whole, folder)
 
 

@@ -1,6 +1,6 @@
 """Each trick on against off, in equal wall time, on real sets: which of them pay, and where.
 
-    uv run python benchmarks/ablation.py --data DIR --sets intel_scenes,sign_digits,leaf99 --seconds 60 [--weights DIR]
+    uv run python benchmarks/ablation.py --sets intel_scenes,sign_digits,leaf99 --seconds 60 [--weights DIR]
 
 A cell is one net trained for `--seconds` (prediction included) on four fifths of a set's train rows and scored on the
 fifth that it did not see; test answers are not looked at. For each seed (each another fold) the base and all tricks run
@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 from record import append, heading
-from run import METRIC
+from run import SUITE
 
 from autoclimb import Metric, Task
+from autoclimb.contest.suite import read_suite
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
@@ -163,7 +164,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description="Measure what each trick is worth in equal wall time.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of competitions")
+    parser.add_argument("--suite", type=Path, default=SUITE, help="names the sets, as autoclimb bench has them")
     parser.add_argument("--sets", default="intel_scenes,sign_digits,leaf99")
     parser.add_argument("--weights", type=Path, help="a hub-form folder or a folder of such; the smallest net is taken")
     parser.add_argument("--size", type=int, default=0, help="pixels; default 64 from scratch, 128 with weights")
@@ -257,8 +258,10 @@ def spread(gains: list[float]) -> str:
 
 def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
     """The set read, its folds made as a run makes them, and a worker that knows it."""
-    metric = metric_from("f1-macro" if asked.tail else METRIC[name])
-    task = read_folder(asked.data / name, metric)
+    suite = read_suite(asked.suite)
+    known_set = next(known_set for known_set in suite.sets if known_set.name == name)
+    metric = metric_from("f1-macro") if asked.tail else suite.metric_of(known_set)
+    task = read_folder(suite.folder / known_set.data, metric)
     bad = np.zeros(len(task.train_ids), bool)
     fold_of = make_folds(task, FOLDS, 0, bad)
     np.save(folder / "target.npy", learning_target(task))

@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from record import append, heading, run, seconds_of
+from record import append, heading
 
 from autoclimb import read_task
+from autoclimb.budget import seconds_of
+from autoclimb.contest.machine import watched
 from autoclimb.errors import Mistake
 from autoclimb.run.answers import publish_constant
 from autoclimb.score.metrics import metric_named
@@ -102,12 +104,13 @@ def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
         made = [sys.executable, str(asked.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
         command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", spec.metric]
-        ran = run([*command, "--budget", asked.budget], seconds_of(asked.budget) + GRACE, place)
+        command += ["--budget", asked.budget]
+        ended = watched(command, seconds_of(asked.budget) + GRACE, place / "output.txt", place)
         climbed = place / "autoclimb-runs" / f"{spec.name}-{metric_named(spec.metric).name}"
         used = json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"]
         wrong = misread(spec, used, *understood(climbed))
         score, refused = judged(spec.name, data, climbed / "submission.csv", asked.layouts)
-        refused = f"exit {ran.status}: {ran.words}" if ran.status else refused
+        refused = f"exit {ended.status}: {ended.last_line.replace('|', '/')}" if ended.status else refused
         constant, why = constant_score(spec, data, place, asked.layouts)
     better = None not in (score, constant) and (score < constant if lower else score > constant)
     cells = [
@@ -118,8 +121,8 @@ def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
         "" if score is None else f"{score:.4f}",
         why if constant is None else f"{constant:.4f}",
         "yes" if better else "no",
-        f"{ran.seconds:.0f}/{seconds_of(asked.budget):.0f}",
-        f"{ran.peak:.2f}",
+        f"{ended.seconds:.0f}/{seconds_of(asked.budget):.0f}",
+        f"{ended.peak_mb / 1000:.2f}",
     ]
     return Row(spec.name, spec.metric, not wrong, not refused, better, f"| {' | '.join(cells)} |\n")
 

@@ -120,7 +120,7 @@ def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
         seed=cell.seed,
         score=None,
         oof=None,
-        seconds=round(ended.seconds, 1),
+        seconds=round(ended.seconds, 2),
         trials=None,
         peak_mb=round(ended.peak_mb, 1) or None,
         folder=place.name,

@@ -126,7 +126,10 @@ def read_suite(path: str | Path) -> Suite:
         example = '[sets.NAME] with data = "FOLDER", answers = "FILE.csv", metric = "NAME"'
         raise Mistake(f"{path.name} names no set; write {example}")
     for known_set in suite.sets:
-        _check_set(suite, known_set, f"{path.name}, set {known_set.name!r}")
+        try:
+            suite.metric_of(known_set)
+        except Mistake as mistake:
+            raise Mistake(f"{path.name}, set {known_set.name!r}: {mistake}") from mistake
     return suite
 
 
@@ -140,7 +143,7 @@ def selected(
 ) -> Suite:
     """The suite with these solvers and sets only, and with these budgets and seeds instead of its own.
 
-    Raises Mistake for unknown names, and where nobody gives a budget.
+    Raises Mistake for unknown names, for sets whose files are not there, and where nobody gives a budget.
     """
     chosen = replace(
         suite,
@@ -151,6 +154,8 @@ def selected(
     )
     if not chosen.budgets:
         raise Mistake(f'{suite.name} has no budgets; give --budgets 60s,5m or write budgets = ["60s", "5m"] in it')
+    for known_set in chosen.sets:
+        _check_files(suite, known_set)
     return chosen
 
 
@@ -241,12 +246,9 @@ def _read_solver(where: str, name: str, row: Mapping[str, Any]) -> Solver:
     return solver
 
 
-def _check_set(suite: Suite, known_set: KnownSet, where: str) -> None:
+def _check_files(suite: Suite, known_set: KnownSet) -> None:
+    where = f"{suite.name}, set {known_set.name!r}"
     if not (suite.folder / known_set.data).exists():
         raise Mistake(f"{where}: data {known_set.data} does not exist; write a path from {suite.folder}")
     if not (suite.folder / known_set.answers).is_file():
         raise Mistake(f"{where}: answers {known_set.answers} is no file; write a path from {suite.folder}")
-    try:
-        suite.metric_of(known_set)
-    except Mistake as mistake:
-        raise Mistake(f"{where}: {mistake}") from mistake

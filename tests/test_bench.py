@@ -1,0 +1,247 @@
+"""A bench with solvers of a few lines: what is run, what is on record, what is said."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from benches import outcome, suite_file
+from run_folders import HOSTILE, run_folder
+from typer.testing import CliRunner
+
+import autoclimb
+from autoclimb.cli import app
+from autoclimb.contest import cells
+from autoclimb.contest.cells import Outcome, command_of, with_promise
+from autoclimb.contest.page import bench_page
+from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite
+from autoclimb.contest.text import report_text
+from autoclimb.errors import Mistake
+from autoclimb.score.metrics import metric_named
+
+KEYS = [
+    "solver",
+    "set",
+    "metric",
+    "higher_is_better",
+    "budget_s",
+    "seed",
+    "score",
+    "oof",
+    "seconds",
+    "trials",
+    "peak_mb",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    hows = {"right": "good", "half": "fair", "wrong": "bad", "broken": "crash", "mute": "mute", "lost": "lost"}
+    path = suite_file(folder, hows, ("pets", "dogs"), 'budgets = ["10s"]')
+    return autoclimb.bench(path, out=folder / "out", seeds=[0, 1])
+
+
+def test_every_solver_is_run_on_every_set_and_scored(finished):
+    rows = json.loads((finished.folder / "results.json").read_text())
+    assert rows == finished.results
+    assert len(rows) == 6 * 2 * 2
+    by = {(r["solver"], r["set"], r["seed"]): r for r in rows}
+    assert [by[s, "pets", 0]["score"] for s in ("right", "half", "wrong")] == [1.0, 0.75, 0.0]
+
+
+def test_rows_have_the_keys_that_programs_rely_on(finished):
+    for row in finished.results:
+        assert list(row) == (KEYS if row["score"] is not None else [*KEYS, "status"])
+        assert (row["oof"], row["trials"]) == (None, None)  # a command does not tell
+        assert row["budget_s"] == 10
+        assert 0 <= row["seconds"] < 30
+
+
+def test_a_failed_cell_says_why(finished):
+    status = {r["solver"]: r["status"] for r in finished.results if r["score"] is None}
+    assert status["broken"] == "exit 1: no <b>memory</b> | left"
+    assert status["mute"] == "it left no submission"
+    assert "lacks 'b_000'" in status["lost"]
+
+
+def test_the_report_tells_wins_ranks_and_failures(finished):
+    text = str(finished)
+    assert re.search(r"right +wrong +2 +0 +0", text)
+    assert "1.00  right" in text
+    assert "too few to rely on it" in text
+    assert "broken on pets, seed 0: exit 1" in text
+    page = finished.page.read_text()
+    assert "&lt;b&gt;memory&lt;/b&gt;" in page
+    assert "<b>memory" not in page
+    assert page.count("<svg") >= 3
+
+
+def test_a_cell_on_record_is_not_run_again(tmp_path, monkeypatch):
+    path = suite_file(tmp_path, {"mine": "good", "broken": "crash"})
+    first = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"], solvers=["mine"])
+    ran = []
+
+    def counted(command, *rest):
+        ran.append(command)
+        return cells.Ended(1, False, 1.0, 0.0, "no")
+
+    monkeypatch.setattr(cells, "watched", counted)
+    again = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert len(ran) == 1  # the other solver's
+    assert again.results[0] == first.results[0]
+    autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert len(ran) == 1
+    autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"], retry=True)
+    assert len(ran) == 2  # the failed one again
+    path.write_text(path.read_text().replace('"good"', '"fair"'))
+    changed = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert len(ran) == 3  # a changed command is another cell, and the old one is no longer the suite's
+    assert [r["score"] for r in changed.results] == [None, None]
+
+
+def test_what_was_interrupted_in_a_cell_never_happened(tmp_path, monkeypatch):
+    path = suite_file(tmp_path, {"mine": "good", "yours": "fair"})
+    real, calls = cells.watched, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            (args[2].parent / "submission.csv").write_text("half")
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(cells, "watched", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert [r["solver"] for r in json.loads((tmp_path / "out" / "results.json").read_text())] == ["mine"]
+    whole = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert [r["score"] for r in whole.results] == [1.0, 0.75]
+    assert len(calls) == 3
+
+
+def test_an_overrun_is_stopped_after_a_grace_and_has_no_score(tmp_path, monkeypatch):
+    path = suite_file(tmp_path, {"mine": "good"})
+    limits = []
+
+    def late(command, limit, *rest):
+        limits.append(limit)
+        return cells.Ended(-9, True, limit, 12.0, "")
+
+    monkeypatch.setattr(cells, "watched", late)
+    row = autoclimb.bench(path, out=tmp_path / "out", budgets=["100s"]).results[0]
+    assert limits == [100 + cells.GRACE + 100 * cells.GRACE_SHARE]
+    assert row["score"] is None
+    assert row["status"] == "stopped 1m10s after its budget had ended"
+
+
+def test_a_command_that_cannot_be_started_is_a_failed_cell(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    path.write_text(path.read_text().replace(json.dumps(sys.executable), '"no/such/program"'))
+    row = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"]).results[0]
+    assert row["status"].startswith("exit 127: no/such/program: No such file")
+
+
+def test_a_set_that_cannot_be_read_stops_before_anything_is_run(tmp_path, monkeypatch):
+    path = suite_file(tmp_path, {"mine": "good"}, ("pets", "dogs"))
+    (tmp_path / "answers1.csv").write_text("id,class\nb_000,cat\n")
+    monkeypatch.setattr(cells, "watched", lambda *args: pytest.fail("a cell was run"))
+    with pytest.raises(Mistake, match=r"set 'dogs': answers1\.csv has no column 'label'"):
+        autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+
+
+def cell_of(solver: Solver) -> tuple[Cell, Suite]:
+    known_set = KnownSet("pets", "data", "answers.csv", "mine.py:half")
+    cell = Cell(solver, known_set, 90.0, 3)
+    return cell, Suite("s", Path("/suite"), (known_set,), (solver,), (90.0,), (3,))
+
+
+def test_autoclimb_is_run_with_the_solvers_options():
+    command, submission = command_of(*cell_of(Solver("s", ("--recipe", "fixed"))), Path("/out/cell"))
+    assert command[1:6] == ["-P", "-m", "autoclimb", "fit", "/suite/data"]
+    assert command[6:] == [
+        "--metric",
+        "/suite/mine.py:half",
+        "--budget",
+        "90s",
+        "--seed",
+        "3",
+        "--out",
+        "/out/cell/run",
+        "--recipe",
+        "fixed",
+    ]
+    assert submission == Path("/out/cell/run/submission.csv")
+
+
+def test_a_commands_places_are_filled_and_other_braces_stay():
+    words = ("run", "{data}:{metric}", "{budget}", "{out}", "{seed}", '{"lr": 1}')
+    command, submission = command_of(*cell_of(Solver("s", command=words)), Path("/out/cell"))
+    assert command == ["run", "/suite/data:/suite/mine.py:half", "90", str(submission), "3", '{"lr": 1}']
+
+
+def test_a_run_of_autoclimb_says_its_promise_and_trials_and_keeps_no_pixels(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    made = with_promise(outcome("a", 0.5), folder, metric_named("accuracy"))
+    assert made.oof == autoclimb.open_run(folder).score
+    assert (made.trials, made.oof_stderr > 0) == (3, True)
+    assert not (folder / "cache").exists()
+    assert with_promise(outcome("a", 0.5), tmp_path / "none", metric_named("accuracy")).oof is None
+
+
+def hostile_bench(folder: Path) -> tuple[Suite, list[Outcome]]:
+    """A suite whose every name is hostile, with every part of the report."""
+    names = tuple(name for name in HOSTILE if "\0" not in name)
+    suite = read_suite(suite_file(folder, dict.fromkeys(names, "good"), names[:2], "seeds = [0]"))
+    rows = []
+    for i, solver in enumerate(names):
+        for j, name in enumerate(names[:2]):
+            for budget in (60, 300):
+                score = None if (i, budget) == (0, 60) else 0.5 + 0.05 * i + 0.01 * j
+                more = {"oof": 0.6, "oof_stderr": 0.02, "peak_mb": 900.0, "trials": 4} if i == 1 else {}
+                more |= {"status": names[1]} if score is None else {}
+                rows.append(outcome(solver, score, name, budget_s=budget, made_by=names[0], **more))
+    return suite, rows
+
+
+def test_hostile_names_are_shown_as_text(tmp_path):
+    suite, rows = hostile_bench(tmp_path)
+    page = bench_page(suite, rows, lambda o: None)
+    assert "<script" not in page
+    assert "onerror=alert" not in page.replace("onerror=alert(1)&gt;", "")
+    assert "&lt;script&gt;" in page
+    assert len(page) < 2_000_000
+    text = report_text(suite, rows, lambda o: None, width=120)
+    assert "\u202e" not in text
+    assert "\0" not in text
+
+
+def test_a_bench_without_a_finished_cell_has_a_page_too(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"mine": "good"}))
+    assert "no ranks yet" in bench_page(suite, [], lambda o: None)
+    assert report_text(suite, [], lambda o: None) == "no cell is finished yet"
+
+
+def test_the_command_says_what_it_does_and_where_the_page_is(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good", "yours": "bad"})
+    words = [
+        "bench",
+        str(path),
+        "--solvers",
+        "mine",
+        "--budgets",
+        "10s",
+        "--seeds",
+        "0,1",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    assert "1/2 mine on pets, 10s, seed 0" in shown.output
+    assert "accuracy 1.0000" in shown.output
+    assert str(tmp_path / "o" / "bench.html") in shown.output
+    wrong = CliRunner().invoke(app, ["bench", str(path), "--solvers", "his", "--budgets", "10s"])
+    assert wrong.exit_code == 2
+    assert "it has mine, yours" in wrong.output

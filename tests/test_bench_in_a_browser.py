@@ -1,0 +1,42 @@
+"""bench.html as people see it, in Debian's Chromium."""
+
+import pytest
+from browser import chromium, needs_browser, visit
+from test_bench import hostile_bench
+
+from autoclimb.contest.page import bench_page
+
+pytestmark = [needs_browser, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    suite, rows = hostile_bench(folder)
+    path = folder / "bench.html"
+    path.write_text(bench_page(suite, rows, lambda o: None), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1400])
+def test_axe_finds_nothing_nothing_is_asked_for_and_the_console_is_silent(browser, page, width, scheme):
+    with visit(browser, page, width, color_scheme=scheme) as seen:
+        seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert seen.violations() == []
+        assert seen.widest() <= width
+        assert seen.requests == []
+        assert seen.console == []
+        assert "owned" not in seen.page.title()[:5]
+
+
+def test_without_scripts_everything_is_there(browser, page):
+    with visit(browser, page, java_script_enabled=False) as seen:
+        assert seen.page.locator("svg").count() >= 6
+        assert seen.page.locator("table").first.is_visible()

@@ -1,0 +1,57 @@
+"""A command watched from outside: its family, its memory, its end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoclimb.contest.machine import family, hardware, megabytes_of, parents, watched
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "input()"], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_family_is_all_that_descend_from_its_first():
+    assert family({1: 0, 5: 1, 6: 5, 7: 6, 8: 1}, {5}) == {5, 6, 7}
+
+
+def test_a_family_keeps_a_child_whose_parent_has_ended():
+    seen = family({1: 0, 5: 1, 6: 5, 7: 6}, {5})
+    assert family({1: 0, 5: 1, 7: 1, 9: 7}, seen) == {5, 7, 9}  # 6 has ended, 7 is now the child of 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc")
+def test_a_child_with_a_session_of_its_own_counts():
+    words = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        found = family(parents(), {parent.pid})
+        assert child in found
+        assert os.getpid() not in found
+        assert megabytes_of(found) > megabytes_of({parent.pid}) > 0
+        parent.communicate("\n")
+
+
+def test_a_command_is_stopped_at_its_limit_with_what_it_started(tmp_path):
+    words = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '60'])"]
+    ended = watched(words, 0.5, tmp_path / "output.txt")
+    assert ended.stopped
+    assert ended.status != 0
+    assert ended.seconds < 30
+
+
+def test_a_command_that_fails_says_its_last_words_and_what_it_printed_is_kept(tmp_path):
+    words = [sys.executable, "-c", "print('once'); import sys; sys.exit('the disk is full')"]
+    ended = watched(words, 30, tmp_path / "output.txt", tmp_path)
+    assert (ended.status, ended.stopped, ended.last_line) == (1, False, "the disk is full")
+    assert "once" in (tmp_path / "output.txt").read_text()
+
+
+def test_the_machine_is_told_in_words():
+    assert "cores" in hardware()

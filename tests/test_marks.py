@@ -1,0 +1,134 @@
+"""Marks: what autoclimb writes as a submission is marked as it was meant, in every form of a sample."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import table, task
+
+from autoclimb.contest.marks import marked
+from autoclimb.errors import Mistake
+from autoclimb.report.submission import write_submission
+from autoclimb.score.metrics import metric_named
+from autoclimb.types import Form, Goal, Task
+
+IDS = tuple(f"t{i}" for i in range(6))
+TRUTH = np.array([0, 1, 2, 0, 1, 2])
+SETS = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]], np.uint8)
+P = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.5, 0.2, 0.3], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
+
+
+def form(cell: str, *columns: str, **more) -> Form:
+    return Form(("id", *(columns or ("label",))), IDS, cell, **more)  # type: ignore[arg-type]
+
+
+def of(kind: str, target: np.ndarray, some_form: Form, classes=("cat", "dog", "fox"), **more) -> Task:
+    return task(kind, target, classes, some_form, IDS, **more)  # type: ignore[arg-type]
+
+
+WIDE = form("columns", "cat", "dog", "fox", column_of=(0, 1, 2))
+MIXED = form("columns", "fox", "cat", "dog", column_of=(2, 0, 1))
+LONG = Form(
+    ("id_class", "p"),
+    tuple(f"{i}_{c}" for i in IDS for c in ("cat", "dog", "fox")),
+    "columns",
+    column_of=(0, 1, 2),
+    rows=tuple((i, c) for i in IDS for c in range(3)),
+)
+QUOTED = form("labels", separator=", ", brackets=("[", "]", "'"))
+TWO = np.array([0, 1, 1, 0, 1, 0])
+PAIRS = np.stack([1 - P[:, 0], P[:, 0]], 1)
+NUMBERS = np.array([1.5, 2.0, 0.25, 3.0, 1.0, 2.5])
+GRADED = of("ordinal", TRUTH, form("number"), ("0", "1", "3"), grades=(0.0, 1.0, 3.0))
+CASES = {
+    "a class name": (of("multiclass", TRUTH, form("label")), "accuracy", P.argmax(1), TRUTH, None),
+    "a class name for f1": (of("multiclass", TRUTH, form("label")), "f1-macro", P.argmax(1), TRUTH, None),
+    "a set": (of("multilabel", SETS, form("labels")), "f2", (P > 0.25).astype(np.uint8), SETS, None),
+    "a quoted list": (of("multilabel", SETS, QUOTED), "f2", (P > 0.25).astype(np.uint8), SETS, None),
+    "a ranking": (of("multiclass", TRUTH, form("labels", at_most=2)), "map@2", np.argsort(-P)[:, :2], TRUTH, None),
+    "columns": (of("multiclass", TRUTH, WIDE), "log-loss", P, TRUTH, P),
+    "columns in another order": (of("multiclass", TRUTH, MIXED), "log-loss", P, TRUTH, P),
+    "a row an item and class": (of("multiclass", TRUTH, LONG), "log-loss", P, TRUTH, P),
+    "columns of labels": (of("multilabel", SETS, WIDE), "auc", P, SETS, P),
+    "a probability": (of("binary", TWO, form("number"), ("no", "yes")), "auc", PAIRS, TWO, PAIRS),
+    "a flag": (of("binary", TWO, form("number"), ("0", "1")), "f1", (PAIRS[:, 1] > 0.4).astype(int), TWO, None),
+    "a grade": (
+        GRADED,
+        "qwk",
+        np.array([0.0, 1.0, 1.0, 0.0, 3.0, 3.0]),
+        np.array([0.0, 1.0, 3.0, 0.0, 1.0, 3.0]),
+        None,
+    ),
+    "a quantity": (of("regression", NUMBERS, form("number"), ()), "mae", NUMBERS[::-1].copy(), NUMBERS, None),
+    "a decimal comma": (
+        of("regression", NUMBERS, form("number", delimiter=";", decimal=","), ()),
+        "rmse",
+        NUMBERS[::-1].copy(),
+        NUMBERS,
+        None,
+    ),
+}
+
+
+def right_answers(made: Task, truth: np.ndarray, metric) -> np.ndarray:
+    """The truth as answers that `write_submission` takes."""
+    if metric.wants == "probability" and truth.ndim == 1:
+        return np.eye(made.width)[truth]
+    return truth[:, None] if metric.wants == "ranking" else truth.astype(float) if made.kind == "ordinal" else truth
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_written_submission_is_marked_as_the_metric_says(tmp_path, case):
+    made, name, answers, truth, p = CASES[case]
+    metric = metric_named(name)
+    write_submission(made, answers, tmp_path / "mine.csv", metric, p)
+    write_submission(made, right_answers(made, truth, metric), tmp_path / "answers.csv", metric)
+    mark = marked(made, metric, tmp_path / "mine.csv", tmp_path / "answers.csv")
+    value = metric.shown(Goal(metric, made.kind, made.grades).score(truth, answers))
+    assert mark.score == pytest.approx(value)
+    assert mark.stderr > 0
+
+
+def answered(tmp_path: Path, *rows: tuple, head: tuple = ("id", "label")) -> Path:
+    return table(tmp_path / "mine.csv", head, *rows)
+
+
+def test_rows_may_come_in_any_order_and_with_other_columns(tmp_path):
+    made = of("multiclass", TRUTH, form("label"))
+    names = [("cat", "dog", "fox")[i] for i in TRUTH]
+    right = table(tmp_path / "a.csv", ("usage", "id", "label"), *(("x", i, n) for i, n in zip(IDS, names, strict=True)))
+    mine = answered(tmp_path, *reversed(list(zip(IDS, names, strict=True))))
+    assert marked(made, metric_named("accuracy"), mine, right).score == 1.0
+
+
+def test_a_class_that_train_rows_lack_counts_as_one_of_its_own(tmp_path):
+    made = of("multiclass", TRUTH, form("label"))
+    right = table(tmp_path / "a.csv", ("id", "label"), *((i, "emu") for i in IDS))
+    mine = answered(tmp_path, *((i, "emu" if i == "t0" else "cat") for i in IDS))
+    assert marked(made, metric_named("accuracy"), mine, right).score == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "said"),
+    [
+        ([(i, "cat") for i in IDS[1:]], ("id", "label"), "mine.csv lacks 't0'"),
+        ([(i, "cat") for i in (*IDS, "t9")], ("id", "label"), "mine.csv has 7 ids instead of 6"),
+        ([(i, "cat") for i in IDS], ("id", "class"), "mine.csv has no column 'label', but id, class"),
+    ],
+)
+def test_a_submission_of_other_ids_or_columns_is_refused(tmp_path, rows, head, said):
+    right = table(tmp_path / "a.csv", ("id", "label"), *((i, "cat") for i in IDS))
+    with pytest.raises(Mistake, match=said):
+        marked(
+            of("multiclass", TRUTH, form("label")),
+            metric_named("accuracy"),
+            answered(tmp_path, *rows, head=head),
+            right,
+        )
+
+
+def test_a_cell_that_is_no_number_is_refused(tmp_path):
+    right = table(tmp_path / "a.csv", ("id", "label"), *((i, "1") for i in IDS))
+    mine = answered(tmp_path, *((i, "many") for i in IDS))
+    with pytest.raises(Mistake, match="no number"):
+        marked(of("regression", NUMBERS, form("number"), ()), metric_named("mae"), mine, right)

@@ -1,0 +1,107 @@
+"""Suites as people write them: what is understood, and what is said of what is not."""
+
+import pytest
+from benches import suite_file
+
+from autoclimb.contest.suite import Cell, KnownSet, Solver, read_suite, selected
+from autoclimb.errors import Mistake
+
+
+def changed(tmp_path, old: str, new: str):
+    path = suite_file(tmp_path, {"mine": "good"})
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_suite_names_sets_and_solvers_relative_to_itself(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"}, ("pets", "dogs"), 'budgets = ["60s", "5m"]\nseeds = [0, 2]')
+    suite = read_suite(path)
+    assert suite.folder == tmp_path
+    assert [s.name for s in suite.sets] == ["pets", "dogs"]
+    assert (suite.budgets, suite.seeds) == ((60.0, 300.0), (0, 2))
+    assert [(c.known_set.name, c.budget, c.seed) for c in suite.cells()][:3] == [
+        ("pets", 60, 0),
+        ("dogs", 60, 0),
+        ("pets", 300, 0),
+    ]
+
+
+def test_a_suite_without_solvers_is_autoclimbs(tmp_path):
+    assert read_suite(suite_file(tmp_path, {})).solvers == (Solver("autoclimb"),)
+
+
+def test_a_metric_of_ones_own_is_relative_to_the_suite(tmp_path):
+    path = changed(tmp_path, 'metric = "accuracy"', 'metric = "mine.py:half"')
+    (tmp_path / "mine.py").write_text("def half(truth, answers, *, wants='label'):\n    return 0.5\n")
+    suite = read_suite(path)
+    assert suite.metric_of(suite.sets[0]).function([0], [1]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[sets.", "[set.", "has 'set'; the suite takes sets"),
+        ("[sets.", "[solvers.", "TOML|a solver takes options, command"),
+        ('data = "set0"', 'data = "sett"', r"set 'pets': data sett does not exist; write a path from"),
+        ('data = "set0"', "", r'set .pets. has no data; write data = "..."'),
+        ('answers = "answers0.csv"', 'answers = "other.csv"', "answers other.csv is no file"),
+        ('metric = "accuracy"', 'metric = "acuracy"', "set 'pets': .*acuracy"),
+        ('metric = "accuracy"', 'metric = "accuracy"\nmedals = { gold = "all" }', "no named scores; write medals ="),
+        (
+            'metric = "accuracy"',
+            'metric = "accuracy"\nmedals = { tin = 0.5 }',
+            "'tin'; medals are gold, silver, bronze",
+        ),
+        ('metric = "accuracy"', 'metric = "accuracy"\nmedal = 1', "has 'medal'; a set takes data, answers"),
+        ("{seed}", "{seeds}", "has {seeds}, which nothing fills; it may have {data}"),
+        ("{out}", "out.csv", "does not say where the csv goes; write {out} there"),
+        ("command = ", "options = ['--folds', '3']\ncommand = ", "options, which are autoclimb's, and a command"),
+        ("command = [", "command = [3, ", "is no list of words"),
+        ("[sets.", "seeds = 3\n[sets.", "seeds = 3 is no list; write"),
+        ("[sets.", "seeds = [-1]\n[sets.", "seeds hold '-1'; give whole numbers"),
+        ("[sets.", "budgets = [true]\n[sets.", "budgets hold True"),
+        ("[sets.", "budgets = ['soon']\n[sets.", "budget 'soon' is not numbers with units"),
+        ("[sets.", "[sets.\n", "is no TOML"),
+    ],
+)
+def test_what_a_suite_has_wrong_is_said_with_what_to_write(tmp_path, old, new, said):
+    with pytest.raises(Mistake, match=said):
+        selected(read_suite(changed(tmp_path, old, new)), budgets=["10s"])
+
+
+def test_a_suite_that_is_not_there_or_empty_is_a_mistake(tmp_path):
+    with pytest.raises(Mistake, match="cannot be read"):
+        read_suite(tmp_path / "none.toml")
+    (tmp_path / "empty.toml").write_text("")
+    with pytest.raises(Mistake, match=r"names no set; write \[sets.NAME\]"):
+        read_suite(tmp_path / "empty.toml")
+
+
+def test_some_of_a_suite_is_selected_by_name(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"mine": "good", "yours": "bad"}, ("pets", "dogs")))
+    chosen = selected(suite, solvers=["yours"], sets=["dogs"], budgets=["10s"], seeds=["4"])
+    assert [(c.solver.name, c.known_set.name, c.budget, c.seed) for c in chosen.cells()] == [("yours", "dogs", 10, 4)]
+    with pytest.raises(Mistake, match="solver 'his' is not in the suite; it has mine, yours"):
+        selected(suite, solvers=["his"], budgets=["10s"])
+    with pytest.raises(Mistake, match="has no budgets; give --budgets"):
+        selected(suite)
+
+
+def test_a_changed_command_is_another_cell_and_medals_are_not():
+    known_set = KnownSet("pets", "data", "a.csv", "accuracy")
+    cell = Cell(Solver("mine", command=("a", "{out}")), known_set, 60.0, 0)
+    other = Cell(Solver("mine", command=("b", "{out}")), known_set, 60.0, 0)
+    shown = Cell(cell.solver, KnownSet("pets", "data", "a.csv", "accuracy", (("gold", 0.9),)), 60.0, 0)
+    assert cell.folder != other.folder
+    assert cell.folder == shown.folder
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "<script>", "..", "x" * 300, "a\0b", "\n"])
+def test_a_cells_folder_is_one_plain_name_whatever_the_names_hold(name):
+    folder = Cell(Solver(name), KnownSet(name, "d", "a", "accuracy"), 60.0, 0).folder
+    assert "/" not in folder
+    assert "\0" not in folder
+    assert len(folder) < 150
+    assert folder not in (".", "..")

@@ -134,6 +134,35 @@ def test_intel_scenes_mixes_grows_and_lets_different_families_vote():
     assert len({config.backbone for config in finals}) >= 3
 
 
+@pytest.mark.parametrize("of", ["a processor, from scratch", "a processor, with weights", "a card, with the hub"])
+def test_fixed_trains_one_net_over_all_folds_and_then_the_same_from_other_seeds(of):
+    w, plan = world("fixed", "30m", of)
+    w.climb(plan)
+    assert w.ran[0].folds == (0, 1, 2, 3, 4)
+    assert len({c.vary(seed=0, seconds=1, folds=()) for c in w.ran}) == 1
+    assert {c.train for c in w.ran} == {"net"}
+
+
+def test_fixed_takes_a_larger_net_or_size_where_there_is_more_time():
+    sizes = []
+    for budget in ("2m", "30m", "8h"):
+        w, plan = world("fixed", budget)
+        w.climb(plan)
+        sizes.append(w.situation.measure(w.ran[0]).train)
+    assert sizes[0] >= sizes[1] > sizes[2]  # slower: larger
+
+
+def test_random_search_draws_and_gives_the_best_draw_the_folds():
+    w, plan = world("random-search", "1h")
+    history, _ = w.climb(plan)
+    drawn = [c for c in w.ran if c.folds == (0,)]
+    assert 3 <= len(drawn) <= 30
+    assert len({(c.backbone, c.model_args, c.size, c.policy, c.mixup, c.cutmix) for c in drawn}) >= 3
+    best = max((t for t in history.done() if t.config in drawn), key=lambda t: t.score).config
+    final = next(c for c in w.ran if len(c.folds) == 5)
+    assert final.vary(seconds=1, folds=()) == best.vary(seconds=1, folds=())
+
+
 # --- loading ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""PLAN: the stages in order, by name."""
+"""PLAN: the stages in order, by name; INSTEAD: those of other plans."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,6 +7,7 @@ from pathlib import Path
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
 from autoclimb.search.finals import finalists, rest
+from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
 
@@ -20,6 +21,7 @@ PLAN: dict[str, Stage] = {
     "finalists": finalists,
     "rest": rest,
 }
+INSTEAD: dict[str, Stage] = {"one-net": one_net, "random": random_search}
 
 
 def plan_of(
@@ -29,9 +31,10 @@ def plan_of(
     stages: list[tuple[str, Stage]] = []
     for entry in plan if plan is not None else PLAN:
         if isinstance(entry, str):
-            if entry not in PLAN:
-                raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(PLAN)}, or give a function")
-            stage = PLAN[entry]
+            known = PLAN | INSTEAD
+            if entry not in known:
+                raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(known)}, or give a function")
+            stage = known[entry]
             if entry == "refine" and folder is not None:
                 stage = partial(refinement, journal=folder / JOURNAL)
             stages.append((entry, stage))

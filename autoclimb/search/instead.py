@@ -1,0 +1,123 @@
+"""What people do instead of a search, as stages: one net for all of the time, and random search.
+
+The recipes `fixed` and `random-search` are made of them: whoever changes the plan compares it with these.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from autoclimb.search.fidelity import (
+    Level,
+    at_its_size,
+    epochs_for,
+    epochs_in,
+    fold_seconds,
+    folds_of,
+    sizes_for,
+    with_size,
+    within_memory,
+)
+from autoclimb.search.finals import fitted_in, most_epochs, usable
+from autoclimb.search.nets import OTHER_SCRATCH
+from autoclimb.search.portfolio import tta_for
+from autoclimb.search.situation import Situation
+from autoclimb.search.stages import LONG, candidates
+from autoclimb.types import Config, History
+
+DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
+FEWEST_DRAWS, MOST_DRAWS = 3, 30
+MOST_SEEDS = 100
+POLICIES = ("flip", "affine", "medium", "trivial")
+MIXING: tuple[dict[str, Any], ...] = ({}, {"mixup": 0.3}, {"cutmix": 1.0})
+
+
+def one_net(history: History, s: Situation) -> Iterator[list[Config]]:
+    """The largest net and size that the time pays a sound training over all folds for, with flips and one cycle."""
+    row = s.remember("one net", lambda: largest_paid(s).to_json())
+    yield from for_the_rest(Config.from_json(row), s)
+
+
+def largest_paid(s: Situation) -> Config:
+    """The net and size for all of the time: sound on all folds, else enough, else the cheapest net."""
+    time, nets = usable(s), at_hand(s)
+    levels: tuple[Level, ...] = ("sound", "enough")
+    for level in levels:
+        for net in reversed(nets):
+            sized = with_size(plain(net, s), s, time, level)
+            paid = epochs_in(time / folds_of(s), sized, s) >= epochs_for(level, sized, s)
+            if paid and at_its_size(sized, s):
+                return sized
+    return with_size(plain(nets[0], s), s, time, "enough")
+
+
+def at_hand(s: Situation) -> list[Config]:
+    """The nets to choose from, cheapest first; few where time is short, for a look at a net's speed takes seconds."""
+    nets = [net for net in candidates(s) if net.backbone not in OTHER_SCRATCH or s.space.backbones]
+    return nets if s.budget >= LONG else nets[:2]
+
+
+def plain(net: Config, s: Situation) -> Config:
+    """The net with the first of the policies and the views that go with it."""
+    policy = (s.space.names() or POLICIES)[0]
+    return net.vary(policy=policy, tta=tta_for(policy, s.space), **s.space.start)
+
+
+def for_all_folds(config: Config, s: Situation) -> Config:
+    """The config over as many folds as get enough epochs, for all of the time, but no longer than is of use."""
+    time = usable(s)
+    folds = max(1, min(folds_of(s), int(time / fold_seconds(epochs_for("enough", config, s), config, s))))
+    longest = folds * fold_seconds(most_epochs(config, s), config, s)
+    return fitted_in(config, min(time, longest), folds, s)
+
+
+def for_the_rest(config: Config, s: Situation) -> Iterator[list[Config]]:
+    """The config over all folds for what is left of the time, and from other seeds while there is enough for one."""
+    for i in range(MOST_SEEDS):
+        source = config.vary(seed=s.seed + 100 * i)
+        row = s.remember(f"seed {i}", partial(timed, source, i > 0, s))
+        if row is None:
+            return
+        yield [Config.from_json(row)]
+
+
+def timed(source: Config, again: bool, s: Situation) -> dict[str, Any] | None:
+    """The config in what is left of the time; None where it was trained before and too little is left."""
+    enough = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
+    return None if again and usable(s) < max(enough, 5.0) else for_all_folds(source, s).to_json()
+
+
+def random_search(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Draws of net, size, policy and mixing on one fold for a third of the time, then the best draw over all folds."""
+    rows = s.remember("draws", lambda: [config.to_json() for config in draws(s)])
+    configs = [Config.from_json(row) for row in rows]
+    for config in configs:
+        yield [config]
+    keys = {config.key for config in configs}
+    best = max((t for t in history.done() if t.key in keys), key=lambda t: t.score, default=None)
+    source = best.config if best else plain(at_hand(s)[0], s)
+    yield from for_the_rest(source, s)
+
+
+def draws(s: Situation) -> list[Config]:
+    """The configs to draw, each for an equal part of the time; none where a few would not even be trained quickly."""
+    time, nets = DRAWING_SHARE * usable(s), at_hand(s)
+    cheapest = plain(nets[0], s).vary(size=min(sizes_for(nets[0], s)))
+    quick = fold_seconds(epochs_for("quick", cheapest, s), cheapest, s)
+    number = min(int(time / quick), MOST_DRAWS)
+    if number < FEWEST_DRAWS:
+        return []
+    lot = np.random.default_rng(s.seed)
+    policies = s.space.names() or POLICIES
+    configs = []
+    for _ in range(number):
+        net = nets[lot.integers(len(nets))]
+        policy = str(policies[lot.integers(len(policies))])
+        sizes = sizes_for(net, s)
+        changes = {"size": sizes[lot.integers(len(sizes))], **MIXING[lot.integers(len(MIXING))]}
+        drawn = plain(net, s).vary(policy=policy, tta=tta_for(policy, s.space), **changes, **s.space.start)
+        seconds = min(time / number, fold_seconds(most_epochs(drawn, s), drawn, s))
+        configs.append(within_memory(drawn.vary(seconds=round(seconds, 1)), s))
+    return configs

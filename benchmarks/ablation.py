@@ -17,27 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab import FOLDS, STARTING, SUITE, Lab, opened
 from record import append, heading
-from run import SUITE
 
-from autoclimb import Metric, Task
-from autoclimb.contest.suite import read_suite
-from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import build_pixels
-from autoclimb.data.read.folder import read_folder
-from autoclimb.run.setup import learning_target
-from autoclimb.run.worker import Worker
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.nets import fine_tuning, from_scratch
-from autoclimb.types import Config, Goal
+from autoclimb.types import Config
 
-FOLDS = 5
 # what a trick changes in the base; several names may be joined by + on the command line
 TRICKS: dict[str, dict[str, Any]] = {
     "not whitened": {"whitened": False},
@@ -117,29 +108,6 @@ HEADER = (
 Cell = dict[str, Any]  # set, start, trick, seed, seconds, score (higher is better), shown, epochs
 
 
-@dataclass(eq=False)
-class Bench:
-    """A set made ready: the worker that trains on it, its folds, pixels by size, and how a net runs fastest."""
-
-    task: Task
-    metric: Metric
-    fold_of: np.ndarray
-    folder: Path
-    worker: Worker
-    hello: dict[str, Any]  # what the worker was told of the set
-    pixels: dict[tuple[int, str], str] = field(default_factory=dict)
-    formats: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
-
-    def pixels_of(self, config: Config) -> str:
-        """Where the pixels that the config looks at lie."""
-        wanted = (config.cached_size, config.preprocess)
-        if wanted not in self.pixels:
-            files = [*self.task.train_files, *self.task.test_files]
-            built = build_pixels(files, *wanted, self.folder, channels=self.task.channels)
-            self.pixels[wanted] = str(built.path)
-        return self.pixels[wanted]
-
-
 def main() -> None:
     """Run every cell asked for and append a table as each set ends."""
     asked = arguments()
@@ -192,21 +160,20 @@ def new_cells(
     wanted = [cell for cell in wanted if not any(cell.items() <= other.items() for other in known)]
     if not wanted:
         return
-    bench = made_ready(name, asked, folder)
-    try:
-        base = base_of(bench, asked)
-        for asked_for in wanted:
-            fold = asked_for["seed"] % FOLDS
+    metric = metric_from("f1-macro") if asked.tail else None
+    with opened(asked.suite, name, folder, asked.device, metric) as lab:
+        base = base_of(lab, asked)
+        for cell in wanted:
+            fold = cell["seed"] % FOLDS
             if asked.tail:
-                np.save(bench.hello["fold_of"], long_tailed(bench.fold_of, bench.task.target, fold, asked.tail))
-                bench.worker.greet(bench.hello, 120)
-            config = changed(base, asked_for["trick"]).vary(seed=asked_for["seed"], folds=(fold,))
-            score, trained = trained_cell(bench, config)
-            shown = round(bench.metric.shown(score), 4)
-            print(f"  {name} {asked_for['trick'] or 'base'} seed {asked_for['seed']}: {shown}", file=sys.stderr)
-            yield {**asked_for, "score": score, "shown": shown, "epochs": trained}
-    finally:
-        bench.worker.end()
+                thinned = long_tailed(lab.fold_of, lab.task.target, fold, asked.tail)
+                np.save(lab.hello["fold_of"], thinned)
+                lab.worker.greet(lab.hello, STARTING)
+            config = changed(base, cell["trick"]).vary(seed=cell["seed"], folds=(fold,))
+            score, epochs = trained_cell(lab, config)
+            shown = round(lab.metric.shown(score), 4)
+            print(f"  {name} {cell['trick'] or 'base'} seed {cell['seed']}: {shown}", file=sys.stderr)
+            yield {**cell, "score": score, "shown": shown, "epochs": epochs}
 
 
 def called(name: str, asked: argparse.Namespace) -> str:
@@ -256,32 +223,14 @@ def spread(gains: list[float]) -> str:
     return f"{np.mean(gains):+.4f} | {error}"
 
 
-def made_ready(name: str, asked: argparse.Namespace, folder: Path) -> Bench:
-    """The set read, its folds made as a run makes them, and a worker that knows it."""
-    suite = read_suite(asked.suite)
-    known_set = next(known_set for known_set in suite.sets if known_set.name == name)
-    metric = metric_from("f1-macro") if asked.tail else suite.metric_of(known_set)
-    task = read_folder(suite.folder / known_set.data, metric)
-    bad = np.zeros(len(task.train_ids), bool)
-    fold_of = make_folds(task, FOLDS, 0, bad)
-    np.save(folder / "target.npy", learning_target(task))
-    np.save(folder / "fold_of.npy", fold_of)
-    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
-    hello = {"do": "hello", "device": asked.device, "kind": task.kind, "width": task.width, "pipelines": {}}
-    files = {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")}
-    hello |= {**files, "cache": str(folder)}
-    worker.greet(hello, 120)
-    return Bench(task, metric, fold_of, folder, worker, hello)
-
-
-def base_of(bench: Bench, asked: argparse.Namespace) -> Config:
+def base_of(lab: Lab, asked: argparse.Namespace) -> Config:
     """What the plan starts from: its first net, one-cycle, flips and shifts, smoothing where labels are answered."""
     if asked.weights:
-        found = bench.worker.ask({"do": "weights", "path": str(asked.weights)}, 60)["found"]
+        found = lab.worker.ask({"do": "weights", "path": str(asked.weights)}, 60)["found"]
         base = fine_tuning(found)[0].vary(size=asked.size or 128)
     else:
         base = from_scratch("cpu")[0].vary(size=asked.size or 64)
-    smooth = 0.1 if bench.task.kind == "multiclass" and bench.metric.wants != "probability" else 0.0
+    smooth = 0.1 if lab.task.kind == "multiclass" and lab.metric.wants != "probability" else 0.0
     return base.vary(policy="flip", tta="flip", smoothing=smooth, seconds=asked.seconds)
 
 
@@ -301,25 +250,15 @@ def changed(base: Config, trick: str) -> Config:
     return base.vary(**changes)
 
 
-def trained_cell(bench: Bench, config: Config) -> tuple[float, float]:
+def trained_cell(lab: Lab, config: Config) -> tuple[float, float]:
     """The score on the held-out fold and the epochs that the time allowed; NaN where the trial failed."""
-    pixels = bench.pixels_of(config)
-    kind = (config.backbone, config.model_args, config.size, config.batch)
-    if kind not in bench.formats:
-        plain = config.vary(loss="default", policy="none")
-        speed = {"do": "speed", "config": plain.to_json(), "pixels": pixels, "seconds": 2.0}
-        told = bench.worker.ask(speed, 120)
-        bench.formats[kind] = {"precision": told["precision"], "channels_last": told["channels_last"]}
-    out = bench.folder / f"{config.key}-{time.monotonic_ns()}"
-    request = {"do": "trial", "config": config.to_json(), "pixels": pixels, **bench.formats[kind]}
-    told = bench.worker.ask({**request, "out": str(out), "nets": str(out / "nets")}, 3 * config.seconds + 120)
-    if told["status"] != "done":
-        print(f"  {told['note']}", file=sys.stderr)
+    out = lab.folder / f"{config.key}-{time.monotonic_ns()}"
+    reply = lab.trial(config, out, 3 * config.seconds + 120)
+    if reply["status"] != "done":
+        print(f"  {reply['note']}", file=sys.stderr)
         return float("nan"), 0.0
-    oof = np.load(out / "oof.npy")
-    task = bench.task
-    found = cross_fitted_score(Goal(bench.metric, task.kind, task.grades), task.target, oof, bench.fold_of)
-    return found.score, told["facts"].get("epochs", 0.0)
+    scored = cross_fitted_score(lab.goal, lab.task.target, np.load(out / "oof.npy"), lab.fold_of)
+    return scored.score, reply["facts"].get("epochs", 0.0)
 
 
 if __name__ == "__main__":

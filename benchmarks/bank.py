@@ -1,125 +1,175 @@
-"""A bank of trials, and the controller replayed against it: an hour of search in seconds, thousands a night.
+"""A bank of trials, and the controller replayed against it: an hour of search in a second, thousands a night.
 
-    uv run python benchmarks/bank.py record --data DIR --sets intel_scenes,leaf99,elpv_defect --bank DIR
-    uv run python benchmarks/bank.py replay --data DIR --answers DIR --bank DIR --budgets 5m,10m,30m,2h
+    uv run python benchmarks/bank.py record --sets leaf99,elpv_defect --bank DIR [--minutes 30]
+    uv run python benchmarks/bank.py rates --sets leaf99
+    uv run python benchmarks/bank.py replay --bank DIR --budgets 5m,10m,30m,2h
 
-`record` trains every row of ROWS over all folds of a set, through `autoclimb.fit`, and keeps out-of-fold and test
-predictions, seconds and rates in one compact file a set; it goes on where it was stopped. On two cores a set of 2,500
-pictures takes about two and a half hours by the plan's own rates.
+`record` trains every config of `rows` over all folds of a set and keeps, in one compact file a set, the predictions of
+each fold's net and what the trial told of itself. It goes on where it was stopped, and with `--minutes` starts no
+training after so many; the file holds what is there, the most important configs first.
 
-`replay` runs the real controller with its real stages and blend on a clock that only trials move. A trial that is asked
-for is played by the recorded one most like it, at the nearest recorded length; its seconds are what the controller was
-told it would take. Solvers are rows of SOLVERS: a change of the controller is compared with `fixed` and `random` on
-the same bank, set by set and seed by seed.
+`rates` measures how fast the nets of the bank are, the best of several looks, on a machine that does nothing else, and
+keeps that in rates.json. A replay takes its times from there, never from how long a recording took: that may have had
+company.
+
+`replay` runs the real controller with its real stages and blend on a clock that only trials move. A trial that is
+asked for is played by the recorded one most like it, at the nearest recorded length; of a net that was not recorded by
+another of its family. Shorter lengths are trainings of their own: half of one cycle is no short training.
+Solvers are rows of SOLVERS: a change of the controller is judged against `fixed`, `random` and its own ablations on the
+same bank, set by set and seed by seed.
 """
 
 import argparse
 import json
 import math
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import append, heading, seconds_of
-from run import METRIC, test_score
+from lab import FOLDS, SUITE, Lab, opened
+from record import append, heading
 
 import autoclimb
-from autoclimb import Config, History, Metric, Situation, Task, Trial
+from autoclimb import Config, History, SearchSpace, Situation, Task, Trial
 from autoclimb.blend.choose import blend_of
-from autoclimb.budget import SLACK, Clock, seconds_for_the_end
-from autoclimb.report.submission import write_submission
-from autoclimb.run import store
+from autoclimb.budget import SLACK, Clock, in_words, seconds_for_the_end, seconds_of
+from autoclimb.contest.marks import cells_of, truth_in
+from autoclimb.contest.suite import read_suite
+from autoclimb.disk import read_json, write_json
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import answer, learn_rule
-from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of
+from autoclimb.score.decide import learn_rule
+from autoclimb.score.rules import answer
+from autoclimb.search.climb import follow
+from autoclimb.search.cost import cost_of, measured
 from autoclimb.search.fidelity import epochs_in
-from autoclimb.search.finals import usable
-from autoclimb.search.nets import fine_tuning, from_box, from_scratch
+from autoclimb.search.finals import decide_finalists
+from autoclimb.search.nets import fine_tuning, from_box, from_scratch, net_named
 from autoclimb.search.order import plan_of
+from autoclimb.search.recipes import load_recipe
 from autoclimb.search.situation import Speed
-from autoclimb.search.stages import base_config
 from autoclimb.types import Goal
 
-FOLDS = 5
 EVERY = tuple(range(FOLDS))
-EPOCHS = {False: (15.0, 45.0), True: (4.0, 12.0)}  # from scratch and fine-tuned: a search trial's and a finalist's
-CHANGES: tuple[dict[str, Any], ...] = (
-    {},
-    {"policy": "affine"},
-    {"policy": "medium"},
-    {"policy": "trivial"},
-    {"mixup": 0.3},
-    {"cutmix": 1.0},
-    {"smoothing": 0.0},
-    {"loss": "focal"},
-    {"seed": 1},
-)
-ALIKE = ("policy", "mixup", "cutmix", "smoothing", "loss", "head", "tta", "seed")  # values a stand-in should share
-LONGEST = "2d"  # of recording one set, at most
+SHORT, LONG = 0, 1  # places in EPOCHS
+EPOCHS = {False: (15.0, 40.0), True: (4.0, 10.0)}  # from scratch and fine-tuned: a search trial's and a finalist's
+CHANGES: dict[bool, tuple[dict[str, Any], ...]] = {  # of the base from scratch and fine-tuned, at both lengths
+    False: (
+        {"seed": 1},
+        {"policy": "trivial"},
+        {"policy": "affine"},
+        {"mixup": 0.3},
+        {"policy": "medium"},
+        {"cutmix": 1.0},
+        {"smoothing": 0.0},
+    ),
+    True: ({"seed": 1}, {"policy": "trivial"}, {"mixup": 0.3}, {"policy": "affine"}),
+}
+ALIKE = ("policy", "mixup", "cutmix", "smoothing", "loss", "head", "tta")  # values that a stand-in should share
+OTHER_NET = 6.0  # how much less like it another net of its family is, in the unit of one such value
+TRIAL_LIMIT = 6 * 3600.0  # seconds of one trial, far beyond what the longest takes beside other work
+LOOKS = 5  # at a net's speed, the fastest of which was least disturbed
+RATES = Path(__file__).parent / "rates.json"
 
 
 def rows() -> list[Config]:
-    """The configs of a bank: nets of the box and from scratch, sizes, policies, mixing, losses, lengths, features."""
+    """The configs of a bank, the most important first: bases and features, other nets and sizes, then changes."""
     half = from_scratch("cpu")
-    scratch = half[0].vary(size=64, policy="flip", tta="flip", smoothing=0.1)
-    tuned = [net.vary(size=96, policy="flip", tta="flip", smoothing=0.1) for net in fine_tuning(from_box(), "cpu")]
-    nets = [base.vary(**change) for base in (scratch, tuned[0]) for change in CHANGES]
-    nets += [scratch.vary(size=96), tuned[0].vary(size=128), tuned[-1]]
-    nets += [net.vary(size=64, policy="flip", tta="flip", smoothing=0.1) for net in (half[1], half[3])]
-    lengths = [net.vary(epochs=epochs, folds=EVERY) for net in nets for epochs in EPOCHS[bool(net.weights)]]
+    how = {"policy": "flip", "tta": "flip", "smoothing": 0.1, "folds": EVERY}
+    tuned = [net.vary(size=96, **how) for net in fine_tuning(from_box(), "cpu")]
+    scratch = [net.vary(size=64, **how) for net in half]
+
+    def lengths(net: Config, *which: int) -> list[Config]:
+        return [net.vary(epochs=EPOCHS[bool(net.weights)][i]) for i in which or (SHORT, LONG)]
+
+    configs = [*frozen(), *lengths(scratch[0]), *lengths(tuned[0])]
+    for i in range(max(map(len, CHANGES.values()))):
+        configs += [c for change in CHANGES[False][i : i + 1] for c in lengths(scratch[0].vary(**change))]
+        configs += [c for change in CHANGES[True][i : i + 1] for c in lengths(tuned[0].vary(**change))]
+        if i == 1:
+            configs += [*lengths(tuned[-1]), *lengths(scratch[1]), *lengths(scratch[0].vary(size=96))]
+            configs += lengths(tuned[0].vary(size=128), LONG)
+    return [*configs, *lengths(scratch[3])]
+
+
+def frozen() -> list[Config]:
+    """Frozen features: hand-made ones, and of each net in the box under two heads and at two sizes."""
     plain = Config(train="features", backbone="gradients", size=64, folds=EVERY)
-    frozen = [plain, plain.vary(backbone="patches")]
+    configs = [plain, plain.vary(backbone="patches")]
     for row in from_box():
-        own = {"backbone": row["backbone"], "weights": row["weights"], "size": 128, "tta": "flip"}
-        frozen += [plain.vary(**own), plain.vary(**own, head="linear"), plain.vary(**{**own, "size": 160})]
-    return frozen + lengths
-
-
-def asking_for(configs: list[Config]) -> Callable[[History, Situation], Iterator[list[Config]]]:
-    """A stage that asks for these configs."""
-
-    def record(history: History, situation: Situation) -> Iterator[list[Config]]:
-        for config in configs:
-            yield [config]
-
-    return record
+        own = plain.vary(backbone=row["backbone"], weights=row["weights"], size=128, tta="flip", batch=32)
+        configs += [own, own.vary(head="linear"), own.vary(size=160)]
+    return configs
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
 
 
-def record_set(name: str, data: Path, bank: Path, configs: list[Config], budget: str = LONGEST) -> Path:
-    """The bank file of a set, after every config was trained; what was recorded before is not trained again."""
-    folder = bank / f"{name}.run"
-    autoclimb.fit(data / name, metric=METRIC[name], budget=budget, out=folder, plan=[asking_for(configs)], yes=True)
-    return compact(folder, bank / f"{name}.npz")
+def record_set(suite: Path, name: str, bank: Path, configs: Sequence[Config], minutes: float = math.inf) -> Path:
+    """The bank file of a set; what was recorded before is not trained again, and nothing is started after `minutes`."""
+    folder, began = bank / f"{name}.trials", time.monotonic()
+    with opened(suite, name, folder) as lab:
+        for number, config in enumerate(configs, 1):
+            out = folder / config.key
+            if (out / "reply.json").exists():
+                continue
+            if time.monotonic() - began > 60 * minutes:
+                print(f"{name}: {number - 1} of {len(configs)} configs after {minutes:g} minutes", flush=True)
+                break
+            start = time.monotonic()
+            reply = lab.trial(config, out, TRIAL_LIMIT)
+            write_json(out / "reply.json", {"config": config.to_json(), **reply})
+            for weights in (out / "nets").glob("*.safetensors"):
+                weights.unlink()
+            words = f"{name} {number}/{len(configs)} {config.backbone}@{config.size}: {scored_words(lab, out, reply)}"
+            print(f"{words} in {in_words(time.monotonic() - start)}", flush=True)
+        return compact(folder, bank / f"{name}.npz", lab.fold_of)
 
 
-def compact(folder: Path, path: Path) -> Path:
-    """One file of everything that a replay needs of a run: predictions as float16, and what each trial took."""
-    trials = [t for t in store.all_trials(folder) if t.status == "done"]
-    records = [{"config": t.config.to_json(), "seconds": t.seconds, "facts": t.facts} for t in trials]
-    arrays = {name: np.stack([getattr(t, name) for t in trials]).astype(np.float16) for name in ("oof", "test")}
-    fold_of = np.load(folder / "fold_of.npy", allow_pickle=False)
-    np.savez_compressed(path, records=np.array(json.dumps(records)), fold_of=fold_of, **arrays)
+def scored_words(lab: Lab, out: Path, reply: dict[str, Any]) -> str:
+    """The out-of-fold score of a trial, or why there is none."""
+    if reply["status"] != "done":
+        return str(reply["note"])
+    scored = cross_fitted_score(lab.goal, lab.task.truth, np.load(out / "oof.npy"), lab.fold_of)
+    return f"{lab.metric.name} {lab.metric.shown(scored.score):.4f}"
+
+
+def compact(folder: Path, path: Path, fold_of: np.ndarray) -> Path:
+    """One file of everything that a replay needs: predictions as float16, the test's of each fold's net."""
+    replies = {place.parent: read_json(place) for place in sorted(folder.glob("*/reply.json"))}
+    done = {place: reply for place, reply in replies.items() if (reply["status"], reply["folds"]) == ("done", FOLDS)}
+    if not done:
+        raise SystemExit(f"no trial in {folder} was trained over all folds")
+    records = [{"config": reply["config"], "facts": reply["facts"]} for reply in done.values()]
+    oof = np.stack([np.load(place / "oof.npy") for place in done]).astype(np.float16)
+    test = np.stack([[fold_test(place, k) for k in EVERY] for place in done]).astype(np.float16)
+    np.savez_compressed(path, records=np.array(json.dumps(records)), fold_of=fold_of, oof=oof, test=test)
     return path
+
+
+def fold_test(place: Path, fold: int) -> np.ndarray:
+    """The test predictions of one fold's net."""
+    with np.load(place / "nets" / f"fold{fold}.npz", allow_pickle=False) as arrays:
+        return arrays["test_pred"]
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A recorded trial: its config, what it took, and its predictions over all folds."""
+    """A recorded trial: its config, what it told of itself, its predictions out of fold and, by fold, for the test."""
 
     config: Config
-    seconds: float
-    epochs: float
-    rate: float  # training pictures a second, 0 for features
-    oof: np.ndarray
-    test: np.ndarray
+    facts: dict[str, Any]
+    oof: np.ndarray  # (N, C)
+    test: np.ndarray  # (folds, M, C)
+
+    @property
+    def epochs(self) -> float:
+        """Its length, 0 for features."""
+        return self.config.epochs
 
 
 def load(path: Path) -> tuple[list[Record], np.ndarray]:
@@ -127,88 +177,163 @@ def load(path: Path) -> tuple[list[Record], np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
         oof, test, fold_of = (file[name] for name in ("oof", "test", "fold_of"))
         values = json.loads(str(file["records"]))
-    records = []
-    for i, value in enumerate(values):
-        facts = value["facts"]
-        config = Config.from_json(value["config"])
-        predictions = oof[i].astype(np.float32), test[i].astype(np.float32)
-        records.append(
-            Record(config, value["seconds"], facts.get("epochs", 0.0), facts.get("img_s", 0.0), *predictions)
-        )
+    records = [
+        Record(Config.from_json(value["config"]), value["facts"], oof[i].astype(np.float32), test[i].astype(np.float32))
+        for i, value in enumerate(values)
+    ]
     return records, fold_of
+
+
+# --- rates -----------------------------------------------------------------------------------------------------------
+
+
+def speed_key(config: Config) -> str:
+    """What a net's speed depends on, as a line of rates.json."""
+    return f"{config.backbone}|{dict(config.model_args)}|{config.size}|{config.batch}"
+
+
+def measure_rates(suite: Path, name: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Pictures a second of every net of the bank, by `speed_key`: the fastest of several looks, old ones included."""
+    best = dict(known)
+    nets = {speed_key(measured(c)): c for c in rows() if c.train == "net" or c.weights}
+    with opened(suite, name, folder) as lab:
+        for _ in range(LOOKS):
+            for key, config in nets.items():
+                lab.speeds.clear()
+                reply = lab.speed_of(config, 0.8)
+                if reply["train"] > best.get(key, {"train": 0.0})["train"]:
+                    best[key] = {"train": round(reply["train"], 1), "predict": round(reply["predict"], 1)}
+    return best
+
+
+def quiet_speed(rates: dict[str, Any], otherwise: Callable[[Config], Speed], config: Config) -> Speed:
+    """The net's measured speed, scaled by pixels; what a dry run takes it for where it was not measured."""
+    row = rates.get(speed_key(config))
+    if row is None:
+        same = (config.backbone, str(dict(config.model_args)))
+        near = [k.split("|") for k in rates if tuple(k.split("|")[:2]) == same]
+        if not near:
+            return otherwise(config)
+        key = min(near, key=lambda parts: abs(math.log(int(parts[2]) / config.size)))
+        scale = (int(key[2]) / config.size) ** 2
+        row = {name: value * scale for name, value in rates["|".join(key)].items()}
+    return Speed(row["train"], row["predict"])
 
 
 # --- replaying -------------------------------------------------------------------------------------------------------
 
 
-def stand_in(records: list[Record], config: Config, epochs: float) -> Record | None:
-    """The recorded trial most like the config after so many epochs; None where its net was not recorded.
+def stand_in(records: Sequence[Record], config: Config, epochs: float) -> Record | None:
+    """The recorded trial most like the config after so many epochs; None where nothing of its kind was recorded.
 
-    A shorter recording is preferred to one that is as much longer: a replay must not be kinder than the truth.
+    Of a net that was not recorded it is another one of its family, or else any that began as it does. A shorter
+    recording is preferred to one that is as much longer: a replay must not be kinder than the truth. Seeds take turns
+    among those recorded.
     """
-    net = (config.train, config.backbone, config.model_args, bool(config.weights))
-    same = [
-        r for r in records if (r.config.train, r.config.backbone, r.config.model_args, bool(r.config.weights)) == net
-    ]
+    kind = [r for r in records if r.config.train == config.train]
+    kind = [r for r in kind if bool(r.config.weights) == bool(config.weights)] or kind
+    family = net_named(config.backbone).family
 
     def distance(record: Record) -> float:
-        apart = 4 * abs(math.log2(record.config.size / config.size))
-        apart += sum(getattr(record.config, name) != getattr(config, name) for name in ALIKE)
+        own = record.config
+        apart = 4 * abs(math.log2(own.size / config.size))
+        apart += sum(getattr(own, name) != getattr(config, name) for name in ALIKE)
+        if (own.backbone, own.model_args) != (config.backbone, config.model_args):
+            apart += OTHER_NET * (1 if net_named(own.backbone).family == family else 2)
         if epochs and record.epochs:
             length = math.log2(record.epochs / epochs)
             apart += 2 * max(length, 0.0) + max(-length, 0.0)
         return apart
 
-    return min(same, key=distance, default=None)
+    nearest = min(kind, key=distance, default=None)
+    if nearest is None:
+        return None
+    twins = sorted(
+        (r for r in kind if r.config.vary(seed=0) == nearest.config.vary(seed=0)), key=lambda r: r.config.seed
+    )
+    return twins[(config.seed // 100 + config.seed) % len(twins)]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A set with its bank: what every replay on it shares."""
+
+    name: str
+    task: Task
+    goal: Goal
+    truth: np.ndarray  # of the test rows, as the metric takes it
+    records: list[Record]
+    fold_of: np.ndarray
+    situation: Situation = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """How a solver ended: its blend's out-of-fold score and promise's error, its test predictions, seconds, trials."""
+    """How a solver ended: scores out of fold and on the test, higher is better, seconds, trials."""
 
     score: float
     stderr: float
-    oof: np.ndarray
-    test: np.ndarray
+    test: float
     seconds: float
     trials: int
 
 
-def replay(
-    records: list[Record],
-    fold_of: np.ndarray,
-    task: Task,
-    metric: Metric,
-    budget: float,
-    plan: list[Any],
-    seed: int = 0,
-) -> Replay:
-    """The solver's run on that budget, every trial played by its stand-in."""
-    goal = Goal(metric, task.kind, task.grades)
-    time, played, decisions = SLACK.opening / 2, {}, {}
-    folds_done: dict[Config, set[int]] = {}
-    end = seconds_for_the_end(budget, SLACK.first_quick_blend)
-    clock = Clock(budget, now=lambda: time, start=0.0)
+@dataclass(frozen=True)
+class Solver:
+    """A plan, what may vary in it, and the blenders that it may use (None for all)."""
 
-    def measure(config: Config) -> Speed:
-        record = stand_in([r for r in records if r.rate], config, 0.0)
-        rate = record.rate * (record.config.size / config.size) ** 2 if record else 0.0
-        return Speed(rate, 3 * rate)
+    plan: tuple[Any, ...]
+    space: SearchSpace = field(default_factory=SearchSpace)
+    blenders: Collection[str] | None = None
+
+
+def at_once(history: History, s: Situation) -> Iterator[list[Config]]:
+    """The finalists without halving: all folds of each, whatever its first one showed."""
+    for row in s.remember("finalists", lambda: [config.to_json() for config in decide_finalists(history, s)]):
+        yield [Config.from_json(row)]
+
+
+def of_recipe(name: str) -> Solver:
+    """A recipe as a solver."""
+    given = load_recipe(name, space=None, plan=None, folds=None, pretrained=True)
+    return Solver(tuple(given.plan or ()), given.space)
+
+
+SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
+SOLVERS: dict[str, Solver] = {
+    "fixed": of_recipe("fixed"),
+    "random": of_recipe("random-search"),
+    "autoclimb": Solver((*SEARCH, "finalists", "rest")),
+    "no stages": Solver(("baseline", "finalists", "rest")),
+    "no probe": Solver((*SEARCH, "finalists", "rest"), SearchSpace(features=False)),
+    "no halving": Solver((*SEARCH, ("finalists", at_once), "rest")),
+    "no blend": Solver((*SEARCH, "finalists", "rest"), blenders=("best",)),
+}
+
+
+def replay(known: Known, solver: Solver, budget: float, seed: int, rates: dict[str, Any]) -> Replay:
+    """The solver's run on that budget, every trial played by its stand-in."""
+    now, played, decisions = SLACK.opening / 2, dict[str, Trial](), dict[str, Any]()
+    folds_done: dict[Config, set[int]] = {}
+    goal, truth, fold_of = known.goal, known.task.truth, known.fold_of
+    end = seconds_for_the_end(budget, SLACK.first_quick_blend)
+    clock = Clock(budget, now=lambda: now, start=0.0)
 
     def run(config: Config, stage: str) -> Trial:
-        nonlocal time
+        nonlocal now
         seconds = cost_of(config, s)
-        time += seconds
-        record = stand_in(
-            records, config, config.epochs or (epochs_in(config.seconds, config, s) if config.seconds else 0)
-        )
+        now += seconds
+        epochs = config.epochs or (epochs_in(config.seconds, config, s) if config.seconds else 0.0)
+        record = stand_in(known.records, config, epochs)
         if record is None:
-            played[config.key] = Trial(config, stage, "failed", -math.inf, 0.0, seconds, note="not in the bank")
-            return played[config.key]
-        folds_done.setdefault(config.vary(folds=()), set()).update(config.folds)
-        oof = np.where(np.isin(fold_of, config.folds)[:, None], record.oof, np.nan).astype(np.float32)
-        scored = cross_fitted_score(goal, task.truth, oof, fold_of)
-        trial = Trial(config, stage, "done", scored.score, scored.stderr, seconds, oof, record.test)
+            trial = Trial(config, stage, "failed", -math.inf, 0.0, seconds, note="nothing like it is in the bank")
+        else:
+            folds_done.setdefault(config.vary(folds=()), set()).update(config.folds)
+            oof = np.where(np.isin(fold_of, config.folds)[:, None], record.oof, np.nan).astype(np.float32)
+            test = record.test[list(config.folds)].mean(0)
+            scored = cross_fitted_score(goal, truth, oof, fold_of, known.task.groups)
+            facts = {name: value for name, value in record.facts.items() if name in ("skill", "mirror", "turn")}
+            trial = Trial(config, stage, "done", scored.score, scored.stderr, seconds, oof, test, facts=facts)
         played[config.key] = trial
         return trial
 
@@ -217,109 +342,141 @@ def replay(
             decisions[name] = make()
         return decisions[name]
 
-    facts = autoclimb.plan(task, metric=metric, budget=budget, seed=seed).situation
+    @cache
+    def row_losses(trial: Trial) -> np.ndarray | None:
+        return None if trial.oof is None else losses_by_row(goal, truth, trial.oof)
+
     s = replace(
-        facts,
-        measure=measure,
+        known.situation,
+        budget=budget,
+        seed=seed,
+        space=solver.space,
+        measure=cache(lambda config: quiet_speed(rates, known.situation.measure, config)),
         remember=remember,
         left=lambda: max(0.0, clock.left() - end),
         folds_done=lambda config: len(set(config.folds) & folds_done.get(config.vary(folds=()), set())),
-        row_losses=lambda t: None if t.oof is None else losses_by_row(goal, task.truth, t.oof),
+        row_losses=row_losses,
     )
-    history, _ = follow(plan_of(plan), s, run, lambda c: played.get(c.key), clock, lambda: end, lambda history: None)
-    blend = blend_of(history.done(), goal, task.truth, fold_of)
-    return Replay(blend.score, blend.stderr, blend.oof, blend.test, time, len(history.trials))
+    history, _ = follow(plan_of(solver.plan), s, run, lambda c: played.get(c.key), clock, lambda: end, lambda h: None)
+    blend = blend_of(history.done(), goal, truth, fold_of, groups=known.task.groups, allow=solver.blenders)
+    rows_known = np.isfinite(blend.oof).all(1) & (fold_of >= 0)
+    rule = learn_rule(goal, truth[rows_known], blend.oof[rows_known])
+    test_score = goal.score(known.truth, answer(rule, blend.test))
+    return Replay(blend.score, blend.stderr, test_score, now, len(history.trials))
 
 
-def fixed(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One recipe for the whole budget: the plan's own base, all folds, one-cycle, flips, smoothing."""
-    net = base_config(history, s)
-    yield [net.vary(seconds=round(usable(s) / s.folds, 1), folds=tuple(range(s.folds)))]
+def known_set(suite: Path, name: str, bank_file: Path) -> Known:
+    """The set with its bank file, read once."""
+    whole = read_suite(suite)
+    one = next(one for one in whole.sets if one.name == name)
+    metric, data = whole.metric_of(one), whole.folder / one.data
+    task = autoclimb.read_task(data, metric)
+    cells = cells_of(task.form, whole.folder / one.answers)
+    by_id = [cells[item] for item in task.test_ids]
+    records, fold_of = load(bank_file)
+    facts = autoclimb.plan(task, metric=metric, budget="60s").situation
+    truth = truth_in(task, metric, by_id, task.classes)
+    return Known(name, task, Goal(metric, task.kind, task.grades), truth, records, fold_of, facts)
 
 
-def random_search(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Draws of net, size, policy and mixing on one fold for a third of the time, then the best over all folds."""
-    draw = np.random.default_rng(s.seed)
-    base = base_config(history, s)
-    each = max(usable(s) / 3 / 10, 5.0)
-    nets = [*fine_tuning(s.pretrained, s.device), *from_scratch(s.device)[:2]]
-    for _ in range(10):
-        net = nets[draw.integers(len(nets))].vary(
-            tta="flip", policy=str(draw.choice(["flip", "affine", "medium", "trivial"]))
-        )
-        mixing = ({}, {"mixup": 0.3}, {"cutmix": 1.0})[draw.integers(3)]
-        yield [net.vary(size=int(draw.choice([64, 96, 128])), seconds=round(each, 1), **mixing)]
-    best = history.best(train="net")
-    config = best.config if best else base
-    yield [config.vary(seconds=round(usable(s) / s.folds, 1), folds=tuple(range(s.folds)))]
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+Cell = tuple[str, float, str, int]  # set, budget, solver, seed
+HEAD = "| set | budget | solver | seed | test | out of fold | over promise | seconds | trials |\n" + "|---" * 9 + "|\n"
+SUMMARY = (
+    "\n| budget | solver | against | n | gain on the test | ± | error over the other's | over promise | ± |\n"
+    + "|---" * 9
+    + "|\n"
+)
 
 
-SOLVERS: dict[str, list[str | Stage]] = {
-    "autoclimb": ["baseline", "resize", "augmentation", "backbone", "loss", "refine", "finalists", "rest"],
-    "fixed": [fixed, "rest"],
-    "random": [random_search, "rest"],
-    "no stages": ["baseline", "finalists", "rest"],
-}
+def row_of(cell: Cell, ended: Replay, goal: Goal) -> str:
+    """A replay's row; over promise is the test's score less the promise, below zero where it promised too much."""
+    name, budget, solver, seed = cell
+    test, oof = goal.metric.shown(ended.test), goal.metric.shown(ended.score)
+    promised = f"{oof:.4f} ± {ended.stderr:.4f} | {ended.test - ended.score:+.4f}"
+    place = f"| {name} | {in_words(budget)} | {solver} | {seed} "
+    return f"{place}| {test:.4f} | {promised} | {ended.seconds:.0f} | {ended.trials} |\n"
 
 
-def test_value(task: Task, metric: Metric, fold_of: np.ndarray, ended: Replay, answers: Path, seed: int) -> float:
-    """The metric's own value on the answers, of the submission that the replay would have written."""
-    goal = Goal(metric, task.kind, task.grades)
-    known = np.isfinite(ended.oof).all(1) & (fold_of >= 0)
-    rule = learn_rule(goal, task.truth[known], ended.oof[known])
-    with tempfile.TemporaryDirectory(prefix="autoclimb-bank-") as folder:
-        path = Path(folder) / "submission.csv"
-        write_submission(task, answer(rule, ended.test), path, metric, ended.test)
-        return test_score(metric, path, answers, seed)[0]
+def summary(ended: dict[Cell, Replay], goals: dict[str, Goal], against: Sequence[str]) -> Iterator[str]:
+    """For each budget and solver: gains over others, paired by set and seed, with their standard errors.
+
+    Scores of different metrics are averaged as they are, so the ratio of errors stands beside: its geometric mean.
+    """
+    budgets, solvers = ({cell[i]: None for cell in ended} for i in (1, 2))
+    for budget in budgets:
+        for solver in solvers:
+            own = {(c[0], c[3]): e for c, e in ended.items() if c[1:3] == (budget, solver)}
+            over = [e.test - e.score for e in own.values()]
+            for other in against:
+                theirs = {(c[0], c[3]): e for c, e in ended.items() if c[1:3] == (budget, other)}
+                both = [(own[key], theirs[key], goals[key[0]]) for key in own if key in theirs and other != solver]
+                if both:
+                    gains = [a.test - b.test for a, b, _ in both]
+                    ratios = [math.log(error_of(a.test, g) / error_of(b.test, g)) for a, b, g in both]
+                    ratio = f"{math.exp(float(np.mean(ratios))):.3f}"
+                    cells = [in_words(budget), solver, other, str(len(both)), mean_and_error(gains), ratio]
+                    yield f"| {' | '.join([*cells, mean_and_error(over)])} |\n"
 
 
-def replayed_rows(asked: argparse.Namespace) -> Iterator[str]:
-    """A table row for each set, budget, solver and seed."""
-    for path in sorted(asked.bank.glob("*.npz")):
-        records, fold_of = load(path)
-        metric = autoclimb.metric_named(METRIC[path.stem])
-        task = autoclimb.read_task(asked.data / path.stem, metric)
-        for budget in asked.budgets.split(","):
-            for solver in asked.solvers.split(","):
-                for seed in range(asked.seeds):
-                    ended = replay(records, fold_of, task, metric, seconds_of(budget), SOLVERS[solver], seed)
-                    test = ""
-                    if asked.answers:
-                        answers = asked.answers / f"{path.stem}.csv"
-                        test = f"{test_value(task, metric, fold_of, ended, answers, seed):.4f}"
-                    shown = f"{metric.shown(ended.score):.4f} ± {ended.stderr:.4f}"
-                    place = f"| {path.stem} | {budget} | {solver} | {seed} "
-                    yield f"{place}| {test} | {shown} | {ended.seconds:.0f} | {ended.trials} |\n"
+def error_of(score: float, goal: Goal) -> float:
+    """What is to be small: one less the score, or the metric's own value where lower is better."""
+    return max(1 - score if goal.metric.greater_is_better else -score, 1e-6)
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Mean and standard error, as two cells."""
+    error = f"{np.std(values, ddof=1) / math.sqrt(len(values)):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.4f} | {error}"
 
 
 def main() -> None:
-    """Record or replay."""
+    """Record, measure rates, or replay."""
     parser = argparse.ArgumentParser(description="Record a bank of trials, or replay the controller against one.")
-    parser.add_argument("do", choices=("record", "replay"))
-    parser.add_argument("--data", type=Path, required=True, help="folder of competitions")
-    parser.add_argument("--answers", type=Path, help="folder of <set>.csv in the submission's form")
+    parser.add_argument("do", choices=("record", "rates", "replay"))
+    parser.add_argument("--suite", type=Path, default=SUITE, help="names the sets, as autoclimb bench has them")
     parser.add_argument("--bank", type=Path, required=True, help="folder of bank files")
-    parser.add_argument("--sets", default="intel_scenes,leaf99,elpv_defect")
+    parser.add_argument("--sets", default="", help="names, comma separated; of a replay default all in the bank")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of recording a set, start no trial after them")
+    parser.add_argument("--first", type=int, default=0, help="record only so many configs: to see that it works")
     parser.add_argument("--budgets", default="5m,10m,30m,2h")
     parser.add_argument("--solvers", default=",".join(SOLVERS))
+    parser.add_argument("--against", default="fixed,random", help="whom the summary compares with")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first", type=int, default=0, help="only so many configs: to see that it works")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     asked = parser.parse_args()
+    asked.bank.mkdir(parents=True, exist_ok=True)
+    names = asked.sets.split(",") if asked.sets else [path.stem for path in sorted(asked.bank.glob("*.npz"))]
+    rates = read_json(RATES) if RATES.exists() else {}
     if asked.do == "record":
-        asked.bank.mkdir(parents=True, exist_ok=True)
-        for name in asked.sets.split(","):
-            path = record_set(name, asked.data, asked.bank, rows()[: asked.first or None])
+        for name in names:
+            path = record_set(asked.suite, name, asked.bank, rows()[: asked.first or None], asked.minutes)
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
-        return
-    append(asked.out, heading("the controller replayed against the bank"))
-    append(
-        asked.out,
-        "| set | budget | solver | seed | test | out of fold | seconds | trials |\n|---|---|---|---|---|---|---|---|\n",
-    )
-    for row in replayed_rows(asked):
-        append(asked.out, row)
-        print(row, end="", flush=True)
+    elif asked.do == "rates":
+        write_json(RATES, measure_rates(asked.suite, names[0], asked.bank / f"{names[0]}.trials", rates))
+    else:
+        replay_all(asked, names, rates)
+
+
+def replay_all(asked: argparse.Namespace, names: Sequence[str], rates: dict[str, Any]) -> None:
+    """Replays everything asked for and appends both tables, rows as they come."""
+    ended: dict[Cell, Replay] = {}
+    sets = {name: known_set(asked.suite, name, asked.bank / f"{name}.npz") for name in names}
+    append(asked.out, heading("the controller replayed against the bank") + HEAD)
+    for name, known in sets.items():
+        for budget in map(seconds_of, asked.budgets.split(",")):
+            for solver in asked.solvers.split(","):
+                for seed in range(asked.seeds):
+                    cell = (name, budget, solver, seed)
+                    ended[cell] = replay(known, SOLVERS[solver], budget, seed, rates)
+                    row = row_of(cell, ended[cell], known.goal)
+                    append(asked.out, row)
+                    print(row, end="", flush=True)
+    goals = {name: known.goal for name, known in sets.items()}
+    table = SUMMARY + "".join(summary(ended, goals, asked.against.split(",")))
+    append(asked.out, table)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 import math
 from pathlib import Path
 
+from lab import SUITE
 from record import append, heading
 
 import autoclimb
@@ -18,7 +19,6 @@ from autoclimb.contest.standings import promises
 from autoclimb.contest.suite import KnownSet
 
 HERE = Path(__file__).parent
-SUITE = HERE / "suite.toml"
 HEADER = (
     "| set | solver | seed | metric | test | ± | out of fold | over promise, sigmas | known | seconds | trials "
     "| peak GB |\n"

@@ -1,0 +1,91 @@
+"""A set made ready for single trials: read, dealt into folds, its pixels decoded, and a worker that trains on it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb import Metric, Task
+from autoclimb.contest.suite import read_suite
+from autoclimb.data.folds import make_folds
+from autoclimb.data.pixels import build_pixels
+from autoclimb.data.read.folder import read_folder
+from autoclimb.run.setup import learning_target
+from autoclimb.run.worker import Worker
+from autoclimb.search.cost import measured
+from autoclimb.types import Config, Goal
+
+SUITE = Path(__file__).parent / "suite.toml"
+FOLDS = 5
+STARTING = 120.0  # seconds that a worker's imports may take beside other work
+
+
+@dataclass(eq=False)
+class Lab:
+    """A set, the worker that trains on it, its folds, pixels by size, and how each net runs fastest."""
+
+    task: Task
+    metric: Metric
+    fold_of: np.ndarray
+    folder: Path
+    worker: Worker
+    hello: dict[str, Any]  # what the worker knows of the set
+    pixels: dict[tuple[int, str], str] = field(default_factory=dict)
+    speeds: dict[Config, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def goal(self) -> Goal:
+        """What the set asks for."""
+        return Goal(self.metric, self.task.kind, self.task.grades)
+
+    def pixels_of(self, config: Config) -> str:
+        """Where the pixels that the config looks at lie."""
+        how = (config.cached_size, config.preprocess)
+        if how not in self.pixels:
+            files = [*self.task.train_files, *self.task.test_files]
+            built = build_pixels(files, *how, self.folder, channels=self.task.channels)
+            self.pixels[how] = str(built.path)
+        return self.pixels[how]
+
+    def speed_of(self, config: Config, seconds: float = 1.0) -> dict[str, Any]:
+        """Pictures a second of the config's net at the size that its speed is told by, and its fastest format."""
+        plain = measured(config).vary(loss="default", policy="none", seed=0, folds=(0,))
+        if plain not in self.speeds:
+            request = {"do": "speed", "config": plain.to_json(), "pixels": self.pixels_of(plain), "seconds": seconds}
+            self.speeds[plain] = self.worker.ask(request, STARTING)
+        return self.speeds[plain]
+
+    def trial(self, config: Config, out: Path, seconds: float) -> dict[str, Any]:
+        """The worker's reply on a trial: status, note, facts, folds; its predictions are in `out`."""
+        speed = {"precision": "fp32", "channels_last": True}
+        if config.train == "net":
+            speed = {name: self.speed_of(config)[name] for name in speed}
+        request = {"do": "trial", "config": config.to_json(), "pixels": self.pixels_of(config), "seconds": seconds}
+        return self.worker.ask({**request, **speed, "out": str(out), "nets": str(out / "nets")}, seconds)
+
+
+@contextmanager
+def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: Metric | None = None) -> Iterator[Lab]:
+    """A lab for one of the suite's sets, its files in `folder`; the worker ends with the block."""
+    whole = read_suite(suite)
+    known_set = next((known_set for known_set in whole.sets if known_set.name == name), None)
+    if known_set is None:
+        sys.exit(f"no set {name} in {suite}; it has {', '.join(known_set.name for known_set in whole.sets)}")
+    metric = metric or whole.metric_of(known_set)
+    task = read_folder(whole.folder / known_set.data, metric)
+    fold_of = make_folds(task, FOLDS, 0, np.zeros(len(task.train_ids), bool))
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "target.npy", learning_target(task))
+    np.save(folder / "fold_of.npy", fold_of)
+    hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
+    hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
+    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
+    try:
+        worker.greet(hello, STARTING)
+        yield Lab(task, metric, fold_of, folder, worker, hello)
+    finally:
+        worker.end()

@@ -34,7 +34,7 @@ from lab import FOLDS, SUITE, Lab, opened
 from record import append, heading
 
 import autoclimb
-from autoclimb import Config, History, SearchSpace, Situation, Task, Trial
+from autoclimb import Config, SearchSpace, Situation, Task, Trial
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_the_end, seconds_of
 from autoclimb.contest.marks import cells_of, truth_in
@@ -47,7 +47,6 @@ from autoclimb.score.rules import answer
 from autoclimb.search.climb import follow
 from autoclimb.search.cost import cost_of, measured
 from autoclimb.search.fidelity import epochs_in
-from autoclimb.search.finals import decide_finalists
 from autoclimb.search.nets import fine_tuning, from_box, from_scratch, net_named
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
@@ -280,34 +279,28 @@ class Replay:
 
 @dataclass(frozen=True)
 class Solver:
-    """A plan, what may vary in it, and the blenders that it may use (None for all)."""
+    """A plan (None for autoclimb's own), what may vary in it, and the blenders that it may use (None for all)."""
 
-    plan: tuple[Any, ...]
+    plan: tuple[Any, ...] | None = None
     space: SearchSpace = field(default_factory=SearchSpace)
     blenders: Collection[str] | None = None
 
 
-def at_once(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The finalists without halving: all folds of each, whatever its first one showed."""
-    for row in s.remember("finalists", lambda: [config.to_json() for config in decide_finalists(history, s)]):
-        yield [Config.from_json(row)]
-
-
-def of_recipe(name: str) -> Solver:
+def of_recipe(recipe: str | Path) -> Solver:
     """A recipe as a solver."""
-    given = load_recipe(name, space=None, plan=None, folds=None, pretrained=True)
-    return Solver(tuple(given.plan or ()), given.space)
+    given = load_recipe(recipe, space=None, plan=None, folds=None, pretrained=True)
+    return Solver(None if given.plan is None else tuple(given.plan), given.space)
 
 
-SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
+ABLATIONS = Path(__file__).parent / "ablations"
 SOLVERS: dict[str, Solver] = {
     "fixed": of_recipe("fixed"),
     "random": of_recipe("random-search"),
-    "autoclimb": Solver((*SEARCH, "finalists", "rest")),
-    "no stages": Solver(("baseline", "finalists", "rest")),
-    "no probe": Solver((*SEARCH, "finalists", "rest"), SearchSpace(features=False)),
-    "no halving": Solver((*SEARCH, ("finalists", at_once), "rest")),
-    "no blend": Solver((*SEARCH, "finalists", "rest"), blenders=("best",)),
+    "autoclimb": Solver(),
+    "no stages": of_recipe(ABLATIONS / "no_stages.py"),
+    "no probe": of_recipe(ABLATIONS / "no_probe.py"),
+    "no halving": of_recipe(ABLATIONS / "no_halving.py"),
+    "no blend": Solver(blenders=("best",)),
 }
 
 

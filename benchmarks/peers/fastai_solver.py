@@ -1,0 +1,183 @@
+"""fastai as one who knows it runs it: rate finder, one cycle, mixup, progressive resizing, views in prediction.
+
+fastai has no budget, so this times batches, plans epochs with what it saw, and stops a training that runs late.
+"""
+
+import time
+
+BEGAN = time.monotonic()  # imports are part of the budget
+
+# ruff: noqa: E402
+import os
+
+import folder
+import numpy as np
+import timm
+import torch
+from fastai.callback.mixup import MixUp
+from fastai.vision.all import (
+    BCEWithLogitsLossFlat,
+    Callback,
+    CancelFitException,
+    CategoryBlock,
+    ColReader,
+    CrossEntropyLossFlat,
+    DataBlock,
+    DataLoaders,
+    ImageBlock,
+    L1LossFlat,
+    Learner,
+    MSELossFlat,
+    MultiCategoryBlock,
+    Normalize,
+    RandomSplitter,
+    RegressionBlock,
+    Resize,
+    ResizeMethod,
+    aug_transforms,
+    set_seed,
+    valley,
+    vision_learner,
+)
+from safetensors.torch import load_file
+
+ARCHITECTURE = {"none": "resnet18", "lite0": "tf_efficientnet_lite0"}
+STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
+BATCH, HELD_OUT, VIEWS = 64, 0.1, 4
+FIRST_PART = 0.4  # of the time at the smaller size
+TIMED, WARM = 6, 2  # batches whose time is taken, after so many that warm up
+MISJUDGED = 0.9  # of the time that is planned with: loading takes its share when trainings do not wait for it
+
+
+class StopAt(Callback):
+    """Ends the training when the time is over; its schedule is then cut off."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def after_batch(self) -> None:
+        """Looks at the clock."""
+        if self.training and time.monotonic() > self.until:
+            print("stopped in the middle of the schedule", flush=True)
+            raise CancelFitException
+
+
+def main() -> None:
+    """Read, plan, train at two sizes, predict with several views."""
+    asked = folder.arguments()
+    set_seed(asked.seed)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    seen = folder.read(asked.data, asked.metric)
+    tuned = asked.weights != "none"
+    until = BEGAN + asked.budget - 3.0  # for the csv and the end of the process
+    rate = pictures_a_second(ARCHITECTURE[asked.weights])
+    size = folder.size_for(seen, rate, 64, 0.8 * (until - time.monotonic()), tuned)
+    first = max(48, int(0.66 * size) // 16 * 16)
+    test_seconds = VIEWS * len(seen.test) / (3 * rate * (64 / size) ** 2)
+    until -= min(1.5 * test_seconds + 3, 0.3 * asked.budget)
+    print(f"{rate:.0f} pictures a second at 64 px; sizes {first}, {size}; {until - time.monotonic():.0f} s", flush=True)
+    learn = learner(seen, loaders(seen, first, asked), asked)
+    with learn.no_bar(), learn.no_logging():
+        # suggestions are for a fresh head; a body that is fine-tuned gets a tenth of them below
+        found = learn.lr_find(num_it=min(40, max(20, len(learn.dls.train))), show_plot=False, suggest_funcs=(valley,))
+        lr = float(np.clip(found.valley, 5e-4, 1e-2))
+        print(f"rate {lr:.1e}", flush=True)
+        began, budget = time.monotonic(), until - time.monotonic()
+        for i, side in enumerate((first, size)):
+            if i:
+                learn.dls = loaders(seen, side, asked)
+            ends = began + FIRST_PART * budget if not i else until
+            fit(learn, lr, ends, tuned, head_first=tuned and not i)
+        predict(learn, seen, asked)
+    print(f"{time.monotonic() - BEGAN:.0f} of {asked.budget:.0f} s", flush=True)
+
+
+def pictures_a_second(architecture: str) -> float:
+    """How fast the net trains at 64 px here."""
+    net = timm.create_model(architecture, num_classes=10).train()
+    x, seconds = torch.randn(BATCH, 3, 64, 64), []
+    for _ in range(WARM + TIMED):
+        start = time.monotonic()
+        net(x).sum().backward()
+        seconds.append(time.monotonic() - start)
+    return BATCH / float(np.median(seconds[WARM:]))
+
+
+def loaders(seen: folder.Competition, size: int, asked: "folder.argparse.Namespace") -> DataLoaders:
+    """Batches of the size, with fastai's usual variation."""
+    block = {"classes": CategoryBlock(), "sets": MultiCategoryBlock(), "numbers": RegressionBlock()}[seen.kind]
+    split = ColReader("target", label_delim=" ") if seen.kind == "sets" else ColReader("target")
+    return DataBlock(
+        blocks=(ImageBlock, block),
+        get_x=ColReader("file"),
+        get_y=split,
+        splitter=RandomSplitter(HELD_OUT, seed=asked.seed),
+        item_tfms=Resize(int(1.15 * size), ResizeMethod.Squish),
+        batch_tfms=[
+            *aug_transforms(size=size, max_warp=0.1, min_scale=0.8),
+            Normalize.from_stats(*STATS[asked.weights]),
+        ],
+    ).dataloaders(seen.train, bs=min(BATCH, max(8, len(seen.train) // 8)), num_workers=2)
+
+
+def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.Namespace") -> Learner:
+    """The learner, its body loaded with the weights where they are asked for."""
+    loss = {
+        "classes": CrossEntropyLossFlat(),
+        "sets": BCEWithLogitsLossFlat(),
+        "numbers": L1LossFlat() if seen.metric == "mae" else MSELossFlat(),
+    }[seen.kind]
+    n_out = 1 if seen.kind == "numbers" else len(dls.vocab)
+    learn = vision_learner(dls, ARCHITECTURE[asked.weights], pretrained=False, n_out=n_out, loss_func=loss)
+    if asked.weights == "lite0":
+        tensors = load_file(asked.place / "tf_efficientnet_lite0" / "model.safetensors")
+        body = learn.model[0].model
+        missing = body.load_state_dict(
+            {k: v for k, v in tensors.items() if not k.startswith("classifier")}, strict=False
+        )
+        assert not missing.missing_keys, f"weights do not fit: {missing.missing_keys[:3]}"
+    learn.unfreeze()
+    return learn
+
+
+def fit(learn: Learner, lr: float, until: float, tuned: bool, head_first: bool) -> None:
+    """One cycle of as many epochs as fit, after one epoch of the head alone where the body is fine-tuned."""
+    stop = StopAt(until)
+    if head_first:
+        learn.freeze()
+        learn.fit_one_cycle(1, lr, cbs=[stop])
+        learn.unfreeze()
+    epoch = epoch_seconds(learn)
+    epochs = max(1, int(MISJUDGED * (until - time.monotonic()) / epoch))
+    rates = slice(lr / 10, lr) if tuned else lr
+    mixing = [] if learn.dls.c == 1 or tuned else [MixUp(0.2)]
+    learn.fit_one_cycle(epochs, rates, wd=0.05, cbs=[stop, *mixing])
+    print(f"{epochs} epochs planned at {epoch:.1f} s each, {until - time.monotonic():+.0f} s left", flush=True)
+
+
+def epoch_seconds(learn: Learner) -> float:
+    """Seconds of an epoch, the held-out part included, from some batches as they are loaded and learned."""
+    net, seconds = learn.model.train(), []
+    batches = iter(learn.dls.train)
+    for _ in range(min(WARM + TIMED, len(learn.dls.train))):
+        start = time.monotonic()
+        x, y = next(batches)
+        learn.loss_func(net(x), y).backward()
+        net.zero_grad(set_to_none=True)
+        seconds.append(time.monotonic() - start)
+    each = float(np.mean(seconds[WARM:] or seconds))
+    return each * (len(learn.dls.train) + 0.4 * len(learn.dls.valid))
+
+
+def predict(learn: Learner, seen: folder.Competition, asked: "folder.argparse.Namespace") -> None:
+    """The submission, by several views; labels by the threshold that is best on the held-out rows."""
+    threshold = 0.5
+    if seen.kind == "sets":
+        p, truth = (part.numpy() for part in learn.get_preds())
+        threshold = folder.best_threshold(truth, p, 2.0 if seen.metric == "f2" else 1.0)
+    p = learn.tta(dl=learn.dls.test_dl(seen.test), n=VIEWS, beta=0.25)[0].numpy()
+    folder.write(seen, asked.out, p, () if seen.kind == "numbers" else list(learn.dls.vocab), threshold)
+
+
+if __name__ == "__main__":
+    main()

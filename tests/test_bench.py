@@ -70,8 +70,8 @@ def test_the_report_tells_wins_ranks_and_failures(finished):
     text = str(finished)
     assert re.search(r"right +wrong +2 +0 +0", text)
     assert "1.00  right" in text
-    assert "too few to rely on it" in text
-    assert "broken on pets, seed 0: exit 1" in text
+    assert "are few: the test is meant for" in text
+    assert "broken on pets, 10s, seed 0: exit 1" in text
     page = finished.page.read_text()
     assert "&lt;b&gt;memory&lt;/b&gt;" in page
     assert "<b>memory" not in page

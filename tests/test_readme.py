@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from benches import suite_file
 from fakes import World, situation
 from folders import competition
 from typer.main import get_command
@@ -111,6 +112,8 @@ def test_the_python_runs_on_a_toy(page, tmp_path, monkeypatch):
     competition(tmp_path / "data", lambda i: ("1 4", "4", "1 7")[i % 3], sample="1 4")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(autoclimb, "fit", toy_fit)
+    if "suite.toml" in TEXT[page]:
+        suite_file(tmp_path, {"mine": "good"})
     for code in blocks(TEXT[page], "python", "py"):
         exec(compile(code, page, "exec"), {"__name__": "__main__"})
 

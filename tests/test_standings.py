@@ -40,7 +40,7 @@ def test_ranks_are_means_over_sets_and_a_failure_is_last():
     ranking = ranking_at(rows)
     assert dict(ranking.mean_ranks) == {"a": (1 + 2 + 1.5) / 3, "b": (2 + 1 + 1.5) / 3, "c": 3.0}
     assert ranking.sets == 3
-    assert "3 sets and 3 solvers are too few" in ranking.caution
+    assert "3 sets and 3 solvers are few" in ranking.caution
 
 
 def test_lower_scores_rank_first_where_the_metric_wants_them():

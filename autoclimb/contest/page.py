@@ -19,7 +19,7 @@ from autoclimb.contest.standings import (
     summaries,
 )
 from autoclimb.contest.suite import Suite
-from autoclimb.contest.text import COSTS, PAIRS, cost_rows, pairs_rows, scores_rows
+from autoclimb.contest.text import COSTS, PAIRS, cost_rows, pairs_rows, scores_rows, spread_words
 from autoclimb.report.parts import (
     Facts,
     Headline,
@@ -83,10 +83,9 @@ def score_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
         return [Words("No cell is finished yet.", "quiet")]
     head, rows = scores_rows(outcomes)
     table = Table("Scores on the answers", head, rows, shown=True)
-    says = "± is the deviation over seeds where there are several, else the standard error over the test rows."
     budget = budgets_of(outcomes)[-1]
     panels = panels_at(suite, [o for o in outcomes if o.budget_s == budget])
-    parts: list[Part] = [table, Words(says, "quiet")]
+    parts: list[Part] = [table, Words(spread_words(outcomes), "quiet")]
     if panels:
         known = " Dashed: known scores of others." if any(panel.known for panel in panels) else ""
         title = f"Scores at {in_words(budget)}"
@@ -139,7 +138,7 @@ def rank_parts(ranks: Sequence[Ranking]) -> list[Part]:
         title = f"Mean ranks at {in_words(row.budget)}, over {row.sets} sets"
         says = "1 is the best."
         if not math.isnan(row.p_value):
-            says += f" Friedman's test of equal solvers: p = {row.p_value:.3f}. A bar joins solvers whose ranks differ "
+            says += f" Friedman's test of equal solvers: {row.p_words}. A bar joins solvers whose ranks differ "
             says += f"by less than {row.critical:.2f} (Nemenyi, 5 %)."
         table = Table(title, ("solver", "mean rank"), list(row.mean_ranks))
         drawing = (row.mean_ranks, row.critical, row.groups)

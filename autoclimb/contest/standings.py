@@ -55,6 +55,11 @@ class Ranking:
     groups: tuple[tuple[str, ...], ...]  # solvers that the difference does not tell apart, two or more in each
 
     @property
+    def p_words(self) -> str:
+        """The p-value for people."""
+        return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+
+    @property
     def caution(self) -> str:
         """What speaks against relying on the test, "" for nothing."""
         if math.isnan(self.p_value):
@@ -63,8 +68,8 @@ class Ranking:
         few += [f"{len(self.mean_ranks)} solvers"] if len(self.mean_ranks) < FEWEST_SOLVERS else []
         if not few:
             return ""
-        wanted = f"{FEWEST_SETS} sets and {FEWEST_SOLVERS} solvers"
-        return f"{' and '.join(few)} are too few to rely on it: the test is meant for {wanted} or more."
+        least = f"{FEWEST_SETS} sets and {FEWEST_SOLVERS} solvers"
+        return f"{' and '.join(few)} are few: the test is meant for {least} or more."
 
 
 @dataclass(frozen=True)

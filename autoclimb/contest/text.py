@@ -1,6 +1,7 @@
 """A bench's report as text for a terminal."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from autoclimb.budget import in_words
@@ -34,23 +35,25 @@ def tables(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> list[
     """The parts of the report in order, rich's tables and plain text."""
     if not outcomes:
         return ["no cell is finished yet"]
-    parts: list[object] = [scores_table(outcomes)]
-    parts.append("± is the deviation over seeds where there are several, else the standard error over test rows.")
+    parts: list[object] = [scores_table(outcomes), spread_words(outcomes)]
     for row in rankings(outcomes):
         lines = [f"mean ranks over {row.sets} sets at {in_words(row.budget)}, 1 the best"]
         lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
         if not math.isnan(row.p_value):
-            lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman p = {row.p_value:.3f}")
+            lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman {row.p_words}")
         lines += [f"  {row.caution}"] if row.caution else []
         parts.append("\n".join(lines))
     parts += [table for table in [pairs_table(outcomes, answers)] if table is not None]
     parts.append(cost_table(outcomes))
     rows = promises(outcomes)
     parts += ["\n".join(promise_lines(rows))] if rows else []
-    failed = [
-        f"  {safe(o.solver)} on {safe(o.set)}, seed {o.seed}: {safe(o.status, 200)}" for o in outcomes if o.status
-    ]
+    failed = [f"  {about(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
     return parts + (["\n".join(["without a score", *failed])] if failed else [])
+
+
+def about(o: Outcome) -> str:
+    """Which cell it is."""
+    return f"{safe(o.solver)} on {safe(o.set)}, {in_words(o.budget_s)}, seed {o.seed}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
@@ -65,15 +68,28 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
     return table
 
 
-def score_cell(row: Summary | None) -> str:
-    """A solver's score on a set with its error, and how many seeds it is of where there are several."""
+def spread_words(outcomes: Sequence[Outcome]) -> str:
+    """What ± means in the table of scores."""
+    seeds = usual_seeds(outcomes)
+    over = f"the standard deviation over {seeds} seeds, with one seed " if seeds > 1 else ""
+    return f"± is {over}the standard error over the test rows."
+
+
+def usual_seeds(outcomes: Sequence[Outcome]) -> int:
+    """The commonest number of seeds with a score."""
+    counts = Counter(row.seeds for row in summaries(outcomes) if row.seeds)
+    return max(counts, key=lambda seeds: counts[seeds], default=1)
+
+
+def score_cell(row: Summary | None, usual: int) -> str:
+    """A solver's score on a set with its error; the number of seeds where it is not the usual one."""
     if row is None:
         return ""
     if math.isnan(row.mean):
         return "failed"
     error = row.over_rows if math.isnan(row.over_seeds) else row.over_seeds
     text = score_words(row.mean) + ("" if math.isnan(error) else f" ± {score_words(error)}")
-    notes = [f"n={row.seeds}"] if row.seeds > 1 else []
+    notes = [f"n={row.seeds}"] if row.seeds != usual else []
     notes += [f"{row.failed} failed"] if row.failed else []
     return text + (f" ({', '.join(notes)})" if notes else "")
 
@@ -82,9 +98,10 @@ def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]
     """Head and rows of the table of scores: a row a set and budget, a column a solver."""
     solvers = list(dict.fromkeys(o.solver for o in outcomes))
     by_cell = {(row.set, row.budget, row.solver): row for row in summaries(outcomes)}
+    usual = usual_seeds(outcomes)
     metric = {o.set: o.metric + ("" if o.higher_is_better else ", lower is better") for o in outcomes}
     rows = [
-        [name, metric[name], in_words(budget), *(score_cell(by_cell.get((name, budget, s))) for s in solvers)]
+        [name, metric[name], in_words(budget), *(score_cell(by_cell.get((name, budget, s)), usual) for s in solvers)]
         for name, budget in dict.fromkeys((o.set, o.budget_s) for o in outcomes)
     ]
     return ["set", "metric", "budget", *solvers], rows

@@ -191,10 +191,12 @@ def speed_key(config: Config) -> str:
     return f"{config.backbone}|{dict(config.model_args)}|{config.size}|{config.batch}"
 
 
-def measure_rates(suite: Path, name: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Pictures a second of every net of the bank, by `speed_key`: the fastest of several looks, old ones included."""
+def measure_rates(
+    suite: Path, name: str, folder: Path, known: dict[str, Any], configs: Sequence[Config]
+) -> dict[str, Any]:
+    """Pictures a second of the configs' nets, by `speed_key`: the fastest of several looks, old ones included."""
     best = dict(known)
-    nets = {speed_key(measured(c)): c for c in rows() if c.train == "net" or c.weights}
+    nets = {speed_key(measured(c)): c for c in configs if c.train == "net" or c.weights}
     with opened(suite, name, folder) as lab:
         for _ in range(LOOKS):
             for key, config in nets.items():
@@ -447,7 +449,7 @@ def main() -> None:
             path = record_set(asked.suite, name, asked.bank, rows()[: asked.first or None], asked.minutes)
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
     elif asked.do == "rates":
-        write_json(RATES, measure_rates(asked.suite, names[0], asked.bank / f"{names[0]}.trials", rates))
+        write_json(RATES, measure_rates(asked.suite, names[0], asked.bank / f"{names[0]}.trials", rates, rows()))
     else:
         replay_all(asked, names, rates)
 

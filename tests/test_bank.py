@@ -149,6 +149,25 @@ def test_the_summary_pairs_by_set_and_seed(bank):
     assert cells[7] == "-0.0500"
 
 
+@pytest.mark.slow
+def test_a_set_is_recorded_goes_on_where_it_was_stopped_and_is_replayed(bank, tmp_path, capsys):
+    from benches import suite_file
+
+    suite = suite_file(tmp_path, {})
+    plain = Config(train="features", backbone="gradients", size=64, folds=(0, 1, 2, 3, 4))
+    net = Config(backbone="resnet10t", model_args=(("channels", (8, 8, 8, 8)),), size=32, epochs=1.0, folds=plain.folds)
+    bank.record_set(suite, "pets", tmp_path / "bank", [plain])
+    path = bank.record_set(suite, "pets", tmp_path / "bank", [plain, net])
+    assert capsys.readouterr().out.count("pets 1/") == 1
+    known = bank.known_set(suite, "pets", path)
+    assert [r.config.key for r in known.records] == sorted([plain.key, net.key])
+    assert known.records[0].test.shape == (FOLDS, 24, 3)
+    ended = bank.replay(known, bank.SOLVERS["autoclimb"], 300.0, 0, {})
+    assert 0 <= ended.test <= 1
+    rates = bank.measure_rates(suite, "pets", tmp_path / "bank" / "pets.trials", {}, [net])
+    assert rates[bank.speed_key(net)]["train"] > 0
+
+
 def test_a_bank_is_one_small_file_that_is_read_back(bank, records, tmp_path):
     fold_of = np.arange(N) % FOLDS
     for record in records[:3]:

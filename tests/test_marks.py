@@ -101,6 +101,13 @@ def test_rows_may_come_in_any_order_and_with_other_columns(tmp_path):
     assert marked(made, metric_named("accuracy"), mine, right).score == 1.0
 
 
+def test_the_answers_may_be_known_for_some_rows_only(tmp_path):
+    right = table(tmp_path / "a.csv", ("id", "label"), ("t0", "cat"), ("t3", "dog"))
+    mine = answered(tmp_path, *((i, "cat") for i in IDS))
+    mark = marked(of("multiclass", TRUTH, form("label")), metric_named("accuracy"), mine, right)
+    assert (mark.score, len(mark.truth)) == (0.5, 2)
+
+
 def test_a_class_that_train_rows_lack_counts_as_one_of_its_own(tmp_path):
     made = of("multiclass", TRUTH, form("label"))
     right = table(tmp_path / "a.csv", ("id", "label"), *((i, "emu") for i in IDS))
@@ -112,7 +119,7 @@ def test_a_class_that_train_rows_lack_counts_as_one_of_its_own(tmp_path):
     ("rows", "head", "said"),
     [
         ([(i, "cat") for i in IDS[1:]], ("id", "label"), "mine.csv lacks 't0'"),
-        ([(i, "cat") for i in (*IDS, "t9")], ("id", "label"), "mine.csv has 7 ids instead of 6"),
+        ([(i, "cat") for i in (*IDS, "t9")], ("id", "label"), "mine.csv answers 't9', which nobody asks for"),
         ([(i, "cat") for i in IDS], ("id", "class"), "mine.csv has no column 'label', but id, class"),
     ],
 )

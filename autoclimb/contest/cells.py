@@ -52,7 +52,7 @@ class Outcome:
 
     def row(self) -> dict[str, Any]:
         """The row of results.json; a cell without a score has a `status` besides."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self)[:11]}
+        shown = {f.name: getattr(self, f.name) for f in fields(self)[:11]}  # up to peak_mb
         return shown if self.score is not None else {**shown, "status": self.status}
 
 

@@ -18,7 +18,7 @@ from autoclimb.types import Form, Goal, Metric, Task
 class Mark:
     """A submission's score, the metric's own value, with its standard error over the test rows.
 
-    `truth` and `answers` are what the metric took, rows in the order of the sample.
+    `truth` and `answers` are what the metric took, rows in the order of the known answers: all test rows, or some.
     """
 
     score: float
@@ -33,8 +33,9 @@ def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
     true_cells = cells_of(task.form, answers)
     cells = cells_of(task.form, submission)
     missing = [name for name in true_cells if name not in cells]
-    if missing or len(cells) > len(true_cells):
-        what = f"lacks {missing[0]!r}" if missing else f"has {len(cells)} ids instead of {len(true_cells)}"
+    unasked = sorted(set(cells) - {*task.test_ids, *true_cells})
+    if missing or unasked:
+        what = f"lacks {missing[0]!r}" if missing else f"answers {unasked[0]!r}, which nobody asks for"
         raise Mistake(f"{submission.name} {what}; it must answer the ids of {answers.name}")
     classes = [*task.classes]
     if task.form.cell in ("label", "labels"):  # the test may hold classes that train rows lack

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,13 @@ def test_autoclimb_is_run_with_the_solvers_options():
         "fixed",
     ]
     assert submission == Path("/out/cell/run/submission.csv")
+
+
+@pytest.mark.parametrize(("budget", "text"), [(90.0, "90"), (12.5, "12.5"), (1_234_567.0, "1234567")])
+def test_budgets_are_passed_on_as_people_write_them(budget, text):
+    cell, suite = cell_of(Solver("s"))
+    command, _ = command_of(replace(cell, budget=budget), suite, Path("/out/cell"))
+    assert command[command.index("--budget") + 1] == f"{text}s"
 
 
 def test_a_commands_places_are_filled_and_other_braces_stay():

@@ -92,7 +92,7 @@ class Cell:
     def folder(self) -> str:
         """The name of its folder: readable, whatever signs the names hold, and different for every cell."""
         words = [re.sub(r"[^\w.-]+", "_", text)[:40] for text in (self.known_set.name, self.solver.name)]
-        return "-".join([*words, f"{self.budget:g}s", f"seed{self.seed}", self.definition])
+        return "-".join([*words, f"{self.budget:.10g}s", f"seed{self.seed}", self.definition])
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -202,6 +202,8 @@ def hostile_bench(folder: Path) -> tuple[Suite, list[Outcome]]:
     """A suite whose every name is hostile, with every part of the report."""
     names = tuple(name for name in HOSTILE if "\0" not in name)
     suite = read_suite(suite_file(folder, dict.fromkeys(names, "good"), names[:2], "seeds = [0]"))
+    shown = {"medals": (("gold", 0.6), ("bronze", 0.5)), "known": ((names[0], 0.4),)}
+    suite = replace(suite, sets=tuple(replace(known_set, **shown) for known_set in suite.sets))
     rows = []
     for i, solver in enumerate(names):
         for j, name in enumerate(names[:2]):

@@ -166,7 +166,7 @@ def cost_parts(outcomes: Sequence[Outcome]) -> list[Part]:
         return []
     solvers = list(dict.fromkeys(o.solver for o in outcomes))
     used = {s: [o.seconds / o.budget_s for o in outcomes if o.solver == s] for s in solvers}
-    table = Table("Time and memory", COSTS, cost_rows(outcomes))
+    table = Table("By solver and budget", COSTS, cost_rows(outcomes))
     parts: list[Part] = []
     says = "A dot is a cell: its wall time as a share of its budget, which ends at the line."
     label = "share of the budget"
@@ -187,7 +187,7 @@ def promise_parts(rows: Sequence[Promise]) -> list[Part]:
         (r.solver, r.set, in_words(r.budget), str(r.seed), score_words(r.promised), score_words(r.score), r.sigmas)
         for r in rows
     ]
-    table = Table("Promise against truth", head, body)
+    table = Table("Every promise", head, body)
     sigmas = {
         s: [r.sigmas for r in rows if r.solver == s and not math.isnan(r.sigmas)] for s in {r.solver: 0 for r in rows}
     }
@@ -214,13 +214,13 @@ def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
         for row in summaries(outcomes)
         if row.set in lines and not math.isnan(row.mean)
     ]
-    return [Table("Medals", ("set", "budget", "solver", "score", "medal"), rows, shown=True)] if rows else []
+    return [Table("Medals reached", ("set", "budget", "solver", "score", "medal"), rows, shown=True)] if rows else []
 
 
 def failed_parts(outcomes: Sequence[Outcome]) -> list[Part]:
     """The cells without a score, and why."""
     rows = [(o.solver, o.set, in_words(o.budget_s), str(o.seed), o.status) for o in outcomes if o.score is None]
-    return [Table("Without a score", ("solver", "set", "budget", "seed", "why"), rows, shown=True)] if rows else []
+    return [Table("Cells without a score", ("solver", "set", "budget", "seed", "why"), rows, shown=True)] if rows else []
 
 
 def made_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:

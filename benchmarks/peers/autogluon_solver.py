@@ -19,6 +19,7 @@ from pathlib import Path
 
 import folder
 import numpy as np
+import pandas as pd
 import timm
 import torch
 from autogluon.multimodal import MultiModalPredictor
@@ -79,7 +80,7 @@ def main() -> None:
             warn_if_exist=False,
         )
         predictor.fit(seen.train, hyperparameters=options, time_limit=int(seconds), seed=asked.seed)
-        test = {"file": seen.test}
+        test = pd.DataFrame({"file": seen.test})
         if numbers:
             folder.write(seen, asked.out, np.asarray(predictor.predict(test, as_pandas=False), float))
         else:

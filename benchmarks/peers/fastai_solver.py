@@ -87,7 +87,7 @@ def main() -> None:
             if i:
                 learn.dls = loaders(seen, side, asked)
             ends = began + FIRST_PART * budget if not i else until
-            fit(learn, lr, ends, tuned, head_first=tuned and not i)
+            fit(learn, lr, ends, tuned, mixing=not tuned and seen.kind != "numbers", head_first=tuned and not i)
         predict(learn, seen, asked)
     print(f"{time.monotonic() - BEGAN:.0f} of {asked.budget:.0f} s", flush=True)
 
@@ -140,7 +140,7 @@ def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.
     return learn
 
 
-def fit(learn: Learner, lr: float, until: float, tuned: bool, head_first: bool) -> None:
+def fit(learn: Learner, lr: float, until: float, tuned: bool, mixing: bool, head_first: bool) -> None:
     """One cycle of as many epochs as fit, after one epoch of the head alone where the body is fine-tuned."""
     stop = StopAt(until)
     if head_first:
@@ -150,8 +150,7 @@ def fit(learn: Learner, lr: float, until: float, tuned: bool, head_first: bool) 
     epoch = epoch_seconds(learn)
     epochs = max(1, int(MISJUDGED * (until - time.monotonic()) / epoch))
     rates = slice(lr / 10, lr) if tuned else lr
-    mixing = [] if learn.dls.c == 1 or tuned else [MixUp(0.2)]
-    learn.fit_one_cycle(epochs, rates, wd=0.05, cbs=[stop, *mixing])
+    learn.fit_one_cycle(epochs, rates, wd=0.05, cbs=[stop, MixUp(0.2)] if mixing else [stop])
     print(f"{epochs} epochs planned at {epoch:.1f} s each, {until - time.monotonic():+.0f} s left", flush=True)
 
 

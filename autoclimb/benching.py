@@ -1,6 +1,8 @@
 """bench(): solvers compared on sets whose answers are known, the whole story in one function."""
 
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +66,23 @@ def bench(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
-    with room_on_disk(folder):
+    with alone_in(folder), room_on_disk(folder):
         for outcome in run_cells(chosen, folder, retry, tell or (lambda event: None)):
             write_results(folder, outcomes_on_disk(folder, whole))
             if outcome.seconds > PAGE_AFTER:
                 published(whole, folder)
         return published(whole, folder)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """A block during which no other bench runs in the folder; raises Mistake where one does."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Mistake(f"another bench is running in {folder}; wait for its end or name another --out") from None
+        yield
 
 
 def published(suite: Suite, folder: Path) -> Bench:

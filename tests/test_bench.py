@@ -12,6 +12,7 @@ from run_folders import HOSTILE, run_folder
 from typer.testing import CliRunner
 
 import autoclimb
+from autoclimb.benching import alone_in
 from autoclimb.cli import app
 from autoclimb.contest import cells
 from autoclimb.contest.cells import Outcome, command_of, with_promise
@@ -142,6 +143,13 @@ def test_a_command_that_cannot_be_started_is_a_failed_cell(tmp_path):
     path.write_text(path.read_text().replace(json.dumps(sys.executable), '"no/such/program"'))
     row = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"]).results[0]
     assert row["status"].startswith("exit 127: no/such/program: No such file")
+
+
+def test_two_benches_do_not_share_a_folder(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    (tmp_path / "out").mkdir()
+    with alone_in(tmp_path / "out"), pytest.raises(Mistake, match="another bench is running in"):
+        autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 
 def test_a_set_that_cannot_be_read_stops_before_anything_is_run(tmp_path, monkeypatch):

@@ -67,6 +67,9 @@ def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[O
     cells = suite.cells()
     before = {cell: outcome_on_disk(folder, cell) for cell in cells}
     to_run = [cell for cell, outcome in before.items() if outcome is None or (retry and outcome.score is None)]
+    if to_run:
+        longest = sum(cell.budget for cell in to_run)
+        tell(Event("note", f"{len(to_run)} of {len(cells)} cells to run, {in_words(longest)} of budgets"))
     tasks = {known_set: task_of(suite, known_set) for known_set in {cell.known_set: None for cell in to_run}}
     for number, cell in enumerate(cells, 1):
         about = f"{number}/{len(cells)} {cell.solver.name} on {cell.known_set.name}, "

@@ -220,7 +220,9 @@ def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
 def failed_parts(outcomes: Sequence[Outcome]) -> list[Part]:
     """The cells without a score, and why."""
     rows = [(o.solver, o.set, in_words(o.budget_s), str(o.seed), o.status) for o in outcomes if o.score is None]
-    return [Table("Cells without a score", ("solver", "set", "budget", "seed", "why"), rows, shown=True)] if rows else []
+    return (
+        [Table("Cells without a score", ("solver", "set", "budget", "seed", "why"), rows, shown=True)] if rows else []
+    )
 
 
 def made_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:

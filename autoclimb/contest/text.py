@@ -25,13 +25,13 @@ def report_text(suite: Suite, outcomes: Sequence[Outcome], answers: Answers, wid
 
     console = Console(width=width, no_color=True, highlight=False, markup=False)
     with console.capture() as capture:
-        for table in tables(suite, outcomes, answers):
+        for table in parts_of(suite, outcomes, answers):
             console.print(table)
             console.print()
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
-def tables(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> list[object]:
+def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> list[object]:
     """The parts of the report in order, rich's tables and plain text."""
     if not outcomes:
         return ["no cell is finished yet"]

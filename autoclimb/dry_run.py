@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import in_words, seconds_of
+from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.facts import class_counts
-from autoclimb.data.pixels import most_pictures, sizes_of
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.score.own import metric_from
@@ -152,7 +152,6 @@ def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -
         measure=partial(speed_on, device),
         left=lambda: 0.0,
         remember=lambda name, make: make(),
-        pixel_bytes=device.disk_gb * 1e9,
         memory_gb=device.memory_gb,
     )
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 import autoclimb
 from autoclimb import cli
+from autoclimb.data.decoding import size_of
 from autoclimb.data.drift import drift_of, error_of
 from autoclimb.data.facts import bits_of, facts_of
 from autoclimb.data.glance import some_rows
-from autoclimb.data.pixels import size_of
 from autoclimb.data.read.folder import read_folder
 from autoclimb.score.metrics import metric_named
 

@@ -15,9 +15,11 @@ import tifffile
 from folders import picture
 from PIL import Image
 
+from autoclimb.data.decoding import decode, sizes_of
 from autoclimb.data.files.dicom import pixels_in
-from autoclimb.data.pixels import GREY, build_pixels, decode, forget_half_built, open_pixels, sizes_of
+from autoclimb.data.pixels import build_pixels, forget_half_built, open_pixels
 from autoclimb.data.sources import channels, inside, pictures
+from autoclimb.data.steps import GREY
 from autoclimb.errors import Mistake
 
 FITTED = ("squash", "pad", "crop", "tiles:1")

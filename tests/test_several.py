@@ -10,14 +10,16 @@ from nets import CPU, fold_over
 from PIL import Image
 from test_learn import TINY
 
-from autoclimb.data.pixels import build_pixels, decode, most_pictures
+from autoclimb.data.decoding import decode, most_pictures
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import pictures
 from autoclimb.data.steps import GREY
+from autoclimb.data.stored import picture_of, tiles_of
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import BatchMaker, endless_batches, resized
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.material import Material
-from autoclimb.learn.several import join_tiles, picture_of, split_tiles, tiles_of
+from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, per_tile
 from autoclimb.search.stages import resize

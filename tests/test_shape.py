@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "report": {"score", "types", "errors", "disk", "budget"},
     "demo": {"errors", "seeds"},
     "search": LEAVES,
-    "learn": LEAVES | {"data.pixels"},
+    "learn": LEAVES | {"data.stored"},
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
     "reading": {"types", "data", "score"},
     "contest": {"types", "errors", "disk", "budget", "run", "report", "data", "score"},

@@ -5,9 +5,10 @@ import pytest
 import tifffile
 from folders import competition, metric, table
 
+from autoclimb.data.decoding import decode, most_pictures, sizes_of
 from autoclimb.data.files.npy import array_tables, is_stack
 from autoclimb.data.files.stacks import axes_of
-from autoclimb.data.pixels import build_pixels, decode, most_pictures, sizes_of
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 
 

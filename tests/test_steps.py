@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autoclimb.data.pixels import build_pixels, decode, open_pixels
+from autoclimb.data.decoding import decode
+from autoclimb.data.pixels import build_pixels, open_pixels
 from autoclimb.data.sources import channels
 from autoclimb.data.steps import CUTS, FITS, PREPROCESS, TONES, chain_of, trim
 from autoclimb.errors import Mistake

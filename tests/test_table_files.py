@@ -14,9 +14,10 @@ import pytest
 from folders import competition, metric, picture
 from pyarrow import parquet
 
+from autoclimb.data.decoding import decode
 from autoclimb.data.files.table import Table
 from autoclimb.data.files.table_formats import TABLE_FORMATS, tables_at
-from autoclimb.data.pixels import build_pixels, decode
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.data.decoding import size_of
 from autoclimb.data.drift import drift_of
 from autoclimb.data.duplicates import duplicate_facts, duplicates_of
-from autoclimb.data.pixels import build_pixels, size_of
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import parts_of
 from autoclimb.seeds import rng
 from autoclimb.types import Task

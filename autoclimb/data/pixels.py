@@ -1,36 +1,33 @@
-"""Sources -> uint8 pixels: decoded once per (preprocess, size) into a memory-mapped array that workers share."""
+"""Items -> uint8 pixels on disk: decoded once per (preprocess, size) into an array or JPEGs that processes share."""
 
 import hashlib
 import math
 import os
 import re
 import shutil
-import threading
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from autoclimb.data.depth import Ranges, extremes_of, in_bytes, ranges_from, sample_for_ranges
-from autoclimb.data.files.opening import UNREADABLE, Place, pictures_at
+from autoclimb.data.decoding import decode, evenly
+from autoclimb.data.depth import Ranges, extremes_of, ranges_from, sample_for_ranges
 from autoclimb.data.files.spool import keep_spools_in
-from autoclimb.data.files.stacks import MOST_TILES, Picture, thinned
-from autoclimb.data.sources import files_of, parts_of
-from autoclimb.data.steps import GREY, Chain, chain_of, columns_of, in_grid, shrunk, sides_of
+from autoclimb.data.sources import files_of
+from autoclimb.data.steps import GREY, chain_of
+from autoclimb.data.stored import ByRow, Rows, keep_sources, offsets_as_bytes, open_rows, packed, unpacked
 from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
 
 VERSION = 3  # of the pixels: raise when decoding or resizing changes
-LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not one a thread
 CHUNK_BYTES = 48 << 20  # decoded rows held at a time
-NAMED = re.compile(r".+-\d+-[0-9a-f]{16}\.npy")  # arrays of pixels, not of features
-one_large = threading.RLock()
+NAMED = re.compile(r".+-\d+-[0-9a-f]{16}\.(npy|jpegs|sources)")  # pixels
+SAMPLED = 24  # items that are decoded to know what decoding costs
 
 
 class NoRoom(Mistake):
@@ -39,89 +36,27 @@ class NoRoom(Mistake):
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Decoded items: `array` `(R, size, size, channels)` uint8, memory-mapped, and `bad` `(R,)` bool, its grey rows.
+    """Items by row: `array` `(R, size, size, channels)` uint8 or what is indexed like one, and `bad` `(R,)` bool, its
+    grey rows.
 
     Three channels are RGB. `ranges` made bytes of deep numbers; items decoded later must be given the same. `note`
     says which damaged pixels were built again, "" for none.
     """
 
-    array: np.ndarray
+    array: Rows
     bad: np.ndarray
     path: Path
     ranges: Ranges = ()
     note: str = ""
 
 
-def decode(
-    source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
-) -> np.ndarray | None:
-    """The item as `(size, size, channels)` uint8, None where it cannot be read.
+@dataclass(frozen=True)
+class Costs:
+    """What an item takes at a size: seconds of one core, and bytes of disk; medians over some items."""
 
-    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
-    `grid` tiles lie side by side, as many as the number of pictures asks for where it is 0.
-    """
-    if not source:
-        return None
-    chosen = thinned(parts_of(source), grid * grid or MOST_TILES)
-    if grid and len(chosen) == len(chosen[0]) == 1:
-        try:  # it may be a stack
-            return at_place(chosen[0][0], size, preprocess, channels, ranges, 0, grid)
-        except UNREADABLE:
-            return None
-    tile = size // (grid or columns_of(len(chosen)))
-    tiles: list[np.ndarray | None] = []
-    for places in chosen:
-        try:
-            tiles.append(one_picture(places, tile, preprocess, channels, ranges))
-        except UNREADABLE:
-            tiles.append(None)
-    return in_grid(tiles, size, channels, grid) if any(picture is not None for picture in tiles) else None
-
-
-def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
-    """One picture of an item, its channels together or each from a place of its own. Raises one of UNREADABLE."""
-    if len(places) == 1:
-        return at_place(places[0], size, preprocess, channels, ranges, 0)
-    chain, places = chain_of(preprocess), places[:channels]
-    if chain.joint:  # what looks at the picture must see all its channels: they are not cut apart
-        planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
-        height, width = planes[0].shape[:2]
-        planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
-    else:
-        planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places)]
-    planes += [np.zeros_like(planes[0])] * (channels - len(planes))
-    picture = np.concatenate(planes, 2)
-    return chain.applied(picture, size) if chain.joint else picture
-
-
-def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int) -> np.ndarray:
-    """The channel that lies at one place, `(h, w, 1)`, before any step; of a stack the middle."""
-    with pictures_at(place, 1) as pictures:
-        picture = drafted(pictures[len(pictures) // 2], size, chain)
-        return np.asarray(in_bytes(picture, 1, ranges, channel))
-
-
-def at_place(
-    place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
-) -> np.ndarray:
-    """What lies at one place; a stack's pictures in a grid."""
-    chain = chain_of(preprocess)
-    with pictures_at(place, channels) as pictures:
-        tile = size // (grid or columns_of(len(pictures)))
-        tiles = []
-        for picture in thinned(pictures, grid * grid or MOST_TILES):
-            drafted(picture, tile, chain)
-            with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
-                tiles.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
-    return in_grid(tiles, size, channels, grid)
-
-
-def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
-    """The picture; a JPEG set to be decoded at 1/2, 1/4 or 1/8, both sides still as large as the chain wants them."""
-    if isinstance(picture, Image.Image) and chain.decoded < math.inf:
-        least = math.ceil(size * chain.decoded)
-        picture.draft("RGB", (least, least))
-    return picture
+    decode: float  # from its source
+    unpack: float  # from its JPEG
+    packed_bytes: float  # of its JPEG, the mean
 
 
 def build_pixels(
@@ -135,22 +70,26 @@ def build_pixels(
     ranges: Ranges | None = None,
     limit: float = math.inf,
     grid: int = 0,
+    *,
+    jpegs: bool = False,
+    keep: Collection[Path] = (),
 ) -> Pixels:
     """The items of these sources in that order, decoded now or found in `folder` from an earlier call.
 
-    The array is named after the files (paths, sizes, times), the size, the preprocess and VERSION, and appears whole
-    or not at all. Memory held does not grow with the number of items. `progress(done, total)` is called now and then.
-    `ranges` are those of the items that a model was trained on; None learns them from these. Pixels found damaged are
-    built again. With `grid` an item is a grid of so many pictures a side, its size brought down to a multiple of that.
-    Where those in `folder` would exceed `limit` bytes with the new ones, the least recently used go.
+    As an array, or as JPEGs that are nearly it in a fifth of its bytes. The file is named after the sources (paths,
+    sizes, times), the size, the preprocess and VERSION, and appears whole or not at all. Memory held does not grow with
+    the number of items. `progress(done, total)` is called now and then. `ranges` are those of the items that a model
+    was trained on; None learns them from these. Pixels found damaged are built again. With `grid` an item is a grid of
+    so many pictures a side, its size brought down to a multiple of that. Where those in `folder` would exceed `limit`
+    bytes with the new ones, the least recently used go, but none in `keep`.
 
-    Raises Mistake for an unknown preprocess, NoRoom for a full disk, Mistake for a kind of file whose package is not
-    installed.
+    Raises Mistake for an unknown preprocess, NoRoom for a full disk and for JPEGs over the limit, Mistake for a kind of
+    file whose package is not installed.
     """
     chain_of(preprocess)
     size = size // grid * grid if grid else size
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{preprocess}-{size}-{key_of(files, size, preprocess, channels, ranges, grid)}.npy"
+    path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".jpegs" if jpegs else ".npy")
     note = ""
     if path.with_suffix(".json").exists() and path.exists():
         if intact(path):
@@ -158,59 +97,113 @@ def build_pixels(
             return open_pixels(path)
         forget(path)
         note = f"the pixels in {path.name} were damaged and are decoded again"
-    make_room(folder, len(files) * size * size * channels, limit)
+    if not jpegs:
+        make_room(folder, len(files) * size * size * channels, limit, keep)
     keep_spools_in(folder)
-    threads = threads or len(os.sched_getaffinity(0))
     bad = np.zeros(len(files), bool)
+    threads = threads or len(os.sched_getaffinity(0))
     chunk = min(max(CHUNK_BYTES // (size * size * channels), threads), 2048)
-    part = np.empty((min(chunk, len(files)), size, size, channels), np.uint8)
-    used_ranges: Ranges = ranges or ()
-    checks = []
+    used_ranges = learn_ranges(files, channels) if ranges is None else ranges
+    lengths: list[int] = []  # of what was written
+    checks: list[tuple[int, int]] = []  # bytes of a block, and what they add up to
 
-    def fill(row: int, into: int) -> None:
-        picture = decode(files[row], size, preprocess, channels, used_ranges, grid)
-        bad[row] = picture is None
-        part[into] = GREY if picture is None else picture
+    def picture(row: int) -> Sequence[bytes | memoryview]:
+        decoded = decode(files[row], size, preprocess, channels, used_ranges, grid)
+        bad[row] = decoded is None
+        pixels = np.full((size, size, channels), GREY, np.uint8) if decoded is None else decoded
+        return packed(pixels, grid) if jpegs else [np.ascontiguousarray(pixels).data]
 
     with whole_file(path) as part_file, open(part_file, "wb") as out, ThreadPoolExecutor(threads) as pool:
-        if ranges is None:
-            used_ranges = ranges_from(pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files)))
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
-        np.lib.format.write_array_header_1_0(out, header)
+        if not jpegs:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
+            np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(files), chunk):
-            rows = range(start, min(start + chunk, len(files)))
-            for done, _ in enumerate(pool.map(fill, rows, range(len(rows))), start + 1):
+            begin, check = out.tell(), 0
+            for done, row in enumerate(pool.map(picture, range(start, min(start + chunk, len(files)))), start + 1):
+                for block in row:
+                    out.write(block)
+                    check = zlib.crc32(block, check)
+                    lengths.append(block.nbytes if isinstance(block, memoryview) else len(block))
                 if progress and (done % 50 == 0 or done == len(files)):
                     progress(done, len(files))
-            out.write(part[: len(rows)].data)
-            checks.append(zlib.crc32(part[: len(rows)].data))
+            checks.append((out.tell() - begin, check))
+            if jpegs:  # how many bytes the others will take is not known
+                make_room(folder, out.tell() - begin, limit, keep, written=out.tell())
+        if jpegs:
+            out.write(offsets_as_bytes(lengths))
     facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
-    facts |= {"channels": channels, "ranges": used_ranges, "chunk": chunk, "checks": checks}
+    facts |= {"channels": channels, "grid": grid, "ranges": used_ranges, "checks": checks}
     write_json(path.with_suffix(".json"), facts)
     return replace(open_pixels(path), note=note)
 
 
+def leave_in_sources(
+    files: Sequence[str],
+    size: int,
+    preprocess: str,
+    folder: Path,
+    bad: np.ndarray,
+    channels: int = 3,
+    ranges: Ranges = (),
+    grid: int = 0,
+) -> Pixels:
+    """The items, decoded from their sources whenever they are looked at: no disk but for a list of the sources."""
+    size = size // grid * grid if grid else size
+    path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".sources")
+    facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
+    facts |= {"channels": channels, "grid": grid, "ranges": ranges, "list": keep_sources(files, folder)}
+    with whole_file(path) as part:
+        part.touch()
+    write_json(path.with_suffix(".json"), facts)
+    return open_pixels(path)
+
+
+def costs_of(
+    files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
+) -> Costs:
+    """What decoding an item at this size costs, measured on some spread over the list."""
+    size = size // grid * grid if grid else size
+    decoding, unpacking, lengths = [], [], []
+    for source in evenly([file for file in files if file], SAMPLED):
+        start = time.perf_counter()
+        picture = decode(source, size, preprocess, channels, ranges, grid)
+        decoded = time.perf_counter()
+        if picture is None:
+            continue
+        blocks = packed(picture, grid)
+        begun = time.perf_counter()
+        unpacked([np.frombuffer(block, np.uint8) for block in blocks], channels, grid)
+        decoding.append(decoded - start)
+        unpacking.append(time.perf_counter() - begun)
+        lengths.append(sum(map(len, blocks)))
+    if not lengths:
+        return Costs(0.0, 0.0, 0.0)
+    return Costs(float(np.median(decoding)), float(np.median(unpacking)), float(np.mean(lengths)))
+
+
+def learn_ranges(files: Sequence[str], channels: int) -> Ranges:
+    """The ranges of deep numbers that a sample of the items tells; () where they are bytes."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return ranges_from(pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files)))
+
+
 def open_pixels(path: Path) -> Pixels:
-    """The pixels that `build_pixels` wrote to `path`, mapped, not read. Raises ValueError where they are not those."""
+    """The pixels that are kept at `path`, mapped, not read. Raises ValueError where they are not those."""
     path = Path(path)
     facts = read_json(path.with_suffix(".json"))
-    array = np.load(path, mmap_mode="r") if facts["rows"] else np.load(path)
-    shape = facts["rows"], facts["size"], facts["size"], facts["channels"]
-    if array.shape != shape or array.dtype != np.uint8:
-        raise ValueError(f"{path} is not what its json says")
     bad = np.zeros(facts["rows"], bool)
     bad[facts["bad"]] = True
-    return Pixels(array, bad, path, as_ranges(facts["ranges"]))
+    return Pixels(open_rows(path), bad, path, as_ranges(facts["ranges"]))
 
 
 def intact(path: Path) -> bool:
     """Whether the pixels at `path` are as they were written, every byte of them: 7 GB a second of one core."""
     try:
-        array = open_pixels(path).array
-        facts = read_json(path.with_suffix(".json"))
-        blocks = range(0, len(array), facts["chunk"])
-        checks = [zlib.crc32(array[start : start + facts["chunk"]].data) for start in blocks]
-        return checks == facts["checks"]
+        rows = open_rows(path)
+        checks = read_json(path.with_suffix(".json"))["checks"]
+        with path.open("rb") as file:
+            file.seek(0 if isinstance(rows, ByRow) else path.stat().st_size - rows.nbytes)
+            return all(zlib.crc32(file.read(length)) == check for length, check in checks)
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError):
         return False
 
@@ -229,16 +222,34 @@ def forget(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def make_room(folder: Path, needed: int, limit: float) -> None:
+def pixels_in(folder: Path) -> list[Path]:
+    """The pixels kept in a folder, the least recently used first."""
+    files = [path for path in folder.glob("*-*-*.*") if NAMED.fullmatch(path.name) and _facts_of(path).exists()]
+    return sorted(files, key=lambda path: _facts_of(path).stat().st_mtime_ns)
+
+
+def _facts_of(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def room_in(folder: Path, limit: float, keep: Collection[Path] = ()) -> float:
+    """Bytes that further pixels may take there, once all but those in `keep` are deleted; within the free disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size_of = {path: path.stat().st_size for path in pixels_in(folder)}
+    kept = sum(size for path, size in size_of.items() if path in keep)
+    free = shutil.disk_usage(folder).free + sum(size_of.values()) - kept
+    return min(limit - kept, free)
+
+
+def make_room(folder: Path, needed: int, limit: float, keep: Collection[Path] = (), written: int = 0) -> None:
     """Deletes pixels, the least recently used first, until `needed` bytes more stay within the limit and the free disk.
 
-    Raises NoRoom where they do not fit into the free disk even then; a limit too small for them alone is exceeded.
+    None in `keep` go. `written` bytes of new pixels are on the disk already, and the limit is theirs too. Raises NoRoom
+    where `needed` do not fit into the free disk even then, or what is written exceeds the limit; a limit too small for
+    what is not begun is exceeded.
     """
-    caches = [
-        path for path in folder.glob("*.npy") if NAMED.fullmatch(path.name) and path.with_suffix(".json").exists()
-    ]
-    caches.sort(key=lambda path: path.with_suffix(".json").stat().st_mtime_ns)
-    total = sum(path.stat().st_size for path in caches)
+    caches = [path for path in pixels_in(folder) if path not in keep]
+    total = sum(path.stat().st_size for path in pixels_in(folder)) + written
     while caches and (total + needed > limit or needed > shutil.disk_usage(folder).free):
         oldest = caches.pop(0)
         total -= oldest.stat().st_size
@@ -249,12 +260,14 @@ def make_room(folder: Path, needed: int, limit: float) -> None:
             f"{needed >> 20} MB of pixels do not fit into the {free >> 20} MB free in {str(folder)!r}; "
             "make room there, or put the run elsewhere with --out"
         )
+    if written and total > limit:
+        raise NoRoom(f"the pixels take more than the {limit / 1e9:g} GB they may; give a larger --cache-gb")
 
 
 def forget_half_built(folder: Path) -> None:
     """Deletes what builds that were killed left in the folder."""
-    for path in [*folder.glob(".part-*"), *folder.glob("*.npy")]:
-        if path.name.startswith(".") or (NAMED.fullmatch(path.name) and not path.with_suffix(".json").exists()):
+    for path in [*folder.glob(".part-*"), *folder.glob("*-*-*.*")]:
+        if path.name.startswith(".") or (NAMED.fullmatch(path.name) and not _facts_of(path).exists()):
             path.unlink(missing_ok=True)
 
 
@@ -263,11 +276,19 @@ def as_ranges(pairs: Sequence[Sequence[float]]) -> Ranges:
     return tuple((float(low), float(high)) for low, high in pairs)
 
 
-def key_of(
-    files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges | None = None, grid: int = 0
-) -> str:
-    """16 hex digits for the sources, their files' sizes and times, and what is made of them."""
-    digest = hashlib.blake2b(f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}".encode(), digest_size=8)
+def path_of(
+    files: Sequence[str],
+    size: int,
+    preprocess: str,
+    folder: Path,
+    channels: int = 3,
+    ranges: Ranges | None = None,
+    grid: int = 0,
+    ending: str = ".npy",
+) -> Path:
+    """Where these pixels are kept: named after the sources, their files' sizes and times, and what is made of them."""
+    text = f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}{ending if ending != '.npy' else ''}"
+    digest = hashlib.blake2b(text.encode(), digest_size=8)
 
     @lru_cache(1024)  # an archive is looked at once, not once a member
     def state(file: str) -> str:
@@ -279,46 +300,4 @@ def key_of(
 
     for source in files:
         digest.update(f"\0{source}\0{chr(0).join(map(state, files_of(source)))}".encode())
-    return digest.hexdigest()
-
-
-def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:
-    """Pictures of the item that has most of them, slices of a stack counted, of up to `limit` items over the list."""
-    most = 1
-    for source in evenly([f for f in files if f], limit):
-        places = thinned(parts_of(source))
-        most = max(most, len(places))
-        if len(places) == len(places[0]) == 1:
-            with suppress(*UNREADABLE), pictures_at(places[0][0], channels) as pictures:
-                most = max(most, len(pictures))
-    return most
-
-
-def sizes_of(files: Sequence[str], limit: int = 200, channels: int = 3) -> list[tuple[int, int, str]]:
-    """Width, height and mode of up to `limit` readable items spread over the list (`size_of`)."""
-    return [size for source in evenly([f for f in files if f], limit) if (size := size_of(source, channels))]
-
-
-def evenly(files: Sequence[str], limit: int) -> Sequence[str]:
-    """Every n-th of the files, so that there are at most `limit`."""
-    return files[:: max(1, -(-len(files) // limit))]
-
-
-def size_of(source: str, channels: int = 3) -> tuple[int, int, str] | None:
-    """Width, height and mode of an item, from its first picture's header alone; None where it cannot be read.
-
-    `channels` are those of a picture of the set. An item of several pictures has the sides of their grid; the mode of
-    an array is its type and channels, "float32 x 2".
-    """
-    places, *others = thinned(parts_of(source))
-    try:
-        with pictures_at(places[0], 1 if len(places) > 1 else channels) as pictures:
-            picture = pictures[0]
-            mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
-            width, height = sides_of(picture)
-            for count in (len(others) + 1, len(pictures)):
-                across = columns_of(count)
-                width, height = width * across, height * -(-count // across)
-            return width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"
-    except UNREADABLE:
-        return None
+    return folder / f"{preprocess}-{size}-{digest.hexdigest()}{ending}"

@@ -1,4 +1,4 @@
-"""Rows of the pixel cache -> augmented batches, prepared ahead of the net."""
+"""Pictures of rows -> augmented batches, prepared ahead of the net."""
 
 import math
 import multiprocessing
@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from autoclimb.data.stored import Rows, picture_of, tiles_of
 from autoclimb.learn.devices import usable_cores
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.samplers import epoch_order
-from autoclimb.learn.several import picture_of, tiles_of
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
@@ -52,7 +52,8 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
     def __getitem__(self, spec: BatchSpec) -> tuple[BatchSpec, Tensor]:
         """A batch's pictures `(B, size, size, C)` uint8 beside its spec."""
         augmented = self.pipelines.augmented
-        pixels, size = np.asarray(self.material.pixels), spec.size // self.grid  # memmap makes every row a memmap
+        pixels, size = self.material.pixels, spec.size // self.grid
+        pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # memmap makes every row a memmap
         if size not in self.pipeline_of_size:
             own, channels = self.material.pipelines, self.material.channels
             self.pipeline_of_size[size] = self.pipelines.pipeline_of(self.policy, size, 0, own, channels)
@@ -185,6 +186,11 @@ def prefetch(items: Iterator[T], depth: int = 3) -> Iterator[T]:
 def is_blank(picture: np.ndarray) -> bool:
     """Whether a picture is all of one colour: the place of one that an item does not have."""
     return bool((picture == picture[0, 0]).all())
+
+
+def pictures_of_rows(pixels: Rows, rows: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
+    """The pictures `(len(rows), size, size, C)` of those rows, as they are."""
+    return np.stack([resized(picture, size, grid) for picture in pixels[rows]])
 
 
 def resized(picture: np.ndarray, size: int, grid: int = 0) -> np.ndarray:

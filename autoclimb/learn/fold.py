@@ -15,7 +15,7 @@ from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
-from autoclimb.learn.batches import batch_of, resized, to_input
+from autoclimb.learn.batches import batch_of, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -203,7 +203,7 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
     with torch.inference_mode(), prediction_autocast(device):
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
-            pictures = np.stack([resized(material.pixels[row], config.seen_size, built.grid) for row in chosen])
+            pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
             in_parts(built.net, to_input(pictures, built.mean, built.std, device))
     hook.remove()
     built.head.remember(torch.cat(features), torch.from_numpy(material.target[rows].argmax(1)))

@@ -1,12 +1,11 @@
 """How a net begins: a head that knows how frequent the classes are, first filters that know the pictures."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import resized, to_input
+from autoclimb.learn.batches import pictures_of_rows, to_input
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.material import Fold, Material
 from autoclimb.seeds import rng
@@ -48,7 +47,7 @@ def whiten(built: Built, material: Material, config: Config, fold: Fold) -> None
     patches_each = (config.size // kernel[0]) * (config.size // kernel[1])
     count = max(1, min(len(fold.train_rows), PATCHES // max(patches_each, 1)))
     rows = rng(config.seed, "whiten", fold.number).choice(fold.train_rows, count, replace=False)
-    pictures = np.stack([resized(material.pixels[row], config.size, built.grid) for row in rows])
+    pictures = pictures_of_rows(material.pixels, rows, config.size, built.grid)
     x = to_input(pictures, built.mean, built.std, torch.device("cpu"))
     patches = F.unfold(x, kernel, stride=kernel).transpose(1, 2).reshape(-1, values)
     variances, directions = torch.linalg.eigh(torch.cov(patches.T).double())  # in rising order

@@ -6,26 +6,12 @@ not have, and is left out.
 
 import inspect
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from autoclimb.learn.faults import Unbuildable
 
 EMPTY = 1e-3  # largest difference within an empty tile, of normalised pixels; resizing leaves some
-
-
-def tiles_of(picture: np.ndarray, grid: int) -> np.ndarray:
-    """The tiles `(grid * grid, s, s, C)` of a picture `(S, S, C)`, row by row."""
-    side, channels = picture.shape[0] // grid, picture.shape[2]
-    rows = picture[: side * grid, : side * grid].reshape(grid, side, grid, side, channels)
-    return rows.swapaxes(1, 2).reshape(grid * grid, side, side, channels)
-
-
-def picture_of(tiles: np.ndarray, grid: int) -> np.ndarray:
-    """The picture whose tiles these are: the inverse of `tiles_of`."""
-    side, channels = tiles.shape[1], tiles.shape[3]
-    return tiles.reshape(grid, grid, side, side, channels).swapaxes(1, 2).reshape(grid * side, grid * side, channels)
 
 
 def split_tiles(x: Tensor, grid: int) -> Tensor:

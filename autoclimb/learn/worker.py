@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
@@ -144,8 +145,7 @@ def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Materi
     """The config of a request and the material with the pixels that it names."""
     if setting.device.type == "cuda":
         torch.cuda.empty_cache()
-    pixels = np.load(request["pixels"], mmap_mode="r")
-    return Config.from_json(request["config"]), replace(setting.material, pixels=pixels)
+    return Config.from_json(request["config"]), replace(setting.material, pixels=open_rows(Path(request["pixels"])))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class RunRecord:
         default_factory=dict, repr=False
     )  # name -> value, as given or decided at the start
     versions: dict[str, str] = field(default_factory=dict, repr=False)
-    pictures: np.ndarray | None = field(default=None, repr=False)
+    pictures: Any = field(default=None, repr=False)
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # name -> a word for each train row
     drift: dict[str, Any] = field(default_factory=dict)  # as data.drift.drift_of says it, {} where it was not measured
     submission: str = ""  # its path, "" for none

@@ -1,13 +1,35 @@
-"""The decoded pixels of a run: made when first asked for, kept within a limit of disk."""
+"""The decoded pixels of a run: made when first asked for, kept within a limit of disk.
 
+Where the array of a size does not fit beside those in use, its pictures are read from JPEGs shrunk to that size, from
+pixels of a larger size, or from the source files, by what reading costs beside the net's work.
+"""
+
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from autoclimb.budget import SLACK, Clock
-from autoclimb.data.pixels import Pixels, build_pixels, mark_used
+from autoclimb.data.pixels import (
+    Costs,
+    NoRoom,
+    Pixels,
+    build_pixels,
+    costs_of,
+    leave_in_sources,
+    mark_used,
+    path_of,
+    room_in,
+)
 from autoclimb.types import Event, Tell
 
 FIRST_SIZE = 64  # pixels a side of the first array: decoding it also tells which pictures cannot be read
+ENOUGH = 0.9  # of the rate on an array, from which nothing is built to be read faster
+SAMPLE_ERROR = 1.15  # of the bytes that JPEGs take by a sample
+Key = tuple[int, str, int]  # size, preprocess, grid
 
 
 class OutOfTime(Exception):
@@ -16,7 +38,11 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Decoded pixels of all items, train first, by size, preprocessing and grid; `opened` remembers what was opened."""
+    """Decoded pixels of all items, train first, by size, preprocessing and grid.
+
+    `opened` remembers what this run opened: it is in use, and nothing else is built in its place. `costs` remembers
+    what decoding was measured to cost.
+    """
 
     folder: Path
     files: tuple[str, ...]
@@ -24,33 +50,127 @@ class Decoded:
     tell: Tell
     channels: int = 3
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
-    opened: dict[tuple[int, str, int], Pixels] = field(default_factory=dict, repr=False)
+    opened: dict[Key, Pixels] = field(default_factory=dict, repr=False)
+    costs: dict[Key, Costs] = field(default_factory=dict, repr=False)
+    paths: dict[tuple[Key, str], Path] = field(default_factory=dict, repr=False)  # naming one looks at every file
 
-    def at(self, size: int, preprocess: str, grid: int = 0) -> Pixels:
-        """The pixels at this size; raises OutOfTime where they cannot be had within the budget."""
-        pixels = self.opened.get((size, preprocess, grid))
+    def at(self, size: int, preprocess: str, grid: int = 0, rate: float = 0.0) -> Pixels:
+        """The pixels for pictures of this size; perhaps larger ones, which whoever looks at them shrinks.
+
+        `rate` is how many pictures a second the net that looks at them would train on, 0 where that is not known.
+        Raises OutOfTime where they cannot be had within the budget, NoRoom where the disk is full.
+        """
+        key = size, preprocess, grid
+        pixels = self.opened.get(key)
         if pixels is None or not pixels.path.exists():
-            pixels = self._build(size, preprocess, grid)
-            for key in [key for key, other in self.opened.items() if not other.path.exists()]:
-                del self.opened[key]
-            self.opened[size, preprocess, grid] = pixels
+            for other in [other for other, there in self.opened.items() if not there.path.exists()]:
+                del self.opened[other]
+            pixels = self.opened[key] = self._open(key, rate)
         mark_used(pixels.path)
         return pixels
 
-    def _build(self, size: int, preprocess: str, grid: int) -> Pixels:
-        texts = [f"decoding {len(self.files)} pictures at {size} px"]  # shown once, with the first count
-        needed = len(self.files) * size * size * self.channels
-        if needed > self.limit:
-            self.tell(Event("note", f"pixels at {size} px take {needed / 1e9:.1f} GB, over the limit of the cache"))
+    def reading_seconds(self, size: int, preprocess: str, grid: int = 0) -> float:
+        """Seconds that reading one picture of this size will take all cores, beyond a row of an array: 0 for that."""
+        key = size, preprocess, grid
+        pixels = self.opened.get(key)
+        if pixels is None:
+            in_array = self._fits_as_array(key) or self._in_larger_array(key)
+            ending = ".npy" if in_array else ".jpegs" if self._fits_as_jpegs(key) else ".sources"
+        else:
+            ending = pixels.path.suffix
+        return self._seconds(key, ending) / cores()
+
+    def _open(self, key: Key, rate: float) -> Pixels:
+        if self._fits_as_array(key):
+            return self._build(key, jpegs=False, limit=self.limit)
+        if not self.opened:  # the first look: which pictures can be read, and which are duplicates
+            if not self._fits_as_jpegs(key):
+                text = f"pixels at {key[0]} px take more than the cache's {self.limit / 1e9:g} GB even as JPEGs"
+                self.tell(Event("note", text))
+                return self._build(key, jpegs=True, limit=np.inf)
+            return self._build(key, jpegs=True, limit=self.limit)
+        seconds, ready = self._best_without_building(key)
+        enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / cores()) >= ENOUGH)
+        if not enough and self._fits_as_jpegs(key):
+            try:
+                return self._build(key, jpegs=True, limit=self.limit)
+            except NoRoom:  # the sample told of fewer bytes
+                pass
+        return ready()
+
+    def _best_without_building(self, key: Key) -> tuple[float, Callable[[], Pixels]]:
+        """Seconds a core of the cheapest way to read a picture that needs no room, and what opens it."""
+        size, preprocess, grid = key
+        first = next(iter(self.opened.values()))
+
+        def sources() -> Pixels:
+            self.tell(Event("note", f"pictures at {size} px are decoded from their files whenever they are looked at"))
+            ranges = first.ranges
+            return leave_in_sources(self.files, size, preprocess, self.folder, first.bad, self.channels, ranges, grid)
+
+        ways: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
+        for other, pixels in self.opened.items():
+            if other[1:] == key[1:] and other[0] > size and pixels.path.suffix != ".sources":
+                ways.append((self._seconds(other, pixels.path.suffix), lambda pixels=pixels: pixels))  # type: ignore[misc]
+        return min(ways, key=lambda way: way[0])
+
+    def _seconds(self, key: Key, ending: str) -> float:
+        """Seconds of one core that reading a picture takes where it is kept in a file of that ending."""
+        if ending == ".npy":
+            return 0.0
+        return self._costs(key).unpack if ending == ".jpegs" else self._costs(key).decode
+
+    def _in_larger_array(self, key: Key) -> bool:
+        arrays = [other for other, pixels in self.opened.items() if pixels.path.suffix == ".npy"]
+        return any(other[1:] == key[1:] and other[0] > key[0] for other in arrays)
+
+    def _array_bytes(self, key: Key) -> int:
+        size, _, grid = key
+        side = size // grid * grid if grid else size
+        return len(self.files) * side * side * self.channels
+
+    def _room(self) -> float:
+        return room_in(self.folder, self.limit, {pixels.path for pixels in self.opened.values()})
+
+    def _fits_as_array(self, key: Key) -> bool:
+        return self._array_bytes(key) <= self._room() or self._path(key, ".npy").exists()
+
+    def _fits_as_jpegs(self, key: Key) -> bool:
+        needed = SAMPLE_ERROR * len(self.files) * self._costs(key).packed_bytes
+        return needed <= self._room() or self._path(key, ".jpegs").exists()
+
+    def _path(self, key: Key, ending: str) -> Path:
+        if (key, ending) not in self.paths:
+            size, preprocess, grid = key
+            side = size // grid * grid if grid else size
+            path = path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending)
+            self.paths[key, ending] = path
+        return self.paths[key, ending]
+
+    def _costs(self, key: Key) -> Costs:
+        if key not in self.costs:
+            size, preprocess, grid = key
+            ranges = next((pixels.ranges for pixels in self.opened.values()), ())
+            self.costs[key] = costs_of(self.files, size, preprocess, self.channels, ranges, grid)
+        return self.costs[key]
+
+    def _build(self, key: Key, jpegs: bool, limit: float) -> Pixels:
+        size, preprocess, grid = key
+        texts = [f"decoding {len(self.files)} pictures at {size} px" + (" into JPEGs" if jpegs else "")]
 
         def progress(done: int, total: int) -> None:
             self.tell(Event("progress", texts.pop() if texts else "", {"done": done, "total": total}))
             if self.clock.left() < SLACK.decoding_stops_at:
                 raise OutOfTime
 
-        pixels = build_pixels(
-            self.files, size, preprocess, self.folder, progress, None, self.channels, None, self.limit, grid
-        )
+        build = partial(build_pixels, self.files, size, preprocess, self.folder, progress, None, self.channels)
+        keep = {pixels.path for pixels in self.opened.values()}
+        pixels = build(None, limit, grid, jpegs=jpegs, keep=keep)
         if pixels.note:
             self.tell(Event("note", pixels.note))
         return pixels
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -11,6 +11,8 @@ import numpy as np
 
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.data.drift import drift_of
+from autoclimb.data.pixels import pixels_in
+from autoclimb.data.stored import Rows, open_rows
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -137,28 +139,29 @@ def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | 
         alone = np.arange(rows + answered)
         if groups is not None:
             alone[:rows] = rows + answered + groups
-        pictures = np.load(path, mmap_mode="r", allow_pickle=False)[some]
+        pictures = open_rows(path)[some]
         return drift_of(pictures, {}, some >= rows, alone[some])
 
     return store.recall(folder / "facts.json", "drift", measure)
 
 
-def decoded_pictures(folder: Path, rows: int, answered: int) -> np.ndarray | None:
-    """The train rows of the largest decoded pictures in the cache that are thumbnails' source, None where it is empty.
+def decoded_pictures(folder: Path, rows: int, answered: int) -> Rows | None:
+    """The largest decoded pictures in the cache, train rows first, to make thumbnails of; None where it is empty.
 
     Squashed ones, as they show the whole picture.
     """
     fitting = fitting_arrays(folder, rows, answered)
-    return np.load(max(fitting)[1], mmap_mode="r", allow_pickle=False)[:rows] if fitting else None
+    return open_rows(max(fitting)[1]) if fitting else None
 
 
 def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:
     """(side, path, unreadable rows) of the decoded pictures in the cache that are those of this run."""
     fitting = []
-    for facts_file in sorted((folder / "cache").glob("squash-*.json")):
-        facts, array = read_json(facts_file), facts_file.with_suffix(".npy")
-        if facts.get("rows") == rows + answered and array.exists() and facts["size"] <= LARGEST_SIDE:
-            fitting.append((facts["size"], array, facts["bad"]))
+    for path in pixels_in(folder / "cache"):
+        facts = read_json(path.with_suffix(".json"))
+        whole = path.name.startswith("squash-") and path.suffix != ".sources"
+        if whole and facts["rows"] == rows + answered and facts["size"] <= LARGEST_SIDE:
+            fitting.append((facts["size"], path, facts["bad"]))
     return fitting
 
 

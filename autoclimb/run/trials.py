@@ -1,6 +1,5 @@
 """Trials of a run: each asked of the worker, scored, and put on record. All state is in the run directory."""
 
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import SLACK, in_words
+from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.facts import class_counts
-from autoclimb.data.pixels import NoRoom, most_pictures, sizes_of
+from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
@@ -20,13 +20,12 @@ from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.search.cost import measured
+from autoclimb.search.cost import at_own_size, measured
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Task, Trial
 
 LOSS_ROWS = 100_000  # a fold of these tells effects apart
-DISK_SHARE = 0.5  # of the free disk that the pixels of one size may take; nets and other sizes take theirs
 POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
 
@@ -76,8 +75,8 @@ def seconds_for(setup: Setup, config: Config) -> float:
 
 def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
     """What the worker is asked; raises NoRoom where the pixels do not fit on the disk."""
-    pixels = setup.decoded.at(config.cached_size, config.preprocess, config.grid)
     speed = measure(setup, measured(config)) if config.train == "net" else Speed(0.0, 0.0)
+    pixels = pixels_for(setup, config)
     return {
         "do": "trial",
         "config": config.to_json(),
@@ -145,7 +144,24 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels that a config's trial will need, before its time is planned."""
     with suppress(NoRoom):  # the trial itself will fail of it and say so
-        setup.decoded.at(config.cached_size, config.preprocess, config.grid)
+        pixels_for(setup, config)
+
+
+def pixels_for(setup: Setup, config: Config) -> Pixels:
+    """The pixels that the config's trial looks at, kept as suits its net's speed."""
+    rate = 0.0
+    if config.train == "net":
+        rate = at_own_size(measure(setup, measured(config)), config).train
+    elif config.weights:
+        rate = at_own_size(measure(setup, measured(config)), config).predict
+    return setup.decoded.at(config.cached_size, config.preprocess, config.grid, rate)
+
+
+def reading(setup: Setup, size: int, preprocess: str, grid: int) -> float:
+    """Seconds that reading a picture adds to a net's work, measured once a run and then read from disk."""
+    make = partial(setup.decoded.reading_seconds, size, preprocess, grid)
+    seconds: float = store.recall(setup.folder / "speeds.json", f"reading {size} {preprocess} {grid}", make)
+    return seconds
 
 
 def measure(setup: Setup, config: Config) -> Speed:
@@ -201,12 +217,12 @@ def situation_of(
         pretrained=pretrained,
         space=space,
         measure=cache(partial(measure, setup)),
+        reading=cache(partial(reading, setup)),
         left=lambda: max(0.0, clock.left() - setup.reserve()),
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
-        pixel_bytes=remember(setup.folder, clock.budget, "pixel bytes", partial(disk_for_pixels, setup)),
         channels=task.channels,
         width=task.width,
     )
@@ -229,11 +245,6 @@ def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
         return known[trial.key]
 
     return row_losses
-
-
-def disk_for_pixels(setup: Setup) -> float:
-    """Bytes that the decoded pictures of one size may take."""
-    return max(setup.decoded.limit, DISK_SHARE * shutil.disk_usage(setup.folder).free)
 
 
 def imbalance_of(task: Task) -> float:

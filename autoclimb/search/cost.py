@@ -16,10 +16,22 @@ PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct 
 
 
 def speed_of(config: Config, situation: Situation) -> Speed:
-    """The config's speed at its own size: measured at its backbone's first size, scaled by the pixels."""
-    plain = measured(config)
-    speed = situation.measure(plain)
-    trained, seen = (plain.size / config.size) ** 2, (plain.size / config.seen_size) ** 2
+    """The config's speed at its own size, reading its pictures taken into account."""
+    speed = at_own_size(situation.measure(measured(config)), config)
+    seconds = situation.reading(config.cached_size, config.preprocess, config.grid)
+    if not seconds:
+        return speed
+    if situation.device == "cpu":  # the same cores read and train
+        train, predict = (rate / (1 + rate * seconds) for rate in (speed.train, speed.predict))
+    else:
+        train, predict = (min(rate, 1 / seconds) for rate in (speed.train, speed.predict))
+    return replace(speed, train=train, predict=predict)
+
+
+def at_own_size(speed: Speed, config: Config) -> Speed:
+    """What was measured for the config (`measured`), at the config's own size: scaled by the pixels."""
+    size = measured(config).size
+    trained, seen = (size / config.size) ** 2, (size / config.seen_size) ** 2
     return replace(speed, train=speed.train * trained, predict=speed.predict * seen)
 
 

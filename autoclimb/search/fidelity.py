@@ -121,7 +121,7 @@ def slots(s: Situation, base: Config) -> int:
 
 
 def pixel_bytes(size: int, s: Situation) -> float:
-    """Bytes that the decoded pictures of this size take on disk."""
+    """Bytes of the decoded pictures of this size, as an array."""
     return float(s.rows + s.answered) * size * size * s.channels
 
 
@@ -157,12 +157,9 @@ def sizes_for(config: Config, s: Situation) -> list[int]:
         return sorted(s.space.sizes)
     most = largest_for(config, s)
     if not config.weights:
-        sizes = [n for n in SIZES if 64 <= n <= most]
-    else:
-        fixed = list(net_named(config.backbone).sizes)
-        sizes = [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
-    fitting = [n for n in sizes if pixel_bytes(n, s) <= s.pixel_bytes]
-    return fitting or [n for n in SIZES if pixel_bytes(n, s) <= s.pixel_bytes][-1:] or [SIZES[0]]
+        return [n for n in SIZES if 64 <= n <= most]
+    fixed = list(net_named(config.backbone).sizes)
+    return [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
 
 
 def with_size(config: Config, s: Situation, seconds: float, level: Level = "sound", times: float = 1.0) -> Config:

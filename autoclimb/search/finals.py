@@ -19,7 +19,6 @@ from autoclimb.search.fidelity import (
     epochs_in,
     fold_seconds,
     folds_of,
-    pixel_bytes,
     search_seconds,
     with_size,
 )
@@ -77,7 +76,7 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
     configs = with_long_recipe(configs, usable(s), s)
-    for config in configs:
+    for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     every = tuple(range(folds_of(s)))
     seconds = seconds_each(configs, usable(s), s)  # decoding took its part
@@ -162,7 +161,7 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
     if "size" in s.space.start:
         return config
     each = seconds / folds_of(s)
-    tried = config.seconds > 0 and pixel_bytes(config.size, s) <= s.pixel_bytes
+    tried = config.seconds > 0
     levels: tuple[tuple[Level, float], ...] = (("sound", 1.0), ("enough", MORE_THAN_ENOUGH))
     for level, times in levels:
         if tried and epochs_in(each, config, s) >= times * epochs_for(level, config, s):

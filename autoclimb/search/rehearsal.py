@@ -19,6 +19,7 @@ from autoclimb.types import Config, History, Trial
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures
 # pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
 DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
+PACKED = 0.2  # of an array's bytes that its pictures take as JPEGs: .15 at 224 px to .27 at 64 (data/stored.py)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def rehearse(
         nonlocal time
         prepare(config)
         seconds = cost_of(config, s)
-        rows.append(planned(config, stage, seconds, rows, s))
+        rows.append(planned(config, stage, seconds, rows, s, device))
         time += seconds
         nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
         facts = PHOTOGRAPHS if config.train == "features" and not config.weights else {}
@@ -88,7 +89,9 @@ def rehearse(
     return rows, time
 
 
-def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:
+def planned(
+    config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation, device: Device
+) -> PlannedTrial:
     """The row of one trial."""
     net = net_named(config.backbone)
     speed = speed_of(config, s) if config.train == "net" or config.weights else None
@@ -100,7 +103,7 @@ def planned(config: Config, stage: str, seconds: float, before: Sequence[Planned
         epochs=0.0 if features else round(config.epochs or epochs_in(config.seconds, config, s), 1),
         rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
         memory_gb=0.0 if features else round(memory_gb(config), 2),
-        pixel_gb=round(pixel_bytes(config.cached_size, s) / 1e9, 2),
+        pixel_gb=round(disk_gb(config.cached_size, s, device), 2),
         licence=net.licence if config.weights else "",
         why=reason(config, stage, before, s),
     )
@@ -125,6 +128,13 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         return "what is left of the time: another seed"
     changes = changes_of(config, search_base(History(), s))
     return ", ".join(sorted(changes)) or "the base again"
+
+
+def disk_gb(size: int, s: Situation, device: Device) -> float:
+    """Gigabytes that the pictures of a size take on the device's disk: as an array, as JPEGs, or none where neither
+    fits and they are read from their files."""
+    array = pixel_bytes(size, s) / 1e9
+    return next((gb for gb in (array, PACKED * array) if gb <= device.disk_gb), 0.0)
 
 
 def decoding_seconds(s: Situation, device: Device) -> float:

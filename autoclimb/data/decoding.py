@@ -1,0 +1,132 @@
+"""Sources -> uint8 pictures: an item decoded, preprocessed and resized; how large items are, from their headers."""
+
+import math
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+
+import numpy as np
+from PIL import Image
+
+from autoclimb.data.depth import Ranges, in_bytes
+from autoclimb.data.files.opening import UNREADABLE, Place, pictures_at
+from autoclimb.data.files.stacks import MOST_TILES, Picture, thinned
+from autoclimb.data.sources import parts_of
+from autoclimb.data.steps import Chain, chain_of, columns_of, in_grid, shrunk, sides_of
+
+LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not one a thread
+one_large = threading.RLock()
+
+
+def decode(
+    source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
+) -> np.ndarray | None:
+    """The item as `(size, size, channels)` uint8, None where it cannot be read.
+
+    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
+    `grid` tiles lie side by side, as many as the number of pictures asks for where it is 0.
+    """
+    if not source:
+        return None
+    chosen = thinned(parts_of(source), grid * grid or MOST_TILES)
+    if grid and len(chosen) == len(chosen[0]) == 1:
+        try:  # it may be a stack
+            return at_place(chosen[0][0], size, preprocess, channels, ranges, 0, grid)
+        except UNREADABLE:
+            return None
+    tile = size // (grid or columns_of(len(chosen)))
+    tiles: list[np.ndarray | None] = []
+    for places in chosen:
+        try:
+            tiles.append(one_picture(places, tile, preprocess, channels, ranges))
+        except UNREADABLE:
+            tiles.append(None)
+    return in_grid(tiles, size, channels, grid) if any(picture is not None for picture in tiles) else None
+
+
+def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
+    """One picture of an item, its channels together or each from a place of its own. Raises one of UNREADABLE."""
+    if len(places) == 1:
+        return at_place(places[0], size, preprocess, channels, ranges, 0)
+    chain, places = chain_of(preprocess), places[:channels]
+    if chain.joint:  # what looks at the picture must see all its channels: they are not cut apart
+        planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
+        height, width = planes[0].shape[:2]
+        planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
+    else:
+        planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places)]
+    planes += [np.zeros_like(planes[0])] * (channels - len(planes))
+    picture = np.concatenate(planes, 2)
+    return chain.applied(picture, size) if chain.joint else picture
+
+
+def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int) -> np.ndarray:
+    """The channel that lies at one place, `(h, w, 1)`, before any step; of a stack the middle."""
+    with pictures_at(place, 1) as pictures:
+        picture = drafted(pictures[len(pictures) // 2], size, chain)
+        return np.asarray(in_bytes(picture, 1, ranges, channel))
+
+
+def at_place(
+    place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
+) -> np.ndarray:
+    """What lies at one place; a stack's pictures in a grid."""
+    chain = chain_of(preprocess)
+    with pictures_at(place, channels) as pictures:
+        tile = size // (grid or columns_of(len(pictures)))
+        tiles = []
+        for picture in thinned(pictures, grid * grid or MOST_TILES):
+            drafted(picture, tile, chain)
+            with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
+                tiles.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
+    return in_grid(tiles, size, channels, grid)
+
+
+def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
+    """The picture; a JPEG set to be decoded at 1/2, 1/4 or 1/8, both sides still as large as the chain wants them."""
+    if isinstance(picture, Image.Image) and chain.decoded < math.inf:
+        least = math.ceil(size * chain.decoded)
+        picture.draft("RGB", (least, least))
+    return picture
+
+
+def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:
+    """Pictures of the item that has most of them, slices of a stack counted, of up to `limit` items over the list."""
+    most = 1
+    for source in evenly([f for f in files if f], limit):
+        places = thinned(parts_of(source))
+        most = max(most, len(places))
+        if len(places) == len(places[0]) == 1:
+            with suppress(*UNREADABLE), pictures_at(places[0][0], channels) as pictures:
+                most = max(most, len(pictures))
+    return most
+
+
+def sizes_of(files: Sequence[str], limit: int = 200, channels: int = 3) -> list[tuple[int, int, str]]:
+    """Width, height and mode of up to `limit` readable items spread over the list (`size_of`)."""
+    return [size for source in evenly([f for f in files if f], limit) if (size := size_of(source, channels))]
+
+
+def evenly(files: Sequence[str], limit: int) -> Sequence[str]:
+    """Every n-th of the files, so that there are at most `limit`."""
+    return files[:: max(1, -(-len(files) // limit))]
+
+
+def size_of(source: str, channels: int = 3) -> tuple[int, int, str] | None:
+    """Width, height and mode of an item, from its first picture's header alone; None where it cannot be read.
+
+    `channels` are those of a picture of the set. An item of several pictures has the sides of their grid; the mode of
+    an array is its type and channels, "float32 x 2".
+    """
+    places, *others = thinned(parts_of(source))
+    try:
+        with pictures_at(places[0], 1 if len(places) > 1 else channels) as pictures:
+            picture = pictures[0]
+            mode = picture.mode if isinstance(picture, Image.Image) else f"{picture.dtype} x {picture.shape[2]}"
+            width, height = sides_of(picture)
+            for count in (len(others) + 1, len(pictures)):
+                across = columns_of(count)
+                width, height = width * across, height * -(-count // across)
+            return width, height, mode if len(places) == 1 else f"{mode} x {len(places)}"
+    except UNREADABLE:
+        return None

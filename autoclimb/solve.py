@@ -1,5 +1,6 @@
 """fit(): the whole story, in the README's order."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ def fit(
     counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
     stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
     continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
-    beyond it the least recently used are deleted; those of a single size may exceed it. `yes` goes on where the reading
+    what does not fit is kept as JPEGs or read from its files. `yes` goes on where the reading
     rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
     while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
     decisions.csv that suspects.html saved: train rows to keep, drop or relabel.
@@ -154,7 +155,7 @@ def fit(
         with suppress(OutOfTime):  # what is finished is blended all the same
             _, plan_ended = follow(
                 plan_of(given.plan, folder),
-                situation_of(setup, greeting["device"], seed, nets, given.space),
+                situation_of(setup, greeting["device"], seed, nets, given.space, greeting.get("memory_gb", math.inf)),
                 partial(run_trial, setup),
                 partial(store.recall_trial, folder),
                 clock,

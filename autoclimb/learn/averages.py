@@ -25,7 +25,7 @@ def recompute_norms(built: Built, material: Material, config: Config, fold: Fold
     plain = config.vary(scales=())
     specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-NORM_ROWS // batch))
     device, layout = fold.device, built.format.layout
-    processes = loader_processes(device, batch_bytes(material, batch, config.size))
+    processes = loader_processes(device, batch_bytes(material, plain, batch, config.size))
     batches = load_batches(specs, material, config, processes)
     try:
         with built.format.autocast(device):

@@ -121,9 +121,9 @@ def shared_memory() -> float:
         return math.inf
 
 
-def batch_bytes(material: Material, batch: int, size: int) -> int:
-    """Bytes of a batch's pictures."""
-    return batch * size * size * material.channels
+def batch_bytes(material: Material, config: Config, batch: int, size: int) -> int:
+    """Bytes of a batch's pictures, the largest of its scales."""
+    return batch * math.ceil(size * max((1.0, *config.scales))) ** 2 * material.channels
 
 
 def load_batches(

@@ -10,6 +10,7 @@ import torch
 from autoclimb.errors import Mistake
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
 
 
 def device_named(name: str) -> torch.device:
@@ -35,6 +36,25 @@ def has_bf16(device: torch.device) -> bool:
 def prediction_autocast(device: torch.device) -> torch.autocast:
     """The context that nets predict in: bfloat16 on cards that have it, float32 elsewhere."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and has_bf16(device))
+
+
+def usable_memory(device: torch.device, cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float:
+    """Bytes that training may take: what is free on the card, or of the machine's memory and its control group's."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    free = math.inf
+    with suppress(OSError, ValueError, IndexError):
+        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+        free = 1024.0 * int(line.split()[1])
+    version_2 = ("memory.max", "memory.current", "inactive_file ")
+    version_1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file ")
+    for limit, usage, cached in (version_2, version_1):
+        with suppress(OSError, ValueError):  # "max" is no number: there is no limit
+            allowed, used = (int((cgroup / name).read_text()) for name in (limit, usage))
+            stat = (cgroup / limit).with_name("memory.stat").read_text().splitlines()
+            used -= sum(int(line.split()[1]) for line in stat if line.startswith(cached))  # given back when needed
+            free = min(free, float(allowed - used))
+    return max(free, 0.0)
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:

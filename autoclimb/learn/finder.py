@@ -47,7 +47,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
     size = size_at(0.0, config)
     curve: Curve = []
     recent, lowest = 0.0, math.inf
-    processes = loader_processes(device, batch_bytes(material, batch, size))
+    processes = loader_processes(device, batch_bytes(material, config, batch, size))
     specs = endless_batches(material, fold, config, size, batch)
     for spec, pictures in load_batches(specs, material, config, processes):
         step = len(curve)

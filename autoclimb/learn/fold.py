@@ -23,7 +23,7 @@ from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
-from autoclimb.learn.probe import worth_compiling
+from autoclimb.learn.probe import sound_format, worth_compiling
 from autoclimb.learn.views import (
     Watch,
     predict_by_best_views,
@@ -56,6 +56,7 @@ def run_fold(
     if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
+    built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
     target_mean, target_std = _target_scale(material, fold)
     standard = replace(material, target=(material.target - target_mean) / target_std)
@@ -90,8 +91,8 @@ def run_fold(
         **facts,
         "train_s": round(trained_until - pace.start, 2),
         "predict_s": round(fold.now() - trained_until, 2),
-        "precision": format.precision,
-        "channels_last": format.channels_last,
+        "precision": built.format.precision,
+        "channels_last": built.format.channels_last,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     if tta:

@@ -85,7 +85,7 @@ def train(
     while (progress := pace.progress(step)) < 1:
         # batches of one size come from one loader; progressive resizing opens the next where the size changes
         size = size_at(progress, config)
-        processes = loader_processes(device, batch_bytes(material, batch, size))
+        processes = loader_processes(device, batch_bytes(material, config, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
         for spec, pictures in load_batches(specs, material, config, processes):
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at

@@ -38,6 +38,8 @@ THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is 
 LONG_STEP = 2.0  # seconds of a step after which it is not repeated
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
 COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
+ADAMW_BYTES = 16  # of each parameter in training: weight, gradient, two moments
+WORKSPACE = 1.5  # times what is kept for the backward pass: its gradients and libraries' buffers; own choice
 UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": True, "batch": 0}
 
 
@@ -92,6 +94,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     if device.type == "cuda":
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
     built = replace(built, format=best)
+    fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)
     x = to_input(pictures, built.mean, built.std, device, best.layout)
     net = place(built, device).eval()
     with torch.inference_mode():
@@ -102,7 +105,57 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         "precision": best.precision,
         "channels_last": best.channels_last,
         "batch": batch,
+        "fixed_bytes": fixed_bytes,
+        "picture_bytes": picture_bytes,
     }
+
+
+def memory_of(
+    built: Built, pictures: np.ndarray, target: np.ndarray, config: Config, material: Material, device: torch.device
+) -> tuple[float, float]:
+    """Bytes of memory that training takes beside its pictures, and for each picture of a batch more.
+
+    From steps of two batches: on a card their peaks; on a processor, where nobody counts them, what the forward pass
+    keeps for the backward, and WORKSPACE for what comes and goes.
+    """
+    many = len(pictures) if device.type == "cuda" else min(FEW, len(pictures))
+    few = many // 2
+    if few < 2:
+        return 0.0, 0.0
+    weights = ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
+    if device.type == "cuda":
+
+        def taken(count: int) -> float:
+            torch.cuda.reset_peak_memory_stats(device)
+            step_seconds(built, pictures[:count], target[:count], config, material, device, 0.0)
+            return float(torch.cuda.max_memory_allocated(device))
+    else:
+
+        def taken(count: int) -> float:
+            x = to_input(pictures[:count], built.mean, built.std, device, built.format.layout)
+            return weights + WORKSPACE * kept_for_backward(built, x)
+
+    less, more = taken(few), taken(many)
+    each = max(more - less, 0.0) / (many - few)
+    return max(less - few * each, weights), each
+
+
+def kept_for_backward(built: Built, x: torch.Tensor) -> float:
+    """Bytes that the forward pass of a batch keeps for the backward pass, parameters left out."""
+    parameters = {p.untyped_storage().data_ptr() for p in built.net.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    built.net.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), built.format.autocast(x.device):
+        outputs = built.net(x)
+    del outputs
+    return float(sum(kept.values()))
 
 
 def pictures_a_step(built: Built, pictures: np.ndarray, device: torch.device) -> int:
@@ -126,6 +179,30 @@ def best_batch(rate: Callable[[int], float], first: int, most: int, img_s: float
             break
         batch, img_s = 2 * batch, faster
     return batch, img_s
+
+
+def sound_format(built: Built, config: Config, channels: int, device: torch.device) -> Format:
+    """The net's format, in fp32 where its gradients would be no numbers in bf16.
+
+    On a processor oneDNN leaves a part of the filters' gradient in bf16 unwritten, whatever lay in that memory, where a
+    dense convolution of stride 2 sees maps of a single pixel (torch 2.15; kernels of 3, 5 and 7, 8 to 64 channels): so
+    it is in the last stage of a ResNet at 16 px.
+    """
+    if device.type != "cpu" or built.format.precision != "bf16":
+        return built.format
+    smallest = min([config.size, *config.sizes, *(int(config.size * scale) for scale in config.scales)])
+    speck = []
+
+    def look(module: torch.nn.Conv2d, inputs: tuple[torch.Tensor, ...]) -> None:
+        if max(module.stride) > 1 and max(module.kernel_size) > 1 and module.groups == 1:
+            speck.append(inputs[0].shape[-1] == 1 or inputs[0].shape[-2] == 1)
+
+    hooks = [m.register_forward_pre_hook(look) for m in built.net.modules() if isinstance(m, torch.nn.Conv2d)]
+    with torch.inference_mode():
+        built.net.eval()(torch.zeros(1, channels, smallest, smallest))
+    for hook in hooks:
+        hook.remove()
+    return replace(built.format, precision="fp32") if any(speck) else built.format
 
 
 def worth_compiling(device: torch.device, seconds: float, config: Config) -> bool:

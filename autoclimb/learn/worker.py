@@ -6,6 +6,7 @@ then `{"end": ...}`. When the parent goes away, so does the worker: its standard
 
 import importlib
 import json
+import math
 import os
 import queue
 import sys
@@ -22,7 +23,7 @@ from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
-from autoclimb.learn.devices import device_named, usable_cores
+from autoclimb.learn.devices import device_named, usable_cores, usable_memory
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -127,9 +128,12 @@ def setting_of(request: dict[str, Any]) -> Setting:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The device in words."""
+    """The device in words, and the memory that it has for training where that is known."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": device.type, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    threads, memory = torch.get_num_threads(), usable_memory(device)
+    known = memory < math.inf
+    facts = {"device": device.type, "name": name, "threads": threads, "torch": torch.__version__}
+    return facts | ({"memory_gb": round(memory / 1e9, 2)} if known else {})
 
 
 def list_weights(path: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Trials of a run: each asked of the worker, scored, and put on record. All state is in the run directory."""
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -193,7 +194,12 @@ def remember(folder: Path, budget: float, name: str, make: Callable[[], Any]) ->
 
 
 def situation_of(
-    setup: Setup, device: str, seed: int, pretrained: tuple[dict[str, Any], ...], space: SearchSpace
+    setup: Setup,
+    device: str,
+    seed: int,
+    pretrained: tuple[dict[str, Any], ...],
+    space: SearchSpace,
+    memory_gb: float = math.inf,
 ) -> Situation:
     """The facts the plan depends on, with this run's measuring and remembering behind them."""
     task, metric, clock = setup.task, setup.goal.metric, setup.clock
@@ -225,6 +231,7 @@ def situation_of(
         row_losses=losses_of_trials(setup),
         channels=task.channels,
         width=task.width,
+        memory_gb=remember(setup.folder, clock.budget, "memory", lambda: memory_gb),
     )
 
 

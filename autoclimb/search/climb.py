@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.search.cost import cost_of
+from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
@@ -40,7 +41,7 @@ def follow(
         for batch in stage(history, situation):
             waiting = list(batch)
             while waiting:
-                config = within_reach(waiting.pop(0), history)
+                config = within_memory(within_reach(waiting.pop(0), history), situation)
                 if config.key in seen:
                     continue
                 seen.add(config.key)
@@ -48,6 +49,11 @@ def follow(
                 if trial is None and config.train == "net" and ruled_out(config, history):
                     waiting[:0] = filter(None, [in_the_plan(config, history, situation)])
                     continue
+                if trial is None and not fits_memory(config, situation, 1.0):  # not even in the smallest batches
+                    smaller = in_the_plan(config, history, situation)
+                    if smaller is not None:  # without one it is tried all the same: the estimate is rough
+                        waiting[:0] = [smaller]
+                        continue
                 if trial is None:
                     cost = cost_of(config, situation)
                     if not clock.affords(cost, keep=reserve()):

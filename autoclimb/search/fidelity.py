@@ -7,7 +7,7 @@ import math
 from typing import Literal
 
 from autoclimb.budget import SLACK
-from autoclimb.search.cost import epoch_seconds, predict_seconds
+from autoclimb.search.cost import epoch_seconds, measured, predict_seconds
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -17,7 +17,7 @@ Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 SMALLEST_BATCH = 8
-MEMORY_SHARE = 0.85  # of the card that a training is planned to take: the estimate is rough
+MEMORY_SHARE = 0.85  # of the memory that a training is planned to take: the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
 PROBE_SHARE = 0.05  # of the budget, for frozen features of the nets at hand on a card
@@ -171,7 +171,23 @@ def with_size(config: Config, s: Situation, seconds: float, level: Level = "soun
 
 
 def within_memory(config: Config, s: Situation) -> Config:
-    """The config with its batch halved until its training fits on the card."""
-    while config.batch > SMALLEST_BATCH and memory_gb(config) > MEMORY_SHARE * s.memory_gb:
-        config = config.vary(batch=config.batch // 2)
+    """The config with its batch halved until its training fits into the memory."""
+    while config.batch > SMALLEST_BATCH and not fits_memory(config, s):
+        config = config.vary(batch=max(SMALLEST_BATCH, config.batch // 2))
     return config
+
+
+def fits_memory(config: Config, s: Situation, share: float = MEMORY_SHARE) -> bool:
+    """Whether training the config is planned to take at most that share of the memory."""
+    return config.train != "net" or s.memory_gb == math.inf or memory_for(config, s) <= share * s.memory_gb
+
+
+def memory_for(config: Config, s: Situation) -> float:
+    """Gigabytes that training takes: as the probe of its net measured them, linear in pictures and in their area."""
+    speed = s.measure(measured(config))
+    if not speed.picture_bytes:
+        return memory_gb(config)
+    largest = config.size * max((1.0, *config.scales))
+    pictures = config.batch * (largest / measured(config).size) ** 2
+    copies = 1.25 if config.ema or config.swa else 1.0  # of weights, beside gradients and two moments
+    return (copies * speed.fixed_bytes + speed.picture_bytes * pictures) / 1e9

@@ -75,6 +75,7 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     alone = len(configs) < 2 and from_nothing(s) and not compared(history, s)  # nobody knows which net suits the data
     if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
+    configs = [c if c.seconds else with_batch(c, s) for c in configs]  # what was tried keeps the batch it was tried in
     configs = with_long_recipe(configs, usable(s), s)
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
@@ -93,7 +94,7 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
     others = ranked(history, s) if s.budget >= LONG and s.pretrained else []  # a look at a net's speed costs 2 s
-    fresh = [with_learnt(with_batch(net, s), here).vary(seconds=0.0) for net in [*others, *from_nothing(s)]]
+    fresh = [with_learnt(net, here).vary(seconds=0.0) for net in [*others, *from_nothing(s)]]
     families: dict[str, list[Config]] = {}
     seen: set[tuple[Any, ...]] = set()
     for config in [here, *tried, *fresh]:

@@ -83,8 +83,8 @@ def _cpu_gmacs(net: Net) -> float:
 
 
 def memory_gb(config: Config) -> float:
-    """Gigabytes that training takes on a card, estimated: weights, gradients and AdamW's two moments in fp32, and the
-    numbers kept for the backward pass, two bytes each and half as much again for copies."""
+    """Gigabytes that training takes, estimated where they were not measured: weights, gradients and AdamW's two moments
+    in fp32, and the numbers kept for the backward pass, two bytes each and half as much again for copies."""
     net = net_named(config.backbone)
     kept = FAMILIES[net.family].activations * net.gmacs_at(config.size) * 1e6 * config.batch
     return (16e6 * net.parameters + 3.0 * kept) / 1e9

@@ -20,6 +20,8 @@ class Speed:
     precision: str = "fp32"  # the number format that training was fastest in: fp32, bf16 or fp16
     channels_last: bool = True  # whether it was with pictures and filters in that layout
     batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
+    fixed_bytes: float = 0.0  # of memory that training takes beside its pictures; 0 where it was not measured
+    picture_bytes: float = 0.0  # of memory more for each picture of a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Situation:
     reading: Callable[[int, str, int], float] = field(default=lambda size, preprocess, grid: 0.0, repr=False)  # seconds
     # that reading a picture adds to a net's work: nothing where its pixels fit on the disk as an array
     channels: int = 3  # of a picture
-    memory_gb: float = math.inf  # of the card, where a plan must keep to it; a run finds out by trying
+    memory_gb: float = math.inf  # that training may take: of the card, or of the control group without one
     width: int = 1  # columns of a prediction: one per class
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from autoclimb.search.cost import epoch_seconds, full_cost, head_seconds, speed_of
+from autoclimb.search.cost import epoch_seconds, full_cost, head_seconds
 from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
@@ -144,12 +144,16 @@ def dressed(net: Config, history: History, s: Situation, seconds: float) -> Conf
     """The net at the size that `seconds` for all folds pay for, with the policy and views to start with."""
     policy = (s.space.names() or [base_policy(history)])[0]
     chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
-    plain = with_batch(net, s).vary(policy=policy, tta=tta_for(policy, s.space))
-    return with_size(plain, s, seconds).vary(**chosen)
+    return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space)), s, seconds).vary(**chosen)
 
 
 def base_config(history: History, s: Situation) -> Config:
-    """The net that the plan would train if it could train only one.
+    """The net that the plan would train if it could train only one, in the batch that is fastest at its size."""
+    return with_batch(most_promising(history, s), s)
+
+
+def most_promising(history: History, s: Situation) -> Config:
+    """The net that the plan would train if it could train only one, at its size.
 
     The most promising one that a third of the finalists' time pays a sound training over all folds for, or else half of
     it; where it does so for none, the cheapest, at the size that all of that time is sound or enough for.
@@ -176,11 +180,13 @@ def base_config(history: History, s: Situation) -> Config:
 
 
 def with_batch(config: Config, s: Situation) -> Config:
-    """The config with the larger batch that a card was faster with.
+    """The config with the larger batch that a card was faster with at the config's own size.
 
     From scratch its rate is raised by the root of the ratio (arXiv 2205.10287); fine-tuning keeps its rates.
     """
-    batch = speed_of(config, s).batch
+    if s.device == "cpu":
+        return config
+    batch = s.measure(config.vary(sizes=(), scales=(), test_size=0)).batch
     if config.weights:
         batch = min(batch, max(LARGEST_BATCH, config.batch))
     if batch <= config.batch or "batch" in s.space.start:
@@ -350,7 +356,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
     if s.pictures > 1 and not here.grid:
         moves.append(here.vary(grid=math.isqrt(s.pictures - 1) + 1))
-    if here.size >= 64 and not (net_named(here.backbone).sizes and here.weights):
+    if here.size >= 64 and not net_named(here.backbone).sizes:
         steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
     moves += [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
@@ -388,7 +394,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         seen.add(family)
     nets = [nets[i] for i in sorted(range(len(nets)), key=lambda i: not fresh[i])]
     for net in nets[:moves]:
-        config = with_learnt(with_size(with_batch(net, s), s, final_seconds(s) / 3), here)
+        config = with_learnt(with_batch(with_size(net, s, final_seconds(s) / 3), s), here)
         if epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s):
             yield [config]
 

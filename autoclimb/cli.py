@@ -151,6 +151,10 @@ def run_fit(
         Path | None,
         typer.Option("--decisions", metavar="FILE", help="Rows to keep, drop or relabel, saved from suspects.html."),
     ] = None,
+    cache_gb: Annotated[
+        float,
+        typer.Option("--cache-gb", metavar="GB", min=0.0, help="Disk for decoded pixels; beyond it JPEGs, then files."),
+    ] = 3.0,
     quiet: Quiet = False,
 ) -> None:
     """Search, blend and write a submission within the budget.
@@ -176,6 +180,7 @@ def run_fit(
             decisions=decisions,
             group=group,
             yes=yes,
+            cache_gb=cache_gb,
         ),
         quiet,
     )

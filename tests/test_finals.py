@@ -4,12 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import SITUATIONS, situation, trial
+from fakes import SITUATIONS, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.search.cost import corrected, speed_of
-from autoclimb.search.fidelity import epochs_for, epochs_in, folds_for, folds_of, pixel_bytes, sizes_for, within_memory
+from autoclimb.search.fidelity import (
+    epochs_for,
+    epochs_in,
+    fits_memory,
+    folds_for,
+    folds_of,
+    memory_for,
+    sizes_for,
+    with_size,
+    within_memory,
+)
 from autoclimb.search.finals import finalists, is_long, seconds_each
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.rates import memory_gb
@@ -94,12 +104,22 @@ def test_quick_is_less_than_enough_than_sound_than_full(rows, tuned):
     assert sound <= max(full, enough)
 
 
-@given(side=st.integers(16, 4000), rows=st.integers(50, 2_000_000), disk=st.floats(1e8, 1e12), tuned=st.booleans())
-def test_sizes_fit_the_disk_wherever_any_does(side, rows, disk, tuned):
-    s = situation(side=side, rows=rows, pixel_bytes=disk)
-    sizes = sizes_for(Config(weights="hub" if tuned else ""), s)
+@given(side=st.integers(16, 4000), rows=st.integers(50, 2_000_000), tuned=st.booleans())
+def test_there_is_always_a_size(side, rows, tuned):
+    sizes = sizes_for(Config(weights="hub" if tuned else ""), situation(side=side, rows=rows))
+    assert sizes
     assert sizes == sorted(sizes)
-    assert all(pixel_bytes(size, s) <= disk for size in sizes) or sizes == [32]
+
+
+def test_reading_that_takes_long_makes_a_net_slower_and_its_size_smaller():
+    slow = situation(side=256, budget=3600.0, reading=lambda size, preprocess, grid: 0.02 if size > 96 else 0.0)
+    config = Config(backbone="resnet18", size=128)
+    plain = speed_of(config, situation()).train
+    assert speed_of(config, slow).train == pytest.approx(1 / (1 / plain + 0.02))
+    assert speed_of(config.vary(size=96), slow) == speed_of(config.vary(size=96), situation())
+    card = replace(slow, device="cuda", measure=situation(device="cuda").measure)
+    assert speed_of(config, card).train == min(50.0, speed_of(config, situation(device="cuda")).train)
+    assert with_size(config, slow, 600.0).size < with_size(config, situation(side=256, budget=3600.0), 600.0).size
 
 
 def test_small_pictures_are_enlarged_for_pretrained_nets_where_rows_are_few():
@@ -121,6 +141,21 @@ def test_a_batch_is_halved_until_the_card_holds_it():
     assert small.batch < 64
     assert memory_gb(small) <= 16.0
     assert within_memory(config, situation()) == config
+
+
+def test_memory_is_planned_from_what_the_probe_measured():
+    def measure(config):
+        return replace(speed(config), fixed_bytes=1e9, picture_bytes=10e6)  # at 64 px
+
+    s = situation(measure=measure, memory_gb=4.0)
+    config = Config(backbone="resnet18", size=128, batch=64)
+    assert memory_for(config, s) == pytest.approx(1 + 64 * 0.04)
+    assert memory_for(config.vary(scales=(0.5, 1.5)), s) == pytest.approx(1 + 64 * 0.09)
+    assert memory_for(config.vary(ema=0.9), s) > memory_for(config, s)
+    assert within_memory(config, s).batch == 32  # 3.56 GB are more than .85 of 4
+    assert within_memory(config.vary(size=64), s).batch == 64
+    assert within_memory(config, replace(s, memory_gb=0.1)).batch == 8
+    assert fits_memory(config.vary(train="features"), replace(s, memory_gb=0.1))
 
 
 def test_every_finished_trial_corrects_what_its_net_and_others_will_cost():

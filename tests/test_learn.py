@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
-from autoclimb.learn.devices import device_named, usable_cores
+from autoclimb.learn.devices import device_named, usable_cores, usable_memory
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
@@ -417,6 +417,39 @@ def test_threads_follow_the_quota_of_the_control_group(tmp_path, monkeypatch, fi
     assert usable_cores(tmp_path) == cores
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert usable_cores(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "free"),
+    [
+        ({}, 8e9),
+        ({"memory.max": "max", "memory.current": "5", "memory.stat": ""}, 8e9),
+        (
+            {
+                "memory.max": "3000000000",
+                "memory.current": "2000000000",
+                "memory.stat": "anon 1\ninactive_file 500000000",
+            },
+            1.5e9,
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": "2000000000",
+                "memory/memory.usage_in_bytes": "2500000000",
+                "memory/memory.stat": "total_inactive_file 100",
+            },
+            0.0,
+        ),
+    ],
+    ids=["none", "no limit", "version 2", "version 1"],
+)
+def test_memory_is_that_of_the_machine_or_of_its_control_group(tmp_path, group, free):
+    (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 7812500 kB\n")
+    for name, text in group.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert usable_memory(CPU, tmp_path, tmp_path / "meminfo") == free
+    assert usable_memory(CPU, tmp_path / "x", tmp_path / "x") == math.inf
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "meta"])

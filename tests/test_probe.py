@@ -84,6 +84,59 @@ def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypa
     assert Format(reply["precision"], reply["channels_last"]) == fastest
 
 
+def test_memory_is_what_the_forward_pass_keeps_and_grows_with_pictures_and_their_area():
+    material, built = material_of(n=64, size=32), build_net(TINY, 2)
+    weights = probe.ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
+
+    def memory(size):
+        pictures = np.zeros((8, size, size, 3), np.uint8)
+        return probe.memory_of(built, pictures, material.target[:8], TINY, material, CPU)
+
+    (fixed, small), (_, large) = memory(32), memory(64)
+    assert weights <= fixed < 2 * weights + 1e5
+    assert 3.5 < large / small < 4.5
+    # float32 maps of the stem and the first stage alone, which are saved
+    assert small > 4 * (24 + 32 + 64) * 16 * 16
+    assert probe.memory_of(built, np.zeros((2, 32, 32, 3), np.uint8), material.target[:2], TINY, material, CPU) == (
+        0,
+        0,
+    )
+    reply = measure_speed(TINY.vary(batch=16), material, CPU, 0.0)
+    assert reply["picture_bytes"] > 0
+    assert reply["fixed_bytes"] >= weights
+
+
+@pytest.mark.parametrize(
+    ("change", "precision"),
+    [
+        ({}, "fp32"),
+        ({"size": 64}, "bf16"),
+        ({"size": 64, "sizes": (16,)}, "fp32"),
+        ({"size": 64, "scales": (0.25, 1.0)}, "fp32"),
+    ],
+    ids=str,
+)
+def test_bf16_is_left_where_onednn_would_leave_gradients_unwritten(change, precision):
+    config = TINY.vary(**change)
+    built = replace(build_net(config, 2), format=Format("bf16", channels_last=False))
+    assert probe.sound_format(built, config, 3, CPU) == Format(precision, channels_last=False)
+    assert probe.sound_format(replace(built, format=Format("fp16")), config, 3, CPU).precision == "fp16"
+    depthwise = config.vary(backbone="mobilenetv3_small_050", model_args=())
+    assert (
+        probe.sound_format(replace(build_net(depthwise, 2), format=Format("bf16")), depthwise, 3, CPU).precision
+        == "bf16"
+    )
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_a_small_net_learns_where_bf16_was_fastest(tmp_path, size):
+    material, config = material_of(n=64, size=size), TINY.vary(size=size, epochs=6, lr=1e-2)
+    reply = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU, format=Format("bf16"))
+    assert (reply["status"], reply["facts"].get("precision")) == ("done", "fp32" if size == 16 else "bf16"), reply
+    right = np.load(tmp_path / "oof.npy").argmax(1) == material.target.argmax(1)
+    assert right[material.fold_of == 0].mean() > 0.8
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_net_learns_in_fp16_with_the_scaler_as_in_fp32(tmp_path, precision):
     material, config = material_of(n=64), TINY.vary(epochs=12, lr=1e-2, ema=0.5, swa=0.0)

@@ -61,6 +61,30 @@ def test_what_does_not_fit_is_tried_with_half_the_batch_then_smaller_then_with_a
     assert w.ran[-1].seconds == NET.seconds
 
 
+def with_memory(gigabytes):
+    """A world whose nets take a gigabyte, and a hundredth for each picture of 64 px, in so much memory."""
+    world = faulty(lambda c: "", memory_gb=gigabytes)
+    measure = world.situation.measure
+    heavy = lambda config: replace(measure(config), fixed_bytes=1e9, picture_bytes=1e7)  # noqa: E731
+    world.situation = replace(world.situation, measure=heavy)
+    return world
+
+
+def test_a_batch_that_would_not_fit_is_halved_before_its_trial_starts():
+    w = with_memory(4.0)
+    w.climb(plan(NET, NET.vary(size=64), NET.vary(train="features", backbone="gradients", seconds=0.0)))
+    assert names_of(w) == [("resnet18", 128, 32), ("resnet18", 64, 64), ("gradients", 128, 64)]
+
+
+def test_where_not_even_the_smallest_batch_fits_the_next_smaller_size_is_trained():
+    w = with_memory(1.3)
+    w.climb(plan(NET))
+    assert names_of(w) == [("resnet18", 96, 8)]
+    w = with_memory(0.1)
+    w.climb(plan(NET))
+    assert len(w.ran) == 1, "an estimate does not end a run without a net"
+
+
 def test_the_same_kind_twice_takes_a_net_and_size_out_of_the_plan():
     w = faulty(lambda c: "memory" if c.size > 64 else "")
     others = [NET.vary(mixup=x) for x in (0.1, 0.2, 0.3)]

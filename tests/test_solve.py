@@ -209,20 +209,6 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)
 
 
-def test_the_cache_of_a_run_keeps_within_its_disk_and_decodes_again_what_it_gave_up(tmp_path):
-    files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
-    notes = []
-    decoded = Decoded(
-        tmp_path / "cache", tuple(files), Clock(60), lambda e: notes.append(e.text), limit=4 * 8 * 8 * 3 + 200
-    )
-    was = np.array(decoded.at(8, "squash").array)
-    assert not any("limit" in note for note in notes)
-    decoded.at(9, "squash")
-    assert any("over the limit" in note for note in notes)
-    assert [path.name[:8] for path in (tmp_path / "cache").glob("*.npy")] == ["squash-9"]
-    assert (decoded.at(8, "squash").array == was).all()
-
-
 def test_a_trial_whose_pixels_do_not_fit_on_the_disk_fails_and_the_run_goes_on(tmp_path, monkeypatch):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))

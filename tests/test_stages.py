@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import LOCAL, SITUATIONS, check, losses_for, situation, trial
+from fakes import LOCAL, SITUATIONS, check, losses_for, situation, speed, trial
 from folders import task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,13 +255,35 @@ def test_each_policy_is_tried_on_top_of_the_best_so_far():
     assert {config.policy for config in mixed} == {"medium"}
 
 
-def test_a_card_that_was_faster_with_a_larger_batch_gets_it_and_a_higher_rate():
+def test_a_card_that_was_faster_with_a_larger_batch_at_that_size_gets_it_and_a_higher_rate():
     config = Config(backbone="resnet18", batch=32, lr=1e-3)
-    fast = situation(measure=lambda config: Speed(1000.0, 3000.0, batch=128))
+
+    def measure(config):
+        return Speed(1000.0, 3000.0, batch=128 if config.size <= 64 else 64)
+
+    fast = situation(device="cuda", measure=measure)
     assert with_batch(config, fast) == config.vary(batch=128, lr=2e-3)
-    assert with_batch(config, situation()) == config
-    asked = situation(measure=fast.measure, space=SearchSpace(start={"batch": 32}))
-    assert with_batch(config, asked) == config
+    assert with_batch(config.vary(size=224, sizes=(64,)), fast).batch == 64
+    assert with_batch(config, situation(device="cuda")) == config
+    assert with_batch(config, replace(fast, device="cpu")) == config
+    assert with_batch(config, replace(fast, space=SearchSpace(start={"batch": 32}))) == config
+
+
+def test_the_base_has_the_batch_of_its_own_size():
+    def measure(config):
+        return replace(speed(config, "cuda"), batch=config.size)
+
+    s = situation(**{**SITUATIONS["a card, from scratch"], "side": 200, "budget": HOUR, "measure": measure})
+    base = base_config(History(), s)
+    assert base.size > 64
+    assert base.batch == base.size
+
+
+def test_nets_of_one_size_are_not_resized_while_they_train():
+    for name, resized in (("vit_tiny_patch16_224", False), ("swin_tiny_patch4_window7_224", False), ("resnet18", True)):
+        s = situation(budget=36 * HOUR, space=SearchSpace(backbones=[name]))
+        moves = asked("resize", s, after_baseline(s, score=lambda config: 0.5))
+        assert any(config.sizes for config in moves) == resized
 
 
 def test_backbones_change_the_net_and_keep_what_was_learnt():
@@ -442,8 +464,8 @@ def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, 
     nobody: Any = None
     decoded: Any = SimpleNamespace(limit=1e15)
     setup = Setup(task(target=target), goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
-    s = situation_of(setup, "cpu", 0, (), SearchSpace())
-    assert (s.beta, s.average, s.imbalance, s.pixel_bytes) == (beta, average, 30.0, 1e15)
+    s = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0)
+    assert (s.beta, s.average, s.imbalance, s.memory_gb) == (beta, average, 30.0, 8.0)
 
 
 def test_numbers_and_classes_without_rows_are_no_imbalance():

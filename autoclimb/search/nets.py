@@ -45,6 +45,7 @@ class Family:
     transformer: bool
     activations: float  # millions of numbers kept for the backward pass per 1e9 multiply-adds (timm's published macts)
     depthwise: bool = False  # most multiply-adds are cheap and memory-bound: slower than their count says
+    one_size: bool = False  # a net is built for one size of pictures, and takes no other while it trains
 
 
 FAMILIES = {
@@ -55,11 +56,11 @@ FAMILIES = {
     "efficientnetv2": Family(False, 4.5, depthwise=True),
     "convnext": Family(False, 1.9, depthwise=True),
     "caformer": Family(True, 4.5),
-    "swin": Family(True, 3.1),
-    "eva02": Family(True, 2.5),
-    "dinov3": Family(True, 2.3),
-    "siglip2": Family(True, 2.3),
-    "vit": Family(True, 2.3),
+    "swin": Family(True, 3.1, one_size=True),
+    "eva02": Family(True, 2.5, one_size=True),
+    "dinov3": Family(True, 2.3, one_size=True),
+    "siglip2": Family(True, 2.3, one_size=True),
+    "vit": Family(True, 2.3, one_size=True),
     "other": Family(False, 4.0, depthwise=True),
 }
 NON_COMMERCIAL = ("-nc-", "noncommercial")  # words of licences whose weights are never used unasked

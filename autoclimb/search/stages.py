@@ -27,7 +27,7 @@ from autoclimb.search.fidelity import (
     with_size,
     within_memory,
 )
-from autoclimb.search.nets import OTHER_SCRATCH, fine_tuning, from_scratch, net_named
+from autoclimb.search.nets import FAMILIES, OTHER_SCRATCH, fine_tuning, from_scratch, net_named
 from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, rare_start, tta_for
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
@@ -356,7 +356,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     moves = [here.vary(preprocess=chain) for chain in s.space.chains() if chain != here.preprocess]
     if s.pictures > 1 and not here.grid:
         moves.append(here.vary(grid=math.isqrt(s.pictures - 1) + 1))
-    if here.size >= 64 and not net_named(here.backbone).sizes:
+    if here.size >= 64 and not FAMILIES[net_named(here.backbone).family].one_size:
         steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
     moves += [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]

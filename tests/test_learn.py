@@ -1,6 +1,7 @@
 """The learn room: menus by contract, the loop on a toy, closed-form heads, weights from files."""
 
 import json
+import math
 import multiprocessing
 from collections import deque
 from itertools import islice

@@ -158,6 +158,6 @@ def test_a_run_goes_on_with_what_it_built(files, tmp_path):
     made.at(16, "squash")
     jpegs = made.at(48, "squash")
     stamp = jpegs.path.stat().st_mtime_ns
-    again = replace(made, opened={}, paths={})
+    again = replace(made, opened={})
     again.at(16, "squash")
     assert again.at(48, "squash").path.stat().st_mtime_ns == stamp

@@ -8,7 +8,7 @@ import torch
 from nets import CPU
 from test_training import TINY, material_of
 
-from autoclimb.learn import fold, probe
+from autoclimb.learn import fold, loop, probe
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.material import Format
 from autoclimb.learn.probe import FORMATS, best_batch, measure_speed, worth_compiling
@@ -95,12 +95,9 @@ def test_memory_is_what_the_forward_pass_keeps_and_grows_with_pictures_and_their
     (fixed, small), (_, large) = memory(32), memory(64)
     assert weights <= fixed < 2 * weights + 1e5
     assert 3.5 < large / small < 4.5
-
     assert small > 4 * 3 * 32 * 32, "more than the picture itself"
-    assert probe.memory_of(built, np.zeros((2, 32, 32, 3), np.uint8), material.target[:2], TINY, material, CPU) == (
-        0,
-        0,
-    )
+    few = np.zeros((2, 32, 32, 3), np.uint8)
+    assert probe.memory_of(built, few, material.target[:2], TINY, material, CPU) == (0, 0)
     reply = measure_speed(TINY.vary(batch=16), material, CPU, 0.0)
     assert reply["picture_bytes"] > 0
     assert reply["fixed_bytes"] >= weights
@@ -190,6 +187,33 @@ def test_compiling_is_for_long_trainings_at_one_size_on_a_card():
     assert not worth_compiling(CPU, 36000.0, TINY)
     for change in ({"sizes": (8,)}, {"scales": (0.5, 1.5)}, {"unfreeze": 0.2}):
         assert not worth_compiling(CARD, 3600.0, TINY.vary(**change))
+
+
+def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, monkeypatch):
+    clock, rates = [0.0], []
+
+    def now():
+        clock[0] += 0.01
+        return clock[0]
+
+    def compiled(built, *given):
+        clock[0] += 4.0
+        return built
+
+    def spied(*given):
+        optimizer = original(*given)
+        optimizer.register_step_pre_hook(lambda optimizer, *rest: rates.append(optimizer.param_groups[0]["lr"]))
+        return optimizer
+
+    original = loop.optimizer_of
+    monkeypatch.setattr(loop, "optimizer_of", spied)
+    monkeypatch.setattr(fold, "worth_compiling", lambda *given: True)
+    monkeypatch.setattr(fold, "compiled", compiled)
+    reply = run_trial(TINY.vary(epochs=0.0, seconds=8.0), material_of(), tmp_path, tmp_path, tmp_path, CPU, now=now)
+    assert reply["facts"]["compiled"]
+    assert 0 <= rates[-1] < 0.05 * max(rates)
+    assert max(rates) > 0.95 * TINY.lr
+    assert clock[0] < 9.0
 
 
 def test_the_layout_changes_no_prediction():

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,6 @@ class Decoded:
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
     opened: dict[Key, Pixels] = field(default_factory=dict, repr=False)
     costs: dict[Key, Costs] = field(default_factory=dict, repr=False)
-    paths: dict[tuple[Key, str], Path] = field(default_factory=dict, repr=False)  # naming one looks at every file
 
     def at(self, size: int, preprocess: str, grid: int = 0, rate: float = 0.0) -> Pixels:
         """The pixels for pictures of this size; perhaps larger ones, which whoever looks at them shrinks.
@@ -133,19 +133,19 @@ class Decoded:
         return room_in(self.folder, self.limit, {pixels.path for pixels in self.opened.values()})
 
     def _fits_as_array(self, key: Key) -> bool:
-        return self._array_bytes(key) <= self._room() or self._path(key, ".npy").exists()
+        return self._array_bytes(key) <= self._room() or self._is_kept(key, ".npy")
 
     def _fits_as_jpegs(self, key: Key) -> bool:
         needed = SAMPLE_ERROR * len(self.files) * self._costs(key).packed_bytes
-        return needed <= self._room() or self._path(key, ".jpegs").exists()
+        return needed <= self._room() or self._is_kept(key, ".jpegs")
 
-    def _path(self, key: Key, ending: str) -> Path:
-        if (key, ending) not in self.paths:
-            size, preprocess, grid = key
-            side = size // grid * grid if grid else size
-            path = path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending)
-            self.paths[key, ending] = path
-        return self.paths[key, ending]
+    def _is_kept(self, key: Key, ending: str) -> bool:
+        """Whether these pixels are on the disk already. Naming them looks at every file, so it is done where it must."""
+        size, preprocess, grid = key
+        side = size // grid * grid if grid else size
+        if not any(self.folder.glob(f"{escape(preprocess)}-{side}-*{ending}")):
+            return False
+        return path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending).exists()
 
     def _costs(self, key: Key) -> Costs:
         if key not in self.costs:

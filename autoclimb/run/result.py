@@ -1,5 +1,6 @@
 """Run: a run directory as people use it from Python."""
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothing for a day is dead
+DISK_SHARE = 0.5  # of the free disk that pictures to be answered may take as an array; beyond it they are JPEGs
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,15 +149,18 @@ class Run:
 
     def _pixels_for(self, config: Config, files: list[str], place: Path, tell: Tell) -> Path:
         """Where the pictures lie, decoded as the config's net wants them; raises Mistake where some cannot be read."""
+        channels, size = self.task.get("channels", 3), config.seen_size
+        array = len(files) * size * size * channels
         pixels = build_pixels(
             files,
-            config.seen_size,
+            size,
             config.preprocess,
             place,
             lambda done, total: tell(Event("progress", "", {"done": done, "total": total, "what": "decoding"})),
-            channels=self.task.get("channels", 3),
+            channels=channels,
             ranges=as_ranges(self.task.get("ranges", ())),
             grid=config.grid,
+            jpegs=array > DISK_SHARE * shutil.disk_usage(place).free,
         )
         if pixels.bad.any():
             names = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])

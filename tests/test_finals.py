@@ -119,7 +119,7 @@ def test_reading_that_takes_long_makes_a_net_slower_and_its_size_smaller():
     assert speed_of(config.vary(size=96), slow) == speed_of(config.vary(size=96), situation())
     card = replace(slow, device="cuda", measure=situation(device="cuda").measure)
     assert speed_of(config, card).train == min(50.0, speed_of(config, situation(device="cuda")).train)
-    assert with_size(config, slow, 600.0).size < with_size(config, situation(side=256, budget=3600.0), 600.0).size
+    assert with_size(config, slow, 8000.0).size == 96 < with_size(config, situation(side=256), 8000.0).size
 
 
 def test_small_pictures_are_enlarged_for_pretrained_nets_where_rows_are_few():

@@ -193,7 +193,7 @@ def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, m
     clock, rates = [0.0], []
 
     def now():
-        clock[0] += 0.01
+        clock[0] += 0.04
         return clock[0]
 
     def compiled(built, *given):

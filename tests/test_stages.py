@@ -271,12 +271,11 @@ def test_a_card_that_was_faster_with_a_larger_batch_at_that_size_gets_it_and_a_h
 
 def test_the_base_has_the_batch_of_its_own_size():
     def measure(config):
-        return replace(speed(config, "cuda"), batch=config.size)
+        return replace(speed(config, "cuda"), batch=2 * config.size)
 
-    s = situation(**{**SITUATIONS["a card, from scratch"], "side": 200, "budget": HOUR, "measure": measure})
-    base = base_config(History(), s)
-    assert base.size > 64
-    assert base.batch == base.size
+    space = SearchSpace(start={"size": 160})
+    s = situation(**{**SITUATIONS["a card, from scratch"], "budget": HOUR, "measure": measure, "space": space})
+    assert base_config(History(), s).batch == 320
 
 
 def test_nets_of_one_size_are_not_resized_while_they_train():

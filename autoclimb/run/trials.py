@@ -158,7 +158,7 @@ def pixels_for(setup: Setup, config: Config) -> Pixels:
     return setup.decoded.at(config.cached_size, config.preprocess, config.grid, rate)
 
 
-def reading(setup: Setup, size: int, preprocess: str, grid: int) -> float:
+def reading_seconds(setup: Setup, size: int, preprocess: str, grid: int) -> float:
     """Seconds that reading a picture adds to a net's work, measured once a run and then read from disk."""
     make = partial(setup.decoded.reading_seconds, size, preprocess, grid)
     seconds: float = store.recall(setup.folder / "speeds.json", f"reading {size} {preprocess} {grid}", make)
@@ -223,7 +223,7 @@ def situation_of(
         pretrained=pretrained,
         space=space,
         measure=cache(partial(measure, setup)),
-        reading=cache(partial(reading, setup)),
+        reading=cache(partial(reading_seconds, setup)),
         left=lambda: max(0.0, clock.left() - setup.reserve()),
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),

@@ -119,6 +119,8 @@ def test_the_first_look_is_kept_whatever_it_takes(files, tmp_path):
     assert kind(first) == (".jpegs", 16)
     assert first.bad.sum() == 1
     assert any("even as JPEGs" in note for note in notes)
+    sample_errs = of(files, tmp_path / "other", 3000.0, notes, packed_bytes=1.0).at(32, "squash")
+    assert kind(sample_errs) == (".jpegs", 32)
 
 
 def test_a_full_disk_is_no_room(files, tmp_path, monkeypatch):

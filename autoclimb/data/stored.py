@@ -40,9 +40,9 @@ class ByRow:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, int | np.integer):
+            return self.picture(range(len(self))[rows])
         chosen = np.arange(len(self))[rows]
-        if not chosen.ndim:
-            return self.picture(int(chosen))
         pictures = np.empty((len(chosen), *self.shape[1:]), np.uint8)
         each = _pool(os.getpid()).map if len(chosen) > 1 else map
         for i, picture in enumerate(each(self.picture, chosen.tolist())):

@@ -4,14 +4,14 @@ Where the array of a size does not fit beside those in use, its pictures are rea
 pixels of a larger size, or from the source files, by what reading costs beside the net's work.
 """
 
+import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from glob import escape
 from pathlib import Path
-
-import numpy as np
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.data.pixels import (
@@ -84,19 +84,21 @@ class Decoded:
         if self._fits_as_array(key):
             return self._build(key, jpegs=False, limit=self.limit)
         if not self.opened:  # the first look: which pictures can be read, and which are duplicates
-            if not self._fits_as_jpegs(key):
-                text = f"pixels at {key[0]} px take more than the cache's {self.limit / 1e9:g} GB even as JPEGs"
-                self.tell(Event("note", text))
-                return self._build(key, jpegs=True, limit=np.inf)
-            return self._build(key, jpegs=True, limit=self.limit)
+            return self._jpegs_within_limit(key) or self._first_beyond_limit(key)
         seconds, ready = self._best_without_building(key)
         enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / cores()) >= ENOUGH)
-        if not enough and self._fits_as_jpegs(key):
-            try:
+        return (None if enough else self._jpegs_within_limit(key)) or ready()
+
+    def _jpegs_within_limit(self, key: Key) -> Pixels | None:
+        if self._fits_as_jpegs(key):
+            with suppress(NoRoom):  # the sample told of fewer bytes
                 return self._build(key, jpegs=True, limit=self.limit)
-            except NoRoom:  # the sample told of fewer bytes
-                pass
-        return ready()
+        return None
+
+    def _first_beyond_limit(self, key: Key) -> Pixels:
+        text = f"pixels at {key[0]} px take more than the cache's {self.limit / 1e9:g} GB even as JPEGs"
+        self.tell(Event("note", text))
+        return self._build(key, jpegs=True, limit=math.inf)
 
     def _best_without_building(self, key: Key) -> tuple[float, Callable[[], Pixels]]:
         """Seconds a core of the cheapest way to read a picture that needs no room, and what opens it."""
@@ -105,8 +107,8 @@ class Decoded:
 
         def sources() -> Pixels:
             self.tell(Event("note", f"pictures at {size} px are decoded from their files whenever they are looked at"))
-            ranges = first.ranges
-            return leave_in_sources(self.files, size, preprocess, self.folder, first.bad, self.channels, ranges, grid)
+            known = (first.bad, self.channels, first.ranges)
+            return leave_in_sources(self.files, size, preprocess, self.folder, *known, grid)
 
         ways: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
         for other, pixels in self.opened.items():

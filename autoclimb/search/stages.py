@@ -180,10 +180,11 @@ def most_promising(history: History, s: Situation) -> Config:
 
 
 def with_batch(config: Config, s: Situation) -> Config:
-    """The config with the larger batch that a card was faster with at the config's own size.
+    """The config with the larger batch that a card was faster with at the config's own size, within the memory.
 
     From scratch its rate is raised by the root of the ratio (arXiv 2205.10287); fine-tuning keeps its rates.
     """
+    config = within_memory(config, s)
     if s.device == "cpu":
         return config
     batch = s.measure(config.vary(sizes=(), scales=(), test_size=0)).batch
@@ -191,6 +192,7 @@ def with_batch(config: Config, s: Situation) -> Config:
         batch = min(batch, max(LARGEST_BATCH, config.batch))
     if batch <= config.batch or "batch" in s.space.start:
         return config
+    batch = max(config.batch, within_memory(config.vary(batch=batch), s).batch)
     raised = config.lr if config.weights else round(config.lr * math.sqrt(batch / config.batch), 6)
     return config.vary(batch=batch, lr=raised)
 

@@ -152,6 +152,7 @@ def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -
         measure=partial(speed_on, device),
         left=lambda: 0.0,
         remember=lambda name, make: make(),
+        pixel_bytes=device.disk_gb * 1e9,
         memory_gb=device.memory_gb,
     )
 

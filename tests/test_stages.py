@@ -464,7 +464,7 @@ def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, 
     decoded: Any = SimpleNamespace(limit=1e15)
     setup = Setup(task(target=target), goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
     s = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0)
-    assert (s.beta, s.average, s.imbalance, s.memory_gb) == (beta, average, 30.0, 8.0)
+    assert (s.beta, s.average, s.imbalance, s.pixel_bytes, s.memory_gb) == (beta, average, 30.0, 1e15, 8.0)
 
 
 def test_numbers_and_classes_without_rows_are_no_imbalance():

@@ -13,7 +13,7 @@ from PIL import Image
 from test_training import TINY, material_of
 
 from autoclimb.data.pixels import build_pixels, costs_of, intact, leave_in_sources, open_pixels, room_in
-from autoclimb.data.stored import ByRow, open_rows, packed, picture_of, unpacked
+from autoclimb.data.stored import LazyPictures, open_rows, packed, picture_of, unpacked
 from autoclimb.learn.batches import BatchMaker, endless_batches, is_blank, load_batches
 from autoclimb.learn.faults import kind_of
 from autoclimb.learn.features import features_of
@@ -88,7 +88,7 @@ def test_a_net_trains_and_features_are_made_on_pictures_however_they_are_kept(tm
 def test_forked_loaders_read_what_a_thread_does(tmp_path, kind):
     material = replace(material_of(n=9, m=4), pixels=kept_as(kind, photographs(tmp_path), tmp_path / "px").array)
     material.pixels[np.arange(13)]  # the threads of this process are not those of its children
-    fold = type("Rows", (), {"number": 0, "train_rows": np.arange(9)})()
+    fold = type("PictureRows", (), {"number": 0, "train_rows": np.arange(9)})()
     config, read = TINY.vary(policy="flip", batch=4), []
     for processes in (0, 2):
         specs = endless_batches(material, fold, config, 16, 4)  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_damaged_jpegs_are_a_fault_of_the_trial_and_built_again_by_the_next_run(
 def test_an_image_that_became_unreadable_is_grey(tmp_path):
     files = photographs(tmp_path)
     rows = kept_as(".sources", files, tmp_path / "px").array
-    assert isinstance(rows, ByRow)
+    assert isinstance(rows, LazyPictures)
     (tmp_path / "3.jpg").unlink()
     assert (rows[3] == 128).all()
 

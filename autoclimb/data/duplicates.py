@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from autoclimb.data.pixels import Pixels
-from autoclimb.data.stored import Rows
+from autoclimb.data.stored import PictureRows
 from autoclimb.types import Event, Note, Task, Tell
 
 SIDE = 32  # pixels a side of what is compared
@@ -51,7 +51,7 @@ class Duplicates:
         return int((np.bincount(self.cluster_of) > 1).sum()) if len(self.cluster_of) else 0
 
 
-def find_duplicates(pixels: Rows, bad: np.ndarray | None = None, labels: np.ndarray | None = None) -> Duplicates:
+def find_duplicates(pixels: PictureRows, bad: np.ndarray | None = None, labels: np.ndarray | None = None) -> Duplicates:
     """Clusters of near-duplicates among `(R, H, W, C)` uint8 pictures, without those in the mask `bad`.
 
     Time and memory grow with R, not its square. The same pictures always give the same clusters. `labels` are class
@@ -105,7 +105,7 @@ def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + CHUNK]
 
 
-def mean_picture(pixels: Rows, rows: np.ndarray) -> np.ndarray:
+def mean_picture(pixels: PictureRows, rows: np.ndarray) -> np.ndarray:
     """What the pictures of a set have in common: the mean of up to 2,000 of them, at 32 px."""
     some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(int))]
     if len(some) < 20:  # the mean of few is made of them, and a pair of copies would be most of it
@@ -113,7 +113,7 @@ def mean_picture(pixels: Rows, rows: np.ndarray) -> np.ndarray:
     return np.sum([small(pixels[part]).sum(0) for part in chunks(some)], axis=0) / len(some)
 
 
-def hashes_of(pixels: Rows, rows: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def hashes_of(pixels: PictureRows, rows: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A 64-bit perceptual hash, a 64-bit print of the exact pixels, and whether there is too little to see, a row."""
     side = len(small(pixels[:1])[0])
     wave = np.cos(np.pi / side * (np.arange(side) + 0.5) * np.arange(8)[:, None]).astype(np.float32)
@@ -169,7 +169,7 @@ def near(order: np.ndarray, codes: np.ndarray, bits: int, window: int) -> np.nda
     return np.concatenate(pairs)
 
 
-def likeness(pixels: Rows, pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def likeness(pixels: PictureRows, pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """How alike the pictures of each pair are: 1 for equal pixels, 0 where they differ by too many grey levels, else
     the correlation, below 1, of what they have beyond the set's mean picture."""
     correlations = [np.empty(0)]

@@ -20,7 +20,7 @@ from autoclimb.data.depth import Ranges, extremes_of, ranges_from, sample_for_ra
 from autoclimb.data.files.spool import keep_spools_in
 from autoclimb.data.sources import files_of
 from autoclimb.data.steps import GREY, chain_of
-from autoclimb.data.stored import ByRow, Rows, keep_sources, offsets_as_bytes, open_rows, packed, unpacked
+from autoclimb.data.stored import LazyPictures, PictureRows, keep_sources, offsets_as_bytes, open_rows, packed, unpacked
 from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
 
@@ -43,7 +43,7 @@ class Pixels:
     says which damaged pixels were built again, "" for none.
     """
 
-    array: Rows
+    array: PictureRows
     bad: np.ndarray
     path: Path
     ranges: Ranges = ()
@@ -202,7 +202,7 @@ def intact(path: Path) -> bool:
         rows = open_rows(path)
         checks = read_json(path.with_suffix(".json"))["checks"]
         with path.open("rb") as file:
-            file.seek(0 if isinstance(rows, ByRow) else path.stat().st_size - rows.nbytes)
+            file.seek(0 if isinstance(rows, LazyPictures) else path.stat().st_size - rows.nbytes)
             return all(zlib.crc32(file.read(length)) == check for length, check in checks)
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError):
         return False

@@ -26,7 +26,7 @@ OFFSET = np.dtype("<i8")  # of the place where a JPEG begins
 
 
 @dataclass(frozen=True, eq=False)
-class ByRow:
+class LazyPictures:
     """Pictures that are decoded when they are looked at; indexed as an array of that `shape` is.
 
     By a number, a slice, an array of rows or a mask: `(S, S, C)` or `(n, S, S, C)` uint8.
@@ -53,7 +53,7 @@ class ByRow:
         return (self.picture(row) for row in range(len(self)))
 
 
-Rows = np.ndarray | ByRow
+PictureRows = np.ndarray | LazyPictures
 
 
 @cache
@@ -62,7 +62,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
 
-def open_rows(path: Path) -> Rows:
+def open_rows(path: Path) -> PictureRows:
     """The pictures that `data.pixels` keeps at that path, mapped, not read.
 
     Raises ValueError where they are not what the json beside them says.
@@ -70,9 +70,9 @@ def open_rows(path: Path) -> Rows:
     facts = read_json(path.with_suffix(".json"))
     shape = (facts["rows"], facts["size"], facts["size"], facts["channels"])
     if path.suffix == ".jpegs":
-        return ByRow(str(path), shape, packed_pictures(path, shape, facts["grid"]))
+        return LazyPictures(str(path), shape, packed_pictures(path, shape, facts["grid"]))
     if path.suffix == ".sources":
-        return ByRow(str(path), shape, pictures_of_sources(path, shape, facts))
+        return LazyPictures(str(path), shape, pictures_of_sources(path, shape, facts))
     array = np.load(path, mmap_mode="r") if facts["rows"] else np.load(path)
     if array.shape != shape or array.dtype != np.uint8:
         raise ValueError(f"{path} is not what its json says")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from autoclimb.data.stored import Rows, picture_of, tiles_of
+from autoclimb.data.stored import PictureRows, picture_of, tiles_of
 from autoclimb.learn.devices import usable_cores
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.samplers import epoch_order
@@ -95,7 +95,7 @@ def endless_batches(
 
 
 def batch_of(config: Config, fold: Fold) -> int:
-    """Rows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
+    """PictureRows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
     return max(2, min(config.batch, len(fold.train_rows)))
 
 
@@ -188,7 +188,7 @@ def is_blank(picture: np.ndarray) -> bool:
     return bool((picture == picture[0, 0]).all())
 
 
-def pictures_of_rows(pixels: Rows, rows: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
+def pictures_of_rows(pixels: PictureRows, rows: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
     """The pictures `(len(rows), size, size, C)` of those rows, as they are."""
     return np.stack([resized(picture, size, grid) for picture in pixels[rows]])
 

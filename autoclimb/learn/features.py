@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autoclimb.data.stored import Rows
+from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
 from autoclimb.learn.batches import prefetch, resized, to_input
@@ -123,7 +123,7 @@ PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients 
 FEATURES = ("gradients", "patches")
 
 
-def features_of(config: Config, pixels: Rows, cache: Path, device: torch.device, report: Report) -> np.ndarray:
+def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.device, report: Report) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
     net = (config.backbone, config.weights, config.model_args)
@@ -149,7 +149,7 @@ def features_of(config: Config, pixels: Rows, cache: Path, device: torch.device,
     return features
 
 
-def _blocks(pixels: Rows, size: int, batch: int):
+def _blocks(pixels: PictureRows, size: int, batch: int):
     for start in range(0, len(pixels), batch):
         yield np.stack([resized(picture, size) for picture in pixels[start : start + batch]])
 
@@ -159,7 +159,7 @@ def _as_tensor(block: np.ndarray, size: int) -> Tensor:
     return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255
 
 
-def _hand_made(config: Config, pixels: Rows, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
+def _hand_made(config: Config, pixels: PictureRows, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
     def simple(block: np.ndarray) -> np.ndarray:
         return torch.cat(
             [thumbnail(_as_tensor(block, PATCH_SIDE)), gradients(_as_tensor(block, SHAPE_SIDE))], 1
@@ -186,7 +186,7 @@ def _column_weights(backbone: str, columns: int, channels: int) -> Tensor:
     return torch.cat([torch.full((n,), weight / math.sqrt(n)) for n, weight in groups if n])
 
 
-def _dictionary_for(config: Config, pixels: Rows, cache: Path) -> Dictionary:
+def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Dictionary:
     """The run's dictionary: learned once, then read, so that new pictures meet the same words."""
     path = cache.parent / f"dictionary-{config.preprocess}.npz"
     if path.exists():

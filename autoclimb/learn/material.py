@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.data.stored import Rows
+from autoclimb.data.stored import PictureRows
 from autoclimb.types import Kind
 
 Report = Callable[[dict[str, Any]], None]  # takes facts for whoever watches: progress from 0 to 1, epoch, loss
@@ -22,7 +22,7 @@ class Material:
     width: int  # classes, labels or numbers a row
     target: np.ndarray  # (N, width) float32: one-hot rows, 0/1 rows, or numbers
     fold_of: np.ndarray  # (N,) int, -1 for rows left out
-    pixels: Rows  # (N + M, S, S, channels) uint8, or what is indexed like it
+    pixels: PictureRows  # (N + M, S, S, channels) uint8, or what is indexed like it
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
 
     @property

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autoclimb.data.stored import Rows
+from autoclimb.data.stored import PictureRows
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
@@ -236,7 +236,7 @@ def cheapest_of_the_best(losses: dict[str, np.ndarray]) -> str:
     return best
 
 
-def seconds_a_picture(built: Built, pixels: Rows, device: torch.device, size: int) -> float:
+def seconds_a_picture(built: Built, pixels: PictureRows, device: torch.device, size: int) -> float:
     """What reading and predicting one picture in one view takes, from two batches (the first warms up)."""
     begun = time.perf_counter()
     few = pictures_of_rows(pixels, np.arange(min(64, len(pixels))), size, built.grid)

@@ -12,7 +12,7 @@ import numpy as np
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.data.drift import drift_of
 from autoclimb.data.pixels import pixels_in
-from autoclimb.data.stored import Rows, open_rows
+from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -145,7 +145,7 @@ def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | 
     return store.recall(folder / "facts.json", "drift", measure)
 
 
-def decoded_pictures(folder: Path, rows: int, answered: int) -> Rows | None:
+def decoded_pictures(folder: Path, rows: int, answered: int) -> PictureRows | None:
     """The largest decoded pictures in the cache, train rows first, to make thumbnails of; None where it is empty.
 
     Squashed ones, as they show the whole picture.

@@ -229,6 +229,7 @@ def situation_of(
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
+        pixel_bytes=setup.decoded.limit,
         channels=task.channels,
         width=task.width,
         memory_gb=remember(setup.folder, clock.budget, "memory", lambda: memory_gb),

@@ -70,7 +70,7 @@ def rehearse(
         nonlocal time
         prepare(config)
         seconds = cost_of(config, s)
-        rows.append(planned(config, stage, seconds, rows, s, device))
+        rows.append(planned(config, stage, seconds, rows, s))
         time += seconds
         nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
         facts = PHOTOGRAPHS if config.train == "features" and not config.weights else {}
@@ -89,9 +89,7 @@ def rehearse(
     return rows, time
 
 
-def planned(
-    config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation, device: Device
-) -> PlannedTrial:
+def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:
     """The row of one trial."""
     net = net_named(config.backbone)
     speed = speed_of(config, s) if config.train == "net" or config.weights else None
@@ -103,7 +101,7 @@ def planned(
         epochs=0.0 if features else round(config.epochs or epochs_in(config.seconds, config, s), 1),
         rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
         memory_gb=0.0 if features else round(memory_gb(config), 2),
-        pixel_gb=round(disk_gb(config.cached_size, s, device), 2),
+        pixel_gb=round(disk_gb(config.cached_size, s), 2),
         licence=net.licence if config.weights else "",
         why=reason(config, stage, before, s),
     )
@@ -130,11 +128,11 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
     return ", ".join(sorted(changes)) or "the base again"
 
 
-def disk_gb(size: int, s: Situation, device: Device) -> float:
-    """Gigabytes that the pictures of a size take on the device's disk: as an array, as JPEGs, or none where neither
-    fits and they are read from their files."""
-    array = pixel_bytes(size, s) / 1e9
-    return next((gb for gb in (array, PACKED * array) if gb <= device.disk_gb), 0.0)
+def disk_gb(size: int, s: Situation) -> float:
+    """Gigabytes of disk that pictures of a size take: as an array, as JPEGs, or none where neither fits and they are
+    read from their files."""
+    array = pixel_bytes(size, s)
+    return next((size / 1e9 for size in (array, PACKED * array) if size <= s.pixel_bytes), 0.0)
 
 
 def decoding_seconds(s: Situation, device: Device) -> float:

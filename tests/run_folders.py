@@ -107,6 +107,6 @@ def run_folder(
     pixels = draw.integers(0, 255, (rows + answered, 12, 12, 3), np.uint8)
     (folder / "cache").mkdir(exist_ok=True)
     write_array(folder / "cache" / "squash-12-0123456789abcdef.npy", pixels)
-    facts: dict[str, Any] = {"rows": rows + answered, "size": 12, "bad": []}
+    facts: dict[str, Any] = {"rows": rows + answered, "size": 12, "channels": 3, "bad": []}
     (folder / "cache" / "squash-12-0123456789abcdef.json").write_text(json.dumps(facts))
     return folder

@@ -18,6 +18,7 @@ from autoclimb.data.steps import chain_of
 from autoclimb.disk import write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
+from autoclimb.report.view import notebook_tell
 from autoclimb.run import store
 from autoclimb.run.answers import finish, finish_without, publish, publish_constant
 from autoclimb.run.checks import (
@@ -82,16 +83,17 @@ def fit(
     what does not fit is kept as JPEGs or read from its files. `yes` goes on where the reading
     rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
     while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
-    decisions.csv that suspects.html saved: train rows to keep, drop or relabel.
+    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. `tell` hears every event; without one a
+    notebook's cell shows the run's progress, and elsewhere nothing is printed.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
-    tell = tell or (lambda event: None)
     given = load_recipe(recipe, space=space, plan=plan, folds=folds, pretrained=pretrained)
     for chain in given.space.chains():
         chain_of(chain)  # an unknown step is refused before anything is read
-    scorer, task = metric_and_task(metric, data, tell, id_column, target, group)
     clock = Clock(seconds_of(budget), start=started or time.monotonic())
+    tell = tell or notebook_tell(clock.budget, lambda: clock.budget - clock.spent())
+    scorer, task = metric_and_task(metric, data, tell, id_column, target, group)
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{scorer.name}"
     check_places(data, folder, weights, device)

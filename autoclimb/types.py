@@ -373,7 +373,8 @@ class Event:
     """Something a watcher of the run may want to know. `text` is one plain line, "" for what only a live view shows.
 
     `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, fold, folds, share (of the trial),
-    done, total (progress counts), score, stderr, best, best_stderr, gain, seconds, left, submission (path).
+    done, total (progress counts), score, stderr, best, best_stderr, gain, seconds, left, submission (path), report
+    (path), copies (`data.duplicates.duplicate_facts`).
     """
 
     name: Literal["note", "stage", "start", "epoch", "trial", "blend", "progress", "done"]

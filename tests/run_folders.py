@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from autoclimb.budget import Clock
 from autoclimb.disk import write_array, write_json
+from autoclimb.report.page_data import example_blocks
 from autoclimb.run import store
-from autoclimb.run.result import describe_metric
+from autoclimb.run.reporting import record_of
+from autoclimb.run.result import describe_metric, open_run
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
@@ -90,7 +93,8 @@ def run_folder(
         place.mkdir(parents=True)
         for array, values in (("oof", oof), ("test", oof[:2])):
             np.save(place / f"{array}.npy", values)
-        trial = Trial(config, "nets", "done", scored.score, scored.stderr, 9.5, oof, oof[:2])
+        facts = training_facts(number)
+        trial = Trial(config, "nets", "done", scored.score, scored.stderr, 9.5, oof, oof[:2], facts=facts)
         tell(Event("start", "", {"trial": config.key, "stage": "nets"}))
         store.save_trial(folder, trial)
         tell(Event("trial", "", {"trial": config.key, "stage": "nets"}))
@@ -107,6 +111,43 @@ def run_folder(
     pixels = draw.integers(0, 255, (rows + answered, 12, 12, 3), np.uint8)
     (folder / "cache").mkdir(exist_ok=True)
     write_array(folder / "cache" / "squash-12-0123456789abcdef.npy", pixels)
-    facts: dict[str, Any] = {"rows": rows + answered, "size": 12, "channels": 3, "bad": []}
-    (folder / "cache" / "squash-12-0123456789abcdef.json").write_text(json.dumps(facts))
+    decoded: dict[str, Any] = {"rows": rows + answered, "size": 12, "channels": 3, "bad": []}
+    (folder / "cache" / "squash-12-0123456789abcdef.json").write_text(json.dumps(decoded))
+    return folder
+
+
+def training_facts(number: int) -> dict[str, Any]:
+    """The facts of a net whose rate was swept and whose loss fell."""
+    loss = [(epoch, 1.2 / (1 + epoch) + 0.1 * number) for epoch in range(1, 9)]
+    sweep = [(1e-5 * 2.0**i, 1.0 - 0.05 * min(i, 8) + 0.2 * max(i - 10, 0)) for i in range(15)]
+    return {"loss_curve": loss, "lr_curve": sweep, "lr": 0.0026, "epochs": 8.0}
+
+
+def with_data_facts(folder: Path) -> Path:
+    """The run with sizes of its pictures on record, and copies of which a pair disagrees."""
+    rows = len(np.load(folder / "target.npy"))
+    ids = json.loads((folder / "train_ids.json").read_text())
+    sizes = [[row, 40 + 8 * (row % 5), 40 + 4 * (row % 3)] for row in range(rows)]
+    write_json(folder / "facts.json", {"sizes": {"train": sizes, "test": [[40, 40], [48, 44]]}})
+    copies = {"train": 2, "test": 1, "conflicts": 1, "conflicting": [[ids[0], ids[1]]]}
+    tell = store.recorded(folder, Clock(600.0), lambda event: None)
+    tell(Event("note", "near-duplicates", {"copies": copies}))
+    return folder
+
+
+def with_gallery(folder: Path) -> Path:
+    """The run with what its nets showed: a map for every row and output, and a sheet."""
+    run = open_run(folder)
+    record = record_of(run)
+    keys = [(row, output) for row in range(len(record.target)) for output in range(record.target.shape[1])]
+    maps = np.random.default_rng(0).integers(0, 256, (len(keys), 4, 4), np.uint8)
+    place = folder / "gallery"
+    place.mkdir()
+    np.savez(place / "maps.npz", rows=[k for k, _ in keys], outputs=[k for _, k in keys], maps=maps)
+    blocks = [rows for _, rows in example_blocks(record)]
+    pixels = np.random.default_rng(1).integers(0, 256, (len(blocks) * 2 * 32, 4 * 32, 3), np.uint8)
+    Image.fromarray(pixels).save(place / "sheet.jpg")
+    trial = record.trials[0].key
+    sheet = {"trial": trial, "note": "", "blocks": blocks}
+    write_json(place / "gallery.json", {"maps": {"trial": trial, "note": ""}, "sheet": sheet})
     return folder

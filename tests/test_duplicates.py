@@ -171,6 +171,7 @@ def test_copies_share_a_fold_and_are_told_of(kind):
     assert "2 train pictures" in words
     assert "1 test pictures" in words
     assert "different targets: 1 (4 = 30)" in words
+    assert told[-1].facts["copies"]["conflicting"] == [["4", "30"]]
     again = joined_duplicates(made, pixels, told.append)
     assert np.array_equal(again.groups, after.groups)
 

@@ -1,5 +1,7 @@
 """report.html: what it holds, that nothing in it runs or is fetched, and that it never costs the run."""
 
+import base64
+import io
 import json
 import re
 import threading
@@ -8,7 +10,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from run_folders import HOSTILE, METRICS, run_folder
+from PIL import Image
+from run_folders import HOSTILE, METRICS, run_folder, with_data_facts, with_gallery
 from typer.testing import CliRunner
 
 from autoclimb.budget import SLACK, Clock, seconds_for_report
@@ -18,7 +21,8 @@ from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings
 from autoclimb.report.parts import THUMBNAIL, thumbnail, with_code
 from autoclimb.run import reporting, store
-from autoclimb.run.reporting import record_of, report_in_time, slices_in, write_report
+from autoclimb.run.measurements import by_quarters, slices_by_size, slices_in
+from autoclimb.run.reporting import record_of, report_in_time, write_report
 from autoclimb.run.result import open_run
 
 FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
@@ -63,6 +67,7 @@ def page_of_run(folder, drawn=True) -> Page:
 @pytest.fixture(scope="module", params=sorted(METRICS))
 def of_kind(request, tmp_path_factory):
     folder = run_folder(tmp_path_factory.mktemp("runs") / request.param, request.param)
+    with_gallery(with_data_facts(folder))
     return request.param, folder, page_of_run(folder)
 
 
@@ -98,6 +103,29 @@ def test_every_chart_has_its_numbers_as_a_table(of_kind):
     assert sum(e[0] == "img" for e in page.elements) >= 8
 
 
+def test_the_page_shows_losses_sweeps_sizes_copies_and_what_nets_saw(of_kind):
+    _, folder, page = of_kind
+    for title in ("Learning curves", "Rate sweeps", "Picture sizes", "Looks of pictures", "Copies that disagree"):
+        assert title in page.text
+    assert "Examples, without and with augmentation" in page.text
+    assert "(Grad-CAM)" in page.text
+    mistakes = [e for e in page.elements if e[0] == "ul" and e[1].get("class") == "pictures two"]
+    assert len(mistakes) == 2  # the copies that disagree are pairs too
+    assert (folder / "report.html").stat().st_size < 1_000_000
+
+
+def test_a_page_without_maps_says_why(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    (folder / "gallery").mkdir()
+    notes = {"maps": {"note": "hand-made features have no places to look at"}, "sheet": {"note": "the blend is frozen"}}
+    (folder / "gallery" / "gallery.json").write_text(json.dumps(notes))
+    text = page_of_run(folder).text
+    assert "Where nets looked is not shown: hand-made features have no places to look at." in text
+    assert "The blend is frozen." in text
+    (folder / "gallery" / "gallery.json").write_text('{"maps": ')
+    assert "not shown" not in page_of_run(folder).text
+
+
 def test_nothing_is_fetched_and_nothing_runs(of_kind):
     _, folder, page = of_kind
     text = (folder / "report.html").read_text()
@@ -122,7 +150,7 @@ def test_ids_of_the_page_are_unique(of_kind):
 def test_hostile_labels_ids_and_names_are_text(tmp_path, kind):
     ids = tuple(HOSTILE[i % len(HOSTILE)] + str(i) for i in range(60))
     folder = run_folder(tmp_path / "run", kind, HOSTILE, rows=60, ids=ids, name=HOSTILE[0])
-    page = page_of_run(folder)
+    page = page_of_run(with_gallery(with_data_facts(folder)))
     assert not FETCHING & {tag for tag, _ in page.elements}
     assert all(a["src"].startswith("data:") for tag, a in page.elements if tag == "img")
     assert "<script>document.title" in page.text
@@ -204,6 +232,28 @@ def test_with_time_the_page_has_charts(tmp_path):
     report_in_time(open_run(folder), Clock(1e4, now=lambda: 0.0, start=0.0), events.append)
     assert events[0].facts["report"] == str(folder / "report.html")
     assert "<svg" in (folder / "report.html").read_text()
+
+
+def test_nets_show_what_they_see_between_tables_and_charts_and_may_fail(tmp_path):
+    folder, events, asked = run_folder(tmp_path / "run"), [], []
+
+    def show(record, seconds):
+        asked.append((record.name, seconds))
+        assert (folder / "report.html").exists()
+        raise ValueError("no net")
+
+    report_in_time(open_run(folder), Clock(1e4, now=lambda: 0.0, start=0.0), events.append, show)
+    assert asked == [("pets", pytest.approx(SLACK.report_gallery_share * (20 - SLACK.report_drawing)))]
+    assert "what the nets see (ValueError: no net)" in events[0].text
+    assert events[1].facts["report"] == str(folder / "report.html")
+    assert "<svg" in (folder / "report.html").read_text()
+
+
+def test_where_there_is_no_time_nets_are_not_asked(tmp_path):
+    def show(record, seconds):
+        raise AssertionError
+
+    report_in_time(open_run(run_folder(tmp_path / "run")), Clock(60.0, lambda: 0.0, 0.0), lambda event: None, show)
 
 
 def test_short_runs_import_what_draws_while_a_trial_trains(monkeypatch):
@@ -304,6 +354,24 @@ def test_columns_and_groups_on_record_are_slices(tmp_path):
     assert slices["group"][:3] == ("group 0", "group 0", "group 1")
 
 
+def test_pictures_of_unknown_size_are_in_no_slice(tmp_path):
+    sizes = {"train": [[row, 10 + row, 10] for row in range(0, 80, 2)]}
+    words = slices_by_size(sizes, 80)["picture size"]
+    assert set(words[1::2]) == {""}
+    assert len(set(words[::2])) == 4
+    assert slices_by_size({"train": [[0, 9, 9], [1, 9, 9]]}, 2) == {}
+    record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
+    half = tuple("" if i % 2 else f"half {i % 4}" for i in range(240))
+    found = findings.slices_of(replace(record, slices={"half": half}), findings.errors_of(record))
+    assert sorted((s.value, s.rows) for s in found) == [("half 0", 60), ("half 2", 60)]
+
+
+def test_quarters_hold_as_many_each():
+    words = by_quarters(np.array([*range(100), np.nan]), "blank")
+    assert words[-1] == "blank"
+    assert [words.count(word) for word in dict.fromkeys(words)] == [25, 25, 25, 25, 1]
+
+
 @pytest.mark.parametrize(("shift", "says"), [(0, "look like train pictures"), (90, "differ strongly")])
 def test_drift_is_measured_once_and_said(tmp_path, shift, says):
     folder = run_folder(tmp_path / "run", rows=60, answered=60)
@@ -345,6 +413,17 @@ def test_thumbnails_of_any_number_of_channels_are_small_jpegs(channels):
     assert THUMBNAIL <= 96
 
 
+def test_evidence_glows_and_the_rest_is_grey():
+    picture = np.full((48, 48, 3), (200, 100, 0), np.uint8)
+    evidence = np.zeros((4, 4), np.uint8)
+    evidence[:2] = 255
+    uri = thumbnail(picture, evidence=evidence)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))), int)
+    glowing, dark = shown[4:16].mean((0, 1)), shown[-12:].mean((0, 1))
+    assert glowing[0] > glowing[2] + 60
+    assert np.ptp(dark) < 12
+
+
 # --- in a notebook ---------------------------------------------------------------------------------------------------
 
 
@@ -355,7 +434,7 @@ def test_a_run_shows_itself_and_its_figures(tmp_path, kind):
     assert f"{run.score:.4f}" in shown.text
     assert [tag for tag, _ in shown.elements if tag in ("svg", "table")] == ["svg", "table"]
     assert not FETCHING & {tag for tag, _ in shown.elements}
-    for name in ("climb", "lifts", "errors"):
+    for name in ("climb", "lifts", "errors", "curves"):
         assert getattr(run.plot, name)().axes
     if kind in ("regression", "multilabel"):
         with pytest.raises(Mistake, match="no confusion matrix"):
@@ -367,6 +446,6 @@ def test_a_run_shows_itself_and_its_figures(tmp_path, kind):
 def test_a_run_without_a_trial_shows_itself_and_says_why_it_has_no_figures(tmp_path):
     run = open_run(run_folder(tmp_path / "run", blended=False, trials=0))
     assert "no score yet" in run._repr_html_()
-    for name in ("climb", "lifts", "errors"):
+    for name in ("climb", "lifts", "errors", "curves"):
         with pytest.raises(Mistake):
             getattr(run.plot, name)()

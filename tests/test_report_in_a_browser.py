@@ -2,7 +2,7 @@
 
 import pytest
 from browser import chromium, needs_browser, visit
-from run_folders import HOSTILE, run_folder
+from run_folders import HOSTILE, run_folder, with_data_facts, with_gallery
 
 from autoclimb.run.reporting import write_report
 from autoclimb.run.result import open_run
@@ -24,7 +24,7 @@ def reports(tmp_path_factory):
         "numbers": run_folder(place / "numbers", "regression"),
         "hostile": run_folder(place / "hostile", "multilabel", HOSTILE, name=HOSTILE[0], ids=HOSTILE * 15),
     }
-    return {name: write_report(open_run(folder)) for name, folder in runs.items()}
+    return {name: write_report(open_run(with_gallery(with_data_facts(folder)))) for name, folder in runs.items()}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

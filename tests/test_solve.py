@@ -207,6 +207,10 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     kept = json.loads((tmp_path / "run" / "run.json").read_text())
     assert kept["finished"]
     assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)
+    shown = json.loads((tmp_path / "run" / "gallery" / "gallery.json").read_text())
+    assert shown["sheet"]["trial"] in {trial.key for trial in store.all_trials(run.folder)}
+    assert set(shown["maps"]) <= {"trial", "note"}
+    assert "augmented in training: mine" in (run.folder / "report.html").read_text()
 
 
 def test_a_trial_whose_pixels_do_not_fit_on_the_disk_fails_and_the_run_goes_on(tmp_path, monkeypatch):

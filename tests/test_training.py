@@ -265,6 +265,16 @@ def test_a_config_without_a_rate_trains_as_one_with_the_rate_that_it_found(tmp_p
     np.testing.assert_array_equal(made[0], made[1])
 
 
+def test_the_loss_is_on_record_in_few_points():
+    _, _, facts = trained(TINY, material_of(), steps=400)
+    curve = facts["loss_curve"]
+    epochs, losses = zip(*curve, strict=True)
+    assert len(curve) == 25  # 50 reads, two a point
+    assert list(epochs) == sorted(epochs)
+    assert epochs[-1] == pytest.approx(facts["epochs"], rel=0.05)
+    assert losses[-1] < losses[0]
+
+
 # --- optimisers that change, memory that ends ------------------------------------------------------------------------
 
 

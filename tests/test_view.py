@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from autoclimb.report.view import Scene, after, drawn, give_or_take, watch
+from autoclimb.report import view
+from autoclimb.report.view import Scene, after, drawn, give_or_take, notebook_display, notebook_tell, watch
 from autoclimb.types import Event
 
 CLIMB = [
@@ -189,3 +191,70 @@ def test_a_reader_that_leaves_does_not_end_the_run():
     errors = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), errors) == (0, b"end\n")
+
+
+# --- in a notebook ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """What a notebook's cell shows, frame after frame."""
+    frames = []
+
+    def display(frame, display_id):
+        frames.append(frame)
+        return SimpleNamespace(update=frames.append)
+
+    monkeypatch.setattr(view, "notebook_display", lambda: display)
+    return frames
+
+
+def test_a_notebooks_cell_shows_the_score_what_runs_and_the_time_left(cell, capsys):
+    with watch(False, 240.0, lambda: 161.0) as tell:
+        for event in CLIMB[:4]:
+            tell(event)
+        assert "trial 1 resnet18 @64 epoch 3/8" not in cell[-1]._repr_html_()  # told a moment after the last frame
+        tell(CLIMB[3])
+        for event in CLIMB[4:]:
+            tell(event)
+    html = cell[-1]._repr_html_()
+    for part in ("2m41s of 4m00s left", "<b>0.8300</b> ± 0.0070", "resnet18 @64", "runs/data/submission.csv"):
+        assert part in html
+    assert "5000 pictures, 10 classes" in html
+    assert repr(cell[-1]) == "autoclimb baseline, 0.8300 ± 0.0070 out of fold"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_cell_is_brought_up_to_date_once_in_a_second_at_most(cell):
+    left = iter([60.0, 60.0, 59.8, 59.6, 58.7, 58.6])
+    tell = notebook_tell(60.0, lambda: next(left))
+    tell(CLIMB[2])
+    for epoch in range(4):
+        tell(Event("epoch", "", {"trial": "a", "epoch": epoch, "epochs": 8}))
+    assert len(cell) == 3
+    assert "epoch 2/8" in cell[-1].html
+
+
+def test_a_finished_run_shows_nothing_that_moves_and_hostile_words_are_text(cell):
+    tell = notebook_tell(60.0, lambda: 1.0)
+    for event in (*CLIMB, Event("note", "<script>alert(1)</script>"), Event("done", "")):
+        tell(event)
+    assert "finished" in cell[-1].html
+    assert "<progress" not in cell[-1].html
+    assert "<script>" not in cell[-1].html
+    assert "<progress" in cell[-2].html
+
+
+def test_outside_of_notebooks_fit_prints_nothing(capsys):
+    assert notebook_display() is None
+    notebook_tell(60.0, lambda: 1.0)(CLIMB[0])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_kernel_is_a_notebook_and_a_terminal_is_none(monkeypatch):
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython.core.getipython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display="the display"))
+    assert notebook_display() == "the display"
+    del shell.kernel
+    assert notebook_display() is None

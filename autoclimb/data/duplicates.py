@@ -288,10 +288,11 @@ def copies_contradict(task: Task, duplicates: Duplicates) -> list[Note]:
 def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
     """The task with near-duplicate train pictures in one group, joined with the groups it had; says what was found."""
     duplicates = duplicates_of(task, pixels)
-    sentences = duplicate_words(duplicate_facts(task, duplicates))
+    facts = duplicate_facts(task, duplicates)
+    sentences = duplicate_words(facts)
     notes = [*(Note("duplicates", text) for text in sentences), *copies_contradict(task, duplicates)]
     for text in sentences:
-        tell(Event("note", text))
+        tell(Event("note", text, {"copies": facts}))
     train = duplicates.cluster_of[: len(task.train_ids)]
     if len(np.unique(train)) == len(train):
         return replace(task, notes=(*task.notes, *notes))

@@ -270,13 +270,18 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
 def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray:
     """Predictions `(R, C)` float32 of a fitted head."""
     parts = []
-    width, scale = head["kernel"].tolist()
     for start in range(0, max(len(features), 1), 2048):
         x = torch.from_numpy(np.ascontiguousarray(features[start : start + 2048])).float()
-        x = (x - head["mean"]) / head["deviation"]
-        kernel = _kernel(x, head["points"], width, scale).float() if width else x
-        parts.append(_probabilities(kernel @ head["weights"] + head["target_mean"], head["slope"], head["shift"], kind))
+        parts.append(_probabilities(head_outputs(head, x), head["slope"], head["shift"], kind))
     return torch.cat(parts).numpy().astype(np.float32)
+
+
+def head_outputs(head: Head, features: Tensor) -> Tensor:
+    """Outputs `(B, C)` of a fitted head for features `(B, D)`, before they are made probabilities."""
+    width, scale = head["kernel"].tolist()
+    x = (features - head["mean"]) / head["deviation"]
+    kernel = _kernel(x, head["points"], width, scale).float() if width else x
+    return kernel @ head["weights"] + head["target_mean"]
 
 
 def symmetry_ratios(

@@ -220,11 +220,17 @@ def save_net(built: Built, target_mean: float, target_std: float, path: Path) ->
 
 def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
     """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
+    built, target_mean, target_std = saved_net(config, tensors, material)
+    place(built, device)
+    rows = np.arange(len(material.pixels))
+    return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean
+
+
+def saved_net(config: Config, tensors: dict[str, Tensor], material: Material) -> tuple[Built, float, float]:
+    """The net that `save_net` wrote, and the mean and deviation of its target."""
     target_mean, target_std = tensors[SCALE].tolist()
     mean, std = tensors[INPUT].tolist()
     built = build_net(config.vary(weights=""), material.width, material.channels)
     built = replace(built, mean=tuple(mean), std=tuple(std))
     built.net.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in (SCALE, INPUT)})
-    place(built, device)
-    rows = np.arange(len(material.pixels))
-    return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean
+    return built, target_mean, target_std

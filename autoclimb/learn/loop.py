@@ -27,6 +27,7 @@ from autoclimb.types import Config, Kind
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
 SECONDS_BETWEEN_REPORTS = 1.0  # a training that is silent for long is taken for hung
+CURVE_POINTS = 40  # of the loss, that are kept of a training
 MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more are too large for the card
 
 
@@ -74,6 +75,7 @@ def train(
     batch = batch_of(config, fold)
     lr_scale = batch / config.batch  # the rate is given for a full batch; a fold of fewer rows takes smaller steps
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
+    curve: list[tuple[float, float]] = []  # (epochs, loss of the steps since the point before)
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
     # a training that counts epochs gives the same bits each time, which another number of threads would change
     tuner = None
@@ -142,6 +144,7 @@ def train(
             recent_loss = mean_of(losses)
             if not math.isfinite(recent_loss):
                 raise Diverged(f"loss {recent_loss} by step {step}, learning rate {config.lr:g}")
+            curve.append((seen / len(fold.train_rows), mean_of(losses, STEPS_BETWEEN_READS[device.type])))
             if pace.now() > reported_at + SECONDS_BETWEEN_REPORTS:
                 reported_at = pace.now()
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
@@ -160,6 +163,7 @@ def train(
         "steps": step,
         "img_s": round(seen / spent, 1),
         "loss": round(last_loss, 4),
+        "loss_curve": thinned_curve(curve),
         "micro_batches": micro_batches,
         "switched": switched,
     }
@@ -207,6 +211,14 @@ def size_at(progress: float, config: Config) -> int:
 def mean_of(losses: deque[Tensor], last: int = 0) -> float:
     """The mean of the last losses, of all where `last` is 0; NaN where there are none."""
     return float(torch.stack(list(losses)[-last:]).mean()) if losses else math.nan
+
+
+def thinned_curve(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The curve in at most CURVE_POINTS points, each the mean of as many neighbours."""
+    size = -(-len(curve) // CURVE_POINTS) or 1
+    groups = [curve[i : i + size] for i in range(0, len(curve), size)]
+    means = [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+    return [(float(f"{x:.4g}"), float(f"{y:.4g}")) for x, y in means]
 
 
 def stagnates(losses: deque[Tensor], window: int = 50) -> bool:

@@ -1,7 +1,8 @@
 """`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and replies in lines.
 
-Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`. Replies: `{"event": ...}` while it works,
-then `{"end": ...}`. When the parent goes away, so does the worker: its standard input ends.
+Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`, and for the report `explain` and `sheet`.
+Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does the worker: its
+standard input ends.
 """
 
 import importlib
@@ -11,7 +12,9 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,19 @@ def main() -> None:
                     nets = Path(request["weights"])
                     predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
                     write_array(Path(request["save"]), predictions)
+                case "explain":
+                    from autoclimb.learn.gradcam import explain  # timm
+
+                    config, material = asked_for(request, setting)
+                    asked = dict(zip(request["rows"], request["outputs"], strict=True))
+                    left = seconds_from_now(request["seconds"])
+                    place = Path(request["nets"]), asked, setting.device, Path(request["save"])
+                    reply = explain(config, material, *place, left)
+                case "sheet":
+                    from autoclimb.learn.sheet import write_sheet  # albumentations
+
+                    config, material = asked_for(request, setting)
+                    write_sheet(config, material, request["blocks"], Path(request["save"]))
             send(end=reply)
         except Mistake as mistake:
             send(end={"mistake": str(mistake)})
@@ -93,6 +109,12 @@ def main() -> None:
                 continue
             send(end={"bug": traceback.format_exc()})
             raise
+
+
+def seconds_from_now(seconds: float) -> Callable[[], float]:
+    """What gives the seconds that are left of so many."""
+    until = time.monotonic() + seconds
+    return lambda: until - time.monotonic()
 
 
 def incoming_requests() -> "queue.Queue[dict[str, Any]]":

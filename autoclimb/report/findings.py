@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from autoclimb.report.leaderboard import words_of
+from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
@@ -44,6 +44,7 @@ class Move:
     number: int
     stage: str
     words: str
+    brief: str  # the net where it is another one, else as `words`
     lift: float
     stderr: float
     seconds: float
@@ -118,7 +119,7 @@ class Slice:
 
 
 def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
-    """The score of each slice of rows against the others', the most surely worse first.
+    """The score of each slice of rows against the others', the most surely worse first; rows of "" are in neither.
 
     "Worse" is at a level of UNLIKELY over all the slices looked at (Bonferroni), one-sided.
     """
@@ -128,11 +129,13 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
     found: list[tuple[float, Slice]] = []
     for name, words in record.slices.items():
         of_row = np.array([words[row] for row in errors.rows])
-        values, counts = np.unique(of_row, return_counts=True)
-        usual = [v for v, n in zip(values, counts, strict=True) if ROWS_OF_SLICE <= n <= len(of_row) - ROWS_OF_SLICE]
+        known = of_row != ""
+        values, counts = np.unique(of_row[known], return_counts=True)
+        most = known.sum() - ROWS_OF_SLICE
+        usual = [v for v, n in zip(values, counts, strict=True) if ROWS_OF_SLICE <= n <= most]
         for value in usual[:MOST_SLICES]:
             scores = []
-            for rows in (of_row == value, of_row != value):
+            for rows in (of_row == value, known & (of_row != value)):
                 score = goal.score(true[rows], errors.answers[rows])
                 scores.append((score, standard_error(goal, true[rows], errors.answers[rows])))
             (inside, stderr), (outside, other) = scores
@@ -188,15 +191,28 @@ def mistakes(record: RunRecord, errors: Errors, most: int) -> list[tuple[int, fl
         wrong = errors.picked != record.class_of[errors.rows]
         badness = errors.p[at, errors.picked]
     elif record.goal.kind == "multilabel":
-        true = record.truth[errors.rows]
-        cells = np.abs(errors.p - true) * (errors.picked != true)
-        badness = cells.max(1)
+        badness = off_by(record, errors, at).max(1)
         wrong = badness > 0
     else:
         badness = np.abs(errors.picked - record.truth[errors.rows])
         wrong = badness > 0
     order = [i for i in np.argsort(-badness, kind="stable") if wrong[i]][:most]
     return [(int(errors.rows[i]), float(badness[i])) for i in order]
+
+
+def off_by(record: RunRecord, errors: Errors, at: np.ndarray) -> np.ndarray:
+    """`(n, C)` errors of labels' probabilities at these places of `errors`, 0 where a label was answered right."""
+    true = record.truth[errors.rows[at]]
+    return np.abs(errors.p[at] - true) * (errors.picked[at] != true)
+
+
+def wrong_outputs(record: RunRecord, errors: Errors, rows: Sequence[int]) -> list[int]:
+    """The output that each row's mistake is about: the class answered, the label most wrong, 0 for a number."""
+    if record.goal.kind == "regression":
+        return [0] * len(rows)
+    at = np.searchsorted(errors.rows, rows)
+    wrong = errors.picked[at] if record.one_class else off_by(record, errors, at).argmax(1)
+    return [int(output) for output in wrong]
 
 
 def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple[float, float, float, int]]:
@@ -239,7 +255,11 @@ def moves_of(record: RunRecord) -> list[Move]:
             paired = lift_of(record, trial.oof, best.oof)
             if paired is not None:
                 words = words_of(replace(trial.config, folds=best.config.folds), against=best.config)
-                moves.append(Move(number, trial.stage, words, *paired, trial.seconds, adopted=trial.score > best.score))
+                another = net_words(trial.config) != net_words(best.config)
+                brief = net_words(trial.config) if another else words
+                moves.append(
+                    Move(number, trial.stage, words, brief, *paired, trial.seconds, adopted=trial.score > best.score)
+                )
         if best is None or trial.score > best.score:
             best = trial
     return moves
@@ -340,19 +360,21 @@ def time_ledger(record: RunRecord) -> list[tuple[str, float]]:
     """Where the budget went: (what, seconds), in order, from one event to the next."""
     ledger: dict[str, float] = {}
     stage, doing, before = "", "reading and decoding", 0.0
-    marks = [(e["spent"], e["name"], e["facts"].get("stage") or "") for e in record.events]
-    for (spent, name, of), following in pairwise([*marks, (record.spent, "end", "")]):
+    marks = [(e["spent"], e["name"], e["facts"]) for e in record.events]
+    for (spent, name, facts), following in pairwise([*marks, (record.spent, "end", {})]):
         if not ledger:
             ledger[doing] = spent
         if name == "stage":
-            stage, doing = of, "planning and measuring"
+            stage, doing = facts.get("stage") or "", "planning and measuring"
         elif name == "start":
-            doing = f"trials: {of or stage}"
+            doing = f"trials: {facts.get('stage') or stage}"
         elif name == "trial":
             doing = "blending"
         elif name == "blend":
             doing = "planning and measuring"
         elif name == "done":
+            doing = "the report"
+        elif "report" in facts:
             doing = "idle, between calls"
         before = max(following[0] - spent, 0.0)
         ledger[doing] = ledger.get(doing, 0.0) + before

@@ -59,6 +59,11 @@ WORDS: dict[str, Callable[[Any], str]] = {
 NAMED = ("train", "backbone", "size", "policy", "folds")  # always in the words of a config
 
 
+def net_words(config: Config) -> str:
+    """The net of a config and its size: `frozen resnet18 @128`."""
+    return f"{'frozen ' if config.train == 'features' else ''}{config.backbone} @{config.seen_size}"
+
+
 def words_of(config: Config, against: Config | None = None) -> str:
     """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 1e-3, fold 0`, without values that are default.
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoclimb.errors import Mistake
-from autoclimb.report import charts, findings
+from autoclimb.report import charts, findings, training_charts
 from autoclimb.report.findings import Errors
 from autoclimb.report.page import climb_values, headline, leaderboard_parts, lift_values
 from autoclimb.report.page_errors import label_scores
+from autoclimb.report.page_made import curve_values
 from autoclimb.report.parts import rendered
 from autoclimb.report.record import RunRecord
 
@@ -55,6 +56,13 @@ class Plots:
         worst = label_scores(self.record, errors)[:MOST_BARS]
         names, values = [row[0] for row in worst], [row[5] for row in worst]
         return charts.bars_figure(names, values, None, "F1", None, [f"{value:.2f}" for value in values])
+
+    def curves(self) -> "Figure":
+        """The training loss of nets as it fell. Raises Mistake where no net was trained."""
+        values = curve_values(self.record)
+        if not values[0]:
+            raise Mistake("no net has been trained yet, or not for long enough to have a curve")
+        return training_charts.curves_figure(*values)
 
     def _errors(self) -> Errors:
         errors = findings.errors_of(self.record)

@@ -11,13 +11,15 @@ from autoclimb.report import charts, findings
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
 from autoclimb.report.findings import Errors, Move
 from autoclimb.report.inspection import counted
-from autoclimb.report.leaderboard import leaderboard_frame, words_of
-from autoclimb.report.page_data import data_parts, made_parts
+from autoclimb.report.leaderboard import leaderboard_frame, net_words, words_of
+from autoclimb.report.page_data import data_parts
 from autoclimb.report.page_errors import MOST_ROWS, error_parts
+from autoclimb.report.page_made import made_parts
 from autoclimb.report.parts import (
     Facts,
     Headline,
     Part,
+    Pen,
     Picture,
     Pictures,
     Section,
@@ -43,18 +45,20 @@ def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float]
     `left()` are the seconds left for it: what takes long is left out where they run out, and the page says so.
     """
     errors = findings.errors_of(record)
+
+    pen = Pen(left) if drawn else False
     sections = [
         Section("answer", "The answer", answer_parts(record, errors)),
-        Section("climb", "The climb", climb_parts(record, drawn)),
-        Section("paid", "What paid", paid_parts(record, drawn) if left() > 0 else [late("the lift of each trial")]),
+        Section("climb", "The climb", climb_parts(record, pen)),
+        Section("paid", "What paid", paid_parts(record, pen) if left() > 0 else [late("the lift of each trial")]),
         Section("leaderboard", "Leaderboard", leaderboard_parts(record)),
-        Section("errors", "Where it errs", error_parts(record, errors, drawn)),
-        Section("data", "The data", data_parts(record, drawn)),
+        Section("errors", "Where it errs", error_parts(record, errors, pen)),
+        Section("data", "The data", data_parts(record, pen)),
         Section("suspects", "Suspects", suspect_parts(record)),
-        Section("made", "How it was made", made_parts(record, drawn)),
+        Section("made", "How it was made", made_parts(record, pen)),
     ]
     footer = "Scores are out of fold: every row was predicted by nets that had not seen it. " + (
-        "" if drawn else "Charts were left out for want of time; `autoclimb report RUN` draws them."
+        "" if pen else "Charts were left out for want of time; `autoclimb report RUN` draws them."
     )
     kept = [section for section in sections if section.parts]
     return rendered("page.html", headline=headline(record), sections=kept, footer=footer)
@@ -134,7 +138,7 @@ def drift_words(drift: dict[str, Any]) -> Words:
 # --- the climb and what paid -----------------------------------------------------------------------------------------
 
 
-def climb_parts(record: RunRecord, drawn: bool) -> list[Part]:
+def climb_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
     """Every trial by the time it ended, and the blend's score as it rose."""
     values = climb_values(record)
     if not values[0]:
@@ -198,7 +202,7 @@ def blend_gain(record: RunRecord) -> str:
     return f"The blend is {abs(gain):.4f} {'better' if gain >= 0 else 'worse'} than the best single trial."
 
 
-def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
+def paid_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
     """The lift of each trial, and of each member of the blend."""
     parts: list[Part] = []
     moves = findings.moves_of(record)
@@ -218,7 +222,8 @@ def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
         rows_lost = [(name, loss, stderr) for name, (_, loss, stderr) in zip(names, lost, strict=True)]
         table = Table("The blend without each member", ("member", "loss", "standard error"), rows_lost)
         says = "What the blend loses without a member, the other weights as they are."
-        values_lost = ([r[0] for r in rows_lost], [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
+        brief = [f"{i}: {net_words(trial.config)}" for i, (trial, _, _) in enumerate(lost, 1)]
+        values_lost = (brief, [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
         parts.append(chart("Each member of the blend", says, "members", drawn, table, charts.bars_figure, *values_lost))
     if record.blend and len(record.blend.tried) > 1:
         tried = sorted(record.blend.tried.items(), key=lambda kv: -kv[1])
@@ -232,7 +237,7 @@ def paid_parts(record: RunRecord, drawn: bool) -> list[Part]:
 def lift_values(moves: list[Move], metric: str) -> tuple[list[str], list[float], list[float], str, list[str]]:
     """What `charts.bars_figure` draws of lifts."""
     return (
-        [f"{m.number}: {m.words}" for m in moves],
+        [f"{m.number}: {m.brief}" for m in moves],
         [m.lift for m in moves],
         [m.stderr for m in moves],
         f"lift of {metric} and its standard error",

@@ -1,19 +1,26 @@
-"""The page's sections on the data that a run learned from and on how it was made."""
+"""The page's section on the data that a run learned from: balance, sizes, copies, looks, examples."""
+
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 
-from autoclimb.budget import in_words
-from autoclimb.report import charts, findings
+from autoclimb.report import charts, data_charts, findings
+from autoclimb.report.cleaner import given_words
+from autoclimb.report.inspection import counted
+from autoclimb.report.leaderboard import net_words
 from autoclimb.report.page_errors import MOST_CLASSES, MOST_ROWS
-from autoclimb.report.parts import Facts, Part, Picture, Pictures, Table, chart, number, thumbnail
+from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, chart, jpeg, number, safe, thumbnail
 from autoclimb.report.record import RunRecord
+from autoclimb.types import Config
 
 EXAMPLES = 4  # thumbnails of a class
 CLASSES_WITH_EXAMPLES = 12
+QUARTERS = 4  # of numbers, in order
 
 
-def data_parts(record: RunRecord, drawn: bool) -> list[Part]:
-    """What was learned from: rows, balance, and examples of each class."""
+def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+    """What was learned from: rows, balance, sizes, looks, copies, and examples of each class."""
     learned = int((record.fold_of >= 0).sum())
     folds = len(np.unique(record.fold_of[record.fold_of >= 0]))
     rows = [("train rows", f"{learned:,} in {folds} folds"), ("kind", kind_words(record))]
@@ -21,6 +28,9 @@ def data_parts(record: RunRecord, drawn: bool) -> list[Part]:
         rows.append(("left out", f"{len(record.fold_of) - learned:,} train rows"))
     if record.answered:
         rows.append(("answered", f"{record.answered:,} rows"))
+    same = {tuple(size[-2:]) for known in record.sizes.values() for size in known}
+    if len(same) == 1:
+        rows += [("picture size", f"all {w} x {h} px") for w, h in same]
     parts: list[Part] = [Facts(rows)]
     if record.goal.kind == "regression":
         counts, edges = np.histogram(record.truth, bins=min(30, max(8, len(record.truth) // 20)))
@@ -50,7 +60,13 @@ def data_parts(record: RunRecord, drawn: bool) -> list[Part]:
         values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
         table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
         parts.append(chart("Balance", says, "balance", drawn, table, charts.bars_figure, *values))
-    return [*parts, *example_parts(record)]
+    return [
+        *parts,
+        *size_parts(record, drawn),
+        *look_parts(record, drawn),
+        *copy_parts(record),
+        *example_parts(record),
+    ]
 
 
 def kind_words(record: RunRecord) -> str:
@@ -65,47 +81,131 @@ def kind_words(record: RunRecord) -> str:
     }[record.goal.kind]
 
 
-def example_parts(record: RunRecord) -> list[Part]:
-    """Train pictures as nets see them: some of each class, or from the smallest to the largest number."""
-    if record.pictures is None:
+def size_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+    """Widths and heights of pictures, where they differ."""
+    sizes: dict[str, list[tuple[int, int, int]]] = {}
+    for side, known in record.sizes.items():
+        counts = Counter(tuple(size[-2:]) for size in known)
+        sizes[side] = [(int(w), int(h), n) for (w, h), n in counts.most_common()]
+    different = {size[:2] for rows in sizes.values() for size in rows}
+    if len(different) < 2:
         return []
+    looked = ", ".join(f"{sum(n for *_, n in rows):,} {side}" for side, rows in sizes.items() if rows)
+    rows = [(side, f"{w} x {h}", n) for side, known in sizes.items() for w, h, n in known]
+    table = Table("Picture sizes", ("of", "width x height", "pictures"), rows[:MOST_ROWS])
+    says = f"{len(different):,} sizes, by the headers of {looked} pictures; the larger a dot, the more of that size."
+    return [chart("Picture sizes", says, "sizes", drawn, table, data_charts.sizes_figure, sizes)]
+
+
+def look_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+    """Brightness, contrast, colour and sharpness of train and test pictures: where drift would show."""
+    looks = record.looks
+    if not looks:
+        return []
+    head = ("look", "from, to", "train", "test")
+    rows = [
+        (name, f"{number(a)} to {number(b)}", f"{train:.1%}", f"{test:.1%}")
+        for name, look in looks.items()
+        for (a, b), train, test in zip(pairwise(look["edges"]), look["train"], look["test"], strict=True)
+    ]
+    tested = any(any(look["test"]) for look in looks.values())
+    says = (
+        "In grey levels; where train and test lie apart, the score may promise too much."
+        if tested
+        else "In grey levels."
+    )
+    table = Table("Looks of pictures", head, rows)
+    return [chart("Looks of pictures", says, "looks", drawn, table, data_charts.looks_figure, looks)]
+
+
+def copy_parts(record: RunRecord) -> list[Part]:
+    """How many near-duplicates there are, and pictures of those whose labels differ."""
+    copies = record.copies
+    if not copies:
+        return []
+    lines = []
+    if copies["train"]:
+        lines.append(("copies", f"{counted(copies['train'], 'train row')} nearly another one; they share a fold"))
+    if copies["test"]:
+        lines.append(("copies in test", f"{counted(copies['test'], 'test row')} nearly a train row"))
+    if copies["conflicts"]:
+        lines.append(("copies that disagree", f"{counted(copies['conflicts'], 'pair')} of different targets"))
+    parts: list[Part] = [Facts(lines)] if lines else []
+    row_of = {name: row for row, name in enumerate(record.ids)} if copies["conflicting"] else {}
+    pairs = [[row_of[name] for name in pair if name in row_of] for pair in copies["conflicting"]]
+    pictures = record.pictures
+    shown = [
+        Picture(
+            thumbnail(pictures[one]),
+            f"{safe(given_words(record, one), 26)} | {safe(given_words(record, other), 26)}",
+            f"{record.id_of(one)} | {record.id_of(other)}",
+            thumbnail(pictures[other]),
+        )
+        for one, other in (pair for pair in pairs if len(pair) == 2)
+        if pictures is not None
+    ]
+    if shown:
+        says = "Nearly the same picture under two labels: one of them is wrong, or the label is not in the picture."
+        parts.append(Pictures("Copies that disagree", says, shown))
+    return parts
+
+
+def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
+    """(words, EXAMPLES train rows) of each class, very many cut in the middle; or of quarters of the numbers."""
     known = np.flatnonzero(record.fold_of >= 0)
     if record.goal.kind == "regression":
-        rows = findings.thinned(known[np.argsort(record.truth[known], kind="stable")], 16)
-        shown = [Picture(thumbnail(record.pictures[r]), number(float(record.truth[r])), record.id_of(r)) for r in rows]
-        return [Pictures("Examples", "From the smallest to the largest number.", shown)]
-    order = np.argsort(-record.target[known].sum(0), kind="stable")
+        ordered = known[np.argsort(record.truth[known], kind="stable")]
+        quarters = [part for part in np.array_split(ordered, QUARTERS) if len(part)]
+        ends = [(number(float(record.truth[part[0]])), number(float(record.truth[part[-1]]))) for part in quarters]
+        return [
+            (low if low == high else f"{low} to {high}", some(part))
+            for part, (low, high) in zip(quarters, ends, strict=True)
+        ]
+    counts = record.target[known].sum(0)
+    order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
     if len(order) > CLASSES_WITH_EXAMPLES:  # the most frequent and the rarest
         half = CLASSES_WITH_EXAMPLES // 2
         order = np.concatenate([order[:half], order[-half:]])
-    shown = []
-    for i in order:
-        rows = findings.thinned(known[record.target[known, i] == record.target[known, i].max()], EXAMPLES)
-        shown += [Picture(thumbnail(record.pictures[r]), record.classes[i], record.id_of(int(r))) for r in rows]
-    side = record.pictures.shape[1]
-    return [Pictures("Examples", f"{EXAMPLES} train pictures of a class, decoded at {side} px.", shown)]
+    of_class = [known[record.target[known, i] == record.target[known, i].max()] for i in order]
+    return [(record.classes[i], some(rows)) for i, rows in zip(order, of_class, strict=True)]
 
 
-def made_parts(record: RunRecord, drawn: bool) -> list[Part]:
-    """Settings, the time ledger, versions, and every note."""
-    parts: list[Part] = [Facts([(name, str(value)) for name, value in record.settings.items()])]
-    ledger = findings.time_ledger(record)
-    if ledger:
-        total = max(sum(seconds for _, seconds in ledger), 1e-9)
-        table = Table("Time", ("what", "seconds", "share"), [(w, s, f"{s / total:.0%}") for w, s in ledger])
-        values = (
-            [w for w, _ in ledger],
-            [s for _, s in ledger],
-            None,
-            "seconds",
-            None,
-            [in_words(s) for _, s in ledger],
-        )
-        says = "Wall time from the command to the last file written."
-        parts.append(chart("Where time went", says, "time", drawn, table, charts.bars_figure, *values))
-    if record.versions:
-        parts.append(Table("Versions", ("package", "version"), list(record.versions.items())))
-    notes = [(in_words(e["spent"]), e["text"]) for e in record.events if e["name"] == "note" and e["text"]]
-    if notes:
-        parts.append(Table("Notes of the run", ("at", "note"), notes[-MOST_ROWS:], shown=True))
-    return parts
+def some(rows: np.ndarray) -> list[int]:
+    """EXAMPLES of the rows, evenly spread; some of them twice where there are fewer."""
+    return [int(row) for row in np.resize(findings.thinned(rows, EXAMPLES), EXAMPLES)]
+
+
+def example_parts(record: RunRecord) -> list[Part]:
+    """Train pictures of each class, or from small to large numbers; below them as nets saw them in training."""
+    blocks, gallery = example_blocks(record), record.gallery
+    augmented = next((t.config for t in record.trials if t.key == gallery.augmented), None)
+    shown_rows = tuple(tuple(rows) for _, rows in blocks)
+    if gallery.sheet is not None and augmented is not None and gallery.blocks == shown_rows:
+        return [sheet_part(gallery.sheet, [words for words, _ in blocks], augmented)]
+    if record.pictures is None:
+        return []
+    numbers = record.goal.kind == "regression"
+    shown = [
+        Picture(thumbnail(record.pictures[row]), given_words(record, row) if numbers else words, record.id_of(row))
+        for words, rows in blocks
+        for row in dict.fromkeys(rows)
+    ]
+    what = "From small to large numbers" if numbers else f"{EXAMPLES} train pictures of a class"
+    note = f" {gallery.sheet_note[0].upper()}{gallery.sheet_note[1:]}." if gallery.sheet_note else ""
+    return [Pictures("Examples", f"{what}, decoded at {record.pictures.shape[1]} px.{note}", shown)]
+
+
+def sheet_part(sheet: np.ndarray, names: list[str], config: Config) -> Part:
+    """The sheet cut into its blocks, each under its class."""
+    from PIL import Image
+
+    halves = np.split(sheet, 2 * len(names))
+    sides = halves[0].shape[1], halves[0].shape[0]
+    shown = [
+        Picture(jpeg(Image.fromarray(plain), 80), name, "", jpeg(Image.fromarray(augmented), 80), sides)
+        for name, plain, augmented in zip(names, halves[::2], halves[1::2], strict=True)
+    ]
+    mixing = [word for word, alpha in (("mixup", config.mixup), ("cutmix", config.cutmix)) if alpha]
+    mixed = f" {' and '.join(mixing)} then mixed pairs of them." if mixing else ""
+    says = f"Above as decoded, below as augmented in training: {config.policy}, of {net_words(config)}.{mixed}"
+    return Pictures("Examples, without and with augmentation", says, shown)

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autoclimb.report import charts, findings
+from autoclimb.report import charts, data_charts, findings
 from autoclimb.report.findings import Errors
-from autoclimb.report.parts import Facts, Part, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
+from autoclimb.report.inspection import counted
+from autoclimb.report.leaderboard import net_words
+from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
 from autoclimb.report.record import RunRecord
 
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
 MOST_ROWS = 400  # of a table
 MISTAKES = 24  # thumbnails of the worst mistakes
+MOST_SLICES = 16  # drawn, the most doubtful
 
 
-def error_parts(record: RunRecord, errors: Errors | None, drawn: bool) -> list[Part]:
+def error_parts(record: RunRecord, errors: Errors | None, drawn: bool | Pen) -> list[Part]:
     """Confusion, labels or residuals, as fits the kind; calibration, decision and the worst mistakes."""
     if errors is None:
         return []
@@ -31,47 +34,83 @@ def error_parts(record: RunRecord, errors: Errors | None, drawn: bool) -> list[P
             values = tuple([row[i] for row in bins] for i in range(3))
             parts.append(chart("Calibration", says, "calibration", drawn, table, charts.calibration_figure, *values))
     parts += rule_parts(record)
-    parts += slice_parts(record, errors)
+    parts += slice_parts(record, errors, drawn)
     worst = findings.mistakes(record, errors, MISTAKES)
     if worst and record.pictures is not None:
-        shown = [mistake_picture(record, errors, row, badness) for row, badness in worst]
-        parts.append(Pictures("Most confident mistakes", "Worst first. Some may be wrong labels.", shown))
+        outputs = findings.wrong_outputs(record, errors, [row for row, _ in worst])
+        shown = [
+            mistake_picture(record, errors, row, badness, output)
+            for (row, badness), output in zip(worst, outputs, strict=True)
+        ]
+        parts.append(Pictures("Most confident mistakes", mistake_words(record, shown), shown))
     return parts
 
 
-def slice_parts(record: RunRecord, errors: Errors) -> list[Part]:
+def mistake_words(record: RunRecord, shown: Sequence[Picture]) -> str:
+    """What the mistakes' pictures show: where a net looked, or why that is not shown."""
+    says = "Worst first. Some may be wrong labels."
+    looked = next((t for t in record.trials if t.key == record.gallery.looked), None)
+    if looked is not None and any(picture.beside for picture in shown):
+        what = {"multilabel": "the label named", "regression": "a larger number"}.get(
+            record.goal.kind, "the wrong answer"
+        )
+        return f"{says} What glows speaks for {what}, as {net_words(looked.config)} sees it (Grad-CAM)."
+    note = record.gallery.maps_note
+    return f"{says} Where nets looked is not shown: {note}." if note else says
+
+
+def slice_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
     """Scores by what rows share, and which are worse than chance would make them."""
     slices = findings.slices_of(record, errors)
     if not slices:
         return []
-    head = ("column", "value", "rows", record.metric.name, "standard error", "worse than chance")
+    head = ("of", "slice", "rows", record.metric.name, "standard error", "worse than chance")
     rows = [(s.of, s.value, s.rows, s.score, s.stderr, "yes" if s.worse else "no") for s in slices]
+    table = Table("Scores by slices of rows", head, rows[:MOST_ROWS])
     worse = sum(s.worse for s in slices)
-    says = f"{worse} of {len(slices)} slices of rows are worse than chance would make them." if worse else ""
-    words = [Words(says, "warning")] if worse else []
-    return [*words, Table("Scores by slices of rows", head, rows[:MOST_ROWS], shown=bool(worse))]
+    what = f"{worse} of {counted(len(slices), 'slice')} {'is' if worse == 1 else 'are'}" if worse else "None is"
+    says = (
+        f"{what} worse than chance would make it, at 1 % over all of them. The dashed line is the score of all rows; "
+        f"the most doubtful first."
+    )
+    few = slices[:MOST_SLICES]
+    values = (
+        [f"{s.of}: {s.value}" for s in few],
+        [s.score for s in few],
+        [s.stderr for s in few],
+        [s.worse for s in few],
+        record.metric.name,
+        record.metric.shown(record.goal.score(record.scored_truth[errors.rows], errors.answers)),
+    )
+    parts: list[Part] = []
+    if worse:
+        named = ", ".join(f"{safe(s.of, 40)}: {safe(s.value, 40)} ({number(s.score)})" for s in slices[:worse][:5])
+        parts.append(Words(f"Worse than chance would make it: {named}{', ...' if worse > 5 else ''}.", "warning"))
+    figure = data_charts.slices_figure
+    return [*parts, chart("Scores by slices of rows", says, "slices", drawn, table, figure, *values)]
 
 
-def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float) -> Picture:
-    """A mistake's thumbnail: what is true, what was answered, how surely."""
+def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float, output: int) -> Picture:
+    """A mistake's thumbnail: what is true, what was answered, how surely; and where the evidence for it lies."""
     assert record.pictures is not None
+    pixels, evidence = record.pictures[row], record.gallery.maps.get((row, output))
+    source, beside = thumbnail(pixels), "" if evidence is None else thumbnail(pixels, evidence=evidence)
     at = int(np.flatnonzero(errors.rows == row)[0])
     if record.goal.kind == "regression":
         title = f"{number(float(record.truth[row]))}, answered {number(float(errors.picked[at]))}"
-        return Picture(thumbnail(record.pictures[row]), title, record.id_of(row))
+        return Picture(source, title, record.id_of(row), beside)
     if record.goal.kind == "multilabel":
-        wrong = int((np.abs(errors.p[at] - record.truth[row]) * (errors.picked[at] != record.truth[row])).argmax())
-        verb = "missed" if record.truth[row][wrong] else "not there:"
-        title = f"{verb} {safe(record.classes[wrong], 40)}"
-        text = f"p {errors.p[at, wrong]:.2f}, {record.id_of(row)}"
+        verb = "missed" if record.truth[row][output] else "not there:"
+        title = f"{verb} {safe(record.classes[output], 40)}"
+        text = f"p {errors.p[at, output]:.2f}, {record.id_of(row)}"
     else:
-        true, picked = record.classes[record.class_of[row]], record.classes[errors.picked[at]]
+        true, picked = record.classes[record.class_of[row]], record.classes[output]
         title = f"{safe(true, 24)} → {safe(picked, 24)}"
         text = f"p {badness:.2f}, {record.id_of(row)}"
-    return Picture(thumbnail(record.pictures[row]), title, text)
+    return Picture(source, title, text, beside)
 
 
-def class_parts(record: RunRecord, errors: Errors, drawn: bool) -> list[Part]:
+def class_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
     """The confusion matrix of few classes, the pairs confused most of many, and precision and recall of each."""
     parts: list[Part] = []
     names = record.classes
@@ -117,7 +156,7 @@ def precision_recall_f1(true: int, answered: int, both: int) -> tuple[float, flo
     return both / max(answered, 1), both / max(true, 1), 2 * both / max(true + answered, 1)
 
 
-def residual_parts(record: RunRecord, errors: Errors, drawn: bool) -> list[Part]:
+def residual_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
     """True numbers against answers, and how far off they are."""
     truth, picked = record.truth[errors.rows], errors.picked
     off = picked - truth

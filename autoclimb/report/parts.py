@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoclimb.budget import SLACK
+
 if TYPE_CHECKING:
     from jinja2 import Template
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 STYLES = {"page.html": ("page.css",), "suspects.html": ("page.css", "suspects.css")}
 SCRIPTS = {"suspects.html": "suspects.js"}
+GLOW = ((120, 235, 255), (0, 80, 225), (60, 20, 90))  # red, green and blue of no, half and full evidence
 THUMBNAIL = 96  # pixels of the longer side; shown as large
 LONGEST = 90  # signs of a label in running text; the whole of it is its title
 
@@ -61,11 +65,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail, its caption, a second line."""
+    """A thumbnail, its caption, a second line; `beside` is another picture of the same thing."""
 
     source: str
     title: str
     text: str = ""
+    beside: str = ""
+    sides: tuple[int, int] = (96, 96)  # width and height in pixels
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,13 @@ class Pictures:
     title: str
     says: str
     pictures: Sequence[Picture]
+
+    @property
+    def widest(self) -> str:
+        """How much room a picture takes: "one", "two" side by side, or a "strip" of several."""
+        if any(picture.sides[0] > THUMBNAIL for picture in self.pictures):
+            return "strip"
+        return "two" if any(picture.beside for picture in self.pictures) else "one"
 
 
 Part = Words | Facts | Table | Chart | Pictures
@@ -172,8 +185,18 @@ def _class_of(value: str | float | int) -> str:
     return "number" if not isinstance(value, str) else "short" if len(value) <= 20 else "long"
 
 
+@dataclass(frozen=True)
+class Pen:
+    """What is true while there is time for another chart: `left()` are the seconds left for the page."""
+
+    left: Callable[[], float]
+
+    def __bool__(self) -> bool:
+        return self.left() > SLACK.report_chart
+
+
 def chart(
-    title: str, says: str, key: str, drawn: bool, table: Table | None, draw: "Callable[..., Figure]", *values: Any
+    title: str, says: str, key: str, drawn: bool | Pen, table: Table | None, draw: "Callable[..., Figure]", *values: Any
 ) -> Chart:
     """The chart of a figure function and its values, without a drawing where not `drawn`."""
     from autoclimb.report.charts import svg_of
@@ -186,13 +209,32 @@ def score_words(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
-def thumbnail(pixels: np.ndarray, quality: int = 78) -> str:
-    """The picture `(h, w, channels)` uint8 as a JPEG in a data URI; of more than three channels the first three."""
+def thumbnail(pixels: np.ndarray, quality: int = 78, evidence: np.ndarray | None = None) -> str:
+    """The picture `(h, w, channels)` uint8 as a JPEG in a data URI; of more than three channels the first three.
+
+    With `evidence` `(h, w)` uint8, of any size, places glow by it, and the picture below is dark and grey.
+    """
     from PIL import Image
 
     pixels = np.asarray(pixels)
     picture = Image.fromarray(pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0])
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    if evidence is not None:
+        heat = Image.fromarray(evidence).resize(picture.size, Image.Resampling.BICUBIC)
+        picture = Image.fromarray(glowing(np.asarray(picture.convert("L")), np.asarray(heat)))
+    return jpeg(picture, quality)
+
+
+def glowing(grey: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """A grey picture `(h, w)` with a glow over it `(h, w, 3)`: none, red, orange, yellow as evidence rises to 255."""
+    strength = evidence.astype(np.float32) / 255
+    glow = np.stack([np.interp(strength, (0.0, 0.5, 1.0), channel) for channel in GLOW], -1)
+    cover = 0.7 * strength[..., None] ** 1.6  # what speaks little stays a picture
+    return ((0.85 * grey[..., None]) * (1 - cover) + glow * cover).clip(0, 255).astype(np.uint8)
+
+
+def jpeg(picture: "Image", quality: int) -> str:
+    """The picture as a JPEG in a data URI."""
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -12,6 +12,23 @@ from autoclimb.types import Blend, Goal, Metric, Rule, Trial
 
 
 @dataclass(frozen=True, eq=False)
+class Gallery:
+    """What the nets showed at the end of the run, {} and None where they showed nothing; a note says why not.
+
+    `maps` are of train rows and the output they speak for: `(h, w)` uint8, 255 where the net saw the most evidence.
+    `sheet` `(2 B tile, columns tile, 3)` uint8 holds B blocks of two rows: pictures as decoded, and augmented.
+    """
+
+    maps: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
+    looked: str = ""  # key of the trial whose nets looked
+    maps_note: str = ""
+    sheet: np.ndarray | None = field(default=None, repr=False)
+    blocks: tuple[tuple[int, ...], ...] = ()  # train rows of each block
+    augmented: str = ""  # key of the trial that was trained so
+    sheet_note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class RunRecord:
     """A run on record, finished or not. N train rows, C classes (1 for numbers).
 
@@ -41,6 +58,10 @@ class RunRecord:
     pictures: Any = field(default=None, repr=False)
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # name -> a word for each train row
     drift: dict[str, Any] = field(default_factory=dict)  # as data.drift.drift_of says it, {} where it was not measured
+    looks: dict[str, Any] = field(default_factory=dict)  # of pictures: name -> (edges, train, test: shares)
+    sizes: dict[str, Any] = field(default_factory=dict)  # train, test: [width, height, pictures] of those looked at
+    copies: dict[str, Any] = field(default_factory=dict)  # as data.duplicates.duplicate_facts says it
+    gallery: Gallery = field(default_factory=Gallery, repr=False)
     submission: str = ""  # its path, "" for none
     answered: int = 0  # rows of the submission
 

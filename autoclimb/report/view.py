@@ -1,7 +1,7 @@
-"""The live view: what people see of a run while it runs. Besides cli.py the only file that prints.
+"""The live view: what people see of a run while it runs, on a terminal, in a notebook, through a pipe.
 
-A Scene holds what is known so far, `after` adds one event to it, `drawn` turns it into something rich prints. Nothing
-is decided here, and the time is an argument.
+Besides cli.py the only file that prints. A Scene holds what is known so far, `after` adds one event to it, `drawn`
+turns it into something rich prints, `framed` into HTML. Nothing is decided here, and the time is an argument.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # types.py imports numpy, which the view does not need
 ROWS = 6  # finished trials shown
 SIDE_BY_SIDE = 4  # running trials shown; each device runs one
 FRAMES_A_SECOND = 2  # each costs about 5 ms of a core that is needed for training
+PASSING = ("epoch", "progress")  # events that come often; a notebook is brought up to date for one in a second
+NOTES = 12  # the last ones, shown in a notebook
 
 
 @dataclass(frozen=True)
@@ -173,16 +175,25 @@ def _running(scene: Scene) -> Table:
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(ratio=1, min_width=12)
     for trial in list(scene.running.values())[:SIDE_BY_SIDE]:
-        label = f"trial {trial.number}" if trial.number else "trial"
-        words = f"fold {trial.fold}/{trial.folds} " if trial.folds > 1 else ""
-        words += f"epoch {trial.epoch:g}/{trial.epochs:g}" if trial.epochs else ""
         bar = _bar(trial.share, 1.0) if trial.folds else _bar(trial.epoch, trial.epochs)
-        rows.add_row(label, Text(trial.config), Text(words.strip(), "dim"), bar)
+        rows.add_row(trial_words(trial), Text(trial.config), Text(epoch_words(trial), "dim"), bar)
     if scene.work:
         rows.add_row(
             "", Text(scene.work), Text(f"{scene.done:g}/{scene.total:g}", "dim"), _bar(scene.done, scene.total)
         )
     return rows
+
+
+def trial_words(trial: Running) -> str:
+    """`trial 3`."""
+    return f"trial {trial.number}" if trial.number else "trial"
+
+
+def epoch_words(trial: Running) -> str:
+    """`fold 2/5 epoch 3/8`, or the part of it that is known."""
+    fold = f"fold {trial.fold}/{trial.folds}" if trial.folds > 1 else ""
+    epoch = f"epoch {trial.epoch:g}/{trial.epochs:g}" if trial.epochs else ""
+    return " ".join(filter(None, (fold, epoch)))
 
 
 def _bar(done: float, total: float) -> RenderableType:
@@ -213,12 +224,16 @@ def _finished_trials(scene: Scene) -> Table:
 def watch(quiet: bool, budget: float, left: Callable[[], float], console: Console | None = None) -> Iterator["Tell"]:
     """A function that shows the events it is called with, while the context lasts.
 
-    On a terminal the view is live and notes scroll above it; a file or a pipe gets one line an event with the time
-    since the start; with `quiet` nothing is shown. The caller prints what follows the last event. `left()` may be
-    negative, so that a run past its budget still shows the time it took; `budget` 0 stands for no budget.
+    On a terminal the view is live and notes scroll above it; in a notebook one output is brought up to date; a file or
+    a pipe gets one line an event with the time since the start; with `quiet` nothing is shown. The caller prints what
+    follows the last event. `left()` may be negative, so that a run past its budget still shows the time it took;
+    `budget` 0 stands for no budget.
     """
     if quiet:
-        yield _ignore
+        yield ignore
+        return
+    if console is None and notebook_display() is not None:
+        yield notebook_tell(budget, left)
         return
     console = console or Console(highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -228,8 +243,97 @@ def watch(quiet: bool, budget: float, left: Callable[[], float], console: Consol
         yield _plain(budget, left)
 
 
-def _ignore(event: "Event") -> None:
+def ignore(event: "Event") -> None:
+    """Shows nothing."""
     return None
+
+
+# --- in a notebook ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a notebook's output shows: HTML, and a line for frontends that have none."""
+
+    html: str
+    line: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.line
+
+
+def notebook_display() -> Callable[..., Any] | None:
+    """IPython's `display` where this process is a notebook's kernel, None elsewhere; IPython is not imported for it."""
+    shell = sys.modules.get("IPython.core.getipython")
+    kernel = getattr(shell.get_ipython(), "kernel", None) if shell is not None else None
+    return sys.modules["IPython.display"].display if kernel is not None and "IPython.display" in sys.modules else None
+
+
+def notebook_tell(budget: float, left: Callable[[], float]) -> "Tell":
+    """What shows events in a notebook's cell, in one output that is brought up to date; elsewhere it shows nothing."""
+    display = notebook_display()
+    if display is None:
+        return ignore
+    scene, notes, drawn_at, finished = Scene(), list[str](), budget + 1, False
+    handle = display(framed(scene, notes, budget, left(), False), display_id=True)
+
+    def tell(event: "Event") -> None:
+        nonlocal scene, drawn_at, finished
+        scene, finished = after(scene, event), finished or event.name == "done"
+        if event.name == "note" and event.text:
+            notes.append(event.text)
+        now = left()
+        if event.name in PASSING and drawn_at - now < 1:
+            return
+        drawn_at = now
+        handle.update(framed(scene, notes[-NOTES:], budget, now, finished))
+
+    return tell
+
+
+def framed(scene: Scene, notes: list[str], budget: float, left: float, finished: bool) -> Frame:
+    """The scene as a notebook shows it."""
+    from autoclimb.report.parts import rendered  # numpy
+
+    state = "finished" if finished else scene.stage or "starting"
+    time = (
+        "" if budget <= 0 or finished else "finishing" if left <= 0 else f"{in_words(left)} of {in_words(budget)} left"
+    )
+    running = [" ".join(filter(None, (trial_words(t), t.config, epoch_words(t)))) for t in scene.running.values()]
+    if scene.work:
+        running.append(f"{scene.work} {scene.done:g}/{scene.total:g}")
+    trials = [
+        (
+            row.stage,
+            row.config,
+            give_or_take(row.score, row.stderr) or row.note,
+            number(row.gain, sign=True) if row.gain and row.gain > 0 else "",
+            "" if row.seconds is None else in_words(row.seconds),
+        )
+        for row in scene.finished
+    ]
+    html = rendered(
+        "progress.html",
+        stage=state,
+        time=time,
+        budget=round(budget, 1),
+        spent=round(min(max(budget - left, 0.0), budget), 1),
+        finished=finished,
+        best=number(scene.best),
+        best_stderr=number(scene.best_stderr),
+        running=[] if finished else running[:SIDE_BY_SIDE],
+        trials=trials,
+        submission=scene.submission,
+        notes=notes,
+    )
+    best = give_or_take(scene.best, scene.best_stderr)
+    return Frame(html, f"autoclimb {state}" + (f", {best} out of fold" if best else ""))
+
+
+# --- through a pipe, and on a terminal -------------------------------------------------------------------------------
 
 
 def _plain(budget: float, left: Callable[[], float]) -> "Tell":

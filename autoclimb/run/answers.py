@@ -1,6 +1,7 @@
 """What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.deadlines import within
-from autoclimb.run.reporting import has_record, report_in_time
+from autoclimb.run.gallery import fill_gallery
+from autoclimb.run.reporting import for_gallery, has_record, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
 from autoclimb.score.decide import learn_rule
@@ -84,8 +86,9 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     done = [trial for trial in trials if trial.status == "done"]
     if not done:
         return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
-    setup.worker.end()
     clock = setup.clock
+    if not for_gallery(seconds_for_report(clock.budget)):
+        setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)
     blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
@@ -101,7 +104,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
-    report_in_time(run, clock, setup.tell)
+    report_in_time(run, clock, setup.tell, partial(fill_gallery, setup))
     return run
 
 

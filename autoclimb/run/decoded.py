@@ -69,6 +69,13 @@ class Decoded:
         mark_used(pixels.path)
         return pixels
 
+    def at_hand(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
+        """The pixels for pictures of this size, None where they would have to be decoded first."""
+        key = size, preprocess, grid
+        if (pixels := self.opened.get(key)) is not None and pixels.path.exists():
+            return pixels
+        return self.at(*key) if self._is_kept(key, ".npy") else None
+
     def reading_seconds(self, size: int, preprocess: str, grid: int = 0) -> float:
         """Seconds that reading one picture of this size will take all cores, beyond a row of an array: 0 for that."""
         key = size, preprocess, grid

@@ -3,16 +3,13 @@
 import csv
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
-from autoclimb.data.drift import drift_of
-from autoclimb.data.pixels import pixels_in
-from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -21,11 +18,17 @@ from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.deadlines import outcome_within
-from autoclimb.seeds import rng
+from autoclimb.run.gallery import read_gallery
+from autoclimb.run.measurements import (
+    decoded_pictures,
+    facts_in,
+    measured_drift,
+    measured_looks,
+    slices_by_looks,
+    slices_by_size,
+    slices_in,
+)
 from autoclimb.types import Blend, Event, Goal, Metric, Rule, Tell
-
-MOST_LOOKED_AT = 600  # train pictures, and test pictures, that drift is measured on: its area is known to .02
-LARGEST_SIDE = 160  # pixels of decoded pictures that thumbnails are made from
 
 
 class Recorded(Protocol):
@@ -56,8 +59,8 @@ def has_record(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
-def record_of(run: Recorded, drift: bool = False) -> RunRecord:
-    """The run as a page needs it, with its `drift` measured if asked for.
+def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
+    """The run as a page needs it. Drift and looks of its pictures are measured where there are `seconds` for that.
 
     Raises Mistake where it stopped before its folds were made.
     """
@@ -70,7 +73,15 @@ def record_of(run: Recorded, drift: bool = False) -> RunRecord:
     values = store.read_run(folder)
     form = run.task["form"]
     answered = len(set(form["ids"]))
-    fingerprint = values.get("fingerprint", {})
+    rows, facts = len(target), facts_in(folder)
+    slices = slices_in(folder, run.task, groups) | slices_by_size(facts.get("sizes", {}), rows)
+    drift, looks = facts.get("drift", {}), facts.get("looks", {})
+    if seconds > SLACK.report_looks:
+        looks = measured_looks(folder, rows, answered)
+        slices |= slices_by_looks(folder, rows, answered)
+    if seconds > SLACK.report_drift:
+        drift = measured_drift(folder, rows, answered, groups)
+    fingerprint, events = values.get("fingerprint", {}), store.read_events(folder)
     return RunRecord(
         name=run.task["name"],
         goal=Goal(run.metric, run.task["kind"], tuple(run.task["grades"])),
@@ -84,11 +95,15 @@ def record_of(run: Recorded, drift: bool = False) -> RunRecord:
         fold_of=np.load(folder / "fold_of.npy", allow_pickle=False),
         ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
         groups=groups,
-        slices=slices_in(folder, run.task, groups),
-        drift=measured_drift(folder, len(target), answered, groups) if drift else {},
+        slices=slices,
+        drift=drift,
+        looks=looks,
+        sizes=facts.get("sizes", {}),
+        copies=copies_in(events),
+        gallery=read_gallery(folder),
         blend=run.blend,
         rule=Rule.from_json(run.rule) if run.rule else None,
-        events=store.read_events(folder),
+        events=events,
         settings={
             "metric": run.metric.name,
             "budget": in_words(values["budget"]),
@@ -99,77 +114,23 @@ def record_of(run: Recorded, drift: bool = False) -> RunRecord:
             "hardware": values.get("hardware", "unknown"),
         },
         versions=values.get("versions", {}),
-        pictures=decoded_pictures(folder, len(target), answered),
+        pictures=decoded_pictures(folder, rows, answered),
         submission=run.submission.name if run.submission.exists() else "",
         answered=len(form["ids"]) if run.submission.exists() else 0,
     )
 
 
-def slices_in(folder: Path, task: dict[str, Any], groups: np.ndarray | None) -> dict[str, tuple[str, ...]]:
-    """What train rows can be told apart by: their group, and each column beside the pictures, numbers by quarters."""
-    slices = {} if groups is None else {"group": tuple(f"group {number}" for number in groups.tolist())}
-    if not (folder / "metadata.npy").exists():
-        return slices
-    table = np.load(folder / "metadata.npy", allow_pickle=False)
-    for name, words, values in zip(task["metadata"], task["categories"], table.T, strict=True):
-        known = np.isfinite(values)
-        if words:
-            slices[name] = tuple(words[int(v)] if k else "blank" for v, k in zip(values, known, strict=True))
-        elif known.any():
-            edges = np.quantile(values[known], (0.25, 0.5, 0.75))
-            quarter = np.searchsorted(edges, values)
-            low, high = (np.array([*ends]) for ends in ((-np.inf, *edges), (*edges, np.inf)))
-            named = [f"over {a:.4g} to {b:.4g}" for a, b in zip(low, high, strict=True)]
-            slices[name] = tuple(named[q] if k else "blank" for q, k in zip(quarter, known, strict=True))
-    return slices
-
-
-def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | None) -> dict[str, Any]:
-    """How well test pictures are told from train pictures, measured once on the decoded ones; {} where it cannot be."""
-
-    def measure() -> dict[str, Any]:
-        fitting = fitting_arrays(folder, rows, answered)
-        if not fitting or not answered:
-            return {}
-        _, path, bad = min(fitting)
-        draw, good = rng(0, "drift"), np.ones(rows + answered, bool)
-        good[bad] = False
-        parts = [np.flatnonzero(good[:rows]), rows + np.flatnonzero(good[rows:])]
-        some = np.sort(np.concatenate([draw.choice(p, min(len(p), MOST_LOOKED_AT), replace=False) for p in parts]))
-        alone = np.arange(rows + answered)
-        if groups is not None:
-            alone[:rows] = rows + answered + groups
-        pictures = open_rows(path)[some]
-        return drift_of(pictures, {}, some >= rows, alone[some])
-
-    return store.recall(folder / "facts.json", "drift", measure)
-
-
-def decoded_pictures(folder: Path, rows: int, answered: int) -> PictureRows | None:
-    """The largest decoded pictures in the cache, train rows first, to make thumbnails of; None where it is empty.
-
-    Squashed ones, as they show the whole picture.
-    """
-    fitting = fitting_arrays(folder, rows, answered)
-    return open_rows(max(fitting)[1]) if fitting else None
-
-
-def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:
-    """(side, path, unreadable rows) of the decoded pictures in the cache that are those of this run."""
-    fitting = []
-    for path in pixels_in(folder / "cache"):
-        facts = read_json(path.with_suffix(".json"))
-        whole = path.name.startswith("squash-") and path.suffix != ".sources"
-        if whole and facts["rows"] == rows + answered and facts["size"] <= LARGEST_SIDE:
-            fitting.append((facts["size"], path, facts["bad"]))
-    return fitting
+def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What reading found of near-duplicates, {} where it found none."""
+    known = [event["facts"]["copies"] for event in events if "copies" in event["facts"]]
+    return known[-1] if known else {}
 
 
 def write_report(run: Recorded, drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
     """The path of `report.html`, written now. `left()` are the seconds left for it, a minute by default."""
     start = time.monotonic()
     left = left or (lambda: 60.0 - (time.monotonic() - start))
-    page = report_page(record_of(run, drift=drawn and left() > SLACK.report_drift), drawn, left)
+    page = report_page(record_of(run, left() if drawn else 0.0), drawn, left)
     path = run.folder / "report.html"
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
@@ -199,10 +160,13 @@ def import_ahead(budget: float) -> None:
         threading.Thread(target=import_library, daemon=True).start()
 
 
-def report_in_time(run: Recorded, clock: Clock, tell: Tell) -> None:
+def report_in_time(
+    run: Recorded, clock: Clock, tell: Tell, show: Callable[[RunRecord, float], None] | None = None
+) -> None:
     """Writes the run's report within its share of the budget: with tables first, then with charts if there is time.
 
-    It never costs the run: whatever goes wrong here, a bug too, is a note, since the submission is written.
+    Between the two `show(record, seconds)` may have the nets fill the run's gallery. It never costs the run: whatever
+    goes wrong here, a bug too, is a note, since the submission is written.
     """
     start = clock.spent()
     most = min(seconds_for_report(clock.budget), clock.left())
@@ -211,6 +175,10 @@ def report_in_time(run: Recorded, clock: Clock, tell: Tell) -> None:
         return most - (clock.spent() - start)
 
     path, error = outcome_within(left(), lambda: write_report(run, False, left))
+    if path is not None and show is not None and (seconds := for_gallery(left())):
+        _, failed = outcome_within(seconds, lambda: show(record_of(run), seconds))
+        if failed is not None:
+            tell(Event("note", f"the report cannot show what the nets see ({type(failed).__name__}: {failed})"))
     if path is not None and left() > SLACK.report_drawing:
         drawn, error = outcome_within(left(), lambda: write_report(run, True, left))
         path = drawn or path
@@ -220,3 +188,9 @@ def report_in_time(run: Recorded, clock: Clock, tell: Tell) -> None:
         tell(Event("note", f"no time was left for the report; `autoclimb report {run.folder}` writes it"))
     else:
         tell(Event("note", f"report: {path}", {"report": str(path)}))
+
+
+def for_gallery(left: float) -> float:
+    """Of the seconds left for a report those that nets may show something in, 0 where they are too few."""
+    seconds = SLACK.report_gallery_share * (left - SLACK.report_drawing)
+    return seconds if seconds > SLACK.report_gallery_least else 0.0

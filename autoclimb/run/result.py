@@ -89,7 +89,7 @@ class Run:
 
     @property
     def plot(self) -> Plots:
-        """The run's figures: `run.plot.climb()`, `.lifts()`, `.confusion()`, `.errors()`, each a matplotlib Figure."""
+        """The run's figures, matplotlib's: `run.plot.climb()`, `.lifts()`, `.confusion()`, `.errors()`, `.curves()`."""
         return Plots(record_of(self))
 
     def _repr_html_(self) -> str | None:

@@ -4,7 +4,7 @@
     events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
     train_ids.json          of the train rows, in the order of the arrays
     fold_of.npy, target.npy, and groups.npy, metadata.npy where train rows have them
-    facts.json              what the report measured once: drift
+    facts.json              what the report measured once: drift, looks and sizes of pictures
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock, so that a replay decides alike
     trials/<key>/           oof.npy, test.npy, and last of all trial.json
@@ -13,6 +13,7 @@
     blend.json, blend_oof.npy, blend_test.npy
     submission.csv
     report.html             the run as a page
+    gallery/                maps.npz (where a net looked), sheet.jpg (augmented pictures), and last gallery.json
     suspects.html, .csv     train rows to look at again, where `autoclimb suspects` wrote them
     study.journal           Optuna's own
     cache/                  pixels and features; may be deleted at any time

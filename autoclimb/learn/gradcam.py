@@ -1,0 +1,184 @@
+"""Where a trained net looks: Grad-CAM of its last features (Selvaraju et al. 2017, arXiv 1610.02391).
+
+By hand, for the package of that name wants the layer named for each net, where timm's nets give their last features by
+themselves, and brings opencv-python, which cannot be installed beside the headless one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from autoclimb.disk import whole_file
+from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.batches import resized, to_input
+from autoclimb.learn.faults import STATUSES, Unbuildable
+from autoclimb.learn.features import FEATURES, head_outputs
+from autoclimb.learn.fold import saved_net
+from autoclimb.learn.losses import predictions_of
+from autoclimb.learn.material import Material
+from autoclimb.types import Config
+
+BATCH = 8  # pictures at once: few are asked for, and the memory of training need not be had again
+MOST_PLACES = 16  # a side, of a map that is kept: enough for a thumbnail
+FEWEST_PLACES = 3  # a side, below which a map says no more than "left" or "right"
+
+
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """A net that looks: from a batch `(B, C, S, S)` to features by place, which gradients are asked of, and outputs."""
+
+    see: Callable[[Tensor], tuple[Tensor, Tensor]]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int  # of the features
+
+
+def explain(
+    config: Config,
+    material: Material,
+    nets: Path,
+    asked: dict[int, int],
+    device: torch.device,
+    save: Path,
+    left: Callable[[], float] = lambda: math.inf,
+) -> dict[str, Any]:
+    """What came of it: `shown`, the rows that have a map now, and `note`, why others have none.
+
+    `asked` are train rows and the output whose evidence each map shows: a class, a label, 0 for a number. The net of
+    the fold that held a row out looks at it, one that had not seen it. `save` becomes an npz of `rows` and `outputs`
+    `(R,)` and `maps` `(R, h, w)` uint8.
+    """
+    shown: dict[int, np.ndarray] = {}
+    note = ""
+    try:
+        if config.grid:
+            raise Unbuildable("the net sees the pictures of an item one by one")
+        if config.train == "features" and config.backbone in FEATURES:
+            raise Unbuildable("hand-made features have no places to look at")
+        # one frozen net lies below the heads of all folds
+        frozen = build_net(config, 0, material.channels) if config.train == "features" else None
+        for number in config.folds:
+            rows = [row for row in asked if material.fold_of[row] == number]
+            path = nets / f"fold{number}.safetensors"
+            if rows and path.exists() and left() > 0:
+                looking = looking_through(config, load_file(path), frozen, material, device)
+                maps = class_maps(looking, material, rows, [asked[row] for row in rows], config.seen_size, device)
+                shown |= dict(zip(rows, maps, strict=True))
+    except STATUSES as error:
+        note = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    rows = list(shown)
+    if rows:
+        outputs = [asked[row] for row in rows]
+        with whole_file(save) as part:
+            np.savez(part, rows=rows, outputs=outputs, maps=np.stack([shown[row] for row in rows]))
+    return {"shown": rows, "note": note}
+
+
+def looking_through(
+    config: Config, tensors: dict[str, Tensor], frozen: Built | None, material: Material, device: torch.device
+) -> Looking:
+    """A fold's net, or the frozen one with the fold's head on its features."""
+    if frozen is None:
+        built, *_ = saved_net(config, tensors, material)
+
+        def outputs_of(outputs: Tensor) -> Tensor:
+            if outputs.shape[1] == material.width:
+                return outputs  # logits: a probability near 1 has next to no gradient
+            return predictions_of(outputs, material.kind, config.loss, material.width).clamp(min=1e-6).log()
+
+    else:
+        built = frozen
+        head = {name: tensor.to(device) for name, tensor in tensors.items()}
+
+        def outputs_of(outputs: Tensor) -> Tensor:
+            # the head was fitted on sums with the mirrored picture's features, which are nearly the same
+            return head_outputs(head, 2 * outputs if config.tta == "flip" else outputs)
+
+    net = place(built, device).eval().requires_grad_(False)
+    see = _from_tokens(net) if getattr(net, "global_pool", "") == "token" else _from_features(net)
+
+    def outputs_by_place(x: Tensor) -> tuple[Tensor, Tensor]:
+        features, outputs = see(x)
+        return features, outputs_of(outputs.float())
+
+    return Looking(outputs_by_place, built.mean, built.std, int(net.num_features))  # type: ignore[arg-type]
+
+
+def _from_features(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The last features, which the net pools, and its outputs."""
+
+    def see(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            features = net.forward_features(x)
+        features = features.detach().requires_grad_()  # what lies below it needs no gradient: one pass forward is all
+        return features, net.forward_head(features)
+
+    return see
+
+
+def _from_tokens(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """What the last block attends to, for the outputs of such nets follow from a token that stands for no place."""
+    norm = getattr(list(net.blocks)[-1], "norm1", None) if hasattr(net, "blocks") else None
+    if norm is None:
+        raise Unbuildable(f"{type(net).__name__} answers from a token of its own, not from places of the picture")
+
+    def see(x: Tensor) -> tuple[Tensor, Tensor]:
+        leaves: list[Tensor] = []
+
+        def cut(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            leaves.append(output.detach().requires_grad_())
+            return leaves[-1]
+
+        hook = norm.register_forward_hook(cut)
+        try:
+            outputs = net(x)
+        finally:
+            hook.remove()
+        return leaves[0], outputs
+
+    return see
+
+
+def class_maps(
+    looking: Looking, material: Material, rows: list[int], outputs: list[int], size: int, device: torch.device
+) -> np.ndarray:
+    """Maps `(R, h, w)` uint8: how much each place of a row's picture speaks for its output, 255 at the most."""
+    maps = []
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        pictures = np.stack([resized(np.asarray(material.pixels[row]), size) for row in some])
+        features, answers = looking.see(to_input(pictures, looking.mean, looking.std, device))
+        chosen = torch.tensor(outputs[start : start + BATCH], device=device)
+        speaking = answers.gather(1, chosen[:, None]).sum()
+        (gradient,) = torch.autograd.grad(speaking, features)
+        maps.append(weighted(*(in_places(x.detach().float(), looking.channels) for x in (features, gradient))))
+    return torch.cat(maps).cpu().numpy()
+
+
+def in_places(features: Tensor, channels: int) -> Tensor:
+    """Features as `(B, channels, h, w)`, however the net lays them out. Raises Unbuildable where places are too few."""
+    if features.ndim == 3:  # tokens, those of no place first
+        side = math.isqrt(features.shape[1])
+        features = features[:, -side * side :].unflatten(1, (side, side))
+    if features.ndim == 4 and features.shape[1] != channels == features.shape[3]:
+        features = features.permute(0, 3, 1, 2)
+    if features.ndim != 4 or min(features.shape[2:]) < FEWEST_PLACES:
+        shape = " x ".join(map(str, features.shape[2:]))
+        raise Unbuildable(f"the net's last features are of {shape} places, too few to tell where it looks")
+    return features
+
+
+def weighted(features: Tensor, gradient: Tensor) -> Tensor:
+    """The sum over channels, each by its mean gradient, negative places 0 and the largest 255: `(B, h, w)` uint8."""
+    maps = (gradient.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).clamp(min=0)
+    if max(maps.shape[2:]) > MOST_PLACES:
+        maps = F.adaptive_avg_pool2d(maps, MOST_PLACES)
+    return (255 * maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-12))[:, 0].round().to(torch.uint8)

@@ -1,0 +1,172 @@
+"""What a report measures of a run's pictures and keeps in facts.json: drift, looks, sizes; and slices of rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoclimb.data.decoding import size_of
+from autoclimb.data.drift import drift_of, looks_of
+from autoclimb.data.pixels import pixels_in
+from autoclimb.data.stored import PictureRows, open_rows
+from autoclimb.disk import read_json
+from autoclimb.run import store
+from autoclimb.seeds import rng
+from autoclimb.types import Task
+
+MOST_LOOKED_AT = 600  # train pictures, and test pictures, that drift is measured on: its area is known to .02
+MOST_SLICED = 1000  # train rows whose looks are measured for slices: .3 s at 64 px, quarters of 250
+MOST_HEADERS = 800  # of train pictures, and of test pictures, that sizes are read from
+LARGEST_SIDE = 160  # pixels of decoded pictures that thumbnails are made from
+BINS = 24  # of a histogram of looks
+
+
+def facts_in(folder: Path) -> dict[str, Any]:
+    """What was measured so far."""
+    path = folder / "facts.json"
+    return read_json(path) if path.exists() else {}
+
+
+def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:
+    """(side, path, unreadable rows) of the decoded pictures in the cache that are those of this run."""
+    fitting = []
+    for path in pixels_in(folder / "cache"):
+        facts = read_json(path.with_suffix(".json"))
+        whole = path.name.startswith("squash-") and path.suffix != ".sources"
+        if whole and facts["rows"] == rows + answered and facts["size"] <= LARGEST_SIDE:
+            fitting.append((facts["size"], path, facts["bad"]))
+    return fitting
+
+
+def decoded_pictures(folder: Path, rows: int, answered: int) -> PictureRows | None:
+    """The largest decoded pictures in the cache, train rows first, to make thumbnails of; None where it is empty.
+
+    Squashed ones, as they show the whole picture.
+    """
+    fitting = fitting_arrays(folder, rows, answered)
+    return open_rows(max(fitting)[1]) if fitting else None
+
+
+def some_pictures(folder: Path, rows: int, answered: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The smallest decoded pictures of readable items, at most MOST_LOOKED_AT of train and of test, and their rows."""
+    fitting = fitting_arrays(folder, rows, answered)
+    if not fitting:
+        return None
+    _, path, bad = min(fitting)
+    draw, good = rng(0, "drift"), np.ones(rows + answered, bool)
+    good[bad] = False
+    parts = [np.flatnonzero(good[:rows]), rows + np.flatnonzero(good[rows:])]
+    some = np.sort(np.concatenate([draw.choice(p, min(len(p), MOST_LOOKED_AT), replace=False) for p in parts]))
+    return open_rows(path)[some], some
+
+
+def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | None) -> dict[str, Any]:
+    """How well test pictures are told from train pictures, measured once on the decoded ones; {} where it cannot be."""
+
+    def measure() -> dict[str, Any]:
+        if not answered or (looked := some_pictures(folder, rows, answered)) is None:
+            return {}
+        pictures, some = looked
+        alone = np.arange(rows + answered)
+        if groups is not None:
+            alone[:rows] = rows + answered + groups
+        return drift_of(pictures, {}, some >= rows, alone[some])
+
+    return store.recall(folder / "facts.json", "drift", measure)
+
+
+def measured_looks(folder: Path, rows: int, answered: int) -> dict[str, Any]:
+    """Name -> `edges` of bins and the shares of `train` and `test` pictures in each; {} where none are decoded."""
+
+    def measure() -> dict[str, Any]:
+        looked = some_pictures(folder, rows, answered)
+        if looked is None:
+            return {}
+        pictures, some = looked
+        tested = some >= rows
+        return {name: two_histograms(values, tested) for name, values in looks_of(pictures).items()}
+
+    return store.recall(folder / "facts.json", "looks", measure)
+
+
+def two_histograms(values: np.ndarray, tested: np.ndarray) -> dict[str, list[float]]:
+    """Bins of equal width over all values, and the share of either side in each."""
+    edges = np.histogram_bin_edges(values, BINS)
+    sides = {"train": values[~tested], "test": values[tested]}
+    shares = {side: np.histogram(v, edges)[0] / max(len(v), 1) for side, v in sides.items()}
+    return {"edges": edges.round(3).tolist(), **{side: s.round(4).tolist() for side, s in shares.items()}}
+
+
+def measured_sizes(folder: Path, task: Task, left: Callable[[], float]) -> dict[str, Any]:
+    """`train`: [row, width, height] and `test`: [width, height] of some pictures, drawn at random, by their headers."""
+
+    def some(files: tuple[str, ...]) -> list[list[int]]:
+        drawn = rng(0, "sizes").permutation([row for row, file in enumerate(files) if file])[:MOST_HEADERS]
+        sizes = []
+        for row in drawn.tolist():
+            if left() <= 0:
+                break
+            if size := size_of(files[row], task.channels):
+                sizes.append([row, *size[:2]])
+        return sorted(sizes)
+
+    def measure() -> dict[str, Any]:
+        return {"train": some(task.train_files), "test": [size[1:] for size in some(task.test_files)]}
+
+    return store.recall(folder / "facts.json", "sizes", measure)
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+Slices = dict[str, tuple[str, ...]]  # name -> a word for each train row, "" where it is not known
+
+
+def slices_in(folder: Path, task: dict[str, Any], groups: np.ndarray | None) -> Slices:
+    """What train rows can be told apart by: their group, and each column beside the pictures, numbers by quarters."""
+    slices = {} if groups is None else {"group": tuple(f"group {number}" for number in groups.tolist())}
+    if not (folder / "metadata.npy").exists():
+        return slices
+    table = np.load(folder / "metadata.npy", allow_pickle=False)
+    for name, words, values in zip(task["metadata"], task["categories"], table.T, strict=True):
+        known = np.isfinite(values)
+        if words:
+            slices[name] = tuple(words[int(v)] if k else "blank" for v, k in zip(values, known, strict=True))
+        elif known.any():
+            slices[name] = by_quarters(values, "blank")
+    return slices
+
+
+def slices_by_size(sizes: dict[str, Any], rows: int) -> Slices:
+    """Train rows by the quarter of the root of their picture's area, where pictures are of several sizes."""
+    values = np.full(rows, np.nan)
+    for row, width, height in sizes.get("train", ()):
+        values[row] = (width * height) ** 0.5
+    if len(np.unique(values[np.isfinite(values)])) < 2:
+        return {}
+    return {"picture size": by_quarters(values, "")}
+
+
+def slices_by_looks(folder: Path, rows: int, answered: int) -> Slices:
+    """Some train rows by the quarter of their picture's brightness, contrast, colour and sharpness."""
+    fitting = fitting_arrays(folder, rows, answered)
+    if not fitting:
+        return {}
+    some = np.unique(np.linspace(0, rows - 1, min(rows, MOST_SLICED)).astype(int))
+    pictures = open_rows(min(fitting)[1])[some]
+    slices = {}
+    for name, measured in looks_of(pictures).items():
+        values = np.full(rows, np.nan)
+        values[some] = measured
+        slices[name] = by_quarters(values, "")
+    return slices
+
+
+def by_quarters(values: np.ndarray, unknown: str) -> tuple[str, ...]:
+    """The quarter of the known values that each lies in, in words."""
+    known = np.isfinite(values)
+    edges = np.quantile(values[known], (0.25, 0.5, 0.75))
+    quarter = np.searchsorted(edges, values)
+    a, b, c = (f"{edge:.3g}" for edge in edges)
+    named = [f"up to {a}", f"{a} to {b}", f"{b} to {c}", f"over {c}"]
+    return tuple(named[q] if k else unknown for q, k in zip(quarter, known, strict=True))

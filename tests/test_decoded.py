@@ -12,7 +12,7 @@ from autoclimb.budget import Clock
 from autoclimb.data.pixels import Costs, NoRoom, build_pixels
 from autoclimb.run import decoded as room
 from autoclimb.run.decoded import Decoded
-from autoclimb.run.reporting import decoded_pictures
+from autoclimb.run.measurements import decoded_pictures
 
 ROWS = 13
 HEADER = 128
@@ -57,6 +57,14 @@ def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tm
     assert second.path.exists()
     assert made.at(16, "squash") is first
     assert disk(tmp_path / "px") <= bytes_of(16, 24)
+
+
+def test_pixels_at_hand_are_those_that_are_opened_or_kept(files, tmp_path):
+    made = of(files, tmp_path / "px", 1e9)
+    assert made.at_hand(16, "squash") is None
+    first = made.at(16, "squash")
+    assert made.at_hand(16, "squash") is first
+    assert kind(replace(made, opened={}).at_hand(16, "squash")) == (".npy", 16)
 
 
 def test_pixels_of_an_earlier_run_make_room(files, tmp_path):

@@ -53,7 +53,7 @@ def trained_with(record: RunRecord, fact: str) -> list[tuple[str, Trial]]:
 def curve_values(record: RunRecord) -> tuple[list[training_charts.Line], list[float | None]]:
     """What `training_charts.curves_figure` draws of a run."""
     trained = trained_with(record, "loss_curve")
-    lines = [(name, *points_of(trial.facts["loss_curve"])) for name, trial in trained]
+    lines: list[training_charts.Line] = [(name, *points_of(trial.facts["loss_curve"])) for name, trial in trained]
     return lines, [loss_out_of_fold(record, trial) for _, trial in trained]
 
 

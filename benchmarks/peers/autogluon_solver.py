@@ -27,7 +27,8 @@ from autogluon.multimodal import MultiModalPredictor
 ARCHITECTURE = {"none": "resnet18", "lite0": "tf_efficientnet_lite0"}
 STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
 BATCH = 64
-TIMED, WARM = 6, 2
+TIMED, WARM = 6, 2  # batches whose time is taken, after so many that warm up
+LONGEST_LOOK = 4.0  # seconds of them
 EFFICIENCY = (
     0.6  # of a bare training loop's speed that is planned with: decoding, validation and checkpoints take theirs
 )
@@ -92,12 +93,12 @@ def main() -> None:
 def pictures_a_second(architecture: str) -> float:
     """How fast a bare loop trains the net at 64 px here."""
     net = timm.create_model(architecture, num_classes=10).train()
-    x, seconds = torch.randn(BATCH, 3, 64, 64), []
-    for _ in range(WARM + TIMED):
+    x, seconds = torch.randn(BATCH, 3, 64, 64), list[float]()
+    while len(seconds) < WARM + TIMED and sum(seconds) < LONGEST_LOOK:
         start = time.monotonic()
         net(x).sum().backward()
         seconds.append(time.monotonic() - start)
-    return BATCH / float(np.median(seconds[WARM:]))
+    return BATCH / float(np.median(seconds[WARM:] or seconds))
 
 
 def checkpoint(asked: "folder.argparse.Namespace", place: Path) -> Path:

@@ -46,6 +46,9 @@ STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5,
 BATCH, HELD_OUT, VIEWS = 64, 0.1, 4
 FIRST_PART = 0.4  # of the time at the smaller size
 TIMED, WARM = 6, 2  # batches whose time is taken, after so many that warm up
+LONGEST_LOOK = 4.0  # seconds of them
+FINDING = 0.12  # of the time, at the most, for the rate finder; below so many steps a usual rate is taken
+FEWEST_STEPS, USUAL_RATE = 15, 3e-3
 MISJUDGED = 0.9  # of the time that is planned with: loading takes its share when trainings do not wait for it
 
 
@@ -78,9 +81,8 @@ def main() -> None:
     print(f"{rate:.0f} pictures a second at 64 px; sizes {first}, {size}; {until - time.monotonic():.0f} s", flush=True)
     learn = learner(seen, loaders(seen, first, asked), asked)
     with learn.no_bar(), learn.no_logging():
-        # suggestions are for a fresh head; a body that is fine-tuned gets a tenth of them below
-        found = learn.lr_find(num_it=min(40, max(20, len(learn.dls.train))), show_plot=False, suggest_funcs=(valley,))
-        lr = float(np.clip(found.valley, 5e-4, 1e-2))
+        steps = int(FINDING * (until - time.monotonic()) * rate * (64 / first) ** 2 / learn.dls.bs)
+        lr = found_rate(learn, min(steps, 60)) if steps >= FEWEST_STEPS else USUAL_RATE
         print(f"rate {lr:.1e}", flush=True)
         began, budget = time.monotonic(), until - time.monotonic()
         for i, side in enumerate((first, size)):
@@ -95,12 +97,12 @@ def main() -> None:
 def pictures_a_second(architecture: str) -> float:
     """How fast the net trains at 64 px here."""
     net = timm.create_model(architecture, num_classes=10).train()
-    x, seconds = torch.randn(BATCH, 3, 64, 64), []
-    for _ in range(WARM + TIMED):
+    x, seconds = torch.randn(BATCH, 3, 64, 64), list[float]()
+    while len(seconds) < WARM + TIMED and sum(seconds) < LONGEST_LOOK:
         start = time.monotonic()
         net(x).sum().backward()
         seconds.append(time.monotonic() - start)
-    return BATCH / float(np.median(seconds[WARM:]))
+    return BATCH / float(np.median(seconds[WARM:] or seconds))
 
 
 def loaders(seen: folder.Competition, size: int, asked: "folder.argparse.Namespace") -> DataLoaders:
@@ -138,6 +140,12 @@ def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.
         assert not missing.missing_keys, f"weights do not fit: {missing.missing_keys[:3]}"
     learn.unfreeze()
     return learn
+
+
+def found_rate(learn: Learner, steps: int) -> float:
+    """The rate that fastai's finder proposes."""
+    suggestions = learn.lr_find(num_it=steps, show_plot=False, suggest_funcs=(valley,))
+    return float(np.clip(suggestions.valley, 5e-4, 1e-2))
 
 
 def fit(learn: Learner, lr: float, until: float, tuned: bool, mixing: bool, head_first: bool) -> None:

@@ -24,7 +24,7 @@ from autoclimb.search.finals import fitted_in, most_epochs, usable
 from autoclimb.search.nets import OTHER_SCRATCH
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import LONG, candidates
+from autoclimb.search.stages import LONG, SHORT, candidates
 from autoclimb.types import Config, History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
@@ -56,7 +56,7 @@ def largest_paid(s: Situation) -> Config:
 def at_hand(s: Situation) -> list[Config]:
     """The nets to choose from, cheapest first; few where time is short, for a look at a net's speed takes seconds."""
     nets = [net for net in candidates(s) if net.backbone not in OTHER_SCRATCH or s.space.backbones]
-    return nets if s.budget >= LONG else nets[:2]
+    return nets if s.budget >= LONG else nets[:2] if s.budget >= SHORT else nets[:1]
 
 
 def plain(net: Config, s: Situation) -> Config:

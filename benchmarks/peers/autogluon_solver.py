@@ -12,7 +12,6 @@ BEGAN = time.monotonic()  # imports are part of the budget
 # ruff: noqa: E402
 import json
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ import pandas as pd
 import timm
 import torch
 from autogluon.multimodal import MultiModalPredictor
+from safetensors.torch import load_file
 
 ARCHITECTURE = {"none": "resnet18", "lite0": "tf_efficientnet_lite0"}
 STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
@@ -102,19 +102,20 @@ def pictures_a_second(architecture: str) -> float:
 
 
 def checkpoint(asked: "folder.argparse.Namespace", place: Path) -> Path:
-    """A folder that AutoGluon loads the net from: the given weights, or ones drawn by lot."""
-    if asked.weights == "lite0":
-        return Path(shutil.copytree(asked.place / "tf_efficientnet_lite0", place / "weights"))
-    drawn = place / "weights"
-    drawn.mkdir()
+    """A folder that AutoGluon loads the body of the net from: the given weights, or ones drawn by lot."""
     torch.manual_seed(asked.seed)
     name = ARCHITECTURE[asked.weights]
-    torch.save(timm.create_model(name, pretrained=False).state_dict(), drawn / "pytorch_model.bin")
+    net = timm.create_model(name, pretrained=False, num_classes=0)
+    if asked.weights == "lite0":
+        tensors = load_file(asked.place / name / "model.safetensors")
+        net.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("classifier")})
     mean, std = STATS[asked.weights]
-    known = {"mean": mean, "std": std, "input_size": [3, 224, 224], "num_classes": 1000, "classifier": "fc"}
-    config = {"architecture": name, "num_classes": 1000, "pretrained_cfg": known}
-    (drawn / "config.json").write_text(json.dumps(config))
-    return drawn
+    known = {"mean": mean, "std": std, "input_size": [3, 224, 224], "num_classes": 0}
+    config = {"architecture": name, "num_features": net.num_features, "pretrained_cfg": known}
+    (place / "body").mkdir()
+    torch.save(net.state_dict(), place / "body" / "pytorch_model.bin")  # it reads no other format
+    (place / "body" / "config.json").write_text(json.dumps(config))
+    return place / "body"
 
 
 if __name__ == "__main__":

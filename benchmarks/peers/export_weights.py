@@ -1,14 +1,12 @@
-"""Writes the EfficientNet-Lite0 that autoclimb comes with as a folder that timm and AutoGluon load.
+"""Writes the EfficientNet-Lite0 that autoclimb comes with under timm's names, for the peers to load.
 
 uv run python benchmarks/peers/export_weights.py FOLDER
 """
 
-import json
 import sys
 from pathlib import Path
 
 import timm
-import torch
 from safetensors.torch import save_file
 
 from autoclimb.learn.boxed import boxed_tensors
@@ -24,10 +22,6 @@ def main() -> None:
     net.load_state_dict(boxed_tensors(NAME, net))
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
-    torch.save(tensors, folder / "pytorch_model.bin")  # AutoGluon reads nothing else
-    known = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 224, 224], "num_classes": 1000}
-    config = {"architecture": NAME, "num_classes": 1000, "pretrained_cfg": {**known, "classifier": "classifier"}}
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Writes the EfficientNet-Lite0 that autoclimb comes with under timm's names, for the peers to load.
 
-uv run python benchmarks/peers/export_weights.py FOLDER
+    uv run python benchmarks/peers/export_weights.py FOLDER
+
+install.sh does it.
 """
 
 import sys

@@ -80,7 +80,7 @@ class Slack:
     report_chart: float = 0.3  # below it a section of the page shows tables instead of charts: two take .1 s
     report_looks: float = 2.5  # of report time, from which brightness and the like are measured: .3 s
     report_gallery_share: float = 0.5  # of what charts leave: where nets look, and the sheet of augmented pictures
-    report_gallery_least: float = 0.8  # below it not even one net looks at its mistakes: PLACEHOLDER
+    report_gallery_least: float = 0.8  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
     report_import_ahead: float = 6.0  # of report time, below which matplotlib (1 s) is imported while a trial trains
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands

@@ -328,6 +328,17 @@ def test_folds_disagree_only_beyond_their_errors():
     assert findings.folds_disagree(apart)
 
 
+def test_a_slice_that_is_worse_is_named_before_all_else(tmp_path):
+    folder = run_folder(tmp_path / "run", rows=600)
+    oof = np.load(folder / "blend_oof.npy")
+    oof[:200] = np.roll(np.load(folder / "target.npy")[:200], 1, axis=1)
+    write_array(folder / "blend_oof.npy", oof)
+    write_array(folder / "groups.npy", np.arange(600) // 200)
+    text = page_of_run(folder).text
+    assert "Worse than chance would make it: group: group 0 (0)." in text
+    assert text.index("Worse than chance would make it: group") < text.index("True classes down")
+
+
 def test_a_slice_is_worse_only_beyond_chance(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run", rows=600)))
     wrong = np.arange(600) < 60
@@ -370,6 +381,7 @@ def test_quarters_hold_as_many_each():
     words = by_quarters(np.array([*range(100), np.nan]), "blank")
     assert words[-1] == "blank"
     assert [words.count(word) for word in dict.fromkeys(words)] == [25, 25, 25, 25, 1]
+    assert len(set(by_quarters(124 + np.arange(100) / 100, ""))) == 4
 
 
 @pytest.mark.parametrize(("shift", "says"), [(0, "look like train pictures"), (90, "differ strongly")])

@@ -199,7 +199,7 @@ def bars_figure(
         axes.errorbar(values, places, xerr=errors, fmt="none", ecolor=INK, lw=1)
     for place, value, text in zip(places, values, written or (), strict=False):
         axes.annotate(text, (max(value, 0), place), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set_yticks(places, [plain(name, 30) for name in names])
+    axes.set_yticks(places, [plain(name, 34) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     if written:
         axes.margins(x=0.12)

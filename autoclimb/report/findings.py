@@ -14,7 +14,7 @@ from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer, number_of
-from autoclimb.types import Trial
+from autoclimb.types import Config, Trial
 
 MOST_ROWS = 20_000  # that errors are looked at on: a share is known to .4 % of them
 ROWS_PAIRED = 4_000  # that two trials are compared on
@@ -44,7 +44,7 @@ class Move:
     number: int
     stage: str
     words: str
-    brief: str  # the net where it is another one, else as `words`
+    brief: str  # the net, and what differs from the first trial of it
     lift: float
     stderr: float
     seconds: float
@@ -249,17 +249,20 @@ def moves_of(record: RunRecord) -> list[Move]:
     """
     done = [t for t in record.trials if t.status == "done" and t.oof is not None and np.isfinite(t.score)]
     moves: list[Move] = []
+    first_of: dict[str, Config] = {}  # by net
     best: Trial | None = None
     for number, trial in enumerate(done, 1):
         if best is not None and len(done) - number < MOST_MOVES:
             paired = lift_of(record, trial.oof, best.oof)
             if paired is not None:
                 words = words_of(replace(trial.config, folds=best.config.folds), against=best.config)
-                another = net_words(trial.config) != net_words(best.config)
-                brief = net_words(trial.config) if another else words
+                brief = net_words(trial.config)
+                if brief in first_of:
+                    brief += ", " + words_of(replace(trial.config, folds=first_of[brief].folds), first_of[brief])
                 moves.append(
                     Move(number, trial.stage, words, brief, *paired, trial.seconds, adopted=trial.score > best.score)
                 )
+        first_of.setdefault(net_words(trial.config), trial.config)
         if best is None or trial.score > best.score:
             best = trial
     return moves

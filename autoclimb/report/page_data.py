@@ -56,7 +56,12 @@ def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         few = balance[:MOST_CLASSES]
         rest = "" if len(few) == len(balance) else f" The {len(few)} most frequent of {len(balance):,} are drawn."
         ratio = counts[order[0]] / max(counts[order[-1]], 1)
-        says = f"Train rows of each, the most frequent {ratio:,.3g} times the rarest.{rest}"
+        often = (
+            f"the most frequent {ratio:,.3g} times the rarest"
+            if ratio >= 1.05
+            else "about as many of one as of another"
+        )
+        says = f"Train rows of each, {often}.{rest}"
         values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
         table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
         parts.append(chart("Balance", says, "balance", drawn, table, charts.bars_figure, *values))

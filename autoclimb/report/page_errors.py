@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoclimb.report import charts, data_charts, findings
-from autoclimb.report.findings import Errors
+from autoclimb.report.findings import Errors, Slice
 from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import net_words
 from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
@@ -21,7 +21,8 @@ def error_parts(record: RunRecord, errors: Errors | None, drawn: bool | Pen) -> 
     """Confusion, labels or residuals, as fits the kind; calibration, decision and the worst mistakes."""
     if errors is None:
         return []
-    parts: list[Part] = []
+    slices = findings.slices_of(record, errors)
+    parts: list[Part] = slice_warnings(slices)
     if record.goal.kind == "regression":
         parts += residual_parts(record, errors, drawn)
     else:
@@ -34,7 +35,7 @@ def error_parts(record: RunRecord, errors: Errors | None, drawn: bool | Pen) -> 
             values = tuple([row[i] for row in bins] for i in range(3))
             parts.append(chart("Calibration", says, "calibration", drawn, table, charts.calibration_figure, *values))
     parts += rule_parts(record)
-    parts += slice_parts(record, errors, drawn)
+    parts += slice_parts(record, errors, slices, drawn)
     worst = findings.mistakes(record, errors, MISTAKES)
     if worst and record.pictures is not None:
         outputs = findings.wrong_outputs(record, errors, [row for row, _ in worst])
@@ -42,7 +43,8 @@ def error_parts(record: RunRecord, errors: Errors | None, drawn: bool | Pen) -> 
             mistake_picture(record, errors, row, badness, output)
             for (row, badness), output in zip(worst, outputs, strict=True)
         ]
-        parts.append(Pictures("Most confident mistakes", mistake_words(record, shown), shown))
+        title = "Largest mistakes" if record.goal.kind == "regression" else "Most confident mistakes"
+        parts.append(Pictures(title, mistake_words(record, shown), shown))
     return parts
 
 
@@ -59,9 +61,17 @@ def mistake_words(record: RunRecord, shown: Sequence[Picture]) -> str:
     return f"{says} Where nets looked is not shown: {note}." if note else says
 
 
-def slice_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
-    """Scores by what rows share, and which are worse than chance would make them."""
-    slices = findings.slices_of(record, errors)
+def slice_warnings(slices: Sequence[Slice]) -> list[Part]:
+    """Names the slices that are worse than chance would make them."""
+    worse = [s for s in slices if s.worse]
+    if not worse:
+        return []
+    named = ", ".join(f"{safe(s.of, 40)}: {safe(s.value, 40)} ({number(s.score)})" for s in worse[:5])
+    return [Words(f"Worse than chance would make it: {named}{', ...' if len(worse) > 5 else ''}.", "warning")]
+
+
+def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], drawn: bool | Pen) -> list[Part]:
+    """Scores by what rows share, the most doubtful first."""
     if not slices:
         return []
     head = ("of", "slice", "rows", record.metric.name, "standard error", "worse than chance")
@@ -82,12 +92,8 @@ def slice_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Pa
         record.metric.name,
         record.metric.shown(record.goal.score(record.scored_truth[errors.rows], errors.answers)),
     )
-    parts: list[Part] = []
-    if worse:
-        named = ", ".join(f"{safe(s.of, 40)}: {safe(s.value, 40)} ({number(s.score)})" for s in slices[:worse][:5])
-        parts.append(Words(f"Worse than chance would make it: {named}{', ...' if worse > 5 else ''}.", "warning"))
     figure = data_charts.slices_figure
-    return [*parts, chart("Scores by slices of rows", says, "slices", drawn, table, figure, *values)]
+    return [chart("Scores by slices of rows", says, "slices", drawn, table, figure, *values)]
 
 
 def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float, output: int) -> Picture:

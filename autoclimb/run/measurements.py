@@ -85,7 +85,7 @@ def measured_looks(folder: Path, rows: int, answered: int) -> dict[str, Any]:
             return {}
         pictures, some = looked
         tested = some >= rows
-        return {name: two_histograms(values, tested) for name, values in looks_of(pictures).items()}
+        return {name: two_histograms(v, tested) for name, v in looks_of(pictures).items() if np.ptp(v) > 0}
 
     return store.recall(folder / "facts.json", "looks", measure)
 
@@ -156,6 +156,8 @@ def slices_by_looks(folder: Path, rows: int, answered: int) -> Slices:
     pictures = open_rows(min(fitting)[1])[some]
     slices = {}
     for name, measured in looks_of(pictures).items():
+        if np.ptp(measured) == 0:  # grey pictures have no colour
+            continue
         values = np.full(rows, np.nan)
         values[some] = measured
         slices[name] = by_quarters(values, "")
@@ -167,6 +169,7 @@ def by_quarters(values: np.ndarray, unknown: str) -> tuple[str, ...]:
     known = np.isfinite(values)
     edges = np.quantile(values[known], (0.25, 0.5, 0.75))
     quarter = np.searchsorted(edges, values)
-    a, b, c = (f"{edge:.3g}" for edge in edges)
+    ways = [[f"{edge:.{digits}g}" for edge in edges] for digits in (3, 4, 5)]
+    a, b, c = next((way for way in ways if len(set(way)) == 3), ways[-1])
     named = [f"up to {a}", f"{a} to {b}", f"{b} to {c}", f"over {c}"]
     return tuple(named[q] if k else unknown for q, k in zip(quarter, known, strict=True))

@@ -58,7 +58,7 @@ def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float]
         Section("made", "How it was made", made_parts(record, pen)),
     ]
     footer = "Scores are out of fold: every row was predicted by nets that had not seen it. " + (
-        "" if pen else "Charts were left out for want of time; `autoclimb report RUN` draws them."
+        "" if pen else "Some charts were left out for want of time; `autoclimb report RUN` draws them."
     )
     kept = [section for section in sections if section.parts]
     return rendered("page.html", headline=headline(record), sections=kept, footer=footer)

@@ -130,7 +130,9 @@ def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.
         "numbers": L1LossFlat() if seen.metric == "mae" else MSELossFlat(),
     }[seen.kind]
     n_out = 1 if seen.kind == "numbers" else len(dls.vocab)
-    learn = vision_learner(dls, ARCHITECTURE[asked.weights], pretrained=False, n_out=n_out, loss_func=loss)
+    # the rate finder saves the net where the learner lives
+    where = {"path": asked.out.resolve().parent, "model_dir": "models"}
+    learn = vision_learner(dls, ARCHITECTURE[asked.weights], pretrained=False, n_out=n_out, loss_func=loss, **where)
     if asked.weights == "lite0":
         tensors = load_file(asked.place / "tf_efficientnet_lite0" / "model.safetensors")
         body = learn.model[0].model

@@ -144,7 +144,7 @@ def fit(
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back
-        greeting = introduce(worker, task, fold_of, folder, device, given.space, clock)
+        greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         store.update_run(folder, clock, hardware=device_words(greeting))
         tell(Event("note", f"training on {device_words(greeting)}"))

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, Predictions
+
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 Wants = Literal["label", "labels", "probability", "grade", "ranking", "number"]
 Status = Literal["done", "failed", "late"]
@@ -94,7 +96,8 @@ class Task:
     """One competition as read. Nothing derived.
 
     Shapes of `target`, N train items, C classes:
-    binary, multiclass, ordinal `(N,)` int64 class index; multilabel `(N, C)` uint8; regression `(N,)` float64.
+    binary, multiclass, ordinal `(N,)` int64 class index; multilabel `(N, C)` uint8, arrays.LabelSets where a byte a cell
+    is too much; regression `(N,)` float64.
     Ordinal classes are sorted by grade, and `grades` holds their numbers. Binary has two classes, the positive last.
     """
 
@@ -314,7 +317,7 @@ class Trial:
     score: float  # higher is better, cross-fitted; -inf unless done
     stderr: float  # standard error of the score over rows
     seconds: float  # wall time it took
-    oof: np.ndarray | None = field(default=None, repr=False)
+    oof: ByRow | None = field(default=None, repr=False)  # arrays.Predictions where it was read from disk
     test: np.ndarray | None = field(default=None, repr=False)
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # epochs run, img/s, parameters, peak memory, final loss
@@ -358,7 +361,7 @@ class Blend:
     method: str  # a row of blend.BLENDERS
     members: tuple[str, ...]  # keys of trials
     weights: tuple[float, ...]  # one a member; () where a stacker holds more than weights
-    oof: np.ndarray = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted
+    oof: Predictions = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted
     test: np.ndarray = field(repr=False)  # (M, C)
     score: float
     stderr: float

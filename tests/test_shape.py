@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "policies"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies"}
 MAY_IMPORT = {
     "errors": set(),
     "seeds": {"errors"},
     "disk": {"errors"},
     "budget": {"errors"},
-    "types": {"errors"},
+    "arrays": {"disk"},
+    "types": {"errors", "arrays"},
     "policies": {"errors"},
-    "data": {"seeds", "types", "errors", "disk"},
-    "score": {"seeds", "types", "errors"},
-    "blend": {"score", "seeds", "types", "errors"},
-    "report": {"score", "types", "errors", "disk", "budget"},
+    "data": {"seeds", "types", "errors", "disk", "arrays"},
+    "score": {"seeds", "types", "errors", "arrays"},
+    "blend": {"score", "seeds", "types", "errors", "arrays"},
+    "report": {"score", "types", "errors", "disk", "budget", "arrays"},
     "demo": {"errors", "seeds"},
     "search": LEAVES,
     "learn": LEAVES | {"data.stored"},

@@ -41,6 +41,7 @@ class Blender:
     suits: Callable[[Goal], bool] = always
     fewest_rows: int = 0
     fewest_members: int = 2
+    most_columns: int = 0  # 0 for any number: what it learns must be small enough to write and to solve for
     when_quick: bool = True
     margin: float = MARGIN
     needs_metadata: bool = False
@@ -57,6 +58,7 @@ BLENDERS: dict[str, Blender] = {
         averages.rank_mean,
         suits=lambda g: g.metric.order_only and g.kind in ("binary", "multilabel", "regression"),
         fewest_rows=50,
+        most_columns=2000,
     ),
     "median": Blender(
         averages.plain,
@@ -75,7 +77,7 @@ BLENDERS: dict[str, Blender] = {
     "greedy": Blender(selection.greedy, averages.weighted),
     "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
     "two-level ridge": Blender(
-        ridge.fitted, ridge.apply, suits=lambda g: g.kind == "multilabel", fewest_rows=200, when_quick=False
+        ridge.fitted, ridge.apply, suits=lambda g: g.kind == "multilabel", fewest_rows=200, when_quick=False, most_columns=1000
     ),
     "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
     "linear+metadata": Blender(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_precision
 from autoclimb.blend.averages import weighted
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
 from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of
 from autoclimb.blend.nested import Nested, parts_for
-from autoclimb.blend.rows import Beside, Rows
+from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.crossfit import parts_within, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
@@ -36,7 +37,7 @@ class _Candidate:
 def blend_of(
     trials: Sequence[Trial],
     goal: Goal,
-    truth: np.ndarray,
+    truth: ByRow,
     part_of: np.ndarray,
     *,
     groups: np.ndarray | None = None,
@@ -68,7 +69,7 @@ def blend_of(
 
 
 def apply_blend(
-    blend: Blend | Mapping[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None
+    blend: Blend | Mapping[str, Any], predictions: Sequence[ByRow], beside: np.ndarray | None = None
 ) -> np.ndarray:
     """The blend's predictions `(M, C)` for new pictures, given its members', each `(M, C)`, in the order of `members`.
 
@@ -76,13 +77,17 @@ def apply_blend(
     that was fitted with metadata answers by the linear stacker beneath.
     """
     if not len(predictions[0]):
-        return np.zeros_like(predictions[0])
+        return np.zeros(predictions[0].shape)
     model = dict(blend.stacker if isinstance(blend, Blend) else blend.get("stacker", blend))
-    combined = [
-        predictions[at[0]] if len(at) == 1 else np.mean([predictions[i] for i in at], axis=0) for at in model["seeds"]
-    ]
-    p = BLENDERS[model["method"]].apply(model, combined, beside)
-    return sharpened(model["kind_of_task"], p, model["sharpness"])
+
+    def applied(rows: slice) -> np.ndarray:
+        p = [in_single(np.asarray(member[rows])) for member in predictions]
+        combined = [p[at[0]] if len(at) == 1 else np.mean([p[i] for i in at], axis=0) for at in model["seeds"]]
+        mixed = BLENDERS[model["method"]].apply(model, combined, None if beside is None else beside[rows])
+        return sharpened(model["kind_of_task"], mixed, model["sharpness"])
+
+    count, width = predictions[0].shape
+    return by_blocks(applied, count, width, working_precision(count * width, predictions[0]))
 
 
 def needs_metadata(blend: Blend) -> bool:
@@ -94,16 +99,16 @@ def _candidate(
     goal: Goal,
     members: list[Member],
     kept: np.ndarray,
-    truth: np.ndarray,
+    truth: ByRow,
     part_of: np.ndarray,
     groups: np.ndarray | None,
     allow: Collection[str] | None,
     quick: bool,
     metadata: Metadata | None,
 ) -> _Candidate:
-    rows = slice(None) if kept.all() else kept  # no copy of what may be a gigabyte
+    rows, width = np.flatnonzero(kept), members[0].oof.shape[1]
     beside = None if metadata is None else Beside(metadata.train[rows], tuple(map(len, metadata.categories)))
-    of_rows = None if groups is None else groups[rows]
+    row_groups = None if groups is None else groups[rows]
     true = truth[rows]
     names = tuple(
         name
@@ -112,16 +117,17 @@ def _candidate(
         and b.suits(goal)
         and len(members) >= b.fewest_members
         and len(true) >= b.fewest_rows
+        and width <= (b.most_columns or width)
         and (b.when_quick or not quick)
         and (beside is not None or not b.needs_metadata)
     ) or ("best",)
-    predictions = tuple(np.asarray(m.oof)[rows] for m in members)
-    parts = parts_for(part_of[rows], quick, of_rows)
-    nested = Nested(goal, predictions, true, parts, names, quick, beside, of_rows)
+    predictions = tuple(of_rows(m.oof, rows, len(members)) for m in members)
+    parts = parts_for(part_of[rows], quick, row_groups)
+    nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups)
     method = nested.method if len(nested.part_names) > 1 else "best"
     model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside))
     if len(nested.part_names) < 2:  # one row, or one group of rows: there is nothing to cross-fit
-        oof = np.asarray(predictions[model["picked"][0]], np.float64)
+        oof = np.asarray(predictions[model["picked"][0]][:], np.float64)
         return _Candidate(members, kept, method, oof, answer(learn_rule(goal, true, oof), oof), {}, model)
     oof = nested.predicted(method, np.arange(len(true)))
     target = nested.target[nested.compared]
@@ -130,7 +136,7 @@ def _candidate(
 
 
 def _better(
-    goal: Goal, wide: _Candidate, narrow: _Candidate, truth: np.ndarray, part_of: np.ndarray, groups: np.ndarray | None
+    goal: Goal, wide: _Candidate, narrow: _Candidate, truth: ByRow, part_of: np.ndarray, groups: np.ndarray | None
 ) -> _Candidate:
     """The narrower candidate where its gain on the common rows is beyond the margin, else the wider one.
 
@@ -140,15 +146,15 @@ def _better(
     common = narrow.kept & wide.kept
     if common.sum() < FEWEST_ROWS:
         return wide
-    target, of_rows = truth_for(goal, truth)[common], None if groups is None else groups[common]
+    target, row_groups = truth_for(goal, truth[common]), None if groups is None else groups[common]
     ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
-    margin = MARGIN * standard_error(goal, target, ours, of_rows, theirs)
+    margin = MARGIN * standard_error(goal, target, ours, row_groups, theirs)
 
     def narrow_wins(rows: np.ndarray) -> bool:
         gain = goal.score(target[rows], ours[rows]) - goal.score(target[rows], theirs[rows])
         return gain > margin and gain > 0
 
-    parts = parts_within(part_of[common], 5, of_rows)
+    parts = parts_within(part_of[common], 5, row_groups)
     pooled = np.array(theirs)
     for k in np.unique(parts):
         if narrow_wins(parts != k):
@@ -160,7 +166,7 @@ def _better(
 
 
 def _refitted(
-    goal: Goal, winner: _Candidate, truth: np.ndarray, groups: np.ndarray | None, metadata: Metadata | None
+    goal: Goal, winner: _Candidate, truth: ByRow, groups: np.ndarray | None, metadata: Metadata | None
 ) -> Blend:
     members = [winner.members[i] for i in winner.model["picked"]]
     trials = [trial for member in members for trial in member.trials]
@@ -171,26 +177,25 @@ def _refitted(
         "seeds": [list(range(end - len(m.trials), end)) for m, end in zip(members, ends, strict=True)],
         "sharpness": 1.0,
     }
-    tests, beside = [np.asarray(t.test) for t in trials], None if metadata is None else metadata.test
+    tests = [t.test for t in trials if t.test is not None]
+    beside = None if metadata is None else metadata.test
     test = apply_blend(stacker, tests, beside)
     if not goal.metric.order_only and max(m.nets for m in members) > 1:
         stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
         test = sharpened(goal.kind, test, stacker["sharpness"])
-    target = truth_for(goal, truth)[winner.kept]
-    of_rows = None if groups is None else groups[winner.kept]
-    oof = np.full((len(truth), winner.oof.shape[1]), np.nan)
-    oof[winner.kept] = winner.oof
+    target = truth_for(goal, truth[winner.kept])
+    row_groups = None if groups is None else groups[winner.kept]
     plain = BLENDERS[winner.method].apply is weighted  # else a stacker holds more than a weight a member
     shares = zip(members, stacker["weights"], strict=True) if plain else ()
     return Blend(
         method=winner.method,
         members=tuple(t.key for t in trials),
         weights=tuple(w / len(m.trials) for m, w in shares for _ in m.trials),
-        oof=oof,
+        oof=Predictions.of(np.flatnonzero(winner.kept), winner.oof, len(winner.kept)),
         test=test,
         score=goal.score(target, winner.answers),
-        stderr=standard_error(goal, target, winner.answers, of_rows),
-        interval=interval(goal, target, winner.answers, of_rows),
+        stderr=standard_error(goal, target, winner.answers, row_groups),
+        interval=interval(goal, target, winner.answers, row_groups),
         rows=int(winner.kept.sum()),
         tried=winner.tried,
         stacker=stacker,

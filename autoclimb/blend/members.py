@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, Mean, predicted_rows
 from autoclimb.types import Config, Trial
 
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of members is not considered
@@ -15,8 +16,8 @@ class Member:
     """Trials that differ in nothing but their seed, as one: `oof` and `test` are the means of theirs."""
 
     trials: tuple[Trial, ...]
-    oof: np.ndarray = field(repr=False)
-    test: np.ndarray = field(repr=False)
+    oof: ByRow = field(repr=False)
+    test: ByRow = field(repr=False)
 
     @property
     def nets(self) -> int:
@@ -41,7 +42,7 @@ def coverages(members: list[Member], usable: np.ndarray, most: int) -> list[tupl
     is one net's, the test prediction of a net on five folds the mean of five, so a crowd of nets of one fold looks
     better beside it than on the test (simulated: taken in 10 of 15 runs, for .004 to .010 of accuracy).
     """
-    masks = [np.isfinite(m.oof).all(1) & usable for m in members]
+    masks = [predicted_rows(m.oof) & usable for m in members]
     distinct = {mask.tobytes(): mask for mask in masks if mask.any()}
     assert distinct, "no row was predicted by a finished trial"
     # where nets were trained on different folds, what all of them share may be a row set that no single member has
@@ -61,5 +62,7 @@ def coverages(members: list[Member], usable: np.ndarray, most: int) -> list[tupl
     return [sets[0], *sorted(others, key=lambda s: -int(s[1].sum()))]
 
 
-def _mean(arrays: Sequence[np.ndarray | None]) -> np.ndarray:
-    return np.asarray(arrays[0]) if len(arrays) == 1 else np.mean([np.asarray(a) for a in arrays], axis=0)
+def _mean(arrays: Sequence[ByRow | None]) -> ByRow:
+    """The mean, made where it is looked at."""
+    known = tuple(p for p in arrays if p is not None)
+    return known[0] if len(known) == 1 else Mean(known)

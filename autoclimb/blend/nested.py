@@ -5,15 +5,17 @@ from functools import cached_property
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, blocks, by_blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.rows import Beside, Rows
-from autoclimb.score.crossfit import cross_answers, parts_within, standard_error
+from autoclimb.score.crossfit import cross_answers, parts_within, pooled, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal
 
 MOST_COMPARED = 200_000  # cells of the rows that blenders are compared on; the chosen one predicts all rows
+FEWEST_COMPARED = 300  # rows, however many columns there are
 QUICK, INNER = 0.25, 0.3  # shares of a fit's work: in haste, and where it only serves the choice
 
 
@@ -28,7 +30,7 @@ class Nested:
     """
 
     goal: Goal
-    predictions: tuple[np.ndarray, ...]  # of each member `(n, C)`
+    predictions: tuple[ByRow, ...]  # of each member `(n, C)`
     truth: np.ndarray
     parts: np.ndarray  # (n,)
     names: tuple[str, ...]
@@ -46,7 +48,12 @@ class Nested:
     @cached_property
     def compared(self) -> np.ndarray:
         """The rows `(m,)` that blenders are compared on."""
-        return some_of(len(self.truth), max(1, MOST_COMPARED // self.predictions[0].shape[1]), "compared")
+        return some_of(len(self.truth), max(FEWEST_COMPARED, MOST_COMPARED // self.width), "compared")
+
+    @property
+    def width(self) -> int:
+        """Columns of a prediction."""
+        return self.predictions[0].shape[1]
 
     @property
     def part_names(self) -> list[int]:
@@ -67,11 +74,14 @@ class Nested:
 
     def predicted(self, name: str, rows: np.ndarray, without: int | None = None) -> np.ndarray:
         """The blender's predictions of rows by index `(m, C)`, each by a fit without its part, and `without` that."""
-        out = np.empty((len(rows), self.predictions[0].shape[1]))
+        shape = len(rows), self.width
+        out = np.empty(shape, working_precision(len(rows) * self.width, self.predictions[0]))
         for j in np.unique(self.parts[rows]):
             left_out = {int(j)} if without is None else {int(j), without}
-            here = self.parts[rows] == j
-            out[here] = self._applied(name, self.model(name, tuple(sorted(left_out))), rows[here])
+            model = self.model(name, tuple(sorted(left_out)))
+            here = np.flatnonzero(self.parts[rows] == j)
+            for block in blocks(len(here), self.width):
+                out[here[block]] = self._applied(name, model, rows[here[block]])
         return out
 
     def _applied(self, name: str, model: Model, rows: np.ndarray) -> np.ndarray:
@@ -107,18 +117,19 @@ class Nested:
 
     def answers(self) -> np.ndarray:
         """The cross-fitted answers of all rows, the choice of the blender cross-fitted too."""
-        pieces = {}
+        pieces = []
         few = len(self.part_names) < 3  # without two of two parts there is no row to fit on: a handful of rows
         for k in self.part_names:
             rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
             name = self.names[0] if few or len(self.names) == 1 else self._simplest(self.tried(k), rows)
             rule = learn_rule(self.goal, self.truth[rows], self.predicted(name, rows, None if few else k))
-            pieces[k] = (own, answer(rule, self._applied(name, self.model(name, (k,)), own)))
-        first = next(iter(pieces.values()))[1]
-        out = np.empty((len(self.truth), *first.shape[1:]), np.result_type(*(a for _, a in pieces.values())))
-        for own, piece in pieces.values():
-            out[own] = piece
-        return out
+            model = self.model(name, (k,))
+
+            def answers(block: slice, name=name, model=model, rule=rule, own=own) -> np.ndarray:
+                return answer(rule, self._applied(name, model, own[block]))
+
+            pieces.append((own, by_blocks(answers, len(own), self.width)))
+        return pooled(pieces, len(self.truth))
 
     def _simplest(self, answers: dict[str, np.ndarray], rows: np.ndarray) -> str:
         """The blender to take by these rows: a more complex one must gain beyond its margin."""

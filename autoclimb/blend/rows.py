@@ -5,12 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
+from autoclimb.arrays import LARGE, ByRow, View
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
+MOST_DIVERSE = 12
 NEAR_COPY = 0.995  # correlation of two members' predictions from which the second adds next to nothing (assumption)
 
 
@@ -29,11 +31,13 @@ class Beside:
 class Rows:
     """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index.
 
+    Of large predictions only the rows that are looked at are read, and of many members those that a blender picks.
+
     `effort` is the share of its usual work a fit may do: those that only serve to choose between blenders do less.
     """
 
     goal: Goal
-    predictions: tuple[np.ndarray, ...]
+    predictions: tuple[ByRow, ...]
     truth: np.ndarray  # of all rows
     rows: np.ndarray
     effort: float = 1.0
@@ -77,17 +81,26 @@ class Rows:
 
     @cached_property
     def diverse(self) -> list[int]:
-        """The members, best first, without those that nearly are a better one's copy."""
+        """The members, best first, without those that nearly are a better one's copy; no more than any blender reads."""
         few = self.few
-        columns = np.stack([few.of(i).ravel() for i in self.ranked]).astype(np.float64)
-        columns -= columns.mean(1, keepdims=True)
-        length = np.sqrt(np.einsum("kn,kn->k", columns, columns))
-        alike = np.einsum("kn,jn->kj", columns, columns) / np.maximum(np.outer(length, length), 1e-12)
         kept: list[int] = []
-        for k in range(len(columns)):
-            if not kept or alike[k, kept].max() < NEAR_COPY:
-                kept.append(k)
-        return [self.ranked[k] for k in kept]
+        columns: list[np.ndarray] = []  # of those, centred, of length one
+        for member in self.ranked:
+            column = few.of(member).ravel().astype(np.float64)
+            column -= column.mean()
+            column /= max(float(np.sqrt(np.einsum("n,n->", column, column))), 1e-6)
+            if not kept or max(float(np.einsum("n,n->", column, other)) for other in columns) < NEAR_COPY:
+                kept.append(member)
+                columns.append(column)
+            if len(kept) == MOST_DIVERSE:
+                break
+        return kept
+
+
+def of_rows(source: ByRow, rows: np.ndarray, members: int) -> ByRow:
+    """These rows of a member's predictions: in memory, or a view where all members' would take too much of it."""
+    view = View(source, rows)
+    return view if members * len(rows) * source.shape[1] > LARGE else np.asarray(view)
 
 
 def shares_of(true: np.ndarray, width: int) -> np.ndarray:

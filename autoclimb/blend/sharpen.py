@@ -2,14 +2,17 @@
 
 import numpy as np
 
+from autoclimb.arrays import BLOCK, ByRow, by_blocks, in_single
 from autoclimb.score.calibrate import logits, sigmoid, temper
+from autoclimb.seeds import some_of
 from autoclimb.types import Kind
 
 STEEPEST = 8.0
+MOST_CELLS = 1 << 20  # of either that tell how confident they are: the mean of ten thousand rows is known to 1 %
 PRIOR_ROWS = 50.0  # test rows at which half of the seen difference is believed (assumption)
 
 
-def sharpness(kind: Kind, oof: np.ndarray, test: np.ndarray) -> float:
+def sharpness(kind: Kind, oof: ByRow, test: ByRow) -> float:
     """The factor on the log odds of `test` `(M, C)` that makes it as confident as `oof` `(n, C)`, at least 1.
 
     A test prediction is the mean of the nets of several folds, and where they disagree it is less sure than any of
@@ -19,6 +22,8 @@ def sharpness(kind: Kind, oof: np.ndarray, test: np.ndarray) -> float:
     """
     if kind == "regression" or len(test) < 2:
         return 1.0
+    rows, most_rows = len(test), max(1, MOST_CELLS // test.shape[1])
+    oof, test = (in_single(p[some_of(len(p), most_rows, "sharpness")]) for p in (oof, test))
     aim, least, most = _confidence(kind, oof), 1.0, STEEPEST
     if _confidence(kind, test) >= aim:
         return 1.0
@@ -28,14 +33,18 @@ def sharpness(kind: Kind, oof: np.ndarray, test: np.ndarray) -> float:
             least = middle
         else:
             most = middle
-    return float(least ** (len(test) / (len(test) + PRIOR_ROWS)))
+    return float(least ** (rows / (rows + PRIOR_ROWS)))
 
 
 def sharpened(kind: str, p: np.ndarray, factor: float) -> np.ndarray:
-    """Predictions with log odds times the factor."""
+    """Predictions with log odds times the factor, in double precision, of large arrays in that which they have."""
     if factor == 1.0 or kind == "regression":
         return p
-    return sigmoid(factor * logits(p)) if kind == "multilabel" else temper(p, factor)
+
+    def steeper(rows: slice) -> np.ndarray:
+        return sigmoid(factor * logits(p[rows])) if kind == "multilabel" else temper(p[rows], factor)
+
+    return by_blocks(steeper, len(p), p.shape[1], p.dtype if p.size > BLOCK else None)
 
 
 def _confidence(kind: Kind, p: np.ndarray) -> float:

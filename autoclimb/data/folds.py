@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets, taken
 from autoclimb.errors import Mistake
 from autoclimb.seeds import rng
 from autoclimb.types import Kind, Task
 
 BINS = 10  # quantiles that stand for a number where groups are dealt
+MOST_COUNTS = 1 << 26  # groups x classes whose rows are counted; of more classes the rarest are counted together
 MOSTLY_SINGLE = 0.8  # groups per row from which groups are copies of rows, not sources
 
 
@@ -32,15 +34,15 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
         what = "train rows with a readable picture" if task.groups is None else "groups"
         raise Mistake(f"{parts} {what}; two are needed to hold some out")
     random = rng(seed, "folds", k)
-    target = task.target[rows]
+    target = taken(task.target, rows)
     if task.groups is not None:
         _, first, group_of, sizes = np.unique(
             task.groups[rows], return_index=True, return_inverse=True, return_counts=True
         )
         if parts < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
-            fold_of[rows] = by_groups(indicators(task, target), task.groups[rows], k, random)
+            fold_of[rows] = by_groups(*indicated(task.kind, target), task.groups[rows], k, random)
         else:  # a few near-duplicates: the first of each stands for all, so that folds are as even as without groups
-            fold_of[rows] = by_target(task.kind, target[first], k, random)[group_of]
+            fold_of[rows] = by_target(task.kind, taken(target, first), k, random)[group_of]
     else:
         fold_of[rows] = by_target(task.kind, target, k, random)
     return fold_of
@@ -74,13 +76,17 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
     """Folds for `(N, C)` 0/1 labels by iterative stratification, with fold sizes kept equal to within one row."""
     n = len(target)
     fold_of = np.full(n, -1, np.int64)
-    labels_of = [np.flatnonzero(row) for row in target]
+    row_of, label_of = pairs_of(target)
+    labels_of = np.split(label_of, np.searchsorted(row_of, np.arange(1, n)))
     lacking = np.repeat(target.sum(0, dtype=float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
     size = np.zeros(k, np.int64)
     small, large = n // k, n % k  # `large` folds hold one row more than `small`
     left = target.sum(0, dtype=np.int64)
     order = random.permutation(n)
-    rows_of = {label: order[target[order, label] > 0] for label in range(target.shape[1])}
+    turn = np.empty(n, np.int64)
+    turn[order] = np.arange(n)
+    by_label = np.lexsort((turn[row_of], label_of))
+    rows_of = np.split(row_of[by_label], np.searchsorted(label_of[by_label], np.arange(1, target.shape[1])))
 
     def put(row: int, need: np.ndarray) -> None:
         open_ = size < small + (int((size > small).sum()) < large)
@@ -103,21 +109,41 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
     return fold_of
 
 
-def indicators(task: Task, target: np.ndarray) -> np.ndarray:
-    """`(N, B)` 0/1: the class, the labels or the quantile of each row."""
-    if task.kind == "multilabel":
-        return target.astype(np.int64)
-    if task.kind == "regression":
+def pairs_of(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The row and the label of each one in label sets, by row."""
+    if isinstance(target, LabelSets):
+        rows, places = np.nonzero(target.ones >= 0)
+        return rows, target.ones[rows, places].astype(np.int64)
+    rows, labels = np.nonzero(target)
+    return rows, labels
+
+
+def indicated(kind: Kind, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """(row, what it has) of all rows, and the number of things: classes, labels, or quantiles of numbers."""
+    if kind == "multilabel":
+        return *pairs_of(target), target.shape[1]
+    if kind == "regression":
         edges = np.unique(np.quantile(target, np.linspace(0, 1, BINS + 1)[1:-1]))
         target = np.searchsorted(edges, target, side="right")
-    return np.eye(int(target.max()) + 1, dtype=np.int64)[target]
+    return np.arange(len(target)), target, int(target.max()) + 1
 
 
-def by_groups(content: np.ndarray, groups: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """Folds for rows whose groups stay together: each group goes where class shares end up most equal."""
+def by_groups(
+    row_of: np.ndarray, thing_of: np.ndarray, things: int, groups: np.ndarray, k: int, random: np.random.Generator
+) -> np.ndarray:
+    """Folds for rows whose groups stay together: each group goes where class shares end up most equal.
+
+    Row `row_of[i]` has the class or label `thing_of[i]` of so many `things`.
+    """
     names, group_of = np.unique(groups, return_inverse=True)
-    contents = np.zeros((len(names), content.shape[1] + 1))
-    np.add.at(contents, group_of, np.column_stack([content, np.ones(len(content), np.int64)]))
+    most = max(BINS, MOST_COUNTS // len(names))
+    if things > most:  # the most frequent by themselves, all others together
+        rank = np.empty(things, np.int64)
+        rank[np.argsort(-np.bincount(thing_of, minlength=things), kind="stable")] = np.arange(things)
+        thing_of, things = np.minimum(rank[thing_of], most - 1), most
+    contents = np.zeros((len(names), things + 1))
+    np.add.at(contents, (group_of[row_of], thing_of), 1)
+    contents[:, -1] = np.bincount(group_of)
     share = contents / np.maximum(contents.sum(0), 1)
     order = np.lexsort((random.random(len(names)), -contents[:, -1], -share[:, :-1].std(1)))
     filled = np.zeros((k, contents.shape[1]))

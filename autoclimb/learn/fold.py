@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autoclimb.arrays import taken
 from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
@@ -59,7 +60,8 @@ def run_fold(
     built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
     target_mean, target_std = _target_scale(material, fold)
-    standard = replace(material, target=(material.target - target_mean) / target_std)
+    numbers = material.kind == "regression"
+    standard = replace(material, target=(material.target[:] - target_mean) / target_std) if numbers else material
     for_training = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
@@ -207,7 +209,7 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
             pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
             in_parts(built.net, to_input(pictures, built.mean, built.std, device))
     hook.remove()
-    built.head.remember(torch.cat(features), torch.from_numpy(material.target[rows].argmax(1)))
+    built.head.remember(torch.cat(features), torch.from_numpy(taken(material.target, rows).argmax(1)))
 
 
 def save_net(built: Built, target_mean: float, target_std: float, path: Path) -> None:

@@ -12,6 +12,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from autoclimb.arrays import ByRow, LabelSets, taken
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
@@ -175,12 +176,33 @@ def train(
     return (ema.module if ema else net), facts
 
 
-def targets_on(device: torch.device, material: Material, fold: Fold, config: Config) -> tuple[Tensor, Tensor]:
-    """Targets `(N, width)` of all rows and the weights `(N,)` of those trained on, on the device."""
+class Targets:
+    """Targets of all rows on a device; `targets[rows]` are those of a batch, `(B, width)` float32.
+
+    Classes and large label sets lie there as numbers of labels: a million one-hot rows of 7,000 classes are 28 GB.
+    """
+
+    def __init__(self, target: ByRow, device: torch.device) -> None:
+        self.width = target.shape[1]
+        self.as_sets = isinstance(target, LabelSets)
+        values = target.ones if isinstance(target, LabelSets) else np.asarray(target)
+        self.values = torch.from_numpy(values).to(device)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        values = self.values[rows]
+        if not self.as_sets:
+            return values.float()
+        # one column more takes what fills up short sets
+        dense = torch.zeros(len(values), self.width + 1, device=values.device)
+        return dense.scatter_(1, torch.where(values < 0, self.width, values).long(), 1.0)[:, :-1]
+
+
+def targets_on(device: torch.device, material: Material, fold: Fold, config: Config) -> tuple[Targets, Tensor]:
+    """Targets of all rows and the weights `(N,)` of those trained on, on the device."""
     weight = torch.ones(len(material.target))
     rows = fold.train_rows
-    weight[rows] = torch.from_numpy(row_weights(config.class_weights, material.target[rows], material.kind))
-    return torch.from_numpy(material.target).to(device), weight.to(device)
+    weight[rows] = torch.from_numpy(row_weights(config.class_weights, taken(material.target, rows), material.kind))
+    return Targets(material.target, device), weight.to(device)
 
 
 def model_inputs(

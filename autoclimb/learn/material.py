@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.arrays import ByRow
 from autoclimb.data.stored import PictureRows
 from autoclimb.types import Kind
 
@@ -20,10 +21,15 @@ class Material:
 
     kind: Kind
     width: int  # classes, labels or numbers a row
-    target: np.ndarray  # (N, width) float32: one-hot rows, 0/1 rows, or numbers
+    target: ByRow  # (N, width): one-hot rows and large label sets as LabelSets; 0/1 rows, shares of votes or numbers
     fold_of: np.ndarray  # (N,) int, -1 for rows left out
     pixels: PictureRows  # (N + M, S, S, channels) uint8, or what is indexed like it
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
+    precision: str = "float32"  # that predictions are stored in
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """What these rows shall be predicted as, `(len(rows), width)` float32."""
+        return np.asarray(self.target[rows], np.float32)
 
     @property
     def channels(self) -> int:

@@ -60,7 +60,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
     first = batch_of(config, fold)
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
-    pictures, target = tensor.numpy(), material.target[spec.rows]
+    pictures, target = tensor.numpy(), material.targets(spec.rows)
     formats = FORMATS[device.type if has_bf16(device) else "cuda without bf16"]
     if device.type == "cpu":
         fitting = pictures_a_step(built, pictures, device)

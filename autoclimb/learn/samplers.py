@@ -1,9 +1,11 @@
 """Rare classes: their rows weigh more in the loss, or are drawn more often."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, LabelSets, taken
 from autoclimb.errors import Mistake
 from autoclimb.types import Config, Kind
 
@@ -18,19 +20,23 @@ SAMPLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def rarest_label_counts(target: np.ndarray, kind: Kind) -> np.ndarray:
+def rarest_label_counts(target: Any, kind: Kind) -> np.ndarray:
     """How many rows have the rarest label of each row of `target` `(R, C)`; rows without labels count as a class.
 
     Raises Mistake for numbers, which have no classes.
     """
     if kind == "regression":
         raise Mistake("class_weights, sampler and retrain_head are for classes; the target here is a number")
+    if isinstance(target, LabelSets):
+        of_labels = np.append(target.sum(0).astype(np.float64), np.inf)  # the last is that of -1, which is no label
+        counts = of_labels[target.ones].min(1, initial=np.inf)
+        return np.where(np.isfinite(counts), counts, (~target.any(1)).sum())
     has_label = target > 0.5
     counts = np.where(has_label, has_label.sum(0), np.inf).min(1, initial=np.inf)
     return np.where(np.isfinite(counts), counts, (~has_label.any(1)).sum())
 
 
-def row_weights(name: str, target: np.ndarray, kind: Kind) -> np.ndarray:
+def row_weights(name: str, target: ByRow, kind: Kind) -> np.ndarray:
     """The weight of each row of `target` `(R, C)` in the loss, `(R,)` float32 of mean 1, by a row of CLASS_WEIGHTS."""
     if not name:
         return np.ones(len(target), np.float32)
@@ -41,12 +47,12 @@ def row_weights(name: str, target: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def epoch_order(
-    rows: np.ndarray, target: np.ndarray, kind: Kind, config: Config, draw: np.random.Generator
+    rows: np.ndarray, target: ByRow, kind: Kind, config: Config, draw: np.random.Generator
 ) -> np.ndarray:
     """The rows of one epoch in their order: each once, or as many drawn with replacement by a row of SAMPLERS."""
     if not config.sampler:
         return draw.permutation(rows)
     if config.sampler not in SAMPLERS:
         raise Mistake(f"sampler {config.sampler!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
-    odds = SAMPLERS[config.sampler](rarest_label_counts(target[rows], kind))
+    odds = SAMPLERS[config.sampler](rarest_label_counts(taken(target, rows), kind))
     return draw.choice(rows, len(rows), p=odds / odds.sum())

@@ -11,14 +11,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
 from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, skill, symmetry_ratios
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
+from autoclimb.seeds import rng
 from autoclimb.types import Config
 
 SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned
+HEAD_CELLS = 1 << 27  # rows x classes that a head on frozen features is fitted on: they are held in double precision
+SKILL_CELLS = 1 << 24  # rows x classes that say how much of the loss it takes off
 FoldResult = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # predictions of valid and test rows, facts
 
 
@@ -36,11 +40,11 @@ def run_trial(
 ) -> dict[str, Any]:
     """What happened: `status`, `note`, `facts`, and how many `folds` it holds.
 
-    If "done", `oof.npy` and `test.npy` lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken
+    If "done", predictions `oof` and `test.npy` lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken
     from there. Whatever training may fail of is a status, its kind in `facts["fault"]`; the folds finished until then,
     or until `seconds` are over, are a trial.
     """
-    oof = np.full((len(material.target), material.width), np.nan, np.float32)
+    held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
     facts: dict[str, Any] = {}
     done, note, status = 0, "", "done"
@@ -74,16 +78,17 @@ def run_trial(
                     result = run_fold(config, fold_seconds, material, fold, nets, format)
                 else:
                     result = _run_head(config, features, material, fold, nets, cache, first=not done)
+                result = _stored(result, material.precision)
                 _record_fold(nets, number, result, complete=now() < deadline)
                 slowest = max(slowest, now() - fold_begun)
             oof_pred, test_pred, fold_facts = result
-            oof[fold.valid_rows] = oof_pred
+            held_out.append((fold.valid_rows, oof_pred))
             test_sum += test_pred
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)
             done += 1
             # after every fold: if the worker is ended all the same, the folds until then are a trial
-            write_array(out / "oof.npy", oof)
-            write_array(out / "test.npy", test_sum / done)
+            write_predictions(out / "oof", _pooled(held_out, len(material.target)))
+            write_array(out / "test.npy", (test_sum / done).astype(material.precision, copy=False))
             report({"folds_done": done, "facts": facts})
     except STATUSES as error:
         kind = kind_of(error)
@@ -101,21 +106,40 @@ def run_trial(
     return {"status": status, "note": note, "facts": facts, "folds": done}
 
 
+def _stored(result: FoldResult, precision: str) -> FoldResult:
+    """A fold's result as precise as it will be read again, so that a run gone on with is that of one call."""
+    oof_pred, test_pred, facts = result
+    return oof_pred.astype(precision, copy=False), test_pred.astype(precision, copy=False), facts
+
+
+def _pooled(held_out: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:
+    """The predictions of all folds' held-out rows; those that a deadline cut off are left out."""
+    known = [np.isfinite(p).all(1) for _, p in held_out]
+    rows = np.concatenate([rows[k] for (rows, _), k in zip(held_out, known, strict=True)])
+    if len(held_out) == 1 and known[0].all():  # no copy of what may be gigabytes
+        return Predictions.of(rows, held_out[0][1], count)
+    return Predictions.of(rows, np.concatenate([p[k] for (_, p), k in zip(held_out, known, strict=True)]), count)
+
+
 def _run_head(
     config: Config, features: np.ndarray, material: Material, fold: Fold, nets: Path, cache: Path, first: bool
 ) -> FoldResult:
     """A fold of a head in closed form on frozen features; of the `first` also what they tell of the pictures."""
     rows, kind = fold.train_rows, material.kind
-    head = fit_head(config, features[rows], material.target[rows], kind, material.channels)
+    most = max(HEAD_CELLS // material.width, 1)
+    if len(rows) > most:
+        rows = np.sort(rng(config.seed, "rows of the head", fold.number).choice(rows, most, replace=False))
+    head = fit_head(config, features[rows], material.targets(rows), kind, material.channels)
     with whole_file(nets / f"fold{fold.number}.safetensors") as part:
         save_file(head, part)
     oof_pred, test_pred = (head_predictions(head, features[r], kind) for r in (fold.valid_rows, material.test_rows))
     facts: dict[str, Any] = {"features": int(features.shape[1])}
     if first:
-        facts["skill"] = skill(oof_pred, material.target[fold.valid_rows], kind)
+        few = fold.valid_rows[: max(SKILL_CELLS // material.width, 1)]
+        facts["skill"] = skill(oof_pred[: len(few)], material.targets(few), kind)
     if first and config.backbone in FEATURES:
         few = fold.valid_rows[:SYMMETRY_ROWS]
-        facts |= symmetry_ratios(config, head, material.pixels[few], material.target[few], kind, cache)
+        facts |= symmetry_ratios(config, head, material.pixels[few], material.targets(few), kind, cache)
     fold.report({"progress": 1.0})
     return oof_pred, test_pred, facts
 

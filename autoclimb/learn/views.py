@@ -149,11 +149,11 @@ def predict_rows(
     Under a watch that runs out, later rows are seen in the first view only; rows not reached by its deadline are NaN.
     """
     views = views_named(tta, built.fixed)
-    by_batch = _predictions_by_view(built, material, rows, device, size, views, watch, batch)
-    parts = [by_view.mean(0) for by_view in by_batch]
-    predictions = np.concatenate(parts) if parts else np.empty((0, material.width), np.float32)
-    missing = np.full((len(rows) - len(predictions), material.width), np.nan, np.float32)
-    return np.concatenate([predictions, missing]) if len(missing) else predictions
+    predictions, reached = np.full((len(rows), material.width), np.nan, np.float32), 0
+    for by_view in _predictions_by_view(built, material, rows, device, size, views, watch, batch):
+        predictions[reached : reached + by_view.shape[1]] = by_view.mean(0)
+        reached += by_view.shape[1]
+    return predictions
 
 
 def _predictions_by_view(built, material, rows, device, size, views, watch=None, batch=128) -> Iterator[np.ndarray]:
@@ -206,7 +206,7 @@ def predict_by_best_views(
         predictions = np.concatenate(list(_predictions_by_view(built, material, rows, *where, views)), 1)
         by_view = dict(zip(views, predictions, strict=True))
         means = {name: np.mean([by_view[view] for view in VIEWS[name]], 0) for name in CHOICES}
-        losses.append({name: row_losses(p, material.target[rows], material.kind) for name, p in means.items()})
+        losses.append({name: row_losses(p, material.targets(rows), material.kind) for name, p in means.items()})
     tta = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
     test_pred = predict_rows(built, material, test_rows, *where, tta, watch.share(test_share))
     oof_pred = np.empty((len(valid_rows), material.width), np.float32)

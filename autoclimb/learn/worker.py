@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.arrays import read_target
 from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
@@ -131,7 +132,7 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
 
 
 def setting_of(request: dict[str, Any]) -> Setting:
-    """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines."""
+    """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines, precision of predictions."""
     device = device_named(request["device"])
     if device.type == "cpu":
         torch.set_num_threads(usable_cores())
@@ -141,10 +142,11 @@ def setting_of(request: dict[str, Any]) -> Setting:
     material = Material(
         kind=request["kind"],
         width=request["width"],
-        target=np.load(request["target"]) if request["target"] else np.zeros((0, request["width"]), np.float32),
+        target=read_target(Path(request["target"]), request["width"]) if request["target"] else NOTHING.target,
         fold_of=np.load(request["fold_of"]) if request["fold_of"] else np.zeros(0, np.int64),
         pixels=NO_PIXELS,
         pipelines=request["pipelines"],
+        precision=request["precision"],
     )
     return Setting(material, device, Path(request["cache"]))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ def suspects_in(record: RunRecord) -> list[Suspect]:
     """The suspects of the blend's out-of-fold predictions, none without a blend."""
     if record.blend is None:
         return []
-    learned = record.fold_of >= 0
-    p = np.where(learned[:, None], record.blend.oof, np.nan)
-    return suspects_of(record.goal.kind, record.target, p)
+    rows = record.predicted
+    suspects = suspects_of(record.goal.kind, record.target[rows], record.blend.oof[rows])
+    return [replace(suspect, row=int(rows[suspect.row])) for suspect in suspects]
 
 
 def suspects_page(record: RunRecord, suspects: Sequence[Suspect]) -> str:
@@ -73,7 +74,7 @@ def choices_of(record: RunRecord, suspect: Suspect) -> list[tuple[str, str]]:
     if record.goal.kind == "regression":
         return [(f"to {number(suspect.value)}", repr(float(suspect.value)))]
     assert record.blend is not None
-    p = np.asarray(record.blend.oof[row])
+    p = np.array(record.blend.oof[row])
     if record.goal.kind == "multilabel":
         return set_choices(record.classes, record.truth[row].astype(bool), p, suspect.proposed)
     p[record.class_of[row]] = -1.0

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, Predictions, predicted_rows
 from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
@@ -17,6 +18,7 @@ from autoclimb.score.rules import answer, number_of
 from autoclimb.types import Config, Trial
 
 MOST_ROWS = 20_000  # that errors are looked at on: a share is known to .4 % of them
+MOST_CELLS = 20_000_000  # of them and classes
 ROWS_PAIRED = 4_000  # that two trials are compared on
 MOST_MOVES = 24  # trials that are compared with what was best before them
 ROWS_OF_SLICE = 20  # fewest on either side
@@ -58,7 +60,7 @@ def thinned(rows: np.ndarray, most: int) -> np.ndarray:
 
 def errors_of(record: RunRecord) -> Errors | None:
     """What the blend answers out of fold, None where there is no blend."""
-    rows = thinned(record.predicted, MOST_ROWS)
+    rows = thinned(record.predicted, min(MOST_ROWS, MOST_CELLS // max(len(record.classes), 1)))
     if record.blend is None or len(rows) < 2:
         return None
     p = np.asarray(record.blend.oof[rows], np.float64)
@@ -151,7 +153,8 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
 
 def constant_score(record: RunRecord) -> float:
     """The metric's value where every row gets the same best answer, NaN where it has none for that."""
-    rows = thinned(np.flatnonzero(record.fold_of >= 0), MOST_ROWS)
+    most = min(MOST_ROWS, MOST_CELLS // max(len(record.classes), 1))
+    rows = thinned(np.flatnonzero(record.fold_of >= 0), most)
     if not len(rows):
         return float("nan")
     median = record.goal.kind == "regression" and record.metric.constant == "median"
@@ -268,11 +271,11 @@ def moves_of(record: RunRecord) -> list[Move]:
     return moves
 
 
-def lift_of(record: RunRecord, new: np.ndarray | None, old: np.ndarray | None) -> tuple[float, float] | None:
+def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[float, float] | None:
     """How much better the new predictions are, and its standard error; None where they share too few rows."""
     if new is None or old is None:
         return None
-    both = np.isfinite(new).all(1) & np.isfinite(old).all(1) & (record.fold_of >= 0)
+    both = predicted_rows(new) & predicted_rows(old) & (record.fold_of >= 0)
     rows = thinned(np.flatnonzero(both), ROWS_PAIRED)
     if len(rows) < 20:
         return None
@@ -299,16 +302,13 @@ def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:
     weights = np.asarray(blend.weights)
     if not np.isfinite(p).all() or weights.min() < 0:
         return []
-    full = record.blend.oof.copy() if record.blend else p[0]
     out = []
     for i, member in enumerate(members):
         rest = np.where(np.arange(len(weights)) == i, 0.0, weights)
         if rest.sum() <= 0:
             continue
-        less, whole = np.full_like(full, np.nan, float), np.full_like(full, np.nan, float)
-        less[rows] = np.tensordot(rest / rest.sum(), p, 1)
-        whole[rows] = np.tensordot(weights / weights.sum(), p, 1)
-        paired = lift_of(record, whole, less)
+        less, whole = (np.tensordot(w / w.sum(), p, 1) for w in (rest, weights))
+        paired = lift_of(record, *(Predictions.of(rows, blended, len(record.fold_of)) for blended in (whole, less)))
         if paired is not None and member is not None:
             out.append((member, *paired))
     return out
@@ -322,7 +322,7 @@ def member_correlation(record: RunRecord) -> tuple[list[Trial], np.ndarray]:
         return [], np.zeros((0, 0))
     common = record.fold_of >= 0
     for member in members:
-        common &= np.isfinite(member.oof).all(1)  # type: ignore[arg-type]
+        common &= predicted_rows(member.oof)
     rows = thinned(np.flatnonzero(common), ROWS_PAIRED)
     if len(rows) < 20:
         return [], np.zeros((0, 0))

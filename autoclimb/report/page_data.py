@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from autoclimb.arrays import taken
 from autoclimb.report import charts, data_charts, findings
 from autoclimb.report.cleaner import given_words
 from autoclimb.report.inspection import counted
@@ -50,7 +51,7 @@ def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
             )
         )
     else:
-        counts = record.target.sum(0)
+        counts = np.asarray(record.target.sum(0), np.float64)
         order = np.argsort(-counts, kind="stable")
         balance = [(record.classes[i], float(counts[i]), f"{counts[i] / len(record.target):.1%}") for i in order]
         few = balance[:MOST_CLASSES]
@@ -166,12 +167,13 @@ def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
             (low if low == high else f"{low} to {high}", some(part))
             for part, (low, high) in zip(quarters, ends, strict=True)
         ]
-    counts = record.target[known].sum(0)
+    counts = np.asarray(taken(record.target, known).sum(0), np.float64)
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
     if len(order) > CLASSES_WITH_EXAMPLES:  # the most frequent and the rarest
         half = CLASSES_WITH_EXAMPLES // 2
         order = np.concatenate([order[:half], order[-half:]])
-    of_class = [known[record.target[known, i] == record.target[known, i].max()] for i in order]
+    has = (record.target[known, i] for i in order)
+    of_class = [known[of_rows == of_rows.max()] for of_rows in has]
     return [(record.classes[i], some(rows)) for i, rows in zip(order, of_class, strict=True)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets, predicted_rows
 from autoclimb.score.decide import truth_for
 from autoclimb.types import Blend, Goal, Metric, Rule, Trial
 
@@ -32,8 +33,8 @@ class Gallery:
 class RunRecord:
     """A run on record, finished or not. N train rows, C classes (1 for numbers).
 
-    `target` `(N, C)` is what nets learned: one-hot rows, shares of votes, 0/1 rows or numbers. `events` are those of
-    `run.store.read_events`. `pictures` `(N, side, side, channels)` uint8 are mapped, None where the cache was deleted.
+    `target` `(N, C)` is what nets learned: one-hot rows and large label sets as LabelSets, 0/1 rows, shares of votes or
+    numbers. `events` are those of `run.store.read_events`. `pictures` `(N, side, side, channels)` uint8 are mapped, None where the cache was deleted.
     """
 
     name: str
@@ -44,7 +45,7 @@ class RunRecord:
     spent: float  # seconds
     classes: tuple[str, ...]
     trials: tuple[Trial, ...]
-    target: np.ndarray = field(repr=False)
+    target: Any = field(repr=False)
     fold_of: np.ndarray = field(repr=False)  # (N,) int, -1 for rows that are not learned from
     ids: tuple[str, ...] = field(default=(), repr=False)  # of the train rows
     groups: np.ndarray | None = field(default=None, repr=False)  # (N,) int; errors count rows of one together
@@ -81,17 +82,16 @@ class RunRecord:
         return self.target.argmax(1)
 
     @cached_property
-    def truth(self) -> np.ndarray:
+    def truth(self) -> Any:
         """What is scored, as `Task.truth`."""
         if self.goal.kind == "regression":
             return self.target[:, 0].astype(np.float64)
         if self.goal.kind == "multilabel":
-            return self.target.astype(np.uint8)
-        whole = bool(((self.target == 0) | (self.target == 1)).all())
-        return self.class_of if whole else self.target.astype(np.float64)
+            return self.target
+        return self.class_of if isinstance(self.target, LabelSets) else self.target.astype(np.float64)
 
     @cached_property
-    def scored_truth(self) -> np.ndarray:
+    def scored_truth(self) -> Any:
         """The truth that the metric's function takes."""
         return truth_for(self.goal, self.truth)
 
@@ -100,7 +100,7 @@ class RunRecord:
         """`(n,)` the train rows that the blend predicts out of fold, none without a blend."""
         if self.blend is None:
             return np.zeros(0, np.int64)
-        return np.flatnonzero(np.isfinite(self.blend.oof).all(1) & (self.fold_of >= 0))
+        return np.flatnonzero(predicted_rows(self.blend.oof) & (self.fold_of >= 0))
 
     def id_of(self, row: int) -> str:
         """The id of a train row, its number where ids are not on record."""

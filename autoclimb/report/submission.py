@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import BLOCK, taken
 from autoclimb.disk import whole_file
 from autoclimb.types import Form, Metric, Task
 
@@ -28,7 +29,6 @@ def write_submission(
     answers = np.asarray(answers)
     assert len(answers) == len(task.test_ids), f"{len(answers)} answers for {len(task.test_ids)} test items"
     form = task.form
-    cells = CELLS[form.cell](task, answers, metric, probability)
     with whole_file(Path(path)) as part:
         with open(part, "w", newline="", encoding="utf-8") as out:
             how = {"delimiter": form.delimiter, "lineterminator": "\n"}
@@ -36,19 +36,21 @@ def write_submission(
             quoted = csv.writer(out, quoting=csv.QUOTE_ALL, **how)  # type: ignore[arg-type]  # it would leave \r as it is
             if form.header:
                 plain.writerow(form.order or form.columns)
-            for row in rows_of(task, cells, probability):
+            for row in rows_of(task, answers, metric, probability):
                 (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
         check_submission(task, part)  # before it takes the place of the last good one
 
 
-def rows_of(task: Task, cells: Sequence[Sequence[str]], probability: np.ndarray | None) -> Iterator[list[str]]:
-    """The file's rows below its header; `cells` are each test item's under `form.columns` but the id."""
+def rows_of(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> Iterator[list[str]]:
+    """The file's rows below its header, in which the sample's ids may repeat."""
     form = task.form
     place = {name: i for i, name in enumerate(task.test_ids)}
-    if form.decimal != "." and form.cell in ("number", "columns"):
-        cells = [[cell.replace(".", form.decimal) for cell in row] for row in cells]
-    for row, name in enumerate(form.ids):
-        item = place[form.rows[row][0] if form.rows else name]
+    item_of = np.array([place[form.rows[row][0] if form.rows else name] for row, name in enumerate(form.ids)], np.int64)
+    cells: dict[int, Sequence[str]] = {}
+    step = len(form.ids) if form.cell in ("number", "label") else max(1, BLOCK // (8 * max(task.width, 1)))
+    for row, (name, item) in enumerate(zip(form.ids, item_of.tolist(), strict=True)):
+        if row % step == 0:  # cells of many classes are too many to hold those of all items
+            cells = cells_of(task, np.unique(item_of[row : row + step]), answers, metric, probability)
         filled = [cells[item][form.rows[row][1]]] if form.rows else cells[item]
         if not form.order:
             yield [name, *filled]
@@ -58,6 +60,17 @@ def rows_of(task: Task, cells: Sequence[Sequence[str]], probability: np.ndarray 
             sure = 1.0 if probability is None else float(probability[item].max())
             by_column[column] = kept[row] if kept else shortest(sure)
         yield [by_column[column] for column in form.order]
+
+
+def cells_of(
+    task: Task, items: np.ndarray, answers: np.ndarray, metric: Metric, probability: np.ndarray | None
+) -> dict[int, Sequence[str]]:
+    """The cells of some test items under `form.columns` but the id, by item."""
+    form, likely = task.form, None if probability is None else probability[items]
+    cells: list[list[str]] = CELLS[form.cell](task, answers[items], metric, likely)
+    if form.decimal != "." and form.cell in ("number", "columns"):
+        cells = [[cell.replace(".", form.decimal) for cell in row] for row in cells]
+    return dict(zip(items.tolist(), cells, strict=True))
 
 
 def joined(form: Form, names: Iterable[str]) -> str:
@@ -189,36 +202,45 @@ def check_submission(task: Task, path: Path) -> None:
     csv.field_size_limit(LONGEST_CELL)
     form = task.form
     order = form.order or form.columns
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file, delimiter=form.delimiter))
-    header, lines = (lines[0], lines[1:]) if form.header else (list(order), lines)
-    assert tuple(header) == order, f"{path} has the columns {header}, the sample {order}"
-    assert all(len(line) == len(order) for line in lines), f"{path} has a row of another length"
-    places = [order.index(column) for column in form.columns]
-    rows = [[line[p] for p in places] for line in lines]
-    if form.decimal != "." and form.cell in ("number", "columns"):
-        rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
-    ids = tuple(row[0] for row in rows)
-    assert ids == form.ids, f"the ids of {path} are not the sample's"
     known = set(task.classes)
     empty = task.kind == "multilabel" and not never_empty(task)
-    for row in rows:
-        if task.form.sums_to_one:
-            total = math.fsum(map(float, row[1:]))
-            assert abs(total - 1) < 1e-5, f"the probabilities of {row[0]!r} in {path} sum to {total}"
-        for cell in row[1:]:
-            if task.form.cell in ("number", "columns"):
-                assert math.isfinite(float(cell)), f"{path} holds {cell!r} for {row[0]!r}"
-            elif task.form.cell == "label":
-                assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
-            else:
-                begin, end, quote = form.brackets
-                inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
-                names = names_in(inner, f"{quote}{form.separator}{quote}", known)
-                assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
-                assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
-                assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
-                assert inner or empty, f"{path} is blank for {row[0]!r}"
+    places = [order.index(column) for column in form.columns]
+    with open(path, newline="", encoding="utf-8") as file:
+        lines = csv.reader(file, delimiter=form.delimiter)
+        header = next(lines, []) if form.header else list(order)
+        assert tuple(header) == order, f"{path} has the columns {header}, the sample {order}"
+        rows = 0
+        for line in lines:
+            assert len(line) == len(order), f"{path} has a row of another length"
+            row = [line[p] for p in places]
+            assert rows < len(form.ids), f"{path} has more rows than the sample"
+            assert row[0] == form.ids[rows], f"the ids of {path} are not the sample's: {row[0]!r}"
+            check_row(task, path, row, known, empty)
+            rows += 1
+        assert rows == len(form.ids), f"{path} has {rows} rows, the sample {len(form.ids)}"
+
+
+def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bool) -> None:
+    """Asserts full, finite, known cells in a row, its id first; `empty` says whether a set may be."""
+    form = task.form
+    if form.decimal != "." and form.cell in ("number", "columns"):
+        row = [row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])]
+    if task.form.sums_to_one:
+        total = math.fsum(map(float, row[1:]))
+        assert abs(total - 1) < 1e-5, f"the probabilities of {row[0]!r} in {path} sum to {total}"
+    for cell in row[1:]:
+        if task.form.cell in ("number", "columns"):
+            assert math.isfinite(float(cell)), f"{path} holds {cell!r} for {row[0]!r}"
+        elif task.form.cell == "label":
+            assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
+        else:
+            begin, end, quote = form.brackets
+            inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
+            names = names_in(inner, f"{quote}{form.separator}{quote}", known)
+            assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
+            assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
+            assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
+            assert inner or empty, f"{path} is blank for {row[0]!r}"
 
 
 def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | None:
@@ -234,17 +256,19 @@ def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | No
     return ways[-1]
 
 
-def constant_prediction(task: Task, rows: Sequence[int] | None = None, constant: str = "mean") -> np.ndarray:
-    """`(M, C)` for the test items, the same in each row: shares of classes or votes, frequencies, or the mean.
+def constant_prediction(
+    task: Task, rows: Sequence[int] | np.ndarray | None = None, constant: str = "mean"
+) -> np.ndarray:
+    """`(M, C)` for the test items, one row seen M times: shares of classes or votes, frequencies, or the mean.
 
     `rows` are the train rows to take it from (all of them), `constant` is the metric's: mean or median of
     the target's numbers.
     """
-    target = task.truth if rows is None else task.truth[np.asarray(rows)]
+    target = task.truth if rows is None else taken(task.truth, np.asarray(rows))
     if task.kind == "regression":
         value = np.array([np.median(target) if constant == "median" else np.mean(target)])
     elif task.kind == "multilabel" or task.soft is not None:
         value = target.mean(0)
     else:
         value = np.bincount(target, minlength=task.width) / len(target)
-    return np.repeat(value[None, :].astype(np.float64), len(task.test_ids), 0)
+    return np.broadcast_to(value.astype(np.float64), (len(task.test_ids), len(value)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.submission import constant_prediction, write_submission
@@ -15,8 +16,9 @@ from autoclimb.run.gallery import fill_gallery
 from autoclimb.run.reporting import for_gallery, has_record, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
-from autoclimb.score.decide import learn_rule
+from autoclimb.score.decide import MOST_LEARNED, learn_rule, rows_to_learn_from
 from autoclimb.score.rules import answer
+from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell, Trial
 
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
@@ -29,8 +31,9 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
     if not task.test_ids:
         return
     rows = np.arange(len(task.target)) if rows is None else rows
-    p = constant_prediction(task, rows.tolist(), goal.metric.constant)
-    rule = learn_rule(goal, task.truth[rows], np.repeat(p[:1], len(rows), 0))
+    p = constant_prediction(task, rows, goal.metric.constant)
+    some = rows[some_of(len(rows), max(1, MOST_LEARNED // task.width), "constant")]
+    rule = learn_rule(goal, task.truth[some], np.repeat(p[:1], len(some), 0))
     write_submission(task, answer(rule, p), folder / "submission.csv", goal.metric, p)
 
 
@@ -65,12 +68,14 @@ def blend_trials(setup: Setup, quick: bool) -> Blend:
 def deliver(setup: Setup, blend: Blend) -> None:
     """Writes the blend's answers and puts the blend on record."""
     task, metric = setup.task, setup.goal.metric
-    known = np.isfinite(blend.oof).all(1) & (setup.fold_of >= 0)
-    rule = learn_rule(setup.goal, task.truth[known], blend.oof[known])
-    test = np.array(blend.test, np.float64)
+    known = np.flatnonzero(predicted_rows(blend.oof) & (setup.fold_of >= 0))
+    rows = rows_to_learn_from(setup.goal, known, task.width)
+    rule = learn_rule(setup.goal, task.truth[rows], blend.oof[rows])
+    test = blend.test
     unread = np.isin(task.test_ids, task.unreadable_test)
     if unread.any():
-        test[unread] = constant_prediction(task, setup.rows.tolist(), metric.constant)[unread]
+        test = np.array(test)
+        test[unread] = constant_prediction(task, setup.rows, metric.constant)[unread]
     path = setup.folder / "submission.csv"
     write_submission(task, answer(rule, test), path, metric, test)
     store.save_blend(setup.folder, blend, rule.to_json())

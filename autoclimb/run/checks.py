@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets, taken
 from autoclimb.errors import Mistake
 from autoclimb.score.own import source_of
 from autoclimb.search.recipes import Given
@@ -43,7 +44,8 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, folds: int, given: Giv
     digest = hashlib.blake2b(digest_size=8)
     for ids in (task.train_ids, task.test_ids, task.form.ids, task.form.columns):
         digest.update("\0".join(ids).encode())
-    digest.update(np.ascontiguousarray(task.truth).tobytes())
+    truth = task.truth.ones if isinstance(task.truth, LabelSets) else task.truth
+    digest.update(np.ascontiguousarray(truth).data)
     search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
     return {
         "data": digest.hexdigest(),
@@ -78,10 +80,12 @@ def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
         if ids:
             named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
             tell(Event("note", f"{len(ids)} unreadable pictures {what}: {named}"))
-    good = task.truth[~bad[:n]]
+    good = taken(task.truth, ~bad[:n])
     if len(good) < FEWEST_PICTURES:
         raise Mistake(f"only {len(good)} of {n} training pictures can be read; check that the files are pictures")
-    if task.kind in ("regression", "multilabel") or task.soft is not None:
+    if isinstance(good, LabelSets):
+        constant = bool((good.ones == good.ones[0]).all())
+    elif task.kind in ("regression", "multilabel") or task.soft is not None:
         constant = bool((good == good[0]).all())
     else:
         constant = len(np.unique(good)) < 2

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from autoclimb.arrays import read_target
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
@@ -67,7 +68,7 @@ def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
     folder = run.folder
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
-    target = np.load(folder / "target.npy", mmap_mode="r", allow_pickle=False)
+    target = read_target(folder / "target.npy", len(run.task["classes"]) or 1)
     ids_file, groups_file = folder / "train_ids.json", folder / "groups.npy"
     groups = np.load(groups_file, allow_pickle=False) if groups_file.exists() else None
     values = store.read_run(folder)

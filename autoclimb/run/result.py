@@ -73,7 +73,7 @@ class Run:
     @property
     def oof(self) -> np.ndarray:
         """The blend's out-of-fold predictions `(N, C)` in train-row order, NaN where a member did not predict."""
-        return self._blend().oof
+        return np.asarray(self._blend().oof)
 
     def leaderboard(self) -> "pd.DataFrame":
         """Every trial, best first, the blend on top."""
@@ -173,7 +173,7 @@ class Run:
         return self.blend
 
     def _hello(self) -> dict[str, Any]:
-        plain = {"do": "hello", "device": "auto", "target": "", "fold_of": "", "pipelines": {}}
+        plain = {"do": "hello", "device": "auto", "target": "", "fold_of": "", "pipelines": {}, "precision": "float32"}
         width = len(self.task["classes"]) or 1
         return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import LARGE, LabelSets
 from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
@@ -49,7 +50,14 @@ class Setup:
 
 
 def introduce(
-    worker: Worker, task: Task, fold_of: np.ndarray, folder: Path, device: str, space: SearchSpace, clock: Clock
+    worker: Worker,
+    task: Task,
+    goal: Goal,
+    fold_of: np.ndarray,
+    folder: Path,
+    device: str,
+    space: SearchSpace,
+    clock: Clock,
 ) -> dict[str, Any]:
     """Tells the worker of the task; what it says of itself: device, name, threads, torch's version."""
     write_array(folder / "fold_of.npy", fold_of)
@@ -67,6 +75,7 @@ def introduce(
         "fold_of": str(folder / "fold_of.npy"),
         "cache": str(folder / "cache"),
         "pipelines": space.pipelines(),
+        "precision": precision_for(goal, task, fold_of),
     }
     try:
         return worker.greet(hello, max(clock.left() - SLACK.worker_start, 1))
@@ -75,14 +84,24 @@ def introduce(
 
 
 def learning_target(task: Task) -> np.ndarray:
-    """Targets as a net takes them, `(N, width)` float32: one-hot rows, shares of votes, 0/1 rows or numbers."""
+    """Targets as `arrays.read_target` reads them: class indices, 0/1 rows or indices of labels, shares, numbers."""
     if task.soft is not None:
         return task.soft.astype(np.float32)
     if task.kind == "regression":
         return task.target.astype(np.float32)[:, None]
-    if task.kind == "multilabel":
-        return task.target.astype(np.float32)
-    return np.eye(task.width, dtype=np.float32)[task.target]
+    return task.target.ones if isinstance(task.target, LabelSets) else task.target
+
+
+def precision_for(goal: Goal, task: Task, fold_of: np.ndarray) -> str:
+    """The number format that trials' predictions are stored in: single precision, half where it is enough and saves.
+
+    Half precision keeps a probability to .05 %, and one near 1 to .0005. That is enough where the answer is the
+    likeliest class, the first few, or a set cut off at a threshold. Where rows are ranked by probabilities near 1 they
+    would tie, and a logarithm sees what 1 - p is: such metrics get single precision, whatever it takes.
+    """
+    held_out = int(np.bincount(fold_of[fold_of >= 0]).max(initial=0))
+    large = max(held_out, len(task.test_ids)) * task.width > LARGE
+    return "float16" if large and goal.metric.wants in ("label", "labels", "ranking") else "float32"
 
 
 def find_nets(

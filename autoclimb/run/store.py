@@ -3,14 +3,16 @@
     run.json                what the run is of: fingerprint, metric, seed, folds, versions, and how it ended
     events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
     train_ids.json          of the train rows, in the order of the arrays
-    fold_of.npy, target.npy, and groups.npy, metadata.npy where train rows have them
+    fold_of.npy, and groups.npy, metadata.npy where train rows have them
+    target.npy              what nets learn: class indices (N,), 0/1 rows, indices of labels (N, k), shares, numbers
     facts.json              what the report measured once: drift, looks and sizes of pictures
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock, so that a replay decides alike
-    trials/<key>/           oof.npy, test.npy, and last of all trial.json
+    trials/<key>/           oof.npy (the rows that were predicted), oof_place.npy (where each train row is in it, or -1),
+                            test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
                             the config's without its folds, so that a trial over more folds goes on from these
-    blend.json, blend_oof.npy, blend_test.npy
+    blend.json, blend_oof.npy, blend_oof_place.npy, blend_test.npy
     submission.csv
     report.html             the run as a page
     gallery/                maps.npz (where a net looked), sheet.jpg (augmented pictures), and last gallery.json
@@ -32,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
@@ -125,13 +128,9 @@ def folds_done(folder: Path, config: Config) -> int:
 
 
 def save_trial(folder: Path, trial: Trial) -> None:
-    """Records a trial whose arrays and weights are already in its folder (`oof.npy`, `test.npy`): the json, last."""
+    """Records a trial whose arrays and weights are already in its folder, each written whole: the json, last."""
     place = trial_folder(folder, trial.config)
     place.mkdir(parents=True, exist_ok=True)
-    for array in ("oof.npy", "test.npy"):
-        if (place / array).exists():
-            with (place / array).open("rb") as file:
-                os.fsync(file.fileno())
     write_json(
         place / "trial.json",
         {
@@ -164,17 +163,10 @@ def count_trials(folder: Path) -> int:
     return sum(1 for _ in folder.glob("trials/*/trial.json"))
 
 
-def read_predictions(folder: Path, config: Config) -> tuple[np.ndarray, np.ndarray]:
+def predictions_of(folder: Path, config: Config) -> tuple[Predictions, np.ndarray]:
     """A trial's `oof` `(N, C)` and `test` `(M, C)`, mapped from disk."""
-    oof, test = (_mapped(trial_folder(folder, config) / f"{name}.npy") for name in ("oof", "test"))
-    return oof, test
-
-
-def _mapped(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # a file of no rows cannot be mapped
-        return np.load(path, allow_pickle=False)
+    place = trial_folder(folder, config)
+    return read_predictions(place / "oof"), mapped(place / "test.npy")
 
 
 def _read_trial(place: Path) -> Trial | None:
@@ -183,17 +175,17 @@ def _read_trial(place: Path) -> Trial | None:
         return None
     try:
         values = json.loads(path.read_text())
-        done = values["status"] == "done"
-        oof, test = (_mapped(place / f"{name}.npy") if done else None for name in ("oof", "test"))
         values["config"] = Config.from_json(values["config"])
-        return Trial(**values, oof=oof, test=test)
+        if values["status"] != "done":
+            return Trial(**values)
+        return Trial(**values, oof=read_predictions(place / "oof"), test=mapped(place / "test.npy"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # damaged from outside: run again
         return None
 
 
 def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
     """Records the blend and the decision rule its answers follow."""
-    write_array(folder / "blend_oof.npy", blend.oof)
+    write_predictions(folder / "blend_oof", blend.oof)
     write_array(folder / "blend_test.npy", blend.test)
     write_json(
         folder / "blend.json",
@@ -213,13 +205,13 @@ def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
 
 
 def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
-    """The blend on disk and its decision rule, None where there is none yet."""
+    """The blend on disk, its arrays mapped, and its decision rule; None where there is none yet."""
     path = folder / "blend.json"
     if not path.exists():
         return None
     values = json.loads(path.read_text())
     rule = values.pop("rule")
-    arrays = {"oof": np.load(folder / "blend_oof.npy"), "test": np.load(folder / "blend_test.npy")}
+    arrays: dict[str, Any] = {"oof": read_predictions(folder / "blend_oof"), "test": mapped(folder / "blend_test.npy")}
     for name in ("members", "weights", "interval"):
         values[name] = tuple(values[name])
     return Blend(**values, **arrays), rule

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import View, predicted_rows
 from autoclimb.budget import SLACK, in_words
 from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.facts import class_counts
@@ -110,7 +111,7 @@ def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seco
     )
     if trial.status != "done":
         return trial
-    oof, test = store.read_predictions(setup.folder, config)
+    oof, test = store.predictions_of(setup.folder, config)
     result = cross_fitted_score(setup.goal, setup.task.truth, oof, setup.fold_of, setup.task.groups)
     return replace(trial, score=result.score, stderr=result.stderr, oof=oof, test=test)
 
@@ -242,14 +243,17 @@ def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
     The rows are the same for all trials, and at most LOSS_ROWS. The search asks for each many times, so each is kept.
     """
     rows = setup.rows[:: len(setup.rows) // LOSS_ROWS + 1]
-    truth = setup.task.truth[rows]
     known: dict[str, np.ndarray] = {}
 
     def row_losses(trial: Trial) -> np.ndarray | None:
         if trial.oof is None:
             return None
         if trial.key not in known:
-            known[trial.key] = losses_by_row(setup.goal, truth, trial.oof[rows]).astype(np.float32)
+            losses = np.full(len(rows), np.nan, np.float32)
+            places = np.flatnonzero(predicted_rows(trial.oof)[rows])
+            truth, predicted = (View(p, rows[places]) for p in (setup.task.truth, trial.oof))
+            losses[places] = losses_by_row(setup.goal, truth, predicted)
+            known[trial.key] = losses
         return known[trial.key]
 
     return row_losses

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets
 from autoclimb.errors import Mistake
 from autoclimb.types import Task
 
@@ -62,7 +63,7 @@ def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
         rows_of.setdefault(name, []).append(row)
     if task.soft is not None and any(v.decision == "relabel" for v in verdicts):
         raise Mistake("rows of votes cannot be relabelled; keep or drop them")
-    dropped, target = np.zeros(len(task.train_ids), bool), task.target.copy()
+    dropped, new = np.zeros(len(task.train_ids), bool), dict[int, np.ndarray]()
     label_of = reader_of(task)
     for verdict in verdicts:
         if verdict.id not in rows_of:
@@ -71,11 +72,23 @@ def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
         if verdict.decision == "drop":
             dropped[rows] = True
         elif verdict.decision == "relabel":
-            target[rows] = label_of(verdict)
-    changed = int(((target != task.target) if target.ndim == 1 else (target != task.target).any(1)).sum())
+            new |= dict.fromkeys(rows, label_of(verdict))
+    changed = sum(bool((label != task.target[row]).any()) for row, label in new.items())
     kept = sum(v.decision == "keep" for v in verdicts)
     words = f"decisions: {kept} rows kept, {int(dropped.sum())} dropped, {changed} relabelled"
-    return replace(task, target=target), dropped, words
+    return replace(task, target=relabelled(task.target, new)), dropped, words
+
+
+def relabelled(target: np.ndarray, new: dict[int, np.ndarray]) -> np.ndarray:
+    """The target with some rows replaced."""
+    if not new:
+        return target
+    rows, values = np.array(list(new)), np.stack(list(new.values()))
+    if isinstance(target, LabelSets):
+        return target.changed(rows, values)
+    changed = target.copy()
+    changed[rows] = values
+    return changed
 
 
 def reader_of(task: Task) -> Callable[[Verdict], np.ndarray]:
@@ -98,7 +111,7 @@ def reader_of(task: Task) -> Callable[[Verdict], np.ndarray]:
             names = None
         if not isinstance(names, list):
             raise Mistake(f'decisions, line {verdict.line}: write the set as a json list, ["a", "b"]')
-        row = np.zeros(task.width, task.target.dtype)
+        row = np.zeros(task.width, np.uint8)
         row[[known(str(name), verdict) for name in names]] = 1
         return row
 

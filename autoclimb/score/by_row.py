@@ -2,18 +2,23 @@
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, by_blocks
 from autoclimb.types import Goal
 
 SURE = 0.01  # probabilities of a label are kept from 0 and 1 by as much: one confident slip is no catastrophe here
 
 
-def losses_by_row(goal: Goal, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def losses_by_row(goal: Goal, truth: ByRow, predicted: ByRow) -> np.ndarray:
     """A loss for every row of predictions `(N, C)`, NaN where a row was not predicted; lower is better.
 
     Numbers and grades: the squared error, of grades that of the expected one. Sets of labels: the mean cross-entropy of
     the labels. Classes and shares of votes: the squared distance to them (Brier), which a few confident slips do not
     rule. Each is proper: the true probabilities have the lowest expected loss.
     """
+    return by_blocks(lambda rows: _losses(goal, truth[rows], predicted[rows]), *predicted.shape)
+
+
+def _losses(goal: Goal, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if goal.kind == "regression":
         return (predicted[:, 0].astype(np.float64) - truth) ** 2
     if goal.kind == "multilabel":
@@ -22,5 +27,9 @@ def losses_by_row(goal: Goal, truth: np.ndarray, predicted: np.ndarray) -> np.nd
     if goal.kind == "ordinal" and truth.ndim == 1 and goal.grades:
         grades = np.asarray(goal.grades, np.float64)
         return (predicted.astype(np.float64) @ grades - grades[truth]) ** 2
-    shares = truth if truth.ndim == 2 else np.eye(predicted.shape[1])[truth]
-    return ((predicted.astype(np.float64) - shares) ** 2).sum(1)
+    off = predicted.astype(np.float64)
+    if truth.ndim == 2:
+        off -= truth
+    else:
+        off[np.arange(len(off)), truth] -= 1.0
+    return (off**2).sum(1)

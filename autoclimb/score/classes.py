@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoclimb.arrays import by_blocks
+
 
 @dataclass(frozen=True)
 class RowMean:
@@ -54,9 +56,13 @@ class FBeta:
             return same(truth, answers) if self.average in ("samples", "micro") else None
         if self.average not in ("", "samples"):
             return None
-        named, true = answers.astype(bool), truth.astype(bool)
-        # einsum sums short rows faster than .sum(1), and a product with ones would wake the threads of the BLAS
-        return self.of_counts(*(np.einsum("nc->n", m.astype(np.float64)) for m in (named & true, named, true)))
+
+        def of_rows(rows: slice) -> np.ndarray:
+            named, true = answers[rows].astype(bool), truth[rows].astype(bool)
+            # einsum sums short rows faster than .sum(1), and a product with ones would wake the threads of the BLAS
+            return self.of_counts(*(np.einsum("nc->n", m.astype(np.float64)) for m in (named & true, named, true)))
+
+        return by_blocks(of_rows, *truth.shape)
 
     def of_counts(self, hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
         """F-beta from counts, 0 where undefined."""

@@ -1,17 +1,18 @@
 """Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, View, predicted_rows
 from autoclimb.errors import Mistake
-from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.metrics import row_values
 from autoclimb.score.rules import answer
 from autoclimb.seeds import rng
-from autoclimb.types import Goal
+from autoclimb.types import Goal, Rule
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
@@ -35,10 +36,18 @@ def cross_fit(
     apply: Callable[[Learned, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """For each fold, the output of a rule learned on the other folds; in row order."""
-    parts = [(fold_of == k, apply(learn(fold_of != k), fold_of == k)) for k in np.unique(fold_of)]
-    out = np.empty((len(fold_of), *parts[0][1].shape[1:]), np.result_type(*(part for _, part in parts)))
+    return pooled(((fold_of == k, apply(learn(fold_of != k), fold_of == k)) for k in np.unique(fold_of)), len(fold_of))
+
+
+def pooled(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """One array of `count` rows from parts of them, (rows, values) each."""
+    out = None
     for rows, part in parts:
+        if out is None:
+            out = np.empty((count, *part.shape[1:]), part.dtype)
+        out = out.astype(np.result_type(out, part), copy=False)
         out[rows] = part
+    assert out is not None, "no part of the rows"
     return out
 
 
@@ -58,8 +67,8 @@ def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None =
 
 def cross_answers(
     goal: Goal,
-    truth: np.ndarray,
-    p: np.ndarray,
+    truth: ByRow,
+    p: ByRow,
     part_of: np.ndarray,
     *,
     quick: bool = False,
@@ -69,29 +78,31 @@ def cross_answers(
     `quick` is that of `learn_rule`.
     """
     if len(p) == 1:
-        return answer(learn_rule(goal, truth, p), p)
-    return cross_fit(
-        parts_within(part_of),
-        lambda rows: learn_rule(goal, truth[rows], p[rows], quick=quick),
-        lambda rule, rows: answer(rule, p[rows]),
-    )
+        return answer(learn_rule(goal, truth[:], p[:]), p)
+
+    def learn(others: np.ndarray) -> Rule:
+        rows = rows_to_learn_from(goal, np.flatnonzero(others), p.shape[1])
+        return learn_rule(goal, truth[rows], p[rows], quick=quick)
+
+    return cross_fit(parts_within(part_of), learn, lambda rule, rows: answer(rule, View(p, np.flatnonzero(rows))))
 
 
 def cross_fitted_score(
-    goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray, groups: np.ndarray | None = None
+    goal: Goal, truth: ByRow, p: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None
 ) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
     Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once; rows of one group `(N,)`
     count together in the error. Raises Mistake where the score is NaN, which only a metric of the user's own can be.
     """
-    kept = np.isfinite(p).all(1) & (part_of >= 0)
+    kept = predicted_rows(p) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
     if not kept.all():
-        truth, p = truth[kept], p[kept]
+        p = View(p, np.flatnonzero(kept))
         groups = None if groups is None else groups[kept]
-    answers = cross_answers(goal, truth, p, parts_within(part_of[kept], 0, groups))
-    true = truth_for(goal, truth)
+    known = truth[kept]
+    answers = cross_answers(goal, known, p, parts_within(part_of[kept], 0, groups))
+    true = truth_for(goal, known)
     score = goal.score(true, answers)
     if np.isnan(score):
         raise Mistake(f"metric {goal.metric.name} is NaN on {len(true)} rows; it needs a value there")

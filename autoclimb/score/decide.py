@@ -33,6 +33,8 @@ from autoclimb.types import Goal, Rule, Wants
 
 Decision = Callable[[Goal, np.ndarray, np.ndarray, bool], Rule]
 MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is tried
+MOST_LEARNED = 1 << 25  # cells that a rule is learned from, held in double precision; few numbers need no more
+MOST_LEARNED_BY_CLASS = 1 << 27  # where it has a number for each class, the rarest of which have few rows anyway
 COMPARED = 500  # rows tell which of two rules is better to a third of a standard error of what all rows would say
 WIDEST = (-np.finfo(float).max, np.finfo(float).max)
 
@@ -47,6 +49,15 @@ def learn_rule(goal: Goal, truth: np.ndarray, p: np.ndarray, *, quick: bool = Fa
     assert len(truth) == len(p) > 0
     decide = goal.metric.decide or CALLED[goal.metric.wants]
     return decide(goal, truth_for(goal, truth), np.asarray(p, np.float64), quick)
+
+
+def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
+    """Those of the rows, by index, that a rule on predictions of so many columns is learned from: all, or some."""
+    by_class = goal.kind in goal.metric.by_class or (
+        goal.kind == "multilabel" and goal.metric.average in ("macro", "weighted")
+    )
+    most = max(COMPARED, (MOST_LEARNED_BY_CLASS if by_class else MOST_LEARNED) // width)
+    return rows[some_of(len(rows), most, "rule")]
 
 
 def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""The label set of greatest expected F, exactly and over all labels."""
+"""The label set of greatest expected F over all labels: exactly for sets of ordinary size, by moments for larger."""
 
 import numpy as np
 
 ROWS = 256  # at a time: 5 MB at 48 labels, and products too small to wake the threads of the BLAS
+CELLS = 1 << 23  # numbers held for them (64 MB): fewer rows at a time where many labels are likely
+EXACT = 200  # labels in a set up to which its F is exact: the work is cubic in them
 RARE = 1e-3  # labels less likely than this are counted together as a Poisson variable, off by their summed squares
 
 
@@ -11,7 +13,8 @@ def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
 
     The best set of k labels is the k likeliest. For each k the numbers of true labels inside and outside the set are
     Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). Cubic in the
-    number of labels likely enough to be named; the others count as what may be true outside.
+    number of labels likely enough to be named; the others count as what may be true outside. Where over EXACT labels
+    are that likely, larger sets compete too, by the moments of those numbers: there the size rules F, not chance.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(-p, axis=1, kind="stable")
@@ -19,9 +22,17 @@ def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
     likely = _likely(falling, beta)
     best = np.empty(len(p), int)
     by_likely = np.argsort(likely, kind="stable")  # rows of as many likely labels go together
-    for start in range(0, len(p), ROWS):
+    start = 0
+    while start < len(p):
         rows = by_likely[start : start + ROWS]
-        best[rows] = _best_sizes(falling[rows], int(likely[rows].max()), beta)
+        size = min(int(likely[rows[-1]]), EXACT)
+        rows = rows[: max(1, CELLS // ((size + 1) * (size + _most_rest(falling[rows, size:]))))]
+        size = min(int(likely[rows[-1]]), EXACT)
+        best[rows], value = _best_sizes(falling[rows], size, beta)
+        if likely[rows[-1]] > EXACT:
+            larger, by_moments = _best_large_sizes(falling[rows], beta)
+            best[rows] = np.where(by_moments > value, larger, best[rows])
+        start += len(rows)
     sets = np.zeros(p.shape, np.uint8)
     np.put_along_axis(sets, order, (np.arange(p.shape[1]) < best[:, None]).astype(np.uint8), axis=1)
     return sets
@@ -37,7 +48,8 @@ def _likely(falling: np.ndarray, beta: float) -> np.ndarray:
     return np.maximum((falling >= least[:, None] / 2).sum(1), 1)
 
 
-def _best_sizes(falling: np.ndarray, size: int, beta: float) -> np.ndarray:
+def _best_sizes(falling: np.ndarray, size: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The size of each row's best set of at most `size` labels, and its expected F."""
     n, p = len(falling), falling[:, :size]
     rest = _rest_counts(falling[:, size:])
     most = size + rest.shape[1] - 1
@@ -53,14 +65,36 @@ def _best_sizes(falling: np.ndarray, size: int, beta: float) -> np.ndarray:
         i, j = np.arange(k + 1)[:, None], np.arange(most - k + 1)[None, :]
         value = (1 + beta**2) * i / (beta**2 * (i + j) + k)
         values[k] = np.einsum("nj,nj->n", inside[:, : k + 1] @ value, outside[k][:, : most - k + 1])
-    return values.argmax(0)
+    return values.argmax(0), values.max(0)
+
+
+def _best_large_sizes(falling: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The size of each row's best set of more than EXACT labels, and its expected F to the second order of moments.
+
+    Of x true labels among k named and y others it is (1 + beta^2) x / (k + beta^2 (x + y)); x and y are independent,
+    and their variances are small beside k.
+    """
+    square = beta**2
+    mean, variance = np.cumsum(falling, axis=1), np.cumsum(falling * (1 - falling), axis=1)
+    k = np.arange(1, falling.shape[1] + 1)
+    below = k + square * mean[:, -1:]
+    bend = -square * (below - square * mean) / below**3 * variance  # half the second derivative in x, times variance
+    bend += square**2 * mean / below**3 * (variance[:, -1:] - variance)
+    value = (1 + square) * (mean / below + bend)
+    value[:, :EXACT] = -1.0
+    at = value.argmax(1)
+    return at + 1, value[np.arange(len(value)), at]
+
+
+def _most_rest(p: np.ndarray) -> int:
+    """The width of `_rest_counts`."""
+    most = float(p.sum(1).max(initial=0.0))
+    return 1 + min(p.shape[1], int(most + 8 * np.sqrt(most) + 8))
 
 
 def _rest_counts(p: np.ndarray) -> np.ndarray:
     """Chances `(n, J)` of 0, 1, ... true labels among these, up to a count that is next to never passed."""
-    mean = p.sum(1)
-    most = float(mean.max(initial=0.0))
-    width = 1 + min(p.shape[1], int(most + 8 * np.sqrt(most) + 8))
+    width = _most_rest(p)
     each = int((p >= RARE).sum(1).max(initial=0))
     counts = np.zeros((len(p), width))
     counts[:, 0] = np.exp(-p[:, each:].sum(1))

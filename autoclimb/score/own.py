@@ -11,9 +11,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from autoclimb.arrays import LARGE, ByRow, LabelSets
 from autoclimb.errors import Mistake, in_users_code
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.metrics import ONE_LABEL, WITH_CLASSES, WITH_NUMBERS, metric_named
+from autoclimb.seeds import some_of
 from autoclimb.types import Goal, Kind, Metric, Wants
 
 MODULE = "autoclimb_metric_"  # how the modules of such files are named
@@ -77,7 +79,7 @@ def metric_from(text: str) -> Metric:
     raise Mistake(f"{metric.name!r} in {path} is a known name for {known.name}; give your metric another one")
 
 
-def tried(goal: Goal, target: np.ndarray) -> None:
+def tried(goal: Goal, target: ByRow) -> None:
     """Calls a metric of the user's own on answers that are right, before hours are spent on it.
 
     Raises Mistake where it raises or has no value there. Metrics of ours, and those made in Python, are not called.
@@ -85,9 +87,11 @@ def tried(goal: Goal, target: np.ndarray) -> None:
     if not isinstance(goal.metric.function, Checked):
         return
     if goal.kind == "regression":
-        right = target[:, None].astype(np.float64)
+        right = target[:][:, None].astype(np.float64)
     else:
-        right = np.asarray(target if target.ndim == 2 else np.eye(int(target.max()) + 1)[target], np.float64)
+        width = target.shape[1] if len(target.shape) == 2 else int(target[:].max()) + 1
+        target = target[some_of(len(target), max(1, LARGE // width), "tried")]
+        right = np.asarray(target if len(target.shape) == 2 else LabelSets(target[:, None], width), np.float64)
     cross_fitted_score(goal, target, right, np.zeros(len(target), np.int64))
 
 

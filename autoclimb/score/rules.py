@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, by_blocks
 from autoclimb.score.calibrate import calibrated, temper
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.types import Rule
@@ -11,10 +12,14 @@ from autoclimb.types import Rule
 FLOOR = 1e-6  # no probability says never: a wrong certain row costs 13.8 nats, not 36
 
 
-def answer(rule: Rule, p: np.ndarray) -> np.ndarray:
-    """The answers of a rule to predictions `(N, C)`, in the form its metric wants."""
-    answers = RULES[rule.name](rule, p)
-    return (1 - rule.share) * answers + rule.share * np.asarray(rule.prior) if rule.share else answers
+def answer(rule: Rule, p: ByRow) -> np.ndarray:
+    """The answers of a rule to predictions `(N, C)`, in the form its metric wants; made a block of rows at a time."""
+
+    def answers(rows: slice) -> np.ndarray:
+        values = RULES[rule.name](rule, p[rows])
+        return (1 - rule.share) * values + rule.share * np.asarray(rule.prior) if rule.share else values
+
+    return by_blocks(answers, *p.shape)
 
 
 def number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:

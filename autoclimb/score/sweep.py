@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoclimb.arrays import blocks
 from autoclimb.score.calibrate import before_calibration, calibrated, logits, platt, sigmoid
 from autoclimb.score.classes import FBeta
 from autoclimb.types import Goal
@@ -118,7 +119,19 @@ def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float,
 
     Like that of two classes it is swept on calibrated probabilities: shared slope and shift, and a shift of each label.
     """
-    slope, shift = platt(p, truth)
+    line = platt(p, truth)
+    parts = [_swept_labels(f, truth[:, some], p[:, some], *line) for some in blocks(p.shape[1], len(p))]
+    shifts, positives, best, swept = (np.concatenate(part) for part in zip(*parts, strict=True))
+    # the plug-in t = F / (1 + beta^2) is for calibrated probabilities; rare labels use the labels' mean F
+    plug_in = best[positives > 0].mean() / (1 + f.beta**2) if positives.any() else 0.5
+    mixed = (positives * swept + PRIOR_ROWS * plug_in) / (positives + PRIOR_ROWS)
+    return tuple(float(t) for t in before_calibration(mixed, line[0], shifts))
+
+
+def _swept_labels(
+    f: FBeta, truth: np.ndarray, p: np.ndarray, slope: float, shift: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each label its shift of log odds, its true rows, its greatest F, and the threshold where it is reached."""
     shifts = shift + own_shifts(slope * logits(p) + shift, truth)
     columns = np.ascontiguousarray(calibrated(p, slope, shifts).T)
     order = np.argsort(-columns, axis=1)
@@ -129,12 +142,7 @@ def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float,
     after = np.concatenate([falling[:, 1:], np.zeros((len(falling), 1))], axis=1)
     scores = np.where(falling > after, scores, -1.0)
     at, row = scores.argmax(1), np.arange(len(scores))
-    best = np.maximum(scores[row, at], 0)
-    swept = (falling[row, at] + after[row, at]) / 2
-    # the plug-in t = F / (1 + beta^2) is for calibrated probabilities; rare labels use the labels' mean F
-    plug_in = best[positives > 0].mean() / (1 + f.beta**2) if positives.any() else 0.5
-    mixed = (positives * swept + PRIOR_ROWS * plug_in) / (positives + PRIOR_ROWS)
-    return tuple(float(t) for t in before_calibration(mixed, slope, shifts))
+    return shifts, positives, np.maximum(scores[row, at], 0), (falling[row, at] + after[row, at]) / 2
 
 
 def own_shifts(z: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from autoclimb.arrays import row_keys
 from autoclimb.data.read.identifiers import why_it_names_rows
 from autoclimb.data.read.labels import Labels
 from autoclimb.data.read.raw import RawTask
@@ -37,7 +38,7 @@ def columns_of(
     spoke of groups.
     """
     kept = np.flatnonzero(labels.kept)
-    label_of = [row.tobytes() for row in labels.target] if labels.target.ndim == 2 else labels.target.tolist()
+    label_of = row_keys(labels.target)
     why_group = {note.about: note.text for note in reversed(group_notes) if note.about}
     names_pictures = {note.about for note in raw.notes if note.kind == "match"}
     columns = [Column(name, "target", *count(cells)) for name, cells in raw.labels.items()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets, row_keys, taken
 from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import ending
 from autoclimb.data.files.npy import MOST_SLICES, spread
@@ -145,7 +146,8 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
     rows = np.array([place[i] for i in keep])
     column, group_notes = group_column(raw, labels, group)
-    metadata, useless = read_metadata(raw, keep, [row.tobytes() for row in labels.target[rows]])
+    target = taken(labels.target, rows)
+    metadata, useless = read_metadata(raw, keep, row_keys(target))
     names = metadata.names if metadata else ()
     columns, column_notes = columns_of(raw, labels, column, group_notes, names, useless, group is not None)
     task = Task(
@@ -154,7 +156,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         classes=labels.classes,
         train_ids=tuple(raw.train_ids[i] for i in keep),
         train_files=tuple(raw.train_files[i] for i in keep),
-        target=labels.target[rows],
+        target=target,
         test_ids=tuple(raw.test_ids),
         test_files=tuple(raw.test_files),
         form=replace(form, first=first_row(raw)),
@@ -315,7 +317,9 @@ def group_column(raw: RawTask, labels: Labels, group: str | None) -> tuple[str |
     kept = np.flatnonzero(labels.kept)
     columns = {c: [cells[i] for i in kept] for c, cells in raw.others.items()}
     names = None
-    if labels.kind == "multilabel":
+    if isinstance(labels.target, LabelSets):
+        names = [tuple(label for label in row if label >= 0) for row in labels.target.ones.tolist()]
+    elif labels.kind == "multilabel":
         names = [tuple(np.flatnonzero(row).tolist()) for row in labels.target]
     elif labels.kind != "regression":
         names = [(label,) for label in labels.target.tolist()]

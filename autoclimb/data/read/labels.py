@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from autoclimb.arrays import label_sets
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
     ABSENT,
@@ -104,7 +105,7 @@ class Labels:
 
     kind: Kind
     classes: tuple[str, ...]
-    target: np.ndarray
+    target: np.ndarray  # as types.Task has it
     kept: np.ndarray  # (rows,) bool
     grades: tuple[float, ...] = ()
     separator: str = ""  # of a column of sets
@@ -150,7 +151,7 @@ def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
             f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, "
             f"or --metric {OF_VOTES} for votes"
         )
-    table = np.array([[number_of(c) or 0.0 for c in cells] for cells in columns]).T
+    table = np.array([np.array([number_of(c) or 0 for c in cells], np.int8) for cells in columns]).T
     kept = np.array([any(c not in BLANK for c in row) for row in zip(*columns, strict=True)])
     notes = []
     unsure = int((table < 0).sum())
@@ -421,9 +422,7 @@ def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> L
     """Multi-label labels of a column of sets; an empty set is a label too."""
     classes = in_order({t for s in sets for t in s})
     place = {c: i for i, c in enumerate(classes)}
-    target = np.zeros((len(sets), len(classes)), np.uint8)
-    for row, names in enumerate(sets):
-        target[row, [place[n] for n in names]] = 1
+    target = label_sets([[place[n] for n in names] for names in sets], len(classes))
     return Labels("multilabel", classes, target, np.ones(len(sets), bool), separator=separator, notes=notes)
 
 

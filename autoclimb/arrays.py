@@ -1,0 +1,319 @@
+"""Arrays `(N, C)` that need not be in memory, known by row: sets of labels, stored predictions, views of others.
+
+Each gives the rows that it is asked for as a plain array: `p[rows]`. A million rows of seven thousand classes are 56 GB
+as float64, and 3 labels a row of them 12 MB: so nothing here is made whole unless numpy is asked for it (`np.asarray`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from autoclimb.disk import write_array
+
+BLOCK = 1 << 23  # cells that are worked on at a time: 64 MB as float64
+LARGE = 1 << 26  # cells from which an array is not held in float64 (half a gigabyte) but as precisely as it is stored
+DENSE = 1 << 27  # cells of label sets that are held as a byte each
+
+
+class ByRow(Protocol):
+    """What gives its rows `(len(rows), C)` by index, slice or mask: a numpy array does."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSets:
+    """Rows `(N, width)` of zeros and ones, known by where their ones are; one-hot rows have one each.
+
+    `ones` is `(N, k)` of integers: the labels of each row, filled up with -1. Rows come as uint8.
+    """
+
+    ones: np.ndarray
+    width: int
+
+    ndim = 2
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and labels."""
+        return len(self.ones), self.width
+
+    def __len__(self) -> int:
+        return len(self.ones)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        """The rows `(len(rows), width)`, one row `(width,)`; with a label, `sets[rows, label]`, whether they have it."""
+        if isinstance(rows, tuple):
+            rows, label = rows
+            return (self.ones[rows] == label).any(-1).astype(np.uint8)
+        ones = self.ones[rows]
+        many = ones.reshape(-1, ones.shape[-1])
+        dense = np.zeros((len(many), self.width), np.uint8)
+        row, place = np.nonzero(many >= 0)
+        dense[row, many[row, place]] = 1
+        return dense.reshape(*ones.shape[:-1], self.width)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def take(self, rows: Any) -> "LabelSets":
+        """The sets of these rows, still as sets."""
+        return LabelSets(self.ones[rows], self.width)
+
+    def sum(self, axis: int) -> np.ndarray:
+        """Rows that have each label (0), or labels that each row has (1)."""
+        if axis == 1:
+            return (self.ones >= 0).sum(1)
+        return np.bincount(self.ones[self.ones >= 0], minlength=self.width)
+
+    def mean(self, axis: int) -> np.ndarray:
+        """The share of rows that have each label (0), or of labels that each row has (1)."""
+        return self.sum(axis) / max(self.shape[axis], 1)
+
+    def any(self, axis: int) -> np.ndarray:
+        """Whether each row has a label (1), or each label a row (0)."""
+        return self.sum(axis) > 0
+
+    def argmax(self, axis: int) -> np.ndarray:
+        """The first label of each row, 0 where it has none."""
+        assert axis == 1, "only along rows"
+        first = np.where(self.ones >= 0, self.ones, self.width).min(1)
+        return np.where(first < self.width, first, 0).astype(np.int64)
+
+    def changed(self, rows: np.ndarray, dense: np.ndarray) -> "LabelSets":
+        """The sets with some rows replaced by `dense` `(len(rows), width)` zeros and ones."""
+        new = [np.flatnonzero(row) for row in dense]
+        ones = np.full((len(self.ones), max(self.ones.shape[1], *map(len, new))), -1, self.ones.dtype)
+        ones[:, : self.ones.shape[1]] = self.ones
+        for row, labels in zip(rows, new, strict=True):
+            ones[row] = -1
+            ones[row, : len(labels)] = labels
+        return LabelSets(ones, self.width)
+
+
+def label_sets(sets: Sequence[Sequence[int]], width: int) -> Any:
+    """Rows `(N, width)` of zeros and ones from the labels of each: a uint8 array, LabelSets where that is too large."""
+    longest = max((len(labels) for labels in sets), default=0)
+    if len(sets) * width <= DENSE or 4 * longest >= width:
+        dense = np.zeros((len(sets), width), np.uint8)
+        for row, labels in enumerate(sets):
+            dense[row, list(labels)] = 1
+        return dense
+    ones = np.full((len(sets), longest), -1, np.int32)
+    for row, labels in enumerate(sets):
+        ones[row, : len(labels)] = sorted(labels)
+    return LabelSets(ones, width)
+
+
+def taken(target: Any, rows: Any) -> Any:
+    """The target's rows in the form that it has: sets of labels stay such."""
+    return target.take(rows) if isinstance(target, LabelSets) else target[rows]
+
+
+def row_keys(target: Any) -> list[Any]:
+    """For each row of a target something hashable that is equal where the rows are."""
+    if target.ndim == 1:
+        return target.tolist()
+    return [row.tobytes() for row in (target.ones if isinstance(target, LabelSets) else target)]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions `(N, C)` of some of N rows: `place` `(N,)` says where in `values` `(R, C)` a row is, -1 for nowhere.
+
+    Rows come as float32 where values are stored in half precision, with NaN where they were not predicted.
+    """
+
+    values: np.ndarray
+    place: np.ndarray
+
+    ndim = 2
+
+    @classmethod
+    def of(cls, rows: np.ndarray, values: np.ndarray, count: int) -> "Predictions":
+        """The predictions `values` of `rows` by index, of `count` rows."""
+        place = np.full(count, -1, np.int32)
+        place[rows] = np.arange(len(rows), dtype=np.int32)
+        return cls(values, place)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """All rows, predicted or not, and columns."""
+        return len(self.place), self.values.shape[1]
+
+    @property
+    def precision(self) -> np.dtype:
+        """The number format that values are stored in."""
+        return self.values.dtype
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """`(N,)` bool."""
+        return np.asarray(self.place) >= 0
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        place = np.asarray(self.place[rows])
+        if place.ndim == 0:
+            return self[np.atleast_1d(np.arange(len(self))[rows])][0]
+        known = place >= 0
+        if known.all():
+            return in_single(self.values[place])
+        out = np.full((len(place), self.values.shape[1]), np.nan, np.promote_types(self.precision, np.float32))
+        out[known] = self.values[place[known]]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Some rows of what is known by row, in an order of their own; read when they are asked for."""
+
+    source: Any  # ByRow
+    rows: np.ndarray
+
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """These rows, and the source's columns."""
+        return len(self.rows), *self.source.shape[1:]
+
+    @property
+    def precision(self) -> np.dtype:
+        """The number format that the source is stored in."""
+        return precision_of(self.source)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        return in_single(self.source[self.rows[rows]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean of several predictions of the same rows; a row that one of them lacks is NaN."""
+
+    sources: tuple[Any, ...]  # ByRow
+
+    ndim = 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of each."""
+        return self.sources[0].shape
+
+    @property
+    def precision(self) -> np.dtype:
+        """The number format that they are stored in."""
+        return precision_of(self.sources[0])
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """`(N,)` bool."""
+        return np.logical_and.reduce([predicted_rows(source) for source in self.sources])
+
+    def __len__(self) -> int:
+        return len(self.sources[0])
+
+    def __getitem__(self, rows: Any, /) -> np.ndarray:
+        return np.mean([in_single(source[rows]) for source in self.sources], axis=0)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+def in_single(values: np.ndarray) -> np.ndarray:
+    """The values, those in half precision in single: sums and logarithms of the former lose too much."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def precision_of(p: Any) -> np.dtype:
+    """The number format that predictions are stored in."""
+    return p.precision if hasattr(p, "precision") else p.dtype
+
+
+def working_precision(cells: int, p: Any) -> np.dtype:
+    """The number format to hold what is made of predictions in: double, of very many cells that which they have."""
+    return np.dtype(np.float64) if cells <= LARGE else precision_of(p)
+
+
+def predicted_rows(p: Any) -> np.ndarray:
+    """`(N,)` bool: which rows of predictions `(N, C)` are numbers."""
+    if hasattr(p, "predicted"):
+        return p.predicted
+    return by_blocks(lambda rows: np.isfinite(p[rows]).all(1), *p.shape)
+
+
+def blocks(count: int, width: int) -> Iterator[slice]:
+    """Slices that go through so many rows of `width` columns, about BLOCK cells each; one, empty, of no rows."""
+    step = max(1, BLOCK // max(width, 1))
+    for start in range(0, max(count, 1), step):
+        yield slice(start, min(start + step, count))
+
+
+def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, dtype: Any = None) -> np.ndarray:
+    """What a function of a slice of rows gives for all `count` rows of `width` columns, a block at a time."""
+    out = None
+    for rows in blocks(count, width):
+        part = function(rows)
+        if len(part) == count:  # a single block: no copy
+            return part if dtype is None else part.astype(dtype, copy=False)
+        if out is None:
+            out = np.empty((count, *part.shape[1:]), dtype or part.dtype)
+        out[rows] = part
+    assert out is not None
+    return out
+
+
+# --- on disk ---------------------------------------------------------------------------------------------------------
+
+
+def write_predictions(path: Path, p: Any) -> None:
+    """Writes `<path>.npy`, the predicted rows, and then `<path>_place.npy`.
+
+    Rows that are added to predictions come last in `values`, so that the places of before fit those of now.
+    """
+    if not isinstance(p, Predictions):
+        rows = np.flatnonzero(predicted_rows(p))
+        p = Predictions.of(rows, np.asarray(p[rows]), len(p))
+    write_array(path.with_name(f"{path.name}.npy"), p.values)
+    write_array(path.with_name(f"{path.name}_place.npy"), p.place)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The predictions that `write_predictions` wrote, mapped: only the rows that are asked for are read."""
+    return Predictions(mapped(path.with_name(f"{path.name}.npy")), mapped(path.with_name(f"{path.name}_place.npy")))
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, read when it is looked at."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # a file of no rows cannot be mapped
+        return np.load(path, allow_pickle=False)
+
+
+def read_target(path: Path, width: int) -> Any:
+    """The target `(N, width)` by row of a `target.npy`: integers in it are labels, `(N,)` or `(N, k)` with -1 for none.
+
+    All else is as it is: bytes of 0/1, shares of votes, numbers.
+    """
+    values = np.load(path, allow_pickle=False)
+    return LabelSets(values.reshape(len(values), -1), width) if values.dtype.kind == "i" else values

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from autoclimb.arrays import ByRow, Predictions
+from autoclimb.arrays import ByRow
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression"]
 Wants = Literal["label", "labels", "probability", "grade", "ranking", "number"]
@@ -361,7 +361,7 @@ class Blend:
     method: str  # a row of blend.BLENDERS
     members: tuple[str, ...]  # keys of trials
     weights: tuple[float, ...]  # one a member; () where a stacker holds more than weights
-    oof: Predictions = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted
+    oof: ByRow = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted; of blend_of arrays.Predictions
     test: np.ndarray = field(repr=False)  # (M, C)
     score: float
     stderr: float

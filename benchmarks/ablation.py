@@ -24,6 +24,7 @@ import numpy as np
 from lab import FOLDS, STARTING, SUITE, Lab, opened
 from record import append, heading
 
+from autoclimb.arrays import read_predictions
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.nets import fine_tuning, from_scratch
@@ -257,7 +258,7 @@ def trained_cell(lab: Lab, config: Config) -> tuple[float, float]:
     if reply["status"] != "done":
         print(f"  {reply['note']}", file=sys.stderr)
         return float("nan"), 0.0
-    scored = cross_fitted_score(lab.goal, lab.task.target, np.load(out / "oof.npy"), lab.fold_of)
+    scored = cross_fitted_score(lab.goal, lab.task.target, read_predictions(out / "oof"), lab.fold_of)
     return scored.score, reply["facts"].get("epochs", 0.0)
 
 

@@ -35,6 +35,7 @@ from record import append, heading
 
 import autoclimb
 from autoclimb import Config, SearchSpace, Situation, Task, Trial
+from autoclimb.arrays import read_predictions
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_the_end, seconds_of
 from autoclimb.contest.marks import cells_of, truth_in
@@ -133,7 +134,7 @@ def scored_words(lab: Lab, out: Path, reply: dict[str, Any]) -> str:
     """The out-of-fold score of a trial, or why there is none."""
     if reply["status"] != "done":
         return str(reply["note"])
-    scored = cross_fitted_score(lab.goal, lab.task.truth, np.load(out / "oof.npy"), lab.fold_of)
+    scored = cross_fitted_score(lab.goal, lab.task.truth, read_predictions(out / "oof"), lab.fold_of)
     return f"{lab.metric.name} {lab.metric.shown(scored.score):.4f}"
 
 
@@ -144,7 +145,7 @@ def compact(folder: Path, path: Path, fold_of: np.ndarray) -> Path:
     if not done:
         raise SystemExit(f"no trial in {folder} was trained over all folds")
     records = [{"config": reply["config"], "facts": reply["facts"]} for reply in done.values()]
-    oof = np.stack([np.load(place / "oof.npy") for place in done]).astype(np.float16)
+    oof = np.stack([np.asarray(read_predictions(place / "oof")) for place in done]).astype(np.float16)
     test = np.stack([[fold_test(place, k) for k in EVERY] for place in done]).astype(np.float16)
     np.savez_compressed(path, records=np.array(json.dumps(records)), fold_of=fold_of, oof=oof, test=test)
     return path

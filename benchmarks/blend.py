@@ -134,7 +134,8 @@ def kept(folder: Path) -> Collection:
     """A kept run's trials that cover all its rows, half of which are blended and half kept back."""
     task, record = read_json(folder / "task.json"), store.read_run(folder)
     usable = np.load(folder / "fold_of.npy") >= 0
-    truth = np.load(folder / "target.npy")[usable]
+    truth = np.load(folder / "target.npy")[usable]  # class indices, sets, or a column of numbers
+    truth = truth[:, 0] if task["kind"] == "regression" else truth
     goal = Goal(metric_named(record["metric"]["name"]), task["kind"], tuple(task["grades"]))
     oofs = {t: np.asarray(t.oof)[usable] for t in store.all_trials(folder) if t.status == "done"}
     half = np.random.default_rng(0).permutation(len(truth)) < len(truth) // 2

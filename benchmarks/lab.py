@@ -82,6 +82,7 @@ def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: M
     np.save(folder / "target.npy", learning_target(task))
     np.save(folder / "fold_of.npy", fold_of)
     hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
+    hello["precision"] = "float32"
     hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
     try:

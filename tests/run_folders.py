@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from autoclimb.arrays import write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import write_array, write_json
 from autoclimb.report.page_data import example_blocks
@@ -61,7 +62,7 @@ def run_folder(
         target = np.eye(width)[truth]
     fold_of = np.arange(rows) % 5
     clock = Clock(600.0, start=time.monotonic() - 77)
-    write_array(folder / "target.npy", target.astype(np.float32))
+    write_array(folder / "target.npy", target.astype(np.float32) if kind == "regression" else truth)
     write_array(folder / "fold_of.npy", fold_of)
     write_json(folder / "train_ids.json", ids or [f"r{i}" for i in range(rows)])
     form = {"columns": ["id", "label"], "ids": [f"t{i}" for i in range(answered)], "cell": "label"}
@@ -91,8 +92,8 @@ def run_folder(
         scored = cross_fitted_score(goal, truth, oof, fold_of)
         place = store.trial_folder(folder, config)
         place.mkdir(parents=True)
-        for array, values in (("oof", oof), ("test", oof[:2])):
-            np.save(place / f"{array}.npy", values)
+        write_predictions(place / "oof", oof)
+        np.save(place / "test.npy", oof[:2])
         facts = training_facts(number)
         trial = Trial(config, "nets", "done", scored.score, scored.stderr, 9.5, oof, oof[:2], facts=facts)
         tell(Event("start", "", {"trial": config.key, "stage": "nets"}))

@@ -10,6 +10,7 @@ import pytest
 from folders import task
 
 import autoclimb
+from autoclimb.arrays import write_predictions
 from autoclimb.data.folds import make_folds
 from autoclimb.disk import write_json
 from autoclimb.types import Config, Goal
@@ -173,7 +174,7 @@ def test_a_bank_is_one_small_file_that_is_read_back(bank, records, tmp_path):
     for record in records[:3]:
         place = tmp_path / "toy.trials" / record.config.key
         (place / "nets").mkdir(parents=True)
-        np.save(place / "oof.npy", record.oof)
+        write_predictions(place / "oof", record.oof)
         for k in range(FOLDS):
             np.savez(place / "nets" / f"fold{k}.npz", oof_pred=record.oof[fold_of == k], test_pred=record.test[k])
         reply = {"config": record.config.to_json(), "status": "done", "folds": FOLDS, "facts": record.facts}

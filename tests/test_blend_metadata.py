@@ -8,6 +8,7 @@ from folders import picture
 from folders import task as toy
 from test_blend import softmax, trial
 
+from autoclimb.arrays import write_predictions
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
 from autoclimb.disk import write_array, write_json
@@ -166,7 +167,7 @@ def test_new_pictures_come_without_the_columns_and_predict_says_so(tmp_path, mon
     for t in trials:
         place = store.trial_folder(tmp_path, t.config)
         place.mkdir(parents=True)
-        write_array(place / "oof.npy", t.oof)
+        write_predictions(place / "oof", t.oof)
         write_array(place / "test.npy", t.test)
         store.save_trial(tmp_path, t)
         nets = store.nets_folder(tmp_path, t.config)

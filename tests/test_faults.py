@@ -9,6 +9,7 @@ import torch
 from nets import CPU, fold_over
 from test_training import TINY, material_of
 
+from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, trial, views
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
@@ -97,7 +98,7 @@ def test_the_folds_before_a_fault_are_a_trial(tmp_path, monkeypatch):
     reply = trial_in(tmp_path, TINY.vary(folds=(0, 1, 2)))
     assert (reply["status"], reply["folds"], reply["facts"]["fault"]) == ("done", 1, "device")
     assert reply["note"].startswith("ended after 1 folds: CUDA error")
-    oof = np.load(tmp_path / "out" / "oof.npy")
+    oof = np.asarray(read_predictions(tmp_path / "out" / "oof"))
     assert (np.isfinite(oof).all(1) == (material_of().fold_of == 0)).all()
 
 

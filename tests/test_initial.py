@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from test_training import TINY, material_of
 from torch import nn
 
+from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, initial
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import to_input
@@ -97,6 +98,6 @@ def test_a_whitened_net_learns(tmp_path):
     material = material_of(n=64)
     out = tmp_path / "t"
     told = run_trial(TINY.vary(whitened=True, epochs=12), material, out, out, tmp_path, CPU)
-    oof = np.load(out / "oof.npy")[material.fold_of == 0]
+    oof = np.asarray(read_predictions(out / "oof"))[material.fold_of == 0]
     assert told["status"] == "done", told
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nets import CPU, fold_over
 from safetensors.torch import save_file
 
+from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
@@ -240,7 +241,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
 def test_a_regression_answers_in_the_targets_own_units(tmp_path):
     material = material_of(kind="regression")
     run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
+    oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))[material.fold_of == 0]
     assert np.abs(oof - material.target[material.fold_of == 0]).mean() < 1.5
 
 
@@ -284,7 +285,7 @@ def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
     (tmp_path / "cache").mkdir()
     told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)
-    oof = np.load(tmp_path / "t" / "oof.npy")
+    oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))
     assert told["status"] == "done"
     assert np.isfinite(oof).all()
     assert hits(material, oof) == 1.0
@@ -466,7 +467,7 @@ def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
     config = TINY.vary(epochs=12, **changes)
     told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
     assert told["status"] == "done"
-    assert hits(material, np.load(tmp_path / "t" / "oof.npy")) > 0.9
+    assert hits(material, np.asarray(read_predictions(tmp_path / "t" / "oof"))) > 0.9
 
 
 # --- channels other than red, green and blue -------------------------------------------------------------------------
@@ -488,7 +489,7 @@ def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path
     config = TINY.vary(folds=(0,), epochs=10, policy="flip-colour")
     told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
     assert told["status"] == "done", told
-    assert hits(material, np.load(tmp_path / "out" / "oof.npy")) > 0.8
+    assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
     assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4
 
@@ -502,7 +503,7 @@ def test_features_of_other_channels_learn_stripes(tmp_path, backbone, channels):
     cache.mkdir()
     told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", cache, CPU)
     assert told["status"] == "done", told
-    assert hits(material, np.load(tmp_path / "out" / "oof.npy")) > 0.9
+    assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.9
 
 
 def test_pretrained_first_layers_are_adapted_to_other_channels(tmp_path):

@@ -8,6 +8,8 @@ import torch
 from nets import CPU
 from test_training import TINY, material_of
 
+from autoclimb.arrays import read_predictions
+from autoclimb.learn import fold, probe
 from autoclimb.learn import fold, loop, probe
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.material import Format
@@ -139,7 +141,7 @@ def test_a_net_learns_in_fp16_with_the_scaler_as_in_fp32(tmp_path, precision):
     material, config = material_of(n=64), TINY.vary(epochs=12, lr=1e-2, ema=0.5, swa=0.0)
     reply = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU, format=Format(precision))
     assert (reply["status"], reply["facts"].get("precision")) == ("done", precision), reply
-    oof = np.load(tmp_path / "oof.npy")[material.fold_of == 0]
+    oof = np.asarray(read_predictions(tmp_path / "oof"))[material.fold_of == 0]
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 
 
@@ -233,7 +235,7 @@ def test_a_net_in_torchs_own_layout_and_compiled_trains_to_the_same(tmp_path, mo
         config, folder = TINY.vary(epochs=1, ema=0.9), tmp_path / name
         reply = run_trial(config, material_of(), folder, folder, tmp_path, CPU, format=Format(channels_last=False))
         assert reply["status"] == "done", reply
-        return reply["facts"], np.load(tmp_path / name / "oof.npy")
+        return reply["facts"], np.asarray(read_predictions(tmp_path / name / "oof"))
 
     facts, plain = trained("plain")
     assert facts["channels_last"] is False
@@ -258,7 +260,7 @@ def test_on_a_card_a_compiled_net_learns(tmp_path, monkeypatch):
         CARD,
         format=Format("bf16"),
     )
-    oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
+    oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))[material.fold_of == 0]
     assert reply["facts"]["compiled"]
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 

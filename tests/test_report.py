@@ -306,9 +306,9 @@ def test_errors_of_the_blend_are_counted_right(tmp_path):
 
 def test_a_lift_of_the_same_predictions_is_nothing(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run")))
-    oof = record.trials[0].oof
+    oof = np.asarray(record.trials[0].oof)
     assert findings.lift_of(record, oof, oof) == (0.0, 0.0)
-    better = 0.2 * oof + 0.8 * record.target
+    better = 0.2 * oof + 0.8 * np.asarray(record.target)
     lift, stderr = findings.lift_of(record, better, oof)
     assert lift > 2 * stderr > 0
 
@@ -342,7 +342,7 @@ def test_a_slice_that_is_worse_is_named_before_all_else(tmp_path):
 def test_a_slice_is_worse_only_beyond_chance(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run", rows=600)))
     wrong = np.arange(600) < 60
-    oof = record.blend.oof.copy()
+    oof = np.array(record.blend.oof)
     oof[wrong] = np.roll(record.target[wrong], 1, axis=1)
     slices = {
         "camera": tuple("old" if w else "new" for w in wrong),

@@ -15,6 +15,7 @@ from fakes import configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.arrays import write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
@@ -36,7 +37,7 @@ def saved(folder: Path, trial: Trial, oof: np.ndarray = OOF, test: np.ndarray = 
     """The trial's folder after the worker has put its arrays there and the parent its json."""
     place = store.trial_folder(folder, trial.config)
     place.mkdir(parents=True, exist_ok=True)
-    np.save(place / "oof.npy", oof)
+    write_predictions(place / "oof", oof)
     np.save(place / "test.npy", test)
     store.save_trial(folder, trial)
     return place
@@ -132,7 +133,7 @@ def test_a_damaged_json_never_happened(folder, text):
     assert store.all_trials(folder) == []
 
 
-@pytest.mark.parametrize("name", ["oof.npy", "test.npy"])
+@pytest.mark.parametrize("name", ["oof.npy", "oof_place.npy", "test.npy"])
 @pytest.mark.parametrize("contents", [None, b"", b"\x93NUMPY\x01\x00", b"garbage", b"\0" * 200])
 def test_a_done_trial_without_whole_arrays_never_happened(folder, name, contents):
     path = saved(folder, done()) / name
@@ -341,7 +342,8 @@ def test_predictions_are_mapped_so_that_looking_at_all_trials_reads_none_of_them
     for seed in range(3):
         saved(folder, done(Config(seed=seed)))
     for trial in store.all_trials(folder):
-        assert isinstance(trial.oof, np.memmap)
+        assert isinstance(trial.oof.values, np.memmap)
+        assert len(trial.oof.values) == 2  # of three rows those that were predicted
         assert isinstance(trial.test, np.memmap)
         np.testing.assert_array_equal(trial.oof, OOF)
 
@@ -375,7 +377,7 @@ def test_the_folds_that_a_longer_trial_had_finished_become_a_trial_of_their_own(
     config = Config(folds=(0, 1, 2))
     place = store.trial_folder(folder, config)
     place.mkdir(parents=True)
-    np.save(place / "oof.npy", OOF)
+    write_predictions(place / "oof", OOF)
     shorter = store.cut_short(folder, config, 2)
     assert shorter == config.vary(folds=(0, 1))
     assert not place.exists()

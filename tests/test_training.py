@@ -9,6 +9,7 @@ import torch
 from nets import CPU, fold_over
 from torch import nn
 
+from autoclimb.arrays import read_predictions
 from autoclimb.learn import loop
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import Built, build_net
@@ -261,7 +262,7 @@ def test_a_config_without_a_rate_trains_as_one_with_the_rate_that_it_found(tmp_p
     told = run_trial(TINY.vary(lr=0.0), material, tmp_path / "a", tmp_path / "a", tmp_path, CPU)
     assert told["facts"]["lr_curve"][0][0] == pytest.approx(1e-5)
     run_trial(TINY.vary(lr=told["facts"]["lr"]), material, tmp_path / "b", tmp_path / "b", tmp_path, CPU)
-    made = [np.load(tmp_path / name / "oof.npy") for name in "ab"]
+    made = [np.asarray(read_predictions(tmp_path / name / "oof")) for name in "ab"]
     np.testing.assert_array_equal(made[0], made[1])
 
 
@@ -372,7 +373,7 @@ def test_on_a_card_a_net_learns_in_bf16(tmp_path):
     told = run_trial(
         config, material, tmp_path / "t", tmp_path / "t", tmp_path, torch.device("cuda"), format=Format("bf16")
     )
-    oof = np.load(tmp_path / "t" / "oof.npy")[material.fold_of == 0]
+    oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))[material.fold_of == 0]
     assert told["facts"]["precision"] == "bf16"
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 

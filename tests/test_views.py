@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nets import CPU
 from test_learn import TINY, hits, material_of, stripes
 
+from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import Unbuildable
@@ -113,7 +114,7 @@ def test_auto_finds_out_that_stripes_may_be_mirrored_but_not_turned(tmp_path):
     told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
     assert told["status"] == "done", told
     assert told["facts"]["tta"] in set(CHOICES) - {"dihedral"}
-    assert hits(material, np.load(tmp_path / "out" / "oof.npy")) > 0.8
+    assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
     assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4
 

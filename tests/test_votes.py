@@ -102,4 +102,4 @@ def test_every_blender_learns_shares(method):
     assert blend.score > single.score
     assert np.allclose(blend.test.sum(1), 1)
     # as likely as it says: its mean share of a class is that of the votes
-    assert np.allclose(blend.oof.mean(0), votes.mean(0), atol=0.03)
+    assert np.allclose(np.asarray(blend.oof).mean(0), votes.mean(0), atol=0.03)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import predicted_rows
 from autoclimb.budget import in_words
 from autoclimb.report import charts, findings, training_charts
 from autoclimb.report.leaderboard import net_words
@@ -81,7 +82,7 @@ def loss_out_of_fold(record: RunRecord, trial: Trial) -> float | None:
     labels = record.goal.kind == "multilabel" and trial.config.loss in ("default", "bce")
     if trial.oof is None or not (classes or labels):
         return None
-    rows = findings.thinned(np.flatnonzero(np.isfinite(trial.oof).all(1)), findings.ROWS_PAIRED)
+    rows = findings.thinned(np.flatnonzero(predicted_rows(trial.oof)), findings.ROWS_PAIRED)
     p = np.clip(np.asarray(trial.oof[rows], np.float64), 1e-6, 1 - 1e-6)
     target = np.asarray(record.target[rows], np.float64)
     if classes:

@@ -1,0 +1,262 @@
+"""Does data of any size go through? Peak memory and seconds of two large synthetic cases, from reading to writing.
+
+    python benchmarks/large.py [--cases classes,sets,trials,probabilities] [--scale 1]
+
+- classes: 1,000,000 train rows of 7,000 classes and 100,000 test rows; three trials of one held-out tenth
+- sets: the same with three labels of 7,000 a row, and F2
+- trials: 100,000 train rows of 100 classes and 25,000 test rows; 100 trials over all rows, published after each
+- probabilities: the same with log loss, whose submission has a column a class
+
+Pictures are empty files, since nothing here looks at them, and predictions are noise around the truth, made a block of
+rows at a time and stored as the worker stores them. Each case is a process of its own; its folder takes up to 9 GB of
+disk, below TMPDIR. `--scale` makes rows, classes and trials fewer. A peak is of resident memory, mapped files included.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import append, heading
+
+from autoclimb.arrays import Predictions, blocks, write_predictions
+from autoclimb.budget import Clock
+from autoclimb.data.folds import make_folds
+from autoclimb.data.read.folder import read_folder
+from autoclimb.disk import write_array
+from autoclimb.report.leaderboard import leaderboard_frame, leaderboard_text
+from autoclimb.run import store
+from autoclimb.run.answers import publish, publish_constant
+from autoclimb.run.setup import Setup, learning_target, precision_for
+from autoclimb.run.trials import scored
+from autoclimb.score.metrics import metric_named
+from autoclimb.types import Config, Form, Goal, History, Task
+
+HEADER = "| case | step | seconds | peak GB |\n|---|---|---|---|\n"
+BANK = 1 << 22  # normal numbers drawn once, of which a row's noise is a window
+LABELS = 3  # of a set
+REPLY = {"status": "done", "note": "", "facts": {}}
+
+
+@dataclass
+class Steps:
+    """What each step of a case took: a line a step, printed when it is done."""
+
+    case: str
+    peaks: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times what is done in it, and asks the kernel for the most memory that it held."""
+        Path("/proc/self/clear_refs").write_text("5")  # from here on the peak counts anew
+        start = time.perf_counter()
+        yield
+        self.line(name, time.perf_counter() - start)
+
+    def line(self, name: str, seconds: float) -> None:
+        """Prints a row."""
+        self.peaks.append(peak_gb())
+        print(f"| {self.case} | {name} | {seconds:.1f} | {self.peaks[-1]:.2f} |", flush=True)
+
+
+def peak_gb() -> float:
+    """The most resident memory since it was last reset, in GB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def competition(root: Path, rows: int, answered: int, classes: int, labels: int) -> None:
+    """A folder of empty pictures with a table of so many labels a row."""
+    draw = np.random.default_rng(0)
+    weight = 1 / np.arange(1, classes + 1) ** 0.7  # a long tail
+    names = np.array([f"class{i:05d}" for i in range(classes)])
+    chosen = draw.choice(classes, (rows, labels), p=weight / weight.sum())
+    chosen[:classes, 0] = np.arange(classes)  # each occurs
+    for split, count in (("train", rows), ("test", answered)):
+        (root / split).mkdir(parents=True)
+        for i in range(count):
+            (root / split / f"{split}{i:07d}.jpg").touch()
+    with (root / "train.csv").open("w") as file:
+        file.write("image,label\n")
+        file.writelines(f"train{i:07d}.jpg,{' '.join(names[sorted(set(c))])}\n" for i, c in enumerate(chosen.tolist()))
+    with (root / "sample_submission.csv").open("w") as file:
+        file.write("image,label\n")
+        file.writelines(f"test{i:07d}.jpg,{' '.join(names[:labels])}\n" for i in range(answered))
+
+
+def labels_of(task: Task) -> np.ndarray:
+    """The labels `(N, k)` of each train row, in short sets one of them again."""
+    if task.kind != "multilabel":
+        return task.target[:, None]
+    ones = getattr(task.target, "ones", None)
+    if ones is None:  # few rows: a byte a cell
+        return np.argsort(-np.asarray(task.target, np.int8), axis=1, kind="stable")[:, :LABELS]
+    return np.where(ones < 0, ones[:, :1], ones)
+
+
+def probabilities(truth: np.ndarray, width: int, skill: float, seed: int, dtype: str) -> np.ndarray:
+    """Predictions `(n, width)` around the labels `truth` `(n, k)`; of one label rows sum to one, of several not."""
+    draw = np.random.default_rng(seed)
+    bank = draw.normal(size=BANK + width).astype(np.float32) * 2
+    windows = np.lib.stride_tricks.sliding_window_view(bank, width)
+    out = np.empty((len(truth), width), dtype)
+    for rows in blocks(*out.shape):
+        z = windows[draw.integers(0, BANK, len(truth[rows]))]
+        z[np.arange(len(z))[:, None], truth[rows]] += skill
+        if truth.shape[1] > 1:
+            out[rows] = 1 / (1 + np.exp(7 - z))
+        else:
+            z = np.exp(z - z.max(1, keepdims=True))
+            out[rows] = z / z.sum(1, keepdims=True)
+    return out
+
+
+def trial_on_disk(setup: Setup, config: Config, truth: np.ndarray, tested: np.ndarray, skill: float) -> None:
+    """Stores predictions of the config's folds and of the test rows, as the worker does, and the scored trial."""
+    place = store.trial_folder(setup.folder, config)
+    place.mkdir(parents=True)
+    dtype = precision_for(setup.goal, setup.task, setup.fold_of)
+    rows = np.flatnonzero(np.isin(setup.fold_of, config.folds))
+    values = probabilities(truth[rows], setup.task.width, skill, config.seed, dtype)
+    write_predictions(place / "oof", Predictions.of(rows, values, len(truth)))
+    write_array(place / "test.npy", probabilities(tested, setup.task.width, skill, config.seed + 1000, dtype))
+
+
+def setup_of(task: Task, metric: str, folds: int, folder: Path) -> Setup:
+    """The setting of a run that trains nothing."""
+    goal = Goal(metric_named(metric), task.kind)
+    fold_of = make_folds(task, folds, 0)
+    nobody: Any = None
+    return Setup(task, goal, fold_of, store.open_folder(folder), nobody, nobody, Clock(1e6), lambda event: None)
+
+
+def published(setup: Setup, history: History) -> None:
+    """All that a run does after a trial."""
+    publish(setup, history)
+    blend = store.read_blend(setup.folder)
+    assert blend is not None
+    leaderboard_text(leaderboard_frame(store.all_trials(setup.folder), setup.goal.metric, blend[0]), 120)
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+def wide(steps: Steps, scale: float, folder: Path, labels: int, metric: str) -> None:
+    """Very many rows and classes: one fold is held out, and few trials are made."""
+    rows, classes, answered = (round(n * scale) for n in (1_000_000, 7000, 100_000))
+    competition(folder / "data", rows, answered, classes, labels)
+    with steps.step("reading"):
+        task = read_folder(folder / "data", metric_named(metric))
+    assert (len(task.target), task.width) == (rows, classes), task.notes
+    with steps.step("folds"):
+        setup = setup_of(task, metric, 10, folder / "run")
+    with steps.step("targets for the worker"):
+        write_array(setup.folder / "target.npy", learning_target(task))
+    with steps.step("constant submission"):
+        publish_constant(task, setup.goal, setup.folder, setup.rows)
+    truth = labels_of(task)
+    tested = np.random.default_rng(1).integers(0, classes, (answered, labels))
+    history = History()
+    for number in range(3):
+        config = Config(seed=number, lr=0.001 * (1 + number))
+        with steps.step(f"predictions of trial {number + 1}, made and stored"):
+            trial_on_disk(setup, config, truth, tested, 7.0 + number)
+        with steps.step(f"score of trial {number + 1}"):
+            trial = scored(setup, config, "large", REPLY, 1.0)
+        store.save_trial(setup.folder, trial)
+        history.add(trial)
+        with steps.step(f"publishing {number + 1} trials"):
+            published(setup, history)
+
+
+def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
+    """Very many trials over all rows, published after each."""
+    rows, answered, classes, trials = (max(round(n * scale), 3) for n in (100_000, 25_000, 100, 100))
+    draw = np.random.default_rng(0)
+    names, ids = tuple(f"class{i:03d}" for i in range(classes)), tuple(f"test{i:06d}" for i in range(answered))
+    form = Form(("image", "label"), ids, "label")
+    if metric == "log-loss":
+        form = Form(("image", *names), ids, "columns", column_of=tuple(range(classes)), sums_to_one=True)
+    task = Task(
+        name="large",
+        kind="multiclass",
+        classes=names,
+        train_ids=tuple(f"train{i:06d}" for i in range(rows)),
+        train_files=("",) * rows,
+        target=draw.integers(0, classes, rows),
+        test_ids=ids,
+        test_files=("",) * answered,
+        form=form,
+    )
+    setup, history = setup_of(task, metric, 5, folder / "run"), History()
+    tested = draw.integers(0, classes, (answered, 1))
+    shown = {1, 2, trials // 4, trials // 2, 3 * trials // 4, trials}
+    slowest = 0.0
+    Path("/proc/self/clear_refs").write_text("5")
+    for number in range(1, trials + 1):
+        config = Config(seed=number, lr=0.001 * number, folds=(0, 1, 2, 3, 4))
+        trial_on_disk(setup, config, task.target[:, None], tested, 3.0 + 2 * draw.random())
+        start = time.perf_counter()
+        trial = scored(setup, config, "large", REPLY, 1.0)
+        store.save_trial(setup.folder, trial)
+        history.add(trial)
+        score_took = time.perf_counter() - start
+        start = time.perf_counter()
+        published(setup, history)
+        took = time.perf_counter() - start
+        slowest = max(slowest, took)
+        if number in shown:
+            steps.line(f"publishing {number} trials (the score of the last: {score_took:.1f} s)", took)
+    steps.line("the slowest publishing", slowest)
+
+
+CASES: dict[str, Callable[[Steps, float, Path], None]] = {
+    "classes": lambda steps, scale, folder: wide(steps, scale, folder, 1, "accuracy"),
+    "sets": lambda steps, scale, folder: wide(steps, scale, folder, LABELS, "f2"),
+    "trials": lambda steps, scale, folder: many(steps, scale, folder, "accuracy"),
+    "probabilities": lambda steps, scale, folder: many(steps, scale, folder, "log-loss"),
+}
+
+
+def main() -> None:
+    """Runs each case in a process of its own and adds its steps to the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--here", action="store_true", help="in this process, printed only")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
+    asked = parser.parse_args()
+    unknown = set(asked.cases.split(",")) - set(CASES)
+    if unknown:
+        parser.error(f"unknown cases {', '.join(sorted(unknown))}; choose from {', '.join(CASES)}")
+    if asked.here:
+        for case in asked.cases.split(","):
+            steps = Steps(case)
+            with tempfile.TemporaryDirectory() as folder:
+                CASES[case](steps, asked.scale, Path(folder))
+            print(f"| {case} | all | | {max(steps.peaks):.2f} |", flush=True)
+        return
+    append(asked.out, heading(f"large synthetic cases, scale {asked.scale:g}") + HEADER)
+    for case in asked.cases.split(","):
+        command = [sys.executable, __file__, "--here", "--cases", case, "--scale", str(asked.scale)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                append(asked.out, line)
+        if process.returncode:
+            append(asked.out, f"| {case} | ended with status {process.returncode} | | |\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -162,7 +162,7 @@ def fit(
                 partial(store.recall_trial, folder),
                 clock,
                 setup.reserve,
-                partial(publish, setup),
+                partial(publish, setup, own_scores={}),
                 tell,
                 account,
             )

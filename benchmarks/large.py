@@ -100,7 +100,8 @@ def labels_of(task: Task) -> np.ndarray:
         return task.target[:, None]
     ones = getattr(task.target, "ones", None)
     if ones is None:  # few rows: a byte a cell
-        return np.argsort(-np.asarray(task.target, np.int8), axis=1, kind="stable")[:, :LABELS]
+        ones = np.argsort(-np.asarray(task.target, np.int8), axis=1, kind="stable")[:, :LABELS]
+        ones = np.where(np.take_along_axis(task.target, ones, axis=1) > 0, ones, -1)
     return np.where(ones < 0, ones[:, :1], ones)
 
 
@@ -109,9 +110,9 @@ def probabilities(truth: np.ndarray, width: int, skill: float, seed: int, dtype:
     draw = np.random.default_rng(seed)
     bank = draw.normal(size=BANK + width).astype(np.float32) * 2
     windows = np.lib.stride_tricks.sliding_window_view(bank, width)
-    out = np.empty((len(truth), width), dtype)
+    out, starts = np.empty((len(truth), width), dtype), draw.integers(0, BANK, len(truth))
     for rows in blocks(*out.shape):
-        z = windows[draw.integers(0, BANK, len(truth[rows]))]
+        z = windows[starts[rows]]
         z[np.arange(len(z))[:, None], truth[rows]] += skill
         if truth.shape[1] > 1:
             out[rows] = 1 / (1 + np.exp(7 - z))
@@ -140,9 +141,9 @@ def setup_of(task: Task, metric: str, folds: int, folder: Path) -> Setup:
     return Setup(task, goal, fold_of, store.open_folder(folder), nobody, nobody, Clock(1e6), lambda event: None)
 
 
-def published(setup: Setup, history: History) -> None:
+def published(setup: Setup, history: History, own_scores: dict[tuple[str, str], float]) -> None:
     """All that a run does after a trial."""
-    publish(setup, history)
+    publish(setup, history, own_scores)
     blend = store.read_blend(setup.folder)
     assert blend is not None
     leaderboard_text(leaderboard_frame(store.all_trials(setup.folder), setup.goal.metric, blend[0]), 120)
@@ -166,7 +167,7 @@ def wide(steps: Steps, scale: float, folder: Path, labels: int, metric: str) -> 
         publish_constant(task, setup.goal, setup.folder, setup.rows)
     truth = labels_of(task)
     tested = np.random.default_rng(1).integers(0, classes, (answered, labels))
-    history = History()
+    history, own_scores = History(), dict[tuple[str, str], float]()
     for number in range(3):
         config = Config(seed=number, lr=0.001 * (1 + number))
         with steps.step(f"predictions of trial {number + 1}, made and stored"):
@@ -176,7 +177,7 @@ def wide(steps: Steps, scale: float, folder: Path, labels: int, metric: str) -> 
         store.save_trial(setup.folder, trial)
         history.add(trial)
         with steps.step(f"publishing {number + 1} trials"):
-            published(setup, history)
+            published(setup, history, own_scores)
 
 
 def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
@@ -201,7 +202,7 @@ def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
     setup, history = setup_of(task, metric, 5, folder / "run"), History()
     tested = draw.integers(0, classes, (answered, 1))
     shown = {1, 2, trials // 4, trials // 2, 3 * trials // 4, trials}
-    slowest = 0.0
+    slowest, own_scores = 0.0, dict[tuple[str, str], float]()
     Path("/proc/self/clear_refs").write_text("5")
     for number in range(1, trials + 1):
         config = Config(seed=number, lr=0.001 * number, folds=(0, 1, 2, 3, 4))
@@ -212,7 +213,7 @@ def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
         history.add(trial)
         score_took = time.perf_counter() - start
         start = time.perf_counter()
-        published(setup, history)
+        published(setup, history, own_scores)
         took = time.perf_counter() - start
         slowest = max(slowest, took)
         if number in shown:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from autoclimb.arrays import LabelSets
 from autoclimb.types import Form, Kind, Metric, Task, Wants
 
 
@@ -74,7 +75,7 @@ def task(
     **more: object,
 ) -> Task:
     """A task without pictures."""
-    target = np.asarray(target)
+    target = target if isinstance(target, LabelSets) else np.asarray(target)
     ids = tuple(str(i) for i in range(len(target)))
     form = form or Form(("id", "label"), tuple(test_ids), "label")
     classes, names = tuple(classes), tuple(test_ids)

@@ -1,5 +1,6 @@
 """Trials to a Blend: every blender cross-fitted, the simplest that does as well taken and refitted on all rows."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -44,6 +45,7 @@ def blend_of(
     allow: Collection[str] | None = None,
     quick: bool = False,
     metadata: Metadata | None = None,
+    own_scores: dict[tuple[str, str], float] | None = None,
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
@@ -55,6 +57,7 @@ def blend_of(
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
     `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest. `metadata`
     are columns of the train rows and of the test rows; stackers that read them are tried where there are any.
+    `own_scores` is filled: with it the next call ranks the trials that it knows without looking at them.
     """
     members = members_of(trials)
     assert members, "no finished trial to blend"
@@ -62,7 +65,7 @@ def blend_of(
     winner: _Candidate | None = None
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         for some, kept in coverages(members, part_of >= 0, 2 if quick else 3):
-            candidate = _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata)
+            candidate = _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
             winner = candidate if winner is None else _better(goal, winner, candidate, truth, part_of, groups)
         assert winner is not None
         return _refitted(goal, winner, truth, groups, metadata)
@@ -105,6 +108,7 @@ def _candidate(
     allow: Collection[str] | None,
     quick: bool,
     metadata: Metadata | None,
+    own_scores: dict[tuple[str, str], float] | None,
 ) -> _Candidate:
     rows, width = np.flatnonzero(kept), members[0].oof.shape[1]
     beside = None if metadata is None else Beside(metadata.train[rows], tuple(map(len, metadata.categories)))
@@ -123,9 +127,12 @@ def _candidate(
     ) or ("best",)
     predictions = tuple(of_rows(m.oof, rows, len(members)) for m in members)
     parts = parts_for(part_of[rows], quick, row_groups)
-    nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups)
+    on_rows = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    keys = tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members)
+    own_scores = {} if own_scores is None else own_scores
+    nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups, keys, own_scores)
     method = nested.method if len(nested.part_names) > 1 else "best"
-    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside))
+    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, keys, own_scores))
     if len(nested.part_names) < 2:  # one row, or one group of rows: there is nothing to cross-fit
         oof = np.asarray(predictions[model["picked"][0]][:], np.float64)
         return _Candidate(members, kept, method, oof, answer(learn_rule(goal, true, oof), oof), {}, model)

@@ -37,6 +37,8 @@ class Nested:
     quick: bool = False
     beside: Beside | None = None
     groups: np.ndarray | None = None
+    members: tuple[str, ...] = ()  # their names, see Rows
+    own_scores: dict[tuple[str, str], float] = field(default_factory=dict)
     _models: dict[tuple[str, tuple[int, ...]], Model] = field(default_factory=dict)
     _rows: dict[tuple[int, ...], Rows] = field(default_factory=dict)
 
@@ -68,7 +70,8 @@ class Nested:
             if without not in self._rows:  # all blenders share one ranking of the members
                 rows = np.flatnonzero(~np.isin(self.parts, without))
                 effort = (QUICK if self.quick else 1.0) * (INNER if len(without) > 1 else 1.0)
-                self._rows[without] = Rows(self.goal, self.predictions, self.truth, rows, effort, self.beside)
+                about = self.goal, self.predictions, self.truth, rows, effort, self.beside
+                self._rows[without] = Rows(*about, self.members, self.own_scores)
             self._models[name, without] = BLENDERS[name].learn(self._rows[without])
         return self._models[name, without]
 

@@ -1,6 +1,7 @@
 """What a blender is fitted on: some rows of the members' out-of-fold predictions, with the goal."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +35,8 @@ class Rows:
     Of large predictions only the rows that are looked at are read, and of many members those that a blender picks.
 
     `effort` is the share of its usual work a fit may do: those that only serve to choose between blenders do less.
+    `own_scores` keeps the score of a member, by its name in `names`, on the few rows that members are ranked by: the
+    next blend of the same rows need not compute it again.
     """
 
     goal: Goal
@@ -42,6 +45,8 @@ class Rows:
     rows: np.ndarray
     effort: float = 1.0
     beside: Beside | None = None  # of all rows
+    names: tuple[str, ...] = ()  # of the members on all rows; () for none
+    own_scores: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def of(self, member: int) -> np.ndarray:
         """The member's predictions on these rows."""
@@ -63,7 +68,7 @@ class Rows:
         if len(self.rows) <= most:
             return self
         some = self.rows[some_of(len(self.rows), most, "blend")]
-        return Rows(self.goal, self.predictions, self.truth, some, self.effort, self.beside)
+        return replace(self, rows=some)
 
     @cached_property
     def few(self) -> "Rows":
@@ -76,7 +81,15 @@ class Rows:
     def ranked(self) -> list[int]:
         """The members, best first by their own score on `few`: shared by all blenders that start from it."""
         few = self.few
-        scores = [own_score(self.goal, few.true, few.of(i)) for i in range(len(self.predictions))]
+        drawn = hashlib.blake2b(few.rows.tobytes(), digest_size=8).hexdigest()
+
+        def score(member: int) -> float:
+            key = (self.names[member] if self.names else str(member), drawn)
+            if key not in self.own_scores:
+                self.own_scores[key] = own_score(self.goal, few.true, few.of(member))
+            return self.own_scores[key]
+
+        scores = [score(i) for i in range(len(self.predictions))]
         return sorted(range(len(scores)), key=lambda i: -scores[i])
 
     @cached_property

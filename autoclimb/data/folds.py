@@ -78,10 +78,10 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
     fold_of = np.full(n, -1, np.int64)
     row_of, label_of = pairs_of(target)
     labels_of = np.split(label_of, np.searchsorted(row_of, np.arange(1, n)))
-    lacking = np.repeat(target.sum(0, dtype=float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
+    left = np.bincount(label_of, minlength=target.shape[1])
+    lacking = np.repeat(left.astype(float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
     size = np.zeros(k, np.int64)
     small, large = n // k, n % k  # `large` folds hold one row more than `small`
-    left = target.sum(0, dtype=np.int64)
     order = random.permutation(n)
     turn = np.empty(n, np.int64)
     turn[order] = np.arange(n)

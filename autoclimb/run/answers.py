@@ -37,10 +37,10 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
     write_submission(task, answer(rule, p), folder / "submission.csv", goal.metric, p)
 
 
-def publish(setup: Setup, history: History) -> None:
-    """Blends the trials so far, quickly, and replaces the submission."""
+def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
+    """Blends the trials so far, quickly, and replaces the submission; `own_scores` is what `blend_of` keeps of them."""
     start = setup.clock.spent()
-    blend = blend_trials(setup, quick=True)
+    blend = blend_trials(setup, quick=True, own_scores=own_scores)
     deliver(setup, blend)
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start
@@ -51,7 +51,7 @@ def publish(setup: Setup, history: History) -> None:
         setup.tell(Event("note", f"the blend's nets take {size / 1e9:.1f} GB, over nets_gb={limit / 1e9:g}"))
 
 
-def blend_trials(setup: Setup, quick: bool) -> Blend:
+def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
     """The blend of every trial on disk, those of earlier budgets included."""
     return blend_of(
         store.all_trials(setup.folder),
@@ -62,6 +62,7 @@ def blend_trials(setup: Setup, quick: bool) -> Blend:
         allow=QUIET_BLENDERS if not quick and setup.clock.budget < PAYS_FOR_LIGHTGBM else None,
         quick=quick,
         metadata=setup.task.metadata,
+        own_scores=own_scores,
     )
 
 

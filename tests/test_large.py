@@ -1,0 +1,299 @@
+"""Data of any size: sets known by their labels, predictions by row, blends that read what they look at."""
+
+import importlib.util
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from folders import task
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoclimb import arrays
+from autoclimb.arrays import LabelSets, Mean, Predictions, View, label_sets, read_predictions, write_predictions
+from autoclimb.blend import rows as blend_rows
+from autoclimb.blend import sharpen
+from autoclimb.data.facts import class_counts
+from autoclimb.data.folds import make_folds
+from autoclimb.data.read.folder import read_folder
+from autoclimb.learn.loop import Targets
+from autoclimb.learn.samplers import rarest_label_counts
+from autoclimb.report.submission import constant_prediction
+from autoclimb.run import setup as run_setup
+from autoclimb.run import store
+from autoclimb.run.checks import without_unreadable
+from autoclimb.run.setup import learning_target, precision_for
+from autoclimb.run.trials import losses_of_trials, scored
+from autoclimb.run.verdicts import relabelled
+from autoclimb.score.expected import expected_f_sets
+from autoclimb.score.metrics import metric_named
+from autoclimb.types import Config, Goal, History
+
+HERE = Path(__file__).parent.parent / "benchmarks"
+few = settings(max_examples=40, deadline=None)
+label_rows = st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=2, max_size=30)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The benchmark, whose cases are these at a smaller scale."""
+    sys.path.insert(0, str(HERE))
+    spec = importlib.util.spec_from_file_location("large", HERE / "large.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["large"] = module
+    spec.loader.exec_module(module)
+    module.BANK = 1 << 12
+    yield module
+    sys.path.remove(str(HERE))
+    del sys.modules["large"]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Everything is large: 4,096 cells are worked on at a time, and more are not held in double precision."""
+    for module in (arrays, sharpen):
+        monkeypatch.setattr(module, "BLOCK", 1 << 12)
+    for module in (arrays, blend_rows, run_setup):
+        monkeypatch.setattr(module, "LARGE", 1 << 12)
+    monkeypatch.setattr(arrays, "DENSE", 100)
+
+
+def sets_of(dense) -> LabelSets:
+    dense = np.asarray(dense)
+    ones = np.full((len(dense), dense.shape[1]), -1)
+    for row, values in enumerate(dense):
+        ones[row, : values.sum()] = np.flatnonzero(values)
+    return LabelSets(ones, dense.shape[1])
+
+
+# --- label sets ------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(label_rows)
+def test_label_sets_say_what_the_array_of_zeros_and_ones_says(values):
+    dense = np.array(values, np.uint8)
+    sets, some = sets_of(dense), np.arange(len(dense))[::2]
+    np.testing.assert_array_equal(np.asarray(sets), dense)
+    np.testing.assert_array_equal(sets[some], dense[some])
+    np.testing.assert_array_equal(sets[dense[:, 0] > 0], dense[dense[:, 0] > 0])
+    np.testing.assert_array_equal(sets[1], dense[1])
+    np.testing.assert_array_equal(sets[some, 2], dense[some, 2])
+    np.testing.assert_array_equal(np.asarray(sets.take(some)), dense[some])
+    for axis in (0, 1):
+        np.testing.assert_array_equal(sets.sum(axis), dense.sum(axis))
+        np.testing.assert_array_equal(sets.any(axis), dense.any(axis))
+        np.testing.assert_allclose(sets.mean(axis), dense.mean(axis))
+    np.testing.assert_array_equal(sets.argmax(1), dense.argmax(1))
+    assert (sets.shape, len(sets), sets.ndim) == (dense.shape, len(dense), 2)
+
+
+@few
+@given(label_rows)
+def test_what_is_known_of_label_sets_is_what_is_known_of_their_rows(values):
+    dense = np.array(values, np.uint8)
+    plain = task(kind="multilabel", classes="abcde", target=dense)
+    wide = task(kind="multilabel", classes="abcde", target=sets_of(dense))
+    np.testing.assert_array_equal(make_folds(plain, 2, 0), make_folds(wide, 2, 0))
+    assert class_counts(plain) == class_counts(wide)
+    np.testing.assert_allclose(constant_prediction(plain), constant_prediction(wide))
+    counts = rarest_label_counts(dense, "multilabel")
+    np.testing.assert_array_equal(counts, rarest_label_counts(wide.target, "multilabel"))
+    new = {1: np.array([1, 1, 1, 0, 1], np.uint8)}
+    np.testing.assert_array_equal(relabelled(dense, new), np.asarray(relabelled(wide.target, new)))
+
+
+def test_groups_of_label_sets_are_dealt_as_those_of_their_rows():
+    dense = (np.random.default_rng(0).random((60, 5)) < 0.3).astype(np.uint8)
+    groups = np.arange(60) // 3
+    plain = task(kind="multilabel", classes="abcde", target=dense, groups=groups)
+    wide = task(kind="multilabel", classes="abcde", target=sets_of(dense), groups=groups)
+    np.testing.assert_array_equal(make_folds(plain, 4, 0), make_folds(wide, 4, 0))
+
+
+def test_the_rarest_of_very_many_classes_are_counted_together_where_groups_are_dealt(monkeypatch):
+    monkeypatch.setattr("autoclimb.data.folds.MOST_COUNTS", 400)
+    target = np.concatenate([np.arange(40) % 2, np.arange(2, 62)])
+    fold_of = make_folds(task(target=target, classes=[f"c{i}" for i in range(62)], groups=np.arange(100) // 5), 5, 0)
+    assert set(np.bincount(fold_of)) == {20}
+    assert np.bincount(fold_of[target == 0], minlength=5).min() >= 2
+
+
+def test_sets_are_bytes_until_these_are_too_many(monkeypatch):
+    sets = [[0, 5], [], [7]]
+    assert isinstance(label_sets(sets, 20), np.ndarray)
+    monkeypatch.setattr(arrays, "DENSE", 10)
+    wide = label_sets(sets, 20)
+    assert isinstance(wide, LabelSets)
+    assert np.asarray(wide).sum(1).tolist() == [2, 0, 1]
+    assert isinstance(label_sets(sets, 8), np.ndarray)  # as many indices would take more
+
+
+def test_a_batchs_targets_are_made_from_classes_and_sets():
+    device, rows = torch.device("cpu"), torch.tensor([2, 0])
+    one = LabelSets(np.array([[1], [0], [2]]), 3)
+    some = LabelSets(np.array([[0, 2], [1, -1], [-1, -1]], np.int32), 3)
+    for target in (one, some, np.asarray(one), np.asarray(some, np.float32)):
+        batch = Targets(target, device)[rows]
+        assert batch.dtype == torch.float32
+        np.testing.assert_array_equal(batch.numpy(), np.asarray(target)[[2, 0]])
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+@few
+@given(st.permutations(range(8)), st.integers(0, 8), st.sampled_from(["float16", "float32", "float64"]))
+def test_predictions_give_their_rows_and_nan_for_others(order, count, dtype):
+    rows = np.array(order[:count], np.int64)
+    values = np.random.default_rng(0).random((count, 3)).astype(dtype)
+    dense = np.full((8, 3), np.nan, "float32" if dtype == "float16" else dtype)
+    dense[rows] = values
+    p = Predictions.of(rows, values, 8)
+    np.testing.assert_array_equal(np.asarray(p), dense)
+    np.testing.assert_array_equal(p[order], dense[order])
+    np.testing.assert_array_equal(p[3], dense[3])
+    np.testing.assert_array_equal(p.predicted, np.isfinite(dense).all(1))
+    np.testing.assert_array_equal(View(p, np.array([1, 0]))[:], dense[[1, 0]])
+    np.testing.assert_array_equal(Mean((p, dense))[2:5], np.mean([dense[2:5]] * 2, axis=0))
+    assert p[:].dtype == dense.dtype
+
+
+def test_only_the_predicted_rows_are_on_disk_and_only_those_asked_for_are_read(tmp_path):
+    dense = np.full((1000, 3), np.nan, np.float16)
+    dense[100:300] = 0.25
+    write_predictions(tmp_path / "oof", dense)
+    assert (tmp_path / "oof.npy").stat().st_size == 200 * 3 * 2 + 128
+    p = read_predictions(tmp_path / "oof")
+    assert isinstance(p.values, np.memmap)
+    assert p.precision == np.float16
+    np.testing.assert_array_equal(np.asarray(p), dense.astype(np.float32))
+
+
+def test_a_fold_added_to_predictions_leaves_the_places_of_before_right(tmp_path):
+    first, second = np.full((2, 1), 0.1), np.full((2, 1), 0.9)
+    write_predictions(tmp_path / "oof", Predictions.of(np.array([2, 3]), first, 4))
+    before = read_predictions(tmp_path / "oof").place.copy()
+    write_predictions(tmp_path / "oof", Predictions.of(np.array([2, 3, 0, 1]), np.concatenate([first, second]), 4))
+    torn = Predictions(read_predictions(tmp_path / "oof").values, before)  # ended between the two files
+    np.testing.assert_array_equal(torn[[2, 3]], first)
+
+
+def test_half_precision_is_for_large_predictions_of_which_no_order_near_one_is_asked(monkeypatch):
+    some, fold_of = task(target=[0, 1, 2] * 10), np.arange(30) % 5
+
+    def precision(metric: str) -> str:
+        return precision_for(Goal(metric_named(metric), "multiclass"), some, fold_of)
+
+    assert precision("accuracy") == "float32"
+    monkeypatch.setattr(run_setup, "LARGE", 10)
+    assert [precision(m) for m in ("accuracy", "map@3", "f1-macro")] == ["float16"] * 3
+    assert [precision(m) for m in ("roc-auc", "log-loss")] == ["float32"] * 2
+
+
+# --- the way of the data ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labels", "metric"), [(1, "accuracy"), (3, "f2")])
+def test_a_large_task_goes_through_and_is_answered_as_if_it_were_small(
+    large, labels, metric, tmp_path, request
+):
+    rows, classes, answered = 1500, 40, 200
+    large.competition(tmp_path / "data", rows, answered, classes, labels)
+    tested = np.random.default_rng(1).integers(0, classes, (answered, labels))
+    written = []
+    for blocks in (False, True):
+        if blocks:
+            request.getfixturevalue("small_blocks")
+            run_setup.LARGE = 1 << 20  # the same precision
+        read = read_folder(tmp_path / "data", metric_named(metric))
+        assert isinstance(read.target, LabelSets) == (blocks and labels > 1)
+        setup, scores = large.setup_of(read, metric, 5, tmp_path / f"run{blocks}"), {}
+        assert learning_target(read).dtype.kind == ("u" if labels > 1 and not blocks else "i")
+        without_unreadable(read, np.zeros(rows + answered, bool), setup.tell)
+        for number in range(3):
+            config = Config(seed=number, lr=0.001 * (1 + number), folds=(0, 1))
+            large.trial_on_disk(setup, config, large.labels_of(read), tested, 7.0 + number)
+            trial = scored(setup, config, "large", large.REPLY, 1.0)
+            store.save_trial(setup.folder, trial)
+            large.published(setup, History(), scores)
+        losses = losses_of_trials(setup)(trial)
+        assert (np.isfinite(losses) == (setup.fold_of < 2)).all()
+        written.append((trial.score, (setup.folder / "submission.csv").read_text()))
+    assert written[0][0] == pytest.approx(written[1][0])
+    assert written[0][1] == written[1][1]
+
+
+def test_no_array_of_all_cells_is_made_of_many_rows_classes_and_trials(
+    large, small_blocks, tmp_path, monkeypatch
+):
+    for looked_at in ("blend.rows.MOST_CELLS", "blend.nested.MOST_COMPARED", "blend.sharpen.MOST_CELLS"):
+        monkeypatch.setattr(f"autoclimb.{looked_at}", 4000)  # little beside one trial, as with large data
+    monkeypatch.setattr("autoclimb.score.decide.MOST_LEARNED", 4000)
+    rows, classes, answered, trials = 6000, 60, 600, 12
+    draw = np.random.default_rng(0)
+    truth, tested = draw.integers(0, classes, rows), draw.integers(0, classes, (answered, 1))
+    about = task(
+        target=truth,
+        classes=[f"c{i}" for i in range(classes)],
+        test_ids=[f"t{i}" for i in range(answered)],
+    )
+    setup, scores = large.setup_of(about, "accuracy", 5, tmp_path / "run"), {}
+    for number in range(trials):
+        config = Config(seed=number, lr=0.001 * (1 + number), folds=(0, 1, 2, 3, 4))
+        large.trial_on_disk(setup, config, truth[:, None], tested, 4.0)
+        store.save_trial(setup.folder, scored(setup, config, "large", large.REPLY, 1.0))
+    large.published(setup, History(), scores)  # imports
+    tracemalloc.start()
+    large.published(setup, History(), scores)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    one = rows * classes * 2  # a trial's predictions in half precision
+    assert peak < 3 * one, f"{peak / one:.1f} trials' predictions were in memory at once, of {trials}"
+
+
+def test_trials_that_were_ranked_before_are_not_scored_again(large, tmp_path, monkeypatch):
+    rows, answered = 200, 20
+    truth, tested = np.arange(rows) % 3, np.arange(answered)[:, None] % 3
+    setup = large.setup_of(task(target=truth, test_ids=[f"t{i}" for i in range(answered)]), "accuracy", 5, tmp_path)
+    scores, computed = {}, []
+    original = blend_rows.own_score
+    monkeypatch.setattr(blend_rows, "own_score", lambda *about: computed.append(1) or original(*about))
+    counts = []
+    for number in range(4):
+        config = Config(seed=number, lr=0.001 * (1 + number), folds=(0, 1, 2, 3, 4))
+        large.trial_on_disk(setup, config, truth[:, None], tested, 3.0)
+        store.save_trial(setup.folder, scored(setup, config, "large", large.REPLY, 1.0))
+        computed.clear()
+        large.published(setup, History(), scores)
+        counts.append(len(computed))
+    assert counts[3] == counts[2] > 0  # those of one trial
+
+
+# --- expected F ------------------------------------------------------------------------------------------------------
+
+
+def test_seven_thousand_labels_are_decided_in_little_memory():
+    draw = np.random.default_rng(0)
+    p = draw.beta(0.02, 2, (24, 7000))
+    tracemalloc.start()
+    sets = expected_f_sets(p, 2.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sets.sum(1).min() > 48  # more than the likeliest few
+    assert peak < 30 * p.nbytes + (200 << 20)
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_sets_larger_than_are_worked_out_exactly_are_decided_as_well(beta, monkeypatch):
+    p = np.sort(np.random.default_rng(1).beta(0.3, 2, 400))[::-1]
+    exact = expected_f_sets(p[None], beta).sum()
+    monkeypatch.setattr("autoclimb.score.expected.EXACT", 20)
+    assert expected_f_sets(p[None], beta).sum() == pytest.approx(exact, abs=1)
+    flat = np.full((1, 400), 0.05)
+    assert expected_f_sets(flat, 2.0).sum() == 400  # by simulation naming all has the highest F

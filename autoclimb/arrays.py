@@ -249,6 +249,16 @@ def precision_of(p: Any) -> np.dtype:
     return p.precision if hasattr(p, "precision") else p.dtype
 
 
+def stored_precision(wants: str, cells: int) -> str:
+    """The number format that predictions are stored in, for the answers that a metric wants (see types.Metric).
+
+    Single precision; half where it is enough and saves much. It keeps a probability to .05 %, and one near 1 to .0005:
+    enough for the likeliest class, the first few, or a set cut off at a threshold. Where rows are ranked by
+    probabilities near 1 they would tie, and a logarithm sees what 1 - p is: there single precision stays.
+    """
+    return "float16" if cells > LARGE and wants in ("label", "labels", "ranking") else "float32"
+
+
 def working_precision(cells: int, p: Any) -> np.dtype:
     """The number format to hold what is made of predictions in: double, of very many cells that which they have."""
     return np.dtype(np.float64) if cells <= LARGE else precision_of(p)

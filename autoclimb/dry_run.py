@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import stored_precision
 from autoclimb.budget import in_words, seconds_of
 from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.facts import class_counts
@@ -49,9 +50,10 @@ class Plan:
 
     @property
     def oof_gb(self) -> float:
-        """Gigabytes of one net's predictions for its held-out rows and the test, as float32."""
+        """Gigabytes of one net's predictions for its held-out rows and the test, as they are stored."""
         s = self.situation
-        return (s.rows / s.folds * folds_of(s) + s.answered) * 4 * s.width / 1e9
+        each = np.dtype(stored_precision(s.wants, max(s.rows // s.folds, s.answered) * s.width)).itemsize
+        return (s.rows / s.folds * folds_of(s) + s.answered) * each * s.width / 1e9
 
     def lines(self) -> Iterator[str]:
         """The plan as text, a line each."""

@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "data",
         "score",
     },
-    "dry_run": {"search", "data", "score", "types", "errors", "budget"},
+    "dry_run": {"search", "data", "score", "types", "errors", "budget", "arrays"},
     "__main__": {"cli"},
     "__init__": {"benching", "dry_run", "reading", "solve", "errors", "types", "score", "search"},
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.arrays import LARGE, LabelSets
+from autoclimb.arrays import LabelSets, stored_precision
 from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
@@ -93,15 +93,9 @@ def learning_target(task: Task) -> np.ndarray:
 
 
 def precision_for(goal: Goal, task: Task, fold_of: np.ndarray) -> str:
-    """The number format that trials' predictions are stored in: single precision, half where it is enough and saves.
-
-    Half precision keeps a probability to .05 %, and one near 1 to .0005. That is enough where the answer is the
-    likeliest class, the first few, or a set cut off at a threshold. Where rows are ranked by probabilities near 1 they
-    would tie, and a logarithm sees what 1 - p is: such metrics get single precision, whatever it takes.
-    """
+    """The number format that trials' predictions are stored in, by those of one fold and of the test rows."""
     held_out = int(np.bincount(fold_of[fold_of >= 0]).max(initial=0))
-    large = max(held_out, len(task.test_ids)) * task.width > LARGE
-    return "float16" if large and goal.metric.wants in ("label", "labels", "ranking") else "float32"
+    return stored_precision(goal.metric.wants, max(held_out, len(task.test_ids)) * task.width)
 
 
 def find_nets(

@@ -17,7 +17,7 @@ def log_loss_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
     if truth.ndim == 2:
         right = np.where(truth.astype(bool), p, 1.0 - p.astype(np.float64))
         return -np.log(np.clip(right, TINY, 1 - TINY)).mean(1)
-    total = np.maximum(np.einsum("nc->n", p.astype(np.float64)), TINY)
+    total = np.maximum(np.einsum("nc->n", p.astype(np.float64, copy=False)), TINY)
     own = p[np.arange(len(p)), truth.astype(int)] / total
     return -np.log(np.clip(own, TINY, 1 - TINY))
 

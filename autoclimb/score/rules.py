@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autoclimb.arrays import ByRow, by_blocks
+from autoclimb.arrays import LARGE, ByRow, by_blocks
 from autoclimb.score.calibrate import calibrated, temper
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.types import Rule
@@ -13,13 +13,21 @@ FLOOR = 1e-6  # no probability says never: a wrong certain row costs 13.8 nats, 
 
 
 def answer(rule: Rule, p: ByRow) -> np.ndarray:
-    """The answers of a rule to predictions `(N, C)`, in the form its metric wants; made a block of rows at a time."""
+    """The answers of a rule to predictions `(N, C)`, in the form its metric wants; made a block of rows at a time.
+
+    Probabilities of very many cells are in single precision: the floor under them is far above its steps.
+    """
+    if rule.name == "as is" and isinstance(p, np.ndarray):
+        return p
+    count, width = p.shape
+    large = count * width > LARGE
 
     def answers(rows: slice) -> np.ndarray:
         values = RULES[rule.name](rule, p[rows])
-        return (1 - rule.share) * values + rule.share * np.asarray(rule.prior) if rule.share else values
+        values = (1 - rule.share) * values + rule.share * np.asarray(rule.prior) if rule.share else values
+        return values.astype(np.float32) if large and values.ndim == 2 and values.dtype == np.float64 else values
 
-    return by_blocks(answers, *p.shape)
+    return by_blocks(answers, count, width)
 
 
 def number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:

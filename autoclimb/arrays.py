@@ -132,8 +132,8 @@ class Predictions:
     Rows come as float32 where values are stored in half precision, with NaN where they were not predicted.
     """
 
-    values: np.ndarray
-    place: np.ndarray
+    values: Any  # ByRow
+    place: Any
 
     ndim = 2
 
@@ -292,6 +292,35 @@ def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, d
     return out
 
 
+@dataclass(frozen=True, eq=False)
+class OnDisk:
+    """The array of a `.npy` file, which is open only while rows are read: a run may have more trials than files."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, path: Path) -> "OnDisk":
+        """The array of that file. Raises ValueError, OSError or EOFError where it is not whole."""
+        array = mapped(path)
+        return cls(path, array.shape, array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Its axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        return mapped(self.path)[rows]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(mapped(self.path), dtype)
+
+
 # --- on disk ---------------------------------------------------------------------------------------------------------
 
 
@@ -307,9 +336,13 @@ def write_predictions(path: Path, p: Any) -> None:
     write_array(path.with_name(f"{path.name}_place.npy"), p.place)
 
 
-def read_predictions(path: Path) -> Predictions:
-    """The predictions that `write_predictions` wrote, mapped: only the rows that are asked for are read."""
-    return Predictions(mapped(path.with_name(f"{path.name}.npy")), mapped(path.with_name(f"{path.name}_place.npy")))
+def read_predictions(path: Path, open_file: Callable[[Path], Any] | None = None) -> Predictions:
+    """The predictions that `write_predictions` wrote: only the rows that are asked for are read.
+
+    `open_file` says how: `OnDisk.of` (the default), or `mapped` for files that others may replace meanwhile.
+    """
+    values, place = (path.with_name(f"{path.name}{part}.npy") for part in ("", "_place"))
+    return Predictions(*((open_file or OnDisk.of)(file) for file in (values, place)))
 
 
 def mapped(path: Path) -> np.ndarray:

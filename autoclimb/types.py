@@ -318,7 +318,7 @@ class Trial:
     stderr: float  # standard error of the score over rows
     seconds: float  # wall time it took
     oof: ByRow | None = field(default=None, repr=False)  # arrays.Predictions where it was read from disk
-    test: np.ndarray | None = field(default=None, repr=False)
+    test: ByRow | None = field(default=None, repr=False)
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # epochs run, img/s, parameters, peak memory, final loss
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb import arrays
-from autoclimb.arrays import LabelSets, Mean, Predictions, View, label_sets, read_predictions, write_predictions
+from autoclimb.arrays import LabelSets, Mean, OnDisk, Predictions, View, label_sets, read_predictions, write_predictions
 from autoclimb.blend import rows as blend_rows
 from autoclimb.blend import sharpen
 from autoclimb.data.facts import class_counts
@@ -170,15 +170,24 @@ def test_only_the_predicted_rows_are_on_disk_and_only_those_asked_for_are_read(t
     write_predictions(tmp_path / "oof", dense)
     assert (tmp_path / "oof.npy").stat().st_size == 200 * 3 * 2 + 128
     p = read_predictions(tmp_path / "oof")
-    assert isinstance(p.values, np.memmap)
+    assert isinstance(p.values, OnDisk)
     assert p.precision == np.float16
     np.testing.assert_array_equal(np.asarray(p), dense.astype(np.float32))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_no_file_stays_open_however_many_predictions_are_known(tmp_path):
+    write_predictions(tmp_path / "oof", np.ones((5, 2)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    many = [read_predictions(tmp_path / "oof") for _ in range(20)]
+    assert all((p[[1, 3]] == 1).all() and p.predicted.all() for p in many)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_fold_added_to_predictions_leaves_the_places_of_before_right(tmp_path):
     first, second = np.full((2, 1), 0.1), np.full((2, 1), 0.9)
     write_predictions(tmp_path / "oof", Predictions.of(np.array([2, 3]), first, 4))
-    before = read_predictions(tmp_path / "oof").place.copy()
+    before = np.array(read_predictions(tmp_path / "oof").place)
     write_predictions(tmp_path / "oof", Predictions.of(np.array([2, 3, 0, 1]), np.concatenate([first, second]), 4))
     torn = Predictions(read_predictions(tmp_path / "oof").values, before)  # ended between the two files
     np.testing.assert_array_equal(torn[[2, 3]], first)
@@ -229,9 +238,7 @@ def test_a_large_task_goes_through_and_is_answered_as_if_it_were_small(
     assert written[0][1] == written[1][1]
 
 
-def test_no_array_of_all_cells_is_made_of_many_rows_classes_and_trials(
-    large, small_blocks, tmp_path, monkeypatch
-):
+def test_no_array_of_all_cells_is_made_of_many_rows_classes_and_trials(large, small_blocks, tmp_path, monkeypatch):
     for looked_at in ("blend.rows.MOST_CELLS", "blend.nested.MOST_COMPARED", "blend.sharpen.MOST_CELLS"):
         monkeypatch.setattr(f"autoclimb.{looked_at}", 4000)  # little beside one trial, as with large data
     monkeypatch.setattr("autoclimb.score.decide.MOST_LEARNED", 4000)

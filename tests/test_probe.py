@@ -9,7 +9,6 @@ from nets import CPU
 from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
-from autoclimb.learn import fold, probe
 from autoclimb.learn import fold, loop, probe
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.material import Format

@@ -15,7 +15,7 @@ from fakes import configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.arrays import write_predictions
+from autoclimb.arrays import OnDisk, write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
@@ -338,13 +338,12 @@ def test_a_run_folder_may_be_moved(folder, tmp_path):
     assert len(store.all_trials(tmp_path / "elsewhere")) == 1
 
 
-def test_predictions_are_mapped_so_that_looking_at_all_trials_reads_none_of_them(folder):
+def test_looking_at_all_trials_reads_none_of_their_predictions(folder):
     for seed in range(3):
         saved(folder, done(Config(seed=seed)))
     for trial in store.all_trials(folder):
-        assert isinstance(trial.oof.values, np.memmap)
         assert len(trial.oof.values) == 2  # of three rows those that were predicted
-        assert isinstance(trial.test, np.memmap)
+        assert isinstance(trial.test, OnDisk)
         np.testing.assert_array_equal(trial.oof, OOF)
 
 

@@ -77,7 +77,12 @@ BLENDERS: dict[str, Blender] = {
     "greedy": Blender(selection.greedy, averages.weighted),
     "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
     "two-level ridge": Blender(
-        ridge.fitted, ridge.apply, suits=lambda g: g.kind == "multilabel", fewest_rows=200, when_quick=False, most_columns=1000
+        ridge.fitted,
+        ridge.apply,
+        suits=lambda g: g.kind == "multilabel",
+        fewest_rows=200,
+        when_quick=False,
+        most_columns=1000,
     ),
     "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
     "linear+metadata": Blender(

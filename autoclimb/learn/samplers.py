@@ -46,9 +46,7 @@ def row_weights(name: str, target: ByRow, kind: Kind) -> np.ndarray:
     return (weights / weights.mean()).astype(np.float32)
 
 
-def epoch_order(
-    rows: np.ndarray, target: ByRow, kind: Kind, config: Config, draw: np.random.Generator
-) -> np.ndarray:
+def epoch_order(rows: np.ndarray, target: ByRow, kind: Kind, config: Config, draw: np.random.Generator) -> np.ndarray:
     """The rows of one epoch in their order: each once, or as many drawn with replacement by a row of SAMPLERS."""
     if not config.sampler:
         return draw.permutation(rows)

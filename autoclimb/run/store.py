@@ -34,14 +34,14 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.arrays import Predictions, mapped, read_predictions, write_predictions
+from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
-FORMAT = 1  # raised when older run directories cannot be gone on with
+FORMAT = 2  # raised when older run directories cannot be gone on with
 
 
 def open_folder(folder: Path) -> Path:
@@ -152,7 +152,7 @@ def recall_trial(folder: Path, config: Config) -> Trial | None:
 
 
 def all_trials(folder: Path) -> list[Trial]:
-    """Every whole trial on disk, oldest first, its arrays mapped: only the rows that are looked at are read."""
+    """Every whole trial on disk, oldest first; of its arrays only the rows that are looked at are read."""
     places = sorted(folder.glob("trials/*/trial.json"), key=lambda p: p.stat().st_mtime_ns)
     trials = (_read_trial(place.parent) for place in places)
     return [trial for trial in trials if trial is not None]
@@ -163,10 +163,10 @@ def count_trials(folder: Path) -> int:
     return sum(1 for _ in folder.glob("trials/*/trial.json"))
 
 
-def predictions_of(folder: Path, config: Config) -> tuple[Predictions, np.ndarray]:
-    """A trial's `oof` `(N, C)` and `test` `(M, C)`, mapped from disk."""
+def predictions_of(folder: Path, config: Config) -> tuple[Predictions, OnDisk]:
+    """A trial's `oof` `(N, C)` and `test` `(M, C)`, read when they are looked at."""
     place = trial_folder(folder, config)
-    return read_predictions(place / "oof"), mapped(place / "test.npy")
+    return read_predictions(place / "oof"), OnDisk.of(place / "test.npy")
 
 
 def _read_trial(place: Path) -> Trial | None:
@@ -178,7 +178,7 @@ def _read_trial(place: Path) -> Trial | None:
         values["config"] = Config.from_json(values["config"])
         if values["status"] != "done":
             return Trial(**values)
-        return Trial(**values, oof=read_predictions(place / "oof"), test=mapped(place / "test.npy"))
+        return Trial(**values, oof=read_predictions(place / "oof"), test=OnDisk.of(place / "test.npy"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # damaged from outside: run again
         return None
 
@@ -211,7 +211,8 @@ def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
         return None
     values = json.loads(path.read_text())
     rule = values.pop("rule")
-    arrays: dict[str, Any] = {"oof": read_predictions(folder / "blend_oof"), "test": mapped(folder / "blend_test.npy")}
+    arrays: dict[str, Any] = {"oof": read_predictions(folder / "blend_oof", mapped)}
+    arrays["test"] = mapped(folder / "blend_test.npy")
     for name in ("members", "weights", "interval"):
         values[name] = tuple(values[name])
     return Blend(**values, **arrays), rule

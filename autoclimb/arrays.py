@@ -50,7 +50,7 @@ class LabelSets:
         return len(self.ones)
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
-        """The rows `(len(rows), width)`, one row `(width,)`; with a label, `sets[rows, label]`, whether they have it."""
+        """The rows `(len(rows), width)`, or one row `(width,)`; of `sets[rows, label]` whether they have the label."""
         if isinstance(rows, tuple):
             rows, label = rows
             return (self.ones[rows] == label).any(-1).astype(np.uint8)

@@ -96,8 +96,8 @@ class Task:
     """One competition as read. Nothing derived.
 
     Shapes of `target`, N train items, C classes:
-    binary, multiclass, ordinal `(N,)` int64 class index; multilabel `(N, C)` uint8, arrays.LabelSets where a byte a cell
-    is too much; regression `(N,)` float64.
+    binary, multiclass, ordinal `(N,)` int64 class index; multilabel `(N, C)` uint8, arrays.LabelSets where that is too
+    large; regression `(N,)` float64.
     Ordinal classes are sorted by grade, and `grades` holds their numbers. Binary has two classes, the positive last.
     """
 

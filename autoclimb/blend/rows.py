@@ -94,7 +94,7 @@ class Rows:
 
     @cached_property
     def diverse(self) -> list[int]:
-        """The members, best first, without those that nearly are a better one's copy; no more than any blender reads."""
+        """The members, best first, without those that nearly are a better one's copy: as many as blenders read."""
         few = self.few
         kept: list[int] = []
         columns: list[np.ndarray] = []  # of those, centred, of length one

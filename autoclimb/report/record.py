@@ -34,7 +34,8 @@ class RunRecord:
     """A run on record, finished or not. N train rows, C classes (1 for numbers).
 
     `target` `(N, C)` is what nets learned: one-hot rows and large label sets as LabelSets, 0/1 rows, shares of votes or
-    numbers. `events` are those of `run.store.read_events`. `pictures` `(N, side, side, channels)` uint8 are mapped, None where the cache was deleted.
+    numbers. `events` are those of `run.store.read_events`. `pictures` `(N, side, side, channels)` uint8 are mapped,
+    None where the cache was deleted.
     """
 
     name: str

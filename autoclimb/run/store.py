@@ -8,7 +8,7 @@
     facts.json              what the report measured once: drift, looks and sizes of pictures
     speeds.json             measured pictures a second, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock, so that a replay decides alike
-    trials/<key>/           oof.npy (the rows that were predicted), oof_place.npy (where each train row is in it, or -1),
+    trials/<key>/           oof.npy (the predicted rows), oof_place.npy (where each train row is in it, or -1),
                             test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
                             the config's without its folds, so that a trial over more folds goes on from these
@@ -31,8 +31,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock

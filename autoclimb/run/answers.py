@@ -34,7 +34,9 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
     p = constant_prediction(task, rows, goal.metric.constant)
     some = rows[some_of(len(rows), max(1, MOST_LEARNED // task.width), "constant")]
     rule = learn_rule(goal, task.truth[some], np.repeat(p[:1], len(some), 0))
-    write_submission(task, answer(rule, p), folder / "submission.csv", goal.metric, p)
+    (one,) = answer(rule, p[:1])
+    answers = np.broadcast_to(one, (len(p), *np.shape(one)))
+    write_submission(task, answers, folder / "submission.csv", goal.metric, p)
 
 
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:

@@ -1,5 +1,6 @@
 """How a net begins: a head that knows how frequent the classes are, first filters that know the pictures."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -193,7 +193,7 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
     config = TINY.vary(folds=(0, 2), epochs=6, tta="flip")
     told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert told["status"] == "done"
-    oof, test = (np.load(tmp_path / "t" / f"{name}.npy") for name in ("oof", "test"))
+    oof, test = np.asarray(read_predictions(tmp_path / "t" / "oof")), np.load(tmp_path / "t" / "test.npy")
     assert np.isnan(oof[material.fold_of == 1]).all()
     assert np.isfinite(oof[material.fold_of != 1][np.isin(material.fold_of[material.fold_of != 1], (0, 2))]).all()
     assert hits(material, oof) > 0.9

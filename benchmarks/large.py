@@ -7,7 +7,7 @@
 - trials: 100,000 train rows of 100 classes and 25,000 test rows; 100 trials over all rows, published after each
 - probabilities: the same with log loss, whose submission has a column a class
 
-Pictures are empty files, since nothing here looks at them, and predictions are noise around the truth, made a block of
+Pictures are empty members of archives, since nothing here looks at them, and predictions are noise around the truth, made a block of
 rows at a time and stored as the worker stores them. Each case is a process of its own; its folder takes up to 9 GB of
 disk, below TMPDIR. `--scale` makes rows, classes and trials fewer. A peak is of resident memory, mapped files included.
 """
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,16 +77,17 @@ def peak_gb() -> float:
 
 
 def competition(root: Path, rows: int, answered: int, classes: int, labels: int) -> None:
-    """A folder of empty pictures with a table of so many labels a row."""
+    """Archives of empty pictures with a table of so many labels a row."""
     draw = np.random.default_rng(0)
     weight = 1 / np.arange(1, classes + 1) ** 0.7  # a long tail
     names = np.array([f"class{i:05d}" for i in range(classes)])
     chosen = draw.choice(classes, (rows, labels), p=weight / weight.sum())
     chosen[:classes, 0] = np.arange(classes)  # each occurs
+    root.mkdir(parents=True)
     for split, count in (("train", rows), ("test", answered)):
-        (root / split).mkdir(parents=True)
-        for i in range(count):
-            (root / split / f"{split}{i:07d}.jpg").touch()
+        with zipfile.ZipFile(root / f"{split}.zip", "w") as archive:
+            for i in range(count):
+                archive.writestr(f"{split}{i:07d}.jpg", b"")
     with (root / "train.csv").open("w") as file:
         file.write("image,label\n")
         file.writelines(f"train{i:07d}.jpg,{' '.join(names[sorted(set(c))])}\n" for i, c in enumerate(chosen.tolist()))

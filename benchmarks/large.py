@@ -8,8 +8,9 @@
 - probabilities: the same with log loss, whose submission has a column a class
 
 Pictures are empty members of archives, since nothing here looks at them, and predictions are noise around the truth,
-made a block of rows at a time and stored as the worker stores them. Each case is a process of its own; its folder takes up to 9 GB of
-disk, below TMPDIR. `--scale` makes rows, classes and trials fewer. A peak is of resident memory, mapped files included.
+made a block of rows at a time and stored as the worker stores them. Each case is a process of its own; its folder takes
+up to 9 GB of disk, below TMPDIR. `--scale` makes rows, classes and trials fewer. A peak is of resident memory, mapped
+files included.
 """
 
 import argparse

@@ -66,7 +66,9 @@ def cells_of(
     task: Task, items: np.ndarray, answers: np.ndarray, metric: Metric, probability: np.ndarray | None
 ) -> dict[int, Sequence[str]]:
     """The cells of some test items under `form.columns` but the id, by item."""
-    form, likely = task.form, None if probability is None else probability[items]
+    form = task.form
+    looked_at = form.cell in ("labels", "columns")  # else it would be copied for nothing, all items at once
+    likely = probability[items] if probability is not None and looked_at else None
     cells: list[list[str]] = CELLS[form.cell](task, answers[items], metric, likely)
     if form.decimal != "." and form.cell in ("number", "columns"):
         cells = [[cell.replace(".", form.decimal) for cell in row] for row in cells]

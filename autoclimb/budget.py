@@ -81,6 +81,7 @@ class Slack:
     report_looks: float = 2.5  # of report time, from which brightness and the like are measured: .3 s
     report_gallery_share: float = 0.5  # of what charts leave: where nets look, and the sheet of augmented pictures
     report_gallery_least: float = 0.8  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
+    drift_ahead_from: float = 120.0  # budget from which drift is measured while a trial trains: 2 to 3 s of one core
     report_import_ahead: float = 6.0  # of report time, below which matplotlib (1 s) is imported while a trial trains
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands

@@ -75,7 +75,8 @@ BLENDERS: dict[str, Blender] = {
         when_quick=False,
     ),
     "greedy": Blender(selection.greedy, averages.weighted),
-    "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, when_quick=False),
+    # of one member alone it is vector scaling: a slope and a shift for each class, drawn to shared ones
+    "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, fewest_members=1, when_quick=False),
     "two-level ridge": Blender(
         ridge.fitted,
         ridge.apply,

@@ -15,6 +15,7 @@ from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of
 from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
+from autoclimb.score.anchored import anchored_score
 from autoclimb.score.crossfit import parts_within, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
@@ -33,6 +34,7 @@ class _Candidate:
     answers: np.ndarray = field(repr=False)  # cross-fitted, the choice of the blender too
     tried: dict[str, float]
     model: Model
+    rivals: tuple[np.ndarray, ...] = field(default=(), repr=False)  # cross-fitted answers of each blender tried
 
 
 def blend_of(
@@ -62,13 +64,15 @@ def blend_of(
     members = members_of(trials)
     assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
-    winner: _Candidate | None = None
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
-        for some, kept in coverages(members, part_of >= 0, 2 if quick else 3):
-            candidate = _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
-            winner = candidate if winner is None else _better(goal, winner, candidate, truth, part_of, groups)
-        assert winner is not None
-        return _refitted(goal, winner, truth, groups, metadata)
+        widest, *others = (
+            _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
+            for some, kept in coverages(members, part_of >= 0, 2 if quick else 3)
+        )
+        winner = widest
+        for candidate in others:
+            winner = _better(goal, winner, candidate, truth, part_of, groups)
+        return _refitted(goal, winner, widest, truth, groups, metadata)
 
 
 def apply_blend(
@@ -139,7 +143,8 @@ def _candidate(
     oof = nested.predicted(method, np.arange(len(true)))
     target = nested.target[nested.compared]
     tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
-    return _Candidate(members, kept, method, oof, nested.answers(), tried, model)
+    rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(true) else ()
+    return _Candidate(members, kept, method, oof, nested.answers(), tried, model, rivals)
 
 
 def _better(
@@ -172,8 +177,40 @@ def _better(
     return replace(winner, answers=answers)
 
 
+@dataclass(frozen=True)
+class _Promise:
+    """What a candidate is promised to score on new rows; higher is better."""
+
+    score: float
+    stderr: float
+    interval: tuple[float, float]
+
+
+def _promise(
+    goal: Goal, winner: _Candidate, widest: _Candidate, truth: ByRow, groups: np.ndarray | None
+) -> _Promise:
+    """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows."""
+    true, row_groups = truth_for(goal, truth[winner.kept]), None if groups is None else groups[winner.kept]
+    score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, row_groups)
+    low, high = interval(goal, true, winner.answers, row_groups, winner.rivals)
+    common = winner.kept & widest.kept
+    if not (widest.kept & ~common).any() or common.sum() < FEWEST_ROWS:
+        return _Promise(score, stderr, (low, high))
+    all_groups = None if groups is None else groups[widest.kept]
+    answers = winner.answers[common[winner.kept]]
+    anchored = anchored_score(goal, target[widest.kept], common[widest.kept], answers, widest.answers, all_groups)
+    narrower = min(1.0, anchored[1] / stderr) if stderr > 0 else 1.0
+    ends = (anchored[0] + narrower * (low - score), anchored[0] + narrower * (high - score))
+    return _Promise(*anchored, ends)
+
+
 def _refitted(
-    goal: Goal, winner: _Candidate, truth: ByRow, groups: np.ndarray | None, metadata: Metadata | None
+    goal: Goal,
+    winner: _Candidate,
+    widest: _Candidate,
+    truth: ByRow,
+    groups: np.ndarray | None,
+    metadata: Metadata | None,
 ) -> Blend:
     members = [winner.members[i] for i in winner.model["picked"]]
     trials = [trial for member in members for trial in member.trials]
@@ -190,8 +227,7 @@ def _refitted(
     if not goal.metric.order_only and max(m.nets for m in members) > 1:
         stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
         test = sharpened(goal.kind, test, stacker["sharpness"])
-    target = truth_for(goal, truth[winner.kept])
-    row_groups = None if groups is None else groups[winner.kept]
+    promise = _promise(goal, winner, widest, truth, groups)
     plain = BLENDERS[winner.method].apply is weighted  # else a stacker holds more than a weight a member
     shares = zip(members, stacker["weights"], strict=True) if plain else ()
     return Blend(
@@ -200,9 +236,9 @@ def _refitted(
         weights=tuple(w / len(m.trials) for m, w in shares for _ in m.trials),
         oof=Predictions.of(np.flatnonzero(winner.kept), winner.oof, len(winner.kept)),
         test=test,
-        score=goal.score(target, winner.answers),
-        stderr=standard_error(goal, target, winner.answers, row_groups),
-        interval=interval(goal, target, winner.answers, row_groups),
+        score=promise.score,
+        stderr=promise.stderr,
+        interval=promise.interval,
         rows=int(winner.kept.sum()),
         tried=winner.tried,
         stacker=stacker,

@@ -64,7 +64,7 @@ class Nested:
 
     def model(self, name: str, without: tuple[int, ...]) -> Model:
         """The blender fitted without some parts, once."""
-        if len(self.predictions) == 1 and not BLENDERS[name].needs_metadata:
+        if len(self.predictions) == 1 and name == "best":
             return {"picked": [0], "weights": [1.0]}
         if (name, without) not in self._models:
             if without not in self._rows:  # all blenders share one ranking of the members

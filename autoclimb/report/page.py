@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from autoclimb.budget import in_words
 from autoclimb.report import charts, findings
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
+from autoclimb.report.doubts import drift_words, folds_words
 from autoclimb.report.findings import Errors, Move
 from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import leaderboard_frame, net_words, words_of
@@ -107,14 +107,13 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
     if record.blend is None:
         parts.append(Words("Nothing is learned yet: the submission, where there is one, is a constant.", "warning"))
     if record.drift.get("auc") is not None:
-        parts.append(drift_words(record.drift))
+        tone = {"none": "quiet", "slight": "plain"}.get(record.drift["verdict"], "warning")
+        parts.append(Words(drift_words(record.drift), tone))
     if errors is None:
         return parts
     scores = findings.fold_scores(record, errors)
-    if findings.folds_disagree(scores):
-        low, high = min(s for _, _, s, _ in scores), max(s for _, _, s, _ in scores)
-        text = f"Folds disagree: {score_words(low)} to {score_words(high)}, more than their standard errors allow. "
-        parts.append(Words(text + "Rows seem to come from several sources; test may differ as much.", "warning"))
+    if apart := folds_words(scores):
+        parts.append(Words(apart, "warning"))
     unscored = int((record.fold_of >= 0).sum()) - len(record.predicted)
     if unscored:
         parts.append(Words(f"{unscored:,} train rows were not predicted by every member and are not in the score."))
@@ -122,17 +121,6 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         shown = [(f"fold {k}", n, s, e) for k, n, s, e in scores]
         parts.append(Table("Score by fold", ("fold", "rows", record.metric.name, "standard error"), shown))
     return parts
-
-
-def drift_words(drift: dict[str, Any]) -> Words:
-    """How well test pictures are told from train pictures, and what that means for the score."""
-    auc = f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f}"
-    if drift["verdict"] == "none":
-        return Words(f"Test pictures look like train pictures: {auc}, where 0.5 is chance.", "quiet")
-    most = f", most by {drift['most']['name']}" if drift["most"] else ""
-    strength = {"slight": "a little", "clear": "clearly", "strong": "strongly"}[drift["verdict"]]
-    text = f"Test pictures differ {strength} from train pictures: {auc}{most}. The score may promise too much."
-    return Words(text, "plain" if drift["verdict"] == "slight" else "warning")
 
 
 # --- the climb and what paid -----------------------------------------------------------------------------------------

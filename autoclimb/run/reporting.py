@@ -4,6 +4,7 @@ import csv
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
 from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
+from autoclimb.report.doubts import doubts
+from autoclimb.report.findings import errors_of
 from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
@@ -189,9 +192,31 @@ def report_in_time(
         tell(Event("note", f"no time was left for the report; `autoclimb report {run.folder}` writes it"))
     else:
         tell(Event("note", f"report: {path}", {"report": str(path)}))
+    reasons, _ = outcome_within(left(), lambda: doubts_about(run))
+    for reason in reasons or ():
+        tell(Event("note", reason))
 
 
 def for_gallery(left: float) -> float:
     """Of the seconds left for a report those that nets may show something in, 0 where they are too few."""
     seconds = SLACK.report_gallery_share * (left - SLACK.report_drawing)
     return seconds if seconds > SLACK.report_gallery_least else 0.0
+
+
+def doubts_about(run: Recorded) -> list[str]:
+    """Why the run's score may promise too much, as far as was measured; [] where nothing was learned."""
+    if run.blend is None or not has_record(run.folder):
+        return []
+    record = record_of(run)
+    return doubts(record, errors_of(record))
+
+
+def measure_drift_ahead(folder: Path, rows: int, answered: int, groups: np.ndarray | None, budget: float) -> None:
+    """Measures drift while the first trials train, for the end to tell of it, where a budget has seconds for that."""
+
+    def measure() -> None:
+        with suppress(Exception):  # a warning that fails is no reason for anything
+            measured_drift(folder, rows, answered, groups)
+
+    if answered and budget >= SLACK.drift_ahead_from:
+        threading.Thread(target=measure, daemon=True).start()

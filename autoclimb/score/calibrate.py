@@ -115,3 +115,31 @@ def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None 
         if gain < 1e-6:
             break
     return slope
+
+
+def curve(p: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knots `(K,)`, rising, of log odds of `p` and of what they should be: isotonic regression on top of `platt`.
+
+    Labels share one curve. A step's share is drawn to what Platt's line says of it by one cell, and log odds between
+    the steps' middles are interpolated, so that no two probabilities become one.
+    """
+    from scipy.optimize import isotonic_regression  # half a second to import
+
+    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "curve")
+    slope, shift = platt(p, truth)
+    x, y = logits(p[some]).ravel(), truth[some].ravel().astype(float)
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    line = sigmoid(slope * x + shift)
+    starts = np.asarray(isotonic_regression(y).blocks)[:-1]
+    cells = np.diff([*starts, len(x)])
+    middles = np.add.reduceat(x, starts) / cells
+    share = (np.add.reduceat(y, starts) + np.add.reduceat(line, starts) / cells) / (cells + 1)
+    return middles, np.maximum.accumulate(logits(share))
+
+
+def along_curve(p: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Probabilities by a `curve`; beyond its ends log odds go on as they came."""
+    z = logits(p)
+    ends = np.clip(z, knots[0], knots[-1])
+    return sigmoid(np.interp(z, knots, values) + z - ends)

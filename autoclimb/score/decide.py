@@ -6,14 +6,16 @@ metric that names none gets the one of its `wants`, which knows nothing but how 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
 import numpy as np
 
-from autoclimb.score.calibrate import calibrated, platt, temperature
+from autoclimb.score.calibrate import calibrated, curve, platt, temperature
 from autoclimb.score.classes import FBeta
-from autoclimb.score.probabilities import WeightedLogLoss
+from autoclimb.score.expected import expected_f_sets, learnt_tilt
+from autoclimb.score.probabilities import WeightedLogLoss, log_loss_rows
 from autoclimb.score.rules import answer, log_number_of, number_of
 from autoclimb.score.sweep import (
     PRIOR_ROWS,
@@ -28,13 +30,16 @@ from autoclimb.score.sweep import (
     two_class_threshold,
     weights_for_classes,
 )
-from autoclimb.seeds import some_of
+from autoclimb.seeds import rng, some_of
 from autoclimb.types import Goal, Rule, Wants
 
 Decision = Callable[[Goal, np.ndarray, np.ndarray, bool], Rule]
 MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is tried
 MOST_LEARNED = 1 << 25  # cells that a rule is learned from, held in double precision; few numbers need no more
 MOST_LEARNED_BY_CLASS = 1 << 27  # where it has a number for each class, the rarest of which have few rows anyway
+FEWEST_BENT = 1000  # rows from which isotonic calibration is tried: on fewer it loses to a line (assumption)
+FEWEST_DEPENDENT = 200  # rows from which it is asked whether the number of true labels helps
+MOST_DEPENDENT = 64  # labels up to which it is asked: the maximiser is cubic in them
 COMPARED = 500  # rows tell which of two rules is better to a third of a standard error of what all rows would say
 WIDEST = (-np.finfo(float).max, np.finfo(float).max)
 
@@ -115,9 +120,31 @@ def f_beta(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) ->
     threshold = Rule("threshold or top", (row_threshold(f, truth, p),))
     if quick:
         return threshold
-    maximiser = Rule("expected F", (f.beta, *platt(p, truth)))
+    line = platt(p, truth)
+    maximiser = Rule("expected F", (f.beta, *line))
+    if dependent(f, truth, calibrated(p, *line)):
+        maximiser = Rule("expected F", (f.beta, *line, *learnt_tilt(calibrated(p, *line), truth)))
     some = some_of(len(p), COMPARED, "maximiser")
     return best_rule(goal, [threshold, maximiser], truth[some], p[some])
+
+
+def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray) -> bool:
+    """Whether sets of greatest expected F gain by how many labels rows have, learned on one half, tried on the other.
+
+    `q` are calibrated probabilities. The gain must be half of its standard error, as that of any more complex choice.
+    """
+    if len(q) < FEWEST_DEPENDENT or q.shape[1] > MOST_DEPENDENT:
+        return False
+    some = some_of(len(q), COMPARED, "dependent")
+    half = rng(0, "halves", len(some)).permutation(len(some)) % 2 == 0
+    gains = []
+    for own in (half, ~half):
+        rows, rest = some[own], np.setdiff1d(np.arange(len(q)), some[own])
+        tilt = learnt_tilt(q[rest], truth[rest])
+        values = [f.per_row(truth[rows], expected_f_sets(q[rows], f.beta, t)) for t in (tilt, ())]
+        gains.append(values[0] - values[1])  # type: ignore[operator]
+    gain = np.concatenate(gains)
+    return bool(gain.mean() > 0.5 * gain.std() / len(gain) ** 0.5 and gain.mean() > 0)
 
 
 # --- probabilities ---------------------------------------------------------------------------------------------------
@@ -140,9 +167,36 @@ def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) ->
     chance of 1 / (n + 2), so that share of every answer is the classes' frequencies.
     """
     if goal.kind == "multilabel":
-        prior = (truth.sum(0) + 1) / (len(truth) + 2)
-        return Rule("calibrated", platt(p, truth), prior=floats(prior), share=1 / (len(p) + 2))
-    return Rule("tempered", (temperature(p, truth),), prior=floats(shares(truth, p)), share=1 / (len(p) + 2))
+        prior, plain = (truth.sum(0) + 1) / (len(truth) + 2), Rule("calibrated", platt(p, truth))
+    else:
+        prior, plain = shares(truth, p), Rule("tempered", (temperature(p, truth),))
+    rule = replace(plain, prior=floats(prior), share=1 / (len(p) + 2))
+    return rule if quick or not bent(goal, truth, p) else curved(rule, truth, p)
+
+
+def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
+    """The rule with an isotonic curve for its line: of two classes the positive's, of sets all labels'."""
+    if truth.ndim == 2:
+        return replace(rule, name="curve", values=floats(np.concatenate(curve(p, truth))))
+    knots = np.concatenate(curve(p[:, 1:], truth[:, None]))
+    return replace(rule, name="positive curve", values=floats(knots))
+
+
+def bent(goal: Goal, truth: np.ndarray, p: np.ndarray) -> bool:
+    """Whether an isotonic curve calibrates better than a line, learned on two parts of three and tried on the third.
+
+    Asked for two classes and for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error.
+    """
+    if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
+        return False
+    part, gains = rng(0, "thirds", len(p)).permutation(len(p)) % 3, []
+    for k in range(3):
+        rest, own = part != k, part == k
+        line = likely(goal, truth[rest], p[rest], quick=True)
+        losses = [log_loss_rows(truth[own], answer(r, p[own])) for r in (line, curved(line, truth[rest], p[rest]))]
+        gains.append(losses[0] - losses[1])
+    gain = np.concatenate(gains)
+    return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
 def called_probabilities(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:

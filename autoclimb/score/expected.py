@@ -1,25 +1,37 @@
 """The label set of greatest expected F over all labels: exactly for sets of ordinary size, by moments for larger."""
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from autoclimb.seeds import some_of
 
 ROWS = 256  # at a time: 5 MB at 48 labels, and products too small to wake the threads of the BLAS
 CELLS = 1 << 23  # numbers held for them (64 MB): fewer rows at a time where many labels are likely
 EXACT = 200  # labels in a set up to which its F is exact: the work is cubic in them
+PRIOR_ROWS = 5.0  # rows that each size of a set is drawn to its expectation by (assumption)
+MOST_ROWS = 4_000  # that sizes of sets are counted in
+ROUNDS = 10  # of proportional fitting: sizes are then as frequent as they are to a thousandth
 RARE = 1e-3  # labels less likely than this are counted together as a Poisson variable, off by their summed squares
 
 
-def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
-    """The 0/1 sets `(N, C)` of greatest expected F-beta, the labels taken as independent.
+def expected_f_sets(p: np.ndarray, beta: float, tilt: Sequence[float] = ()) -> np.ndarray:
+    """The 0/1 sets `(N, C)` of greatest expected F-beta, the labels taken as independent but for how many are true.
 
     The best set of k labels is the k likeliest. For each k the numbers of true labels inside and outside the set are
-    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). Cubic in the
-    number of labels likely enough to be named; the others count as what may be true outside. Where over EXACT labels
-    are that likely, larger sets compete too, by the moments of those numbers: there the size rules F, not chance.
+    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). `tilt` holds
+    how much likelier 0, 1, ... true labels are than independent ones say (`learnt_tilt`), the last one for all numbers
+    beyond; () for no dependence.
+
+    Cubic in the number of labels likely enough to be named; the others count as what may be true outside. Where over
+    EXACT labels are that likely, larger sets compete too, by the moments of those numbers: there the size rules F, not
+    chance.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(-p, axis=1, kind="stable")
     falling = np.take_along_axis(p, order, axis=1)
-    likely = _likely(falling, beta)
+    # what is too unlikely to be named is known for independent labels only
+    likely = np.maximum((falling >= RARE).sum(1), 1) if len(tilt) else _likely(falling, beta)
     best = np.empty(len(p), int)
     by_likely = np.argsort(likely, kind="stable")  # rows of as many likely labels go together
     start = 0
@@ -28,7 +40,7 @@ def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
         size = min(int(likely[rows[-1]]), EXACT)
         rows = rows[: max(1, CELLS // ((size + 1) * (size + _most_rest(falling[rows, size:]))))]
         size = min(int(likely[rows[-1]]), EXACT)
-        best[rows], value = _best_sizes(falling[rows], size, beta)
+        best[rows], value = _best_sizes(falling[rows], size, beta, np.asarray(tilt or [1.0]))
         if likely[rows[-1]] > EXACT:
             larger, by_moments = _best_large_sizes(falling[rows], beta)
             best[rows] = np.where(by_moments > value, larger, best[rows])
@@ -36,6 +48,24 @@ def expected_f_sets(p: np.ndarray, beta: float) -> np.ndarray:
     sets = np.zeros(p.shape, np.uint8)
     np.put_along_axis(sets, order, (np.arange(p.shape[1]) < best[:, None]).astype(np.uint8), axis=1)
     return sets
+
+
+def learnt_tilt(p: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
+    """How much likelier 0, 1, ... true labels are in rows of `truth` `(N, C)` than independent labels of `p` say.
+
+    P(set) is taken as the product of its labels' chances times the tilt of its size: the least that makes sizes as
+    frequent as they are, found by proportional fitting, each size's rows drawn to what was expected by PRIOR_ROWS.
+    """
+    some = some_of(len(p), MOST_ROWS, "tilt")
+    chances = _rest_counts(-np.sort(-np.asarray(p[some], np.float64), axis=1))
+    sizes = np.minimum(truth[some].sum(1).astype(int), chances.shape[1] - 1)
+    rows = np.bincount(sizes, minlength=chances.shape[1])
+    tilt = np.ones(chances.shape[1])
+    for _ in range(ROUNDS):
+        likely = chances * tilt
+        expected = (likely / np.maximum(likely.sum(1, keepdims=True), 1e-300)).sum(0)
+        tilt *= (rows + PRIOR_ROWS) / (expected + PRIOR_ROWS)
+    return tuple(float(t) for t in tilt / tilt.max())
 
 
 def _likely(falling: np.ndarray, beta: float) -> np.ndarray:
@@ -48,8 +78,8 @@ def _likely(falling: np.ndarray, beta: float) -> np.ndarray:
     return np.maximum((falling >= least[:, None] / 2).sum(1), 1)
 
 
-def _best_sizes(falling: np.ndarray, size: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """The size of each row's best set of at most `size` labels, and its expected F."""
+def _best_sizes(falling: np.ndarray, size: int, beta: float, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The size of each row's best set of at most `size` labels, and its expected F, times a constant with a tilt."""
     n, p = len(falling), falling[:, :size]
     rest = _rest_counts(falling[:, size:])
     most = size + rest.shape[1] - 1
@@ -57,13 +87,14 @@ def _best_sizes(falling: np.ndarray, size: int, beta: float) -> tuple[np.ndarray
     outside[size, :, : rest.shape[1]] = rest
     for k in range(size - 1, -1, -1):
         _with_label(outside[k + 1], p[:, k], most - k, outside[k])
+    tilt = tilt[np.minimum(np.arange(most + 1), len(tilt) - 1)]
     inside = np.zeros((n, size + 1))
     inside[:, 0] = 1
     values = np.zeros((size + 1, n))  # the empty set scores 0
     for k in range(1, size + 1):
         inside = _with_label(inside, p[:, k - 1], k, np.zeros_like(inside))
         i, j = np.arange(k + 1)[:, None], np.arange(most - k + 1)[None, :]
-        value = (1 + beta**2) * i / (beta**2 * (i + j) + k)
+        value = tilt[i + j] * (1 + beta**2) * i / (beta**2 * (i + j) + k)
         values[k] = np.einsum("nj,nj->n", inside[:, : k + 1] @ value, outside[k][:, : most - k + 1])
     return values.argmax(0), values.max(0)
 

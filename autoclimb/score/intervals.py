@@ -1,5 +1,7 @@
 """The interval a score is promised to lie in: as wide as its rows, or their groups, allow."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autoclimb.score.crossfit import resamples, units_of
@@ -10,45 +12,76 @@ from autoclimb.types import Goal
 RESAMPLES = 400  # the ends of a 95 % interval are then known to a tenth of its width
 MOST_CELLS = 20_000  # of answers a resample of a metric that is no mean over rows looks at
 TAIL = 0.025
+MOST_RIVALS = 4  # the best ones, of a metric that is no mean over rows: others are hardly ever chosen anew
 RULE_UNITS = 4.0  # rows or groups at which the rules' own variance would double a deviation
 
 
 def interval(
-    goal: Goal, truth: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None
+    goal: Goal,
+    truth: np.ndarray,
+    answers: np.ndarray,
+    groups: np.ndarray | None = None,
+    rivals: Sequence[np.ndarray] = (),
 ) -> tuple[float, float]:
     """The lower and upper end `(low, high)`, higher is better, of what the score on new rows is in 95 of 100 cases.
 
     By a bootstrap over rows, or groups of rows, to which one row more was added, the worst for the lower end and the
     best for the upper one: no error among n rows does not make one impossible. It is this row that makes an interval
     lopsided where errors are rare and dear, as in a log loss. `truth` is what the metric takes.
+
+    `rivals` are the answers of all candidates that the scored ones were chosen among. Each resample chooses anew, and
+    what its winner scores there beyond its score on all rows is luck that the interval allows for (a bootstrap of the
+    choice: Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv 2406.08099).
     """
     if len(truth) < 2:
         return -np.inf, np.inf
     sign = 1.0 if goal.metric.greater_is_better else -1.0
     values = row_values(goal, truth, answers)
     if values is not None:
-        lows, highs = _of_means(sign * values, sign * _mismatched_values(goal, truth, answers), groups)
+        others = [sign * v for v in (row_values(goal, truth, r) for r in rivals) if v is not None]
+        lows, highs = _of_means(sign * values, sign * _mismatched_values(goal, truth, answers), groups, others)
     else:
-        lows, highs = _of_resamples(goal, truth, answers, groups)
+        lows, highs = _of_resamples(goal, truth, answers, groups, rivals)
     return float(np.quantile(lows, TAIL)), float(np.quantile(highs, 1 - TAIL))
 
 
-def _of_means(values: np.ndarray, others: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _of_means(
+    values: np.ndarray, mismatched: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap means with the worst and with the best possible row added, in exponential weights (Rubin 1981)."""
     places = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
     size = np.bincount(places).astype(float)
     total = np.bincount(places, values)
-    worst, best = min(values.min(), others.min()), max(values.max(), others.max())
+    worst, best = min(values.min(), mismatched.min()), max(values.max(), mismatched.max())
     # a group counts as one row more where its rows differ like any others, as all its rows where they are alike
     off, off_total = values - values.mean(), total - size * values.mean()
     alike = (off_total @ off_total) / max(off @ off, 1e-12) if off.any() else np.inf
     random, each = rng(0, "interval", len(size)), float(np.clip(alike, 1.0, size.mean()))
     lows, highs = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    totals = np.stack([np.bincount(places, v) for v in rivals]) if len(rivals) > 1 else None
+    drawn = np.empty((RESAMPLES, len(rivals)))
     for i in range(RESAMPLES):
         weight, extra = random.exponential(size=len(size)), each * random.exponential()
-        below, above = weight @ size + extra, weight @ total
-        lows[i], highs[i] = (above + extra * worst) / below, (above + extra * best) / below
-    return lows, highs
+        mass, above = weight @ size, weight @ total
+        lows[i], highs[i] = (above + extra * np.array((worst, best))) / (mass + extra)
+        if totals is not None:
+            drawn[i] = totals @ weight / mass
+    luck = 0.0 if totals is None else _luck(drawn, totals.sum(1) / size.sum())
+    return lows + luck, highs + luck
+
+
+def _luck(drawn: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """What choosing anew moves each resample's score by, about its mean `(B,)`: that of its winner's luck beyond the
+    luck of the candidate chosen on all rows. `drawn` `(B, K)` are resampled scores, `scores` `(K,)` those of all rows.
+
+    The mean is left out: the score that is shown was chosen on other rows than it is taken on.
+    """
+    drawn = np.nan_to_num(drawn, nan=-np.inf)
+    winner, taken = drawn.argmax(1), int(scores.argmax())
+    at = np.arange(len(drawn))
+    luck = (drawn[at, winner] - scores[winner]) - (drawn[:, taken] - scores[taken])
+    luck = np.where(np.isfinite(luck), luck, 0.0)
+    return np.asarray(luck - luck.mean())
 
 
 def _mismatched_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -59,7 +92,7 @@ def _mismatched_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np
 
 
 def _of_resamples(
-    goal: Goal, truth: np.ndarray, answers: np.ndarray, groups: np.ndarray | None
+    goal: Goal, truth: np.ndarray, answers: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resampled scores: as they are for the upper end, with about one row mismatched for the lower.
 
@@ -73,13 +106,19 @@ def _of_resamples(
     # fewer rows drawn spread more, few groups too little; and rules learned on few rows vary with them, which answers
     # drawn again do not show (measured for QWK, 40 groups of 5 rows: the score's deviation is .076, of resamples .064)
     stretch = np.sqrt(share * count / max(count - 1, 1)) * (1 + RULE_UNITS / count)
-    lows, highs = [], []
+    scores = np.array([goal.score(truth, r) for r in rivals])
+    rivals = [rivals[k] for k in np.argsort(-scores)[:MOST_RIVALS]] if len(rivals) > 1 else []
+    scores = np.sort(scores)[::-1][: len(rivals)]
+    lows, highs, of_rivals = [], [], []
     for lot in resamples(n, units, RESAMPLES // 2, share):
         highs.append(score + stretch * (goal.score(truth[lot], answers[lot]) - score))
         mismatched = 0 if goal.metric.wants == "number" else int(random.geometric(0.5)) - 1
         wrong, drawn = truth[lot], min(len(lot), mismatched)
         wrong[random.integers(0, len(lot), drawn)] = truth[random.integers(0, n, drawn)]
         lows.append(score + stretch * (goal.score(wrong, answers[lot]) - score))
-    finite = [(low, high) for low, high in zip(lows, highs, strict=True) if np.isfinite(low) and np.isfinite(high)]
-    ends = np.array(finite or [(-np.inf, np.inf)])
-    return ends[:, 0], ends[:, 1]
+        pairs = zip(scores, rivals, strict=True)
+        of_rivals.append([s + stretch * (goal.score(truth[lot], r[lot]) - s) for s, r in pairs])
+    luck = _luck(np.array(of_rivals), scores) if rivals else np.zeros(len(lows))
+    ends = np.array([lows, highs]).T + luck[:, None]
+    ends = ends[np.isfinite(ends).all(1)]
+    return (ends[:, 0], ends[:, 1]) if len(ends) else (np.array([-np.inf]), np.array([np.inf]))

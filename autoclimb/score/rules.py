@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from autoclimb.arrays import LARGE, ByRow, by_blocks
-from autoclimb.score.calibrate import calibrated, temper
+from autoclimb.score.calibrate import along_curve, calibrated, temper
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.types import Rule
 
@@ -65,8 +65,8 @@ def _threshold_or_top(rule: Rule, p: np.ndarray) -> np.ndarray:
 
 
 def _expected_f(rule: Rule, p: np.ndarray) -> np.ndarray:
-    beta, slope, shift = rule.values
-    return expected_f_sets(calibrated(p, slope, shift), beta)
+    beta, slope, shift, *tilt = rule.values
+    return expected_f_sets(calibrated(p, slope, shift), beta, tilt)
 
 
 def _cuts(rule: Rule, p: np.ndarray) -> np.ndarray:
@@ -102,6 +102,16 @@ def _calibrated(rule: Rule, p: np.ndarray) -> np.ndarray:
     return np.clip(calibrated(p, slope, shift + np.asarray(of_labels) if of_labels else shift), FLOOR, 1 - FLOOR)
 
 
+def _curve(rule: Rule, p: np.ndarray) -> np.ndarray:
+    half = len(rule.values) // 2
+    return np.clip(along_curve(p, np.asarray(rule.values[:half]), np.asarray(rule.values[half:])), FLOOR, 1 - FLOOR)
+
+
+def _positive_curve(rule: Rule, p: np.ndarray) -> np.ndarray:
+    yes = _curve(rule, p[:, 1])
+    return np.stack([1 - yes, yes], axis=1)
+
+
 def _number(rule: Rule, p: np.ndarray) -> np.ndarray:
     low, high = rule.values
     return np.clip(number_of(p, rule.grades), low, high)
@@ -129,6 +139,8 @@ RULES: dict[str, Callable[[Rule, np.ndarray], np.ndarray]] = {
     "certain": _certain,
     "tempered": _tempered,
     "calibrated": _calibrated,
+    "curve": _curve,
+    "positive curve": _positive_curve,
     "number": _number,
     "whole number": _whole_number,
     "log number": _log_number,

@@ -1,0 +1,37 @@
+"""Why a score may promise too much, in sentences: said at the end of a run and on its page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from autoclimb.report import findings
+from autoclimb.report.findings import Errors
+from autoclimb.report.parts import score_words
+from autoclimb.report.record import RunRecord
+
+STRENGTH = {"slight": "a little", "clear": "clearly", "strong": "strongly"}
+
+
+def doubts(record: RunRecord, errors: Errors | None) -> list[str]:
+    """The doubts about a run's score that its record gives rise to, a sentence or two each."""
+    drifted = record.drift.get("verdict") in ("clear", "strong")
+    folds = folds_words(findings.fold_scores(record, errors)) if errors else ""
+    return [text for text in (drift_words(record.drift) if drifted else "", folds) if text]
+
+
+def drift_words(drift: dict[str, Any]) -> str:
+    """How well test pictures are told from train pictures, and what that means for the score."""
+    auc = f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f}"
+    if drift["verdict"] == "none":
+        return f"Test pictures look like train pictures: {auc}, where 0.5 is chance."
+    most = f", most by {drift['most']['name']}" if drift["most"] else ""
+    strength = STRENGTH[drift["verdict"]]
+    return f"Test pictures differ {strength} from train pictures: {auc}{most}. The score may promise too much."
+
+
+def folds_words(scores: Sequence[tuple[int, int, float, float]]) -> str:
+    """That folds (fold, rows, score, stderr) differ by more than chance would make them; "" where they do not."""
+    if not findings.folds_disagree(scores):
+        return ""
+    low, high = min(score for _, _, score, _ in scores), max(score for _, _, score, _ in scores)
+    apart = f"Folds disagree: {score_words(low)} to {score_words(high)}, more than their standard errors allow."
+    return f"{apart} Rows seem to come from several sources; test may differ as much."

@@ -238,3 +238,18 @@ def test_the_same_trials_give_the_same_blend():
     )
     assert once.tried == twice.tried
     assert np.array_equal(once.test, twice.test)
+
+
+def test_one_member_alone_is_scaled_class_by_class_where_that_helps():
+    """Vector scaling: a net that is too sure of one class and too shy of another."""
+    r = np.random.default_rng(0)
+    z = 2 * r.normal(size=(800, 3))
+    truth = (r.random((800, 1)) > np.cumsum(softmax(z), axis=1)[:, :-1]).sum(1)
+    net = trial(
+        0, softmax(z * (0.4, 1.0, 2.0) + (1.5, 0.0, -1.5))[:400], softmax(z * (0.4, 1.0, 2.0) + (1.5, 0, -1.5))[400:]
+    )
+    goal = Goal(metric_named("log-loss"), "multiclass")
+    blend, single = (blend_of([net], goal, truth[:400], np.arange(400) % 5, allow=a) for a in (None, ["best"]))
+    assert blend.method == "linear"
+    scores = [goal.score(truth[400:], answer(learn_rule(goal, truth[:400], b.oof), b.test)) for b in (blend, single)]
+    assert scores[0] > scores[1] + 0.05

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoclimb.score.calibrate import before_calibration, calibrated, platt, temper, temperature
+from autoclimb.score.calibrate import along_curve, before_calibration, calibrated, curve, platt, temper, temperature
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.probabilities import log_loss_rows
@@ -70,3 +70,29 @@ def test_what_is_given_up_for_it_is_little_where_predictions_are_right():
     goal = Goal(LOG_LOSS, "binary")
     rule = learn_rule(goal, truth[:, 0], two)
     assert goal.score(truth[:, 0], answer(rule, two)) > goal.score(truth[:, 0], two) - 0.001
+
+
+@pytest.mark.parametrize("kind", ["binary", "multilabel"])
+@pytest.mark.parametrize("bent", [False, True])
+def test_a_curve_is_taken_where_a_line_will_not_do(kind, bent):
+    r = np.random.default_rng(0)
+    z = 2 * r.normal(size=(5000, 1))
+    truth = (r.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    p = 1 / (1 + np.exp(-(np.where(z > 0, z, 4 * z) if bent else 2 * z)))
+    if kind == "binary":
+        p, truth = np.concatenate([1 - p, p], axis=1), truth[:, 0].astype(int)
+    goal = Goal(LOG_LOSS, kind)
+    rule, line = (learn_rule(goal, truth[:2000], p[:2000], quick=quick) for quick in (False, True))
+    assert ("curve" in rule.name) == bent
+    gain = goal.score(truth[2000:], answer(rule, p[2000:])) - goal.score(truth[2000:], answer(line, p[2000:]))
+    assert gain > 0.01 if bent else gain == 0
+
+
+@given(st.integers(0, 10_000), st.integers(2, 60))
+def test_a_curve_keeps_the_order_of_probabilities(seed, n):
+    truth, p = drawn(seed, n, 2.0, 1.0)
+    new = np.sort(np.random.default_rng(seed).random(50))
+    after = along_curve(new, *curve(p, truth))
+    assert (np.diff(after) >= -1e-12).all()
+    assert (after > 0).all()
+    assert (after < 1).all()

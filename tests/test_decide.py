@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.errors import Mistake
+from autoclimb.score.calibrate import calibrated, platt
 from autoclimb.score.crossfit import cross_answers
 from autoclimb.score.decide import learn_rule, truth_for
-from autoclimb.score.expected import expected_f_sets
+from autoclimb.score.expected import expected_f_sets, learnt_tilt
 from autoclimb.score.metrics import METRICS, metric_named
 from autoclimb.score.rules import RULES, answer
 from autoclimb.types import Goal, Rule
@@ -286,3 +287,52 @@ def test_plain_f_is_told_by_the_kind_of_task_not_by_the_rows():
     truth, named = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
     assert Goal(metric, "binary").score(truth, named) == pytest.approx(2 / 3)
     assert Goal(metric, "multiclass").score(truth, named) == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0]), st.integers(1, 7))
+def test_the_maximiser_with_sizes_of_sets_equals_trying_every_set(seed, beta, labels):
+    check_against_every_set(seed, beta, labels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_maximisers_equal_trying_every_set_of_twelve_labels(seed):
+    check_against_every_set(seed, 2.0, 12)
+    check_against_every_set(seed, 2.0, 12, tilted=False)
+
+
+def check_against_every_set(seed, beta, labels, tilted=True):
+    r = np.random.default_rng(seed)
+    p = r.random((1, labels)) ** r.integers(1, 6)
+    tilt = tuple(r.random(labels + 1) ** 2) if tilted else ()
+    worlds = np.array(list(product([0, 1], repeat=labels)))
+    chance = np.prod(np.where(worlds, p, 1 - p), axis=1) * (np.array(tilt)[worlds.sum(1)] if tilt else 1.0)
+    sizes = np.arange(labels + 1)
+    weight = (1 + beta**2) / (
+        beta**2 * worlds.sum(1)[:, None] + np.maximum(sizes, 1)
+    )  # of each true set and size of a named one
+    expected = ((worlds @ worlds.T) * weight[:, worlds.sum(1)] * chance[:, None]).sum(0)  # of every named set
+    named = expected_f_sets(p, beta, tilt)[0]
+    found = expected[int(np.flatnonzero((worlds == named).all(1))[0])]
+    assert found == pytest.approx(expected.max(), abs=1e-6 * chance.sum())
+
+
+def test_rows_of_always_two_labels_are_answered_better_once_that_is_known():
+    r = np.random.default_rng(0)
+    z = r.normal(size=(1500, 10))
+    truth = np.zeros(z.shape, np.uint8)
+    np.put_along_axis(truth, np.argsort(-z, axis=1)[:, :2], 1, axis=1)
+    p = 1 / (1 + np.exp(-(2 * (z + 0.8 * r.normal(size=z.shape)) - 2)))
+    goal = Goal(metric_named("f2"), "multilabel")
+    rule = learn_rule(goal, truth[:1000], p[:1000])
+    assert rule.name == "expected F"
+    assert len(rule.values) > 3
+    independent = Rule("expected F", rule.values[:3])
+    gain = goal.score(truth[1000:], answer(rule, p[1000:])) - goal.score(truth[1000:], answer(independent, p[1000:]))
+    assert gain > 0.003
+
+
+def test_where_labels_are_independent_their_number_is_not_learned():
+    r = np.random.default_rng(1)
+    p = r.random((600, 6)) ** 2
+    truth = (r.random(p.shape) < p).astype(np.uint8)
+    assert np.allclose(learnt_tilt(calibrated(p, *platt(p, truth)), truth)[1:4], 1, atol=0.5)

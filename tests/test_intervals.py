@@ -53,3 +53,16 @@ def test_rows_of_a_group_count_together_in_a_standard_error():
         fivefold = standard_error(goal, *(np.repeat(x, 5) for x in (truth, answers, groups)))
         assert fivefold == pytest.approx(single, rel=0.4)
         assert standard_error(goal, np.repeat(truth, 5), np.repeat(answers, 5)) < 0.7 * fivefold
+
+
+def test_choosing_anew_widens_an_interval_by_the_luck_of_the_choice():
+    """Twelve candidates of the same skill, errors of their own: whichever wins was lucky."""
+    r = np.random.default_rng(0)
+    truth = r.integers(0, 2, 200)
+    rivals = [np.where(r.random(200) < 0.7, truth, 1 - truth) for _ in range(12)]
+    for name in ("accuracy", "f1"):
+        goal = Goal(metric_named(name), "binary")
+        best = max(rivals, key=lambda answers: goal.score(truth, answers))
+        plain, anew = interval(goal, truth, best), interval(goal, truth, best, None, rivals)
+        assert anew[1] - anew[0] > plain[1] - plain[0]
+        assert interval(goal, truth, best, None, [best]) == plain

@@ -15,7 +15,7 @@ from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of
 from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
-from autoclimb.score.anchored import anchored_score
+from autoclimb.score.anchored import anchored_score, believed
 from autoclimb.score.crossfit import parts_within, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
@@ -198,10 +198,12 @@ def _promise(
         return _Promise(score, stderr, (low, high))
     all_groups = None if groups is None else groups[widest.kept]
     answers = winner.answers[common[winner.kept]]
-    anchored = anchored_score(goal, target[widest.kept], common[widest.kept], answers, widest.answers, all_groups)
-    narrower = min(1.0, anchored[1] / stderr) if stderr > 0 else 1.0
-    ends = (anchored[0] + narrower * (low - score), anchored[0] + narrower * (high - score))
-    return _Promise(*anchored, ends)
+    of_widest = target[widest.kept]
+    anchored = anchored_score(goal, of_widest, common[widest.kept], answers, widest.answers, all_groups)
+    promised = believed(goal.score(of_widest, widest.answers), anchored)
+    narrower = min(1.0, anchored.stderr / stderr) if stderr > 0 else 1.0
+    ends = (promised + narrower * (low - score), promised + narrower * (high - score))
+    return _Promise(promised, anchored.stderr, ends)
 
 
 def _refitted(

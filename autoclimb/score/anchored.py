@@ -1,5 +1,7 @@
 """Scores of answers to some of the rows, freed from the luck of those rows by answers that cover more of them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from autoclimb.score.crossfit import MOST_CELLS, units_of
@@ -10,6 +12,15 @@ from autoclimb.types import Goal
 RESAMPLES = 100  # that a metric which is no mean over rows takes to say how far two scores move together
 
 
+@dataclass(frozen=True)
+class Anchored:
+    """A score for all rows, higher is better, its standard error, and that of its gain over the anchor's score."""
+
+    score: float
+    stderr: float
+    gain_stderr: float
+
+
 def anchored_score(
     goal: Goal,
     truth: np.ndarray,
@@ -17,8 +28,8 @@ def anchored_score(
     answers: np.ndarray,
     anchor: np.ndarray,
     groups: np.ndarray | None = None,
-) -> tuple[float, float]:
-    """The score, higher is better, that `answers` to `some` of the rows would have on all of them; its standard error.
+) -> Anchored:
+    """The score that `answers` to `some` of the rows would have on all of them.
 
     `anchor` answers all n rows, `some` `(n,)` bool says to which of them `answers` belong. Rows on which the anchor
     does better than on all are easy ones, and by as much (times how far both scores move together, at most once) the
@@ -29,28 +40,37 @@ def anchored_score(
     values, anchor_values = row_values(goal, truth[some], answers), row_values(goal, truth, anchor)
     sign = 1.0 if goal.metric.greater_is_better else -1.0
     if values is not None and anchor_values is not None:
-        score, stderr = _of_means(sign * values, sign * anchor_values, some, groups)
-    else:
-        score, stderr = _of_resamples(goal, truth, some, answers, anchor, groups)
-    best = max(0.0, sign)  # of most metrics; one that passes it has another
-    passes = max(goal.score(truth[some], answers), goal.score(truth, anchor)) > best
-    return (score if passes else min(score, best)), stderr
+        return _of_means(sign * values, sign * anchor_values, some, groups)
+    return _of_resamples(goal, truth, some, answers, anchor, groups)
 
 
-def _of_means(
-    values: np.ndarray, anchor: np.ndarray, some: np.ndarray, groups: np.ndarray | None
-) -> tuple[float, float]:
+def believed(score: float, anchored: Anchored) -> float:
+    """The score of answers that were taken for their gain over others of this score: no gain is believed whole.
+
+    What was chosen for its gain was lucky on average, the more so the less the gain exceeds its error. By the
+    positive-part rule of James and Stein a gain g of error s counts (1 - s^2 / g^2) g, and nothing below s.
+    """
+    gain, error = anchored.score - score, anchored.gain_stderr
+    return score + gain * max(0.0, 1 - (error / gain) ** 2) if gain > 0 else anchored.score
+
+
+def _of_means(values: np.ndarray, anchor: np.ndarray, some: np.ndarray, groups: np.ndarray | None) -> Anchored:
     n = len(anchor)
     unit_of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     off, anchor_off = values - values.mean(), anchor[some] - anchor[some].mean()
     sums, anchor_sums = (np.bincount(unit_of[some], x) for x in (off, anchor_off))
     slope = _slope(float(sums @ anchor_sums), float(anchor_sums @ anchor_sums))
     score = values.mean() - slope * (anchor[some].mean() - anchor.mean())
-    moved = slope * (anchor - anchor.mean()) / n  # what each row moves the score by
-    moved[some] += (off - slope * anchor_off) / len(values)
-    by_unit = np.bincount(unit_of, moved)
     units = len(np.unique(unit_of[some]))
-    return float(score), float(np.sqrt(max(units, 2) / max(units - 1, 1) * (by_unit @ by_unit)))
+
+    def error(weight: float) -> float:
+        """The standard error of the score less (slope - weight) times the anchor's on all rows."""
+        moved = weight * (anchor - anchor.mean()) / n  # what each row moves it by
+        moved[some] += (off - slope * anchor_off) / len(values)
+        by_unit = np.bincount(unit_of, moved)
+        return float(np.sqrt(max(units, 2) / max(units - 1, 1) * (by_unit @ by_unit)))
+
+    return Anchored(float(score), error(slope), error(slope - 1))
 
 
 def _of_resamples(
@@ -60,39 +80,40 @@ def _of_resamples(
     answers: np.ndarray,
     anchor: np.ndarray,
     groups: np.ndarray | None,
-) -> tuple[float, float]:
-    inside, outside = np.flatnonzero(some), np.flatnonzero(~some)
+) -> Anchored:
     place = np.cumsum(some) - 1  # of a row of `some` among the answers
     share = min(1.0, max(500, MOST_CELLS // (answers.shape[1] if answers.ndim == 2 else 1)) / len(truth))
     random, drawn = rng(0, "anchored", len(truth)), []
-    units = [(rows, units_of(len(rows), None if groups is None else groups[rows])) for rows in (inside, outside)]
-
-    def lot(rows: np.ndarray, of: int | list[np.ndarray]) -> np.ndarray:
-        count = len(of) if isinstance(of, list) else of
-        numbers = random.integers(0, max(count, 1), round(share * count))
-        if isinstance(of, list):
-            return rows[np.concatenate([of[i] for i in numbers])] if len(numbers) else rows[:0]
-        return rows[numbers]
-
+    sides = [
+        (rows, units_of(len(rows), None if groups is None else groups[rows]))
+        for rows in (np.flatnonzero(some), np.flatnonzero(~some))
+    ]
     for _ in range(RESAMPLES):
-        of_some, of_rest = (lot(*pair) for pair in units)
+        of_some, of_rest = (_lot(rows, units, share, random) for rows, units in sides)
         if len(of_some):
             everything = np.concatenate([of_some, of_rest])
-            drawn.append(
-                (
-                    goal.score(truth[of_some], answers[place[of_some]]),
-                    goal.score(truth[of_some], anchor[of_some]),
-                    goal.score(truth[everything], anchor[everything]),
-                )
-            )
+            pair = (goal.score(truth[of_some], a) for a in (answers[place[of_some]], anchor[of_some]))
+            drawn.append((*pair, goal.score(truth[everything], anchor[everything])))
     scores = np.array([row for row in drawn if np.isfinite(row).all()])
     own, there = goal.score(truth[some], answers), goal.score(truth[some], anchor[some])
     if len(scores) < 2:
-        return own, 0.0
+        return Anchored(own, 0.0, 0.0)
     own_off, there_off = (scores[:, i] - scores[:, i].mean() for i in (0, 1))
     slope = _slope(float(own_off @ there_off), float(there_off @ there_off))
-    stderr = float(np.std(scores[:, 0] - slope * (scores[:, 1] - scores[:, 2]), ddof=1) * np.sqrt(share))
-    return own - slope * (there - goal.score(truth, anchor)), stderr
+    moved = scores[:, 0] - slope * (scores[:, 1] - scores[:, 2])
+    errors = (float(np.std(x, ddof=1) * np.sqrt(share)) for x in (moved, moved - scores[:, 2]))
+    score = own - slope * (there - goal.score(truth, anchor))
+    best = 1.0 if goal.metric.greater_is_better else 0.0  # of all metrics here; one of the user's own may pass it
+    return Anchored(min(score, best) if max(own, there) <= best else score, *errors)
+
+
+def _lot(rows: np.ndarray, units: int | list[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
+    """A share of the rows drawn with replacement, or of their groups."""
+    count = len(units) if isinstance(units, list) else units
+    numbers = random.integers(0, max(count, 1), round(share * count))
+    if isinstance(units, list):
+        return rows[np.concatenate([units[i] for i in numbers])] if len(numbers) else rows[:0]
+    return rows[numbers]
 
 
 def _slope(covariance: float, variance: float) -> float:

@@ -30,8 +30,8 @@ def interval(
     lopsided where errors are rare and dear, as in a log loss. `truth` is what the metric takes.
 
     `rivals` are the answers of all candidates that the scored ones were chosen among. Each resample chooses anew, and
-    what its winner scores there beyond its score on all rows is luck that the interval allows for (a bootstrap of the
-    choice: Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv 2406.08099).
+    the interval is wider by how much the scores of those winners differ: other rows would have chosen otherwise
+    (a bootstrap of the choice: Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv 2406.08099).
     """
     if len(truth) < 2:
         return -np.inf, np.inf
@@ -66,22 +66,18 @@ def _of_means(
         lows[i], highs[i] = (above + extra * np.array((worst, best))) / (mass + extra)
         if totals is not None:
             drawn[i] = totals @ weight / mass
-    luck = 0.0 if totals is None else _luck(drawn, totals.sum(1) / size.sum())
-    return lows + luck, highs + luck
+    choice = 0.0 if totals is None else _chosen_anew(drawn, totals.sum(1) / size.sum())
+    return lows + choice, highs + choice
 
 
-def _luck(drawn: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """What choosing anew moves each resample's score by, about its mean `(B,)`: that of its winner's luck beyond the
-    luck of the candidate chosen on all rows. `drawn` `(B, K)` are resampled scores, `scores` `(K,)` those of all rows.
+def _chosen_anew(drawn: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The score on all rows of each resample's winner, less their mean `(B,)`.
 
-    The mean is left out: the score that is shown was chosen on other rows than it is taken on.
+    `drawn` `(B, K)` are the resampled scores, `scores` `(K,)` those on all rows. The mean is no bias of the score that
+    is shown: the choice behind that was made on other rows than it is taken on.
     """
-    drawn = np.nan_to_num(drawn, nan=-np.inf)
-    winner, taken = drawn.argmax(1), int(scores.argmax())
-    at = np.arange(len(drawn))
-    luck = (drawn[at, winner] - scores[winner]) - (drawn[:, taken] - scores[taken])
-    luck = np.where(np.isfinite(luck), luck, 0.0)
-    return np.asarray(luck - luck.mean())
+    winners = scores[np.nan_to_num(drawn, nan=-np.inf).argmax(1)]
+    return np.asarray(winners - winners.mean())
 
 
 def _mismatched_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -118,7 +114,7 @@ def _of_resamples(
         lows.append(score + stretch * (goal.score(wrong, answers[lot]) - score))
         pairs = zip(scores, rivals, strict=True)
         of_rivals.append([s + stretch * (goal.score(truth[lot], r[lot]) - s) for s, r in pairs])
-    luck = _luck(np.array(of_rivals), scores) if rivals else np.zeros(len(lows))
-    ends = np.array([lows, highs]).T + luck[:, None]
+    choice = _chosen_anew(np.array(of_rivals), scores) if rivals else np.zeros(len(lows))
+    ends = np.array([lows, highs]).T + choice[:, None]
     ends = ends[np.isfinite(ends).all(1)]
     return (ends[:, 0], ends[:, 1]) if len(ends) else (np.array([-np.inf]), np.array([np.inf]))

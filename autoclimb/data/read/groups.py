@@ -72,8 +72,8 @@ def find_group(
         elif s.lost:
             text = (
                 f"{s.groups} values of {s.name!r} repeat, but {s.lost} labels occur with one of them alone: folds "
-                f"without it could not learn what test asks for, so rows are not grouped; to group them, "
-                f"add --group {s.name}"
+                f"without it could not learn what test asks for, so rows are not grouped, and the score may promise "
+                f"too much where test rows are of others; to group them, add --group {s.name}"
             )
             notes.append(Note("group", text, s.name, "guessed"))
         else:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from record import append, heading
 
+from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
@@ -169,7 +170,7 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
     blend, of_wide = (blend_of(some, goal, truth[:n], fold_of, quick=True) for some in ([*wide, net], wide))
     scores = []
     for b in (blend, of_wide):
-        known = np.isfinite(b.oof).all(1)
+        known = predicted_rows(b.oof)
         rule = learn_rule(goal, truth[:n][known], b.oof[known])
         scores.append(goal.score(truth_for(goal, truth[n:]), answer(rule, b.test)))
     covered = blend.interval[0] <= scores[0] <= blend.interval[1]

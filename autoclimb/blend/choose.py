@@ -65,12 +65,12 @@ def blend_of(
     assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
-        widest, *others = (
+        candidates = (
             _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
             for some, kept in coverages(members, part_of >= 0, 2 if quick else 3)
         )
-        winner = widest
-        for candidate in others:
+        widest = winner = next(candidates)
+        for candidate in candidates:
             winner = _better(goal, winner, candidate, truth, part_of, groups)
         return _refitted(goal, winner, widest, truth, groups, metadata)
 
@@ -198,7 +198,7 @@ def _promise(
         return _Promise(score, stderr, (low, high))
     all_groups = None if groups is None else groups[widest.kept]
     answers = winner.answers[common[winner.kept]]
-    of_widest = target[widest.kept]
+    of_widest = truth_for(goal, truth[widest.kept])
     anchored = anchored_score(goal, of_widest, common[widest.kept], answers, widest.answers, all_groups)
     promised = believed(goal.score(of_widest, widest.answers), anchored)
     narrower = min(1.0, anchored.stderr / stderr) if stderr > 0 else 1.0

@@ -111,6 +111,7 @@ class Task:
     test_files: tuple[str, ...]
     form: Form
     groups: np.ndarray | None = None  # (N,) int; rows of one group stay in one fold
+    test_groups: np.ndarray | None = None  # (M,) int, where the test rows have the column that train rows group by
     grades: tuple[float, ...] = ()
     unreadable_train: tuple[str, ...] = ()  # ids left out of training
     unreadable_test: tuple[str, ...] = ()  # ids in test_ids all the same, answered by the constant prediction

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
-from autoclimb.disk import read_json
-from autoclimb.run import store
+from autoclimb.run.reporting import record_of
+from autoclimb.run.result import open_run
 from autoclimb.score.crossfit import cross_answers, cross_fitted_score
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
@@ -132,19 +133,16 @@ def _of(model: object, x: np.ndarray) -> np.ndarray:
 
 def kept(folder: Path) -> Collection:
     """A kept run's trials that cover all its rows, half of which are blended and half kept back."""
-    task, record = read_json(folder / "task.json"), store.read_run(folder)
-    usable = np.load(folder / "fold_of.npy") >= 0
-    truth = np.load(folder / "target.npy")[usable]  # class indices, sets, or a column of numbers
-    truth = truth[:, 0] if task["kind"] == "regression" else truth
-    goal = Goal(metric_named(record["metric"]["name"]), task["kind"], tuple(task["grades"]))
-    oofs = {t: np.asarray(t.oof)[usable] for t in store.all_trials(folder) if t.status == "done"}
-    half = np.random.default_rng(0).permutation(len(truth)) < len(truth) // 2
-    trials = [
-        replace(t, oof=oof[half], test=oof[~half], config=t.config.vary(folds=(0,)))
-        for t, oof in oofs.items()
-        if np.isfinite(oof).all()
-    ]
-    return Collection(folder.name, goal, trials, truth[half], np.arange(half.sum()) % 5, truth[~half])
+    record = record_of(open_run(folder))
+    rows = np.flatnonzero(record.fold_of >= 0)
+    half = np.random.default_rng(0).permutation(len(rows)) < len(rows) // 2
+    trials = []
+    for t in record.trials:
+        if t.oof is not None and predicted_rows(t.oof)[rows].all():
+            own, others = (np.asarray(t.oof[rows[some]]) for some in (half, ~half))
+            trials.append(replace(t, oof=own, test=others, config=t.config.vary(folds=(0,))))
+    truth = np.asarray(record.truth[rows])
+    return Collection(folder.name, record.goal, trials, truth[half], np.arange(half.sum()) % 5, truth[~half])
 
 
 COLLECTIONS: dict[str, Callable[[], Collection]] = {

@@ -99,3 +99,12 @@ def test_a_folder_is_grouped_by_what_was_found_unless_told_otherwise(tmp_path):
     free = read_folder(root, metric("label"), group="none")
     assert free.groups is None
     assert not any("stay in one fold" in note.text for note in free.notes)
+
+
+def test_groups_of_test_rows_are_known_where_their_table_has_the_column(tmp_path):
+    root = with_patients(tmp_path)
+    assert read_folder(root, metric("label")).test_groups is None
+    rows = [(f"b_{i:03d}", f"q{i // 2}") for i in range(len(list((root / "test").iterdir())))]
+    table(root / "test.csv", ("id", "patient"), *rows)
+    task = read_folder(root, metric("label"))
+    assert len(task.test_groups) == len(task.test_ids)

@@ -186,9 +186,7 @@ class _Promise:
     interval: tuple[float, float]
 
 
-def _promise(
-    goal: Goal, winner: _Candidate, widest: _Candidate, truth: ByRow, groups: np.ndarray | None
-) -> _Promise:
+def _promise(goal: Goal, winner: _Candidate, widest: _Candidate, truth: ByRow, groups: np.ndarray | None) -> _Promise:
     """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows."""
     true, row_groups = truth_for(goal, truth[winner.kept]), None if groups is None else groups[winner.kept]
     score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, row_groups)

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.blend.grouped import grouped
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
@@ -54,18 +55,22 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
 
 
 def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
-    """The blend of every trial on disk, those of earlier budgets included."""
-    return blend_of(
+    """The blend of every trial on disk, those of earlier budgets included; by groups where that helps."""
+    task, goal = setup.task, setup.goal
+    blend = blend_of(
         store.all_trials(setup.folder),
-        setup.goal,
-        setup.task.truth,
+        goal,
+        task.truth,
         setup.fold_of,
-        groups=setup.task.groups,
+        groups=task.groups,
         allow=QUIET_BLENDERS if not quick and setup.clock.budget < PAYS_FOR_LIGHTGBM else None,
         quick=quick,
-        metadata=setup.task.metadata,
+        metadata=task.metadata,
         own_scores=own_scores,
     )
+    if task.groups is None or task.test_groups is None:
+        return blend
+    return grouped(blend, goal, task.truth, setup.fold_of, task.groups, task.test_groups)
 
 
 def deliver(setup: Setup, blend: Blend) -> None:

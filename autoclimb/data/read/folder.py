@@ -1,7 +1,7 @@
 """A folder as downloaded -> Task. Read by evidence, not by name; whatever was inferred is said in the notes."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,6 +161,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         test_files=tuple(raw.test_files),
         form=replace(form, first=first_row(raw)),
         groups=versions_of(raw, keep) if raw.versions and not group else groups_of(raw, column, keep),
+        test_groups=None if raw.versions and not group else test_groups_of(raw, column),
         grades=labels.grades,
         channels=raw.channels,
         metadata=metadata,
@@ -333,9 +334,19 @@ def groups_of(raw: RawTask, column: str | None, keep: list[int]) -> np.ndarray |
     if column not in raw.others:
         have = ", ".join(raw.others) or "no other columns"
         raise Mistake(f"the train table has no column {column!r} to group by; it has {have}")
-    cells = [raw.others[column][i] for i in keep]
+    numbers = numbered([raw.others[column][i] for i in keep])
+    if numbers.max() < 1:
+        raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
+    return numbers
+
+
+def test_groups_of(raw: RawTask, column: str | None) -> np.ndarray | None:
+    """The group number of each test row, None where test rows lack the column; numbers are not those of train rows."""
+    return numbered(raw.test_others[column]) if column is not None and column in raw.test_others else None
+
+
+def numbered(cells: Sequence[str]) -> np.ndarray:
+    """A number for each different cell, in the order of first occurrence; each blank cell has one of its own."""
     named = [c if c not in BLANK else f"\0{i}" for i, c in enumerate(cells)]
     place = {name: i for i, name in enumerate(dict.fromkeys(named))}
-    if len(place) < 2:
-        raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
     return np.array([place[name] for name in named], np.int64)

@@ -1,0 +1,70 @@
+"""Predictions drawn to the mean of their group: of a patient, a site, a sequence, where test rows' groups are known."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from autoclimb.arrays import LARGE, ByRow, Predictions, predicted_rows
+from autoclimb.score.crossfit import cross_answers, parts_within, standard_error
+from autoclimb.score.decide import truth_for
+from autoclimb.score.intervals import interval
+from autoclimb.types import Blend, Goal
+
+SHARES = (0.0, 0.5, 1.0)  # of the group's mean in a prediction
+# Groups of pictures that look alike seem to gain by luck more easily than blends do, and a mean over rows that differ
+# costs much: a whole standard error.
+MARGIN = 1.0
+
+
+def drawn_to_groups(p: np.ndarray, groups: np.ndarray, share: float) -> np.ndarray:
+    """Predictions `(N, C)` with this share of the mean of their group `(N,)` in them."""
+    if not share:
+        return p
+    place, size = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    total = np.zeros((len(size), p.shape[1]))
+    np.add.at(total, place, p)
+    return (1 - share) * p + share * (total / size[:, None])[place]
+
+
+def grouped(
+    blend: Blend, goal: Goal, truth: ByRow, part_of: np.ndarray, groups: np.ndarray, test_groups: np.ndarray
+) -> Blend:
+    """The blend with predictions drawn to their groups' means where that gains beyond doubt, else the blend as it is.
+
+    `groups` are those of the train rows, none of which is in two parts, `test_groups` those of the test rows. The score
+    is of answers for which, for each part, the decision and the share were learned on the others; where the blend's
+    score was anchored in other rows, it moves by the gain on its own.
+    """
+    rows = np.flatnonzero(predicted_rows(blend.oof) & (part_of >= 0))
+    width = blend.test.shape[1]
+    if len(np.unique(groups[rows])) == len(rows) or max(len(rows), len(blend.test)) * width > LARGE:
+        return blend
+    p, own, known = np.asarray(blend.oof[rows], np.float64), groups[rows], truth[rows]
+    target, parts = truth_for(goal, known), parts_within(part_of[rows], 0, own)
+    answers = [cross_answers(goal, known, drawn_to_groups(p, own, share), parts, quick=True) for share in SHARES]
+
+    def chosen(some: np.ndarray) -> int:
+        scores = [goal.score(target[some], a[some]) for a in answers]
+        best = int(np.nanargmax(scores))
+        error = standard_error(goal, target[some], answers[best][some], own[some], answers[0][some])
+        return best if scores[best] - scores[0] > MARGIN * error else 0
+
+    share = SHARES[chosen(np.ones(len(rows), bool))]
+    if not share:
+        return blend
+    pooled = np.array(answers[0])
+    for k in np.unique(parts):
+        pooled[parts == k] = answers[chosen(parts != k)][parts == k]
+    gain = goal.score(target, pooled) - goal.score(target, answers[0])
+    low, high = interval(goal, target, pooled, own)
+    score = blend.score + gain
+    off = score - goal.score(target, pooled)
+    return replace(
+        blend,
+        oof=Predictions.of(rows, drawn_to_groups(p, own, share), len(part_of)),
+        test=drawn_to_groups(np.asarray(blend.test, np.float64), test_groups, share),
+        score=score,
+        stderr=standard_error(goal, target, pooled, own),
+        interval=(low + off, high + off),
+        stacker={**blend.stacker, "group_share": share},
+    )

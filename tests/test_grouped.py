@@ -1,0 +1,53 @@
+"""Predictions drawn to their group's mean: where rows of a group have one label, and only there."""
+
+import numpy as np
+import pytest
+
+from autoclimb.blend.choose import blend_of
+from autoclimb.blend.grouped import drawn_to_groups, grouped
+from autoclimb.score.metrics import metric_named
+from autoclimb.types import Config, Goal, Trial
+
+ACCURACY = Goal(metric_named("accuracy"), "multiclass")
+
+
+def patients(of_one_label, seed=0, n=150, of=4):
+    """Truth and a blend's trial: `of` pictures of each of n train patients, and as many new ones, with their groups."""
+    r = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(2 * n), of)
+    truth = r.integers(0, 3, 2 * n)[groups] if of_one_label else r.integers(0, 3, 2 * n * of)
+    z = np.eye(3)[truth] + 1.2 * r.normal(size=(len(truth), 3))
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    rows = n * of
+    trial = Trial(Config(), "made", "done", 0.0, 0.0, 1.0, oof=p[:rows], test=p[rows:])
+    part_of = groups[:rows] % 5
+    blend = blend_of([trial], ACCURACY, truth[:rows], part_of, groups=groups[:rows])
+    return truth, groups, part_of, blend, rows
+
+
+def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label():
+    truth, groups, part_of, blend, rows = patients(True)
+    better = grouped(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
+    before, after = ((b.test.argmax(1) == truth[rows:]).mean() for b in (blend, better))
+    assert after > before + 0.1
+    assert better.score == pytest.approx(after, abs=3 * better.stderr)
+    assert better.interval[0] < better.score < better.interval[1]
+    assert better.stacker["group_share"] > 0
+
+
+def test_pictures_that_have_nothing_but_the_patient_in_common_are_not():
+    for seed in range(5):
+        truth, groups, part_of, blend, rows = patients(False, seed)
+        assert grouped(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:]) is blend
+
+
+def test_groups_of_one_row_each_change_nothing():
+    truth, groups, part_of, blend, rows = patients(True)
+    single = np.arange(len(groups))
+    assert grouped(blend, ACCURACY, truth[:rows], part_of, single[:rows], single[rows:]) is blend
+
+
+def test_a_mean_over_a_group_is_the_same_for_all_its_rows():
+    p = np.array([[0.0, 1.0], [0.4, 0.6], [1.0, 0.0]])
+    assert drawn_to_groups(p, np.array([7, 7, 3]), 1.0).tolist() == [[0.2, 0.8], [0.2, 0.8], [1.0, 0.0]]
+    assert drawn_to_groups(p, np.array([7, 7, 3]), 0.5)[0] == pytest.approx([0.1, 0.9])

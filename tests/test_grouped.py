@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoclimb.blend.choose import blend_of
-from autoclimb.blend.grouped import drawn_to_groups, grouped
+from autoclimb.blend.grouped import by_group, drawn_to_groups
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Config, Goal, Trial
 
@@ -27,7 +27,7 @@ def patients(of_one_label, seed=0, n=150, of=4):
 
 def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label():
     truth, groups, part_of, blend, rows = patients(True)
-    better = grouped(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
+    better = by_group(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
     before, after = ((b.test.argmax(1) == truth[rows:]).mean() for b in (blend, better))
     assert after > before + 0.1
     assert better.score == pytest.approx(after, abs=3 * better.stderr)
@@ -38,13 +38,13 @@ def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label
 def test_pictures_that_have_nothing_but_the_patient_in_common_are_not():
     for seed in range(5):
         truth, groups, part_of, blend, rows = patients(False, seed)
-        assert grouped(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:]) is blend
+        assert by_group(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:]) is blend
 
 
 def test_groups_of_one_row_each_change_nothing():
     truth, groups, part_of, blend, rows = patients(True)
     single = np.arange(len(groups))
-    assert grouped(blend, ACCURACY, truth[:rows], part_of, single[:rows], single[rows:]) is blend
+    assert by_group(blend, ACCURACY, truth[:rows], part_of, single[:rows], single[rows:]) is blend
 
 
 def test_a_mean_over_a_group_is_the_same_for_all_its_rows():

@@ -26,7 +26,7 @@ def drawn_to_groups(p: np.ndarray, groups: np.ndarray, share: float) -> np.ndarr
     return (1 - share) * p + share * (total / size[:, None])[place]
 
 
-def grouped(
+def by_group(
     blend: Blend, goal: Goal, truth: ByRow, part_of: np.ndarray, groups: np.ndarray, test_groups: np.ndarray
 ) -> Blend:
     """The blend with predictions drawn to their groups' means where that gains beyond doubt, else the blend as it is.

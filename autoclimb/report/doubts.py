@@ -11,7 +11,7 @@ from autoclimb.report.record import RunRecord
 STRENGTH = {"slight": "a little", "clear": "clearly", "strong": "strongly"}
 
 
-def doubts(record: RunRecord, errors: Errors | None) -> list[str]:
+def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
     """The doubts about a run's score that its record gives rise to, a sentence or two each."""
     drifted = record.drift.get("verdict") in ("clear", "strong")
     folds = folds_words(findings.fold_scores(record, errors)) if errors else ""

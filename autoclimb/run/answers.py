@@ -8,7 +8,7 @@ import numpy as np
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
-from autoclimb.blend.grouped import grouped
+from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
@@ -70,7 +70,7 @@ def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], fl
     )
     if task.groups is None or task.test_groups is None:
         return blend
-    return grouped(blend, goal, task.truth, setup.fold_of, task.groups, task.test_groups)
+    return by_group(blend, goal, task.truth, setup.fold_of, task.groups, task.test_groups)
 
 
 def deliver(setup: Setup, blend: Blend) -> None:

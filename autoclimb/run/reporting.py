@@ -16,7 +16,7 @@ from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
 from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
-from autoclimb.report.doubts import doubts
+from autoclimb.report.doubts import doubts_of
 from autoclimb.report.findings import errors_of
 from autoclimb.report.page import report_page
 from autoclimb.report.record import RunRecord
@@ -208,7 +208,7 @@ def doubts_about(run: Recorded) -> list[str]:
     if run.blend is None or not has_record(run.folder):
         return []
     record = record_of(run)
-    return doubts(record, errors_of(record))
+    return doubts_of(record, errors_of(record))
 
 
 def measure_drift_ahead(folder: Path, rows: int, answered: int, groups: np.ndarray | None, budget: float) -> None:

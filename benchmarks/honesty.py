@@ -5,20 +5,27 @@
     python benchmarks/honesty.py coverage [--draws 200]
     python benchmarks/honesty.py decisions RUN ...
     python benchmarks/honesty.py suspects RUN ... [--draws 2]
+    python benchmarks/honesty.py reblend RUN ... --answers DIR
 
 Tables go to the terminal, and with --out FILE to the end of that file. The first three are simulations; the others look
-at kept runs: `decisions` at runs of sets of labels, `suspects` at any whose cache still holds frozen features.
+at kept runs: `decisions` at runs of sets of labels, `suspects` at any whose cache still holds frozen features, and
+`reblend` at those whose answers are known, DIR/<run>.csv in the submission's form.
 """
 
 import argparse
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import append, heading
+from run import test_score
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
 from autoclimb.score.calibrate import calibrated, platt
@@ -30,7 +37,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.suspects import suspects_of
 from autoclimb.score.sweep import label_thresholds, row_threshold
-from autoclimb.types import Config, Goal, Kind, Rule, Trial
+from autoclimb.types import Config, Form, Goal, Kind, Rule, Task, Trial
 
 EIGHT: tuple[tuple[str, Kind], ...] = (
     ("accuracy", "multiclass"),
@@ -55,6 +62,9 @@ def main() -> None:
     suspects = tables.add_parser("suspects")
     suspects.add_argument("runs", nargs="+", type=Path)
     suspects.add_argument("--draws", type=int, default=2)
+    reblended = tables.add_parser("reblend")
+    reblended.add_argument("runs", nargs="+", type=Path)
+    reblended.add_argument("--answers", type=Path, required=True)
     for table in tables.choices.values():
         table.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -388,12 +398,60 @@ def truth_of(goal: Goal, target: np.ndarray) -> np.ndarray:
     return target.astype(np.uint8) if goal.kind == "multilabel" else target.argmax(1)
 
 
+# --- kept runs blended anew ------------------------------------------------------------------------------------------
+
+
+def reblend(asked: argparse.Namespace) -> Iterator[str]:
+    """What kept runs promised, what they would promise by the code of today, and what its answers score."""
+    yield head(
+        "run", "metric", "promised then", "promised now", "rows", "95 % interval", "test", "off, sigmas", "seconds"
+    )
+    for folder in asked.runs:
+        run = open_run(folder)
+        record, start = record_of(run), time.monotonic()
+        blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, groups=record.groups)
+        seconds, shown = time.monotonic() - start, run.metric.shown
+        rows = np.flatnonzero(predicted_rows(blend.oof) & (record.fold_of >= 0))
+        rule = learn_rule(record.goal, record.truth[rows], blend.oof[rows])
+        with tempfile.TemporaryDirectory() as temporary:
+            answers = Path(temporary) / "answers.csv"
+            p = np.asarray(blend.test, np.float64)
+            write_submission(answered_task(run.task), answer(rule, p), answers, run.metric, p)
+            test, error = test_score(run.metric, answers, asked.answers / f"{folder.name}.csv", 0)
+        low, high = sorted(shown(end) for end in blend.interval)
+        yield row(
+            folder.name,
+            run.metric.name,
+            f"{run.score:.4f} ± {run.stderr:.4f}",
+            f"{shown(blend.score):.4f} ± {blend.stderr:.4f}",
+            blend.rows,
+            f"{low:.4f} to {high:.4f}",
+            f"{test:.4f} ± {error:.4f}",
+            f"{shown(test - shown(blend.score)) / np.hypot(error, blend.stderr):+.1f}",
+            f"{seconds:.1f}",
+        )
+
+
+def answered_task(values: dict[str, Any]) -> Task:
+    """The task of a run as far as its submission takes it, from its task.json."""
+
+    def tuples(value: Any) -> Any:
+        return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+    form = Form(**{name: tuples(value) for name, value in values["form"].items()})
+    ids = tuple(dict.fromkeys(form.ids))
+    classes, grades = tuple(values["classes"]), tuple(values["grades"])
+    files = ("",) * len(ids)
+    return Task(values["name"], values["kind"], classes, (), (), np.zeros(0), ids, files, form, grades=grades)
+
+
 TABLES: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {
     "promise": promise,
     "noise": noise,
     "coverage": coverage,
     "decisions": decisions,
     "suspects": suspects,
+    "reblend": reblend,
 }
 TITLES = {
     "promise": "promise and truth of short runs, simulated",
@@ -401,6 +459,7 @@ TITLES = {
     "coverage": "coverage of 95 % intervals",
     "decisions": "decisions for sets of labels",
     "suspects": "suspects among flipped labels",
+    "reblend": "kept runs blended anew",
 }
 
 

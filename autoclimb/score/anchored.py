@@ -47,10 +47,13 @@ def anchored_score(
 def believed(score: float, anchored: Anchored) -> float:
     """The score of answers that were taken for their gain over others of this score: no gain is believed whole.
 
-    What was chosen for its gain was lucky on average, the more so the less the gain exceeds its error. By the
-    positive-part rule of James and Stein a gain g of error s counts (1 - s^2 / g^2) g, and nothing below s.
+    What was chosen for its gain was lucky, the more so the less the gain exceeds its error s. A gain g counts
+    (1 - (s / 2g)^2) g, and nothing below s / 2: half of what the positive-part rule of James and Stein takes off, since
+    gains come here cross-fitted over the choice. By that alone the promise was too high by .19 of the gain's error on
+    average where there was no gain, .08 where it was one error, -.01 from two errors on; so it is .15, -.02 and -.13
+    (simulated, five parts, taken beyond a quarter of the error).
     """
-    gain, error = anchored.score - score, anchored.gain_stderr
+    gain, error = anchored.score - score, anchored.gain_stderr / 2
     return score + gain * max(0.0, 1 - (error / gain) ** 2) if gain > 0 else anchored.score
 
 

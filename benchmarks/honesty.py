@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 from record import append, heading
-from run import test_score
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.contest.marks import marked
 from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
@@ -416,8 +416,9 @@ def reblend(asked: argparse.Namespace) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as temporary:
             answers = Path(temporary) / "answers.csv"
             p = np.asarray(blend.test, np.float64)
-            write_submission(answered_task(run.task), answer(rule, p), answers, run.metric, p)
-            test, error = test_score(run.metric, answers, asked.answers / f"{folder.name}.csv", 0)
+            task = answered_task(run.task)
+            write_submission(task, answer(rule, p), answers, run.metric, p)
+            mark = marked(task, run.metric, answers, asked.answers / f"{folder.name}.csv")
         low, high = sorted(shown(end) for end in blend.interval)
         yield row(
             folder.name,
@@ -426,8 +427,8 @@ def reblend(asked: argparse.Namespace) -> Iterator[str]:
             f"{shown(blend.score):.4f} ± {blend.stderr:.4f}",
             blend.rows,
             f"{low:.4f} to {high:.4f}",
-            f"{test:.4f} ± {error:.4f}",
-            f"{shown(test - shown(blend.score)) / np.hypot(error, blend.stderr):+.1f}",
+            f"{mark.score:.4f} ± {mark.stderr:.4f}",
+            f"{shown(mark.score - shown(blend.score)) / np.hypot(mark.stderr, blend.stderr):+.1f}",
             f"{seconds:.1f}",
         )
 

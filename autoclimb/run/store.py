@@ -105,7 +105,8 @@ def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
     """The value under a key of a json file; made and written where it is not there yet, so that a replay finds it."""
     known = read_json(path) if path.exists() else {}
     if key not in known:
-        known[key] = make()
+        value = make()
+        known = {**(read_json(path) if path.exists() else {}), key: value}  # making it took time: others wrote meanwhile
         write_json(path, known)
     return known[key]
 

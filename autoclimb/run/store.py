@@ -106,7 +106,8 @@ def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
     known = read_json(path) if path.exists() else {}
     if key not in known:
         value = make()
-        known = {**(read_json(path) if path.exists() else {}), key: value}  # making it took time: others wrote meanwhile
+        known = read_json(path) if path.exists() else {}  # making it took time: others may have written meanwhile
+        known[key] = value
         write_json(path, known)
     return known[key]
 

@@ -20,6 +20,7 @@ from autoclimb.contest.standings import (
 )
 from autoclimb.contest.suite import Suite
 from autoclimb.contest.text import COSTS, PAIRS, cost_rows, pairs_rows, scores_rows, spread_words
+from autoclimb.report.inspection import counted
 from autoclimb.report.parts import (
     Facts,
     Headline,
@@ -58,13 +59,16 @@ def bench_page(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> s
 def headline(suite: Suite, outcomes: Sequence[Outcome], ranks: Sequence[Ranking]) -> Headline:
     """The solver of the best mean rank at the largest budget."""
     sets, solvers = (len({getattr(o, name) for o in outcomes}) for name in ("set", "solver"))
-    cells = f"{len(outcomes)} cells: {solvers} solvers, {sets} sets, {len(budgets_of(outcomes))} budgets."
+    parts = [(solvers, "solver"), (sets, "set"), (len(budgets_of(outcomes)), "budget")]
+    cells = f"{counted(len(outcomes), 'cell')}: {', '.join(counted(n, name) for n, name in parts)}."
     if not ranks:
         return Headline(suite.name, "no ranks yet", "", "Ranks need two solvers on the same set.", cells)
     last = ranks[-1]
     best, rank = last.mean_ranks[0]
     level = [name for name, other in last.mean_ranks[1:] if other == rank]
-    about = f"has the best mean rank, {rank:.2f} of {len(last.mean_ranks)} solvers, over {last.sets} sets at "
+    about = (
+        f"has the best mean rank, {rank:.2f} of {len(last.mean_ranks)} solvers, over {counted(last.sets, 'set')} at "
+    )
     about += in_words(last.budget)
     if level:
         about += f"; level with {', '.join(safe(name, 30) for name in level)}"
@@ -135,7 +139,7 @@ def rank_parts(ranks: Sequence[Ranking]) -> list[Part]:
     """Mean ranks at each budget, and what the test says of them."""
     parts: list[Part] = []
     for i, row in enumerate(ranks):
-        title = f"Mean ranks at {in_words(row.budget)}, over {row.sets} sets"
+        title = f"Mean ranks at {in_words(row.budget)}, over {counted(row.sets, 'set')}"
         says = "1 is the best."
         if not math.isnan(row.p_value):
             says += f" Friedman's test of equal solvers: {row.p_words}. A bar joins solvers whose ranks differ "

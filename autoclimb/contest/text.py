@@ -16,6 +16,7 @@ from autoclimb.contest.standings import (
     summaries,
 )
 from autoclimb.contest.suite import Suite
+from autoclimb.report.inspection import counted
 from autoclimb.report.parts import safe, score_words
 
 
@@ -37,7 +38,7 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
         return ["no cell is finished yet"]
     parts: list[object] = [scores_table(outcomes), spread_words(outcomes)]
     for row in rankings(outcomes):
-        lines = [f"mean ranks over {row.sets} sets at {in_words(row.budget)}, 1 the best"]
+        lines = [f"mean ranks over {counted(row.sets, 'set')} at {in_words(row.budget)}, 1 the best"]
         lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
         if not math.isnan(row.p_value):
             lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman {row.p_words}")
@@ -169,6 +170,6 @@ def promise_lines(rows: Sequence[Promise]) -> list[str]:
         sigmas = [r.sigmas for r in rows if r.solver == solver and not math.isnan(r.sigmas)]
         if sigmas:
             mean, far = sum(sigmas) / len(sigmas), sum(abs(s) > 2 for s in sigmas)
-            lines.append(f"  {safe(solver)}: {mean:+.2f} standard errors on the mean of {len(sigmas)} cells")
+            lines.append(f"  {safe(solver)}: {mean:+.2f} standard errors on the mean of {counted(len(sigmas), 'cell')}")
             lines[-1] += f", {far} beyond two"
     return lines

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 from xml.etree import ElementTree
 
 import numpy as np
@@ -230,7 +230,9 @@ def matrix_figure(names: Sequence[str], table: np.ndarray, across: str, down: st
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(n - 0.5, -0.5)
     shown = [plain(name, 14) for name in names]
-    axes.set_xticks(range(n), shown, rotation=40, ha="right", rotation_mode="anchor", fontsize=8 if n <= 12 else 6.5)
+    short = max(map(len, shown), default=0) <= 3
+    turned: dict[str, Any] = {} if short else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(n), shown, fontsize=8 if n <= 12 else 6.5, **turned)
     axes.set_yticks(range(n), shown, fontsize=8 if n <= 12 else 6.5)
     axes.tick_params(length=0, labelcolor=INK)
     for spine in axes.spines.values():

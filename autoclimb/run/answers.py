@@ -10,6 +10,7 @@ from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.deadlines import within
@@ -113,7 +114,8 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))
     why = "the plan is exhausted" if plan_ended and clock.left() > 0.1 * clock.budget else "the budget is used"
-    words = f"{len(done)} trials, {run.blend.method} of {len(run.blend.members)}, {in_words(clock.spent())}: {why}"
+    how = f"{counted(len(done), 'trial')}, {run.blend.method} of {len(run.blend.members)}"
+    words = f"{how}, {in_words(clock.spent())}: {why}"
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)

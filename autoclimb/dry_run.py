@@ -181,6 +181,7 @@ def _line(row: PlannedTrial) -> str:
 def _how(config: Config) -> str:
     """The values of a net's training that a reader asks for first."""
     words = [f"lr {config.lr:g}", f"batch {config.batch}", config.policy]
+    words += [f"top {config.top}"] if config.top else []
     if config.backbone_lr != 1:
         words.insert(1, f"body {config.lr * config.backbone_lr:.1e}")
     values = {"mixup": config.mixup, "cutmix": config.cutmix, "drop-path": config.drop_path, "ema": config.ema}

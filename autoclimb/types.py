@@ -235,6 +235,9 @@ class Config:
     whitened: bool = False  # first filters of a net from scratch begin as the train pictures' whitened patches
     pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" as the net does
     head: str = "kernel"  # of "features": one of learn.features.HEADS
+    layers: int = 1  # of "features": the net's own, and before them those of so many less one of its last stages
+    top: int = 0  # stages below the head that train, on kept features of the frozen ones below them; 0 trains all
+    variants: int = 2  # of a train picture that `top` keeps features of: the views of `tta`, then as `policy` varies
     size: int = 64  # pixels a side in the last part of training, and in prediction where `test_size` is 0
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
     scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch

@@ -66,7 +66,8 @@ def test_a_search_trial_gets_a_third_of_a_finalists_epochs_and_never_more_than_a
         same = [
             c
             for c in searched
-            if (c.backbone, c.model_args, c.size) == (config.backbone, config.model_args, config.size)
+            if (c.backbone, c.model_args, c.size, c.sizes)
+            == (config.backbone, config.model_args, config.size, config.sizes)
         ]
         for trial_config in same:
             assert trial_config.seconds <= config.seconds

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import SITUATIONS, situation, speed, trial
+from fakes import LOCAL, SITUATIONS, check, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.search.cost import corrected, speed_of
+from autoclimb.search.cost import corrected, speed_of, trunk_seconds, with_kept
 from autoclimb.search.fidelity import (
     epochs_for,
     epochs_in,
@@ -23,6 +23,9 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.finals import finalists, is_long, seconds_each
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.rates import memory_gb
+from autoclimb.search.retreat import instead_of
+from autoclimb.search.situation import Speed
+from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0
@@ -172,3 +175,66 @@ def test_every_finished_trial_corrects_what_its_net_and_others_will_cost():
     assert corrected(History([mixed]), s) is s, "pictures of several sizes say nothing of one"
     absurd = replace(trial(net), facts={"img_s": 100 * planned})
     assert speed_of(net, corrected(History([absurd]), s)).train <= 3 * planned
+
+
+# --- the top alone ----------------------------------------------------------------------------------------------------
+
+
+def on_two_cores(**changes):
+    """A processor on which the top of a net trains six times as fast as the whole of it."""
+
+    def measure(config: Config) -> Speed:
+        whole = speed(config)
+        return replace(whole, train=6 * whole.train, predict=6 * whole.predict) if config.top else whole
+
+    return situation(**{"pretrained": LOCAL[1:2], "rows": 2500, "answered": 1000, "measure": measure, **changes})
+
+
+def finalists_of(s) -> list[Config]:
+    history = History()
+    configs = [config for batch in finalists(history, s) for config in batch]
+    return configs
+
+
+def test_where_the_whole_net_cannot_be_trained_soundly_its_top_is_on_all_folds():
+    s = on_two_cores(budget=300.0)
+    [config] = finalists_of(s)
+    assert (config.top, config.backbone, len(config.folds)) == (1, "resnet18", 5)
+    assert config.tta in ("none", "flip")
+    assert 5 * config.seconds + trunk_seconds(config, s) <= 300
+    check(config, s)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": 4 * HOUR},
+        {"budget": 300.0, "device": "cuda", "measure": lambda config: speed(config, "cuda")},
+        {"budget": 300.0, "pretrained": ()},
+        {"budget": 300.0, "pixel_bytes": 1e6},
+        {"budget": 300.0, "space": SearchSpace(start={"top": 0})},
+        {"budget": 300.0, "space": SearchSpace(tta=["dihedral"])},
+    ],
+    ids=str,
+)
+def test_nets_are_trained_whole_where_time_allows_and_where_their_top_alone_cannot_be(changes):
+    assert {config.top for config in finalists_of(on_two_cores(**changes))} == {0}
+
+
+def test_what_is_kept_already_costs_no_second_pass():
+    s = on_two_cores()
+    config = Config(backbone="resnet18", weights="/nets/resnet18", size=96, top=1, tta="flip", seconds=20.0)
+    assert trunk_seconds(config.vary(top=0), s) == 0
+    whole = trunk_seconds(config, s)
+    assert whole > 0
+    features = config.vary(train="features", seconds=0.0, tta="none")
+    known = with_kept(History([trial(features)]), s)
+    assert 0 < trunk_seconds(config, known) < 0.6 * whole
+    assert trunk_seconds(config.vary(size=128), known) > whole
+    assert trunk_seconds(config.vary(seed=3, lr=1.0), with_kept(History([trial(config)]), s)) == 0
+
+
+def test_a_net_that_cannot_be_cut_is_trained_whole():
+    config = Config(backbone="resnet18", weights="box", top=1, seconds=5.0)
+    failed = replace(trial(config, status="failed"), facts={"fault": "unbuildable"})
+    assert instead_of(failed, History([failed]), situation()) == config.vary(top=0)

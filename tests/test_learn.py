@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
+from autoclimb.learn import features
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named, usable_cores, usable_memory
@@ -296,6 +297,16 @@ def test_stripes_are_the_same_mirrored_and_another_thing_turned(tmp_path):
     config = Config(train="features", backbone="gradients", size=32, folds=(0,))
     facts = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)["facts"]
     assert facts["mirror"] < 2 < facts["turn"]
+
+
+def test_a_linear_head_of_few_columns_is_the_linear_kernel_machine():
+    draw = np.random.default_rng(0)
+    x = torch.from_numpy(draw.normal(size=(60, 12))).float()
+    y = torch.from_numpy(draw.normal(size=(60, 2)))
+    weights, outputs = features._by_columns(x, y, 0.1)
+    by_row, same_outputs = features._leave_one_out((x @ x.T).double(), y, 0.1)
+    assert torch.allclose(weights, x.double().T @ by_row, atol=1e-5)
+    assert torch.allclose(outputs, same_outputs, atol=1e-4)
 
 
 def test_a_head_is_right_about_how_sure_it_is_on_noise():

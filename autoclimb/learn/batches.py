@@ -43,14 +43,18 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
     """Makes the pictures of batches. Not for two threads at once: each policy's pipeline has a state."""
 
     def __init__(self, material: Material, config: Config) -> None:
+        self.material, self.policy, self.grid = material, config.policy, config.grid or 1
+        if material.kept is not None:
+            return
         # albumentations takes over a second: not for features, and before processes are forked, not in each of them
         from autoclimb.learn import pipelines
 
-        self.material, self.policy, self.grid = material, config.policy, config.grid or 1
         self.pipelines, self.pipeline_of_size = pipelines, dict[int, Any]()
 
     def __getitem__(self, spec: BatchSpec) -> tuple[BatchSpec, Tensor]:
-        """A batch's pictures `(B, size, size, C)` uint8 beside its spec."""
+        """A batch's pictures `(B, size, size, C)` uint8 beside its spec; kept features are float16."""
+        if self.material.kept is not None:
+            return spec, torch.from_numpy(self.material.kept.drawn(spec.rows, spec.seed))
         augmented = self.pipelines.augmented
         pixels, size = self.material.pixels, spec.size // self.grid
         pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # memmap makes every row a memmap
@@ -122,8 +126,9 @@ def shared_memory() -> float:
 
 
 def batch_bytes(material: Material, config: Config, batch: int, size: int) -> int:
-    """Bytes of a batch's pictures, the largest of its scales."""
-    return batch * math.ceil(size * max((1.0, *config.scales))) ** 2 * material.channels
+    """Bytes of a batch's pictures, the largest of its scales; kept features take two a number."""
+    largest = math.ceil(size * max((1.0, *config.scales)))
+    return batch * largest**2 * material.channels * (1 if material.kept is None else 2)
 
 
 def load_batches(

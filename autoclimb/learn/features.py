@@ -7,7 +7,7 @@ CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small ne
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
 from autoclimb.learn.batches import prefetch, resized, to_input
 from autoclimb.learn.devices import prediction_autocast
-from autoclimb.learn.faults import in_parts
+from autoclimb.learn.faults import Unbuildable, in_parts
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
@@ -121,12 +121,13 @@ def patch_responses(x: Tensor, words: Dictionary, pool: int = 2, threshold: floa
 
 PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients are read
 FEATURES = ("gradients", "patches")
+BATCH = 128  # pictures at once
 
 
 def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.device, report: Report) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
-    net = (config.backbone, config.weights, config.model_args)
+    net = (config.backbone, config.weights, config.model_args, config.layers)
     identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "")
     file_name = getattr(pixels, "filename", None) or "memory"
     name = hashlib.blake2b(repr((identity, str(file_name))).encode(), digest_size=8).hexdigest()
@@ -134,24 +135,28 @@ def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.
     if path.exists():
         return np.load(path, mmap_mode="r")
     if config.backbone in FEATURES:
-        extract = _hand_made(config, pixels, path.parent)
+        blocks, extract = blocks_of(pixels, config.size), _hand_made(config, pixels, path.parent)
+    elif config.top:
+        blocks, extract = _frozen_above(config, pixels, cache, device, report)
     else:
-        extract = _frozen(config, device, pixels.shape[-1])
+        blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1])
     features = np.empty((0, 0), np.float32)
-    batch = 128
-    for start, block in zip(range(0, len(pixels), batch), prefetch(_blocks(pixels, config.size, batch)), strict=True):
+    start = 0
+    for block in prefetch(blocks):
         rows = extract(block)
-        if not len(features):
+        if not start:
             features = np.empty((len(pixels), rows.shape[1]), np.float32)
         features[start : start + len(rows)] = rows
-        report({"progress": min(start + batch, len(pixels)) / len(pixels), "what": "features"})
+        start += len(rows)
+        report({"progress": start / len(pixels), "what": "features"})
     write_array(path, features)
     return features
 
 
-def _blocks(pixels: PictureRows, size: int, batch: int):
-    for start in range(0, len(pixels), batch):
-        yield np.stack([resized(picture, size) for picture in pixels[start : start + batch]])
+def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
+    """The pictures at that size, BATCH at a time: `(B, size, size, C)`."""
+    for start in range(0, len(pixels), BATCH):
+        yield np.stack([resized(picture, size) for picture in pixels[start : start + BATCH]])
 
 
 def _as_tensor(block: np.ndarray, size: int) -> Tensor:
@@ -200,13 +205,15 @@ def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Diction
 
 def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
-    from autoclimb.learn.backbones import build_net, place  # timm: seconds, not for hand-made features
+    from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
+    from autoclimb.learn.trunk import frozen_net, pooled
 
-    built = build_net(config, 0, channels)
+    built = frozen_net(config, channels)
     place(built, device).eval()
+    features = pooled(built.net, built, config.layers)
 
     def features_of_batch(x: Tensor) -> Tensor:
-        return built.net(x) + built.net(x.flip(3)) if config.tta == "flip" else built.net(x)
+        return features(x) + features(x.flip(3)) if config.tta == "flip" else features(x)
 
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
@@ -215,6 +222,34 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
             return in_parts(features_of_batch, x).float().cpu().numpy()
 
     return extract
+
+
+def _frozen_above(
+    config: Config, pixels: PictureRows, cache: Path, device: torch.device, report: Report
+) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """Blocks of what the frozen stages made of the pictures in each view, and what makes features of them.
+
+    It is kept: a training of the top alone, or features of more layers, begin where this ends.
+    """
+    from autoclimb.learn.backbones import place
+    from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled
+
+    if config.layers > config.top + 2:
+        raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
+    views = kept_views(config, pixels, cache, device, report)
+    built = frozen_net(config, pixels.shape[-1])
+    place(built, device).eval()
+    upper = cut(built, config.top, config.size)[1]
+    features = pooled(upper.net, built, config.layers)
+
+    @torch.inference_mode()
+    def extract(block: np.ndarray) -> np.ndarray:
+        with prediction_autocast(device):
+            parts = [in_parts(features, to_input(maps, upper.mean, upper.std, device)) for maps in block]
+            return torch.stack(parts).sum(0).float().cpu().numpy()
+
+    blocks = (np.stack([view[start : start + BATCH] for view in views]) for start in range(0, len(pixels), BATCH))
+    return blocks, extract
 
 
 # --- heads: tensors in, tensors out, so that a head is saved like a net ----------------------------------------------
@@ -252,8 +287,11 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
             outputs = _leave_one_out(kernel, y[few] - y[few].mean(0), ridge)[1]
             errors[width, ridge] = float(((outputs - (y[few] - y[few].mean(0))) ** 2).mean())
     width, ridge = min(errors, key=lambda pair: errors[pair])
-    if len(x) <= LANDMARKS:
-        points = x
+    points = x
+    if not width and x.shape[1] < len(x):
+        weights, outputs = _by_columns(x, y, ridge)
+        points = torch.eye(x.shape[1])
+    elif len(x) <= LANDMARKS:
         weights, outputs = _leave_one_out(_kernel(x, x, width, scale), y, ridge)
     else:
         points = x[torch.from_numpy(np.sort(rng(config.seed, "landmarks").permutation(len(x))[:LANDMARKS]))]
@@ -332,6 +370,27 @@ def _leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Ten
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(ridged))
     weights = inverse @ y
     return weights, y - weights / inverse.diagonal()[:, None]
+
+
+def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """`_leave_one_out` of the linear kernel where columns are fewer than rows: a weight a column, the same outputs.
+
+    It costs columns squared by rows instead of rows cubed.
+    """
+    damp = ridge * (x**2).sum(1).double().mean()
+    gram, right = damp * torch.eye(x.shape[1], dtype=torch.double), torch.zeros(x.shape[1], y.shape[1]).double()
+    for start in range(0, len(x), 4096):
+        rows = x[start : start + 4096].double()
+        gram += rows.T @ rows
+        right += rows.T @ y[start : start + 4096]
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weights = inverse @ right
+    parts = []
+    for start in range(0, len(x), 4096):
+        rows, known = x[start : start + 4096].double(), y[start : start + 4096]
+        leverage = ((rows @ inverse) * rows).sum(1, keepdim=True)
+        parts.append(known - (known - rows @ weights) / (1 - leverage).clamp(min=1e-6))
+    return weights, torch.cat(parts)
 
 
 def _through_landmarks(x, points, y, width: float, scale: float, ridge: float) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.probe import sound_format, worth_compiling
+from autoclimb.learn.trunk import above
 from autoclimb.learn.views import (
     Watch,
     predict_by_best_views,
@@ -59,6 +60,9 @@ def run_fold(
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
+    whole = built
+    if config.top:
+        built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     numbers = material.kind == "regression"
     standard = replace(material, target=(material.target[:] - target_mean) / target_std) if numbers else material
@@ -86,7 +90,8 @@ def run_fold(
     if config.neighbours:
         remember(built, material, config, fold)
     trained_until = fold.now()
-    save_net(built, target_mean, target_std, out / f"fold{fold.number}.safetensors")
+    tensors = {**whole.net.state_dict(), **built.net.state_dict()}
+    save_net(tensors, whole, target_mean, target_std, out / f"fold{fold.number}.safetensors")
     oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds)
     facts = {
         **training_facts,
@@ -95,7 +100,7 @@ def run_fold(
         "predict_s": round(fold.now() - trained_until, 2),
         "precision": built.format.precision,
         "channels_last": built.format.channels_last,
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": sum(p.numel() for p in whole.net.parameters()),
     }
     if tta:
         facts["tta"] = tta
@@ -116,13 +121,30 @@ def _predictions(
     if config.tta == "auto":
         oof_pred, test_pred, tta = predict_by_best_views(built, material, config, fold, watch)
     else:
-        rows, where = material.test_rows, (fold.device, config.seen_size, config.tta)
+        rows = material.test_rows
         first = watch.share(len(rows) / max(len(rows) + len(fold.valid_rows), 1))
-        test_pred = predict_rows(built, material, rows, *where, first)
-        oof_pred = predict_rows(built, material, fold.valid_rows, *where, watch)
+        test_pred = _predict(built, material, rows, config, fold, first)
+        oof_pred = _predict(built, material, fold.valid_rows, config, fold, watch)
     if fold.now() >= fold.deadline and (np.isnan(test_pred).any() or (len(oof_pred) and np.isnan(oof_pred).all())):
         raise OutOfTime("the deadline came while the test rows were predicted")
     return oof_pred, test_pred, tta
+
+
+def _predict(
+    built: Built, material: Material, rows: np.ndarray, config: Config, fold: Fold, watch: Watch
+) -> np.ndarray:
+    """Predictions for the rows, averaged over the views of `tta`: of pictures, or of what is kept of each view."""
+    where = (fold.device, config.seen_size)
+    if material.kept is None:
+        return predict_rows(built, material, rows, *where, config.tta, watch)
+    first, *others = material.kept.views
+    predictions = predict_rows(built, replace(material, pixels=first), rows, *where, watch=watch)
+    parts = [predictions]
+    for view in others:
+        if watch.now() < watch.soft:
+            again = predict_rows(built, replace(material, pixels=view), rows, *where, watch=watch)
+            parts.append(np.where(np.isnan(again), predictions, again))
+    return np.mean(parts, 0)
 
 
 def _training_seconds(
@@ -212,9 +234,9 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
     built.head.remember(torch.cat(features), torch.from_numpy(taken(material.target, rows).argmax(1)))
 
 
-def save_net(built: Built, target_mean: float, target_std: float, path: Path) -> None:
+def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, target_std: float, path: Path) -> None:
     """Writes a net's tensors, the statistics of its input and the scale of its target."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in built.net.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     extra = {SCALE: torch.tensor([target_mean, target_std]), INPUT: torch.tensor([built.mean, built.std])}
     with whole_file(path) as part:
         save_file({**tensors, **extra}, part)

@@ -10,9 +10,27 @@ import torch
 
 from autoclimb.arrays import ByRow
 from autoclimb.data.stored import PictureRows
+from autoclimb.seeds import rng
 from autoclimb.types import Kind
 
 Report = Callable[[dict[str, Any]], None]  # takes facts for whoever watches: progress from 0 to 1, epoch, loss
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a net's frozen stages made of the pictures: float16 feature maps, as pictures of many channels."""
+
+    views: tuple[np.ndarray, ...]  # (N + M, h, w, channels) each: of all pictures in each view of prediction
+    varied: tuple[np.ndarray, ...]  # (N, h, w, channels) each: of the train pictures, varied as in training
+
+    def drawn(self, rows: np.ndarray, seed: int) -> np.ndarray:
+        """The features `(B, h, w, channels)` of train rows, each of one of its variants by chance."""
+        variants = (*self.views, *self.varied)
+        which = rng(seed, "variant").integers(len(variants), size=len(rows))
+        features = np.empty((len(rows), *variants[0].shape[1:]), variants[0].dtype)
+        for number, variant in enumerate(variants):
+            features[which == number] = variant[rows[which == number]]
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +44,7 @@ class Material:
     pixels: PictureRows  # (N + M, S, S, channels) uint8, or what is indexed like it
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
     precision: str = "float32"  # that predictions are stored in
+    kept: Kept | None = None  # what nets that train only their top are trained on
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """What these rows shall be predicted as, `(len(rows), width)` float32."""

@@ -17,6 +17,7 @@ from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.threads import settle_threads
+from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.types import Config
 
 # In the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512 BF16, one run) 4 were
@@ -61,6 +62,10 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     first = batch_of(config, fold)
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
     pictures, target = tensor.numpy(), material.targets(spec.rows)
+    if config.top:
+        place(built, device).eval()
+        trunk, upper = cut(built, config.top, config.size)
+        pictures, built = maps_of(trunk, built, pictures, device), upper
     formats = FORMATS[device.type if has_bf16(device) else "cuda without bf16"]
     if device.type == "cpu":
         fitting = pictures_a_step(built, pictures, device)

@@ -4,6 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ def run_trial(
         features = None
         if config.train == "features":
             features = features_of(config, material.pixels, cache, device, report)
+        elif config.top:
+            from autoclimb.learn.trunk import kept_features  # timm
+
+            kept = kept_features(config, material, cache, device, report, now, deadline)
+            material = replace(material, kept=kept)
         recorded = {number for number in config.folds if (nets / f"fold{number}.json").exists()}
         until, slowest = now() + config.seconds * (len(config.folds) - len(recorded)), 0.0
         for number in config.folds:
@@ -178,7 +184,8 @@ def predict_again(
     """A finished trial's predictions `(R, width)` for the R pictures of `material`, averaged over its folds' nets."""
     pixels = material.pixels
     total = np.zeros((len(pixels), material.width), np.float32)
-    features = features_of(config, pixels, cache, device, report) if config.train == "features" else None
+    plain = config.vary(top=0)  # of new pictures nothing need be kept
+    features = features_of(plain, pixels, cache, device, report) if config.train == "features" else None
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:

@@ -1,8 +1,8 @@
 """`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and replies in lines.
 
-Requests: `hello` (what to train on), `weights`, `speed`, `trial`, `predict`, and for the report `explain` and `sheet`.
-Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does the worker: its
-standard input ends.
+Requests: `hello` (what to train on), `weights`, `speed`, `keep`, `trial`, `predict`, and for the report `explain` and
+`sheet`. Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does the worker:
+its standard input ends.
 """
 
 import importlib
@@ -77,6 +77,11 @@ def main() -> None:
 
                     config, material = asked_for(request, setting)
                     reply = measure_speed(config, material, setting.device, request["seconds"])
+                case "keep":
+                    from autoclimb.learn.trunk import keep
+
+                    config, material = asked_for(request, setting)
+                    reply = keep(config, material, setting.cache, setting.device, report, request["seconds"])
                 case "trial":
                     config, material = asked_for(request, setting)
                     folders = (Path(request["out"]), Path(request["nets"]), setting.cache)

@@ -144,9 +144,14 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 
 def prepare(setup: Setup, config: Config) -> None:
-    """Decodes the pixels that a config's trial will need, before its time is planned."""
-    with suppress(NoRoom):  # the trial itself will fail of it and say so
-        pixels_for(setup, config)
+    """Decodes the pixels that a config's trial will need and computes what it keeps, before its time is planned."""
+    with suppress(NoRoom, Late, Died):  # the trial itself will fail of it and say so
+        pixels = pixels_for(setup, config)
+        if config.top and config.train == "net":
+            seconds = seconds_for(setup, config)
+            request = {"do": "keep", "config": config.to_json(), "pixels": str(pixels.path)}
+            watch = partial(watch_trial, setup, {}, {})
+            setup.worker.ask({**request, "seconds": seconds}, seconds + SLACK.worker_start, watch, SLACK.worker_silence)
 
 
 def pixels_for(setup: Setup, config: Config) -> Pixels:
@@ -171,6 +176,7 @@ def measure(setup: Setup, config: Config) -> Speed:
     key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
     key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
     key += f"|grid {config.grid}" if config.grid else ""
+    key += f"|top {config.top}" if config.top else ""
     plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
 
     def ask() -> dict[str, Any]:

@@ -12,6 +12,9 @@ SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
+# pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
+DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
+VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures that a row of learn.views is; of any other
 PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
 
 
@@ -40,7 +43,8 @@ def measured(config: Config) -> Config:
     size = min(config.size, 64) if not config.weights else 128
     if net_named(config.backbone).sizes:
         size = config.size
-    return config.vary(size=size, sizes=(), scales=(), test_size=0)
+    top = config.top if config.train == "net" else 0  # frozen features come through the whole net
+    return config.vary(size=size, sizes=(), scales=(), test_size=0, top=top)
 
 
 def epoch_seconds(config: Config, situation: Situation) -> float:
@@ -54,6 +58,45 @@ def epoch_seconds(config: Config, situation: Situation) -> float:
         low, high = config.scales
         share *= (low**2 + low * high + high**2) / 3  # the mean square of a factor drawn evenly
     return rows_of_fold(situation) / speed * share
+
+
+def trunk_of(config: Config) -> Config:
+    """What decides the features at a net's cut, all else left at its default: configs that share them have it alike."""
+    names = ("backbone", "weights", "model_args", "fine_stem", "size", "preprocess", "grid", "top")
+    return Config(**{name: getattr(config, name) for name in names})
+
+
+def with_kept(history: History, situation: Situation) -> Situation:
+    """The situation with the features that finished trials have kept of the pictures."""
+    kept: dict[Config, int] = {}
+    for trial in history.done():
+        if trial.config.top:
+            trunk = trunk_of(trial.config)
+            kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
+    return replace(situation, kept=kept)
+
+
+def variants_kept(config: Config) -> int:
+    """Variants of the train pictures that a trial keeps features of: those trained on; for a head the views alone."""
+    views = _views(config)
+    return views if config.train == "features" else max(views, config.variants)
+
+
+def _views(config: Config) -> int:
+    return VIEWS.get(config.tta, MOST_VIEWS)
+
+
+def trunk_seconds(config: Config, situation: Situation) -> float:
+    """Seconds until the features are kept that the top of a net trains on; 0 where the whole net trains."""
+    if not config.top:
+        return 0.0
+    kept = situation.kept.get(trunk_of(config), 0)
+    pictures = situation.rows * max(variants_kept(config) - kept, 0)
+    pictures += situation.answered * max(_views(config) - kept, 0)
+    speed = speed_of(config.vary(top=0), situation).predict
+    if not pictures:
+        return 0.0
+    return SLACK.trial_margin * pictures / speed + download_seconds(config) if speed else float("inf")
 
 
 def predict_seconds(config: Config, situation: Situation) -> float:
@@ -93,6 +136,12 @@ def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     """Seconds to fit and apply a head on features, on so many folds."""
     kernel = HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3 if config.head == "kernel" else 0.0
     return 1 + folds * (0.5 + kernel)
+
+
+def decoding_seconds(situation: Situation, cores: int = 2) -> float:
+    """Seconds to decode every picture once, by that many cores."""
+    each = max(situation.side**2, 1) * situation.pictures / DECODED_AREA / DECODED
+    return (situation.rows + situation.answered) * each / cores
 
 
 def download_seconds(config: Config) -> float:

@@ -165,7 +165,8 @@ def adopted(history: History, base: Config, s: Situation) -> Config:
             config = config.vary(**{about: getattr(giver, about)})
             if about == "policy":
                 config = config.vary(tta=giver.tta)
-    return config
+    # sizes that grow may have been adopted at a larger size than the net that was
+    return config.vary(sizes=tuple(size for size in config.sizes if size < config.size))
 
 
 def lift_words(effect: Effect) -> str:

@@ -7,8 +7,9 @@ import math
 from typing import Literal
 
 from autoclimb.budget import SLACK
-from autoclimb.search.cost import epoch_seconds, measured, predict_seconds
-from autoclimb.search.nets import net_named
+from autoclimb.policies import policy_named
+from autoclimb.search.cost import epoch_seconds, measured, predict_seconds, trunk_seconds
+from autoclimb.search.nets import net_named, top_of
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config
@@ -30,6 +31,9 @@ LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enl
 SMALLEST_FOR_WEIGHTS, LARGEST = 96, 512  # pixels a side
 OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', under which a smaller net is better
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side; what graders of retinas and leaves look at is small
+KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
+MOST_KEPT = 1.5e9  # bytes of them that a plan keeps of one net
+VARIANTS = 2  # of each picture that they are kept for: itself and its mirror image
 PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
 
 
@@ -86,6 +90,11 @@ def epochs_in(seconds: float, config: Config, s: Situation) -> float:
     """Epochs over one fold's rows that fit into these seconds of one fold, predictions included."""
     epoch = epoch_seconds(config, s)
     return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch if epoch < math.inf else 0.0
+
+
+def epochs_paid(seconds: float, config: Config, s: Situation) -> float:
+    """Epochs of each fold that these seconds pay for over all folds, features of frozen stages included."""
+    return epochs_in((seconds - trunk_seconds(config, s)) / folds_of(s), config, s)
 
 
 def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
@@ -165,9 +174,29 @@ def sizes_for(config: Config, s: Situation) -> list[int]:
 def with_size(config: Config, s: Situation, seconds: float, level: Level = "sound", times: float = 1.0) -> Config:
     """The config at the largest sensible size at which `seconds` pay for all folds at that level; else the smallest."""
     sizes = sizes_for(config, s)
-    each = seconds / folds_of(s)
-    fitting = [n for n in sizes if epochs_in(each, config.vary(size=n), s) >= times * epochs_for(level, config, s)]
+    least = times * epochs_for(level, config, s)
+    fitting = [n for n in sizes if epochs_paid(seconds, config.vary(size=n), s) >= least]
     return within_memory(config.vary(size=max(fitting, default=min(sizes))), s)
+
+
+def kept_bytes(config: Config, s: Situation) -> float:
+    """Bytes that the features at a net's cut take on disk, about: float16 at a sixteenth of the pictures' sides."""
+    return 2.0 * KEPT_CHANNELS * (config.size / 16) ** 2 * (s.rows + s.answered) * config.variants
+
+
+def with_top(config: Config, s: Situation) -> Config | None:
+    """The config with only the top of its net trained, on features that are kept of the stages below.
+
+    For a processor, where it trains several times as fast. None where the net cannot be cut, or the disk is too small.
+    """
+    top = top_of(config.backbone) if config.weights and s.device == "cpu" and not config.grid else 0
+    if not top or "top" in s.space.start or (s.space.tta and s.space.tta[0] not in ("none", "flip")):
+        return None
+    mirrors = policy_named(config.policy, s.space.pipelines()).mirrors
+    views = s.space.tta[0] if s.space.tta else "flip" if mirrors else "none"
+    changed = {"sizes": (), "scales": (), "test_size": 0, "unfreeze": 0.0}
+    topped = config.vary(top=top, variants=VARIANTS, tta=views, **changed)
+    return topped if kept_bytes(topped, s) <= min(s.pixel_bytes, MOST_KEPT) else None
 
 
 def within_memory(config: Config, s: Situation) -> Config:

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import corrected, cost_of, epoch_seconds
+from autoclimb.search.cost import corrected, cost_of, epoch_seconds, with_kept
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
@@ -17,10 +17,12 @@ from autoclimb.search.fidelity import (
     at_its_size,
     epochs_for,
     epochs_in,
+    epochs_paid,
     fold_seconds,
     folds_of,
     search_seconds,
     with_size,
+    with_top,
 )
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -69,10 +71,11 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     Three families soundly trained over all folds, more where each is trained fully; else two, else one; where one net
     does not get enough epochs on all folds, fewer folds, shared with nets that nothing was compared with.
     """
-    s = with_useful_nets(history, corrected(history, s))
+    s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
     configs = families_paid(heads, usable(s), s)
-    alone = len(configs) < 2 and from_nothing(s) and not compared(history, s)  # nobody knows which net suits the data
+    # nobody knows which net suits the data; but frozen features of one whose top alone trains were seen to
+    alone = len(configs) < 2 and from_nothing(s) and not compared(history, s) and not any(c.top for c in configs)
     if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # what was tried keeps the batch it was tried in
@@ -93,11 +96,16 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
-    others = ranked(history, s) if s.budget >= LONG and s.pretrained else []  # a look at a net's speed costs 2 s
+    others = ranked(history, s) if s.pretrained else []
     fresh = [with_learnt(net, here).vary(seconds=0.0) for net in [*others, *from_nothing(s)]]
+    first = [here, *tried]
+    if s.budget < LONG:  # a look at a net's speed costs 2 s: only those that were looked at, the best frozen ones first
+        looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
+        fresh = [config for config in fresh if config.backbone in looked_at or not config.weights]
+        first = [*(c for c in fresh if c.weights), here] if not compared(history, s) else first
     families: dict[str, list[Config]] = {}
     seen: set[tuple[Any, ...]] = set()
-    for config in [here, *tried, *fresh]:
+    for config in [*first, *fresh]:
         name = (config.backbone, config.model_args, config.weights)
         if name in seen or epoch_seconds(config, s) == math.inf:
             continue
@@ -150,7 +158,7 @@ def chosen(
         if i and not configs:
             return []
         sized = [at_size(config, share, s) for config in family]
-        able = [c for c in sized if epochs_in(share / folds_of(s), c, s) >= times * epochs_for(level, c, s)]
+        able = [c for c in sized if epochs_paid(share, c, s) >= times * epochs_for(level, c, s)]
         configs += sorted(able, key=lambda c: not at_its_size(c, s))[:1]
         if len(configs) == n:
             return configs
@@ -158,26 +166,38 @@ def chosen(
 
 
 def at_size(config: Config, seconds: float, s: Situation) -> Config:
-    """The config at the size that these seconds for all folds pay for; as it was tried, where they pay for that."""
+    """The config at the size that these seconds for all folds pay for; as it was tried, where they pay for that.
+
+    Where they do not pay for the whole net at a level, its top alone is trained if they do for that.
+    """
     if "size" in s.space.start:
         return config
-    each = seconds / folds_of(s)
     tried = config.seconds > 0
+    topped = with_top(config, s)
+    whole = with_size(config, s, seconds, "enough")
+
+    def paid(net: Config, level: Level, times: float) -> bool:
+        return epochs_paid(seconds, net, s) >= times * epochs_for(level, net, s)
+
     levels: tuple[tuple[Level, float], ...] = (("sound", 1.0), ("enough", MORE_THAN_ENOUGH))
     for level, times in levels:
-        if tried and epochs_in(each, config, s) >= times * epochs_for(level, config, s):
+        if tried and paid(config, level, times):
             return config
-        sized = with_size(config, s, seconds, level, times)
-        if epochs_in(each, sized, s) >= times * epochs_for(level, sized, s):
-            return sized
-    return with_size(config, s, seconds, "enough")
+        for net in filter(None, (config, topped)):
+            sized = with_size(net, s, seconds, level, times)
+            if paid(sized, level, times):
+                return sized
+    if topped is None or paid(whole, "enough", 1.0):
+        return whole
+    sized = with_size(topped, s, seconds, "enough")
+    return sized if paid(sized, "enough", 1.0) else whole
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
     """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe."""
     share = time / (len(configs) + 1) / folds_of(s)  # once there is one finalist more
     sound = all(epochs_in(share, c, s) >= epochs_for("sound", c, s) for c in configs)
-    if not sound or s.space.names() or epochs_in(share, configs[0], s) < LONG_RECIPE:
+    if not sound or s.space.names() or configs[0].top or epochs_in(share, configs[0], s) < LONG_RECIPE:
         return configs
     return [configs[0], long_recipe(configs[0], s), *configs[1:]]
 
@@ -249,7 +269,8 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
     """
     time = usable(s)
     scratch = replace(s, pretrained=())
-    nets = [with_size(family[0], s, time, "enough")]
+    best = family[0] if compared(history, s) else min(family, key=lambda config: epoch_seconds(config, s))
+    nets = [with_size(best, s, time, "enough")]
     nets += [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(s)]
     if len(nets) > 1 and epochs_in(time / 2, nets[0], s) < epochs_for("quick", nets[0], s):
         nets = nets[1:]
@@ -296,7 +317,7 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
 
 def decide_rest(source: Config, i: int, history: History, s: Situation) -> dict[str, Any] | None:
     """The source from another seed, in the time that is left; None where that is too little to learn anything."""
-    s = corrected(history, s)
+    s = with_kept(history, corrected(history, s))
     s.prepare(source)
     time = usable(s)
     least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)

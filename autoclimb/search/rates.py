@@ -16,6 +16,7 @@ PREDICTING = 3.0  # times as fast as training: forward alone is a third of forwa
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks/RESULTS.md: resnet18 at 64 px 419
 # pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
+TOP_SHARE = 0.25  # of a step's time that a training of the top alone takes (assumption)
 FROM_SCRATCH_HALF = (
     0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
 )
@@ -56,7 +57,7 @@ def speed_on(device: Device, config: Config) -> Speed:
     net = net_named(config.backbone)
     half = FROM_SCRATCH_HALF if config.model_args else 1.0
     if device.kind == "cpu":
-        compute = _cpu_gmacs(net) / (net.gmacs_at(config.size) * half)
+        compute = _cpu_gmacs(net) / (net.gmacs_at(config.size) * half) / (TOP_SHARE if config.top else 1.0)
     else:
         published = net.rate or RTX_3090 * RESNET50_GMACS / net.gmacs * _efficiency(net)
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half

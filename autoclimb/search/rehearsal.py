@@ -6,7 +6,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of, speed_of
+from autoclimb.search.cost import cost_of, decoding_seconds, speed_of, trunk_of, trunk_seconds, variants_kept
 from autoclimb.search.effects import changes_of
 from autoclimb.search.fidelity import epochs_in, pixel_bytes
 from autoclimb.search.finals import is_long
@@ -17,8 +17,6 @@ from autoclimb.search.stages import candidates, search_base
 from autoclimb.types import Config, History, Trial
 
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures
-# pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
-DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
 PACKED = 0.2  # of an array's bytes that its pictures take as JPEGs: .15 at 224 px to .27 at 64 (data/stored.py)
 
 
@@ -45,11 +43,12 @@ def rehearse(
     Scores are made up: nets do as well as their standing says and no change helps, so nothing is adopted. Times are
     what the situation's speeds say; the first trial starts when the pictures are read and decoded.
     """
-    time = SLACK.opening / 2 + decoding_seconds(situation, device)
+    time = SLACK.opening / 2 + decoding_seconds(situation, device.cores)
     records: dict[str, Trial] = {}
     decisions: dict[str, Any] = {}
     nets_done: dict[Config, set[int]] = {}
     decoded: set[int] = set()
+    kept: dict[Config, int] = {}
     rows: list[PlannedTrial] = []
     standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
     clock = Clock(situation.budget, now=lambda: time, start=0.0)
@@ -62,9 +61,13 @@ def rehearse(
 
     def prepare(config: Config) -> None:
         nonlocal time
-        if config.cached_size not in decoded:
-            time += decoding_seconds(situation, device) if decoded else 0.0  # the first are decoded in the opening
+        if config.cached_size not in decoded:  # the first are decoded in the opening
+            time += decoding_seconds(situation, device.cores) if decoded else 0.0
             decoded.add(config.cached_size)
+        if config.train == "net":
+            time += trunk_seconds(config, replace(s, kept=kept))
+        if config.top:
+            kept[trunk_of(config)] = max(kept.get(trunk_of(config), 0), variants_kept(config))
 
     def run(config: Config, stage: str) -> Trial:
         nonlocal time
@@ -92,8 +95,8 @@ def rehearse(
 def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:
     """The row of one trial."""
     net = net_named(config.backbone)
-    speed = speed_of(config, s) if config.train == "net" or config.weights else None
     features = config.train == "features"
+    speed = speed_of(config, s) if not features or config.weights else None
     return PlannedTrial(
         stage=stage,
         config=config,
@@ -113,6 +116,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         if not config.weights:
             return "hand-made features: an honest score within seconds, and which flips are safe"
         again = any(row.config.backbone == config.backbone for row in before)
+        if "box:" in config.preprocess:
+            return "the pictures without a part: is it of any use?"
         return (
             "the best frozen net in another way" if again else "frozen features: ranks the nets before any is trained"
         )
@@ -121,6 +126,7 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
     if stage == "finalists":
         first = len(config.folds) == 1 and s.folds > 1
         words = "the long recipe" if is_long(config) else f"stands for {net_named(config.backbone).family}"
+        words += ", its top alone, on kept features" if config.top else ""
         return f"{words}: its first fold" if first else words
     if stage == "rest":
         return "what is left of the time: another seed"
@@ -133,9 +139,3 @@ def disk_gb(size: int, s: Situation) -> float:
     read from their files."""
     array = pixel_bytes(size, s)
     return next((size / 1e9 for size in (array, PACKED * array) if size <= s.pixel_bytes), 0.0)
-
-
-def decoding_seconds(s: Situation, device: Device) -> float:
-    """Seconds to decode every picture once, by all cores."""
-    each = max(s.side**2, 1) * s.pictures / DECODED_AREA / DECODED
-    return (s.rows + s.answered) * each / device.cores

@@ -24,6 +24,8 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     config, kind = trial.config, trial.facts.get("fault", "")
     if trial.status != "failed" or config.train != "net":
         return None
+    if kind == "unbuildable" and config.top:  # it cannot be cut
+        return config.vary(top=0)
     if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
         return None  # the net can be trained: what was tried with it cannot
     if not ruled_out(config, history):

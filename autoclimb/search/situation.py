@@ -1,7 +1,7 @@
 """Situation: the facts a plan depends on, and the speed of a net."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,8 @@ class Situation:
     # that reading a picture adds to a net's work: nothing where its pixels fit on the disk as an array
     channels: int = 3  # of a picture
     memory_gb: float = math.inf  # that training may take: of the card, or of the control group without one
+    kept: Mapping[Config, int] = field(default_factory=dict)  # variants of the pictures whose features at a net's cut
+    # are on the disk, by what search.cost.trunk_of says of a config
     width: int = 1  # columns of a prediction: one per class
 
 

@@ -13,6 +13,7 @@ from autoclimb.search.cost import epoch_seconds, full_cost, head_seconds
 from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
+    MOST_KEPT,
     PROBE_SHARE,
     SIZES,
     at_its_size,
@@ -20,6 +21,7 @@ from autoclimb.search.fidelity import (
     epochs_in,
     final_seconds,
     folds_of,
+    kept_bytes,
     search_seconds,
     sizes_for,
     slots,
@@ -27,8 +29,9 @@ from autoclimb.search.fidelity import (
     with_size,
     within_memory,
 )
-from autoclimb.search.nets import FAMILIES, OTHER_SCRATCH, fine_tuning, from_scratch, net_named
+from autoclimb.search.nets import FAMILIES, OTHER_SCRATCH, fine_tuning, from_scratch, net_named, top_of
 from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, rare_start, tta_for
+from autoclimb.search.regions import REGION_SHARE, start_chain, try_regions
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
 
@@ -45,6 +48,9 @@ LEAST_HAND_MADE = (
 )
 # of the budget for frozen features on a processor: where no nets can be compared they are the search
 FROZEN_SHARE = {"shortest": 0.45, "short": 0.3, "long": 0.12}  # below SHORT, below LONG, and beyond
+FROZEN_SIZES = (128, 96, 64)  # pixels a side of a first look at frozen features: the largest that the time pays for,
+HEADS = ("kernel", "linear")  # with the better head if it pays for that
+LAYERS = 4  # whose features come under one head: on intel_scenes .906, .913, .918, .919 for one to four (LOG.md)
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
 DOZEN = 12  # moves of the searching stages; beyond them half of the slots are the refinement's
 
@@ -143,7 +149,7 @@ def ranked(history: History, s: Situation) -> list[Config]:
 def dressed(net: Config, history: History, s: Situation, seconds: float) -> Config:
     """The net at the size that `seconds` for all folds pay for, with the policy and views to start with."""
     policy = (s.space.names() or [base_policy(history)])[0]
-    chosen = {**s.space.start, "preprocess": s.space.chains()[0]}
+    chosen = {**s.space.start, "preprocess": start_chain(history, s)}
     return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space)), s, seconds).vary(**chosen)
 
 
@@ -220,7 +226,7 @@ def frozen(history: History, s: Situation) -> Iterator[list[Config]]:
         yield from _hand_made(s, 0.12 if s.pretrained else 0.24)
         yield from _frozen_climb(history, s)
     else:
-        yield from _frozen_probes(s)
+        yield from _frozen_probes(history, s)
         yield from _hand_made(s, 0.02)
 
 
@@ -241,18 +247,27 @@ def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
 
 
 def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> Config:
-    """The frozen features of a pretrained net under a kernel head, over all folds."""
+    """The frozen features of a pretrained net under a kernel head, over all folds.
+
+    On a processor what its lower stages give is kept where the disk allows it: other layers and the training of its top
+    begin there.
+    """
     args = tuple(sorted(row["model_args"].items()))
     net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
-    return _plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
+    config = _plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
+    top = top_of(config.backbone)
+    layers = min(LAYERS, top + 2) if top else 1
+    keeps = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
+    return config.vary(layers=layers, top=top if keeps else 0)
 
 
-def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
+def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
     """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads included.
 
     One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
     """
-    left, by_family = PROBE_SHARE * s.budget, _families_in_turn(s)
+    for_regions = REGION_SHARE[s.device] * s.budget
+    left, by_family = PROBE_SHARE * s.budget - for_regions, _families_in_turn(s)
     for row in by_family:
         own = net_named(row["backbone"]).sizes
         sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
@@ -267,6 +282,7 @@ def _frozen_probes(s: Situation) -> Iterator[list[Config]]:
                 left -= cost
                 yield [config]
                 break
+    yield from try_regions(history, s, left + for_regions)
 
 
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
@@ -289,11 +305,15 @@ def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     """Every net that is here, then sizes, heads and views of the best: seconds each, scored over all folds."""
     rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
+    if not rows:
+        return
     left = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"] * s.budget
-    size = min(128, max(SIZES[4], s.side))
     views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
-    first = [frozen_net(row, size, s, tta=views) for row in rows]
     most = left if s.budget < SHORT else 0.75 * left  # the rest is for heads, sizes and views of the best
+    looks = [(size, head) for size in FROZEN_SIZES for head in HEADS]
+    paid = (look for look in looks if full_cost(frozen_net(rows[0], look[0], s, tta=views, head=look[1]), s) <= most)
+    size, head = next(paid, looks[-1])
+    first = [frozen_net(row, size, s, tta=views, head=head) for row in rows]
     for config in first:
         cost = full_cost(config, s)
         if cost <= most:
@@ -307,16 +327,17 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     tried = [t for config in first for t in history.done() if t.key == config.key]
     if not tried:
         return
+    yield from try_regions(history, s, REGION_SHARE[s.device] * s.budget)
     best = max(tried, key=lambda t: t.score)
     other = "none" if views == "flip" else "flip"
-    changes: list[dict[str, Any]] = [{"head": "linear"}, {"size": 160}, {"size": 224}]
+    region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]
+    changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
     changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
     for change in changes:
         config = best.config.vary(**change)
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
-        cached = change.keys() == {"head"}
-        cost = head_seconds(config, s.folds, s) if cached else full_cost(config, s)
+        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)
         if near and cost <= left:
             left -= cost
             yield [config]

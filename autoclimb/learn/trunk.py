@@ -1,0 +1,297 @@
+"""A net cut in two: what its frozen stages make of a picture is computed once and kept; only the stages above train.
+
+On a processor a pass through the whole net costs most where maps are large, at the bottom, and pretrained filters there
+are of use as they are. Every fold shares what is kept: the frozen stages never saw a label.
+"""
+
+import copy
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autoclimb.data.stored import PictureRows
+from autoclimb.disk import whole_file
+from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.batches import BatchMaker, BatchSpec, prefetch, to_input
+from autoclimb.learn.devices import prediction_autocast
+from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
+from autoclimb.learn.features import BATCH, blocks_of
+from autoclimb.learn.material import Kept, Material, Report
+from autoclimb.learn.optim import layers_of
+from autoclimb.learn.views import RESIZING, View, views_named
+from autoclimb.seeds import seed_of
+from autoclimb.types import Config
+
+MOST_BYTES = 3e9  # of kept features on the disk, beyond which those of other nets are deleted, the oldest first
+LARGEST = 6e4  # of a feature: float16 ends at 65,504
+
+# --- the cut ---------------------------------------------------------------------------------------------------------
+
+
+def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
+    """The frozen stages, and the net above them: its `top` last stages and the head, by the whole net's names.
+
+    Both share their modules with the net. The upper part takes float16 maps, channels last, as pictures. Raises
+    Unbuildable where the net is no chain of stages, or has too few.
+    """
+    net, device = built.net, next(built.net.parameters()).device
+    layer_of = layers_of(net, built.head, coarse=True)
+    lowest = max(layer_of.values()) - top  # the first stage that trains
+    if lowest < 1:
+        stages = max(layer_of.values()) - 1
+        raise Unbuildable(
+            f"{type(net).__name__} has {stages} stages between stem and head; top {top} leaves none frozen"
+        )
+    frozen, upper = _parted(net, {name for name, layer in layer_of.items() if layer >= lowest})
+    trunk = nn.Sequential(*frozen)
+    training = net.training
+    net.eval()
+    try:
+        with torch.inference_mode():
+            x = torch.rand(1, len(built.mean), size, size, device=device)
+            maps = trunk(x)
+            whole, parted = net.forward_features(x), upper.forward_features(maps)  # type: ignore[operator]
+            same = whole.shape == parted.shape and torch.allclose(whole, parted, rtol=1e-3, atol=1e-4)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise Unbuildable(f"{type(net).__name__} cannot be cut above its frozen stages: {error}") from error
+    if not same or maps.ndim != 4 or maps.shape[2] != maps.shape[3]:
+        raise Unbuildable(f"{type(net).__name__} is no chain of stages: it cannot be cut above its frozen ones")
+    net.train(training)
+    channels = maps.shape[1]
+    # batches.to_input divides pixels by 255: with this deviation features come through as they are
+    return trunk, replace(built, net=upper, mean=(0.0,) * channels, std=(1 / 255,) * channels, compiled=None)
+
+
+def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[list[nn.Module], nn.Module]:
+    """The first children that hold none of the parameters that train, and the module with those doing nothing."""
+    upper = copy.copy(module)
+    upper._modules = dict(module._modules)
+    frozen: list[nn.Module] = []
+    for name, child in module.named_children():
+        inside = f"{prefix}{name}."
+        if any(parameter.startswith(inside) for parameter in training):
+            if isinstance(child, nn.Sequential):
+                inner, rest = _parted(child, training, inside)
+                frozen += inner
+                upper._modules[name] = rest if inner else child
+            break
+        frozen.append(child)
+        upper._modules[name] = nn.Identity()
+    return frozen, upper
+
+
+def maps_of(
+    trunk: nn.Module, whole: Built, pictures: np.ndarray, device: torch.device, view: View | None = None
+) -> np.ndarray:
+    """What the frozen stages make of pictures `(B, S, S, C)` uint8 in a view: `(B, h, w, channels)` float16."""
+    x = to_input(pictures, whole.mean, whole.std, device, whole.format.layout)
+    with torch.inference_mode(), prediction_autocast(device):
+        maps = in_parts(trunk, x if view is None else view(x)).float().clamp(-LARGEST, LARGEST)
+    return maps.half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def above(built: Built, material: Material, config: Config) -> tuple[Built, Material, Config]:
+    """What a training of the top alone is about: the upper part of the net, on kept features in place of pictures."""
+    assert material.kept is not None
+    first = material.kept.views[0]
+    upper = cut(built, config.top, config.size)[1]
+    return upper, replace(material, pixels=first), config.vary(size=first.shape[1])
+
+
+# --- features of several layers --------------------------------------------------------------------------------------
+
+
+def frozen_net(config: Config, channels: int) -> Built:
+    """The config's net with a head that nothing is asked of, so that stages count as they do in training."""
+    return build_net(config.vary(loss="default", pool="", neighbours=0), 2, channels)
+
+
+def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tensor]:
+    """What gives a batch's features `(B, D)`: the net's own, and its last stages' averaged over places.
+
+    `net` is the one of `built`, or its upper part; its head is taken off. Raises Unbuildable where it has too few
+    stages, or their outputs are no maps.
+    """
+    names = stages_of(built)
+    if layers - 1 > len(names):
+        raise Unbuildable(f"{type(net).__name__} has {len(names)} stages; layers {layers} are too many")
+    outputs: list[Tensor] = []
+
+    def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if output.ndim != 4 or output.shape[2] != output.shape[3]:
+            raise Unbuildable(f"the stages of {type(net).__name__} give no maps; only layers=1 can be had")
+        outputs.append(output.mean((2, 3)))
+
+    for name in names[len(names) - (layers - 1) :]:
+        net.get_submodule(name).register_forward_hook(take)
+    net.reset_classifier(0)  # type: ignore[operator]
+
+    def features(x: Tensor) -> Tensor:
+        outputs.clear()
+        own = net(x)
+        return torch.cat([own, *outputs], 1) if outputs else own
+
+    return features
+
+
+def stages_of(built: Built) -> list[str]:
+    """The names of the modules that the stages between stem and head end in, or are, lowest first."""
+    layer_of = layers_of(built.net, built.head, coarse=True)
+    names: dict[int, str] = {}
+    for name, child in built.net.named_children():
+        inner = [f"{name}.{part}" for part, _ in child.named_children()] if isinstance(child, nn.Sequential) else []
+        several = len({layer for parameter, layer in layer_of.items() if parameter.startswith(f"{name}.")}) > 1
+        for module in inner if several else [name]:
+            layers = {layer for parameter, layer in layer_of.items() if parameter.startswith(f"{module}.")}
+            if len(layers) == 1:
+                names.setdefault(
+                    layers.pop(), module
+                )  # a convolution between the last stage and the head counts with it
+    return [names[layer] for layer in range(1, max(layer_of.values())) if layer in names]
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def keep(
+    config: Config, material: Material, cache: Path, device: torch.device, report: Report, seconds: float
+) -> dict[str, Any]:
+    """Computes ahead of a trial what it will train on; what goes wrong is a `note`, and the trial's own to run into."""
+    try:
+        kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
+    except STATUSES as error:
+        return {"note": str(error)}
+    return {}
+
+
+def kept_features(
+    config: Config,
+    material: Material,
+    cache: Path,
+    device: torch.device,
+    report: Report,
+    now: Callable[[], float] = time.monotonic,
+    deadline: float = math.inf,
+) -> Kept:
+    """The features that the config's top trains on and predicts from, from the cache where they are there.
+
+    Raises Unbuildable for a config that has no such features, OutOfTime where the deadline comes first.
+    """
+    watch = (report, now, deadline)
+    views = kept_views(config, material.pixels, cache, device, *watch)
+    rows = len(material.target)
+    varied = []
+    for number in range(config.variants - len(views)):
+        name = _path(
+            cache, config, material.pixels, f"{config.policy} {number} {material.pipelines.get(config.policy)}"
+        )
+        if not name.exists():
+            plain = replace(material, kept=None)
+            _write(name, config, rows, _varied(config, plain, rows, number), None, material.channels, device, *watch)
+        varied.append(np.load(name, mmap_mode="r"))
+    return Kept(views, tuple(varied))
+
+
+def kept_views(
+    config: Config,
+    pixels: PictureRows,
+    cache: Path,
+    device: torch.device,
+    report: Report,
+    now: Callable[[], float] = time.monotonic,
+    deadline: float = math.inf,
+) -> tuple[np.ndarray, ...]:
+    """The features `(R, h, w, channels)` of all R pictures in each view of the config's `tta`."""
+    if not config.weights:
+        raise Unbuildable("features of frozen stages are worth keeping of pretrained nets only")
+    if config.sizes or config.scales or config.grid or config.test_size not in (0, config.size):
+        raise Unbuildable("a net that trains its top alone sees pictures of one size, an item's as one")
+    if config.tta in (*RESIZING, "auto"):
+        raise Unbuildable(f"a net that trains its top alone cannot predict in the views of tta {config.tta}")
+    views = []
+    for number, view in enumerate(views_named(config.tta)):
+        path = _path(cache, config, pixels, f"{config.tta} {number}" if number else "")
+        if not path.exists():
+            blocks = blocks_of(pixels, config.size)
+            _write(
+                path,
+                config,
+                len(pixels),
+                blocks,
+                view if number else None,
+                pixels.shape[-1],
+                device,
+                report,
+                now,
+                deadline,
+            )
+        views.append(np.load(path, mmap_mode="r"))
+    return tuple(views)
+
+
+def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Path:
+    """Where the features of one variant lie: by the net, the pictures and how they are seen."""
+    net = (config.backbone, config.weights, config.model_args, config.fine_stem, config.top)
+    pictures = (config.size, config.preprocess, pixels.shape, str(getattr(pixels, "filename", None) or "memory"))
+    name = hashlib.blake2b(repr((net, pictures, variant)).encode(), digest_size=8).hexdigest()
+    return cache / f"trunk-{name}.npy"
+
+
+def _varied(config: Config, material: Material, rows: int, number: int) -> Iterator[np.ndarray]:
+    """The train pictures, each varied by the policy, the same way whatever the config's seed: folds and seeds share."""
+    maker = BatchMaker(material, config)
+    for start in range(0, rows, BATCH):
+        chosen = np.arange(start, min(start + BATCH, rows))
+        yield maker[BatchSpec(0, chosen, config.size, seed_of(0, "variant", number, start) % 2**31)][1].numpy()
+
+
+def _write(
+    path: Path,
+    config: Config,
+    rows: int,
+    blocks: Iterator[np.ndarray],
+    view: View | None,
+    channels: int,
+    device: torch.device,
+    report: Report,
+    now: Callable[[], float],
+    deadline: float,
+) -> None:
+    """Writes what the frozen stages make of the blocks of pictures, block by block: a full disk is an error of a write,
+    where that of a memory map would end the process."""
+    whole = frozen_net(config, channels)
+    place(whole, device).eval()
+    trunk = cut(whole, config.top, config.size)[0].eval()
+    done = 0
+    with whole_file(path) as part, part.open("wb") as file:
+        for block in prefetch(blocks):
+            if now() >= deadline:
+                raise OutOfTime("the deadline came while the features of the frozen stages were computed")
+            maps = maps_of(trunk, whole, block, device, view)
+            if not done:
+                shape = (rows, *maps.shape[1:])
+                _make_room(path.parent, maps.itemsize * math.prod(shape))
+                header = {"descr": maps.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(maps.tobytes())
+            done += len(maps)
+            report({"progress": done / rows, "what": "features"})
+
+
+def _make_room(cache: Path, needed: int) -> None:
+    """Deletes kept features, the oldest first, until so many bytes more stay within MOST_BYTES and the free disk."""
+    there = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
+    total = sum(file.stat().st_size for file in there)
+    while there and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):
+        oldest = there.pop(0)
+        total -= oldest.stat().st_size
+        oldest.unlink(missing_ok=True)

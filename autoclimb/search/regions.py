@@ -1,0 +1,123 @@
+"""Regions: parts of the pictures that may be left out, judged by frozen features before any net is trained.
+
+"There are no potholes in the sky": what a camera always shows beside the thing costs pixels and teaches nothing.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from autoclimb.search.cost import decoding_seconds, full_cost
+from autoclimb.search.nets import net_named
+from autoclimb.search.situation import Situation
+from autoclimb.types import Config, History, Trial
+
+Box = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+REGION_SHARE = {"cpu": 0.1, "cuda": 0.01}  # of the budget, at most; a first round that does not fit is not begun
+CORES = {"cpu": 2, "cuda": 8}  # that decode, where the search does not know (assumption)
+LEAST_SIDE = 128  # pixels of a picture, below which there is nothing to gain
+JUDGED_AT = 64  # pixels a side that features are taken at: which part is useless shows in small pictures too
+SURE = 2.0  # standard errors of the gain from which a part is left out: five are tried, and what is cut is gone
+LEAST_GAIN = 0.03  # of the loss: a little less of it in small pictures says little of large ones
+LEAST_SHARE = 0.1  # of a side that is left
+
+
+def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Config]]:
+    """Frozen features of the pictures without a third on one side, or on both, then without a third of what is left.
+
+    Five cuts a round, paired by row with the whole that they are cut from; another round where one was adopted and
+    `left` seconds pay for it.
+    """
+    best = max(history.done(train="features"), key=_suits, default=None)
+    own = s.space.preprocess or "preprocess" in s.space.start
+    if best is None or own or s.side < LEAST_SIDE or s.pictures > 1:
+        return
+    probe = best.config.vary(size=JUDGED_AT, head="linear", tta="none", top=0, layers=1)
+    each = full_cost(probe, s) + decoding_seconds(s, CORES[s.device])
+    if (1 + len(cuts(WHOLE))) * each > left:
+        return
+    yield [probe]
+    left -= each
+    box = WHOLE
+    while len(cuts(box)) * each <= left:
+        left -= len(cuts(box)) * each
+        for part in cuts(box):
+            yield [probe.vary(preprocess=chain_of(part, s))]
+        better = next_box(box, trials_of(probe, history, s), s)
+        if better is None:
+            return
+        box = better
+
+
+def _suits(trial: Trial) -> tuple[bool, float]:
+    """How well a trial's net suits looking at parts: one that takes any size, pretrained and good."""
+    free = bool(trial.config.weights) and not net_named(trial.config.backbone).sizes
+    return free, trial.score
+
+
+def start_chain(history: History, s: Situation) -> str:
+    """What pictures are preprocessed by at first: the first chain of the space, behind the region that was adopted."""
+    plain = s.space.chains()[0]
+    if not any("box:" in t.config.preprocess for t in history.trials):
+        return plain
+    probes = [t.config for t in history.done(train="features", preprocess=plain)]
+    for probe in probes:
+        trials = trials_of(probe, history, s)
+        box, better = WHOLE, next_box(WHOLE, trials, s)
+        while better is not None:
+            box, better = better, next_box(better, trials, s)
+        if box != WHOLE:
+            return chain_of(box, s)
+    return plain
+
+
+def trials_of(probe: Config, history: History, s: Situation) -> dict[str, Trial]:
+    """The finished trials of the probe, by how its pictures were preprocessed."""
+    trials = history.done(train="features")
+    return {t.config.preprocess: t for t in trials if t.config.vary(preprocess=probe.preprocess) == probe}
+
+
+def next_box(box: Box, trials: dict[str, Trial], s: Situation) -> Box | None:
+    """The cut of this box that helps most, of those that surely do; None where none does or none was tried."""
+    whole = trials.get(chain_of(box, s))
+    if whole is None:
+        return None
+    gains = {part: gain(trials[chain_of(part, s)], whole, s) for part in cuts(box) if chain_of(part, s) in trials}
+    sure = [part for part, (mean, stderr) in gains.items() if mean >= LEAST_GAIN and mean >= SURE * stderr]
+    return max(sure, key=lambda part: gains[part][0], default=None)
+
+
+def gain(trial: Trial, whole: Trial, s: Situation) -> tuple[float, float]:
+    """How much of the whole's loss the trial takes off, and its standard error, paired by row.
+
+    A head in closed form has no luck of a seed in it: rows are all the noise. Without losses by row it is the scores.
+    """
+    loss, before = s.row_losses(trial), s.row_losses(whole)
+    if loss is None or before is None:
+        return trial.score - whole.score, math.hypot(trial.stderr, whole.stderr)
+    less = (before - loss)[np.isfinite(before) & np.isfinite(loss)]
+    unit = max(float(np.nanmean(before)), 1e-9)
+    return float(less.mean()) / unit, float(less.std()) / math.sqrt(max(len(less), 1)) / unit
+
+
+def cuts(box: Box) -> list[Box]:
+    """The box without its upper, lower, left and right third, and without a sixth on each side."""
+    top, left, bottom, right = box
+    down, across = bottom - top, right - left
+    parts = [
+        (top + down / 3, left, bottom, right),
+        (top, left, bottom - down / 3, right),
+        (top, left + across / 3, bottom, right),
+        (top, left, bottom, right - across / 3),
+        (top + down / 6, left + across / 6, bottom - down / 6, right - across / 6),
+    ]
+    rounded = [tuple(round(share, 3) for share in part) for part in parts]
+    return [part for part in rounded if min(part[2] - part[0], part[3] - part[1]) >= LEAST_SHARE]  # type: ignore[misc]
+
+
+def chain_of(box: Box, s: Situation) -> str:
+    """The preprocessing that cuts the box out, then does what the space's first chain does."""
+    plain = s.space.chains()[0]
+    return plain if box == WHOLE else f"box:{','.join(f'{share:g}' for share in box)}+{plain}"

@@ -1,0 +1,148 @@
+"""Nets that train their top alone: the cut, what is kept, and a whole net at the end."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from nets import CPU
+from safetensors.torch import load_file, save_file
+
+from autoclimb.arrays import read_predictions
+from autoclimb.learn import trunk
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.faults import OutOfTime, Unbuildable
+from autoclimb.learn.features import features_of
+from autoclimb.learn.material import Kept, Material
+from autoclimb.learn.probe import measure_speed
+from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.learn.trunk import cut, kept_features, kept_views, stages_of
+from autoclimb.types import Config
+
+SMALL = (("channels", (4, 4, 8, 8)),)
+CHAINS = {"resnet10t": 4, "convnext_atto": 4, "mobilenetv3_small_050": 6, "tf_efficientnet_lite0": 7, "regnety_002": 4}
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Config:
+    """A small net with weights from a file, whose last stage trains."""
+    config = Config(backbone="resnet10t", model_args=SMALL, size=32, batch=8, policy="none", lr=5e-3, epochs=3, top=1)
+    torch.manual_seed(0)
+    save_file(build_net(config, 2).net.state_dict(), tmp_path / "resnet10t.safetensors")
+    return config.vary(weights=str(tmp_path / "resnet10t.safetensors"), tta="flip")
+
+
+def material_of(n: int = 24, m: int = 6, size: int = 32) -> Material:
+    """Dark and light pictures in noise."""
+    draw = np.random.default_rng(0)
+    label = np.arange(n + m) % 2
+    pictures = draw.normal(80 + 80 * label[:, None, None, None], 20, (n + m, size, size, 3))
+    target = np.eye(2, dtype=np.float32)[label[:n]]
+    return Material("multiclass", 2, target, np.arange(n) // 2 % 4, pictures.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("backbone", CHAINS)
+def test_the_upper_part_makes_of_the_trunks_maps_what_the_net_makes_of_pictures(backbone):
+    built = build_net(Config(backbone=backbone), 3)
+    built.net.eval()
+    assert len(stages_of(built)) == CHAINS[backbone]
+    below, upper = cut(built, 1, 64)
+    x = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(upper.net(below(x)), built.net(x), atol=1e-4)
+    names = {name for name, _ in upper.net.named_parameters()}
+    assert names < {name for name, _ in built.net.named_parameters()}
+    below_ids = {id(p) for p in below.parameters()}
+    assert below_ids
+    assert not below_ids & {id(p) for p in upper.net.parameters()}
+
+
+@pytest.mark.parametrize(("backbone", "top"), [("vit_tiny_patch16_224", 1), ("resnet10t", 5)])
+def test_a_net_that_is_no_chain_of_stages_or_too_short_is_no_bug(backbone, top):
+    with pytest.raises(Unbuildable):
+        cut(build_net(Config(backbone=backbone, size=32), 2), top, 32)
+
+
+def test_a_net_whose_top_trains_ends_as_a_whole_net_with_the_stages_below_as_they_came(tiny, tmp_path):
+    material, out = material_of(), tmp_path / "t"
+    config = tiny.vary(folds=(0, 1), epochs=30, variants=3, policy="shift")
+    reply = run_trial(config, material, out, out, tmp_path, CPU)
+    assert reply["status"] == "done", reply["note"]
+    before, after = load_file(tiny.weights), load_file(out / "fold0.safetensors")
+    changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert changed == {"layer4", "fc"}, "statistics of frozen batch norms included"
+    oof, test = np.asarray(read_predictions(out / "oof")), np.load(out / "test.npy")
+    known = np.isin(material.fold_of, (0, 1))
+    assert (oof[known].argmax(1) == material.target[known].argmax(1)).mean() > 0.9
+    new = replace(material, target=material.target[:0], fold_of=material.fold_of[:0], pixels=material.pixels[24:])
+    again = predict_again(config, new, out, tmp_path, CPU, lambda facts: None)
+    assert np.allclose(again, test, atol=0.02), "features are kept in 16 bits"
+
+
+def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny, tmp_path, monkeypatch):
+    passes = []
+    write = trunk._write
+    monkeypatch.setattr(trunk, "_write", lambda path, *rest: passes.append(path) or write(path, *rest))
+    pixels = tmp_path / "pixels.npy"
+    np.save(pixels, material_of().pixels)
+    material = replace(material_of(), pixels=np.load(pixels, mmap_mode="r"))
+
+    def kept(config: Config) -> int:
+        passes.clear()
+        kept_features(config, material, tmp_path, CPU, lambda facts: None)
+        return len(passes)
+
+    assert kept(tiny.vary(tta="none", variants=1)) == 1
+    assert kept(tiny) == 1
+    assert kept(tiny.vary(seed=3, folds=(1,), lr=0.1, policy="shift")) == 0
+    assert kept(tiny.vary(policy="shift", variants=4)) == 2
+    assert kept(tiny.vary(top=2)) == 2
+    features_of(tiny.vary(train="features"), material.pixels, tmp_path, CPU, lambda facts: None)
+    assert len(passes) == 2
+
+
+def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layers_too(tiny, tmp_path):
+    pixels = material_of().pixels
+    for layers, width in ((1, 8), (2, 16), (3, 24)):
+        config = tiny.vary(train="features", layers=layers)
+        kept, plain = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
+        assert kept.shape == (30, width)
+        assert np.allclose(kept, plain, atol=0.02)
+
+
+def test_each_picture_of_a_batch_is_one_of_its_variants():
+    views = tuple(np.full((3, 1, 1, 1), n, np.float16) for n in range(2))
+    kept = Kept(views, (np.full((2, 1, 1, 1), 2, np.float16),))
+    seen = np.concatenate([kept.drawn(np.array([0, 1, 1]), seed).ravel() for seed in range(40)])
+    assert set(seen) == {0, 1, 2}
+    assert (kept.drawn(np.array([0, 1]), 5) == kept.drawn(np.array([0, 1]), 5)).all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": ""}, {"sizes": (16,)}, {"test_size": 48}, {"tta": "auto"}, {"tta": "multi-scale"}], ids=str
+)
+def test_what_cannot_be_had_of_kept_features_is_a_status(tiny, tmp_path, change):
+    reply = run_trial(tiny.vary(**change), material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "unbuildable")
+
+
+def test_a_pass_that_the_deadline_ends_leaves_nothing_behind(tiny, tmp_path):
+    with pytest.raises(OutOfTime):
+        kept_views(tiny, material_of().pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
+    assert not list(tmp_path.glob("*trunk*"))
+
+
+def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
+    pixels = material_of().pixels
+    [plain] = kept_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, lambda facts: None)
+    monkeypatch.setattr(trunk, "MOST_BYTES", 1.5 * plain.nbytes)
+    kept_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
+    assert len(list(tmp_path.glob("trunk-*.npy"))) == 1
+
+
+def test_the_probe_measures_the_top_by_itself(tiny):
+    speed = measure_speed(tiny.vary(weights=""), material_of(), CPU, 0.05)
+    assert math.isfinite(speed["train"])
+    assert speed["train"] > 0
+    assert speed["predict"] > 0

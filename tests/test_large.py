@@ -47,7 +47,6 @@ def large():
     module = importlib.util.module_from_spec(spec)
     sys.modules["large"] = module
     spec.loader.exec_module(module)
-    module.BANK = 1 << 12
     yield module
     sys.path.remove(str(HERE))
     del sys.modules["large"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autoclimb import arrays
 from autoclimb.arrays import LabelSets, Mean, OnDisk, Predictions, View, label_sets, read_predictions, write_predictions
 from autoclimb.blend import rows as blend_rows
-from autoclimb.blend import sharpen
+from autoclimb.blend import selection, sharpen
 from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
 from autoclimb.data.read.folder import read_folder
@@ -303,3 +303,12 @@ def test_sets_larger_than_are_worked_out_exactly_are_decided_as_well(beta, monke
     assert expected_f_sets(p[None], beta).sum() == pytest.approx(exact, abs=1)
     flat = np.full((1, 400), 0.05)
     assert expected_f_sets(flat, 2.0).sum() == 400  # by simulation naming all has the highest F
+
+
+def test_selection_looks_at_the_best_members_however_many_there_are(monkeypatch):
+    monkeypatch.setattr(selection, "MOST_MEMBERS", 2)
+    draw, truth = np.random.default_rng(0), np.arange(90) % 3
+    noises = (3.0, 0.5, 3.0, 0.8, 3.0)
+    members = tuple(np.eye(3)[truth] + noise * draw.normal(size=(90, 3)) for noise in noises)
+    rows = blend_rows.Rows(Goal(metric_named("accuracy"), "multiclass"), members, truth, np.arange(90))
+    assert set(selection.greedy(rows)["picked"]) <= {1, 3}

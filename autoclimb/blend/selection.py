@@ -12,6 +12,7 @@ from autoclimb.seeds import rng
 
 PATIENCE = 4  # picks without gain before selection stops; more never paid on 12 members (assumption)
 MOST_PICKS = 25
+MOST_MEMBERS = 40  # the best by their own score are chosen from: a publishing must not grow with every trial
 BAGS = 3  # each sees two members of three and a third of the rows: together they cost about one look at everything
 
 
@@ -21,14 +22,16 @@ def greedy(rows: Rows) -> dict[str, Any]:
     Done in several bags of members and of rows, whose picks are averaged, as one pass is led by luck where members are
     many. The rule is learned once a round, on the average so far. A bag keeps the best prefix of at most 25 picks.
     """
-    few, count = rows.few, len(rows.predictions)
+    few, members = rows.few, sorted(rows.ranked[:MOST_MEMBERS])
+    count = len(members)
     weights: dict[int, float] = {}
     bags = BAGS if count > 3 else 1
     random = rng(0, "bags", count)
     for _ in range(bags):
-        bag = sorted({rows.ranked[0], *random.permutation(count)[: -(-2 * count // 3)].tolist()}) if bags > 1 else None
+        drawn = random.permutation(count)[: -(-2 * count // 3)].tolist()
+        bag = sorted({rows.ranked[0], *(members[i] for i in drawn)}) if bags > 1 else members
         some = few.at_most(len(few.rows) * few.width / few.effort / bags, few.width)
-        picks = _picked(some, list(range(count)) if bag is None else bag, rows.ranked[0])
+        picks = _picked(some, bag, rows.ranked[0])
         for member, times in picks.items():
             weights[member] = weights.get(member, 0.0) + times / picks.total() / bags
     return {"picked": list(weights), "weights": list(weights.values())}

@@ -185,3 +185,9 @@ def test_rows_sum_to_one_with_a_little_for_classes_never_seen(tmp_path):
 def test_a_quantity_stays_within_what_train_rows_hold(tmp_path):
     made = task("regression", [1.0, 100.0], (), Form(("id", "y"), IDS, "number"))
     assert cells(written(tmp_path, made, [-3.0, 50.5, 104.0], metric("number"))) == ["1", "50.5", "100"]
+
+
+def test_numbers_of_new_pictures_are_written_without_train_rows(tmp_path):
+    made = task("regression", np.zeros(0), (), Form(("id", "y"), IDS, "number"))
+    write_submission(made, np.arange(float(len(IDS))), tmp_path / "s.csv", metric("mae"))
+    assert (tmp_path / "s.csv").read_text().splitlines()[1].startswith(f"{IDS[0]},0")

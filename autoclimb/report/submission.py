@@ -111,7 +111,8 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
         if metric.wants in ("label", "labels", "ranking"):
             return [[str(i)] for i in class_of(task, answers, metric)]
         return [[shortest(v)] for v in (answers[:, -1] if answers.ndim == 2 else answers)]
-    if task.kind == "regression":  # no answer beyond what train rows hold: graders refuse a score of 101 in 1..100
+    # no answer beyond what train rows hold: graders refuse a score of 101 in 1..100; new pictures come without any
+    if task.kind == "regression" and len(task.target):
         answers = np.clip(answers, task.target.min(), task.target.max())
     if task.kind == "ordinal" and metric.wants in ("label", "labels"):
         answers = np.asarray(task.grades)[class_of(task, answers, metric)]

@@ -62,8 +62,9 @@ def test_a_map_is_brightest_where_the_evidence_for_its_output_lies():
         Config(backbone="vit_tiny_patch16_224", size=64, epochs=0.1, batch=8),
         Config(train="features", backbone="mobilenetv3_small_050", size=128, tta="flip"),
         Config(train="features", backbone="mobilenetv3_small_050", size=128, head="linear"),
+        Config(train="features", backbone="resnet10t", size=128, tta="flip", layers=3),
     ],
-    ids=["net", "cosines", "tokens", "kernel on features", "linear on features"],
+    ids=["net", "cosines", "tokens", "kernel on features", "linear on features", "several layers"],
 )
 def test_the_net_that_held_a_row_out_looks_at_it(tmp_path, config):
     material = material_of()

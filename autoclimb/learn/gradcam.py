@@ -17,18 +17,22 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoclimb.disk import whole_file
-from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import resized, to_input
 from autoclimb.learn.faults import STATUSES, Unbuildable
 from autoclimb.learn.features import FEATURES, head_outputs
 from autoclimb.learn.fold import saved_net
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material
+from autoclimb.learn.trunk import frozen_net, pooled
 from autoclimb.types import Config
 
 BATCH = 8  # pictures at once: few are asked for, and the memory of training need not be had again
 MOST_PLACES = 16  # a side, of a map that is kept: enough for a thumbnail
 FEWEST_PLACES = 3  # a side, below which a map says no more than "left" or "right"
+
+
+Frozen = tuple[Built, Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,7 @@ def explain(
         if config.train == "features" and config.backbone in FEATURES:
             raise Unbuildable("hand-made features have no places to look at")
         # one frozen net lies below the heads of all folds
-        frozen = build_net(config, 0, material.channels) if config.train == "features" else None
+        frozen = _frozen_net(config, material.channels) if config.train == "features" else None
         for number in config.folds:
             rows = [row for row in asked if material.fold_of[row] == number]
             path = nets / f"fold{number}.safetensors"
@@ -82,32 +86,40 @@ def explain(
     return {"shown": rows, "note": note}
 
 
+def _frozen_net(config: Config, channels: int) -> Frozen:
+    """A net without a head, and what gives its features of all layers."""
+    built = frozen_net(config, channels)
+    return built, pooled(built.net, built, config.layers)
+
+
 def looking_through(
-    config: Config, tensors: dict[str, Tensor], frozen: Built | None, material: Material, device: torch.device
+    config: Config, tensors: dict[str, Tensor], frozen: Frozen | None, material: Material, device: torch.device
 ) -> Looking:
     """A fold's net, or the frozen one with the fold's head on its features."""
     if frozen is None:
         built, *_ = saved_net(config, tensors, material)
 
-        def outputs_of(outputs: Tensor) -> Tensor:
-            if outputs.shape[1] == material.width:
-                return outputs  # logits: a probability near 1 has next to no gradient
-            return predictions_of(outputs, material.kind, config.loss, material.width).clamp(min=1e-6).log()
+        def outputs_of(own: Tensor, x: Tensor) -> Tensor:
+            if own.shape[1] == material.width:
+                return own  # logits: a probability near 1 has next to no gradient
+            return predictions_of(own, material.kind, config.loss, material.width).clamp(min=1e-6).log()
 
     else:
-        built = frozen
+        built, all_features = frozen
         head = {name: tensor.to(device) for name, tensor in tensors.items()}
 
-        def outputs_of(outputs: Tensor) -> Tensor:
-            # the head was fitted on sums with the mirrored picture's features, which are nearly the same
-            return head_outputs(head, 2 * outputs if config.tta == "flip" else outputs)
+        def outputs_of(own: Tensor, x: Tensor) -> Tensor:
+            with torch.no_grad():  # what earlier layers and the mirrored picture add stays as it is
+                rest = all_features(x)[:, own.shape[1] :]
+                mirrored = all_features(x.flip(3)) if config.tta == "flip" else 0.0
+            return head_outputs(head, torch.cat([own, rest], 1) + mirrored)
 
     net = place(built, device).eval().requires_grad_(False)
     see = _from_tokens(net) if getattr(net, "global_pool", "") == "token" else _from_features(net)
 
     def outputs_by_place(x: Tensor) -> tuple[Tensor, Tensor]:
         features, outputs = see(x)
-        return features, outputs_of(outputs.float())
+        return features, outputs_of(outputs.float(), x)
 
     return Looking(outputs_by_place, built.mean, built.std, int(net.num_features))  # type: ignore[arg-type]
 

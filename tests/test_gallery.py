@@ -62,7 +62,7 @@ def test_a_map_is_brightest_where_the_evidence_for_its_output_lies():
         Config(backbone="vit_tiny_patch16_224", size=64, epochs=0.1, batch=8),
         Config(train="features", backbone="mobilenetv3_small_050", size=128, tta="flip"),
         Config(train="features", backbone="mobilenetv3_small_050", size=128, head="linear"),
-        Config(train="features", backbone="resnet10t", size=128, tta="flip", layers=3),
+        Config(train="features", backbone="resnet10t", size=128, tta="flip", layers=3, head="linear"),
     ],
     ids=["net", "cosines", "tokens", "kernel on features", "linear on features", "several layers"],
 )

@@ -20,12 +20,15 @@ from autoclimb.search.fidelity import (
     with_size,
     within_memory,
 )
+from autoclimb.search.filling import fill
 from autoclimb.search.finals import finalists, is_long, seconds_each
 from autoclimb.search.nets import from_hub, net_named
+from autoclimb.search.order import PLAN
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import frozen_net
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0
@@ -238,3 +241,46 @@ def test_a_net_that_cannot_be_cut_is_trained_whole():
     config = Config(backbone="resnet18", weights="box", top=1, seconds=5.0)
     failed = replace(trial(config, status="failed"), facts={"fault": "unbuildable"})
     assert instead_of(failed, History([failed]), situation()) == config.vary(top=0)
+
+
+BOXED = tuple(
+    {"backbone": name, "weights": "box", "model_args": {}, "parameters": n}
+    for name, n in (("tf_efficientnet_lite0", 4_652_008), ("tf_efficientnet_lite2", 6_092_072))
+)
+
+
+def with_features(s, score):
+    every = tuple(range(s.folds))
+    frozen = frozen_net(BOXED[0], 128, s)
+    net = Config(backbone="resnet10t", seconds=40.0, folds=every)
+    return History([replace(trial(frozen), score=score), replace(trial(net, "finalists"), score=0.8)])
+
+
+def test_where_frozen_features_lead_what_is_left_goes_to_more_of_them():
+    s = situation(budget=300.0, pretrained=BOXED, left=lambda: 200.0)
+    first = next(PLAN["rest"](with_features(s, 0.9), s))[0]
+    assert (first.train, first.backbone, first.size) == ("features", "tf_efficientnet_lite2", 128)
+
+
+def test_where_nets_lead_they_are_trained_again_over_all_folds_or_features_fill_the_time():
+    nets_lead = with_features(situation(pretrained=BOXED), 0.7)
+    s = situation(budget=HOUR, pretrained=BOXED, left=lambda: 1800.0)
+    again = next(PLAN["rest"](nets_lead, s))[0]
+    assert (again.train, again.folds, again.seed) == ("net", (0, 1, 2, 3, 4), 100)
+    s = situation(budget=300.0, pretrained=BOXED, left=lambda: 120.0)
+    filling = next(PLAN["rest"](nets_lead, s))[0]
+    assert filling.train == "features"
+    assert filling.folds == (0, 1, 2, 3, 4)
+
+
+def test_no_time_is_filled_with_what_is_known_or_must_be_downloaded():
+    s = situation(budget=300.0, pretrained=tuple({**row, "weights": "hub"} for row in BOXED), left=lambda: 60.0)
+    history = History([replace(trial(frozen_net(BOXED[0], 128, s).vary(weights="hub")), score=0.9)])
+    for _ in range(20):
+        config = fill(history, s, 60.0)
+        if config is None:
+            break
+        assert config.backbone == BOXED[0]["backbone"]
+        assert config.key not in {t.key for t in history.trials}
+        history.add(trial(config))
+    assert config is None

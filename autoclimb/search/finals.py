@@ -24,6 +24,7 @@ from autoclimb.search.fidelity import (
     with_size,
     with_top,
 )
+from autoclimb.search.filling import fill
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import (
@@ -299,31 +300,54 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
 
 
 def rest(history: History, s: Situation) -> Iterator[list[Config]]:
-    """What is left of the time: the best nets again from other seeds, one fold or all, each fitted to what is left."""
-    searched = search_seconds(base_config(history, s), s)
-    finals = [t for t in history.done(train="net") if t.config.seconds > searched or t.stage == "finalists"]
-    finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]
-    finals.sort(key=lambda t: -t.score)
-    finals = finals or history.done(train="net")
+    """What is left of the time: the best nets again from other seeds, and further frozen features."""
     for i in range(1, 61):
-        if not finals:
-            return
-        source = finals[(i - 1) % len(finals)].config
-        row = s.remember(f"rest-{i}", partial(decide_rest, source, i, history, s))
+        row = s.remember(f"rest-{i}", partial(decide_rest, i, history, s))
         if row is None:
             return
         yield [Config.from_json(row)]
 
 
-def decide_rest(source: Config, i: int, history: History, s: Situation) -> dict[str, Any] | None:
-    """The source from another seed, in the time that is left; None where that is too little to learn anything."""
+def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None:
+    """The next config for the time that is left; None where that is too little to learn anything.
+
+    Where frozen features did better than every net, which nets had no time to, there are more of them first.
+    """
     s = with_kept(history, corrected(history, s))
+    finals = finals_of(history, s)
+    features = [t.score for t in history.done(train="features")]
+    frozen_lead = bool(features) and (not finals or max(features) > finals[0].score)
+    if frozen_lead and (config := fill(history, s, usable(s))) is not None:
+        return config.to_json()
+    config = again(finals[(i - 1) % len(finals)].config, i, s) if finals else None
+    if config is None and not frozen_lead:
+        config = fill(history, s, usable(s))
+    return None if config is None else config.to_json()
+
+
+def finals_of(history: History, s: Situation) -> list[Trial]:
+    """The finalists that cover most folds, best first; where there are none, the search's nets."""
+    nets = history.done(train="net")
+    searched = search_seconds(base_config(history, s), s) if nets else 0.0
+    finals = [t for t in nets if t.config.seconds > searched or t.stage == "finalists"]
+    finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]
+    return sorted(finals, key=lambda t: -t.score) or nets
+
+
+def again(source: Config, i: int, s: Situation) -> Config | None:
+    """The source from another seed in the time that is left, over all of its folds if it covers all rows.
+
+    Beside nets over all folds the blend has no use for one of some: they are shorter then, half of "enough" epochs at
+    the least.
+    """
     s.prepare(source)
     time = usable(s)
     least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
-    if time < max(least, 5):
-        return None
     longest = fold_seconds(most_epochs(source, s), source, s)
-    folds = max(1, min(len(source.folds), int(time / max(source.seconds, least))))
-    seconds = min(time / folds, longest)
-    return source.vary(seed=source.seed + 100 * i, seconds=round(seconds, 1), folds=tuple(range(folds))).to_json()
+    everywhere = len(source.folds) == folds_of(s)
+    folds = len(source.folds) if everywhere else min(len(source.folds), int(time / max(source.seconds, least)))
+    folds = max(1, folds)
+    if time < max(folds * least, 5):
+        return None
+    seconds = round(min(time / folds, longest), 1)
+    return source.vary(seed=source.seed + 100 * i, seconds=seconds, folds=tuple(range(folds)))

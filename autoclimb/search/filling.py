@@ -1,0 +1,40 @@
+"""What fills the seconds that no net can be trained in any more: further frozen features for the blend."""
+
+from collections.abc import Iterator
+
+from autoclimb.search.cost import full_cost
+from autoclimb.search.nets import net_named
+from autoclimb.search.situation import Situation
+from autoclimb.search.stages import HEADS, frozen_net
+from autoclimb.types import Config, History
+
+FILL_SIZES = (160, 224, 96)  # pixels a side, after that of the best features so far
+LEAST = 4.0  # seconds that are worth filling: features take 2 at the least, and the blend after them one
+
+
+def fill(history: History, s: Situation, seconds: float) -> Config | None:
+    """Frozen features over all folds that were not tried and take at most so many seconds; None where there are none.
+
+    They cover every row, so the blend can use them beside nets over all folds, which it cannot a net of some folds.
+    """
+    if seconds < LEAST or not s.space.features:
+        return None
+    known = {trial.key for trial in history.trials}
+    return next((c for c in fills(history, s) if c.key not in known and full_cost(c, s) <= seconds), None)
+
+
+def fills(history: History, s: Situation) -> Iterator[Config]:
+    """The frozen features that may fill time: other nets as the best was tried, then other sizes, then other heads."""
+    tried = [t for t in history.done(train="features") if t.config.weights]
+    if not tried:
+        return
+    best = max(tried, key=lambda t: t.score).config
+    here = {t.config.backbone for t in tried}
+    rows = [row for row in s.pretrained if row["weights"] != "hub" or row["backbone"] in here]  # no download that late
+    rows.sort(key=lambda row: row["backbone"] == best.backbone)
+    sizes = [best.size, *(n for n in FILL_SIZES if n != best.size and n <= max(FILL_SIZES[0], 2 * s.side))]
+    for head in (best.head, *(h for h in HEADS if h != best.head)):
+        for size in sizes:
+            for row in rows:
+                if size == best.size or not net_named(row["backbone"]).sizes:
+                    yield frozen_net(row, size, s, tta=best.tta, head=head, preprocess=best.preprocess)

@@ -83,6 +83,9 @@ class Slack:
     report_gallery_least: float = 0.8  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
     drift_ahead_from: float = 120.0  # budget from which drift is measured while a trial trains: 2 to 3 s of one core
     report_import_ahead: float = 6.0  # of report time, below which matplotlib (1 s) is imported while a trial trains
+    # for the trackers of --track, which work beside the run and have little left to do when it ends
+    trackers_at_least: float = 0.2  # even of a budget that is used up
+    trackers_at_most: float = 30.0  # of one that is not: a tracker that hangs is no reason to wait for its end
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
     first_features_share: float = 0.5  # of what is left, for features while no trial is done: beside busy neighbours

@@ -155,6 +155,12 @@ def run_fit(
         float,
         typer.Option("--cache-gb", metavar="GB", min=0.0, help="Disk for decoded pixels; beyond it JPEGs, then files."),
     ] = 3.0,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track", metavar="NAME", help="tensorboard, mlflow, wandb or trackio, offline; may be repeated."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Search, blend and write a submission within the budget.
@@ -181,6 +187,7 @@ def run_fit(
             group=group,
             yes=yes,
             cache_gb=cache_gb,
+            track=track or (),
         ),
         quiet,
     )
@@ -285,6 +292,34 @@ def write_predictions(
     with _writing(out):
         answers.to_csv(out, index=False)
     print(f"{len(answers)} rows: {out}")
+
+
+@app.command("export", epilog="Example: [bold]autoclimb export autoclimb-runs/data --format onnx[/bold]")
+def write_export(
+    folder: Folder,
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="onnx, or torch (.pt2).")] = "onnx",
+    best: Annotated[bool, typer.Option("--best", metavar="", help="The best trial alone, not the blend.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The file to write. Default: in the run's export folder."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="FOLDER", help="Pictures to check with. Default: the test pictures."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's blend as one file that answers without autoclimb, compared with predict first.
+
+    Its description (inputs, classes, decision, score) stands in the file and beside it as json.
+    """
+    from autoclimb.report.view import watch
+
+    with watch(quiet, 0.0, _left(0.0, STARTED)) as tell:
+        from autoclimb.solve import open_run
+
+        exported = open_run(folder).export(format, best, out, images, tell)
+    print(f"{exported.words}: {exported.path}")
 
 
 @app.command("demo", epilog="Example: [bold]autoclimb demo --budget 90s[/bold]")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from autoclimb.budget import Clock, in_words, seconds_of
+from autoclimb.budget import SLACK, Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import forget_half_built
@@ -44,6 +44,7 @@ from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import account
+from autoclimb.track.beside import Trackers
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
 __all__ = ["Run", "fit", "open_run"]
@@ -68,6 +69,7 @@ def fit(
     group: str | None = None,
     yes: bool = False,
     decisions: str | Path | None = None,
+    track: Sequence[str] = (),
     cache_gb: float = 3.0,
     nets_gb: float = 1.5,
     tell: Tell | None = None,
@@ -83,8 +85,9 @@ def fit(
     what does not fit is kept as JPEGs or read from its files. `yes` goes on where the reading
     rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
     while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
-    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. `tell` hears every event; without one a
-    notebook's cell shows the run's progress, and elsewhere nothing is printed.
+    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. `track` names rows of TRACKERS: trials
+    also go on record as those tools show them, in the run folder. `tell` hears every event; without one a notebook's
+    cell shows the run's progress, and elsewhere nothing is printed.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
@@ -97,16 +100,19 @@ def fit(
     name = data.name if isinstance(data, Task) else Path(data).expanduser().resolve().name
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{scorer.name}"
     check_places(data, folder, weights, device)
+    trackers = Trackers(folder, track, tell)
     before = store.read_run(folder)
     verdicts, digest = read_verdicts(Path(decisions)) if decisions else ([], "")
     check_decisions(folder, before, digest)
     if before.get("finished") and clock.budget <= before["budget"] * 1.001:
         tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
+        trackers.poke()
+        trackers.end(SLACK.trackers_at_most)
         return open_run(folder, scorer)
     store.open_folder(folder)
     store.forget_half_made(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
-    tell = store.recorded(folder, clock, tell)
+    tell = store.recorded(folder, clock, trackers.tell)
 
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
     try:
@@ -177,6 +183,7 @@ def fit(
         raise
     finally:
         worker.end()
+        trackers.end(clock.left())
 
 
 def metric_and_task(

@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "search": LEAVES,
     "learn": LEAVES | {"data.stored"},
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
+    "track": LEAVES | {"run.store"},
     "reading": {"types", "data", "score"},
     "contest": {"types", "errors", "disk", "budget", "run", "report", "data", "score"},
     "benching": {"contest", "types", "errors", "disk"},
-    "solve": LEAVES | {"reading", "run", "search", "report", "data", "score"},
+    "solve": LEAVES | {"reading", "run", "search", "report", "track", "data", "score"},
     "cli": {
         "types",
         "reading",

@@ -193,14 +193,24 @@ def _column_weights(backbone: str, columns: int, channels: int) -> Tensor:
 
 def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Dictionary:
     """The run's dictionary: learned once, then read, so that new pictures meet the same words."""
-    path = cache.parent / f"dictionary-{config.preprocess}.npz"
+    path = dictionary_file(cache, config.preprocess)
     if path.exists():
-        with np.load(path, allow_pickle=False) as saved:
-            return Dictionary(int(saved["side"]), torch.from_numpy(saved["whiten"]), torch.from_numpy(saved["offset"]))
+        return read_dictionary(path)
     words = learn_dictionary(lambda rows: _as_tensor(pixels[rows], PATCH_SIDE), len(pixels))
     with whole_file(path) as part:
         np.savez(part, side=words.side, whiten=words.whiten.numpy(), offset=words.offset.numpy())
     return words
+
+
+def dictionary_file(cache: Path, preprocess: str) -> Path:
+    """Where a run keeps its dictionary, given its cache."""
+    return cache.parent / f"dictionary-{preprocess}.npz"
+
+
+def read_dictionary(path: Path) -> Dictionary:
+    """The dictionary in a file."""
+    with np.load(path, allow_pickle=False) as saved:
+        return Dictionary(int(saved["side"]), torch.from_numpy(saved["whiten"]), torch.from_numpy(saved["offset"]))
 
 
 def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -310,7 +320,7 @@ def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray
     parts = []
     for start in range(0, max(len(features), 1), 2048):
         x = torch.from_numpy(np.ascontiguousarray(features[start : start + 2048])).float()
-        parts.append(_probabilities(head_outputs(head, x), head["slope"], head["shift"], kind))
+        parts.append(head_probabilities(head_outputs(head, x), head["slope"], head["shift"], kind))
     return torch.cat(parts).numpy().astype(np.float32)
 
 
@@ -433,7 +443,8 @@ def _calibrated(outputs: Tensor, y: Tensor, kind: Kind) -> tuple[Tensor, Tensor]
     return slope.detach(), shift.detach()
 
 
-def _probabilities(outputs: Tensor, slope: Tensor, shift: Tensor, kind: Kind) -> Tensor:
+def head_probabilities(outputs: Tensor, slope: Tensor, shift: Tensor, kind: Kind) -> Tensor:
+    """Predictions of a head's outputs: calibrated probabilities; numbers stay as they are."""
     if kind == "regression":
         return outputs
     logits = outputs * slope + shift

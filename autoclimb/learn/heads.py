@@ -76,7 +76,7 @@ class Cosine(nn.Module):
         """Probabilities by the `neighbours` nearest remembered pictures, each voting by its scaled cosine."""
         nearest = (x @ known.float().T).topk(min(self.neighbours, len(known)), dim=1)
         share = (SCALE * nearest.values).softmax(1)
-        p = torch.zeros(len(x), len(self.centres), device=x.device)
+        p = x.new_zeros(x.shape[0], len(self.centres))
         return p.scatter_add(1, known_class[nearest.indices], share)
 
     def remember(self, features: Tensor, classes: Tensor) -> None:

@@ -61,9 +61,14 @@ def _cut(x: Tensor, top: float, left: float, share: float, mirrored: bool = Fals
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
-    """The picture at another size, to the nearest 8 px, for nets that take any."""
-    side = max(8, round(factor * x.shape[-1] / 8) * 8)
+    """The picture at another size, for nets that take any."""
+    side = scaled_side(x.shape[-1], factor)
     return F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def scaled_side(side: int, factor: float) -> int:
+    """A side times the factor, to the nearest 8 px."""
+    return max(8, round(factor * side / 8) * 8)
 
 
 def _corners(share: float, mirrored: bool = False) -> list[View]:

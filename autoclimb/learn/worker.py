@@ -106,6 +106,8 @@ def main() -> None:
 
                     config, material = asked_for(request, setting)
                     write_sheet(config, material, request["blocks"], Path(request["save"]))
+                case "export":
+                    write_export(request, setting)
             send(end=reply)
         except Mistake as mistake:
             send(end={"mistake": str(mistake)})
@@ -172,6 +174,19 @@ def list_weights(path: str) -> dict[str, Any]:
 
         return {"found": find_weights(path), "hub": False, "box": []}
     return {"found": [], "hub": hub_answers(), "box": boxed_nets()}
+
+
+def write_export(request: dict[str, Any], setting: Setting) -> None:
+    """Writes a blend as the file of an `export` request, and saves what that file predicts for its pictures."""
+    from autoclimb.learn.graph import BlendGraph, Part  # timm
+    from autoclimb.learn.graph_files import predictions_of_file, write_graph
+
+    file, inputs = Path(request["file"]), request["inputs"]
+    parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request["parts"]]
+    graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
+    write_graph(graph, inputs, file, request["description"])
+    arrays = [np.load(array) for array in request["arrays"]]
+    write_array(Path(request["save"]), predictions_of_file(file, inputs, arrays))
 
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:

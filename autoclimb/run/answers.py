@@ -13,6 +13,7 @@ from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
+from autoclimb.run.cards import write_card
 from autoclimb.run.deadlines import within
 from autoclimb.run.gallery import fill_gallery
 from autoclimb.run.reporting import for_gallery, has_record, report_in_time
@@ -119,6 +120,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
+    write_card(run, setup.tell)
     report_in_time(run, clock, setup.tell, partial(fill_gallery, setup))
     return run
 

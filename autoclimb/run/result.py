@@ -21,8 +21,9 @@ from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.report.notebook import Plots, notebook_html
 from autoclimb.report.submission import write_submission
 from autoclimb.run import store
+from autoclimb.run.exporting import Exported, export_run, trials_of
 from autoclimb.run.reporting import has_record, record_of, write_report, write_suspects
-from autoclimb.run.worker import Worker
+from autoclimb.run.worker import Worker, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
@@ -104,33 +105,49 @@ class Run:
         """
         import pandas as pd
 
+        files = pictures_of(images)
+        p, task = self.predictions(files, tell), self._task_of(files)
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary) / "answers.csv"
+            write_submission(task, answer(Rule.from_json(self.rule), p), path, self.metric, p)
+            return pd.read_csv(path, dtype={task.form.columns[0]: str}, keep_default_na=False)
+
+    def predictions(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> np.ndarray:
+        """The blend's predictions `(M, C)` for other pictures, before a decision is taken; see `predict`."""
         tell = tell or (lambda event: None)
         blend, files = self._blend(), pictures_of(images)
-        trials = {trial.key: trial for trial in store.all_trials(self.folder)}
-        lost = [key for key in blend.members if not store.has_weights(self.folder, trials[key].config)]
-        if lost:
-            raise Mistake(
-                f"nets of {len(lost)} members of the blend were deleted to save disk; give fit a larger nets_gb"
-            )
+        configs = [trial.config for trial in trials_of(self)]
         if needs_metadata(blend):
             lacking = ", ".join(self.task.get("metadata", ()))
             tell(Event("note", f"answered without the columns that {blend.method} also reads ({lacking})"))
         with tempfile.TemporaryDirectory() as temporary:
-            place = Path(temporary)
-            configs = [trials[key].config for key in blend.members]
-            p = apply_blend(blend, self._members_predictions(configs, files, place, tell))
-            task = self._task_of(files)
-            write_submission(task, answer(Rule.from_json(self.rule), p), place / "answers.csv", self.metric, p)
-            return pd.read_csv(place / "answers.csv", dtype={task.form.columns[0]: str}, keep_default_na=False)
+            return apply_blend(blend, self._members_predictions(configs, files, Path(temporary), tell))
+
+    def export(
+        self,
+        format: str = "onnx",
+        best: bool = False,
+        out: str | Path | None = None,
+        images: str | Path | Sequence[str | Path] | None = None,
+        tell: Tell | None = None,
+    ) -> Exported:
+        """What was written: the blend, or its best trial alone, as one file that answers without autoclimb.
+
+        `format` is "onnx" or "torch" (an exported program, .pt2). `out` is the file, by default in the run's `export`
+        folder. It is compared with `predict` on up to 32 of `images`, by default of the test pictures, and not
+        written where it is off by more than 1e-4. Raises Mistake then, and where a member cannot be exported.
+        """
+        where, files = None if out is None else Path(out), None if images is None else pictures_of(images)
+        return export_run(self, format, best, where, files, tell or (lambda event: None))
 
     def _members_predictions(
         self, configs: Sequence[Config], files: list[str], place: Path, tell: Tell
     ) -> list[np.ndarray]:
         """The predictions `(R, C)` of each of the blend's members for the pictures, made by a worker of their own."""
         predictions = []
-        worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], self.folder / "worker.log")
+        worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(self.folder, place))
         try:
-            worker.greet(self._hello(), LONG_ENOUGH)
+            worker.greet(self.hello(place), LONG_ENOUGH)
             for number, config in enumerate(configs, 1):
                 request = {
                     "do": "predict",
@@ -172,10 +189,17 @@ class Run:
             raise Mistake(f"{self.folder} has no finished trial yet; run fit with a larger budget")
         return self.blend
 
-    def _hello(self) -> dict[str, Any]:
+    def hello(self, place: Path) -> dict[str, Any]:
+        """What a worker is told that shall predict for this run. What it learned once is copied to `place`.
+
+        Features of other pictures are of no use later, and the run folder may be one that cannot be written.
+        """
+        for file in self.folder.glob("dictionary-*.npz"):
+            shutil.copy(file, place)
+        (place / "cache").mkdir(exist_ok=True)
         plain = {"do": "hello", "device": "auto", "target": "", "fold_of": "", "pipelines": {}, "precision": "float32"}
         width = len(self.task["classes"]) or 1
-        return {**plain, "kind": self.task["kind"], "width": width, "cache": str(self.folder / "cache")}
+        return {**plain, "kind": self.task["kind"], "width": width, "cache": str(place / "cache")}
 
     def _task_of(self, files: Sequence[str]) -> Task:
         form = plain_form(Form(**_tuples_for_lists(self.task["form"])), self.task["classes"])

@@ -16,6 +16,9 @@
     submission.csv
     report.html             the run as a page
     gallery/                maps.npz (where a net looked), sheet.jpg (augmented pictures), and last gallery.json
+    model_card.md           the run as the Hugging Face hub shows a model
+    tracked.json            what the trackers of --track were told; their records and track.log lie beside it
+    export/                 what `autoclimb export` wrote
     suspects.html, .csv     train rows to look at again, where `autoclimb suspects` wrote them
     study.journal           Optuna's own
     cache/                  pixels and features; may be deleted at any time

@@ -31,6 +31,11 @@ ENVIRONMENT = {
 }
 
 
+def log_of(folder: Path, place: Path) -> Path:
+    """Where a worker logs: in the run's folder, elsewhere where that cannot be written, as input folders on Kaggle."""
+    return (folder if os.access(folder, os.W_OK) else place) / "worker.log"
+
+
 class Late(Exception):
     """The worker did not answer in time and was ended."""
 

@@ -1,0 +1,290 @@
+"""A blend as one torch module: decoded pictures in, the blend's predictions out. What `autoclimb export` writes.
+
+It is written for `torch.export`: shapes are static but for the batch, and what ONNX has no operator for is a product
+with a constant matrix. A trunk that several members share is in it once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from autoclimb.disk import read_json
+from autoclimb.errors import Mistake
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.blended import COMBINED, sharpened
+from autoclimb.learn.features import (
+    FEATURES,
+    PATCH_SIDE,
+    SHAPE_SIDE,
+    Head,
+    dictionary_file,
+    head_probabilities,
+    read_dictionary,
+)
+from autoclimb.learn.handmade import Gradients, Patches
+from autoclimb.learn.losses import predictions_of
+from autoclimb.learn.material import Material, rows_of_fold
+from autoclimb.learn.several import EMPTY, OneByOne, join_tiles, split_tiles
+from autoclimb.learn.views import View, scaled_side, views_named
+from autoclimb.learn.weights import INPUT, SCALE
+from autoclimb.types import Config, Kind
+
+
+@dataclass(frozen=True)
+class Part:
+    """A member of the blend: its config, where its nets lie, and which of the graph's inputs it looks at."""
+
+    config: Config
+    nets: Path
+    source: int
+
+
+class Normalised(nn.Module):
+    """uint8 pictures `(B, S, S, C)` as a net takes them: float, `(B, C, S, S)`, of the mean and deviation it knows."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std]).view(1, -1, 1, 1))
+        shifts = [m / s for m, s in zip(mean, std, strict=True)]
+        self.register_buffer("shift", torch.tensor(shifts).view(1, -1, 1, 1))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return pictures.permute(0, 3, 1, 2).float() * self.scale - self.shift
+
+
+class FrozenTrunk(nn.Module):
+    """Features `(B, D)` of a pretrained net, those of the mirrored pictures added where the config asks for them."""
+
+    def __init__(self, config: Config, channels: int) -> None:
+        super().__init__()
+        built = build_net(config, 0, channels)
+        self.normalised, self.net, self.mirrored = Normalised(built.mean, built.std), built.net, config.tta == "flip"
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = self.normalised(pictures)
+        if not self.mirrored:
+            return self.net(x)
+        both = self.net(torch.cat([x, x.flip(3)]))
+        return both[: x.shape[0]] + both[x.shape[0] :]
+
+
+class ClosedForm(nn.Module):
+    """A fitted head: predictions `(B, C)` of features `(B, D)`, its kernel between them and the features of points."""
+
+    mean: Tensor
+    deviation: Tensor
+    weights: Tensor
+    target_mean: Tensor
+    slope: Tensor
+    shift: Tensor
+
+    def __init__(self, head: Head, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+        self.width, self.scale = head["kernel"].tolist()  # of the Gaussian
+        for name in ("mean", "deviation", "weights", "target_mean", "slope", "shift"):
+            self.register_buffer(name, head[name])
+
+    def forward(self, features: Tensor, points: Tensor | None) -> Tensor:
+        x = (features - self.mean) / self.deviation
+        if points is not None:
+            p = (points - self.mean) / self.deviation
+            squares = (x * x).sum(1, keepdim=True) + (p * p).sum(1) - 2 * (x @ p.T)
+            x = torch.exp(-self.width / self.scale * squares.clamp(min=0))
+        return head_probabilities(x @ self.weights + self.target_mean, self.slope, self.shift, self.kind)
+
+
+class Heads(nn.Module):
+    """The mean prediction `(B, C)` of the heads of several folds; `features.head_predictions` as a graph.
+
+    The kernels of five folds hold each train row four times, each time scaled otherwise; here its features are kept
+    once (54 MB instead of 216 for 2,500 pictures' patches). `train_rows` are those that each head was fitted on.
+    """
+
+    points: Tensor
+
+    def __init__(self, heads: Sequence[Head], train_rows: Sequence[np.ndarray], kind: Kind) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(ClosedForm(head, kind) for head in heads)
+        self.kernel = "points" in heads[0]
+        if not self.kernel:
+            return
+        raw = [(h["points"].double() * h["deviation"] + h["mean"]).float() for h in heads]
+        if any(len(points) != len(rows) for points, rows in zip(raw, train_rows, strict=True)):  # landmarks
+            ends = np.cumsum([len(points) for points in raw])
+            train_rows = [np.arange(end - len(points), end) for points, end in zip(raw, ends, strict=True)]
+        all_rows = np.unique(np.concatenate(train_rows))
+        kept = torch.empty(len(all_rows), raw[0].shape[1])
+        for number, (rows, points) in enumerate(zip(train_rows, raw, strict=True)):
+            at = torch.from_numpy(np.searchsorted(all_rows, rows))
+            kept[at] = points
+            self.register_buffer(f"rows{number}", at)
+        self.register_buffer("points", kept)
+
+    def forward(self, features: Tensor) -> Tensor:
+        predictions = []
+        for number, head in enumerate(self.heads):
+            points = self.points[getattr(self, f"rows{number}")] if self.kernel else None
+            predictions.append(head(features, points))
+        return torch.stack(predictions).mean(0)
+
+
+class Nets(nn.Module):
+    """The mean prediction `(B, C)` of the nets of several folds."""
+
+    def __init__(self, nets: Sequence["TrainedNet"]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return torch.stack([net(pictures) for net in self.nets]).mean(0)
+
+
+class TrainedNet(nn.Module):
+    """Predictions `(B, C)` of the net of one fold, the mean over its views; `fold.predict_fold` as a graph."""
+
+    def __init__(self, config: Config, file: Path, kind: Kind, width: int, channels: int) -> None:
+        super().__init__()
+        tensors = load_file(file)
+        self.target_mean, self.target_std = tensors.pop(SCALE).tolist()
+        mean, std = tensors.pop(INPUT).tolist()
+        built = build_net(config.vary(weights=""), width, channels)
+        built.net.load_state_dict(tensors)
+        if isinstance(built.net, OneByOne):
+            _see_all_tiles(built.net)
+        self.net, self.normalised, self.grid = built.net, Normalised(mean, std), built.grid
+        self.views = [_in_graph(view) for view in views_named(config.tta, built.fixed)]
+        self.kind, self.loss, self.width = kind, built.loss, built.width
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = self.normalised(pictures)
+        seen = [self._seen(view, x) for view in self.views]
+        total = torch.zeros(1, self.width)
+        for side in dict.fromkeys(view.shape[-1] for view in seen):  # views of one size pass the net together
+            alike = [view for view in seen if view.shape[-1] == side]
+            outputs = self.net(torch.cat(alike))
+            predictions = predictions_of(outputs, self.kind, self.loss, self.width)
+            total = total + predictions.unflatten(0, (len(alike), -1)).sum(0)
+        return total / len(seen) * self.target_std + self.target_mean
+
+    def _seen(self, view: View, x: Tensor) -> Tensor:
+        return join_tiles(view(split_tiles(x, self.grid)), self.grid) if self.grid else view(x)
+
+
+class BlendGraph(nn.Module):
+    """The blend's predictions `(B, C)` of pictures `(B, S, S, C)` uint8, one batch for each input.
+
+    `parts` are the blend's members in its order, `model` is what `Blend.stacker` holds. `material` knows the task and
+    the folds, `cache` lies beside the run's dictionaries.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], model: dict[str, Any], material: Material, channels: int, cache: Path
+    ) -> None:
+        super().__init__()
+        if model["method"] not in COMBINED:
+            raise Mistake(
+                f"a blend by {model['method']} cannot be exported, for its trees have no place in a graph; "
+                "export the best trial alone with --best"
+            )
+        kind, width = material.kind, material.width
+        self.kind, self.model = kind, model
+        self.trunks, self.members = nn.ModuleList(), nn.ModuleList()
+        self.sources: list[int] = []  # of each trunk the input that it sees
+        self.places: list[tuple[int, bool]] = []  # of each part its input, or its trunk where it has features
+        known: dict[tuple[Any, ...], int] = {}
+        for part in parts:
+            config, files = part.config, [part.nets / f"fold{fold}" for fold in part.config.folds]
+            if config.train == "net":
+                nets = [TrainedNet(_with_views(config, file), _weights(file), kind, width, channels) for file in files]
+                self.places.append((part.source, False))
+                self.members.append(Nets(nets))
+                continue
+            identity = (config.backbone, config.weights, config.model_args, part.source, config.tta == "flip")
+            if identity not in known:
+                known[identity] = len(self.trunks)
+                self.trunks.append(trunk_of(config, channels, cache))
+                self.sources.append(part.source)
+            self.places.append((known[identity], True))
+            rows = [rows_of_fold(material, fold)[0] for fold in config.folds]
+            self.members.append(Heads([load_file(_weights(file)) for file in files], rows, kind))
+        self.eval()
+
+    def forward(self, *pictures: Tensor) -> Tensor:
+        features = [trunk(pictures[i]) for trunk, i in zip(self.trunks, self.sources, strict=True)]
+        predictions = []
+        for (place, frozen), member in zip(self.places, self.members, strict=True):
+            predictions.append(member(features[place] if frozen else pictures[place]))
+        combined = [torch.stack([predictions[i] for i in at]).mean(0) for at in self.model["seeds"]]
+        p = COMBINED[self.model["method"]](self.model, combined)
+        return sharpened(self.kind, p, self.model["sharpness"])
+
+
+def trunk_of(config: Config, channels: int, cache: Path) -> nn.Module:
+    """What makes a config's features. Raises Mistake for hand-made ones at a size that they are not read at."""
+    if config.backbone not in FEATURES:
+        return FrozenTrunk(config, channels)
+    if config.size != SHAPE_SIDE:
+        raise Mistake(
+            f"features {config.backbone!r} of pictures of {config.size} px cannot be exported, only of {SHAPE_SIDE}; "
+            "export the run's best net with --best"
+        )
+    gradients = Gradients(SHAPE_SIDE, PATCH_SIDE)
+    if config.backbone == "gradients":
+        return gradients
+    return Patches(gradients, read_dictionary(dictionary_file(cache, config.preprocess)), PATCH_SIDE)
+
+
+def _weights(file: Path) -> Path:
+    return file.with_name(f"{file.name}.safetensors")
+
+
+def _with_views(config: Config, file: Path) -> Config:
+    """The config with the views that its fold chose, where it did."""
+    if config.tta != "auto":
+        return config
+    return config.vary(tta=read_json(file.with_name(f"{file.name}.json"))["tta"])
+
+
+def _in_graph(view: View) -> View:
+    """The view; one at another size by a matrix for each side, for ONNX's antialiasing is not torch's."""
+    factor = view.keywords.get("factor") if isinstance(view, partial) else None
+    return partial(_scaled_by_matrix, factor=factor) if factor else view
+
+
+def _scaled_by_matrix(x: Tensor, factor: float) -> Tensor:
+    side = x.shape[-1]
+    to = scaled_side(side, factor)
+    one = torch.eye(side)[None, None]
+    matrix = F.interpolate(one, (to, side), mode="bilinear", align_corners=False, antialias=True)[0, 0]
+    return matrix @ x @ matrix.T
+
+
+class _AllTiles(OneByOne):
+    """As OneByOne, but empty tiles pass the net too and count nothing: what is chosen by its values has no shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tiles = split_tiles(x, self.grid)
+        present = ((tiles.amax((2, 3)) - tiles.amin((2, 3))).amax(1) > EMPTY).unflatten(0, (-1, self.grid**2))
+        none = ~present.any(1, keepdim=True)
+        present = torch.cat([present[:, :1] | none, present[:, 1:]], 1).float()
+        features = self.forward_head(self.forward_features(tiles), pre_logits=True)  # type: ignore[attr-defined]
+        features = features.unflatten(0, (-1, self.grid**2))
+        mean = (features * present[:, :, None]).sum(1) / present.sum(1, keepdim=True)
+        return self.get_classifier()(mean)  # type: ignore[attr-defined]
+
+
+def _see_all_tiles(net: nn.Module) -> None:
+    _, kind = type(net).__bases__
+    net.__class__ = type(f"{kind.__name__}AllTiles", (_AllTiles, kind), {})

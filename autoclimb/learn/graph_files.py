@@ -1,0 +1,84 @@
+"""A blend's graph on disk: as ONNX, or as torch's exported program (.pt2), and what such a file predicts."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoclimb.errors import Mistake
+from autoclimb.learn.graph import BlendGraph
+
+KEY = "autoclimb"  # of the metadata in a file
+LARGEST = 1_900_000_000  # bytes of weights that an ONNX file can hold: a protobuf ends at two gigabytes
+CHECKED_AT_ONCE = 16
+
+
+def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path, metadata: dict[str, Any]) -> None:
+    """Writes the graph, with the metadata in it, in the format of the path's ending.
+
+    `inputs` name the graph's inputs in order, with `size` and `channels`. Not in one piece: whoever wants the file
+    moves it to its place once it was checked. Raises Mistake where it cannot be written.
+    """
+    examples = tuple(torch.zeros(2, row["size"], row["size"], row["channels"], dtype=torch.uint8) for row in inputs)
+    batch = torch.export.Dim("batch")
+    shapes = {"pictures": tuple({0: batch} for _ in inputs)}
+    try:
+        with torch.no_grad():
+            program = torch.export.export(graph, examples, dynamic_shapes=shapes)
+        WRITERS[path.suffix](program, [row["name"] for row in inputs], path, json.dumps(metadata))
+    except RuntimeError as error:  # torch's exporters raise it for what they have no operator for
+        why = str(error).strip().partition("\n")[0][:200]
+        raise Mistake(
+            f"the blend cannot be written as {path.suffix} ({why}); try another --format, or --best"
+        ) from error
+
+
+def _write_onnx(program: torch.export.ExportedProgram, names: Sequence[str], path: Path, metadata: str) -> None:
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    if size > LARGEST:
+        raise Mistake(f"{size / 1e9:.1f} GB of weights do not fit into an ONNX file; write --format torch, or --best")
+    written = torch.onnx.export(program, (), input_names=names, output_names=["prediction"], verbose=False)
+    assert written is not None
+    written.model.metadata_props[KEY] = metadata
+    written.save(path, external_data=False)
+
+
+def _write_program(program: torch.export.ExportedProgram, names: Sequence[str], path: Path, metadata: str) -> None:
+    program.example_inputs = None  # the one thing in a .pt2 that would be pickled
+    torch.export.save(program, path, extra_files={f"{KEY}.json": metadata})
+
+
+WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
+
+
+def predictions_of_file(path: Path, inputs: Sequence[dict[str, Any]], arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Predictions `(R, C)` of a written file for R pictures, `arrays` one for each input, a few at a time."""
+    names = [row["name"] for row in inputs]
+    predict = READERS[path.suffix](path, names)
+    starts = range(0, len(arrays[0]), CHECKED_AT_ONCE)
+    return np.concatenate([predict([array[start : start + CHECKED_AT_ONCE] for array in arrays]) for start in starts])
+
+
+def _read_onnx(path: Path, names: Sequence[str]):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
+
+
+def _read_program(path: Path, names: Sequence[str]):
+    net = torch.export.load(path).module()
+
+    def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            return net(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)).numpy()
+
+    return predict
+
+
+READERS = {".onnx": _read_onnx, ".pt2": _read_program}

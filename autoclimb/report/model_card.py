@@ -1,0 +1,191 @@
+"""A run as a model card: Markdown with the front matter that the Hugging Face hub reads from a README."""
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from autoclimb.budget import in_words
+from autoclimb.report.leaderboard import words_of
+from autoclimb.report.record import RunRecord
+from autoclimb.types import Config, Trial
+
+MOST_CLASSES = 30  # counted in the card; beyond them the first ones
+LONGEST = 60  # letters of a name from the data
+TAGS = {"regression": "image-to-number", "multilabel": "multi-label-image-classification"}
+# Config.weights -> what is known of their licence; paths and files are the user's own to answer for
+LICENCES = {
+    "box": "ImageNet weights of TensorFlow's EfficientNet-Lite, Apache-2.0",
+    "hub": "weights from timm's hub, each under the licence that its page names",
+}
+
+
+def card_text(record: RunRecord) -> str:
+    """The card: what the model is, its data, its score with the interval, its training, limits and licence."""
+    members = members_of(record)
+    sections = [
+        front_matter(record, members),
+        f"# {plain(record.name)}\n\n{what_it_is(record, members)}",
+        "## Score\n\n" + score_words(record),
+        "## Data\n\n" + data_words(record),
+        "## Training\n\n" + training_words(record, members),
+        "## Limits\n\n" + limits(record, members),
+        "## Licence\n\n" + licence_words(members),
+        "## Use\n\n" + USE,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+USE = """```console
+$ autoclimb predict RUN IMAGES --out answers.csv
+$ autoclimb export RUN --format onnx
+```
+
+The first command answers a folder of pictures, the second writes one file that answers without autoclimb."""
+
+
+def members_of(record: RunRecord) -> list[Trial]:
+    """The trials that the blend is made of."""
+    trials = {trial.key: trial for trial in record.trials}
+    return [trials[key] for key in record.blend.members if key in trials] if record.blend else []
+
+
+def front_matter(record: RunRecord, members: Sequence[Trial]) -> str:
+    """What the hub reads: YAML, each value as JSON, which YAML contains."""
+    values: dict[str, Any] = {
+        "library_name": "autoclimb",
+        "tags": ["autoclimb", "timm", TAGS.get(record.goal.kind, record.goal.kind)],
+        "metrics": [record.metric.name],
+    }
+    if record.goal.kind != "regression":
+        values["pipeline_tag"] = "image-classification"
+    sources = {trial.config.weights for trial in members if is_pretrained(trial.config)}
+    if sources:
+        values["license"] = "apache-2.0" if sources == {"box"} else "other"
+        values["base_model"] = sorted({f"timm/{t.config.backbone}" for t in members if t.config.weights in LICENCES})
+    if record.blend and isfinite(record.blend.score):
+        value = round(record.metric.shown(record.blend.score), 6)
+        result = {
+            "task": {"type": "image-classification", "name": record.goal.kind},
+            "dataset": {"name": one_line(record.name), "type": "image-folder"},
+            "metrics": [{"type": record.metric.name, "value": value, "name": "cross-fitted on the train rows"}],
+        }
+        values["model-index"] = [{"name": one_line(record.name), "results": [result]}]
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value]
+    return "\n".join(["---", *lines, "---"])
+
+
+def what_it_is(record: RunRecord, members: Sequence[Trial]) -> str:
+    """One sentence on the model."""
+    answers = {
+        "regression": "a number for each picture",
+        "multilabel": f"which of {len(record.classes)} labels a picture has",
+        "ordinal": f"one of {len(record.classes)} grades for each picture",
+    }.get(record.goal.kind, f"one of {len(record.classes)} classes for each picture")
+    if record.blend is None:
+        return f"A model that should predict {answers}; nothing was learnt."
+    nets = sum(len(trial.config.folds) for trial in members)
+    return (
+        f"A blend ({record.blend.method}) of {len(members)} trials, {nets} fitted models in all, that predicts "
+        f"{answers}. It was searched, trained and scored by autoclimb in {in_words(record.spent)}."
+    )
+
+
+def score_words(record: RunRecord) -> str:
+    """The score, its error and interval, and how it was taken."""
+    blend, metric = record.blend, record.metric
+    if blend is None:
+        return "None: nothing was learnt."
+    low, high = sorted(metric.shown(end) for end in blend.interval)
+    direction = "higher is better" if metric.greater_is_better else "lower is better"
+    grouped = "groups of rows" if record.groups is not None else "rows"
+    return (
+        f"| metric | value | standard error | 95 % interval | train rows |\n|---|---|---|---|---|\n"
+        f"| {plain(metric.name)}, {direction} | {metric.shown(blend.score):.4f} | {blend.stderr:.4f} | "
+        f"{low:.4f} to {high:.4f} | {blend.rows} |\n\n"
+        f"The value is cross-fitted: nets, blend and decision rule were each scored on rows that they were not learned "
+        f"from. Error and interval are over {grouped} and hold for new pictures that are drawn like the train rows."
+    )
+
+
+def data_words(record: RunRecord) -> str:
+    """How many rows there are, of which classes."""
+    used = int((record.fold_of >= 0).sum())
+    lines = [f"{len(record.target)} train rows, {used} of them learned from; {record.answered} rows answered."]
+    if record.goal.kind == "regression":
+        low, middle, high = np.quantile(record.target[:, 0], (0.05, 0.5, 0.95))
+        lines.append(f"The target is {middle:.4g} in the middle, and {low:.4g} to {high:.4g} in nine of ten rows.")
+    else:
+        counts = record.target.sum(0)
+        shown = [
+            f"| {plain(name)} | {count:.0f} |"
+            for name, count in [*zip(record.classes, counts, strict=True)][:MOST_CLASSES]
+        ]
+        lines.append("\n".join(["| class | train rows |", "|---|---|", *shown]))
+        if len(record.classes) > MOST_CLASSES:
+            lines.append(f"And {len(record.classes) - MOST_CLASSES} more classes.")
+    return "\n\n".join(lines)
+
+
+def training_words(record: RunRecord, members: Sequence[Trial]) -> str:
+    """The members, the hardware and the versions."""
+    rows = []
+    for t in members:
+        score = f"{record.metric.shown(t.score):.4f} ± {t.stderr:.4f}"
+        rows.append(f"| {plain(words_of(t.config), 200)} | {score} | {in_words(t.seconds)} |")
+    table = "\n".join(["| member | out of fold | time |", "|---|---|---|", *rows]) if rows else "No member."
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    hardware = record.settings.get("hardware", "unknown")
+    return (
+        f"{table}\n\n{len(record.trials)} trials in {in_words(record.spent)} of {in_words(record.budget)} on "
+        f"{hardware}, seed {record.settings.get('seed', '')}. Versions: {versions or 'not on record'}."
+    )
+
+
+def limits(record: RunRecord, members: Sequence[Trial]) -> str:
+    """What the score does not say."""
+    lines = ["- Pictures that come from elsewhere than the train rows (another camera, place or time) may score less."]
+    if record.drift.get("auc", 0.5) > 0.6:
+        lines.append("- The test pictures differ from the train pictures: a small classifier tells them apart.")
+    if record.blend is not None and record.blend.rows < int((record.fold_of >= 0).sum()):
+        lines.append(f"- The score is of {record.blend.rows} rows: not every member was trained on all folds.")
+    if record.groups is None:
+        lines.append(
+            "- No groups were found: were pictures of one subject in several folds, the score would be too high."
+        )
+    if any(t.config.size < 128 for t in members):
+        sizes = ", ".join(map(str, sorted({t.config.seen_size for t in members})))
+        lines.append(f"- Pictures are seen at {sizes} px a side: what is smaller than a pixel then is not seen.")
+    lines.append("- It was not examined for bias towards people or groups, nor for deliberately changed pictures.")
+    return "\n".join(lines)
+
+
+def licence_words(members: Sequence[Trial]) -> str:
+    """Where the weights that training began from come from, and their licence."""
+    sources = sorted({trial.config.weights for trial in members if is_pretrained(trial.config)})
+    if not sources:
+        return "Trained from scratch: no weights of others are in it. The licence of the data is not on record."
+    words = []
+    for source in sources:
+        names = sorted({t.config.backbone for t in members if t.config.weights == source})
+        known = LICENCES.get(source, "weights that were given by --weights, under the licence that they came with")
+        words.append(f"- {', '.join(names)}: {known}.")
+    return "\n".join([*words, "", "The licence of the data is not on record."])
+
+
+def is_pretrained(config: Config) -> bool:
+    """Whether its training began from weights of others."""
+    return bool(config.weights)
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """A name from the data as one line, or a table's cell, that is no markup."""
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in one_line(text, longest))
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """A name from the data as one line of signs that can be printed."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,0 +1,250 @@
+"""A run's blend as one file that answers without autoclimb, ONNX or torch's, checked against predict."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
+from autoclimb.data.pixels import as_ranges, build_pixels, open_pixels, pixels_in
+from autoclimb.disk import whole_file, write_array, write_json
+from autoclimb.errors import Mistake, room_on_disk
+from autoclimb.report.leaderboard import words_of
+from autoclimb.run import store
+from autoclimb.run.reporting import record_of
+from autoclimb.run.worker import Worker, log_of
+from autoclimb.score.decide import learn_rule
+from autoclimb.types import Config, Event, Tell, Trial
+
+if TYPE_CHECKING:
+    from autoclimb.run.result import Run
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}  # what --format may say
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}  # what writing and checking takes beyond torch
+MOST_CHECKED = 32  # pictures
+MOST_OFF = 1e-4  # of probabilities, or of numbers beside the largest of them
+LONG = 3600.0  # seconds: a graph of forty nets is written in minutes; a worker silent for an hour is dead
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is from `predict` at most on the pictures that it was checked with."""
+
+    path: Path
+    deviation: float
+    pictures: int
+
+    @property
+    def words(self) -> str:
+        """Its size and check in words."""
+        size = self.path.stat().st_size / 1e6
+        return f"{size:.1f} MB, at most {self.deviation:.1e} off predict on {self.pictures} pictures"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A graph's inputs: of each its name, size, channels, preprocess and grid; and which of them each trial sees."""
+
+    rows: list[dict[str, Any]]
+    of_trial: list[int]
+
+
+def export_run(run: "Run", format: str, best: bool, out: Path | None, files: list[str] | None, tell: Tell) -> Exported:
+    """Writes the blend, or its best trial alone, with its description beside it as json; see `Run.export`."""
+    if format not in ENDINGS:
+        raise Mistake(f"--format {format!r} is unknown; choose from {', '.join(ENDINGS)}")
+    path = out or run.folder / "export" / f"{'best' if best else 'blend'}{ENDINGS[format]}"
+    if path.suffix != ENDINGS[format]:
+        raise Mistake(f"--out {path} must end with {ENDINGS[format]} for --format {format}")
+    lacking = [name for name in PACKAGES[format] if find_spec(name) is None]
+    if lacking:
+        raise Mistake(f"--format {format} needs {', '.join(lacking)}: pip install 'autoclimb[export]'")
+    trials = trials_of(run)
+    if best:
+        run, trials = best_alone(run, trials)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"--out {path} cannot be written ({error.strerror}); name another file") from error
+    inputs = inputs_for(trials, run.task.get("channels", 3))
+    description = describe(run, trials, inputs)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        arrays = pictures_to_check(run, inputs, files, place)
+        tell(Event("note", f"writing and comparing {len(trials)} members; many folds take minutes"))
+        expected, predicted = written_and_checked(run, trials, inputs, arrays, description, place / path.name)
+        largest = max(1.0, float(np.abs(expected).max()))
+        deviation = float(np.abs(expected - predicted).max()) / largest
+        if not deviation <= MOST_OFF:  # also where it is NaN
+            raise Mistake(
+                f"the exported {'trial' if best else 'blend'} is up to {deviation:.1e} off what predict says, over "
+                f"{MOST_OFF:g}: nothing was written; try {'--format torch' if format == 'onnx' else '--best'}"
+            )
+        with room_on_disk(path.parent), whole_file(path) as part:
+            shutil.copyfile(place / path.name, part)
+    checked = {"pictures": len(expected), "largest_deviation": deviation, "from": "autoclimb predict"}
+    write_json(path.with_suffix(".json"), {**description, "check": checked})
+    return Exported(path, deviation, len(expected))
+
+
+def trials_of(run: "Run") -> list[Trial]:
+    """The trials of the blend, in its order. Raises Mistake where there is none, or where nets were deleted."""
+    if run.blend is None:
+        raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
+    trials = {trial.key: trial for trial in store.all_trials(run.folder)}
+    members = [trials[key] for key in run.blend.members]
+    lost = [trial for trial in members if not store.has_weights(run.folder, trial.config)]
+    if lost:
+        raise Mistake(f"nets of {len(lost)} members of the blend were deleted to save disk; give fit a larger nets_gb")
+    return members
+
+
+def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]:
+    """The run as if its best trial were all of the blend: with a decision and a score of its own."""
+    trial, record = max(trials, key=lambda t: t.score), record_of(run)
+    blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
+    known = np.isfinite(blend.oof).all(1) & (record.fold_of >= 0)
+    rule = learn_rule(record.goal, record.truth[known], blend.oof[known])
+    return replace(run, blend=blend, rule=rule.to_json()), [trial]
+
+
+def inputs_for(trials: Sequence[Trial], channels: int) -> Inputs:
+    """One input for each way that the trials want pictures decoded."""
+    ways = [(_side(t.config), t.config.preprocess, t.config.grid) for t in trials]
+    distinct = list(dict.fromkeys(ways))
+    rows = [
+        {"name": _name(at, distinct), "size": size, "channels": channels, "preprocess": preprocess, "grid": grid}
+        for at, (size, preprocess, grid) in enumerate(distinct)
+    ]
+    return Inputs(rows, [distinct.index(way) for way in ways])
+
+
+def _side(config: Config) -> int:
+    return config.seen_size // config.grid * config.grid if config.grid else config.seen_size
+
+
+def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:
+    """`pictures` where there is one way, `pictures_128` where the size tells it from the others."""
+    size = distinct[at][0]
+    if len(distinct) == 1:
+        return "pictures"
+    same_size = sum(other[0] == size for other in distinct) > 1
+    return f"pictures_{size}_{at}" if same_size else f"pictures_{size}"
+
+
+def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, Any]:
+    """What using the file takes, as json: it stands in the file and beside it."""
+    assert run.blend is not None
+    kind, blend = run.task["kind"], run.blend
+    sums = "rows sum to one" if kind in ("binary", "multiclass", "ordinal") else "each label is its own"
+    members = [{"config": words_of(t.config), "score": run.metric.shown(t.score), "key": t.key} for t in trials]
+    for member, weight in zip(members, blend.weights, strict=False):  # a stacker holds more than weights
+        member["weight"] = weight
+    return {
+        "written_by": f"autoclimb {version('autoclimb')}",
+        "task": run.task["name"],
+        "kind": kind,
+        "classes": run.task["classes"],
+        "grades": run.task["grades"],
+        "metric": run.metric.name,
+        "score": run.score,
+        "stderr": run.stderr,
+        "interval": list(run.interval),
+        "inputs": inputs.rows,
+        "input_form": "uint8 (batch, size, size, channels), RGB where there are three channels, decoded by Pillow as "
+        "autoclimb.data.pixels.decode does: docs/export.md has it in ten lines",
+        "ranges": run.task.get("ranges", ()),
+        "output": "prediction: numbers (batch, 1)"
+        if kind == "regression"
+        else f"prediction: probabilities (batch, {len(run.task['classes'])}) of the classes in their order; {sums}",
+        "decision": run.rule,
+        "blend": blend.method,
+        "sharpness": blend.stacker["sharpness"],
+        "columns_left_out": run.task.get("metadata", ()) if needs_metadata(blend) else (),
+        "members": members,
+    }
+
+
+def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place: Path) -> list[np.ndarray]:
+    """Up to 32 pictures `(R, size, size, channels)` for each input: these files', else the run's decoded test pictures.
+
+    Without test pictures they are train pictures. Those of another size than an input's are brought to it by leaving
+    out or repeating pixels: a check wants any picture, but the same for both. Raises Mistake where there are none.
+    """
+    if files is not None:
+        return [_decoded(run, row, files[:MOST_CHECKED], place) for row in inputs.rows]
+    rows = len(np.load(run.folder / "target.npy", mmap_mode="r"))
+    for path in reversed(pixels_in(run.folder / "cache")):
+        pixels = open_pixels(path)
+        readable = np.flatnonzero(~pixels.bad)
+        some = readable[readable >= rows] if (readable >= rows).any() else readable
+        if len(pixels.bad) >= rows and len(some):
+            pictures = np.stack([pixels.array[row] for row in some[:: -(-len(some) // MOST_CHECKED)]])
+            return [_at_size(pictures, row["size"]) for row in inputs.rows]
+    raise Mistake(f"the decoded pictures of {run.folder} were deleted; name others to check with: --images FOLDER")
+
+
+def _decoded(run: "Run", row: dict[str, Any], files: list[str], place: Path) -> np.ndarray:
+    """The files as an input wants them."""
+    ranges = as_ranges(run.task.get("ranges", ()))
+    how = {"channels": row["channels"], "ranges": ranges, "grid": row["grid"]}
+    pixels = build_pixels(files, row["size"], row["preprocess"], place, **how)
+    if pixels.bad.any():
+        raise Mistake(
+            f"{int(pixels.bad.sum())} of the pictures to check with cannot be read; name others with --images"
+        )
+    return np.asarray(pixels.array)
+
+
+def _at_size(pictures: np.ndarray, size: int) -> np.ndarray:
+    at = np.arange(size) * pictures.shape[1] // size
+    return np.ascontiguousarray(pictures[:, at][:, :, at])
+
+
+def written_and_checked(
+    run: "Run",
+    trials: Sequence[Trial],
+    inputs: Inputs,
+    arrays: Sequence[np.ndarray],
+    description: dict[str, Any],
+    file: Path,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The blend's predictions by `predict`'s own code, and those of the file that was written."""
+    assert run.blend is not None
+    place = file.parent
+    pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
+    for path, array in zip(pixels, arrays, strict=True):
+        write_array(path, array)
+    predictions, parts = [], []
+    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(run.folder, place))
+    try:
+        # on a card nets predict in bfloat16, which would be a deviation of its own
+        worker.greet({**run.hello(place), "device": "cpu", "fold_of": str(run.folder / "fold_of.npy")}, LONG)
+        for trial, source in zip(trials, inputs.of_trial, strict=True):
+            part = {"config": trial.config.to_json(), "weights": str(store.nets_folder(run.folder, trial.config))}
+            save = place / f"{trial.key}.npy"
+            worker.ask({"do": "predict", **part, "pixels": str(pixels[source]), "save": str(save)}, LONG)
+            predictions.append(np.load(save))
+            parts.append({**part, "source": source})
+        request = {
+            "do": "export",
+            "parts": parts,
+            "blend": run.blend.stacker,
+            "channels": inputs.rows[0]["channels"],
+            "inputs": inputs.rows,
+            "arrays": [str(path) for path in pixels],
+            "description": description,
+            "file": str(file),
+            "save": str(place / "exported.npy"),
+        }
+        worker.ask(request, LONG)
+    finally:
+        worker.end()
+    return apply_blend(run.blend, predictions), np.load(place / "exported.npy")

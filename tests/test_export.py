@@ -95,6 +95,39 @@ def test_a_graph_blends_as_the_blender_does(name, kind):
     assert np.abs(got - expected).max() < 1e-5
 
 
+class EveryBlender(torch.nn.Module):
+    """All rows for a kind of task, side by side."""
+
+    def __init__(self, goal: Goal) -> None:
+        super().__init__()
+        truth, self.members = predictions_for(goal)
+        rows = Rows(goal, self.members, truth, np.arange(len(truth)))
+        names = [n for n in COMBINED if BLENDERS[n].suits(goal) and not BLENDERS[n].needs_metadata]
+        self.models = {name: json.loads(json.dumps(BLENDERS[name].learn(rows))) for name in names}
+
+    def forward(self, *p: torch.Tensor) -> torch.Tensor:
+        each = [COMBINED[name](model, [p[i] for i in model["picked"]]) for name, model in self.models.items()]
+        return torch.cat([sharpened("multilabel" if p[0].shape[1] > 1 else "regression", q, 1.2) for q in each], 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "goal", [Goal(metric_named("accuracy"), "multiclass"), *GOALS.values()], ids=lambda goal: goal.metric.name
+)
+def test_every_blender_can_be_written_as_onnx(goal, tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    every = EveryBlender(goal)
+    members = [torch.from_numpy(p[:40]).float() for p in every.members]
+    shapes = {"p": tuple({0: torch.export.Dim("batch")} for _ in members)}
+    program = torch.export.export(every, tuple(members), dynamic_shapes=shapes)
+    names = ["a", "b", "c"]
+    torch.onnx.export(program, (), input_names=names, verbose=False).save(tmp_path / "every.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "every.onnx", providers=["CPUExecutionProvider"])
+    [got] = session.run(None, dict(zip(names, [p.numpy() for p in members], strict=True)))
+    assert np.abs(got - every(*members).numpy()).max() < 1e-5
+
+
 def test_only_trees_have_no_place_in_a_graph():
     assert set(BLENDERS) - set(COMBINED) == {"lightgbm"}
 

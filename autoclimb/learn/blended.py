@@ -35,7 +35,7 @@ def _weighted(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 def _log_odds_mean(model: Model, predictions: Sequence[Tensor]) -> Tensor:
     if model["kind"] == "multilabel":
         return torch.stack([logits(p) for p in predictions]).mean(0).sigmoid()
-    return torch.stack([p.clamp(TINY, 1).log() for p in predictions]).mean(0).softmax(1)
+    return torch.stack([p.clamp(TINY, 1.0).log() for p in predictions]).mean(0).softmax(1)
 
 
 def _rank_mean(model: Model, predictions: Sequence[Tensor]) -> Tensor:
@@ -47,10 +47,10 @@ def _rank_mean(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 def _places(x: Tensor, known: Tensor) -> Tensor:
     """Places `(B, C)` of numbers among the quantiles `(C, Q)`: straight between them, beyond them ever more slowly."""
     low, high = known[:, :-1], known[:, 1:]
-    steps = ((x[:, :, None] - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    steps = ((x[:, :, None] - low) / (high - low).clamp(min=1e-12)).clamp(0.0, 1.0)
     at = steps.mean(2)
     scale = (known[:, -1] - known[:, 0]).clamp(min=1e-12)
-    over, under = (x - known[:, -1]).clamp(min=0) / scale, (known[:, 0] - x).clamp(min=0) / scale
+    over, under = (x - known[:, -1]).clamp(min=0.0) / scale, (known[:, 0] - x).clamp(min=0.0) / scale
     return 0.01 + 0.98 * at + 0.01 * (over / (1 + over) - under / (1 + under))
 
 
@@ -60,7 +60,7 @@ def _median(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 
 
 def _log_mean(model: Model, predictions: Sequence[Tensor]) -> Tensor:
-    return torch.stack([(1 + p.clamp(min=0)).log() for p in predictions]).mean(0).exp() - 1
+    return torch.stack([(1 + p.clamp(min=0.0)).log() for p in predictions]).mean(0).exp() - 1
 
 
 def _vote(model: Model, predictions: Sequence[Tensor]) -> Tensor:
@@ -80,8 +80,8 @@ def _linear(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 
 
 def _logs(p: Tensor, link: str) -> Tensor:
-    logs = p.clamp(1e-6, 1).log()
-    return logs if link == "classes" else logs - (1 - p).clamp(1e-6, 1).log()
+    logs = p.clamp(1e-6, 1.0).log()
+    return logs if link == "classes" else logs - (1 - p).clamp(1e-6, 1.0).log()
 
 
 def _two_level_ridge(model: Model, predictions: Sequence[Tensor]) -> Tensor:

@@ -101,7 +101,7 @@ class ClosedForm(nn.Module):
         if points is not None:
             p = (points - self.mean) / self.deviation
             squares = (x * x).sum(1, keepdim=True) + (p * p).sum(1) - 2 * (x @ p.T)
-            x = torch.exp(-self.width / self.scale * squares.clamp(min=0))
+            x = torch.exp(-self.width / self.scale * squares.clamp(min=0.0))
         return head_probabilities(x @ self.weights + self.target_mean, self.slope, self.shift, self.kind)
 
 

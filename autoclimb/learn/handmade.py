@@ -70,9 +70,9 @@ class Patches(nn.Module):
         x = halved(pictures.permute(0, 3, 1, 2).float()) / 255
         first = F.avg_pool2d(x.mean(1, keepdim=True), self.side, 1)
         second = F.avg_pool2d((x**2).mean(1, keepdim=True), self.side, 1)
-        variance = (second - first**2).clamp(min=0) * (self.values / (self.values - 1))
+        variance = (second - first**2).clamp(min=0.0) * (self.values / (self.values - 1))
         responses = F.conv2d(x, self.filters) / (variance + CONTRAST).sqrt() - self.offset
-        up, down = (responses - THRESHOLD).clamp(min=0), (-responses - THRESHOLD).clamp(min=0)
+        up, down = (responses - THRESHOLD).clamp(min=0.0), (-responses - THRESHOLD).clamp(min=0.0)
         pooled = [(self.pool @ part @ self.pool.T).flatten(1) for part in (up, down)]
         return torch.cat([self.gradients(pictures), *pooled], 1)
 

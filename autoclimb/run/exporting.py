@@ -222,6 +222,8 @@ def written_and_checked(
     pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
     for path, array in zip(pixels, arrays, strict=True):
         write_array(path, array)
+        rows, size, _, channels = array.shape
+        write_json(path.with_suffix(".json"), {"rows": rows, "size": size, "channels": channels})
     predictions, parts = [], []
     worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(run.folder, place))
     try:

@@ -13,6 +13,7 @@ import torch
 from nets import CPU
 from PIL import Image
 
+from autoclimb.arrays import read_target
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.rows import Rows
@@ -241,8 +242,9 @@ def run_of_two(tmp_path_factory):
     run = folder / "run"
     (run / "cache").mkdir(parents=True)
     goal, truth = Goal(metric_named("accuracy"), "multiclass"), np.arange(30) % 2
-    fold_of, target = np.arange(30) % 2, np.eye(2, dtype=np.float32)[truth]
-    write_array(run / "target.npy", target)
+    fold_of = np.arange(30) % 2
+    write_array(run / "target.npy", truth)
+    target = read_target(run / "target.npy", 2)
     write_array(run / "fold_of.npy", fold_of)
     ids = tuple(f"p{i}" for i in range(30, 40))
     form = Form(("id", "label"), ids, "label")
@@ -258,7 +260,7 @@ def run_of_two(tmp_path_factory):
         out, nets = store.trial_folder(run, config), store.nets_folder(run, config)
         reply = run_trial(config, material, out, nets, run / "cache", CPU)
         assert reply["status"] == "done", reply["note"]
-        oof, test = store.read_predictions(run, config)
+        oof, test = store.predictions_of(run, config)
         scored = cross_fitted_score(goal, truth, oof, fold_of)
         trials.append(Trial(config, "baseline", "done", scored.score, scored.stderr, 1.0, oof, test))
         store.save_trial(run, trials[-1])

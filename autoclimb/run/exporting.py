@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
 from autoclimb.data.pixels import as_ranges, build_pixels, open_pixels, pixels_in
 from autoclimb.disk import whole_file, write_array, write_json
@@ -110,7 +111,7 @@ def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]
     """The run as if its best trial were all of the blend: with a decision and a score of its own."""
     trial, record = max(trials, key=lambda t: t.score), record_of(run)
     blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
-    known = np.isfinite(blend.oof).all(1) & (record.fold_of >= 0)
+    known = np.flatnonzero(predicted_rows(blend.oof) & (record.fold_of >= 0))
     rule = learn_rule(record.goal, record.truth[known], blend.oof[known])
     return replace(run, blend=blend, rule=rule.to_json()), [trial]
 
@@ -180,7 +181,7 @@ def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place
     """
     if files is not None:
         return [_decoded(run, row, files[:MOST_CHECKED], place) for row in inputs.rows]
-    rows = len(np.load(run.folder / "target.npy", mmap_mode="r"))
+    rows = len(np.load(run.folder / "fold_of.npy", mmap_mode="r"))
     for path in reversed(pixels_in(run.folder / "cache")):
         pixels = open_pixels(path)
         readable = np.flatnonzero(~pixels.bad)

@@ -33,6 +33,7 @@ from autoclimb.learn.handmade import Gradients, Patches
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material, rows_of_fold
 from autoclimb.learn.several import EMPTY, OneByOne, join_tiles, split_tiles
+from autoclimb.learn.trunk import LARGEST, cut, frozen_net, pooled
 from autoclimb.learn.views import View, scaled_side, views_named
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.types import Config, Kind
@@ -64,19 +65,28 @@ class Normalised(nn.Module):
 
 
 class FrozenTrunk(nn.Module):
-    """Features `(B, D)` of a pretrained net, those of the mirrored pictures added where the config asks for them."""
+    """Features `(B, D)` of a pretrained net, the sum of those of each view; `features.features_of` as a graph.
+
+    Where features of frozen stages are kept, they are kept in float16, and so they are here.
+    """
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
-        built = build_net(config, 0, channels)
-        self.normalised, self.net, self.mirrored = Normalised(built.mean, built.std), built.net, config.tta == "flip"
+        built = frozen_net(config, channels)
+        self.normalised, self.lower, upper = Normalised(built.mean, built.std), None, built.net
+        if config.top:
+            self.lower, above = cut(built, config.top, config.size)
+            upper = above.net
+        self.upper, self.features = upper, pooled(upper, built, config.layers)
+        every = views_named(config.tta)
+        self.views = [_in_graph(view) for view in (every if config.top or config.tta == "flip" else every[:1])]
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = self.normalised(pictures)
-        if not self.mirrored:
-            return self.net(x)
-        both = self.net(torch.cat([x, x.flip(3)]))
-        return both[: x.shape[0]] + both[x.shape[0] :]
+        seen = torch.cat([view(x) for view in self.views])
+        if self.lower is not None:
+            seen = self.lower(seen).clamp(-LARGEST, LARGEST).half().float()
+        return self.features(seen).unflatten(0, (len(self.views), -1)).sum(0)
 
 
 class ClosedForm(nn.Module):
@@ -211,7 +221,8 @@ class BlendGraph(nn.Module):
                 self.places.append((part.source, False))
                 self.members.append(Nets(nets))
                 continue
-            identity = (config.backbone, config.weights, config.model_args, part.source, config.tta == "flip")
+            net = (config.backbone, config.weights, config.model_args, config.layers, config.top)
+            identity = (*net, part.source, config.tta)
             if identity not in known:
                 known[identity] = len(self.trunks)
                 self.trunks.append(trunk_of(config, channels, cache))

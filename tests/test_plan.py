@@ -136,6 +136,7 @@ def test_an_h100_probes_many_nets_within_a_twentieth_and_trains_families_as_the_
     plan = SITUATIONS["an H100 for four hours"]()
     probes = [row for row in frozen(plan) if row.config.weights]
     assert plan.trials[0] in probes
+    probes = [row for row in probes if row.stage == "baseline"]  # others fill what is left at the end
     assert len({row.config.backbone for row in probes}) >= 5
     assert sum(row.seconds for row in probes) <= 0.05 * plan.situation.budget
     finalists = plan.finalists

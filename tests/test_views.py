@@ -73,7 +73,7 @@ def test_crops_are_of_the_corners_and_the_middle():
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_predictions_are_averaged_to_probabilities(name):
-    material = replace(material_of(), pixels=stripes(5)[0])
+    material = replace(material_of(), pixels=stripes(5)[0], width=3)
     built = build_net(TINY, 3)
     p = predict_rows(built, material, np.arange(5), CPU, 32, name, batch=2)
     assert p.shape == (5, 3)

@@ -29,7 +29,7 @@ from autoclimb.types import Config, History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
 FEWEST_DRAWS, MOST_DRAWS = 3, 30
-MOST_SEEDS = 100
+MOST_SEEDS = 1000  # a bound for budgets of days on a fast card
 POLICIES = ("flip", "affine", "medium", "trivial")
 MIXING: tuple[dict[str, Any], ...] = ({}, {"mixup": 0.3}, {"cutmix": 1.0})
 

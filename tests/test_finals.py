@@ -218,7 +218,7 @@ def test_where_the_whole_net_cannot_be_trained_soundly_its_top_is_on_all_folds()
         {"budget": 300.0, "space": SearchSpace(start={"top": 0})},
         {"budget": 300.0, "space": SearchSpace(tta=["dihedral"])},
     ],
-    ids=str,
+    ids=["hours", "a card", "from scratch", "no disk", "top of the user", "views of the user"],
 )
 def test_nets_are_trained_whole_where_time_allows_and_where_their_top_alone_cannot_be(changes):
     assert {config.top for config in finalists_of(on_two_cores(**changes))} == {0}

@@ -29,7 +29,7 @@ def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
-    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    reply = measure_speed(TINY, material_of(), CPU, 0.5)
     assert tuple(seen[:3]) == FORMATS["cpu"]
     assert Format(reply["precision"], reply["channels_last"]) == fastest
     assert reply["train"] == 8 / 0.5
@@ -45,7 +45,7 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
-    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    reply = measure_speed(TINY, material_of(), CPU, 0.5)
     assert Format(reply["precision"], reply["channels_last"]) == FORMATS["cpu"][1]
     assert reply["train"] == 8 / 0.5
 
@@ -59,7 +59,7 @@ def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
-    measure_speed(TINY, material_of(), CPU, 0.0)
+    measure_speed(TINY, material_of(), CPU, 0.5)
     assert seen == [*FORMATS["cpu"], *FORMATS["cpu"][:2]]
 
 
@@ -270,3 +270,10 @@ def test_on_a_card_layout_and_batch_are_chosen():
     reply = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
     assert reply["train"] > 0
     assert reply["batch"] in (8, 16, 32)
+
+
+def test_where_features_are_all_that_is_wanted_only_the_prediction_is_timed(monkeypatch):
+    monkeypatch.setattr(probe, "step_seconds", lambda *_: pytest.fail("a step of training was measured"))
+    speed = probe.measure_speed(TINY.vary(train="features", size=32), material_of(), CPU, 0.5)
+    assert speed["predict"] > 0
+    assert speed["train"] == 0

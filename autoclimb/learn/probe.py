@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from autoclimb.learn.backbones import Built, build_net, place
-from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, to_input
-from autoclimb.learn.devices import has_bf16, usable_cores
+from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
+from autoclimb.learn.devices import has_bf16, prediction_autocast, usable_cores
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
@@ -34,6 +34,8 @@ FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer step
 FEW = 8  # pictures of a first look at how long a step takes
 LONGEST_STEP = 0.25  # seconds of a step that is measured, on a processor: in steps of 64 pictures at 128 px, looking at
 # two EfficientNets took half a minute of a quiet machine and a minute and a half of a busy one
+LOOKED_AT = 32  # pictures whose prediction is timed where a net's features are all that is wanted
+HASTE = 0.5  # seconds asked for below which no format is measured twice
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step after which it is not repeated
@@ -47,13 +49,28 @@ UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": 
 def measure_speed(config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
     """Pictures a second in training and prediction, and the format and batch that gave them.
 
-    It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little. Rates
-    are 0 where the net cannot be run, with a `note` and its `fault`.
+    It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little. Where
+    the config asks for features alone only the prediction is timed. Rates are 0 where the net cannot be run, with a
+    `note` and its `fault`.
     """
     try:
+        if config.train == "features":
+            return _prediction_speed(build_net(config, 0, material.channels), config, material, device)
         return _speed_of(build_net(config, material.width, material.channels), config, material, device, seconds)
     except STATUSES as error:
         return {**UNUSABLE, "note": str(error), "fault": kind_of(error)}
+
+
+def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
+    rows = np.arange(min(LOOKED_AT, len(material.pixels)))
+    pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
+    net = place(built, device).eval()
+    x = to_input(pictures, built.mean, built.std, device, built.format.layout)
+    with torch.inference_mode(), prediction_autocast(device):
+        if device.type == "cpu":
+            settle_threads(lambda: _seconds_of(net, x[:THREAD_BATCH]), usable_cores())
+        seconds = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+    return {**UNUSABLE, "predict": len(x) / seconds}
 
 
 def _speed_of(built: Built, config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
@@ -87,10 +104,9 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0), usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}
-    slow = (
-        len(pictures) < first and device.type == "cpu"
-    )  # its steps are long: a burst of a neighbour's is averaged out
-    for close in [] if slow else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
+    # where steps are long a burst of a neighbour's is averaged out
+    once = (len(pictures) < first and device.type == "cpu") or seconds < HASTE
+    for close in [] if once else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
         rates[close] = max(rates[close], rate(close, len(pictures)))
     best = max(rates, key=lambda format: rates[format])
     if not rates[best]:

@@ -28,6 +28,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Task, Trial
 
 LOSS_ROWS = 100_000  # a fold of these tells effects apart
+LOOK, LOOK_SHARE = 0.8, 0.005  # seconds of a look at a net's speed beside its warm-up, and the share of the budget
 POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
 
@@ -177,11 +178,14 @@ def measure(setup: Setup, config: Config) -> Speed:
     key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
     key += f"|grid {config.grid}" if config.grid else ""
     key += f"|top {config.top}" if config.top else ""
+    key += "|features" if config.train == "features" else ""  # training them is not measured
     plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
+
+    seconds = min(LOOK, LOOK_SHARE * setup.clock.budget)
 
     def ask() -> dict[str, Any]:
         pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter
-        request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": 0.8}
+        request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": seconds}
         try:
             reply = setup.worker.ask(request, max(setup.clock.left() - setup.reserve(), 0.1))
         except Died:

@@ -93,7 +93,7 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
     kept = situation.kept.get(trunk_of(config), 0)
     pictures = situation.rows * max(variants_kept(config) - kept, 0)
     pictures += situation.answered * max(_views(config) - kept, 0)
-    speed = speed_of(config.vary(top=0), situation).predict
+    speed = speed_of(config.vary(top=0, train="features"), situation).predict
     if not pictures:
         return 0.0
     return SLACK.trial_margin * pictures / speed + download_seconds(config) if speed else float("inf")

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
@@ -64,7 +65,7 @@ def synthetic(metric: str, kind: Kind, n: int = 600, members: int = 10, seed: in
     r, m = np.random.default_rng(seed), 2000
     width = {"binary": 2, "multilabel": 8, "regression": 1}.get(kind, 4)
     z = r.normal(size=(n + m, width)) * 2 - (1.5 if kind == "multilabel" else 0)
-    right = _chances(z, kind)
+    right = chances(z, kind)
     if kind == "regression":
         truth: np.ndarray = z[:, 0] + r.normal(size=n + m)
     elif kind == "multilabel":
@@ -75,19 +76,17 @@ def synthetic(metric: str, kind: Kind, n: int = 600, members: int = 10, seed: in
     of_kind[1] = of_kind[0] + 0.05 * of_kind[1]
     for i in range(members):
         own = [of_kind[i] + 0.7 * r.normal(size=z.shape) for _ in range(5)]
-        nets = [_chances(1.3 * (z + (0.8 + 0.1 * i) * noise), kind) for noise in own]
+        nets = [chances(1.3 * (z + (0.8 + 0.1 * i) * noise), kind) for noise in own]
         trials.append(member(i, nets[0][:n], np.mean(nets, axis=0)[n:]))
     goal = Goal(metric_named(metric), kind, (0.0, 1.0, 2.0, 3.0) if kind == "ordinal" else ())
     return Collection(f"synthetic-{metric}-{kind}", goal, trials, truth[:n], r.permutation(n) % 5, truth[n:])
 
 
-def _chances(z: np.ndarray, kind: Kind) -> np.ndarray:
+def chances(z: np.ndarray, kind: Kind) -> np.ndarray:
+    """Predictions of log odds, or the numbers themselves."""
     if kind == "regression":
         return z
-    if kind == "multilabel":
-        return np.asarray(1 / (1 + np.exp(-z)))
-    q = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(q / q.sum(1, keepdims=True))
+    return np.asarray(expit(z) if kind == "multilabel" else softmax(z, axis=1))
 
 
 def real(data: str, metric: str, kind: Kind) -> Collection:

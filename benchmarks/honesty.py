@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blend import chances
 from record import append, heading
 
 from autoclimb.arrays import predicted_rows
@@ -109,16 +110,6 @@ def world(kind: Kind, n: int, random: np.random.Generator) -> tuple[np.ndarray, 
     if kind == "multilabel":
         return (random.random(z.shape) < right).astype(np.uint8), z
     return (random.random((n, 1)) > np.cumsum(right, axis=1)[:, :-1]).sum(1), z
-
-
-def chances(z: np.ndarray, kind: Kind) -> np.ndarray:
-    """Predictions of log odds, or the numbers themselves."""
-    if kind == "regression":
-        return z
-    if kind == "multilabel":
-        return np.asarray(1 / (1 + np.exp(-z)))
-    q = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(q / q.sum(1, keepdims=True))
 
 
 def goal_of(metric: str, kind: Kind) -> Goal:

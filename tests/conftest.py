@@ -2,4 +2,14 @@
 
 import os
 
+import pytest
+from browser import chromium
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, for tests of pages."""
+    with chromium() as started:
+        yield started

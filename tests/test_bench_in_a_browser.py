@@ -1,18 +1,12 @@
 """bench.html as people see it, in Debian's Chromium."""
 
 import pytest
-from browser import chromium, needs_browser, visit
+from browser import needs_browser, visit
 from test_bench import hostile_bench
 
 from autoclimb.contest.page import bench_page
 
 pytestmark = [needs_browser, pytest.mark.browser]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from browser import chromium, needs_browser, visit
+from browser import needs_browser, visit
 from run_folders import HOSTILE, run_folder
 
 from autoclimb.report.cleaner import suspects_page
@@ -16,12 +16,6 @@ from autoclimb.score.suspects import Suspect
 
 pytestmark = [needs_browser, pytest.mark.browser]
 CARDS = "#cards > li"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

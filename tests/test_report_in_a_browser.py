@@ -1,19 +1,13 @@
 """report.html as people see it, in Debian's Chromium: nothing missing for anybody, nothing asked for, no complaints."""
 
 import pytest
-from browser import chromium, needs_browser, visit
+from browser import needs_browser, visit
 from run_folders import HOSTILE, run_folder, with_data_facts, with_gallery
 
 from autoclimb.run.reporting import write_report
 from autoclimb.run.result import open_run
 
 pytestmark = [needs_browser, pytest.mark.browser]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

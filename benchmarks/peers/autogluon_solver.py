@@ -19,6 +19,7 @@ from pathlib import Path
 import folder
 import numpy as np
 import pandas as pd
+import speed
 import timm
 import torch
 from autogluon.multimodal import MultiModalPredictor
@@ -27,8 +28,6 @@ from safetensors.torch import load_file
 ARCHITECTURE = {"none": "resnet18", "lite0": "tf_efficientnet_lite0"}
 STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
 BATCH = 64
-TIMED, WARM = 6, 2  # batches whose time is taken, after so many that warm up
-LONGEST_LOOK = 4.0  # seconds of them
 EFFICIENCY = (
     0.6  # of a bare training loop's speed that is planned with: decoding, validation and checkpoints take theirs
 )
@@ -43,7 +42,7 @@ def main() -> None:
         sys.exit("AutoGluon multimodal has no task of several labels a row")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     tuned = asked.weights != "none"
-    rate = EFFICIENCY * pictures_a_second(ARCHITECTURE[asked.weights])
+    rate = EFFICIENCY * speed.pictures_a_second(ARCHITECTURE[asked.weights])
     until = BEGAN + asked.budget - 12 - 0.05 * asked.budget  # for loading the best checkpoint and the csv
     size = folder.size_for(seen, rate, 64, until - time.monotonic(), tuned)
     here = rate * (64 / size) ** 2
@@ -88,17 +87,6 @@ def main() -> None:
             table = predictor.predict_proba(test, as_pandas=True)
             folder.write(seen, asked.out, table.to_numpy(), [str(name) for name in table.columns])
     print(f"{time.monotonic() - BEGAN:.0f} of {asked.budget:.0f} s", flush=True)
-
-
-def pictures_a_second(architecture: str) -> float:
-    """How fast a bare loop trains the net at 64 px here."""
-    net = timm.create_model(architecture, num_classes=10).train()
-    x, seconds = torch.randn(BATCH, 3, 64, 64), list[float]()
-    while len(seconds) < WARM + TIMED and sum(seconds) < LONGEST_LOOK:
-        start = time.monotonic()
-        net(x).sum().backward()
-        seconds.append(time.monotonic() - start)
-    return BATCH / float(np.median(seconds[WARM:] or seconds))
 
 
 def checkpoint(asked: "folder.argparse.Namespace", place: Path) -> Path:

@@ -12,7 +12,7 @@ import os
 
 import folder
 import numpy as np
-import timm
+import speed
 import torch
 from fastai.callback.mixup import MixUp
 from fastai.vision.all import (
@@ -45,8 +45,6 @@ ARCHITECTURE = {"none": "resnet18", "lite0": "tf_efficientnet_lite0"}
 STATS = {"none": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "lite0": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
 BATCH, HELD_OUT, VIEWS = 64, 0.1, 4
 FIRST_PART = 0.4  # of the time at the smaller size
-TIMED, WARM = 6, 2  # batches whose time is taken, after so many that warm up
-LONGEST_LOOK = 4.0  # seconds of them
 FINDING = 0.12  # of the time, at the most, for the rate finder; below so many steps a usual rate is taken
 FEWEST_STEPS, USUAL_RATE = 15, 3e-3
 MISJUDGED = 0.9  # of the time that is planned with: loading takes its share when trainings do not wait for it
@@ -73,7 +71,7 @@ def main() -> None:
     seen = folder.read(asked.data, asked.metric)
     tuned = asked.weights != "none"
     until = BEGAN + asked.budget - 3.0  # for the csv and the end of the process
-    rate = pictures_a_second(ARCHITECTURE[asked.weights])
+    rate = speed.pictures_a_second(ARCHITECTURE[asked.weights])
     size = folder.size_for(seen, rate, 64, 0.8 * (until - time.monotonic()), tuned)
     first = max(48, int(0.66 * size) // 16 * 16)
     test_seconds = VIEWS * len(seen.test) / (3 * rate * (64 / size) ** 2)
@@ -92,17 +90,6 @@ def main() -> None:
             fit(learn, lr, ends, tuned, mixing=not tuned and seen.kind != "numbers", head_first=tuned and not i)
         predict(learn, seen, asked)
     print(f"{time.monotonic() - BEGAN:.0f} of {asked.budget:.0f} s", flush=True)
-
-
-def pictures_a_second(architecture: str) -> float:
-    """How fast the net trains at 64 px here."""
-    net = timm.create_model(architecture, num_classes=10).train()
-    x, seconds = torch.randn(BATCH, 3, 64, 64), list[float]()
-    while len(seconds) < WARM + TIMED and sum(seconds) < LONGEST_LOOK:
-        start = time.monotonic()
-        net(x).sum().backward()
-        seconds.append(time.monotonic() - start)
-    return BATCH / float(np.median(seconds[WARM:] or seconds))
 
 
 def loaders(seen: folder.Competition, size: int, asked: "folder.argparse.Namespace") -> DataLoaders:
@@ -168,13 +155,13 @@ def epoch_seconds(learn: Learner) -> float:
     """Seconds of an epoch, the held-out part included, from some batches as they are loaded and learned."""
     net, seconds = learn.model.train(), []
     batches = iter(learn.dls.train)
-    for _ in range(min(WARM + TIMED, len(learn.dls.train))):
+    for _ in range(min(speed.WARM + speed.TIMED, len(learn.dls.train))):
         start = time.monotonic()
         x, y = next(batches)
         learn.loss_func(net(x), y).backward()
         net.zero_grad(set_to_none=True)
         seconds.append(time.monotonic() - start)
-    each = float(np.mean(seconds[WARM:] or seconds))
+    each = float(np.mean(seconds[speed.WARM :] or seconds))
     return each * (len(learn.dls.train) + 0.4 * len(learn.dls.valid))
 
 

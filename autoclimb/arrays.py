@@ -165,7 +165,7 @@ class Predictions:
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         place = np.asarray(self.place[rows])
         if place.ndim == 0:
-            return self[np.atleast_1d(np.arange(len(self))[rows])][0]
+            return self[[rows]][0]
         known = place >= 0
         if known.all():
             return in_single(self.values[place])

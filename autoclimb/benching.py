@@ -68,9 +68,10 @@ def bench(
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     with alone_in(folder), room_on_disk(folder):
         for outcome in run_cells(chosen, folder, retry, tell or (lambda event: None)):
-            write_results(folder, outcomes_on_disk(folder, whole))
             if outcome.seconds > PAGE_AFTER:
                 published(whole, folder)
+            else:
+                write_results(folder, outcomes_on_disk(folder, whole))
         return published(whole, folder)
 
 

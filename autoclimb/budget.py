@@ -72,6 +72,7 @@ class Slack:
     first_quick_blend: float = 0.5  # assumed before one was measured
     after_last_blend: float = 1.5  # the blend in depth is dropped where it leaves less; 2 % of a short budget
     share_after_last_blend: float = 0.02
+    card: float = 5.0  # for a model card, at most: one of 300 rows takes hundredths of a second
     # for report.html, after the submission is written and the run is on record as finished
     share_for_report: float = 0.02  # of the budget, at most: a page is no reason to train less
     report_at_most: float = 20.0  # a page of 100,000 rows in a hundred classes is made in a fraction of it

@@ -50,6 +50,7 @@ from autoclimb.search.cost import cost_of, measured
 from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.nets import fine_tuning, from_box, from_scratch, net_named
 from autoclimb.search.order import plan_of
+from autoclimb.search.rates import TOP_SHARE
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.situation import Speed
 from autoclimb.types import Goal
@@ -189,7 +190,8 @@ def load(path: Path) -> tuple[list[Record], np.ndarray]:
 
 def speed_key(config: Config) -> str:
     """What a net's speed depends on, as a line of rates.json."""
-    return f"{config.backbone}|{dict(config.model_args)}|{config.size}|{config.batch}"
+    top = f"|top {config.top}" if config.top else ""
+    return f"{config.backbone}|{dict(config.model_args)}|{config.size}|{config.batch}{top}"
 
 
 def measure_rates(
@@ -197,7 +199,7 @@ def measure_rates(
 ) -> dict[str, Any]:
     """Pictures a second of the configs' nets, by `speed_key`: the fastest of several looks, old ones included."""
     best = dict(known)
-    nets = {speed_key(measured(c)): c for c in configs if c.train == "net" or c.weights}
+    nets = {speed_key(measured(c)): c for c in configs if c.train == "net"}
     with opened(suite, name, folder) as lab:
         for _ in range(LOOKS):
             for key, config in nets.items():
@@ -213,12 +215,13 @@ def quiet_speed(rates: dict[str, Any], otherwise: Callable[[Config], Speed], con
     row = rates.get(speed_key(config))
     if row is None:
         same = (config.backbone, str(dict(config.model_args)))
-        near = [k.split("|") for k in rates if tuple(k.split("|")[:2]) == same]
+        near = [k.split("|") for k in rates if tuple(k.split("|")[:2]) == same and "|top" not in k]
         if not near:
             return otherwise(config)
         key = min(near, key=lambda parts: abs(math.log(int(parts[2]) / config.size)))
         scale = (int(key[2]) / config.size) ** 2
         row = {name: value * scale for name, value in rates["|".join(key)].items()}
+        return Speed(row["train"] / (TOP_SHARE if config.top else 1.0), row["predict"])
     return Speed(row["train"], row["predict"])
 
 

@@ -31,7 +31,7 @@ from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
 from autoclimb.score.calibrate import calibrated, platt
 from autoclimb.score.crossfit import cross_fit, cross_fitted_score, standard_error
-from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, rule_of, truth_for
 from autoclimb.score.expected import learnt_tilt
 from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import metric_named
@@ -403,8 +403,7 @@ def reblend(asked: argparse.Namespace) -> Iterator[str]:
         record, start = record_of(run), time.monotonic()
         blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, groups=record.groups)
         seconds, shown = time.monotonic() - start, run.metric.shown
-        rows = np.flatnonzero(predicted_rows(blend.oof) & (record.fold_of >= 0))
-        rule = learn_rule(record.goal, record.truth[rows], blend.oof[rows])
+        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
         with tempfile.TemporaryDirectory() as temporary:
             answers = Path(temporary) / "answers.csv"
             p = np.asarray(blend.test, np.float64)

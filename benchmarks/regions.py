@@ -15,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from record import append, heading, run, seconds_of
-from run import GRACE, test_score
+from record import append, heading
 
 import autoclimb
+from autoclimb.budget import seconds_of
+from autoclimb.contest.cells import GRACE
+from autoclimb.contest.machine import watched
+from autoclimb.contest.marks import marked
 
 WIDTH, HEIGHT = 180, 270  # pixels; the lower third is the labelled picture
 ENDINGS = {".jpg", ".jpeg", ".png"}
@@ -76,15 +79,15 @@ def result(name: str, space: str, data: Path, temporary: Path, asked: argparse.N
     recipe.write_text(WHOLE.format(plan=asked.stages.split(","), space=space))
     command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", asked.metric, "--yes"]
     command += ["--budget", asked.budget, "--out", str(folder), "--recipe", str(recipe)]
-    ran = run(command, seconds_of(asked.budget) + GRACE)
+    ran = watched(command, seconds_of(asked.budget) + GRACE, temporary / "output.txt")
     if ran.status:
-        return f"| {name} | exit {ran.status}: {ran.words} | | | | |\n"
+        return f"| {name} | exit {ran.status}: {ran.last_line} | | | | |\n"
     climbed = autoclimb.open_run(folder)
-    test, error = test_score(climbed.metric, climbed.submission, asked.answers, 0)
+    mark = marked(autoclimb.read_task(data, climbed.metric), climbed.metric, climbed.submission, asked.answers)
     config = next(row for row in climbed.leaderboard().to_dict("records") if row["rank"] == 1)["config"]
     part = re.search(r"box:[\d.,]+", config)
     return (
-        f"| {name} | {test:.4f} | {error:.4f} | {climbed.score:.4f} ± {climbed.stderr:.4f} "
+        f"| {name} | {mark.score:.4f} | {mark.stderr:.4f} | {climbed.score:.4f} ± {climbed.stderr:.4f} "
         f"| {ran.seconds:.0f} | {part[0] if part else 'the whole picture'} |\n"
     )
 

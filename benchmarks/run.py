@@ -13,10 +13,9 @@ from lab import SUITE
 from record import append, heading
 
 import autoclimb
-from autoclimb.budget import seconds_of
 from autoclimb.contest.cells import Outcome
 from autoclimb.contest.standings import promises
-from autoclimb.contest.suite import KnownSet
+from autoclimb.contest.suite import KnownSet, selected
 
 HERE = Path(__file__).parent
 HEADER = (
@@ -34,7 +33,8 @@ def main() -> None:
     bench = autoclimb.bench(asked.suite, **lists, out=asked.bench, tell=lambda event: print(event.text, flush=True))
     print(bench)
     sets = {known_set.name: known_set for known_set in bench.suite.sets}
-    rows = [o for o in bench.outcomes if chosen(o, lists)]
+    cells = {cell.folder for cell in selected(bench.suite, **lists).cells()}
+    rows = [o for o in bench.outcomes if o.folder in cells]  # the record may hold more
     append(asked.out, heading("autoclimb bench") + HEADER + "".join(row_of(o, sets[o.set]) for o in rows))
 
 
@@ -47,18 +47,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--bench", type=Path, required=True, help="folder of the bench's cells")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     return parser.parse_args()
-
-
-def chosen(outcome: Outcome, lists: dict[str, list[str] | None]) -> bool:
-    """Whether the outcome is of what was asked for; the record may hold more."""
-    own = {
-        "sets": outcome.set,
-        "solvers": outcome.solver,
-        "budgets": float(outcome.budget_s),
-        "seeds": str(outcome.seed),
-    }
-    asked = {**lists, "budgets": [seconds_of(b) for b in lists["budgets"] or ()] or None}
-    return all(names is None or own[key] in names for key, names in asked.items())
 
 
 def row_of(o: Outcome, known_set: KnownSet) -> str:

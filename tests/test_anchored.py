@@ -47,7 +47,7 @@ def test_rows_of_a_group_count_together():
     assert np.mean(stderrs) == pytest.approx(np.std(scores), rel=0.25)
 
 
-def test_an_anchor_that_is_always_right_or_answers_the_same_rows_changes_nothing():
+def test_an_anchor_that_is_always_right_changes_nothing():
     goal = Goal(metric_named("accuracy"), "binary")
     truth, some, answers, _, _ = drawn(0)
     anchored = anchored_score(goal, truth, some, answers, truth)

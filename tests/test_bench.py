@@ -152,11 +152,15 @@ def test_two_benches_do_not_share_a_folder(tmp_path):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 
-def test_a_set_that_cannot_be_read_stops_before_anything_is_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [("id,class\nb_000,cat\n", r"answers1\.csv has no column 'label'"), ("id,label\n", r"answers1\.csv has no row")],
+)
+def test_a_set_that_cannot_be_read_stops_before_anything_is_run(tmp_path, monkeypatch, answers, why):
     path = suite_file(tmp_path, {"mine": "good"}, ("pets", "dogs"))
-    (tmp_path / "answers1.csv").write_text("id,class\nb_000,cat\n")
+    (tmp_path / "answers1.csv").write_text(answers)
     monkeypatch.setattr(cells, "watched", lambda *args: pytest.fail("a cell was run"))
-    with pytest.raises(Mistake, match=r"set 'dogs': answers1\.csv has no column 'label'"):
+    with pytest.raises(Mistake, match=f"set 'dogs': {why}"):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 
@@ -208,7 +212,7 @@ def test_a_run_of_autoclimb_says_its_promise_and_trials_and_keeps_no_pixels(tmp_
 
 def hostile_bench(folder: Path) -> tuple[Suite, list[Outcome]]:
     """A suite whose every name is hostile, with every part of the report."""
-    names = tuple(name for name in HOSTILE if "\0" not in name)
+    names = tuple(name.replace("\0", "\x07") for name in HOSTILE)
     suite = read_suite(suite_file(folder, dict.fromkeys(names, "good"), names[:2], "seeds = [0]"))
     shown = {"medals": (("gold", 0.6), ("bronze", 0.5)), "known": ((names[0], 0.4),)}
     suite = replace(suite, sets=tuple(replace(known_set, **shown) for known_set in suite.sets))
@@ -232,7 +236,7 @@ def test_hostile_names_are_shown_as_text(tmp_path):
     assert len(page) < 2_000_000
     text = report_text(suite, rows, lambda o: None, width=120)
     assert "\u202e" not in text
-    assert "\0" not in text
+    assert "\x07" not in text
 
 
 def test_a_bench_without_a_finished_cell_has_a_page_too(tmp_path):
@@ -263,3 +267,17 @@ def test_the_command_says_what_it_does_and_where_the_page_is(tmp_path):
     wrong = CliRunner().invoke(app, ["bench", str(path), "--solvers", "his", "--budgets", "10s"])
     assert wrong.exit_code == 2
     assert "it has mine, yours" in wrong.output
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", "not json"])
+def test_a_damaged_record_is_a_cell_that_will_be_run_again(tmp_path, record):
+    suite = read_suite(suite_file(tmp_path, {"mine": "good"}))
+    place = tmp_path / "cells" / "pets-mine" / cells.RECORD
+    place.parent.mkdir(parents=True)
+    place.write_text(record)
+    assert cells.outcomes_on_disk(tmp_path, suite) == []
+
+
+def test_what_a_command_printed_cannot_speak_to_the_terminal():
+    failed = outcome("a", None, status="\x1b]0;owned\x07 no such file")
+    assert "\x1b" not in cells.outcome_words(failed)

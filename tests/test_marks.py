@@ -134,8 +134,9 @@ def test_a_submission_of_other_ids_or_columns_is_refused(tmp_path, rows, head, s
         )
 
 
-def test_a_cell_that_is_no_number_is_refused(tmp_path):
+@pytest.mark.parametrize("cell", ["many", "nan", "inf"])
+def test_a_cell_that_is_no_number_is_refused(tmp_path, cell):
     right = table(tmp_path / "a.csv", ("id", "label"), *((i, "1") for i in IDS))
-    mine = answered(tmp_path, *((i, "many") for i in IDS))
+    mine = answered(tmp_path, *((i, cell) for i in IDS))
     with pytest.raises(Mistake, match="no number"):
         marked(of("regression", NUMBERS, form("number"), ()), metric_named("mae"), mine, right)

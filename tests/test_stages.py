@@ -17,6 +17,7 @@ from autoclimb.run.trials import imbalance_of, situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
+from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.nets import net_named
 from autoclimb.search.order import PLAN
 from autoclimb.search.portfolio import loss_moves
@@ -482,3 +483,11 @@ def test_nets_whose_frozen_features_say_little_are_not_fine_tuned_in_minutes(ski
     history = History([replace(trial(config), facts={"skill": skill})])
     assert len(with_useful_nets(history, s).pretrained) == nets
     assert with_useful_nets(History(), s).pretrained == LOCAL
+
+
+@pytest.mark.parametrize("stage", [one_net, random_search])
+def test_what_the_user_fixed_holds_for_what_people_do_instead_of_a_search(stage):
+    fixed = {"policy": "flip", "size": 96, "tta": "none", "mixup": 0.1}
+    s = situation(budget=HOUR, space=SearchSpace(start=fixed))
+    for config in next(iter(stage(History(), s))):
+        assert {name: getattr(config, name) for name in fixed} == fixed

@@ -127,6 +127,18 @@ def test_what_cannot_be_had_of_kept_features_is_a_status(tiny, tmp_path, change)
     assert (reply["status"], reply["facts"]["fault"]) == ("failed", "unbuildable")
 
 
+def test_a_size_in_the_test_that_is_that_of_training_is_no_other_size(tiny, tmp_path):
+    config = tiny.vary(test_size=tiny.size, epochs=1)
+    reply = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert reply["status"] == "done", reply["note"]
+
+
+def test_features_above_what_is_kept_know_the_picture_and_its_mirror_image(tiny, tmp_path):
+    config = tiny.vary(train="features", tta="vertical")
+    reply = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "unbuildable")
+
+
 def test_a_pass_that_the_deadline_ends_leaves_nothing_behind(tiny, tmp_path):
     with pytest.raises(OutOfTime):
         kept_views(tiny, material_of().pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)

@@ -9,7 +9,7 @@ from autoclimb.arrays import ByRow, blocks, by_blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.rows import Beside, Rows
 from autoclimb.score.crossfit import cross_answers, parts_within, pooled, standard_error
-from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal
@@ -125,7 +125,8 @@ class Nested:
         for k in self.part_names:
             rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
             name = self.names[0] if few or len(self.names) == 1 else self._simplest(self.tried(k), rows)
-            rule = learn_rule(self.goal, self.truth[rows], self.predicted(name, rows, None if few else k))
+            some = rows_to_learn_from(self.goal, rows, self.width)
+            rule = learn_rule(self.goal, self.truth[some], self.predicted(name, some, None if few else k))
             model = self.model(name, (k,))
 
             def answers(block: slice, name=name, model=model, rule=rule, own=own) -> np.ndarray:

@@ -13,17 +13,19 @@ import numpy as np
 
 from autoclimb.budget import in_words
 from autoclimb.contest.machine import Ended, hardware, watched
-from autoclimb.contest.marks import cells_of, marked
+from autoclimb.contest.marks import marked
 from autoclimb.contest.suite import Cell, KnownSet, Suite
 from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
+from autoclimb.report.parts import safe
 from autoclimb.run import store
 from autoclimb.run.result import open_run
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
 GRACE, GRACE_SHARE = 60.0, 0.1  # seconds and share of the budget after which a command that overran is stopped
 RECORD = "cell.json"
+LONGEST_STATUS = 200  # characters of a command's last line that are shown
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[O
         tell(Event("note", f"{len(to_run)} of {len(cells)} cells to run, {in_words(longest)} of budgets"))
     tasks = {known_set: task_of(suite, known_set) for known_set in {cell.known_set: None for cell in to_run}}
     for number, cell in enumerate(cells, 1):
-        about = f"{number}/{len(cells)} {cell.solver.name} on {cell.known_set.name}, "
+        about = f"{number}/{len(cells)} {safe(cell.solver.name)} on {safe(cell.known_set.name)}, "
         about += f"{in_words(cell.budget)}, seed {cell.seed}"
         outcome = before[cell]
         if cell not in to_run and outcome is not None:
@@ -88,7 +90,8 @@ def task_of(suite: Suite, known_set: KnownSet) -> Task:
     """The set's task as autoclimb reads it; raises Mistake where it or the answers cannot be read."""
     try:
         task = read_folder(suite.folder / known_set.data, suite.metric_of(known_set))
-        cells_of(task.form, suite.folder / known_set.answers)
+        answers = suite.folder / known_set.answers
+        marked(task, suite.metric_of(known_set), answers, answers)  # they are in a submission's form
     except Mistake as mistake:
         raise Mistake(f"set {known_set.name!r}: {mistake}") from mistake
     return task
@@ -97,7 +100,7 @@ def task_of(suite: Suite, known_set: KnownSet) -> Task:
 def outcome_words(outcome: Outcome) -> str:
     """The score with its error, or why there is none."""
     if outcome.score is None:
-        return outcome.status
+        return safe(outcome.status, LONGEST_STATUS)
     error = f" ± {outcome.stderr:.4f}" if outcome.stderr is not None else ""
     promised = f" (promised {outcome.oof:.4f})" if outcome.oof is not None else ""
     return f"{outcome.metric} {outcome.score:.4f}{error}{promised}"
@@ -199,18 +202,19 @@ def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submissio
 
 def outcome_on_disk(folder: Path, cell: Cell) -> Outcome | None:
     """The cell's outcome where it was run as the suite has it now, None otherwise."""
-    path = folder / "cells" / cell.folder / RECORD
+    record = _recorded(folder / "cells" / cell.folder / RECORD)
+    return record[1] if record else None
+
+
+def _recorded(path: Path) -> tuple[str, Outcome] | None:
+    """A cell's definition and outcome, None where its record is not there or was damaged: it will be run again."""
+    known = {f.name for f in fields(Outcome)}
     try:
         values = read_json(path)
-    except (OSError, ValueError):
+        own = {name: value for name, value in values.items() if name in known}
+        return values["definition"], Outcome(**own | {"grades": tuple(values.get("grades", ()))})
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    return _outcome_from(values)
-
-
-def _outcome_from(values: dict[str, Any]) -> Outcome:
-    known = {f.name for f in fields(Outcome)}
-    grades = tuple(values.get("grades", ()))
-    return Outcome(**{name: value for name, value in values.items() if name in known} | {"grades": grades})
 
 
 def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
@@ -221,14 +225,10 @@ def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
         for j, solver in enumerate(suite.solvers)
     }
     rows = []
-    for path in folder.glob(f"cells/*/{RECORD}"):
-        try:
-            values = read_json(path)
-        except ValueError:  # damaged from outside: it will be run again
-            continue
-        place = definitions.get(values.get("definition"))
-        if place is not None:
-            outcome = _outcome_from(values)
+    for record in map(_recorded, folder.glob(f"cells/*/{RECORD}")):
+        place = definitions.get(record[0]) if record else None
+        if record and place is not None:
+            outcome = record[1]
             rows.append((place[0], outcome.budget_s, place[1], outcome.seed, outcome))
     return [row[-1] for row in sorted(rows, key=lambda row: row[:-1])]
 

@@ -63,6 +63,8 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
     lacking = [name for name in form.columns if name not in columns]
     if lacking:
         raise Mistake(f"{path.name} has no column {lacking[0]!r}, but {', '.join(columns) or 'nothing'}")
+    if not lines:
+        raise Mistake(f"{path.name} has no row")
     places = [columns.index(name) for name in form.columns]
     rows = [[line[place] if place < len(line) else "" for place in places] for line in lines]
     if form.decimal != "." and form.cell in ("number", "columns"):
@@ -95,7 +97,7 @@ def truth_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequen
         if task.kind == "multilabel":
             return indicators(names, place)
         return truth_for(goal, np.array([place[row[0]] if row else 0 for row in names]))
-    numbers = np.array(cells, float)
+    numbers = numbers_in(cells)
     if form.cell == "columns":
         table = in_classes(task, numbers)
         if metric.votes:
@@ -117,7 +119,7 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
                 row[: len(some)] = [place[name] for name in some[: len(row)]]
             return ranked
         return indicators(names, place) if task.kind == "multilabel" else answered_class(task, metric, names, place)
-    numbers = np.array(cells, float)
+    numbers = numbers_in(cells)
     if form.cell == "columns":
         table = in_classes(task, numbers)
         if metric.wants == "probability":
@@ -130,6 +132,14 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
     if metric.wants in ("grade", "number"):
         return numbers[:, 0]
     return graded(task, numbers[:, 0]) if task.kind == "ordinal" else (numbers[:, 0] >= 0.5).astype(np.int64)
+
+
+def numbers_in(cells: list[list[str]]) -> np.ndarray:
+    """The cells as numbers `(N, columns)`; raises ValueError for one that is none, NaN and infinity too."""
+    numbers = np.array(cells, float)
+    if not np.isfinite(numbers).all():
+        raise ValueError("NaN or infinity")
+    return numbers
 
 
 def answered_class(task: Task, metric: Metric, names: list[list[str]], place: dict[str, int]) -> np.ndarray:

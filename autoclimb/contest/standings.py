@@ -74,7 +74,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Promise:
-    """How far a solver's out-of-fold scores were above the truth: `surplus` is over zero where it promised too much."""
+    """A solver's out-of-fold score and the truth, `sigmas` apart: over zero where it promised too much."""
 
     solver: str
     set: str
@@ -82,7 +82,6 @@ class Promise:
     seed: int
     promised: float
     score: float
-    surplus: float
     sigmas: float  # of both standard errors together; NaN where they are unknown
 
 
@@ -248,7 +247,7 @@ def promises(outcomes: Sequence[Outcome]) -> list[Promise]:
         surplus = (o.oof - o.score) * (1 if o.higher_is_better else -1)
         error = math.hypot(o.stderr, o.oof_stderr) if o.stderr is not None and o.oof_stderr is not None else 0.0
         sigmas = surplus / error if error > 0 else math.nan
-        rows.append(Promise(o.solver, o.set, o.budget_s, o.seed, o.oof, o.score, surplus, sigmas))
+        rows.append(Promise(o.solver, o.set, o.budget_s, o.seed, o.oof, o.score, sigmas))
     return rows
 
 

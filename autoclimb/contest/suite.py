@@ -161,7 +161,7 @@ def selected(
 
 def budgets_from(values: Any) -> tuple[float, ...]:
     """Budgets in seconds, each once, as given; raises Mistake for what is none."""
-    if isinstance(values, str | int | float):
+    if isinstance(values, str) or not isinstance(values, Sequence):
         raise Mistake(f'budgets = {values!r} is no list; write budgets = ["60s", "5m"]')
     wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, str | int | float)]
     if wrong:
@@ -171,7 +171,7 @@ def budgets_from(values: Any) -> tuple[float, ...]:
 
 def seeds_from(values: Any) -> tuple[int, ...]:
     """Seeds, each once, as given; raises Mistake for what is no whole number from 0 on."""
-    if isinstance(values, str | int | float):
+    if isinstance(values, str) or not isinstance(values, Sequence):
         raise Mistake(f"seeds = {values!r} is no list; write seeds = [0, 1]")
     texts = [str(value) for value in values]
     wrong = [text for text in texts if not text.strip().isdecimal()]

@@ -123,7 +123,8 @@ def build_pixels(
                 for block in row:
                     out.write(block)
                     check = zlib.crc32(block, check)
-                    lengths.append(block.nbytes if isinstance(block, memoryview) else len(block))
+                    if jpegs:
+                        lengths.append(len(block))
                 if progress and (done % 50 == 0 or done == len(files)):
                     progress(done, len(files))
             checks.append((out.tell() - begin, check))
@@ -248,8 +249,9 @@ def make_room(folder: Path, needed: int, limit: float, keep: Collection[Path] = 
     where `needed` do not fit into the free disk even then, or what is written exceeds the limit; a limit too small for
     what is not begun is exceeded.
     """
-    caches = [path for path in pixels_in(folder) if path not in keep]
-    total = sum(path.stat().st_size for path in pixels_in(folder)) + written
+    here = pixels_in(folder)
+    caches = [path for path in here if path not in keep]
+    total = sum(path.stat().st_size for path in here) + written
     while caches and (total + needed > limit or needed > shutil.disk_usage(folder).free):
         oldest = caches.pop(0)
         total -= oldest.stat().st_size

@@ -1,7 +1,6 @@
 """The pictures of a run by row: an array on disk, JPEGs in one file, or the source files, all read in the same way."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -169,7 +168,7 @@ def keep_sources(sources: Sequence[str], folder: Path) -> str:
 @lru_cache(2)
 def listed(path: Path) -> list[str]:
     """The sources that such a file lists, read once a process."""
-    sources: list[str] = json.loads(path.read_text(encoding="utf-8"))
+    sources: list[str] = read_json(path)
     return sources
 
 

@@ -99,7 +99,7 @@ def endless_batches(
 
 
 def batch_of(config: Config, fold: Fold) -> int:
-    """PictureRows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
+    """Rows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
     return max(2, min(config.batch, len(fold.train_rows)))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file, write_array
 from autoclimb.errors import Mistake
-from autoclimb.learn.batches import prefetch, resized, to_input
+from autoclimb.learn.batches import pictures_of_rows, prefetch, resized, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import Unbuildable, in_parts
 from autoclimb.learn.material import Report
@@ -156,7 +156,7 @@ def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.
 def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
     """The pictures at that size, BATCH at a time: `(B, size, size, C)`."""
     for start in range(0, len(pixels), BATCH):
-        yield np.stack([resized(picture, size) for picture in pixels[start : start + BATCH]])
+        yield pictures_of_rows(pixels, np.arange(start, min(start + BATCH, len(pixels))), size)
 
 
 def _as_tensor(block: np.ndarray, size: int) -> Tensor:
@@ -246,6 +246,8 @@ def _frozen_above(
 
     if config.layers > config.top + 2:
         raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
+    if config.tta not in ("none", "flip"):
+        raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
     views = kept_views(config, pixels, cache, device, report)
     built = frozen_net(config, pixels.shape[-1])
     place(built, device).eval()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, place
-from autoclimb.learn.batches import resized, to_input
+from autoclimb.learn.batches import pictures_of_rows, to_input
 from autoclimb.learn.faults import STATUSES, Unbuildable
 from autoclimb.learn.features import FEATURES, head_outputs
 from autoclimb.learn.fold import saved_net
@@ -166,7 +166,7 @@ def class_maps(
     maps = []
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        pictures = np.stack([resized(np.asarray(material.pixels[row]), size) for row in some])
+        pictures = pictures_of_rows(material.pixels, np.array(some), size)
         features, answers = looking.see(to_input(pictures, looking.mean, looking.std, device))
         chosen = torch.tensor(outputs[start : start + BATCH], device=device)
         speaking = answers.gather(1, chosen[:, None]).sum()

@@ -79,7 +79,7 @@ class FrozenTrunk(nn.Module):
             upper = above.net
         self.upper, self.features = upper, pooled(upper, built, config.layers)
         every = views_named(config.tta)
-        self.views = [_in_graph(view) for view in (every if config.top or config.tta == "flip" else every[:1])]
+        self.views = [_in_graph(view) for view in (every if config.tta == "flip" else every[:1])]
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = self.normalised(pictures)

@@ -1,4 +1,4 @@
-"""Hand-made features (features.py) as modules for `torch.export`: without scatter, atan2 and uneven pools.
+"""Hand-made features (features.py) as modules for `torch.export`: without scatter and uneven pools.
 
 The pictures are the decoded ones, `(B, S, S, C)` uint8.
 """

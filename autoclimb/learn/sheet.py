@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from autoclimb.disk import whole_file
-from autoclimb.learn.batches import BatchMaker, BatchSpec, resized
+from autoclimb.learn.batches import BatchMaker, BatchSpec, pictures_of_rows
 from autoclimb.learn.material import Material
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config
@@ -22,7 +22,7 @@ def write_sheet(config: Config, material: Material, blocks: list[list[int]], sav
     below them the same ones augmented as the config's policy does. Mixing with other pictures is left out.
     """
     rows = np.array([row for block in blocks for row in block])
-    as_decoded = np.stack([resized(np.asarray(material.pixels[row]), config.size, config.grid) for row in rows])
+    as_decoded = pictures_of_rows(material.pixels, rows, config.size, config.grid)
     spec = BatchSpec(0, rows, config.size, seed_of(config.seed, "sheet") % 2**31)
     augmented = BatchMaker(material, config)[spec][1].numpy()
     columns = len(blocks[0])

@@ -104,7 +104,7 @@ def above(built: Built, material: Material, config: Config) -> tuple[Built, Mate
     assert material.kept is not None
     first = material.kept.views[0]
     upper = cut(built, config.top, config.size)[1]
-    return upper, replace(material, pixels=first), config.vary(size=first.shape[1])
+    return upper, replace(material, pixels=first), config.vary(size=first.shape[1], test_size=0)
 
 
 # --- features of several layers --------------------------------------------------------------------------------------

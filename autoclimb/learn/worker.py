@@ -1,8 +1,8 @@
 """`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and replies in lines.
 
-Requests: `hello` (what to train on), `weights`, `speed`, `keep`, `trial`, `predict`, and for the report `explain` and
-`sheet`. Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does the worker:
-its standard input ends.
+Requests: `hello` (what to train on), `weights`, `speed`, `keep`, `trial`, `predict`, `export`, and for the report
+`explain` and `sheet`. Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does
+the worker: its standard input ends.
 """
 
 import importlib

@@ -45,7 +45,6 @@ def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float]
     `left()` are the seconds left for it: what takes long is left out where they run out, and the page says so.
     """
     errors = findings.errors_of(record)
-
     pen = Pen(left) if drawn else False
     sections = [
         Section("answer", "The answer", answer_parts(record, errors)),

@@ -61,7 +61,8 @@ class RunRecord:
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # name -> a word for each train row
     drift: dict[str, Any] = field(default_factory=dict)  # as data.drift.drift_of says it, {} where it was not measured
     looks: dict[str, Any] = field(default_factory=dict)  # of pictures: name -> (edges, train, test: shares)
-    sizes: dict[str, Any] = field(default_factory=dict)  # train, test: [width, height, pictures] of those looked at
+    # of pictures looked at, train: [row, width, height], test: [width, height]
+    sizes: dict[str, Any] = field(default_factory=dict)
     copies: dict[str, Any] = field(default_factory=dict)  # as data.duplicates.duplicate_facts says it
     gallery: Gallery = field(default_factory=Gallery, repr=False)
     submission: str = ""  # its path, "" for none

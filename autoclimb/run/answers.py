@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
@@ -19,7 +18,7 @@ from autoclimb.run.gallery import fill_gallery
 from autoclimb.run.reporting import for_gallery, has_record, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
-from autoclimb.score.decide import MOST_LEARNED, learn_rule, rows_to_learn_from
+from autoclimb.score.decide import MOST_LEARNED, learn_rule, rule_of
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell, Trial
@@ -78,9 +77,7 @@ def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], fl
 def deliver(setup: Setup, blend: Blend) -> None:
     """Writes the blend's answers and puts the blend on record."""
     task, metric = setup.task, setup.goal.metric
-    known = np.flatnonzero(predicted_rows(blend.oof) & (setup.fold_of >= 0))
-    rows = rows_to_learn_from(setup.goal, known, task.width)
-    rule = learn_rule(setup.goal, task.truth[rows], blend.oof[rows])
+    rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of)
     test = blend.test
     unread = np.isin(task.test_ids, task.unreadable_test)
     if unread.any():
@@ -120,7 +117,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
-    write_card(run, setup.tell)
+    write_card(run, setup.clock.left(), setup.tell)
     report_in_time(run, clock, setup.tell, partial(fill_gallery, setup))
     return run
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.report.model_card import card_text
 from autoclimb.run.deadlines import outcome_within
@@ -9,11 +10,10 @@ from autoclimb.run.reporting import Recorded, record_of
 from autoclimb.types import Event, Tell
 
 CARD = "model_card.md"
-SECONDS = 5.0  # a card takes hundredths of a second; one that hangs is left alone
 
 
-def write_card(run: Recorded, tell: Tell) -> None:
-    """Writes `model_card.md`. It never costs the run: whatever goes wrong here, a bug too, is a note."""
+def write_card(run: Recorded, left: float, tell: Tell) -> None:
+    """Writes `model_card.md`. It never costs the run: what goes wrong is a note, and what hangs is left alone."""
 
     def write() -> Path:
         text = card_text(record_of(run))
@@ -21,6 +21,6 @@ def write_card(run: Recorded, tell: Tell) -> None:
             part.write_text(text, encoding="utf-8", errors="replace")
         return run.folder / CARD
 
-    _, error = outcome_within(SECONDS, write)
+    _, error = outcome_within(min(SLACK.card, left), write)
     if error is not None:
         tell(Event("note", f"the model card failed ({type(error).__name__}: {error}); the submission stands"))

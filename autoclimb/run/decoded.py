@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from glob import escape
 from pathlib import Path
 
@@ -172,9 +171,8 @@ class Decoded:
             if self.clock.left() < SLACK.decoding_stops_at:
                 raise OutOfTime
 
-        build = partial(build_pixels, self.files, size, preprocess, self.folder, progress, None, self.channels)
-        keep = {pixels.path for pixels in self.opened.values()}
-        pixels = build(None, limit, grid, jpegs=jpegs, keep=keep)
+        of = (self.files, size, preprocess, self.folder, progress, None, self.channels, None, limit, grid)
+        pixels = build_pixels(*of, jpegs=jpegs, keep={pixels.path for pixels in self.opened.values()})
         if pixels.note:
             self.tell(Event("note", pixels.note))
         return pixels

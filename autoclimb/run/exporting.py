@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
 from autoclimb.data.pixels import as_ranges, build_pixels, open_pixels, pixels_in
 from autoclimb.disk import whole_file, write_array, write_json
@@ -21,7 +20,7 @@ from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
 from autoclimb.run.worker import Worker, log_of
-from autoclimb.score.decide import learn_rule
+from autoclimb.score.decide import rule_of
 from autoclimb.types import Config, Event, Tell, Trial
 
 if TYPE_CHECKING:
@@ -111,8 +110,7 @@ def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]
     """The run as if its best trial were all of the blend: with a decision and a score of its own."""
     trial, record = max(trials, key=lambda t: t.score), record_of(run)
     blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
-    known = np.flatnonzero(predicted_rows(blend.oof) & (record.fold_of >= 0))
-    rule = learn_rule(record.goal, record.truth[known], blend.oof[known])
+    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
     return replace(run, blend=blend, rule=rule.to_json()), [trial]
 
 
@@ -187,7 +185,7 @@ def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place
         readable = np.flatnonzero(~pixels.bad)
         some = readable[readable >= rows] if (readable >= rows).any() else readable
         if len(pixels.bad) >= rows and len(some):
-            pictures = np.stack([pixels.array[row] for row in some[:: -(-len(some) // MOST_CHECKED)]])
+            pictures = np.asarray(pixels.array[some[:: -(-len(some) // MOST_CHECKED)]])
             return [_at_size(pictures, row["size"]) for row in inputs.rows]
     raise Mistake(f"the decoded pictures of {run.folder} were deleted; name others to check with: --images FOLDER")
 

@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from autoclimb.arrays import ByRow, predicted_rows
 from autoclimb.score.calibrate import calibrated, curve, platt, temperature
 from autoclimb.score.classes import FBeta
 from autoclimb.score.expected import expected_f_sets, learnt_tilt
@@ -63,6 +64,13 @@ def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
     )
     most = max(COMPARED, (MOST_LEARNED_BY_CLASS if by_class else MOST_LEARNED) // width)
     return rows[some_of(len(rows), most, "rule")]
+
+
+def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray) -> Rule:
+    """The rule for new pictures, learned from the predicted rows that belong to a part, or some of very many."""
+    rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
+    rows = rows_to_learn_from(goal, rows, oof.shape[1])
+    return learn_rule(goal, truth[rows], oof[rows])
 
 
 def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:

@@ -93,9 +93,9 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
     kept = situation.kept.get(trunk_of(config), 0)
     pictures = situation.rows * max(variants_kept(config) - kept, 0)
     pictures += situation.answered * max(_views(config) - kept, 0)
-    speed = speed_of(config.vary(top=0, train="features"), situation).predict
     if not pictures:
         return 0.0
+    speed = speed_of(config.vary(top=0, train="features"), situation).predict
     return SLACK.trial_margin * pictures / speed + download_seconds(config) if speed else float("inf")
 
 
@@ -138,7 +138,7 @@ def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     return 1 + folds * (0.5 + kernel)
 
 
-def decoding_seconds(situation: Situation, cores: int = 2) -> float:
+def decoding_seconds(situation: Situation, cores: int) -> float:
     """Seconds to decode every picture once, by that many cores."""
     each = max(situation.side**2, 1) * situation.pictures / DECODED_AREA / DECODED
     return (situation.rows + situation.answered) * each / cores

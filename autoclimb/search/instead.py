@@ -46,11 +46,16 @@ def largest_paid(s: Situation) -> Config:
     levels: tuple[Level, ...] = ("sound", "enough")
     for level in levels:
         for net in reversed(nets):
-            sized = with_size(plain(net, s), s, time, level)
+            sized = sized_for(plain(net, s), s, time, level)
             paid = epochs_in(time / folds_of(s), sized, s) >= epochs_for(level, sized, s)
             if paid and at_its_size(sized, s):
                 return sized
-    return with_size(plain(nets[0], s), s, time, "enough")
+    return sized_for(plain(nets[0], s), s, time, "enough")
+
+
+def sized_for(net: Config, s: Situation, time: float, level: Level) -> Config:
+    """The net at the largest size that the time pays that level for over all folds, or at the user's own size."""
+    return within_memory(net, s) if "size" in s.space.start else with_size(net, s, time, level)
 
 
 def at_hand(s: Situation) -> list[Config]:
@@ -62,7 +67,7 @@ def at_hand(s: Situation) -> list[Config]:
 def plain(net: Config, s: Situation) -> Config:
     """The net with the first of the policies and the views that go with it."""
     policy = (s.space.names() or POLICIES)[0]
-    return net.vary(policy=policy, tta=tta_for(policy, s.space), **s.space.start)
+    return net.vary(policy=policy, tta=tta_for(policy, s.space)).vary(**s.space.start)
 
 
 def for_all_folds(config: Config, s: Situation) -> Config:
@@ -117,7 +122,7 @@ def draws(s: Situation) -> list[Config]:
         policy = str(policies[lot.integers(len(policies))])
         sizes = sizes_for(net, s)
         changes = {"size": sizes[lot.integers(len(sizes))], **MIXING[lot.integers(len(MIXING))]}
-        drawn = plain(net, s).vary(policy=policy, tta=tta_for(policy, s.space), **changes, **s.space.start)
+        drawn = plain(net, s).vary(policy=policy, tta=tta_for(policy, s.space), **changes).vary(**s.space.start)
         seconds = min(time / number, fold_seconds(most_epochs(drawn, s), drawn, s))
         configs.append(within_memory(drawn.vary(seconds=round(seconds, 1)), s))
     return configs

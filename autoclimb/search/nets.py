@@ -151,7 +151,7 @@ PATTERNS = (  # of names, to the family they belong to
 )
 TOPS = (  # of names, to the stages that train where only the top of a net does; transformers cannot be cut
     (r"mobilenetv1|ghostnet", 1),
-    (r"mobilenet|efficientnet|mnasnet", 2),  # maps at a sixteenth and a 32nd of the side: a quarter of the time
+    (r"mobilenet|efficientnet|mnasnet", 2),  # maps at a sixteenth and a 32nd of the side
     (r"resne|regnet|convnext", 1),
 )
 _BY_NAME = {net.backbone: net for row in NETS.values() for net in row}

@@ -27,20 +27,19 @@ def main(arguments: Sequence[str]) -> None:
     os.dup2(2, 1)  # what a tracker prints goes to the log
     os.nice(10)  # the run beside it comes first
     sessions: dict[str, Session] = {}
-    folder, left = Path(arguments[0]), list(arguments[1:])
+    folder = Path(arguments[0])
     record = read_record(folder)
 
     def failed(name: str, error: BaseException) -> None:
         sessions.pop(name, None)
         out.write(json.dumps({"tracker": name, "error": f"{type(error).__name__}: {error}"[:300]}) + "\n")
 
+    for name in arguments[1:]:
+        try:
+            sessions[name] = TRACKERS[name].opened(about_run(folder, name, record))
+        except BaseException as error:  # noqa: BLE001 - whatever a tracker raises, the others go on
+            failed(name, error)
     for _ in _lines():
-        while left:
-            name = left.pop(0)
-            try:
-                sessions[name] = TRACKERS[name].opened(about_run(folder, name, record))
-            except BaseException as error:  # noqa: BLE001 - whatever a tracker raises, the others go on
-                failed(name, error)
         for name, session in [*sessions.items()]:
             try:
                 tell_news(folder, name, session, record)

@@ -11,7 +11,7 @@ from test_heads import TINY, bars
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import epoch_batches
-from autoclimb.learn.fold import run_fold
+from autoclimb.learn.fold import retrain_head, run_fold
 from autoclimb.learn.loop import Pace, mixed, train
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.samplers import CLASS_WEIGHTS, SAMPLERS, epoch_order, rarest_label_counts, row_weights
@@ -133,7 +133,7 @@ def test_tricks_for_rare_classes_give_finite_predictions(tmp_path, change, timed
     material = bars(31, 4)
     config = TINY.vary(epochs=0 if timed else 2, seconds=0.5 if timed else 0, **change)
     events = []
-    clock = iter(np.arange(0, 99, 0.01)).__next__
+    clock = iter(np.arange(0, 99, 0.002)).__next__
     fold = fold_over(range(8, 31), range(8), report=events.append, now=clock)
     oof_pred, test_pred, facts = run_fold(config, 0.5, material, fold, tmp_path)
     assert np.isfinite(oof_pred).all()
@@ -153,3 +153,13 @@ def test_a_head_learned_again_leaves_everything_below_it_as_it_was():
     changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"fc.weight", "fc.bias"}
     assert facts["steps"] == 3
+
+
+def test_a_head_without_time_to_be_learned_again_stays_as_it_was():
+    material = bars()
+    built = build_net(TINY.vary(loss="arcface"), 3)
+    before = {name: value.clone() for name, value in built.net.state_dict().items()}
+    over = Pace(iter(range(99)).__next__, 0.0, seconds=1.0)
+    built, steps = retrain_head(built, material, TINY.vary(retrain_head=0.3), fold_over(range(40)), over)
+    assert steps == 0
+    assert all(torch.equal(value, before[name]) for name, value in built.net.state_dict().items())

@@ -204,8 +204,10 @@ def _target_scale(material: Material, fold: Fold) -> tuple[float, float]:
 def retrain_head(built: Built, material: Material, config: Config, fold: Fold, before: Pace) -> tuple[Built, int]:
     """The net with a head learned anew from balanced classes, the rest frozen (cRT, Kang et al. 2020), and the steps.
 
-    It takes its share of the time of the training before it.
+    It takes its share of the time of the training before it; where that has no room for a step, the head stays as it
+    was.
     """
+    trained_head = {name: tensor.clone() for name, tensor in built.head.state_dict().items()}
     share = config.retrain_head / (1 - config.retrain_head)
     fold = replace(fold, report=_part(fold.report, 1 - config.retrain_head, 1))
     pace = replace(before, start=before.now(), seconds=share * before.seconds, steps=math.ceil(share * before.steps))
@@ -213,6 +215,8 @@ def retrain_head(built: Built, material: Material, config: Config, fold: Fold, b
     start_head(built.head, material, fold, config.loss, anew=True)
     config = config.vary(sampler="balanced", schedule="cosine", **plain)
     net, facts = train(built, material, config, fold, pace, only_head=True)
+    if not facts["steps"]:
+        built.head.load_state_dict(trained_head)
     return replace(built, net=net), facts["steps"]
 
 

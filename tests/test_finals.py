@@ -22,13 +22,13 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.filling import fill
 from autoclimb.search.finals import finalists, is_long, seconds_each
+from autoclimb.search.frozen import frozen_net
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.order import PLAN
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import frozen_net
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from autoclimb.search.order import PLAN
 from autoclimb.search.regions import REGION_SHARE, WHOLE, cuts, start_chain
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import base_config
+from autoclimb.search.starting import base_config
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0

@@ -23,7 +23,8 @@ from autoclimb.search.order import PLAN
 from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import base_config, candidates, leader, ranked, with_batch, with_useful_nets
+from autoclimb.search.stages import leader
+from autoclimb.search.starting import base_config, candidates, ranked, with_batch, with_useful_nets
 from autoclimb.types import Config, Goal, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from autoclimb.search.cost import full_cost
+from autoclimb.search.frozen import HEADS, frozen_net
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import HEADS, frozen_net
 from autoclimb.types import Config, History
 
 FILL_SIZES = (160, 224, 96)  # pixels a side, after that of the best features so far

@@ -27,18 +27,8 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.filling import fill
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.search.stages import (
-    LONG,
-    base_config,
-    compared,
-    from_nothing,
-    leader,
-    ranked,
-    search_base,
-    with_batch,
-    with_learnt,
-    with_useful_nets,
-)
+from autoclimb.search.stages import compared, leader, search_base, with_learnt
+from autoclimb.search.starting import LONG, base_config, from_nothing, ranked, with_batch, with_useful_nets
 from autoclimb.types import Config, History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer

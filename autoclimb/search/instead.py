@@ -21,10 +21,11 @@ from autoclimb.search.fidelity import (
     within_memory,
 )
 from autoclimb.search.finals import fitted_in, most_epochs, usable
+from autoclimb.search.frozen import SHORT
 from autoclimb.search.nets import OTHER_SCRATCH
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import LONG, SHORT, candidates
+from autoclimb.search.starting import LONG, candidates
 from autoclimb.types import Config, History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's

@@ -9,7 +9,8 @@ from typing import Any
 from autoclimb.search.fidelity import search_seconds, slots
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import DOZEN, base_config, leader
+from autoclimb.search.stages import DOZEN, leader
+from autoclimb.search.starting import base_config
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, History
 

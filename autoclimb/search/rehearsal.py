@@ -13,7 +13,8 @@ from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import Device, memory_gb
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import candidates, search_base
+from autoclimb.search.stages import search_base
+from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures

@@ -5,7 +5,7 @@ The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or
 
 from autoclimb.search.fidelity import SIZES
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import candidates
+from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
 TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # what a smaller batch or size may mend

@@ -1,0 +1,162 @@
+"""Frozen features under a head in closed form: hand-made ones, and those of pretrained nets.
+
+On a card they are a look at the nets, on a processor a climb of its own: seconds each, scored over all folds.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from autoclimb.search.cost import full_cost, head_seconds
+from autoclimb.search.fidelity import (
+    MOST_KEPT,
+    PROBE_SHARE,
+    epochs_for,
+    epochs_in,
+    final_seconds,
+    folds_of,
+    kept_bytes,
+    sizes_for,
+)
+from autoclimb.search.nets import fine_tuning, net_named, top_of
+from autoclimb.search.regions import REGION_SHARE, start_chain, try_regions
+from autoclimb.search.situation import Situation
+from autoclimb.search.starting import LONG, candidates, with_useful_nets
+from autoclimb.types import Config, History
+
+SHORT = 100.0  # seconds of budget below which frozen features are made of one view
+FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
+LEAST_HAND_MADE = (
+    0.15  # of the budget that the quickest of them may take: without them nothing says which flips are safe
+)
+# of the budget for frozen features on a processor: where no nets can be compared they are the search
+FROZEN_SHARE = {"shortest": 0.45, "short": 0.3, "long": 0.12}  # below SHORT, below LONG, and beyond
+FROZEN_SIZES = (128, 96, 64)  # pixels a side of a first look at frozen features: the largest that the time pays for,
+HEADS = ("kernel", "linear")  # with the better head if it pays for that
+LAYERS = 4  # whose features come under one head: on intel_scenes .906, .913, .918, .919 for one to four (LOG.md)
+
+
+def frozen_features(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Frozen features under a head in closed form: on a card a look at the nets, on a processor a climb of its own."""
+    if not s.space.features:
+        return
+    if s.device == "cpu":
+        yield from _hand_made(s, 0.12 if s.pretrained else 0.24)
+        yield from _frozen_climb(history, s)
+    else:
+        yield from _frozen_probes(history, s)
+        yield from _hand_made(s, 0.02)
+
+
+def _plain_features(s: Situation) -> Config:
+    every = tuple(range(s.folds))
+    config = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
+    return config.vary(preprocess=s.space.chains()[0])
+
+
+def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
+    """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
+    plain = _plain_features(s)
+    for name in FROM_HAND:
+        most = max(share, LEAST_HAND_MADE) if name == FROM_HAND[-1] and s.device == "cpu" else share
+        if full_cost(plain.vary(backbone=name), s) < most * s.budget:
+            yield [plain.vary(backbone=name)]
+            return
+
+
+def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> Config:
+    """The frozen features of a pretrained net under a kernel head, over all folds.
+
+    On a processor what its lower stages give is kept where the disk allows it: other layers and the training of its top
+    begin there.
+    """
+    args = tuple(sorted(row["model_args"].items()))
+    net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
+    config = _plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
+    top = top_of(config.backbone)
+    layers = min(LAYERS, top + 2) if top else 1
+    keeps = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
+    return config.vary(layers=layers, top=top if keeps else 0)
+
+
+def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
+    """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads included.
+
+    One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
+    """
+    for_regions = REGION_SHARE[s.device] * s.budget
+    left, by_family = PROBE_SHARE * s.budget - for_regions, _families_in_turn(s)
+    for row in by_family:
+        own = net_named(row["backbone"]).sizes
+        sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
+        size = 224 if not own and 224 in sizes else max(sizes, default=min(own, default=224))
+        for config in (
+            frozen_net(row, size, s),
+            frozen_net(row, size, s, folds=(0,)),
+            frozen_net(row, size, s, folds=(0,), head="linear"),
+        ):
+            cost = full_cost(config, s)
+            if cost <= left / 4 or (cost <= left and config.head == "linear"):
+                left -= cost
+                yield [config]
+                break
+    yield from try_regions(history, s, left + for_regions)
+
+
+def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
+    """The pretrained nets, the largest affordable of each family first, then each family's next."""
+    time = final_seconds(s) / (3 * folds_of(s))
+    rows: list[dict[str, Any]] = []
+    for net in candidates(s) if s.pretrained else []:
+        smallest = net.vary(size=min(sizes_for(net, s)))
+        if epochs_in(time, smallest, s) >= epochs_for("enough", smallest, s):
+            rows.append({"backbone": net.backbone, "weights": net.weights, "model_args": dict(net.model_args)})
+    turns: dict[str, int] = {}
+    order = []
+    for row in reversed(rows):
+        family = net_named(row["backbone"]).family
+        turns[family] = turns.get(family, 0) + 1
+        order.append((turns[family], row))
+    return [row for _, row in sorted(order, key=lambda pair: pair[0])]
+
+
+def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
+    """Every net that is here, then sizes, heads and views of the best: seconds each, scored over all folds."""
+    rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
+    if not rows:
+        return
+    left = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"] * s.budget
+    views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
+    most = left if s.budget < SHORT else 0.75 * left  # the rest is for heads, sizes and views of the best
+    looks = [(size, head) for size in FROZEN_SIZES for head in HEADS]
+    paid = (look for look in looks if full_cost(frozen_net(rows[0], look[0], s, tta=views, head=look[1]), s) <= most)
+    size, head = next(paid, looks[-1])
+    first = [frozen_net(row, size, s, tta=views, head=head) for row in rows]
+    for config in first:
+        cost = full_cost(config, s)
+        if cost <= most:
+            most -= cost
+            left -= cost
+            yield [config]
+        if s.budget < LONG and cost > most:  # a larger net costs more, and a look at its speed seconds
+            break
+        if not with_useful_nets(history, s).pretrained:
+            return
+    tried = [t for config in first for t in history.done() if t.key == config.key]
+    if not tried:
+        return
+    yield from try_regions(history, s, REGION_SHARE[s.device] * s.budget)
+    best = max(tried, key=lambda t: t.score)
+    other = "none" if views == "flip" else "flip"
+    region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]
+    changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
+    changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
+    for change in changes:
+        config = best.config.vary(**change)
+        size = change.get("size", 0)
+        near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
+        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)
+        if near and cost <= left:
+            left -= cost
+            yield [config]
+            trial = next((t for t in history.done() if t.key == config.key), None)
+            best = trial if trial is not None and trial.score > best.score else best

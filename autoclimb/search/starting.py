@@ -1,0 +1,178 @@
+"""Where the search starts: the nets that may be tried, the most promising of them, and the base that moves change.
+
+Nothing here looks at the clock: a replay must ask for the same trials.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from autoclimb.search.cost import epoch_seconds
+from autoclimb.search.fidelity import (
+    MORE_THAN_ENOUGH,
+    at_its_size,
+    epochs_for,
+    epochs_in,
+    final_seconds,
+    folds_of,
+    suits,
+    with_size,
+    within_memory,
+)
+from autoclimb.search.nets import OTHER_SCRATCH, fine_tuning, from_scratch
+from autoclimb.search.portfolio import rare_start, tta_for
+from autoclimb.search.regions import start_chain
+from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.types import Config, History
+
+SAME = 1.15  # ratio of losses under which mirroring does not change the label
+USEFUL = 0.35  # share of a constant's loss that frozen pretrained features must take off to be fine-tuned in minutes
+SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
+LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
+FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
+LARGEST_BATCH = 128  # that a fine-tuned net gets unasked: its rates are for about so many pictures a step
+
+
+def base_policy(history: History) -> str:
+    """The variation to start with: flips only where held-out pictures were understood as well mirrored or turned."""
+    seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
+    if seen is None:
+        return "flip"
+    if seen["skill"] < SKILL:
+        return "shift"
+    if max(seen["mirror"], seen["turn"]) < SAME:
+        return "dihedral"
+    return "flip" if seen["mirror"] < SAME else "affine"
+
+
+def candidates(s: Situation) -> list[Config]:
+    """The nets that may be tried, cheapest first, all at their first values."""
+    nets = fine_tuning(s.pretrained, s.device) if s.pretrained else from_scratch(s.device)
+    if s.space.backbones:
+        by_name = {net.backbone: net for net in reversed(nets)}
+        plain = Config(lr=2e-3, weight_decay=0.05)
+        hub = next((row for row in s.pretrained if row["weights"] == "hub"), None)
+        nets = []
+        for name in s.space.backbones:
+            if name in by_name:
+                nets.append(by_name[name])
+            elif hub:
+                nets.extend(fine_tuning([{**hub, "backbone": name}], s.device))
+            else:
+                nets.append(plain.vary(backbone=name))
+    start: dict[str, Any] = {"seed": s.seed}
+    if not s.pretrained and rows_of_fold(s) < FEW_ROWS:
+        start["batch"] = 32
+    if s.kind == "multiclass" and s.wants != "probability":
+        start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
+    start |= {**rare_start(s), **s.space.start, "preprocess": s.space.chains()[0]}
+    firsts = {
+        "loss": s.space.losses,
+        "pool": s.space.pools,
+        "class_weights": s.space.class_weights,
+        "sampler": s.space.samplers,
+        "optimizer": s.space.optimizers,
+        "schedule": s.space.schedules,
+    }
+    start |= {name: names[0] for name, names in firsts.items() if names}
+    nets = [net.vary(**start) for net in nets]
+    return nets if s.space.backbones else [net for net in nets if suits(net, s)] or nets
+
+
+def with_useful_nets(history: History, s: Situation) -> Situation:
+    """The situation without pretrained nets where their frozen features say little of the pictures.
+
+    Drawn digits, cells and the like are unlike ImageNet; in minutes on a processor the small net from scratch, which
+    sees several times the pictures a second, learns more from them. Where there is time the search finds out itself.
+    """
+    if s.device != "cpu" or s.budget >= LONG or s.space.backbones:
+        return s
+    skills = [t.facts["skill"] for t in history.done(train="features") if t.config.weights and "skill" in t.facts]
+    return s if not skills or max(skills) >= USEFUL else replace(s, pretrained=())
+
+
+def from_nothing(s: Situation) -> list[Config]:
+    """The small net without pretrained weights that is tried beside pretrained ones on a processor.
+
+    There it sees four times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99 on a
+    held-out fold after 40 s from nothing (one run; benchmarks/LOG.md). Not where the user names the backbones.
+    """
+    beside = s.pretrained and s.device == "cpu" and not s.space.backbones
+    return candidates(replace(s, pretrained=()))[:1] if beside else []
+
+
+def ranked(history: History, s: Situation) -> list[Config]:
+    """The candidates, most promising first: the static favourites and the frozen probes count alike.
+
+    The static order is by size: such a list correlated with the fine-tuned score at .91, the best measure of features
+    at .57 (arXiv 2510.06448), and the best of both lists beats either alone (arXiv 2010.06402).
+    """
+    nets = candidates(s)
+    probed = {t.config.backbone: t.score for t in reversed(history.done(train="features")) if t.config.weights}
+    places = sorted(probed.values(), reverse=True)
+
+    def place(i: int, net: Config) -> float:
+        static = 1 - i / max(len(nets) - 1, 1) if net.backbone not in OTHER_SCRATCH else 2.0
+        if net.backbone not in probed or len(places) < 2:
+            return static
+        return 0.5 * static + 0.5 * places.index(probed[net.backbone]) / (len(places) - 1)
+
+    order = sorted(range(len(nets)), key=lambda i: (place(i, nets[i]), -i))
+    return [nets[i] for i in order]
+
+
+def dressed(net: Config, history: History, s: Situation, seconds: float) -> Config:
+    """The net at the size that `seconds` for all folds pay for, with the policy and views to start with."""
+    policy = (s.space.names() or [base_policy(history)])[0]
+    chosen = {**s.space.start, "preprocess": start_chain(history, s)}
+    return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space)), s, seconds).vary(**chosen)
+
+
+def base_config(history: History, s: Situation) -> Config:
+    """The net that the plan would train if it could train only one, in the batch that is fastest at its size."""
+    return with_batch(most_promising(history, s), s)
+
+
+def most_promising(history: History, s: Situation) -> Config:
+    """The net that the plan would train if it could train only one, at its size.
+
+    The most promising one that a third of the finalists' time pays a sound training over all folds for, or else half of
+    it; where it does so for none, the cheapest, at the size that all of that time is sound or enough for.
+    """
+    s = with_useful_nets(history, s)
+    time = final_seconds(s)
+    nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
+    for families, own_size in ((3, True), (2, True), (3, False), (2, False)):
+        for net in nets:  # the first is most often it, and a look at a net's speed costs two seconds
+            config = dressed(net, history, s, time / families)
+            sound = epochs_in(time / (families * folds_of(s)), config, s) >= epochs_for("sound", config, s)
+            if sound and (at_its_size(config, s) or not own_size):
+                return config
+    able = (dressed(net, history, s, time / 3) for net in candidates(s))
+    cheapest = next((c for c in able if epoch_seconds(c, s) < math.inf), None)
+    if cheapest is None:
+        return dressed(candidates(s)[0], history, s, time)
+    if "size" in s.space.start:
+        return cheapest
+    sized = with_size(cheapest, s, time)
+    if epochs_in(time / folds_of(s), sized, s) >= epochs_for("sound", sized, s):
+        return sized
+    return with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
+
+
+def with_batch(config: Config, s: Situation) -> Config:
+    """The config with the larger batch that a card was faster with at the config's own size, within the memory.
+
+    From scratch its rate is raised by the root of the ratio (arXiv 2205.10287); fine-tuning keeps its rates.
+    """
+    config = within_memory(config, s)
+    if s.device == "cpu":
+        return config
+    batch = s.measure(config.vary(sizes=(), scales=(), test_size=0)).batch
+    if config.weights:
+        batch = min(batch, max(LARGEST_BATCH, config.batch))
+    if batch <= config.batch or "batch" in s.space.start:
+        return config
+    batch = max(config.batch, within_memory(config.vary(batch=batch), s).batch)
+    raised = config.lr if config.weights else round(config.lr * math.sqrt(batch / config.batch), 6)
+    return config.vary(batch=batch, lr=raised)

@@ -228,7 +228,7 @@ class Config:
     """
 
     train: Literal["net", "features"] = "net"
-    backbone: str = "resnet18"  # a timm name, or one of learn.features.FEATURES
+    backbone: str = "resnet18"  # a timm name, or one of learn.handmade.FEATURES
     weights: str = ""  # "" from scratch, "hub", "box" (learn.boxed), or a path: hub-form folder or file of weights
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so

@@ -23,7 +23,7 @@ from autoclimb.budget import Clock
 from autoclimb.data.pixels import build_pixels
 from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn import features, worker
+from autoclimb.learn import features, handmade, worker
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.blended import COMBINED, sharpened
 from autoclimb.learn.fold import predict_fold, save_net
@@ -144,13 +144,13 @@ def test_a_graph_sharpens_as_the_blend_does(kind):
 def test_hand_made_features_are_the_same_in_a_graph(tmp_path):
     pixels = pictures(12, 64)
     (tmp_path / "cache").mkdir()
-    for name in features.FEATURES:
+    for name in handmade.FEATURES:
         config = Config(train="features", backbone=name, size=64, tta="none")
         expected = features.features_of(config, pixels, tmp_path / "cache", CPU, lambda facts: None)
         module = Gradients(64, 32)
         if name == "patches":
-            file = features.dictionary_file(tmp_path / "cache", "squash")
-            module = Patches(module, features.read_dictionary(file), 32)
+            file = handmade.dictionary_file(tmp_path / "cache", "squash")
+            module = Patches(module, handmade.read_dictionary(file), 32)
         assert np.abs(module(torch.from_numpy(pixels)).numpy() - expected).max() < 1e-4
 
 

@@ -21,7 +21,8 @@ from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named, usable_cores, usable_memory
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.learn.features import features_of, fit_head, head_predictions, patch_responses
+from autoclimb.learn.features import features_of, fit_head, head_predictions
+from autoclimb.learn.handmade import CONTRAST, Dictionary, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
 from autoclimb.learn.material import Material
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
@@ -318,8 +319,6 @@ def test_a_head_is_right_about_how_sure_it_is_on_noise():
 
 
 def test_patch_responses_equal_those_of_patches_taken_one_by_one():
-    from autoclimb.learn.features import CONTRAST, Dictionary
-
     x = torch.rand(2, 3, 12, 12)
     words = Dictionary(6, torch.randn(108, 5), torch.randn(5))
     u = torch.nn.functional.unfold(x, 6).transpose(1, 2)

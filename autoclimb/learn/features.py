@@ -6,9 +6,7 @@ CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small ne
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,110 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoclimb.data.stored import PictureRows
-from autoclimb.disk import whole_file, write_array
+from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
-from autoclimb.learn.batches import pictures_of_rows, prefetch, resized, to_input
+from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import Unbuildable, in_parts
+from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
-# --- hand-made features: each takes pictures (B, C, S, S) in 0..1 and gives (B, D) -----------------------------------
-
-
-def gradients(x: Tensor, cell: int = 8, bins: int = 9) -> Tensor:
-    """Histograms of oriented gradients, blocks of 2x2 cells (Dalal and Triggs 2005), of the strongest channel.
-
-    By hand, for OpenCV 5 has no HOGDescriptor in its main modules any more.
-    """
-    step = torch.tensor([-1.0, 0.0, 1.0])
-    planes = x.flatten(0, 1)[:, None]
-    gx = F.conv2d(F.pad(planes, (1, 1, 0, 0), mode="replicate"), step.view(1, 1, 1, 3)).view_as(x)
-    gy = F.conv2d(F.pad(planes, (0, 0, 1, 1), mode="replicate"), step.view(1, 1, 3, 1)).view_as(x)
-    strength, channel = (gx**2 + gy**2).max(1, keepdim=True)
-    strength = strength.sqrt()
-    angle = torch.atan2(gy.gather(1, channel), gx.gather(1, channel)) % math.pi / math.pi * bins
-    low = angle.floor()
-    part = angle - low
-    low_bin = low.long() % bins
-    votes = torch.zeros(x.shape[0], bins, *x.shape[2:])
-    votes.scatter_add_(1, low_bin, strength * (1 - part)).scatter_add_(1, (low_bin + 1) % bins, strength * part)
-    cells = F.avg_pool2d(votes, cell)
-    blocks = torch.cat([cells[..., :-1, :-1], cells[..., 1:, :-1], cells[..., :-1, 1:], cells[..., 1:, 1:]], 1)
-    blocks = (blocks / (blocks.norm(dim=1, keepdim=True) + 0.01)).clamp(max=0.2)
-    return (blocks / (blocks.norm(dim=1, keepdim=True) + 0.01)).flatten(1)
-
-
-THUMBNAIL = 12
-
-
-def thumbnail(x: Tensor, side: int = THUMBNAIL) -> Tensor:
-    """The picture itself, very small."""
-    return F.interpolate(x, size=(side, side), mode="area").flatten(1)
-
-
-@dataclass(frozen=True, eq=False)
-class Dictionary:
-    """Whitened patches and their centres, learned without labels (Coates, Lee and Ng 2011)."""
-
-    side: int
-    whiten: Tensor  # (D, K): whitening and projection in one
-    offset: Tensor  # (K,)
-
-
-CONTRAST = 10 / 255**2  # added to a patch's variance, as in Coates et al. (there for 0..255)
-
-
-def learn_dictionary(
-    pictures: Callable[[np.ndarray], Tensor], count: int, size: int = 400, side: int = 6
-) -> Dictionary:
-    """A dictionary of `size` patches by spherical k-means over 60,000 patches of up to 3,000 pictures."""
-    draw = rng(0, "patches")
-    chosen = draw.permutation(count)[:3000]
-    x = pictures(np.sort(chosen))
-    n = 60_000
-    top, left = (torch.from_numpy(draw.integers(0, x.shape[-1] - side + 1, n)) for _ in range(2))
-    which = torch.from_numpy(draw.integers(0, len(x), n))
-    grid = torch.arange(side)
-    patches = x[which[:, None, None], :, (top[:, None] + grid)[:, :, None], (left[:, None] + grid)[:, None, :]]
-    patches = patches.permute(0, 3, 1, 2).flatten(1)  # indices around a slice put the slice last
-    patches = (patches - patches.mean(1, keepdim=True)) / (patches.var(1, keepdim=True) + CONTRAST).sqrt()
-    mean = patches.mean(0)
-    values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
-    whiten = vectors @ torch.diag((values + 0.1).rsqrt()) @ vectors.T
-    white = (patches - mean) @ whiten
-    centres = F.normalize(white[torch.from_numpy(draw.permutation(n)[:size])])
-    for _ in range(5):
-        near, who = (white @ centres.T).max(1)
-        centres = F.normalize(torch.zeros_like(centres).index_add_(0, who, white * near[:, None]) + 1e-6 * centres)
-    projection = whiten @ centres.T
-    return Dictionary(side, projection, mean @ projection)
-
-
-def patch_responses(x: Tensor, words: Dictionary, pool: int = 2, threshold: float = 0.25) -> Tensor:
-    """Two-sided thresholded responses to the dictionary, averaged over a `pool` x `pool` grid.
-
-    As one convolution: a patch's mean is taken off by filters that sum to zero, its deviation is a box filter's.
-    """
-    side, n = words.side, words.side**2 * x.shape[1]
-    filters = (words.whiten - words.whiten.mean(0)).T.reshape(-1, x.shape[1], side, side)
-    filters = filters.contiguous(memory_format=torch.channels_last)
-    parts = []
-    for block in x.contiguous(memory_format=torch.channels_last).split(64):
-        first, second = (F.avg_pool2d(b.mean(1, keepdim=True), side, 1) for b in (block, block**2))
-        deviation = ((second - first**2).clamp(min=0) * (n / (n - 1)) + CONTRAST).sqrt()
-        responses = F.conv2d(block, filters).div_(deviation).sub_(words.offset.view(1, -1, 1, 1))
-        up = F.adaptive_avg_pool2d((responses - threshold).clamp_(min=0), pool)
-        down = F.adaptive_avg_pool2d(responses.neg_().sub_(threshold).clamp_(min=0), pool)
-        parts.append(torch.cat([up, down], 1).flatten(1))
-    return torch.cat(parts)
-
-
-# --- features of all rows, computed once, kept in the cache ----------------------------------------------------------
-
-PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients are read
-FEATURES = ("gradients", "patches")
 BATCH = 128  # pictures at once
 
 
@@ -135,7 +39,7 @@ def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.
     if path.exists():
         return np.load(path, mmap_mode="r")
     if config.backbone in FEATURES:
-        blocks, extract = blocks_of(pixels, config.size), _hand_made(config, pixels, path.parent)
+        blocks, extract = blocks_of(pixels, config.size), extractor_of(config, pixels, path.parent)
     elif config.top:
         blocks, extract = _frozen_above(config, pixels, cache, device, report)
     else:
@@ -157,60 +61,6 @@ def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
     """The pictures at that size, BATCH at a time: `(B, size, size, C)`."""
     for start in range(0, len(pixels), BATCH):
         yield pictures_of_rows(pixels, np.arange(start, min(start + BATCH, len(pixels))), size)
-
-
-def _as_tensor(block: np.ndarray, size: int) -> Tensor:
-    small = np.stack([resized(picture, size) for picture in block])
-    return torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255
-
-
-def _hand_made(config: Config, pixels: PictureRows, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
-    def simple(block: np.ndarray) -> np.ndarray:
-        return torch.cat(
-            [thumbnail(_as_tensor(block, PATCH_SIDE)), gradients(_as_tensor(block, SHAPE_SIDE))], 1
-        ).numpy()
-
-    if config.backbone == "gradients":
-        return simple
-    words = _dictionary_for(config, pixels, cache)
-
-    def rich(block: np.ndarray) -> np.ndarray:
-        responses = patch_responses(_as_tensor(block, PATCH_SIDE), words)
-        return np.concatenate([simple(block), responses.numpy()], 1)
-
-    return rich
-
-
-def _column_weights(backbone: str, columns: int, channels: int) -> Tensor:
-    """What each standardised column is multiplied by: groups of hand-made features weigh alike, colours half."""
-    if backbone not in FEATURES:
-        return torch.full((columns,), 1 / math.sqrt(columns))
-    small = channels * THUMBNAIL**2
-    shapes = 36 * (SHAPE_SIDE // 8 - 1) ** 2
-    groups = [(small, 0.5), (shapes, 1.0), (columns - small - shapes, 1.0)]
-    return torch.cat([torch.full((n,), weight / math.sqrt(n)) for n, weight in groups if n])
-
-
-def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Dictionary:
-    """The run's dictionary: learned once, then read, so that new pictures meet the same words."""
-    path = dictionary_file(cache, config.preprocess)
-    if path.exists():
-        return read_dictionary(path)
-    words = learn_dictionary(lambda rows: _as_tensor(pixels[rows], PATCH_SIDE), len(pixels))
-    with whole_file(path) as part:
-        np.savez(part, side=words.side, whiten=words.whiten.numpy(), offset=words.offset.numpy())
-    return words
-
-
-def dictionary_file(cache: Path, preprocess: str) -> Path:
-    """Where a run keeps its dictionary, given its cache."""
-    return cache.parent / f"dictionary-{preprocess}.npz"
-
-
-def read_dictionary(path: Path) -> Dictionary:
-    """The dictionary in a file."""
-    with np.load(path, allow_pickle=False) as saved:
-        return Dictionary(int(saved["side"]), torch.from_numpy(saved["whiten"]), torch.from_numpy(saved["offset"]))
 
 
 def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -285,7 +135,7 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
     x = torch.from_numpy(np.ascontiguousarray(features)).float()
     y = torch.from_numpy(target).double()
     mean = x.mean(0)
-    deviation = (x.std(0) + 1e-3 * x.std() + 1e-9) / _column_weights(config.backbone, x.shape[1], channels)
+    deviation = (x.std(0) + 1e-3 * x.std() + 1e-9) / column_weights(config.backbone, x.shape[1], channels)
     x = (x - mean) / deviation
     target_mean = y.mean(0)
     y = y - target_mean
@@ -342,7 +192,7 @@ def symmetry_ratios(
     They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. They decide
     which flips the nets are trained with by default. Without `skill` they say nothing.
     """
-    extract = _hand_made(config, pictures, cache)
+    extract = extractor_of(config, pictures, cache)
     views = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
     losses = {
         name: mean_loss(head_predictions(head, extract(np.ascontiguousarray(x)), kind), target, kind)

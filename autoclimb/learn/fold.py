@@ -248,17 +248,17 @@ def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, targe
 
 def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
     """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
-    built, target_mean, target_std = saved_net(config, tensors, material)
+    built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
     place(built, device)
     rows = np.arange(len(material.pixels))
     return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean
 
 
-def saved_net(config: Config, tensors: dict[str, Tensor], material: Material) -> tuple[Built, float, float]:
+def saved_net(config: Config, tensors: dict[str, Tensor], width: int, channels: int) -> tuple[Built, float, float]:
     """The net that `save_net` wrote, and the mean and deviation of its target."""
     target_mean, target_std = tensors[SCALE].tolist()
     mean, std = tensors[INPUT].tolist()
-    built = build_net(config.vary(weights=""), material.width, material.channels)
+    built = build_net(config.vary(weights=""), width, channels)
     built = replace(built, mean=tuple(mean), std=tuple(std))
     built.net.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in (SCALE, INPUT)})
     return built, target_mean, target_std

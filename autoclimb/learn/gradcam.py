@@ -97,7 +97,7 @@ def looking_through(
 ) -> Looking:
     """A fold's net, or the frozen one with the fold's head on its features."""
     if frozen is None:
-        built, *_ = saved_net(config, tensors, material)
+        built, *_ = saved_net(config, tensors, material.width, material.channels)
 
         def outputs_of(own: Tensor, x: Tensor) -> Tensor:
             if own.shape[1] == material.width:

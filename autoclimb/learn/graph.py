@@ -18,24 +18,23 @@ from torch import Tensor, nn
 
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
-from autoclimb.learn.backbones import build_net
 from autoclimb.learn.blended import COMBINED, sharpened
-from autoclimb.learn.features import (
+from autoclimb.learn.features import Head, head_probabilities
+from autoclimb.learn.fold import saved_net
+from autoclimb.learn.handmade import (
     FEATURES,
     PATCH_SIDE,
     SHAPE_SIDE,
-    Head,
+    Gradients,
+    Patches,
     dictionary_file,
-    head_probabilities,
     read_dictionary,
 )
-from autoclimb.learn.handmade import Gradients, Patches
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material, rows_of_fold
 from autoclimb.learn.several import EMPTY, OneByOne, join_tiles, split_tiles
 from autoclimb.learn.trunk import LARGEST, cut, frozen_net, pooled
 from autoclimb.learn.views import View, scaled_side, views_named
-from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.types import Config, Kind
 
 
@@ -166,14 +165,10 @@ class TrainedNet(nn.Module):
 
     def __init__(self, config: Config, file: Path, kind: Kind, width: int, channels: int) -> None:
         super().__init__()
-        tensors = load_file(file)
-        self.target_mean, self.target_std = tensors.pop(SCALE).tolist()
-        mean, std = tensors.pop(INPUT).tolist()
-        built = build_net(config.vary(weights=""), width, channels)
-        built.net.load_state_dict(tensors)
+        built, self.target_mean, self.target_std = saved_net(config, load_file(file), width, channels)
         if isinstance(built.net, OneByOne):
             _see_all_tiles(built.net)
-        self.net, self.normalised, self.grid = built.net, Normalised(mean, std), built.grid
+        self.net, self.normalised, self.grid = built.net, Normalised(built.mean, built.std), built.grid
         self.views = [_in_graph(view) for view in views_named(config.tta, built.fixed)]
         self.kind, self.loss, self.width = kind, built.loss, built.width
 

@@ -28,8 +28,23 @@ class ByRow(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+class RowArray:
+    """What arrays by row share: axes and length by their shape; as a numpy array they are all of their rows."""
+
+    @property
+    def ndim(self: ByRow) -> int:
+        """Its axes."""
+        return len(self.shape)
+
+    def __len__(self: ByRow) -> int:
+        return self.shape[0]
+
+    def __array__(self: ByRow, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
 @dataclass(frozen=True, eq=False)
-class LabelSets:
+class LabelSets(RowArray):
     """Rows `(N, width)` of zeros and ones, known by where their ones are; one-hot rows have one each.
 
     `ones` is `(N, k)` of integers: the labels of each row, filled up with -1. Rows come as uint8.
@@ -38,16 +53,12 @@ class LabelSets:
     ones: np.ndarray
     width: int
 
-    ndim = 2
     dtype = np.dtype(np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows and labels."""
         return len(self.ones), self.width
-
-    def __len__(self) -> int:
-        return len(self.ones)
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         """The rows `(len(rows), width)`, or one row `(width,)`; of `sets[rows, label]` whether they have the label."""
@@ -60,9 +71,6 @@ class LabelSets:
         row, place = np.nonzero(many >= 0)
         dense[row, many[row, place]] = 1
         return dense.reshape(*ones.shape[:-1], self.width)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
 
     def take(self, rows: Any) -> "LabelSets":
         """The sets of these rows, still as sets."""
@@ -118,15 +126,20 @@ def taken(target: Any, rows: Any) -> Any:
     return target.take(rows) if isinstance(target, LabelSets) else target[rows]
 
 
+def as_stored(target: Any) -> np.ndarray:
+    """The array that a target lies in: of sets of labels the labels of each row, filled up with -1."""
+    return target.ones if isinstance(target, LabelSets) else target
+
+
 def row_keys(target: Any) -> list[Any]:
     """For each row of a target something hashable that is equal where the rows are."""
     if target.ndim == 1:
         return target.tolist()
-    return [row.tobytes() for row in (target.ones if isinstance(target, LabelSets) else target)]
+    return [row.tobytes() for row in as_stored(target)]
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class Predictions(RowArray):
     """Predictions `(N, C)` of some of N rows: `place` `(N,)` says where in `values` `(R, C)` a row is, -1 for nowhere.
 
     Rows come as float32 where values are stored in half precision, with NaN where they were not predicted.
@@ -134,8 +147,6 @@ class Predictions:
 
     values: Any  # ByRow
     place: Any
-
-    ndim = 2
 
     @classmethod
     def of(cls, rows: np.ndarray, values: np.ndarray, count: int) -> "Predictions":
@@ -159,9 +170,6 @@ class Predictions:
         """`(N,)` bool."""
         return np.asarray(self.place) >= 0
 
-    def __len__(self) -> int:
-        return len(self.place)
-
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         place = np.asarray(self.place[rows])
         if place.ndim == 0:
@@ -173,18 +181,13 @@ class Predictions:
         out[known] = self.values[place[known]]
         return out
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
-
 
 @dataclass(frozen=True, eq=False)
-class View:
+class View(RowArray):
     """Some rows of what is known by row, in an order of their own; read when they are asked for."""
 
     source: Any  # ByRow
     rows: np.ndarray
-
-    ndim = 2
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -196,23 +199,15 @@ class View:
         """The number format that the source is stored in."""
         return precision_of(self.source)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         return in_single(self.source[self.rows[rows]])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
-
 
 @dataclass(frozen=True, eq=False)
-class Mean:
+class Mean(RowArray):
     """The mean of several predictions of the same rows; a row that one of them lacks is NaN."""
 
     sources: tuple[Any, ...]  # ByRow
-
-    ndim = 2
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -229,14 +224,8 @@ class Mean:
         """`(N,)` bool."""
         return np.logical_and.reduce([predicted_rows(source) for source in self.sources])
 
-    def __len__(self) -> int:
-        return len(self.sources[0])
-
     def __getitem__(self, rows: Any, /) -> np.ndarray:
         return np.mean([in_single(source[rows]) for source in self.sources], axis=0)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
 
 
 def in_single(values: np.ndarray) -> np.ndarray:
@@ -293,7 +282,7 @@ def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, d
 
 
 @dataclass(frozen=True, eq=False)
-class OnDisk:
+class OnDisk(RowArray):
     """The array of a `.npy` file, which is open only while rows are read: a run may have more trials than files."""
 
     path: Path
@@ -306,19 +295,8 @@ class OnDisk:
         array = mapped(path)
         return cls(path, array.shape, array.dtype)
 
-    @property
-    def ndim(self) -> int:
-        """Its axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, rows: Any, /) -> Any:
         return mapped(self.path)[rows]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(mapped(self.path), dtype)
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from autoclimb.data.decoding import decode, most_pictures
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import pictures
 from autoclimb.data.steps import GREY
-from autoclimb.data.stored import picture_of, tiles_of
+from autoclimb.data.stored import picture_of, side_of, tiles_of
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import BatchMaker, endless_batches, resized
 from autoclimb.learn.faults import Unbuildable
@@ -36,6 +36,7 @@ def test_what_is_taken_apart_can_be_joined_again(grid, side, channels):
     assert tiles.shape == (grid * grid, side, side, channels)
     assert (tiles[grid * grid - 1] == picture[-side:, -side:]).all()
     assert (picture_of(tiles, grid) == picture).all()
+    assert side_of(grid * side + grid - 1, grid) == side_of(grid * side, 0) == grid * side
 
 
 @given(st.integers(1, 4), st.sampled_from([torch.channels_last, torch.contiguous_format]))

@@ -18,6 +18,11 @@ from autoclimb.data.sources import parts_of
 Ranges = tuple[tuple[float, float], ...]  # of deep numbers, a channel each
 
 
+def as_ranges(pairs: Iterable[Iterable[float]]) -> Ranges:
+    """Ranges that json gave back as lists."""
+    return tuple((float(low), float(high)) for low, high in pairs)
+
+
 # --- bytes of so many channels ---------------------------------------------------------------------------------------
 
 

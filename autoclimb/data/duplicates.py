@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from autoclimb.arrays import LabelSets
+from autoclimb.arrays import as_stored
 from autoclimb.data.pixels import Pixels
 from autoclimb.data.stored import PictureRows
 from autoclimb.types import Event, Note, Task, Tell
@@ -221,8 +221,7 @@ def class_numbers(task: Task) -> np.ndarray | None:
     if task.kind == "regression":
         return None
     if task.kind == "multilabel":
-        sets = task.target.ones if isinstance(task.target, LabelSets) else task.target
-        return np.unique(sets, axis=0, return_inverse=True)[1].reshape(-1)
+        return np.unique(as_stored(task.target), axis=0, return_inverse=True)[1].reshape(-1)
     return task.target
 
 

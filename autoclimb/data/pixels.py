@@ -16,11 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.data.decoding import decode, evenly
-from autoclimb.data.depth import Ranges, extremes_of, ranges_from, sample_for_ranges
+from autoclimb.data.depth import Ranges, as_ranges, extremes_of, ranges_from, sample_for_ranges
 from autoclimb.data.files.spool import keep_spools_in
 from autoclimb.data.sources import files_of
 from autoclimb.data.steps import GREY, chain_of
-from autoclimb.data.stored import LazyPictures, PictureRows, keep_sources, offsets_as_bytes, open_rows, packed, unpacked
+from autoclimb.data.stored import (
+    LazyPictures,
+    PictureRows,
+    keep_sources,
+    offsets_as_bytes,
+    open_rows,
+    packed,
+    side_of,
+    unpacked,
+)
 from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
 
@@ -87,7 +96,7 @@ def build_pixels(
     file whose package is not installed.
     """
     chain_of(preprocess)
-    size = size // grid * grid if grid else size
+    size = side_of(size, grid)
     folder.mkdir(parents=True, exist_ok=True)
     path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".jpegs" if jpegs else ".npy")
     note = ""
@@ -149,7 +158,7 @@ def leave_in_sources(
     grid: int = 0,
 ) -> Pixels:
     """The items, decoded from their sources whenever they are looked at: no disk but for a list of the sources."""
-    size = size // grid * grid if grid else size
+    size = side_of(size, grid)
     path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".sources")
     facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
     facts |= {"channels": channels, "grid": grid, "ranges": ranges, "list": keep_sources(files, folder)}
@@ -163,7 +172,7 @@ def costs_of(
     files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
 ) -> Costs:
     """What decoding an item at this size costs, measured on some spread over the list."""
-    size = size // grid * grid if grid else size
+    size = side_of(size, grid)
     decoding, unpacking, lengths = [], [], []
     for source in evenly([file for file in files if file], SAMPLED):
         start = time.perf_counter()
@@ -271,11 +280,6 @@ def forget_half_built(folder: Path) -> None:
     for path in [*folder.glob(".part-*"), *folder.glob("*-*-*.*")]:
         if path.name.startswith(".") or (NAMED.fullmatch(path.name) and not _facts_of(path).exists()):
             path.unlink(missing_ok=True)
-
-
-def as_ranges(pairs: Sequence[Sequence[float]]) -> Ranges:
-    """Ranges that json gave back as lists."""
-    return tuple((float(low), float(high)) for low, high in pairs)
 
 
 def path_of(

@@ -81,6 +81,11 @@ def open_rows(path: Path) -> PictureRows:
 # --- JPEGs in one file -----------------------------------------------------------------------------------------------
 
 
+def side_of(size: int, grid: int) -> int:
+    """Pixels a side of a picture of that size: in a grid of so many a side the size is brought down to a multiple."""
+    return size // grid * grid if grid else size
+
+
 def tiles_of(picture: np.ndarray, grid: int) -> np.ndarray:
     """The tiles `(grid * grid, s, s, C)` of a picture `(S, S, C)`, row by row."""
     side, channels = picture.shape[0] // grid, picture.shape[2]
@@ -178,12 +183,13 @@ def pictures_of_sources(
     """What decodes the source of a row each time it is asked; grey where it cannot be read."""
     # pandas and all formats: a third of a second that processes which read arrays do without
     from autoclimb.data.decoding import decode
+    from autoclimb.data.depth import as_ranges
     from autoclimb.data.files.spool import keep_spools_in
     from autoclimb.data.steps import GREY
 
     keep_spools_in(path.parent)
     sources = listed(path.parent / facts["list"])
-    ranges = tuple((float(low), float(high)) for low, high in facts["ranges"])
+    ranges = as_ranges(facts["ranges"])
     _, size, _, channels = shape
     preprocess, grid = facts["preprocess"], facts["grid"]
 

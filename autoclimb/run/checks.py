@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.arrays import LabelSets, taken
+from autoclimb.arrays import as_stored
 from autoclimb.errors import Mistake
 from autoclimb.score.own import source_of
 from autoclimb.search.recipes import Given
@@ -44,8 +44,7 @@ def fingerprint_of(task: Task, metric: Metric, seed: int, folds: int, given: Giv
     digest = hashlib.blake2b(digest_size=8)
     for ids in (task.train_ids, task.test_ids, task.form.ids, task.form.columns):
         digest.update("\0".join(ids).encode())
-    truth = task.truth.ones if isinstance(task.truth, LabelSets) else task.truth
-    digest.update(np.ascontiguousarray(truth).data)
+    digest.update(np.ascontiguousarray(as_stored(task.truth)).data)
     search = json.dumps([given.space.to_json(), given.plan_names()], sort_keys=True, default=str)
     return {
         "data": digest.hexdigest(),
@@ -80,12 +79,10 @@ def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
         if ids:
             named = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
             tell(Event("note", f"{len(ids)} unreadable pictures {what}: {named}"))
-    good = taken(task.truth, ~bad[:n])
+    good = as_stored(task.truth)[~bad[:n]]
     if len(good) < FEWEST_PICTURES:
         raise Mistake(f"only {len(good)} of {n} training pictures can be read; check that the files are pictures")
-    if isinstance(good, LabelSets):
-        constant = bool((good.ones == good.ones[0]).all())
-    elif task.kind in ("regression", "multilabel") or task.soft is not None:
+    if task.kind in ("regression", "multilabel") or task.soft is not None:
         constant = bool((good == good[0]).all())
     else:
         constant = len(np.unique(good)) < 2

@@ -24,6 +24,7 @@ from autoclimb.data.pixels import (
     path_of,
     room_in,
 )
+from autoclimb.data.stored import side_of
 from autoclimb.types import Event, Tell
 
 FIRST_SIZE = 64  # pixels a side of the first array: decoding it also tells which pictures cannot be read
@@ -134,7 +135,7 @@ class Decoded:
 
     def _array_bytes(self, key: Key) -> int:
         size, _, grid = key
-        side = size // grid * grid if grid else size
+        side = side_of(size, grid)
         return len(self.files) * side * side * self.channels
 
     def _room(self) -> float:
@@ -150,7 +151,7 @@ class Decoded:
     def _is_kept(self, key: Key, ending: str) -> bool:
         """Whether these pixels are on the disk already. Naming them looks at every file: only where it must."""
         size, preprocess, grid = key
-        side = size // grid * grid if grid else size
+        side = side_of(size, grid)
         if not any(self.folder.glob(f"{escape(preprocess)}-{side}-*{ending}")):
             return False
         return path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending).exists()

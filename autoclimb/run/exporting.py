@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
-from autoclimb.data.pixels import as_ranges, build_pixels, open_pixels, pixels_in
+from autoclimb.data.depth import as_ranges
+from autoclimb.data.pixels import build_pixels, open_pixels, pixels_in
+from autoclimb.data.stored import side_of
 from autoclimb.disk import whole_file, write_array, write_json
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.report.leaderboard import words_of
@@ -126,7 +128,7 @@ def inputs_for(trials: Sequence[Trial], channels: int) -> Inputs:
 
 
 def _side(config: Config) -> int:
-    return config.seen_size // config.grid * config.grid if config.grid else config.seen_size
+    return side_of(config.seen_size, config.grid)
 
 
 def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb.blend.choose import apply_blend, needs_metadata
-from autoclimb.data.depth import Ranges
+from autoclimb.data.depth import Ranges, as_ranges
 from autoclimb.data.files.formats import PICTURES
-from autoclimb.data.pixels import as_ranges, build_pixels
+from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.arrays import LabelSets, stored_precision
+from autoclimb.arrays import as_stored, stored_precision
 from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
@@ -89,7 +89,7 @@ def learning_target(task: Task) -> np.ndarray:
         return task.soft.astype(np.float32)
     if task.kind == "regression":
         return task.target.astype(np.float32)[:, None]
-    return task.target.ones if isinstance(task.target, LabelSets) else task.target
+    return as_stored(task.target)
 
 
 def precision_for(goal: Goal, task: Task, fold_of: np.ndarray) -> str:

@@ -38,6 +38,11 @@ def in_words(seconds: float) -> str:
     return f"{rounded // 86400}d{rounded % 86400 // 3600:02d}h"
 
 
+def as_budget(seconds: float) -> str:
+    """A duration as people write budgets: `47s`, `1m30s`, `5m`, `4h`."""
+    return re.sub(r"(?<=[mhd])00[smh]$", "", in_words(seconds))
+
+
 @dataclass(frozen=True)
 class Clock:
     """A budget that started at `start` on the time source `now` (seconds, any origin)."""

@@ -367,7 +367,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, rates: dict[s
 def known_set(suite: Path, name: str, bank_file: Path) -> Known:
     """The set with its bank file, read once."""
     whole = read_suite(suite)
-    one = next(one for one in whole.sets if one.name == name)
+    one = whole.set_named(name)
     metric, data = whole.metric_of(one), whole.folder / one.data
     task = autoclimb.read_task(data, metric)
     cells = cells_of(task.form, whole.folder / one.answers)

@@ -394,7 +394,11 @@ def truth_of(goal: Goal, target: np.ndarray) -> np.ndarray:
 
 
 def reblend(asked: argparse.Namespace) -> Iterator[str]:
-    """What kept runs promised, what they would promise by the code of today, and what its answers score."""
+    """What kept runs promised, what they would promise by the code of today, and what its answers score.
+
+    Blends of today get the train rows' groups for their error, but neither metadata nor the test rows' groups, so a run
+    that used those may be promised less now than then.
+    """
     yield head(
         "run", "metric", "promised then", "promised now", "rows", "95 % interval", "test", "off, sigmas", "seconds"
     )

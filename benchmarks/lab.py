@@ -14,6 +14,7 @@ from autoclimb.contest.suite import read_suite
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
+from autoclimb.errors import Mistake
 from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker
 from autoclimb.search.cost import measured
@@ -72,9 +73,10 @@ class Lab:
 def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: Metric | None = None) -> Iterator[Lab]:
     """A lab for one of the suite's sets, its files in `folder`; the worker ends with the block."""
     whole = read_suite(suite)
-    known_set = next((known_set for known_set in whole.sets if known_set.name == name), None)
-    if known_set is None:
-        sys.exit(f"no set {name} in {suite}; it has {', '.join(known_set.name for known_set in whole.sets)}")
+    try:
+        known_set = whole.set_named(name)
+    except Mistake as mistake:
+        sys.exit(str(mistake))
     metric = metric or whole.metric_of(known_set)
     task = read_folder(whole.folder / known_set.data, metric)
     fold_of = make_folds(task, FOLDS, 0, np.zeros(len(task.train_ids), bool))

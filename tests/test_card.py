@@ -47,7 +47,7 @@ def test_hostile_names_are_no_markup(tmp_path):
     for line in body.splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) in (3, 4, 6)
-    assert ModelCard(text).data.eval_results[0].dataset_name == card.one_line(HOSTILE[0])
+    assert ModelCard(text).data.eval_results[0].dataset_name == card.safe(HOSTILE[0], card.LONGEST)
 
 
 def test_the_licence_is_that_of_the_weights_that_training_began_from():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoclimb.budget import Clock, in_words, seconds_of
+from autoclimb.budget import Clock, as_budget, in_words, seconds_of
 from autoclimb.errors import Mistake
 
 
@@ -30,6 +30,11 @@ def test_any_other_budget_is_a_mistake_that_shows_how_to_write_one(text):
 )
 def test_durations_are_said_in_two_units_at_most(seconds, words):
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize("text", ["10s", "59s", "1m", "1m30s", "10m", "4h", "3h20m", "1d", "1d12h", "7d"])
+def test_a_budget_is_written_as_it_was_given(text):
+    assert as_budget(seconds_of(text)) == text
 
 
 @given(st.integers(10, 364 * 86400))

@@ -31,7 +31,10 @@ def test_a_summary_has_the_mean_and_the_deviation_over_seeds():
     row = summaries([outcome("a", 0.8), outcome("a", 0.9, seed=1), outcome("a", None, seed=2)])[0]
     assert (row.mean, row.seeds, row.failed) == (pytest.approx(0.85), 2, 1)
     assert row.over_seeds == pytest.approx(np.std([0.8, 0.9], ddof=1))
-    assert math.isnan(summaries([outcome("a", 0.8)])[0].over_seeds)
+    assert row.error == row.over_seeds
+    alone = summaries([outcome("a", 0.8)])[0]
+    assert math.isnan(alone.over_seeds)
+    assert alone.error == alone.over_rows
 
 
 def test_ranks_are_means_over_sets_and_a_failure_is_last():

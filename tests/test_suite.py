@@ -87,6 +87,9 @@ def test_some_of_a_suite_is_selected_by_name(tmp_path):
         selected(suite, solvers=["his"], budgets=["10s"])
     with pytest.raises(Mistake, match="has no budgets; give --budgets"):
         selected(suite)
+    assert suite.set_named("dogs") == chosen.sets[0]
+    with pytest.raises(Mistake, match="set 'cats' is not in the suite; it has pets, dogs"):
+        suite.set_named("cats")
 
 
 def test_a_changed_command_is_another_cell_and_medals_are_not():

@@ -144,8 +144,7 @@ def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
 def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
     """The command of a cell, and the csv that it leaves."""
     data = str((suite.folder / cell.known_set.data).resolve())
-    path, colon, name = cell.known_set.metric.rpartition(":")
-    metric = f"{suite.folder / path}:{name}" if colon else cell.known_set.metric
+    metric = suite.metric_text(cell.known_set)
     if not cell.solver.command:
         # -P: a file of the suite's folder must not stand in for a module
         command = [sys.executable, "-P", "-m", "autoclimb", "fit", data, "--metric", metric]

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from autoclimb.report.charts import ACCENT, BAD, GOOD, INK, SECOND, SOFT, WIDTH, in_style, new_figure, plain
+from autoclimb.budget import as_budget
+from autoclimb.report.charts import ACCENT, ACROSS, COLOURS, INK, SECOND, SOFT, in_style, new_figure, panels_of, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS, MARKS = (ACCENT, SECOND, GOOD, BAD, INK, SOFT), "osD^vPX*"
-ACROSS = 2  # panels side by side
+MARKS = "osD^vPX*"
 MOST_SIGNS = 18  # of a solver's name
-SECONDS = {1: "1s", 10: "10s", 30: "30s", 60: "1m", 120: "2m", 300: "5m", 600: "10m", 1800: "30m", 3600: "1h"}
-SECONDS |= {7200: "2h", 14400: "4h", 28800: "8h", 86400: "1d", 172800: "2d", 604800: "7d"}
 
 
 @dataclass(frozen=True)
@@ -26,19 +24,6 @@ class Panel:
     points: Mapping[str, Sequence[tuple[float, float, float]]]
     higher_is_better: bool
     known: Sequence[tuple[str, float]] = ()
-
-
-def panels_of(count: int, height: float) -> "tuple[Figure, list[Axes]]":
-    """A figure of so many panels, each so many inches high."""
-    from matplotlib.figure import Figure
-
-    across = min(ACROSS, count)
-    down = math.ceil(count / across)
-    figure = Figure((WIDTH, down * height))
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for spare in axes[count:]:
-        spare.set_axis_off()
-    return figure, axes[:count]
 
 
 @in_style
@@ -79,7 +64,7 @@ def budgets_figure(panels: Sequence[Panel]) -> "Figure":
                 )
         place.set_xscale("log")
         place.minorticks_off()
-        place.set_xticks(budgets, [SECONDS.get(round(b), f"{b:g}s") for b in budgets])
+        place.set_xticks(budgets, [as_budget(b) for b in budgets])
         if not panel.higher_is_better:
             place.invert_yaxis()
         _finish(place, panel.title, "y")

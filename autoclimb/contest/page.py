@@ -11,7 +11,6 @@ from autoclimb.contest.machine import hardware
 from autoclimb.contest.standings import (
     Promise,
     Ranking,
-    Summary,
     budgets_of,
     medal_of,
     promises,
@@ -108,17 +107,12 @@ def panels_at(suite: Suite, outcomes: Sequence[Outcome]) -> list[Panel]:
         points: dict[str, list[tuple[float, float, float]]] = {}
         for row in sorted(rows, key=lambda r: r.budget):
             if row.set == known_set.name and not math.isnan(row.mean):
-                points.setdefault(row.solver, []).append((row.budget, row.mean, error_of(row)))
+                error = 0.0 if math.isnan(row.error) else row.error
+                points.setdefault(row.solver, []).append((row.budget, row.mean, error))
         if points:
             title = f"{known_set.name}, {metric[known_set.name]}" + ("" if higher[known_set.name] else " (lower)")
             panels.append(Panel(title, points, higher[known_set.name], known_set.known))
     return panels[:MOST_PANELS]
-
-
-def error_of(row: Summary) -> float:
-    """The length of the error bar: over seeds where there are several, else over rows."""
-    error = row.over_rows if math.isnan(row.over_seeds) else row.over_seeds
-    return 0.0 if math.isnan(error) else error
 
 
 def budget_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:

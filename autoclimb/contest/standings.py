@@ -31,6 +31,11 @@ class Summary:
     over_seeds: float  # standard deviation, NaN for fewer than two seeds
     over_rows: float  # standard error over the test rows, the mean of the seeds'
 
+    @property
+    def error(self) -> float:
+        """How sure the mean is: over seeds where there are several, else over rows; NaN where neither is known."""
+        return self.over_rows if math.isnan(self.over_seeds) else self.over_seeds
+
 
 @dataclass(frozen=True)
 class Pair:

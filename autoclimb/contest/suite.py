@@ -56,10 +56,19 @@ class Suite:
     budgets: tuple[float, ...]  # seconds
     seeds: tuple[int, ...]
 
+    def metric_text(self, known_set: KnownSet) -> str:
+        """The set's metric as `--metric` takes it: a name, or FILE.py:FUNCTION with the file's whole path."""
+        path, colon, name = known_set.metric.rpartition(":")
+        return f"{self.folder / path}:{name}" if colon else known_set.metric
+
     def metric_of(self, known_set: KnownSet) -> Metric:
         """The set's metric; raises Mistake where it is unknown."""
-        path, colon, name = known_set.metric.rpartition(":")
-        return metric_from(f"{self.folder / path}:{name}" if colon else known_set.metric)
+        return metric_from(self.metric_text(known_set))
+
+    def set_named(self, name: str) -> KnownSet:
+        """The set of that name; raises Mistake where there is none."""
+        (known_set,) = _named("set", self.sets, [name])
+        return known_set
 
     def cells(self) -> "list[Cell]":
         """Everything to run, one seed of one budget after the other, so that solvers can be compared early."""

@@ -19,6 +19,9 @@ from autoclimb.contest.suite import Suite
 from autoclimb.report.inspection import counted
 from autoclimb.report.parts import safe, score_words
 
+PAIRS = ("budget", "solver", "against", "wins", "ties", "losses")  # heads of the tables
+COSTS = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
+
 
 def report_text(suite: Suite, outcomes: Sequence[Outcome], answers: Answers, width: int | None = None) -> str:
     """The report: scores, ranks, pairs, time and memory, promises; `width` columns, the terminal's by default."""
@@ -36,7 +39,7 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
     """The parts of the report in order, rich's tables and plain text."""
     if not outcomes:
         return ["no cell is finished yet"]
-    parts: list[object] = [scores_table(outcomes), spread_words(outcomes)]
+    parts: list[object] = [_table(*scores_rows(outcomes)), spread_words(outcomes)]
     for row in rankings(outcomes):
         lines = [f"mean ranks over {counted(row.sets, 'set')} at {in_words(row.budget)}, 1 the best"]
         lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
@@ -44,10 +47,11 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
             lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman {row.p_words}")
         lines += [f"  {row.caution}"] if row.caution else []
         parts.append("\n".join(lines))
-    parts += [table for table in [pairs_table(outcomes, answers)] if table is not None]
-    parts.append(cost_table(outcomes))
-    rows = promises(outcomes)
-    parts += ["\n".join(promise_lines(rows))] if rows else []
+    if pairs := pairs_rows(outcomes, answers):
+        parts.append(_table(PAIRS, pairs))
+    parts.append(_table(COSTS, cost_rows(outcomes)))
+    if promised := promises(outcomes):
+        parts.append("\n".join(promise_lines(promised)))
     failed = [f"  {about(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
     return parts + (["\n".join(["without a score", *failed])] if failed else [])
 
@@ -88,8 +92,7 @@ def score_cell(row: Summary | None, usual: int) -> str:
         return ""
     if math.isnan(row.mean):
         return "failed"
-    error = row.over_rows if math.isnan(row.over_seeds) else row.over_seeds
-    text = score_words(row.mean) + ("" if math.isnan(error) else f" ± {score_words(error)}")
+    text = score_words(row.mean) + ("" if math.isnan(row.error) else f" ± {score_words(row.error)}")
     notes = [f"n={row.seeds}"] if row.seeds != usual else []
     notes += [f"{row.failed} failed"] if row.failed else []
     return text + (f" ({', '.join(notes)})" if notes else "")
@@ -108,11 +111,6 @@ def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]
     return ["set", "metric", "budget", *solvers], rows
 
 
-def scores_table(outcomes: Sequence[Outcome]) -> object:
-    """The table of scores."""
-    return _table(*scores_rows(outcomes))
-
-
 def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]:
     """Rows (budget, solver, against, wins, ties, losses)."""
     return [
@@ -121,18 +119,6 @@ def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]
         for pair in pairs_at([o for o in outcomes if o.budget_s == budget], answers)
         if pair.wins + pair.ties + pair.losses
     ]
-
-
-PAIRS = ("budget", "solver", "against", "wins", "ties", "losses")
-
-
-def pairs_table(outcomes: Sequence[Outcome], answers: Answers) -> object | None:
-    """Wins, ties and losses; None for a single solver."""
-    rows = pairs_rows(outcomes, answers)
-    return _table(PAIRS, rows) if rows else None
-
-
-COSTS = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
 
 
 def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
@@ -156,11 +142,6 @@ def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def cost_table(outcomes: Sequence[Outcome]) -> object:
-    """Budget and memory used."""
-    return _table(COSTS, cost_rows(outcomes))
 
 
 def promise_lines(rows: Sequence[Promise]) -> list[str]:

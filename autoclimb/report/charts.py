@@ -5,6 +5,7 @@ pyplot is left out: it has a state, and windows.
 """
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,7 +23,9 @@ P = ParamSpec("P")
 # what a colour means; in a page each is a custom property of the style sheet, which has a light and a dark value
 INK, SOFT, ACCENT, SECOND, GOOD, BAD, BAND = "#1b1f24", "#5d6670", "#1f6feb", "#b35900", "#1a7f37", "#c4322b", "#eef1f4"
 ROLES = {INK: "ink", SOFT: "soft", ACCENT: "accent", SECOND: "second", GOOD: "good", BAD: "bad", BAND: "band"}
+COLOURS = (ACCENT, SECOND, GOOD, BAD, INK, SOFT)  # of lines that a figure tells apart, in this order
 WIDTH = 5.0  # inches, 360 points: the width of a phone, so that text is 9 px there and larger elsewhere
+ACROSS = 2  # panels side by side
 MOST_SIGNS = 24  # of a label in a chart
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
@@ -77,6 +80,19 @@ def new_figure(height: float) -> "tuple[Figure, Axes]":
 
     figure = Figure((WIDTH, height))
     return figure, figure.subplots()
+
+
+def panels_of(count: int, height: float) -> "tuple[Figure, list[Axes]]":
+    """A figure of the page's width with so many panels, each so many inches high."""
+    from matplotlib.figure import Figure
+
+    down = math.ceil(count / ACROSS)
+    across = min(ACROSS, count)
+    figure = Figure((WIDTH, down * height))
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, axes[:count]
 
 
 def svg_of(figure: "Figure", name: str) -> str:

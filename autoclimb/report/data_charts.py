@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoclimb.report.charts import ACCENT, BAD, BAND, INK, SECOND, SOFT, in_style, new_figure, plain
-from autoclimb.report.charts import WIDTH as FIGURE_WIDTH
+from autoclimb.report.charts import ACCENT, BAD, BAND, INK, SECOND, SOFT, in_style, new_figure, panels_of, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,11 +36,8 @@ def sizes_figure(sizes: dict[str, Sequence[tuple[int, int, int]]]) -> "Figure":
 @in_style
 def looks_figure(looks: dict[str, dict[str, Sequence[float]]]) -> "Figure":
     """Histograms of train pictures, filled, and of test pictures, outlined, of each look."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((FIGURE_WIDTH, 1.75 * -(-len(looks) // 2)))
-    panels = figure.subplots(-(-len(looks) // 2), 2, squeeze=False).ravel()
-    for axes, (name, look) in zip(panels, looks.items(), strict=False):
+    figure, panels = panels_of(len(looks), 1.75)
+    for axes, (name, look) in zip(panels, looks.items(), strict=True):
         axes.stairs(look["train"], look["edges"], fill=True, color=ACCENT, alpha=0.35, label="train")
         if any(look["test"]):
             axes.stairs(look["test"], look["edges"], color=SECOND, lw=1.5, label="test")
@@ -49,8 +45,6 @@ def looks_figure(looks: dict[str, dict[str, Sequence[float]]]) -> "Figure":
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.locator_params(axis="x", nbins=4)
-    for axes in panels[len(looks) :]:
-        axes.set_visible(False)
     panels[0].legend(fontsize=8, handlelength=1.2)
     return figure
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from autoclimb.budget import in_words
 from autoclimb.report.leaderboard import words_of
+from autoclimb.report.parts import safe
 from autoclimb.report.record import RunRecord
 from autoclimb.types import Config, Trial
 
@@ -69,10 +70,10 @@ def front_matter(record: RunRecord, members: Sequence[Trial]) -> str:
         value = round(record.metric.shown(record.blend.score), 6)
         result = {
             "task": {"type": "image-classification", "name": record.goal.kind},
-            "dataset": {"name": one_line(record.name), "type": "image-folder"},
+            "dataset": {"name": safe(record.name, LONGEST), "type": "image-folder"},
             "metrics": [{"type": record.metric.name, "value": value, "name": "cross-fitted on the train rows"}],
         }
-        values["model-index"] = [{"name": one_line(record.name), "results": [result]}]
+        values["model-index"] = [{"name": safe(record.name, LONGEST), "results": [result]}]
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value]
     return "\n".join(["---", *lines, "---"])
 
@@ -182,10 +183,4 @@ def is_pretrained(config: Config) -> bool:
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """A name from the data as one line, or a table's cell, that is no markup."""
-    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in one_line(text, longest))
-
-
-def one_line(text: str, longest: int = LONGEST) -> str:
-    """A name from the data as one line of signs that can be printed."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in safe(text, longest))

@@ -13,7 +13,7 @@ from autoclimb.report.parts import Facts, Part, Pen, Table, chart
 from autoclimb.report.record import RunRecord
 from autoclimb.types import Trial
 
-MOST_CURVES = len(training_charts.COLOURS)
+MOST_CURVES = len(charts.COLOURS)
 
 
 def made_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autoclimb.report.charts import ACCENT, BAD, GOOD, INK, SECOND, SOFT, in_style, new_figure, plain
+from autoclimb.report.charts import COLOURS, in_style, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINE = 0.17  # inches of a line of the legend
-COLOURS = (ACCENT, SECOND, GOOD, BAD, SOFT, INK)
 Line = tuple[str, Sequence[float], Sequence[float]]  # name, x, y
 
 

@@ -33,6 +33,16 @@ class Visit:
         return int(self.page.evaluate("document.documentElement.scrollWidth"))
 
 
+def assert_sound(seen: Visit, width: int) -> None:
+    """The page, all unfolded in a window of that width: readable, quiet, asks for nothing, and no name in it ran as code."""
+    seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert seen.violations() == []
+    assert seen.widest() <= width
+    assert seen.requests == []
+    assert seen.console == []
+    assert "owned" not in seen.page.title()[:5]
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser, headless."""

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import py7zr
 import pytest
+from broken import tarred, zipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,24 +38,6 @@ MEMBERS = {"train/1.jpg": b"one" * 500, "train/2.jpg": b"", "three.jpg": bytes(r
 def contents(file: Path | str, *way: object) -> bytes | np.ndarray:
     data = content_at(str(file), *map(str, way))[1]
     return data.read() if isinstance(data, Stretch) else data
-
-
-def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return out.getvalue()
-
-
-def tarred(members: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def seven_zipped(members: dict[str, bytes]) -> bytes:

@@ -30,7 +30,7 @@ LONGEST_STATUS = 200  # characters of a command's last line that are shown
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a cell. Scores are the metric's own values; None stands for what a solver does not tell."""
+    """How a cell ended. Scores are the metric's own values; None stands for what a solver does not report."""
 
     solver: str
     set: str
@@ -39,14 +39,14 @@ class Outcome:
     budget_s: float
     seed: int
     score: float | None  # on the answers; None where there is none, `status` says why
-    oof: float | None  # what it promised
+    oof: float | None  # the out-of-fold score that it promised
     seconds: float
     trials: int | None
     peak_mb: float | None
     status: str = ""
     stderr: float | None = None  # of the score over the test rows
     oof_stderr: float | None = None
-    kind: str = ""  # of the task, and its grades: what scoring the kept answers again takes
+    kind: str = ""  # of the task, and its grades: both are needed to score the answers on disk again
     grades: tuple[float, ...] = ()
     folder: str = ""  # of its answers, under the bench's
     when: str = ""
@@ -233,16 +233,16 @@ def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
 
 
 def answers_on_disk(folder: Path, suite: Suite) -> Answers:
-    """What gives the truth and the answers of an outcome, as the metric takes them, and its goal; None if gone."""
+    """A function that gives an outcome's truth and answers, as the metric takes them, and its goal; None if gone."""
     metrics = {known_set.name: suite.metric_of(known_set) for known_set in suite.sets}
 
     def answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, Goal] | None:
         place = folder / "cells" / outcome.folder
         try:
-            truth, answered = (np.load(place / f"{n}.npy", allow_pickle=False) for n in ("truth", "answers"))
+            truth, predicted = (np.load(place / f"{n}.npy", allow_pickle=False) for n in ("truth", "answers"))
         except (OSError, ValueError):
             return None
-        return truth, answered, Goal(metrics[outcome.set], outcome.kind, outcome.grades)  # type: ignore[arg-type]
+        return truth, predicted, Goal(metrics[outcome.set], outcome.kind, outcome.grades)  # type: ignore[arg-type]
 
     return answers
 

@@ -27,7 +27,7 @@ class Ended:
 def watched(command: Sequence[str], limit: float, output: Path, folder: Path | None = None) -> Ended:
     """How the command ended, run in `folder`; stopped with everything it started after `limit` seconds.
 
-    What it prints goes to the file `output`. Memory is that of its whole family of processes, looked at once a second,
+    Its output goes to the file `output`. Memory is that of the process and all its descendants, measured once a second,
     shared pages counted once. Raises OSError where the command cannot be started.
     """
     with output.open("w+", encoding="utf-8", errors="replace") as printed:
@@ -80,9 +80,9 @@ def parents() -> dict[int, int]:
 
 
 def family(parent_of: Mapping[int, int], known: Collection[int]) -> set[int]:
-    """The living of `known` and all that descend from them, whatever session they opened.
+    """The living processes of `known` and all their descendants, whatever sessions those opened.
 
-    Given the family as last seen it keeps those whose parent has ended since, which the kernel gives another.
+    Given the family of the last look, it keeps processes whose parent has ended since: the kernel gives them another.
     """
     living = set(known) & parent_of.keys()
     while born := {pid for pid, parent in parent_of.items() if parent in living} - living:

@@ -39,14 +39,14 @@ def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
         raise Mistake(f"{submission.name} {what}; it must answer the ids of {answers.name}")
     classes = [*task.classes]
     if task.form.cell in ("label", "labels"):  # the test may hold classes that train rows lack
-        names = [names_of(task.form, row[0], classes) for some in (true_cells, cells) for row in some.values()]
+        names = [names_of(task.form, row[0], classes) for table in (true_cells, cells) for row in table.values()]
         classes += sorted({name for row in names for name in row} - set(classes))
     try:
         truth = truth_in(task, metric, list(true_cells.values()), classes)
-        answered = answers_in(task, metric, [cells[name] for name in true_cells], classes)
+        predicted = answers_in(task, metric, [cells[name] for name in true_cells], classes)
     except ValueError as error:
         raise Mistake(f"{submission.name} or {answers.name} holds a cell that is no number: {error}") from error
-    return Mark(metric.shown(goal.score(truth, answered)), standard_error(goal, truth, answered), truth, answered)
+    return Mark(metric.shown(goal.score(truth, predicted)), standard_error(goal, truth, predicted), truth, predicted)
 
 
 def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
 
 
 def names_of(form: Form, cell: str, classes: Sequence[str]) -> list[str]:
-    """The class names in a cell; what is no known name is one all the same."""
+    """The class names in a cell, unknown ones too."""
     if form.cell == "label":
         return [cell]
     begin, end, quote = form.brackets
@@ -115,8 +115,8 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
         names = [names_of(form, row[0], classes) for row in cells]
         if metric.wants == "ranking":
             ranked = np.full((len(names), metric.k or max(map(len, names), default=1) or 1), -1)
-            for row, some in zip(ranked, names, strict=True):
-                row[: len(some)] = [place[name] for name in some[: len(row)]]
+            for row, ranking in zip(ranked, names, strict=True):
+                row[: len(ranking)] = [place[name] for name in ranking[: len(row)]]
             return ranked
         return indicators(names, place) if task.kind == "multilabel" else answered_class(task, metric, names, place)
     numbers = numbers_in(cells)
@@ -143,7 +143,7 @@ def numbers_in(cells: list[list[str]]) -> np.ndarray:
 
 
 def answered_class(task: Task, metric: Metric, names: list[list[str]], place: dict[str, int]) -> np.ndarray:
-    """`(M,)` class index, -1 where nothing was answered; the class's grade where the metric takes grades."""
+    """`(M,)` class index, -1 for an empty cell; the class's grade where the metric takes grades."""
     indices = np.array([place[row[0]] if row else -1 for row in names])
     return truth_for(Goal(metric, task.kind, task.grades), indices)
 
@@ -165,6 +165,6 @@ def in_classes(task: Task, numbers: np.ndarray) -> np.ndarray:
 def indicators(names: list[list[str]], place: dict[str, int]) -> np.ndarray:
     """`(M, C)` 0/1 from sets of names."""
     table = np.zeros((len(names), len(place)), np.uint8)
-    for row, some in zip(table, names, strict=True):
-        row[[place[name] for name in some]] = 1
+    for row, labels in zip(table, names, strict=True):
+        row[[place[name] for name in labels]] = 1
     return table

@@ -51,8 +51,8 @@ def bench_page(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> s
         Section("made", "How it was made", made_parts(suite, outcomes)),
     ]
     footer = "Scores are on answers that no solver saw. `autoclimb bench` wrote this page beside results.json."
-    kept = [section for section in sections if section.parts]
-    return rendered("page.html", headline=headline(suite, outcomes, ranks), sections=kept, footer=footer)
+    filled = [section for section in sections if section.parts]
+    return rendered("page.html", headline=headline(suite, outcomes, ranks), sections=filled, footer=footer)
 
 
 def headline(suite: Suite, outcomes: Sequence[Outcome], ranks: Sequence[Ranking]) -> Headline:
@@ -177,7 +177,7 @@ def cost_parts(outcomes: Sequence[Outcome]) -> list[Part]:
 
 
 def promise_parts(rows: Sequence[Promise]) -> list[Part]:
-    """Out-of-fold scores beside test scores, where a solver tells any."""
+    """Out-of-fold scores beside test scores, of the solvers that report any."""
     if not rows:
         return []
     head = ("solver", "set", "budget", "seed", "promised", "on the answers", "standard errors too much")

@@ -95,19 +95,19 @@ def summaries(outcomes: Sequence[Outcome]) -> list[Summary]:
     grouped: dict[tuple[str, float, str], list[Outcome]] = {}
     for o in outcomes:
         grouped.setdefault((o.set, o.budget_s, o.solver), []).append(o)
-    return [_summary(some) for some in grouped.values()]
+    return [_summary(cells) for cells in grouped.values()]
 
 
-def _summary(some: list[Outcome]) -> Summary:
-    scores = [o.score for o in some if o.score is not None]
-    errors = [o.stderr for o in some if o.stderr is not None]
+def _summary(cells: list[Outcome]) -> Summary:
+    scores = [o.score for o in cells if o.score is not None]
+    errors = [o.stderr for o in cells if o.stderr is not None]
     return Summary(
-        some[0].solver,
-        some[0].set,
-        some[0].budget_s,
+        cells[0].solver,
+        cells[0].set,
+        cells[0].budget_s,
         float(np.mean(scores)) if scores else math.nan,
         len(scores),
-        len(some) - len(scores),
+        len(cells) - len(scores),
         float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
         float(np.mean(errors)) if errors else math.nan,
     )
@@ -226,7 +226,7 @@ def noise(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> float
     known = [v for v in (a.over_seeds, b.over_seeds) if not math.isnan(v)]
     usual = max(known, default=0.0)
     of_seeds = [(usual if math.isnan(row.over_seeds) else row.over_seeds) / math.sqrt(row.seeds) for row in (a, b)]
-    scored = [[o for o in some if o.score is not None] for some in (ours, theirs)]
+    scored = [[o for o in cells if o.score is not None] for cells in (ours, theirs)]
     others = {o.seed: o for o in scored[1]}
     matched = [(o, others[o.seed]) for o in scored[0] if o.seed in others] or [(scored[0][0], scored[1][0])]
     return math.hypot(*of_seeds, float(np.mean([paired_error(one, other, answers) for one, other in matched])))

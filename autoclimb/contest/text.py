@@ -125,15 +125,15 @@ def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """A row a solver and budget: its share of the budget on the mean and at most, trials, memory at most."""
     rows = []
     for solver, budget in dict.fromkeys((o.solver, o.budget_s) for o in outcomes):
-        some = [o for o in outcomes if (o.solver, o.budget_s) == (solver, budget)]
-        shares = [o.seconds / budget for o in some]
-        trials = [o.trials for o in some if o.trials is not None]
-        peaks = [o.peak_mb for o in some if o.peak_mb is not None]
+        cells = [o for o in outcomes if (o.solver, o.budget_s) == (solver, budget)]
+        shares = [o.seconds / budget for o in cells]
+        trials = [o.trials for o in cells if o.trials is not None]
+        peaks = [o.peak_mb for o in cells if o.peak_mb is not None]
         rows.append(
             [
                 solver,
                 in_words(budget),
-                str(len(some)),
+                str(len(cells)),
                 f"{sum(shares) / len(shares):.0%}",
                 f"{max(shares):.0%}",
                 str(sum(share > 1 for share in shares)),

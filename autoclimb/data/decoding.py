@@ -49,7 +49,7 @@ def one_picture(places: list[Place], size: int, preprocess: str, channels: int, 
     if len(places) == 1:
         return at_place(places[0], size, preprocess, channels, ranges, 0)
     chain, places = chain_of(preprocess), places[:channels]
-    if chain.joint:  # what looks at the picture must see all its channels: they are not cut apart
+    if chain.joint:  # a step that looks at the picture must see all its channels together
         planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
         height, width = planes[0].shape[:2]
         planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
@@ -70,7 +70,7 @@ def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int
 def at_place(
     place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
 ) -> np.ndarray:
-    """What lies at one place; a stack's pictures in a grid."""
+    """The picture at one place `(size, size, channels)` uint8; those of a stack in a grid. Raises one of UNREADABLE."""
     chain = chain_of(preprocess)
     with pictures_at(place, channels) as pictures:
         tile = size // (grid or columns_of(len(pictures)))
@@ -83,7 +83,7 @@ def at_place(
 
 
 def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
-    """The picture; a JPEG set to be decoded at 1/2, 1/4 or 1/8, both sides still as large as the chain wants them."""
+    """The picture; a JPEG will be decoded at 1/2, 1/4 or 1/8 where both sides stay as large as the chain needs them."""
     if isinstance(picture, Image.Image) and chain.decoded < math.inf:
         least = math.ceil(size * chain.decoded)
         picture.draft("RGB", (least, least))
@@ -91,7 +91,7 @@ def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
 
 
 def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:
-    """Pictures of the item that has most of them, slices of a stack counted, of up to `limit` items over the list."""
+    """The most pictures, or slices of a stack, that one item has, of up to `limit` items spread over the list."""
     most = 1
     for source in evenly([f for f in files if f], limit):
         places = thinned(parts_of(source))

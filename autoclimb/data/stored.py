@@ -31,7 +31,7 @@ class LazyPictures:
     By a number, a slice, an array of rows or a mask: `(S, S, C)` or `(n, S, S, C)` uint8.
     """
 
-    filename: str  # what they are known by on disk, as numpy's memory maps are
+    filename: str  # of the file on disk, as numpy's memory maps have it
     shape: tuple[int, int, int, int]
     picture: Callable[[int], np.ndarray]  # the picture of a row
 
@@ -131,14 +131,14 @@ def unpacked(jpegs: Sequence[np.ndarray], channels: int, grid: int = 0) -> np.nd
 
 
 def offsets_as_bytes(lengths: Sequence[int]) -> bytes:
-    """What lies at the end of a file of JPEGs of these lengths: where each begins, and where the last one ends."""
+    """The end of a file of JPEGs of these lengths: the offset at which each begins, and that at which the last ends."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(OFFSET).tobytes()
 
 
 def packed_pictures(path: Path, shape: tuple[int, int, int, int], grid: int) -> Callable[[int], np.ndarray]:
-    """What gives the picture of a row of a file of JPEGs; OSError where it is damaged.
+    """A function that gives the picture of a row of a file of JPEGs, and raises OSError where it is damaged.
 
-    Raises ValueError where the file is too short to hold so many.
+    Raises ValueError itself where the file is too short to hold so many.
     """
     rows, _, _, channels = shape
     each = grid * grid or 1
@@ -162,7 +162,7 @@ def packed_pictures(path: Path, shape: tuple[int, int, int, int], grid: int) -> 
 
 
 def keep_sources(sources: Sequence[str], folder: Path) -> str:
-    """The name of a file in the folder that lists the sources; one file a list, however many sizes are read of it."""
+    """The name of the file in the folder that lists the sources; pixels of every size share it."""
     digest = hashlib.blake2b("\0".join(sources).encode(errors="surrogateescape"), digest_size=8).hexdigest()
     path = folder / f"list-{digest}.json"
     if not path.exists():
@@ -180,7 +180,7 @@ def listed(path: Path) -> list[str]:
 def pictures_of_sources(
     path: Path, shape: tuple[int, int, int, int], facts: dict[str, Any]
 ) -> Callable[[int], np.ndarray]:
-    """What decodes the source of a row each time it is asked; grey where it cannot be read."""
+    """A function that decodes the source of a row whenever it is called; grey where that cannot be read."""
     # pandas and all formats: a third of a second that processes which read arrays do without
     from autoclimb.data.decoding import decode
     from autoclimb.data.depth import as_ranges

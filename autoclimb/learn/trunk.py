@@ -59,8 +59,8 @@ def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
         with torch.inference_mode():
             x = torch.rand(1, len(built.mean), size, size, device=device)
             maps = trunk(x)
-            whole, parted = net.forward_features(x), upper.forward_features(maps)  # type: ignore[operator]
-            same = whole.shape == parted.shape and torch.allclose(whole, parted, rtol=1e-3, atol=1e-4)
+            uncut, parted = net.forward_features(x), upper.forward_features(maps)  # type: ignore[operator]
+            same = uncut.shape == parted.shape and torch.allclose(uncut, parted, rtol=1e-3, atol=1e-4)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise Unbuildable(f"{type(net).__name__} cannot be cut above its frozen stages: {error}") from error
     if not same or maps.ndim != 4 or maps.shape[2] != maps.shape[3]:
@@ -72,7 +72,7 @@ def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
 
 
 def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[list[nn.Module], nn.Module]:
-    """The first children that hold none of the parameters that train, and the module with those doing nothing."""
+    """The first children, which hold no parameter that trains, and the module in which they are identities."""
     upper = copy.copy(module)
     upper._modules = dict(module._modules)
     frozen: list[nn.Module] = []
@@ -90,17 +90,17 @@ def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[li
 
 
 def maps_of(
-    trunk: nn.Module, whole: Built, pictures: np.ndarray, device: torch.device, view: View | None = None
+    trunk: nn.Module, built: Built, pictures: np.ndarray, device: torch.device, view: View | None = None
 ) -> np.ndarray:
-    """What the frozen stages make of pictures `(B, S, S, C)` uint8 in a view: `(B, h, w, channels)` float16."""
-    x = to_input(pictures, whole.mean, whole.std, device, whole.format.layout)
+    """The features `(B, h, w, channels)` float16 that the frozen stages make of pictures `(B, S, S, C)` in a view."""
+    x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
         maps = in_parts(trunk, x if view is None else view(x)).float().clamp(-LARGEST, LARGEST)
     return maps.half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def above(built: Built, material: Material, config: Config) -> tuple[Built, Material, Config]:
-    """What a training of the top alone is about: the upper part of the net, on kept features in place of pictures."""
+    """The upper part of the net, the material with kept features as its pictures, and the config for them."""
     assert material.kept is not None
     first = material.kept.views[0]
     upper = cut(built, config.top, config.size)[1]
@@ -111,12 +111,12 @@ def above(built: Built, material: Material, config: Config) -> tuple[Built, Mate
 
 
 def frozen_net(config: Config, channels: int) -> Built:
-    """The config's net with a head that nothing is asked of, so that stages count as they do in training."""
+    """The config's net with a head that is never used, so that its stages count as they do in training."""
     return build_net(config.vary(loss="default", pool="", neighbours=0), 2, channels)
 
 
 def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tensor]:
-    """What gives a batch's features `(B, D)`: the net's own, and its last stages' averaged over places.
+    """A function from a batch to features `(B, D)`: the net's own, and its last stages' averaged over places.
 
     `net` is the one of `built`, or its upper part; its head is taken off. Raises Unbuildable where it has too few
     stages, or their outputs are no maps.
@@ -126,13 +126,13 @@ def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tens
         raise Unbuildable(f"{type(net).__name__} has {len(names)} stages; layers {layers} are too many")
     outputs: list[Tensor] = []
 
-    def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:
         if output.ndim != 4 or output.shape[2] != output.shape[3]:
             raise Unbuildable(f"the stages of {type(net).__name__} give no maps; only layers=1 can be had")
         outputs.append(output.mean((2, 3)))
 
     for name in names[len(names) - (layers - 1) :]:
-        net.get_submodule(name).register_forward_hook(take)
+        net.get_submodule(name).register_forward_hook(collect)
     net.reset_classifier(0)  # type: ignore[operator]
 
     def features(x: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tens
 
 
 def stages_of(built: Built) -> list[str]:
-    """The names of the modules that the stages between stem and head end in, or are, lowest first."""
+    """The names of the modules that end, or are, the stages between stem and head, lowest first."""
     layer_of = layers_of(built.net, built.head, coarse=True)
     names: dict[int, str] = {}
     for name, child in built.net.named_children():
@@ -153,19 +153,18 @@ def stages_of(built: Built) -> list[str]:
         for module in inner if several else [name]:
             layers = {layer for parameter, layer in layer_of.items() if parameter.startswith(f"{module}.")}
             if len(layers) == 1:
-                names.setdefault(
-                    layers.pop(), module
-                )  # a convolution between the last stage and the head counts with it
+                # a convolution between the last stage and the head counts with it
+                names.setdefault(layers.pop(), module)
     return [names[layer] for layer in range(1, max(layer_of.values())) if layer in names]
 
 
-# --- what is kept ----------------------------------------------------------------------------------------------------
+# --- kept features ---------------------------------------------------------------------------------------------------
 
 
 def keep(
     config: Config, material: Material, cache: Path, device: torch.device, report: Report, seconds: float
 ) -> dict[str, Any]:
-    """Computes ahead of a trial what it will train on; what goes wrong is a `note`, and the trial's own to run into."""
+    """Computes a trial's kept features ahead of it. An error is a `note` only: the trial will run into it itself."""
     try:
         kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
     except STATUSES as error:
@@ -191,13 +190,12 @@ def kept_features(
     rows = len(material.target)
     varied = []
     for number in range(config.variants - len(views)):
-        name = _path(
-            cache, config, material.pixels, f"{config.policy} {number} {material.pipelines.get(config.policy)}"
-        )
-        if not name.exists():
-            plain = replace(material, kept=None)
-            _write(name, config, rows, _varied(config, plain, rows, number), None, material.channels, device, *watch)
-        varied.append(np.load(name, mmap_mode="r"))
+        variant = f"{config.policy} {number} {material.pipelines.get(config.policy)}"
+        path = _path(cache, config, material.pixels, variant)
+        if not path.exists():
+            blocks = _varied(config, replace(material, kept=None), rows, number)
+            _write(path, rows, _maps_of_blocks(config, blocks, material.channels, device), *watch)
+        varied.append(np.load(path, mmap_mode="r"))
     return Kept(views, tuple(varied))
 
 
@@ -222,24 +220,14 @@ def kept_views(
         path = _path(cache, config, pixels, f"{config.tta} {number}" if number else "")
         if not path.exists():
             blocks = blocks_of(pixels, config.size)
-            _write(
-                path,
-                config,
-                len(pixels),
-                blocks,
-                view if number else None,
-                pixels.shape[-1],
-                device,
-                report,
-                now,
-                deadline,
-            )
+            maps = _maps_of_blocks(config, blocks, pixels.shape[-1], device, view if number else None)
+            _write(path, len(pixels), maps, report, now, deadline)
         views.append(np.load(path, mmap_mode="r"))
     return tuple(views)
 
 
 def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Path:
-    """Where the features of one variant lie: by the net, the pictures and how they are seen."""
+    """The file of one variant's features, named after the net, the pictures and the variant."""
     net = (config.backbone, config.weights, config.model_args, config.fine_stem, config.top)
     pictures = (config.size, config.preprocess, pixels.shape, str(getattr(pixels, "filename", None) or "memory"))
     name = hashlib.blake2b(repr((net, pictures, variant)).encode(), digest_size=8).hexdigest()
@@ -247,36 +235,42 @@ def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Pat
 
 
 def _varied(config: Config, material: Material, rows: int, number: int) -> Iterator[np.ndarray]:
-    """The train pictures, each varied by the policy, the same way whatever the config's seed: folds and seeds share."""
+    """The train pictures by blocks, varied by the policy, alike for every seed: folds and seeds share them."""
     maker = BatchMaker(material, config)
     for start in range(0, rows, BATCH):
         chosen = np.arange(start, min(start + BATCH, rows))
         yield maker[BatchSpec(0, chosen, config.size, seed_of(0, "variant", number, start) % 2**31)][1].numpy()
 
 
+def _maps_of_blocks(
+    config: Config, blocks: Iterator[np.ndarray], channels: int, device: torch.device, view: View | None = None
+) -> Iterator[np.ndarray]:
+    """The features that the frozen stages make of blocks of pictures in a view."""
+    built = frozen_net(config, channels)
+    place(built, device).eval()
+    trunk = cut(built, config.top, config.size)[0].eval()
+    for block in prefetch(blocks):
+        yield maps_of(trunk, built, block, device, view)
+
+
 def _write(
     path: Path,
-    config: Config,
     rows: int,
     blocks: Iterator[np.ndarray],
-    view: View | None,
-    channels: int,
-    device: torch.device,
     report: Report,
     now: Callable[[], float],
     deadline: float,
 ) -> None:
-    """Writes what the frozen stages make of the blocks of pictures, block by block: a full disk is an error of a write,
-    where that of a memory map would end the process."""
-    whole = frozen_net(config, channels)
-    place(whole, device).eval()
-    trunk = cut(whole, config.top, config.size)[0].eval()
+    """Writes features block by block: a full disk is an error of a write, that of a memory map would end the process.
+
+    Raises OutOfTime where the deadline comes before the last block.
+    """
     done = 0
     with whole_file(path) as part, part.open("wb") as file:
-        for block in prefetch(blocks):
+        while done < rows:
             if now() >= deadline:
                 raise OutOfTime("the deadline came while the features of the frozen stages were computed")
-            maps = maps_of(trunk, whole, block, device, view)
+            maps = next(blocks)
             if not done:
                 shape = (rows, *maps.shape[1:])
                 _make_room(path.parent, maps.itemsize * math.prod(shape))
@@ -289,9 +283,9 @@ def _write(
 
 def _make_room(cache: Path, needed: int) -> None:
     """Deletes kept features, the oldest first, until so many bytes more stay within MOST_BYTES and the free disk."""
-    there = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
-    total = sum(file.stat().st_size for file in there)
-    while there and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):
-        oldest = there.pop(0)
+    files = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
+    total = sum(file.stat().st_size for file in files)
+    while files and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):
+        oldest = files.pop(0)
         total -= oldest.stat().st_size
         oldest.unlink(missing_ok=True)

@@ -98,7 +98,7 @@ class Decoded:
 
     def _jpegs_within_limit(self, key: Key) -> Pixels | None:
         if self._fits_as_jpegs(key):
-            with suppress(NoRoom):  # the sample told of fewer bytes
+            with suppress(NoRoom):  # the sample promised fewer bytes
                 return self._build(key, jpegs=True, limit=self.limit)
         return None
 
@@ -117,11 +117,11 @@ class Decoded:
             known = (first.bad, self.channels, first.ranges)
             return leave_in_sources(self.files, size, preprocess, self.folder, *known, grid)
 
-        ways: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
+        choices: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
         for other, pixels in self.opened.items():
             if other[1:] == key[1:] and other[0] > size and pixels.path.suffix != ".sources":
-                ways.append((self._seconds(other, pixels.path.suffix), lambda pixels=pixels: pixels))  # type: ignore[misc]
-        return min(ways, key=lambda way: way[0])
+                choices.append((self._seconds(other, pixels.path.suffix), lambda pixels=pixels: pixels))  # type: ignore[misc]
+        return min(choices, key=lambda choice: choice[0])
 
     def _seconds(self, key: Key, ending: str) -> float:
         """Seconds of one core that reading a picture takes where it is kept in a file of that ending."""

@@ -1,4 +1,4 @@
-"""What fills the seconds that no net can be trained in any more: further frozen features for the blend."""
+"""Further frozen features for the blend: they fill the seconds in which no net can be trained any more."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ LEAST = 4.0  # seconds that are worth filling: features take 2 at the least, and
 def fill(history: History, s: Situation, seconds: float) -> Config | None:
     """Frozen features over all folds that were not tried and take at most so many seconds; None where there are none.
 
-    They cover every row, so the blend can use them beside nets over all folds, which it cannot a net of some folds.
+    They cover every row, so the blend can use them beside nets over all folds; a net of some folds it could not.
     """
     if seconds < LEAST or not s.space.features:
         return None
@@ -24,7 +24,7 @@ def fill(history: History, s: Situation, seconds: float) -> Config | None:
 
 
 def fills(history: History, s: Situation) -> Iterator[Config]:
-    """The frozen features that may fill time: other nets as the best was tried, then other sizes, then other heads."""
+    """Candidates: other nets at the best features' size and head, then other sizes, then other heads."""
     tried = [t for t in history.done(train="features") if t.config.weights]
     if not tried:
         return

@@ -1,6 +1,6 @@
-"""What people do instead of a search, as stages: one net for all of the time, and random search.
+"""Stages for the alternatives to a search: one net for all of the time, and random search.
 
-The recipes `fixed` and `random-search` are made of them: whoever changes the plan compares it with these.
+The recipes `fixed` and `random-search` consist of them: every change of the plan is compared with these.
 """
 
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def sized_for(net: Config, s: Situation, time: float, level: Level) -> Config:
 
 
 def at_hand(s: Situation) -> list[Config]:
-    """The nets to choose from, cheapest first; few where time is short, for a look at a net's speed takes seconds."""
+    """The nets to choose from, cheapest first; few where time is short, as measuring a net's speed takes seconds."""
     nets = [net for net in candidates(s) if net.backbone not in OTHER_SCRATCH or s.space.backbones]
     return nets if s.budget >= LONG else nets[:2] if s.budget >= SHORT else nets[:1]
 
@@ -72,7 +72,7 @@ def plain(net: Config, s: Situation) -> Config:
 
 
 def for_all_folds(config: Config, s: Situation) -> Config:
-    """The config over as many folds as get enough epochs, for all of the time, but no longer than is of use."""
+    """The config over as many folds as get enough epochs, for all of the time, but no longer than helps."""
     time = usable(s)
     folds = max(1, min(folds_of(s), int(time / fold_seconds(epochs_for("enough", config, s), config, s))))
     longest = folds * fold_seconds(most_epochs(config, s), config, s)

@@ -1,6 +1,6 @@
 """Regions: parts of the pictures that may be left out, judged by frozen features before any net is trained.
 
-"There are no potholes in the sky": what a camera always shows beside the thing costs pixels and teaches nothing.
+"There are no potholes in the sky": a background that a camera always shows costs pixels and teaches nothing.
 """
 
 import math
@@ -15,20 +15,20 @@ from autoclimb.types import Config, History, Trial
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-REGION_SHARE = {"cpu": 0.1, "cuda": 0.01}  # of the budget, at most; a first round that does not fit is not begun
+REGION_SHARE = {"cpu": 0.1, "cuda": 0.01}  # of the budget, at most; a round that does not fit is not begun
 CORES = {"cpu": 2, "cuda": 8}  # that decode, where the search does not know (assumption)
-LEAST_SIDE = 128  # pixels of a picture, below which there is nothing to gain
+LEAST_SIDE = 128  # pixels of a picture's side, below which cutting gains nothing
 JUDGED_AT = 64  # pixels a side that features are taken at: small pictures show what is useless too (assumption)
-SURE = 2.0  # standard errors of the gain from which a part is left out: five are tried, and what is cut is gone
-LEAST_GAIN = 0.03  # of the loss: a little less of it in small pictures says little of large ones
+SURE = 2.0  # standard errors of the gain from which a part is cut: five are tried, and pixels cut off are lost
+LEAST_GAIN = 0.03  # of the loss: a smaller gain in small pictures says little about large ones
 LEAST_SHARE = 0.1  # of a side that is left
 
 
 def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Config]]:
     """Frozen features of the pictures without a third on one side, or on both, then without a third of what is left.
 
-    Five cuts a round, paired by row with the whole that they are cut from; another round where one was adopted and
-    `left` seconds pay for it.
+    Five cuts a round, each paired by row with the box that it is cut from; another round follows where one was adopted
+    and `left` seconds pay for it.
     """
     best = max(history.done(train="features"), key=_suits, default=None)
     own = s.space.preprocess or "preprocess" in s.space.start
@@ -52,13 +52,13 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
 
 
 def _suits(trial: Trial) -> tuple[bool, float]:
-    """How well a trial's net suits looking at parts: one that takes any size, pretrained and good."""
+    """A sort key: pretrained nets that take any size come last, the better the later."""
     free = bool(trial.config.weights) and not net_named(trial.config.backbone).sizes
     return free, trial.score
 
 
 def start_chain(history: History, s: Situation) -> str:
-    """What pictures are preprocessed by at first: the first chain of the space, behind the region that was adopted."""
+    """The preprocessing to start with: the first chain of the space, behind the region that was adopted."""
     plain = s.space.chains()[0]
     if not any("box:" in t.config.preprocess for t in history.trials):
         return plain
@@ -81,22 +81,22 @@ def trials_of(probe: Config, history: History, s: Situation) -> dict[str, Trial]
 
 def next_box(box: Box, trials: dict[str, Trial], s: Situation) -> Box | None:
     """The cut of this box that helps most, of those that surely do; None where none does or none was tried."""
-    whole = trials.get(chain_of(box, s))
-    if whole is None:
+    uncut = trials.get(chain_of(box, s))
+    if uncut is None:
         return None
-    gains = {part: gain(trials[chain_of(part, s)], whole, s) for part in cuts(box) if chain_of(part, s) in trials}
+    gains = {part: gain(trials[chain_of(part, s)], uncut, s) for part in cuts(box) if chain_of(part, s) in trials}
     sure = [part for part, (mean, stderr) in gains.items() if mean >= LEAST_GAIN and mean >= SURE * stderr]
     return max(sure, key=lambda part: gains[part][0], default=None)
 
 
-def gain(trial: Trial, whole: Trial, s: Situation) -> tuple[float, float]:
-    """How much of the whole's loss the trial takes off, and its standard error, paired by row.
+def gain(trial: Trial, uncut: Trial, s: Situation) -> tuple[float, float]:
+    """The share of the uncut pictures' loss that the trial takes off, and its standard error, paired by row.
 
-    A head in closed form has no luck of a seed in it: rows are all the noise. Without losses by row it is the scores.
+    A head in closed form depends on no seed, so rows are all the noise. Without losses by row, scores are compared.
     """
-    loss, before = s.row_losses(trial), s.row_losses(whole)
+    loss, before = s.row_losses(trial), s.row_losses(uncut)
     if loss is None or before is None:
-        return trial.score - whole.score, math.hypot(trial.stderr, whole.stderr)
+        return trial.score - uncut.score, math.hypot(trial.stderr, uncut.stderr)
     less = (before - loss)[np.isfinite(before) & np.isfinite(loss)]
     unit = max(float(np.nanmean(before)), 1e-9)
     return float(less.mean()) / unit, float(less.std()) / math.sqrt(max(len(less), 1)) / unit

@@ -10,12 +10,12 @@ from autoclimb.data.files.table import Table
 from autoclimb.data.read.extras import without_extras
 from autoclimb.data.read.levels import Levels, are_sources, class_level, kind_of, levelled, shown
 from autoclimb.data.read.looking import look_alike
-from autoclimb.data.read.matching import ENOUGH, column_of, id_column, of_rows
+from autoclimb.data.read.matching import ENOUGH, Located, column_of, id_column, of_rows
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, sample_id_column
 from autoclimb.data.read.splits import GENERIC, TEST, TRAIN, VALIDATION, saying
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.read.test_set import test_items
+from autoclimb.data.read.test_set import Tested, test_items
 from autoclimb.data.read.values import are_numbers, same_name
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
@@ -36,7 +36,7 @@ LOOKED_AT = 12  # pairs of such pictures that are looked at
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures by number, the class of each, and what those share that must stay in one fold, None for nothing."""
+    """Pictures by number, the class of each, and a key that those of one fold share, None where none must."""
 
     rows: list[int]
     classes: list[str]
@@ -69,27 +69,39 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     seen, rows = without_rows(seen, left, rows)
     located = of_rows(rows, seen)
     tested = test_items(seen, sample, sample_id, test, test_id, set(located.files))
-    names = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
     if inside.groups is not None:
         versions: list[str] | None = [*(inside.groups[k] for k in taken), *(f"\0{i}" for i, _ in aside)]
     else:
-        versions, more = versions_of(names, classes, located.files)
+        versions, more = versions_of(names_of(rows, seen), classes, located.files)
         notes += more
         classes, more = as_one_number(classes, versions, sample, sample_id)
         notes += more
+    return raw_task(Labelled(rows, classes, versions, notes), seen, sample, sample_id, located, tested)
+
+
+def names_of(rows: Sequence[int], survey: Survey) -> list[str]:
+    """The names of these pictures' files."""
+    return [survey.pictures[i].rsplit("/", 1)[-1] for i in rows]
+
+
+def raw_task(
+    labelled: Labelled, survey: Survey, sample: Table | None, sample_id: str, located: Located, tested: Tested
+) -> RawTask:
+    """The competition of labelled pictures; ids are the names of their files, paths where names repeat."""
+    names = names_of(labelled.rows, survey)
     answers = [c for c in sample.columns if c != sample_id] if sample else []
     return RawTask(
-        train_ids=names if len(set(names)) == len(names) else [seen.pictures[i] for i in rows],
+        train_ids=names if len(set(names)) == len(names) else [survey.pictures[i] for i in labelled.rows],
         train_files=located.files,
-        labels={answers[0] if len(answers) == 1 else "label": classes},
+        labels={answers[0] if len(answers) == 1 else "label": labelled.classes},
         test_ids=tested.ids,
         test_files=tested.files,
         id_name=sample_id or "id",
         sample=sample,
         sample_id=sample_id,
         channels=located.channels,
-        versions=versions,
-        notes=(*notes, *located.notes, *tested.notes),
+        versions=labelled.groups,
+        notes=(*labelled.notes, *located.notes, *tested.notes),
     )
 
 
@@ -297,38 +309,26 @@ def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
     """
     seen, notes = without_extras(survey)
     rows = [i for i, part in enumerate(seen.parts) if part == TRAIN] or [i for i, p in enumerate(seen.parts) if not p]
-    names = [seen.pictures[i].rsplit("/", 1)[-1] for i in rows]
-    found = words_in(names, NAMED) or words_in(names, NAMED_BEHIND)
-    if not found or asked_for.target or (asked_for.group or "none") != "none":
+    names = names_of(rows, seen)
+    words = words_in(names, NAMED) or words_in(names, NAMED_BEHIND)
+    if not words or asked_for.target or (asked_for.group or "none") != "none":
         return None
     sample = find_sample(seen)
     sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
     shown_words = {w.lower() for w in class_words(sample, sample_id)}
-    if shown_words and not shown_words & {w.lower() for w in found}:
+    if shown_words and not shown_words & {w.lower() for w in words}:
         return None
-    foldered = {w for w, i in zip(found, rows, strict=True) if same_name(w) == same_name(folder_of(seen.pictures[i]))}
-    if len(foldered) > 1:  # folders are called as the files in them are; other names are no classes
-        kept = [k for k, i in enumerate(rows) if same_name(folder_of(seen.pictures[i])) == same_name(found[k])]
-        if len(kept) < len(rows):
-            text = f"{len(rows) - len(kept)} pictures lie in no folder that is called as they are, and are left out"
+    own = [k for k, i in enumerate(rows) if same_name(words[k]) == same_name(folder_of(seen.pictures[i]))]
+    if len({words[k] for k in own}) > 1:  # folders are called as the files in them are; other names are no classes
+        if len(own) < len(rows):
+            text = f"{len(rows) - len(own)} pictures lie in no folder that is called as they are, and are left out"
             notes.append(Note("left", text, sure="likely"))
-        rows, found, names = [rows[k] for k in kept], [found[k] for k in kept], [names[k] for k in kept]
+        rows, words = [rows[k] for k in own], [words[k] for k in own]
     located = of_rows(rows, seen)
     tested = test_items(seen, sample, sample_id, None, "", set(located.files))
-    answers = [c for c in sample.columns if c != sample_id] if sample else []
-    text = f"labels from file names: {', '.join(list(dict.fromkeys(found))[:5])}"
-    return RawTask(
-        train_ids=names if len(set(names)) == len(names) else [seen.pictures[i] for i in rows],
-        train_files=located.files,
-        labels={answers[0] if len(answers) == 1 else "label": found},
-        test_ids=tested.ids,
-        test_files=tested.files,
-        id_name=sample_id or "id",
-        sample=sample,
-        sample_id=sample_id,
-        channels=located.channels,
-        notes=(Note("labels", text, sure="guessed"), *notes, *located.notes, *tested.notes),
-    )
+    text = f"labels from file names: {', '.join(list(dict.fromkeys(words))[:5])}"
+    labelled = Labelled(rows, words, None, [Note("labels", text, sure="guessed"), *notes])
+    return raw_task(labelled, seen, sample, sample_id, located, tested)
 
 
 def folder_of(path: str) -> str:

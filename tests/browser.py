@@ -34,7 +34,7 @@ class Visit:
 
 
 def assert_sound(seen: Visit, width: int) -> None:
-    """The page, all unfolded in a window of that width: readable, quiet, asks for nothing, and no name in it ran as code."""
+    """The page, unfolded in a window of that width, can be read, is quiet, asks for nothing and ran no name as code."""
     seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert seen.violations() == []
     assert seen.widest() <= width

@@ -243,15 +243,7 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
             f"name a numeric target with --target or another metric"
         )
     if wants == "number" or (not wants and is_quantity(cells, raw)):
-        values = np.array([float(c) for c in cells])
-        if np.abs(values).max() > MOST:
-            raise Mistake(
-                f"column {name!r} holds {values[np.abs(values).argmax()]:g}, beyond the numbers that nets learn "
-                f"(float32, up to {MOST:.0e}); rescale it"
-            )
-        if values.min() == values.max():
-            raise Mistake(f"every train row has the value {values[0]:g} in column {name!r}")
-        return Labels("regression", (), values, kept, notes=tuple(notes))
+        return of_numbers(name, cells, kept, tuple(notes))
     if wants == "grade":
         return of_grades(name, cells, kept, tuple(notes))
     if are_numbers(cells) and not are_whole(cells) and len(set(cells)) > MANY_NUMBERS:
@@ -285,6 +277,19 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
         )
     place = {c: i for i, c in enumerate(classes)}
     return of_classes(kind, classes, np.array([place[c] for c in cells], np.int64), kept, tuple(notes))
+
+
+def of_numbers(name: str, cells: Sequence[str], kept: np.ndarray, notes: tuple[Note, ...]) -> Labels:
+    """Labels that are quantities. Raises Mistake where nets cannot learn them: beyond float32, or all the same."""
+    values = np.array([float(c) for c in cells])
+    if np.abs(values).max() > MOST:
+        raise Mistake(
+            f"column {name!r} holds {values[np.abs(values).argmax()]:g}, beyond the numbers that nets learn "
+            f"(float32, up to {MOST:.0e}); rescale it"
+        )
+    if values.min() == values.max():
+        raise Mistake(f"every train row has the value {values[0]:g} in column {name!r}")
+    return Labels("regression", (), values, kept, notes=notes)
 
 
 def tokens_of_sample(raw: RawTask) -> list[str]:

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from autoclimb.arrays import label_sets
+from autoclimb.data.read.positive import positive_last
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
     ABSENT,
@@ -30,66 +30,6 @@ MANY_NUMBERS = 30  # distinct whole numbers from which a column is a quantity; g
 RARE = 0.2  # rows with a spelling in rows with the usual one, up to which it is taken for a slip
 MOST = 1e30  # a number to learn: its square must not leave float32's range by far, and sums must stay finite
 OF_VOTES = "kl-divergence"  # the metric that takes several columns of one row for votes
-POSITIVE = {
-    "1",
-    "true",
-    "yes",
-    "y",
-    "positive",
-    "pos",
-    "present",
-    "t",
-    "abnormal",
-    "anomaly",
-    "anomalous",
-    "defect",
-    "defective",
-    "damaged",
-    "infected",
-    "diseased",
-    "disease",
-    "malignant",
-    "sick",
-    "ill",
-    "bad",
-    "fake",
-    "cancer",
-    "tumor",
-    "tumour",
-    "pneumonia",
-}
-NEGATIVE = {
-    "0",
-    "-1",
-    "false",
-    "no",
-    "n",
-    "negative",
-    "neg",
-    "absent",
-    "f",
-    "none",
-    "nothing",
-    "normal",
-    "healthy",
-    "benign",
-    "good",
-    "ok",
-    "okay",
-    "clean",
-    "intact",
-    "undamaged",
-    "unaffected",
-    "uninfected",
-    "real",
-    "authentic",
-    "genuine",
-    "original",
-    "cover",
-    "background",
-    "control",
-}
-DENIALS = ("un", "non", "no", "not", "without")
 FITTING = {
     "binary": "auc, log-loss or accuracy",
     "multiclass": "accuracy, f1-macro or log-loss",
@@ -366,12 +306,12 @@ def set_separator(cells: Sequence[str], raw: RawTask, metric: Metric | None) -> 
     if by_columns:
         return by_columns
     one_label = metric is not None and "multilabel" not in metric.kinds
-    wanted = metric is not None and (metric.kinds == ("multilabel",) or metric.average == "samples")
+    of_sets_alone = metric is not None and (metric.kinds == ("multilabel",) or metric.average == "samples")
     if are_lists(cells) and any(len(tokens_of(c, ",")) > 1 for c in set(cells)):
         return ","
     shown = [c for a in raw.answers for c in set(raw.sample.cells[a])] if raw.sample and len(raw.answers) == 1 else []
     leaning = metric is not None and metric.beta not in (0, 1) and metric.average in ("", "samples")
-    return separator_of(cells, one_label, wanted, shown, leaning)
+    return separator_of(cells, one_label, of_sets_alone, shown, leaning)
 
 
 def doubt_of_names(name: str, cells: Sequence[str], metric: Metric | None) -> list[Note]:
@@ -434,42 +374,3 @@ def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> L
 def in_order(names: set[str]) -> tuple[str, ...]:
     """Class names by number where they are numbers, else by letter."""
     return tuple(sorted(names, key=lambda c: (number_of(c) or 0.0, c)) if are_numbers(names) else sorted(names))
-
-
-def positive_last(classes: tuple[str, ...], answers: Sequence[str], positive: str) -> tuple[tuple[str, ...], Note]:
-    """Two classes, the positive one last, and a note on why it is.
-
-    The user says it, or the sample's only column is called so, or words do: `abnormal` is positive and `normal` is not.
-    Otherwise it is the second by the alphabet, a guess.
-    """
-    asked = {same_name(a) for a in answers} if len(answers) == 1 else set()
-    first, second = classes
-    named = positive or next((c for c in classes if same_name(c) in asked), "")
-    if named:
-        if named not in classes:
-            raise Mistake(
-                f"{named!r} is none of the two classes {first!r} and {second!r}; name one of them as positive"
-            )
-        return with_note(classes, named, "sure")
-    words = [(same_name(c) in POSITIVE) - (same_name(c) in NEGATIVE) for c in classes]
-    if words[0] == words[1]:
-        words = [-int(is_denial(a, b)) for a, b in ((first, second), (second, first))]
-    if words[0] != words[1]:
-        return with_note(classes, classes[words.index(max(words))], "likely")
-    return with_note(classes, second, "likely" if are_numbers(classes) else "guessed")
-
-
-def with_note(
-    classes: tuple[str, ...], positive: str, sure: Literal["sure", "likely", "guessed"]
-) -> tuple[tuple[str, ...], Note]:
-    """Two classes, the positive last, and the note that says so."""
-    (negative,) = (c for c in classes if c != positive)
-    text = f"{positive!r} is the positive class, {negative!r} the negative"
-    hint = f"; if not, add --target COLUMN={negative}" if sure == "guessed" else ""
-    return (negative, positive), Note("positive", text + hint, positive, sure)
-
-
-def is_denial(name: str, other: str) -> bool:
-    """Whether a class is called the other one with a word or syllable of denial: uninfected, no mask, not_smoking."""
-    name, other = same_name(name), same_name(other).removeprefix("with ")
-    return any(name == denial + join + other for denial in DENIALS for join in ("", " "))

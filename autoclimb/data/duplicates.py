@@ -148,12 +148,12 @@ def candidates(codes: np.ndarray, prints: np.ndarray, flat: np.ndarray) -> np.nd
     shown = np.flatnonzero(~flat)
     order = np.lexsort((np.arange(n), prints))
     exact = near(order, prints, 0, 1)
-    found = [np.empty(0, np.int64)]
+    close = [np.empty(0, np.int64)]
     for one, two in combinations(masks, 2):
         order = shown[np.lexsort((codes[shown], codes[shown] & (one | two)))]
         pairs = np.sort(near(order, codes, BITS, WINDOW), axis=1)
-        found.append(pairs[:, 0] * n + pairs[:, 1])
-    keys = np.unique(np.concatenate(found))
+        close.append(pairs[:, 0] * n + pairs[:, 1])
+    keys = np.unique(np.concatenate(close))
     bits = np.bitwise_count(codes[keys // n] ^ codes[keys % n])
     most = next((b for b in range(BITS, 0, -1) if (bits <= b).sum() <= 4 * n), 0)
     keys = np.unique(np.concatenate([keys[bits <= most], exact.min(1) * n + exact.max(1)]))

@@ -1,4 +1,4 @@
-"""Scores of answers to some of the rows, freed from the luck of those rows by answers that cover more of them."""
+"""Scores of answers to some of the rows, corrected for those rows' luck by answers that cover more of them."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ def anchored_score(
 
 
 def believed(score: float, anchored: Anchored) -> float:
-    """The score of answers that were taken for their gain over others of this score: no gain is believed whole.
+    """The score of answers that were chosen for their gain over others of this score, the gain shrunk.
 
     What was chosen for its gain was lucky, the more so the less the gain exceeds its error s. A gain g counts
     (1 - (s / 2g)^2) g, and nothing below s / 2: half of what the positive-part rule of James and Stein takes off, since
@@ -92,7 +92,7 @@ def _of_resamples(
         for rows in (np.flatnonzero(some), np.flatnonzero(~some))
     ]
     for _ in range(RESAMPLES):
-        of_some, of_rest = (_lot(rows, units, share, random) for rows, units in sides)
+        of_some, of_rest = (_resample(rows, units, share, random) for rows, units in sides)
         if len(of_some):
             everything = np.concatenate([of_some, of_rest])
             pair = (goal.score(truth[of_some], a) for a in (answers[place[of_some]], anchor[of_some]))
@@ -110,8 +110,8 @@ def _of_resamples(
     return Anchored(min(score, best) if max(own, there) <= best else score, *errors)
 
 
-def _lot(rows: np.ndarray, units: int | list[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
-    """A share of the rows drawn with replacement, or of their groups."""
+def _resample(rows: np.ndarray, units: int | list[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
+    """A share of the rows, or of their groups, drawn with replacement."""
     count = len(units) if isinstance(units, list) else units
     numbers = random.integers(0, max(count, 1), round(share * count))
     if isinstance(units, list):
@@ -120,5 +120,5 @@ def _lot(rows: np.ndarray, units: int | list[np.ndarray], share: float, random: 
 
 
 def _slope(covariance: float, variance: float) -> float:
-    """How far a score moves with the anchor's; at most one for one, since few rows tell it badly."""
+    """The slope of a score on the anchor's, between 0 and 1: few rows estimate it badly."""
     return float(np.clip(covariance / variance, 0.0, 1.0)) if variance > 0 else 0.0

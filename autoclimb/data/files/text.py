@@ -58,7 +58,7 @@ def wide_encoding(data: bytes) -> str:
 
 def lines_at(text: str, places: list[int]) -> str:
     """The lines of some places, as words: "lines 3, 17 ..."."""
-    ends = [found.start() for found in re.finditer("\n", text)]
+    ends = [match.start() for match in re.finditer("\n", text)]
     numbers = sorted({bisect(ends, place - 1) + 1 for place in places})
     more = " ..." if len(numbers) > NAMED else ""
     return f"line{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:NAMED]))}{more}"

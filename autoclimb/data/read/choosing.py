@@ -302,13 +302,13 @@ def match_by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey:
             k in index for k in key_of.values()
         ):
             continue
-        found = match(ids, survey, split, table, id_name, hits)
-        at = next((at for at, i in enumerate(found.rows) if i >= 0), -1)
-        if at < 0 or found.doubt:
+        matched = match(ids, survey, split, table, id_name, hits)
+        at = next((at for at, i in enumerate(matched.rows) if i >= 0), -1)
+        if at < 0 or matched.doubt:
             continue
-        text = f"ids are compared with file names {words}: {ids[at]!r} is {survey.pictures[found.rows[at]]}"
+        text = f"ids are compared with file names {words}: {ids[at]!r} is {survey.pictures[matched.rows[at]]}"
         note = Note("match", text, sure="likely" if share > CERTAIN else "guessed")
-        return replace(found, notes=(*found.notes, note))
+        return replace(matched, notes=(*matched.notes, note))
     return None
 
 

@@ -113,7 +113,7 @@ def labelled_by_folders(survey: Survey, words: Sequence[str], asked_for: Overrid
     rows = [i for i, p in enumerate(survey.parts) if p == TRAIN] or [i for i, p in enumerate(survey.parts) if not p]
     homes = [survey.pictures[i].rpartition("/")[0] for i in rows]
     above = {home: folders_of(home, survey) for home in set(homes)}
-    levels, kept, strays = levelled([above[home] for home in homes], asked_for.target)
+    levels, places, strays = levelled([above[home] for home in homes], asked_for.target)
     level, sure = class_level(levels, words, asked_for.target)
     if level < 0:
         refuse_one_class(list(above.values()), survey)
@@ -126,7 +126,7 @@ def labelled_by_folders(survey: Survey, words: Sequence[str], asked_for: Overrid
         )
     if asked_for.group not in (None, "none"):
         raise Mistake("the labels are folder names here, so there is no table for --group to name; --group none is")
-    rows, classes = [rows[k] for k in kept], [path[level] for path in levels.paths]
+    rows, classes = [rows[k] for k in places], [path[level] for path in levels.paths]
     groups, notes = groups_of_levels(levels, level, [survey.pictures[i] for i in rows], classes)
     if strays:
         notes.append(Note("files", f"the pictures of {shown(strays)} are left out", strays[0], "likely"))

@@ -69,12 +69,12 @@ def of_json(text: str) -> list[dict[str, int]]:
         return []
     values = [value, *(value.values() if isinstance(value, dict) else ())]
     listed = []
-    for held in values:
-        if isinstance(held, list) and all(isinstance(name, str) for name in held):
-            listed.append({name: i for i, name in enumerate(held)})
-        if isinstance(held, dict) and all(isinstance(v, str | int) for v in held.values()):
-            if are_whole(held):
-                listed.append({str(name): int(float(number)) for number, name in held.items()})
-            elif are_whole(map(str, held.values())):
-                listed.append({name: int(number) for name, number in held.items()})
+    for entry in values:
+        if isinstance(entry, list) and all(isinstance(name, str) for name in entry):
+            listed.append({name: i for i, name in enumerate(entry)})
+        if isinstance(entry, dict) and all(isinstance(v, str | int) for v in entry.values()):
+            if are_whole(entry):
+                listed.append({str(name): int(float(number)) for number, name in entry.items()})
+            elif are_whole(map(str, entry.values())):
+                listed.append({name: int(number) for name, number in entry.items()})
     return listed

@@ -37,14 +37,14 @@ def columns_of(
     the columns that are learned from, `useless` says why the other shared ones are not; `asked` is whether the user
     spoke of groups.
     """
-    kept = np.flatnonzero(labels.kept)
+    rows = np.flatnonzero(labels.kept)
     label_of = row_keys(labels.target)
     why_group = {note.about: note.text for note in reversed(group_notes) if note.about}
     names_pictures = {note.about for note in raw.notes if note.kind == "match"}
     columns = [Column(name, "target", *count(cells)) for name, cells in raw.labels.items()]
     notes = []
     for name, cells in raw.others.items():
-        values = [cells[i] for i in kept]
+        values = [cells[i] for i in rows]
         distinct, blank = count(values)
         repeats = 1 < len(set(values)) <= 0.9 * len(values)
         known = why_group.get(name, "")

@@ -113,9 +113,9 @@ def copies_of(survey: Survey) -> set[int]:
         if folder and folder not in homes and not out.issuperset(rows):
             beside[folder.rpartition("/")[0], len(rows)].append(folder)
     for folders in beside.values():
-        kept, *others = sorted(folders, key=lambda f: (len(f), f))
+        original, *others = sorted(folders, key=lambda f: (len(f), f))
         for folder in others:
-            if copied(rows_of[folder], folder, kept, survey):
+            if copied(rows_of[folder], folder, original, survey):
                 out |= set(rows_of[folder])
     return out
 

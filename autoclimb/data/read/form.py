@@ -35,11 +35,11 @@ def read_form(raw: RawTask, labels: Labels, metric: Metric | None) -> tuple[Form
     columns = (raw.sample_id, *raw.answers)
     ids = tuple(raw.sample.cells[raw.sample_id])
     cells = [c for a in raw.answers for c in raw.sample.cells[a] if c not in BLANK]
-    whole = bool(cells) and are_whole(cells)
+    whole_numbers = bool(cells) and are_whole(cells)
     if len(raw.answers) > 1:
-        form, notes = columns_form(raw, columns, ids, whole, labels, metric)
+        form, notes = columns_form(raw, columns, ids, whole_numbers, labels, metric)
     else:
-        form, notes = one_column_form(columns, ids, cells, whole, labels, metric)
+        form, notes = one_column_form(columns, ids, cells, whole_numbers, labels, metric)
     form = as_the_file_has_it(form, raw)
     if isinstance(raw.sample, Unfolded):
         text = f"{raw.sample.name} has a row an item and class, and so has the submission"
@@ -48,7 +48,12 @@ def read_form(raw: RawTask, labels: Labels, metric: Metric | None) -> tuple[Form
 
 
 def columns_form(
-    raw: RawTask, columns: tuple[str, ...], ids: tuple[str, ...], whole: bool, labels: Labels, metric: Metric | None
+    raw: RawTask,
+    columns: tuple[str, ...],
+    ids: tuple[str, ...],
+    whole_numbers: bool,
+    labels: Labels,
+    metric: Metric | None,
 ) -> tuple[Form, tuple[Note, ...]]:
     """The form of a sample with a column per class."""
     short = [core_of(a, raw.answers) for a in raw.answers]
@@ -60,7 +65,7 @@ def columns_form(
         )
     one = labels.kind in ("binary", "multiclass") and (metric is None or metric.wants == "probability")
     sums = one and sum_to_one(raw)
-    form = Form(columns, ids, "columns", column_of=column_of, whole_numbers=whole, sums_to_one=sums)
+    form = Form(columns, ids, "columns", column_of=column_of, whole_numbers=whole_numbers, sums_to_one=sums)
     lacking = [a for a, c in zip(raw.answers, column_of, strict=True) if c < 0]
     unasked = [c for i, c in enumerate(labels.classes) if i not in column_of]
     notes = []
@@ -141,12 +146,17 @@ def place_of(column: str, short: str, classes: tuple[str, ...]) -> int:
 
 
 def one_column_form(
-    columns: tuple[str, ...], ids: tuple[str, ...], cells: list[str], whole: bool, labels: Labels, metric: Metric | None
+    columns: tuple[str, ...],
+    ids: tuple[str, ...],
+    cells: list[str],
+    whole_numbers: bool,
+    labels: Labels,
+    metric: Metric | None,
 ) -> tuple[Form, tuple[Note, ...]]:
     """The form of a sample with one column to fill."""
     wants = metric.wants if metric else ""
     if labels.kind in ("regression", "ordinal"):
-        return Form(columns, ids, "number", whole_numbers=whole), ()
+        return Form(columns, ids, "number", whole_numbers=whole_numbers), ()
     if labels.kind == "multilabel":
         return sets_form(columns, ids, cells, labels)
     if are_lists(cells):
@@ -161,7 +171,7 @@ def one_column_form(
     if labels.kind == "binary":
         flags = are_flags(labels.classes)
         if wants == "probability" or (numbers and flags) or (numbers and not set(plain(cells)) <= set(labels.classes)):
-            return Form(columns, ids, "number", whole_numbers=whole), ()
+            return Form(columns, ids, "number", whole_numbers=whole_numbers), ()
         return Form(columns, ids, "label"), ()
     unknown = sorted(set(plain(cells)) - set(labels.classes))
     text = f"the sample holds {unknown[0]!r}, which is no class of the train rows" if unknown else ""

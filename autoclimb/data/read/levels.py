@@ -73,9 +73,9 @@ def class_level(levels: Levels, words: Sequence[str], target: Sequence[str] | No
     if levels.depth == 1:
         return 0, True
     asked = {folded(w) for w in words}
-    told = [k for k in range(levels.depth) if len(asked & {folded(n) for n in names[k]}) > len(asked) / 2]
-    if asked and len(told) == 1:
-        return told[0], True
+    fitting = [k for k in range(levels.depth) if len(asked & {folded(n) for n in names[k]}) > len(asked) / 2]
+    if asked and len(fitting) == 1:
+        return fitting[0], True
     kinds = [kind_of(n) for n in names]
     order = [k for k, kind in enumerate(kinds) if kind == "words"]
     order += [k for k, kind in enumerate(kinds) if kind == "numbers" and (not order or recurs(levels, order[0], k))]

@@ -26,9 +26,9 @@ def look_alike(pairs: Sequence[tuple[str, str]]) -> bool | None:
 
 def thumbnail(source: str) -> np.ndarray | None:
     """The picture in grey at a small size as a row of numbers, None where it cannot be had cheaply."""
-    file, *way = parts_of(source)[0][0]
+    file, *members = parts_of(source)[0][0]
     try:
-        with Image.open(BytesIO(read_member(file, *way)) if way else file) as image:
+        with Image.open(BytesIO(read_member(file, *members)) if members else file) as image:
             image.draft("L", (4 * SIDE, 4 * SIDE))
             return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64).ravel()
     except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):

@@ -110,11 +110,11 @@ def sign_between(names: Sequence[str]) -> str:
     return ""
 
 
-def of_match(found: Match, survey: Survey) -> Located:
+def of_match(matched: Match, survey: Survey) -> Located:
     """The sources of matched pictures."""
-    located = of_rows(found.rows, survey)
-    names = tuple(survey.pictures[i] if i >= 0 else "" for i in found.rows) if found.by_columns else ()
-    return replace(located, notes=(*located.notes, *found.notes), names=names, doubt=found.doubt)
+    located = of_rows(matched.rows, survey)
+    names = tuple(survey.pictures[i] if i >= 0 else "" for i in matched.rows) if matched.by_columns else ()
+    return replace(located, notes=(*located.notes, *matched.notes), names=names, doubt=matched.doubt)
 
 
 def of_rows(rows: Sequence[int], survey: Survey) -> Located:
@@ -181,31 +181,31 @@ def by_other_table(ids: Sequence[str], other: Table, key: str, paths: str, surve
     names = [text_of(name) for name in ids]
     asked_ids = set(names)
     rows = [i for i, name in enumerate(other.cells[key]) if text_of(name) in asked_ids]
-    found = match([other.cells[paths][i] for i in rows], survey, split, with_rows(other, rows), paths)
-    located = of_match(found, survey)
-    held: dict[str, list[str]] = {}
+    matched = match([other.cells[paths][i] for i in rows], survey, split, with_rows(other, rows), paths)
+    located = of_match(matched, survey)
+    files_of: dict[str, list[str]] = {}
     for i, file in zip(rows, located.files, strict=True):
         if file:
-            held.setdefault(text_of(other.cells[key][i]), []).append(file)
-    most = max(map(len, held.values()), default=0)
+            files_of.setdefault(text_of(other.cells[key][i]), []).append(file)
+    most = max(map(len, files_of.values()), default=0)
     text = f"{other.name} says in {paths!r} which pictures the ids of {key!r} have"
     text += f", up to {most} each" if most > 1 else ""
-    files = [pictures(dict.fromkeys(held[name])) if name in held else "" for name in names]
+    files = [pictures(dict.fromkeys(files_of[name])) if name in files_of else "" for name in names]
     return replace(located, files=files, names=(), notes=(*located.notes, Note("match", text, other.name, "likely")))
 
 
 def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
     """The column of distinct values that holds more than half of these ids, "" where none does."""
     for column in some_columns(table):
-        held = set(table.cells[column])
-        if len(held) > 1 and len(asked_ids & held) > enough * len(asked_ids):
+        values = set(table.cells[column])
+        if len(values) > 1 and len(asked_ids & values) > enough * len(asked_ids):
             return column
     if len(asked_ids) > MOST_KEYS or enough < ENOUGH:
         return ""
     keys = {key_of(name) for name in asked_ids}
     for column in table.columns[:FIRST_COLUMNS]:
-        held = set(map(key_of, table.cells[column]))
-        if len(held) > 1 and len(keys & held) > CERTAIN * len(keys) and len(keys) == len(asked_ids):
+        values = set(map(key_of, table.cells[column]))
+        if len(values) > 1 and len(keys & values) > CERTAIN * len(keys) and len(keys) == len(asked_ids):
             return column
     return ""
 
@@ -288,9 +288,9 @@ def on_side(places: list[int], survey: Survey, split: int) -> list[int]:
     if not places:
         return []
     best = max(survey.sides[i] * split for i in places)
-    kept = [i for i in places if survey.sides[i] * split == best] if best >= 0 else []
-    low = min((rank(survey.pictures[i]) for i in kept), default=0)
-    return [i for i in kept if rank(survey.pictures[i]) == low]
+    nearest = [i for i in places if survey.sides[i] * split == best] if best >= 0 else []
+    low = min((rank(survey.pictures[i]) for i in nearest), default=0)
+    return [i for i in nearest if rank(survey.pictures[i]) == low]
 
 
 def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
@@ -310,15 +310,15 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Su
     paths = [(i, p) for i, p in paths if len(p) == depth]
     chosen: list[tuple[int, str, int]] = []  # level, column, form of the value
     for level in reversed(range(depth)):
-        held = [{level_key(p[level], level == depth - 1, f) for _, p in paths} for f in range(2)]
-        if max(map(len, held)) < 2:
+        level_values = [{level_key(p[level], level == depth - 1, f) for _, p in paths} for f in range(2)]
+        if max(map(len, level_values)) < 2:
             continue
         fits = [
             (len(set(cells)), -f, table is not None and column in table.cells, column)
             for f in range(2)
             for column, cells in columns.items()
             if column not in {c for _, c, _ in chosen}
-            and sum(1 for c in cells if c.lower() in held[f]) > 0.9 * len(cells)
+            and sum(1 for c in cells if c.lower() in level_values[f]) > 0.9 * len(cells)
         ]
         if fits:
             _, minus, _, column = max(fits)
@@ -343,17 +343,17 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Su
 
 def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
     """Ids, or else another column's names of files, are file names but for what RULES allow."""
-    found = match_by_rule(ids, table, id_name, survey, split)
-    if found is not None or table is None or len(ids) != table.rows:
-        return replace(of_match(found, survey), loose=True) if found else None
+    matched = match_by_rule(ids, table, id_name, survey, split)
+    if matched is not None or table is None or len(ids) != table.rows:
+        return replace(of_match(matched, survey), loose=True) if matched else None
     step = max(1, table.rows // LOOKED_AT)
     for column in some_columns(table):
         cells = table.cells[column]
         if column != id_name and are_files(cells[::step]) and not AUXILIARY.search(column.lower()):
-            found = match_by_rule(cells, table, column, survey, split)
-            if found is not None:
+            matched = match_by_rule(cells, table, column, survey, split)
+            if matched is not None:
                 note = Note("match", f"pictures are named by column {column!r}", column, "likely")
-                located = of_match(found, survey)
+                located = of_match(matched, survey)
                 return replace(located, notes=(*located.notes, note), names=(), loose=True)
     return None
 
@@ -404,8 +404,8 @@ def id_column(table: Table, survey: Survey) -> tuple[str, float]:
     if max(shares.values(), default=0.0) <= ENOUGH:
         likely = sorted(alone, key=lambda c: not are_files(table.cells[c][::step])) if best_share <= ENOUGH else []
         for column in likely[:3]:
-            found = match_by_rule(table.cells[column], None, column, survey, 0)
-            shares[column] = max(shares[column], 1 - found.rows.count(-1) / table.rows if found else 0.0)
+            matched = match_by_rule(table.cells[column], None, column, survey, 0)
+            shares[column] = max(shares[column], 1 - matched.rows.count(-1) / table.rows if matched else 0.0)
             if shares[column] > ENOUGH and are_files(table.cells[column][::step]):
                 return column, shares[column]  # a counter beside it may fit other files' numbers
     for column, share in shares.items():

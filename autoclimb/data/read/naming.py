@@ -140,15 +140,15 @@ def affix_of(inner: Sequence[str], outer: Sequence[str]) -> tuple[str, str] | No
     text = "\n".join(["", *map(folded, outer), ""])
     around: Counter[tuple[str, str]] = Counter()
     for name in some:
-        found: set[tuple[str, str]] = set()
+        pairs: set[tuple[str, str]] = set()
         at = text.find(name)
-        while name and at >= 0 and len(found) < 20:
+        while name and at >= 0 and len(pairs) < 20:
             before = text[text.rfind("\n", 0, at) + 1 : at]
             behind = text[at + len(name) : text.find("\n", at + len(name))]
             if (before or behind) and not before[-1:].isalnum() and not behind[:1].isalnum():
-                found.add((before, behind))
+                pairs.add((before, behind))
             at = text.find(name, at + 1)
-        around.update(found)
+        around.update(pairs)
     if not around:
         return None
     affix, n = around.most_common(1)[0]

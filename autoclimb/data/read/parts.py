@@ -135,8 +135,8 @@ def unlabelled(table: Table, targets: Sequence[str]) -> tuple[Table, Table | Non
 
 def is_more(table: Table, train: Table) -> bool:
     """Whether a table says of other items what the train table says, as parts of a long table do."""
-    said = saying(table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
-    test = table.part == "test" or (said is not None and said.part == "test")
+    split = saying(table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    test = table.part == "test" or (split is not None and split.part == "test")
     return not test and not train.part and set(table.columns) == set(train.columns)
 
 
@@ -184,7 +184,7 @@ def with_validation(
         if is_more(table, train) and set(place.files) & set(where.files) - {""}:
             continue
         below = {**table.cells, id_name: ids}
-        cells = {c: [*held, *below.get(c, [""] * table.rows)] for c, held in train.cells.items()}
+        cells = {c: [*column, *below.get(c, [""] * table.rows)] for c, column in train.cells.items()}
         train = replace(train, cells=cells, sources=(*train.sources, *table.sources))
         where = Located([*where.files, *place.files], where.channels, where.notes)
         what = "" if table.part or not for_validation(table) else ", a validation table,"

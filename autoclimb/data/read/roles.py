@@ -134,7 +134,7 @@ def find_test(
     """The table of test items and its id column: it has the sample's ids; without a sample it says test, or names
     pictures that the train table does not and lacks the labels. A `last_resort` is a validation table with labels.
     """
-    wanted = set(sample.cells[sample_id]) if sample else set()
+    asked_ids = set(sample.cells[sample_id]) if sample else set()
     ranked = []
     for i, table in enumerate(tables):
         if table is train:
@@ -142,8 +142,8 @@ def find_test(
         name = says(table)
         shared = len(set(table.columns) & set(train.columns))
         order = "test" in name, not table.part, shared, -i
-        if wanted:
-            column = column_of(table, wanted)
+        if asked_ids:
+            column = column_of(table, asked_ids)
             if column and (shared > 1 or "test" in name or table.sources):
                 ranked.append((order, table, column))
         elif "train" not in name:

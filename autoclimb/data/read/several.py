@@ -56,30 +56,30 @@ def series(items: Sequence[Sequence[tuple[str, str]]], grey: bool) -> tuple[list
     there = sum(1 for item in items if item)
     names = sorted((f for f, n in counts.items() if n >= 0.9 * there), key=by_colour)
     together = grey and 2 <= len(names) <= MOST_CHANNELS
-    made = []
+    sources = []
     for folders in split:
         if not folders:
-            made.append("")
+            sources.append("")
             continue
         if together:
             have = [folders.get(n) or next(iter(folders.values())) for n in names]
             slices = min(MOST_SLICES, max(map(len, have)))
-            made.append(
+            sources.append(
                 pictures(
                     channels(files[int((k + 0.5) * len(files) / slices)][1] for files in have) for k in range(slices)
                 )
             )
         else:
             flat = [source for f in sorted(folders, key=natural) for _, source in folders[f]]
-            made.append(pictures(flat[k] for k in spread(len(flat), MOST_SLICES)))
+            sources.append(pictures(flat[k] for k in spread(len(flat), MOST_SLICES)))
     lengths = sorted({len(f) for folders in split for f in folders.values()})
     span = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
-    said = f"an item is a folder of {span} slices"
+    words = f"an item is a folder of {span} slices"
     if together:
-        said += f" in {', '.join(names)}, which are read as channels"
+        words += f" in {', '.join(names)}, which are read as channels"
         lacking = sum(1 for folders in split if folders and not set(names) <= set(folders))
-        said += f"; {lacking} items lack one of them and show another in its place" if lacking else ""
-    return made, len(names) if together else 3, said + f"; {MOST_SLICES} slices at most are looked at"
+        words += f"; {lacking} items lack one of them and show another in its place" if lacking else ""
+    return sources, len(names) if together else 3, words + f"; {MOST_SLICES} slices at most are looked at"
 
 
 def tokens(items: Sequence[Sequence[tuple[str, str]]], grey: bool) -> tuple[list[str], int, str]:
@@ -96,25 +96,25 @@ def tokens(items: Sequence[Sequence[tuple[str, str]]], grey: bool) -> tuple[list
         most = max(map(len, ordered))
         return flat, 3, f"an item has up to {most} pictures ({', '.join(usual[:4])})" if most > 1 else ""
     place = {(tuple(c[: varies[-1]]), c[varies[-1]]): name for c, name in zip(cut, usual, strict=True)}
-    made, lacking = [], 0
+    sources, lacking = [], 0
     for item in ordered:
         have = dict(item)
-        whole = [channels(have[place[f, t]] for t in last) for f in first if all(place[f, t] in have for t in last)]
-        lacking += bool(item) and not whole
-        made.append(pictures(whole) if whole else "")
-    said = f"{len(last)} grey files make one picture ({', '.join(last)})"
-    said += f", {len(first)} pictures an item" if len(first) > 1 else ""
-    said += f"; {lacking} items lack a file and are left out" if lacking else ""
-    return made, len(last), said
+        complete = [channels(have[place[f, t]] for t in last) for f in first if all(place[f, t] in have for t in last)]
+        lacking += bool(item) and not complete
+        sources.append(pictures(complete) if complete else "")
+    words = f"{len(last)} grey files make one picture ({', '.join(last)})"
+    words += f", {len(first)} pictures an item" if len(first) > 1 else ""
+    words += f"; {lacking} items lack a file and are left out" if lacking else ""
+    return sources, len(last), words
 
 
 def single_channel(source: str) -> bool:
     """Whether the picture at a source has one channel; so are dcm files and arrays taken to be."""
-    file, *way = parts_of(source)[0][0]
-    if (way[-1] if way else file).lower().endswith((".dcm", ".npy")):
+    file, *members = parts_of(source)[0][0]
+    if (members[-1] if members else file).lower().endswith((".dcm", ".npy")):
         return True
     try:
-        with Image.open(BytesIO(read_member(file, *way)) if way else file) as image:
+        with Image.open(BytesIO(read_member(file, *members)) if members else file) as image:
             return image.mode in GREY
     except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
         return False

@@ -85,8 +85,8 @@ def parts_of_folders(pictures: Iterable[str]) -> dict[str, str]:
 
 def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], direct: set[str]) -> dict[str, str]:
     """The folders of one folder that are splits, and what of; `tree` are folders in folders, `direct` hold pictures."""
-    said = {name: what for name in names if (what := saying(name))}
-    if len(names) < 2 or not (said or any(map(UNLABELLED_NAME.match, names))):
+    split_of = {name: what for name in names if (what := saying(name))}
+    if len(names) < 2 or not (split_of or any(map(UNLABELLED_NAME.match, names))):
         return {}
 
     def path(name: str) -> str:
@@ -94,11 +94,11 @@ def splits_among(above: str, names: Sequence[str], tree: dict[str, set[str]], di
 
     paired = {
         name: what
-        for name, what in said.items()
-        if what.plain or any(o.rest == what.rest and o.part != what.part for o in said.values())
+        for name, what in split_of.items()
+        if what.plain or any(o.rest == what.rest and o.part != what.part for o in split_of.values())
     }
-    if not paired and len(said) == len(names):
-        paired = said
+    if not paired and len(split_of) == len(names):
+        paired = split_of
     if len({what.part for what in paired.values()}) > 1:
         splits = {name: what.part for name, what in paired.items()}
     else:

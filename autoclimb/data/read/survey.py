@@ -325,9 +325,9 @@ def numbered(tables: list[Table]) -> list[Table]:
 def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:
     """The sentence for a folder without pictures, naming what it holds instead."""
     broken = next((note.text for note in notes if note.kind in ("archive", "ignored", "refused")), "")
-    held = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
+    counts = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
     hint = broken or f"pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
-    return f"folder {str(path)!r} holds no pictures{f' ({held})' if held else ''}; {hint}"
+    return f"folder {str(path)!r} holds no pictures{f' ({counts})' if counts else ''}; {hint}"
 
 
 def names_file(name: str, survey: Survey) -> bool:

@@ -76,8 +76,8 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
     keep = [i for i in keep if ids[i] not in unasked or any(cells[t][i] not in BLANK for t in targets)]
     if sample is None and test is not None:  # a list of some of the labelled items
-        answered = set(tested.files) - {""}
-        keep = [i for i in keep if where.files[i] not in answered]
+        tested_files = set(tested.files) - {""}
+        keep = [i for i in keep if where.files[i] not in tested_files]
     used |= {t.whole for t in tables if t.name in used}
     notes += [*less, *source_note(joint.sources.get(name, ""))]
     notes += left_over(survey, used, targets, set(tested.ids), (*notes, *where.notes, *tested.notes))

@@ -81,9 +81,9 @@ def by_asked_columns(
         text = f"the sample's columns are the values of {fitting[0]!r}"
         return fitting[:1], [Note("target", text, fitting[0], "likely")]
     if any(have):
-        found = next(c for c in have if c)
-        text = f"the sample asks for {shortened(lacking)} beside {found!r}, which is the target"
-        return [found], [Note("target", text, found, "likely")]
+        column = next(c for c in have if c)
+        text = f"the sample asks for {shortened(lacking)} beside {column!r}, which is the target"
+        return [column], [Note("target", text, column, "likely")]
     counted = [c for c in columns if len(set(train.cells[c]) - BLANK) == len(asked) and not names_rows(c, train)]
     numbers = sample is not None and all(are_numbers(sample.cells[a]) for a in asked)
     if len(counted) == 1 and numbers and are_whole(core_of(a, asked) for a in asked):
@@ -127,9 +127,9 @@ def by_elimination(
             chosen = named if len(without_codes(train, named)) == 1 else chosen
             break
     if len(without_codes(train, chosen)) < len(chosen):
-        kept = without_codes(train, chosen)[0]
-        text = f"{' and '.join(repr(c) for c in chosen)} say the same; {kept!r} is the target"
-        chosen, notes = [kept], [Note("target", text, kept, "likely")]
+        first = without_codes(train, chosen)[0]
+        text = f"{' and '.join(repr(c) for c in chosen)} say the same; {first!r} is the target"
+        chosen, notes = [first], [Note("target", text, first, "likely")]
     if len(chosen) > 1:
         one_hot = [c for c in chosen if are_marks(train.cells[c])] if not asked else []
         likely = [c for c in chosen if not NO_TARGET.search(c) and not WEIGHT_WORDS.search(c)]

@@ -91,7 +91,7 @@ def are_lists(cells: Iterable[str]) -> bool:
 def separator_of(
     cells: Iterable[str],
     one_label: bool = False,
-    wanted: bool = False,
+    of_sets: bool = False,
     shown: Iterable[str] = (),
     leaning: bool = False,
 ) -> str:
@@ -101,7 +101,7 @@ def separator_of(
     the column: most pieces recur in different cells, for spaces there are fewer pieces than different cells and cells
     differ in length (or pieces are few by far), and pieces recur in other combinations: many that stand behind another
     also stand alone or first, as the parts of a name do not. Where the metric scores one label a row (`one_label`) more
-    is asked, where it scores sets only (`wanted`), or the sample's cells (`shown`) hold new combinations, less. Where
+    is asked, where it scores sets only (`of_sets`), or the sample's cells (`shown`) hold new combinations, less. Where
     the metric is one that sets are mostly scored by (`leaning`), pieces may keep places of their own, as a thing, the
     weather and the light do, if there are few of them in sets of several sizes.
     """
@@ -126,7 +126,7 @@ def separator_of(
         if one_label and (free < 0.5 or len(lengths) == 1):
             continue
         slots = leaning and len(lengths) > 1 and len(seen) <= len(distinct) / 2
-        if separator not in "|;" and not wanted and not slots and not (new and not one_label) and free < FREE:
+        if separator not in "|;" and not of_sets and not slots and not (new and not one_label) and free < FREE:
             continue
         return separator
     return ""

@@ -123,21 +123,24 @@ def _source(
 
 def _is_label(cells: Sequence[str], labels: Sequence[Collection[Hashable]]) -> bool:
     """Whether the column is the label in other words or a grouping of labels: each label has one value of it."""
-    values: dict[Hashable, set[str]] = {}
+    cells_of = _cells_of_labels(cells, labels)
+    return len(cells_of) > 1 and sum(len(v) == 1 for v in cells_of.values()) > 0.9 * len(cells_of)
+
+
+def _cells_of_labels(cells: Sequence[str], labels: Sequence[Collection[Hashable]]) -> dict[Hashable, set[str]]:
+    """For each label the different cells of the rows that have it."""
+    cells_of: dict[Hashable, set[str]] = {}
     for cell, row in zip(cells, labels, strict=True):
         for label in row:
-            values.setdefault(label, set()).add(cell)
-    return len(values) > 1 and sum(len(v) == 1 for v in values.values()) > 0.9 * len(values)
+            cells_of.setdefault(label, set()).add(cell)
+    return cells_of
 
 
 def _lost(cells: Sequence[str], labels: Sequence[Collection[Hashable]] | None) -> int:
     """The number of labels that rows of one group alone have, 0 where folds can do without them."""
     if labels is None:
         return 0
-    groups: dict[Hashable, set[str]] = {}
-    for cell, row in zip(cells, labels, strict=True):
-        for label in row:
-            groups.setdefault(label, set()).add(cell)
+    groups = _cells_of_labels(cells, labels)
     alone = {label for label, seen in groups.items() if len(seen) == 1}
     rows = sum(1 for row in labels if alone.intersection(row))
     return len(alone) if rows > LOST_ROWS * len(labels) or len(alone) > LOST_LABELS * len(groups) else 0

@@ -9,6 +9,12 @@ from PIL import Image, UnidentifiedImageError
 from autoclimb.data.files.archives import UNREADABLE, read_member
 from autoclimb.data.sources import parts_of
 
+NO_RASTER: tuple[type[Exception], ...] = (
+    *UNREADABLE,
+    UnidentifiedImageError,
+    SyntaxError,
+    Image.DecompressionBombError,
+)
 SIDE = 16  # pixels a side at which two pictures are compared
 ALIKE = 0.95  # correlation from which they show the same (assumption: versions differ by compression or noise)
 
@@ -26,12 +32,15 @@ def look_alike(pairs: Sequence[tuple[str, str]]) -> bool | None:
 
 def thumbnail(source: str) -> np.ndarray | None:
     """The picture in grey at a small size as a row of numbers, None where it cannot be had cheaply."""
-    file, *members = parts_of(source)[0][0]
     try:
-        with Image.open(BytesIO(read_member(file, *members)) if members else file) as image:
+        with first_raster(source) as image:
             image.draft("L", (4 * SIDE, 4 * SIDE))
             return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64).ravel()
-    except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
+    except NO_RASTER:
         return None
-    except UNREADABLE:
-        return None
+
+
+def first_raster(source: str) -> Image.Image:
+    """The first picture at a source by Pillow, opened but not decoded. Raises one of NO_RASTER."""
+    file, *members = parts_of(source)[0][0]
+    return Image.open(BytesIO(read_member(file, *members)) if members else file)

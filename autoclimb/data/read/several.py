@@ -3,12 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
-
-from autoclimb.data.files.archives import UNREADABLE, read_member
 from autoclimb.data.files.npy import MOST_SLICES, spread
+from autoclimb.data.read.looking import NO_RASTER, first_raster
 from autoclimb.data.sources import channels, parts_of, pictures
 
 COLOURS = ("red", "green", "blue")  # the order of the first three channels where files are named so
@@ -110,13 +107,10 @@ def tokens(items: Sequence[Sequence[tuple[str, str]]], grey: bool) -> tuple[list
 
 def single_channel(source: str) -> bool:
     """Whether the picture at a source has one channel; so are dcm files and arrays taken to be."""
-    file, *members = parts_of(source)[0][0]
-    if (members[-1] if members else file).lower().endswith((".dcm", ".npy")):
+    if parts_of(source)[0][0][-1].lower().endswith((".dcm", ".npy")):
         return True
     try:
-        with Image.open(BytesIO(read_member(file, *members)) if members else file) as image:
+        with first_raster(source) as image:
             return image.mode in GREY
-    except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombError):
-        return False
-    except UNREADABLE:
+    except NO_RASTER:
         return False

@@ -20,7 +20,7 @@ DENSE = 1 << 27  # cells of label sets that are held as a byte each
 
 
 class ByRow(Protocol):
-    """What gives its rows `(len(rows), C)` by index, slice or mask: a numpy array does."""
+    """Anything whose rows `(len(rows), C)` are had by index, slice or mask, as a numpy array's are."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -268,7 +268,7 @@ def blocks(count: int, width: int) -> Iterator[slice]:
 
 
 def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, dtype: Any = None) -> np.ndarray:
-    """What a function of a slice of rows gives for all `count` rows of `width` columns, a block at a time."""
+    """The values of a function of a slice of rows for all `count` rows of `width` columns, a block at a time."""
     out = None
     for rows in blocks(count, width):
         part = function(rows)

@@ -1,4 +1,4 @@
-"""What a table of cells says: spread over seeds, mean ranks, pairs, critical differences, promises against the truth.
+"""Statistics of cells: spread over seeds, mean ranks, pairs, critical differences, promises against the truth.
 
 Ranks, the Friedman test and Nemenyi's critical difference after Demšar, "Statistical comparisons of classifiers over
 multiple data sets", JMLR 7 (2006). One budget at a time: the same sets at two budgets are no independent sets.
@@ -66,7 +66,7 @@ class Ranking:
 
     @property
     def caution(self) -> str:
-        """What speaks against relying on the test, "" for nothing."""
+        """The reason not to rely on the test, "" for none."""
         if math.isnan(self.p_value):
             return "A test needs three solvers and two sets."
         few = [f"{self.sets} sets"] if self.sets < FEWEST_SETS else []

@@ -47,7 +47,7 @@ class KnownSet:
 
 @dataclass(frozen=True)
 class Suite:
-    """What is compared on what: every solver on every set, at every budget, with every seed."""
+    """A comparison: every solver on every set, at every budget, with every seed."""
 
     name: str
     folder: Path

@@ -74,7 +74,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
 
 
 def spread_words(outcomes: Sequence[Outcome]) -> str:
-    """What ± means in the table of scores."""
+    """A sentence on what ± means in the table of scores."""
     seeds = usual_seeds(outcomes)
     over = f"the standard deviation over {seeds} seeds, with one seed " if seeds > 1 else ""
     return f"± is {over}the standard error over the test rows."

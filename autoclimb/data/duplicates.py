@@ -107,7 +107,7 @@ def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def mean_picture(pixels: PictureRows, rows: np.ndarray) -> np.ndarray:
-    """What the pictures of a set have in common: the mean of up to 2,000 of them, at 32 px."""
+    """The mean of up to 2,000 pictures of a set, at 32 px: what all have in common is no sign of a copy."""
     some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(int))]
     if len(some) < 20:  # the mean of few is made of them, and a pair of copies would be most of it
         return np.full((1, 1, 1), 128, np.float32)
@@ -226,7 +226,7 @@ def class_numbers(task: Task) -> np.ndarray | None:
 
 
 def duplicate_facts(task: Task, duplicates: Duplicates) -> dict:
-    """What people may want to know of near-duplicates, as json values.
+    """The facts of near-duplicates for people, as json values.
 
     Keys: clusters, largest, train (rows that are a copy of an earlier train row), test (rows with a copy in train),
     conflicts (pairs of train rows with other targets; for numbers, more than half a standard deviation apart),

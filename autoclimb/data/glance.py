@@ -28,14 +28,14 @@ Size = tuple[int, int, str]  # width, height, mode
 
 @dataclass(frozen=True)
 class Glance:
-    """What a look at some pictures says. `sizes` are of the pictures whose headers could be read."""
+    """The facts that a look at some pictures gives. `sizes` are of the pictures whose headers could be read."""
 
     sizes: dict[str, list[Size]]  # by split
     facts: dict[str, Any]
 
 
 def glance_at(task: Task) -> Glance:
-    """What a sample of the pictures shows; decodes them into a temporary folder that is removed again.
+    """The facts of a sample of the pictures, decoded into a temporary folder that is removed again.
 
     Keys of `facts`: looked_at (train, test: items; side: pixels), unreadable (train, test: count and first ids of
     those looked at), duplicates (`duplicate_facts` over the items looked at), drift (`drift_of`).

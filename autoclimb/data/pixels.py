@@ -61,7 +61,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Costs:
-    """What an item takes at a size: seconds of one core, and bytes of disk; medians over some items."""
+    """The costs of an item at a size: seconds of one core, and bytes of disk; medians over some items."""
 
     decode: float  # from its source
     unpack: float  # from its JPEG
@@ -171,7 +171,7 @@ def leave_in_sources(
 def costs_of(
     files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
 ) -> Costs:
-    """What decoding an item at this size costs, measured on some spread over the list."""
+    """The costs of decoding an item at this size, measured on some items spread over the list."""
     size = side_of(size, grid)
     decoding, unpacking, lengths = [], [], []
     for source in evenly([file for file in files if file], SAMPLED):

@@ -1,4 +1,4 @@
-"""What is done to a picture once, before it is cached: named steps joined by "+", `box:0.4,0,1,1+squash+clahe`.
+"""The preprocessing of a picture before it is cached: named steps joined by "+", `box:0.4,0,1,1+squash+clahe`.
 
 Cuts come first, one fit brings the picture to the size, tones may stand anywhere; steps run in the order written.
 Without a fit, squash follows the last cut. A tone written before the fit sees the picture as decoded, one after it the

@@ -93,7 +93,7 @@ def _two_level_ridge(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 
 
 def _beneath(model: Model, predictions: Sequence[Tensor]) -> Tensor:
-    """What pictures without the columns beside them are answered by."""
+    """Predictions for pictures that come without the columns beside them."""
     return _linear(model["linear"], predictions)
 
 

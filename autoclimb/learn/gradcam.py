@@ -54,7 +54,7 @@ def explain(
     save: Path,
     left: Callable[[], float] = lambda: math.inf,
 ) -> dict[str, Any]:
-    """What came of it: `shown`, the rows that have a map now, and `note`, why others have none.
+    """The rows that have a map now, `shown`, and why others have none, `note`.
 
     `asked` are train rows and the output whose evidence each map shows: a class, a label, 0 for a number. The net of
     the fold that held a row out looks at it, one that had not seen it. `save` becomes an npz of `rows` and `outputs`
@@ -137,7 +137,7 @@ def _from_features(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 
 def _from_tokens(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """What the last block attends to, for the outputs of such nets follow from a token that stands for no place."""
+    """The attention of the last block: the outputs of such nets follow from a token that stands for no place."""
     norm = getattr(list(net.blocks)[-1], "norm1", None) if hasattr(net, "blocks") else None
     if norm is None:
         raise Unbuildable(f"{type(net).__name__} answers from a token of its own, not from places of the picture")

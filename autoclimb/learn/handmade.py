@@ -117,7 +117,7 @@ def _as_tensor(block: np.ndarray, size: int) -> Tensor:
 
 
 def extractor_of(config: Config, pixels: PictureRows, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes the config's features `(B, D)` of pictures `(B, S, S, C)` uint8."""
+    """A function from pictures `(B, S, S, C)` uint8 to the config's features `(B, D)`."""
 
     def simple(block: np.ndarray) -> np.ndarray:
         small, large = _as_tensor(block, PATCH_SIDE), _as_tensor(block, SHAPE_SIDE)
@@ -135,7 +135,7 @@ def extractor_of(config: Config, pixels: PictureRows, cache: Path) -> Callable[[
 
 
 def column_weights(backbone: str, columns: int, channels: int) -> Tensor:
-    """What each standardised column is multiplied by: groups of hand-made features weigh alike, colours half."""
+    """The factors of standardised columns: groups of hand-made features weigh the same, colours half."""
     if backbone not in FEATURES:
         return torch.full((columns,), 1 / math.sqrt(columns))
     small = channels * THUMBNAIL**2
@@ -204,7 +204,7 @@ class Gradients(nn.Module):
 
 
 class Patches(nn.Module):
-    """What `Gradients` gives, and the pooled responses to a dictionary of patches: `(B, D)`."""
+    """The features of `Gradients`, and the pooled responses to a dictionary of patches: `(B, D)`."""
 
     filters: Tensor
     offset: Tensor

@@ -1,4 +1,4 @@
-"""What comes after the features: the last layers that losses ask for, and pooling."""
+"""The last layers of a net: pooling, and the heads that losses ask for."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a net is trained on. Losses take outputs `(B, W)` and soft targets `(B, C)`, so mixed pictures need no case.
+"""Losses to train a net on. They take outputs `(B, W)` and soft targets `(B, C)`, so mixed pictures need no case.
 
 Targets are one-hot rows (binary, multiclass, ordinal), 0/1 rows (multilabel) or standardised numbers (regression).
 Outputs are a logit per class unless the loss says otherwise; it then also says how predictions follow from them. A loss

@@ -242,7 +242,7 @@ def cheapest_of_the_best(losses: dict[str, np.ndarray]) -> str:
 
 
 def seconds_a_picture(built: Built, pixels: PictureRows, device: torch.device, size: int) -> float:
-    """What reading and predicting one picture in one view takes, from two batches (the first warms up)."""
+    """Seconds to read and predict one picture in one view, from two batches (the first warms up)."""
     begun = time.perf_counter()
     few = pictures_of_rows(pixels, np.arange(min(64, len(pixels))), size, built.grid)
     reading = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""What each change is worth: an additive model over all trials that differ in it, paired by row.
+"""The worth of each change: an additive model over all trials that differ in it, paired by row.
 
 A trial's loss is that of the base plus the effects of whatever it changes, so a trial that varies three things teaches
 about each. All trials saw the same held-out rows, so most of their noise is common and falls out: the covariance of the
@@ -44,7 +44,7 @@ TOGETHER = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")  # 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change is worth, relative to the base's loss (negative helps), and what finding out cost."""
+    """The worth of a change, relative to the base's loss (negative helps), and the cost of finding out."""
 
     change: str  # "policy=trivial"
     mean: float
@@ -64,7 +64,7 @@ class Effect:
 
 
 def changes_of(config: Config, base: Config) -> dict[str, str]:
-    """What the config changes in the base: names of changes, each with the value of Config it is about."""
+    """The changes of the config in the base: their names, each with the value of Config it is about."""
     changes: dict[str, str] = {}
     left = set(IGNORED)
     if (config.backbone, config.model_args) != (base.backbone, base.model_args):

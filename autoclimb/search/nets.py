@@ -40,7 +40,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Family:
-    """What nets of a family have in common."""
+    """The properties that nets of a family share."""
 
     transformer: bool
     activations: float  # millions of numbers kept for the backward pass per 1e9 multiply-adds (timm's published macts)

@@ -65,7 +65,7 @@ def counts_classes_alike(s: Situation) -> bool:
 
 
 def rare_start(s: Situation) -> dict[str, Any]:
-    """What the first net already does about rare classes: a head retrained on classes drawn alike, where that pays.
+    """The first values of nets for rare classes: a head retrained on classes drawn alike, where that pays.
 
     On three sets thinned to a tail of 1 in 20 it gained .028 ± .009 of macro-F1 from scratch and .087 ± .028 with
     weights in a minute (benchmarks/LOG.md). Not where the user says what is done about rare classes.
@@ -75,7 +75,7 @@ def rare_start(s: Situation) -> dict[str, Any]:
 
 
 def rare_moves(s: Situation) -> list[dict[str, Any]]:
-    """What is tried about rare classes: rows that weigh more in the loss, then rows drawn more often."""
+    """The moves for rare classes: rows that weigh more in the loss, then rows drawn more often."""
     rare = s.kind != "regression" and s.imbalance >= IMBALANCED
     weights = s.space.class_weights or (["effective"] if rare else [])
     samplers = s.space.samplers or (["sqrt"] if rare else [])
@@ -83,7 +83,7 @@ def rare_moves(s: Situation) -> list[dict[str, Any]]:
 
 
 def loss_moves(s: Situation) -> list[dict[str, Any]]:
-    """What is tried about the loss: others that fit the kind and the metric, and rare classes made to count more.
+    """The moves of the loss: others that fit the kind and the metric, and rare classes made to count more.
 
     The latter first where the metric counts classes alike.
     """

@@ -1,4 +1,4 @@
-"""What may vary: the search space of the Python API and of recipes, in the field's terms."""
+"""The choices that may vary: the search space of the Python API and of recipes, in the field's terms."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -16,7 +16,7 @@ Range = tuple[float, float]  # low and high; learning rates and decays are drawn
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What may vary. None leaves a choice to the plan; a list is what is tried, a pair of floats is a range.
+    """The choices that may vary. None leaves one to the plan; a list is what is tried, a pair of floats is a range.
 
     `policies` is a list of names, or a dict of the user's own albumentations pipelines by name (their last size is
     brought to the trial's). `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`; `also` holds
@@ -69,7 +69,7 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
 
     def chains(self) -> list[str]:
-        """What pictures may be preprocessed by, the first of them at first."""
+        """The preprocessing chains to choose from, the one to start with first."""
         return self.preprocess or [self.start.get("preprocess", Config().preprocess)]
 
     def names(self) -> list[str] | None:
@@ -92,7 +92,7 @@ class SearchSpace:
         return pipelines
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the search here, for the run's fingerprint."""
+        """The space as json, for the run's fingerprint."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "policies": self.names(), "pipelines": self.pipelines()}
 

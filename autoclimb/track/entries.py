@@ -1,4 +1,4 @@
-"""What a tracker is given: trials and blends as plain values, read from the run folder."""
+"""The entries that a tracker gets: trials and blends as plain values, read from the run folder."""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class TrialEntry:
 
     @property
     def name(self) -> str:
-        """What a tracker's list shows."""
+        """The trial's name in a tracker's list."""
         return f"trial-{self.number:03d}"
 
 

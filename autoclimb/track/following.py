@@ -59,7 +59,7 @@ def _lines() -> Iterator[str]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What the trackers have been told so far, by name."""
+    """The entries that each tracker has got so far, by its name."""
     path = folder / RECORD
     return read_json(path) if path.exists() else {}
 

@@ -54,7 +54,7 @@ class Member:
 
 @dataclass(frozen=True)
 class ArchiveKind:
-    """What can be done with one kind of archive. Each function takes a name for messages and the archive's bytes.
+    """The operations on one kind of archive. Each function takes a name for messages and the archive's bytes.
 
     They raise ValueError, OSError, EOFError or KeyError for what cannot be read, Mistake where a package or room on
     the disk is missing.

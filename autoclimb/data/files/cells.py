@@ -138,7 +138,7 @@ Pieces = Iterator[tuple[int, np.ndarray, list[int]]]  # the first row's number, 
 
 
 def reader_of(header: list[str], source: BinaryIO, separator: str) -> tuple[Callable[[], Pieces], int]:
-    """What reads the pixels from the first row on, and how many a row has. ValueError where the table has none."""
+    """A reader of the pixels from the first row on, and their number a row. ValueError where the table has none."""
     places = pixel_columns(header)
     if places is not None:
         return lambda: from_columns(source, separator, places), len(places)

@@ -1,4 +1,4 @@
-"""What separates the cells of a csv, for those who find its columns and those who read its pixels."""
+"""The delimiter of a csv, for those who find its columns and those who read its pixels."""
 
 import re
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ MOST_FIELDS = 10  # of an object that is a row
 
 
 class Pixels(int):
-    """What stands for a long list of numbers: how many there were. The numbers themselves are dropped at once."""
+    """The stand-in for a long list of numbers: their count. The numbers themselves are dropped at once."""
 
 
 def tables_in(file: TableFile) -> list[Table]:

@@ -1,4 +1,4 @@
-"""What lies at a place, the end of the steps into a file: pictures, opened or as arrays.
+"""The contents of a place, the end of the steps into a file: pictures, opened or as arrays.
 
 Files that have an inside (archives, arrays, json, bson, csv) are opened once a process, by whichever thread comes
 first, and stay open until others are wanted more.
@@ -75,7 +75,7 @@ class Container:
 
 
 def content_at(file: str, *steps: str) -> Content:
-    """What lies at a place. Raises ValueError, OSError, KeyError, IndexError or EOFError where nothing readable does.
+    """The contents of a place. Raises ValueError, OSError, KeyError, IndexError or EOFError where none can be read.
 
     Containers on the way are opened once a process. Raises Mistake where a package or room on the disk is missing.
     """
@@ -93,7 +93,7 @@ def content_at(file: str, *steps: str) -> Content:
 
 
 def once(key: tuple, make: Callable[[], Any]) -> Any:
-    """What `make` returned for the key, called once a process; its error is raised again without another try."""
+    """The value that `make` returned for the key, called once a process; its error is raised again without a retry."""
     with shelf_lock:
         if key in shelf:
             shelf.move_to_end(key)
@@ -128,7 +128,7 @@ def _open_inner(container: Container, steps: tuple[str, ...]) -> Container:
 
 
 def open_container(name: str, data: Stretch) -> Container:
-    """What has an inside by its first bytes or ending: an archive, npy, npz, json, bson or csv, compressed or not."""
+    """The container that first bytes or ending tell: an archive, npy, npz, json, bson or csv, compressed or not."""
     kind = kind_of(name, data.read(0, 512))
     if kind:
         return _archive(kind, name, data)
@@ -217,7 +217,7 @@ ARRAYS: dict[str, Callable[[bytes | Stretch], np.ndarray]] = {
 
 
 def array_by_its_start(content: bytes | str) -> np.ndarray:
-    """What Pillow does not know: DICOM or npy without an ending, TIFF of other bands than its own."""
+    """The array of a file that Pillow does not know: DICOM or npy without an ending, TIFF of other bands."""
     data = stretch_of(content) if isinstance(content, str) else content
     start = data.read(0, 132) if isinstance(data, Stretch) else data[:132]
     if start[128:] == b"DICM":

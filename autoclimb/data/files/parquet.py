@@ -93,7 +93,7 @@ def text_of_value(value: Any, names: list[str]) -> str:
 
 
 def paths_of(parquet: Any, column: str) -> list[str]:
-    """What records of pictures say as their path, [] where they say none."""
+    """The paths that records of pictures give, [] where they give none."""
     kind = parquet.schema_arrow.field(column).type
     if not hasattr(kind, "num_fields") or not any(kind.field(i).name == "path" for i in range(kind.num_fields)):
         return []

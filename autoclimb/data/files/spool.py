@@ -91,7 +91,7 @@ def is_compressed(data: Stretch) -> bool:
 
 @contextmanager
 def decompressing(name: str, data: Stretch) -> Iterator[BinaryIO]:
-    """What a gzip, bzip2 or xz file holds as a stream; other data as they are.
+    """The contents of a gzip, bzip2 or xz file as a stream; other data as they are.
 
     Raises ValueError for broken data and for bombs, EOFError for data that end early.
     """
@@ -126,7 +126,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 def decompressed(name: str, data: Stretch) -> Stretch:
-    """What a gzip, bzip2 or xz file holds, in a nameless file; other data as they are. Raises as `decompressing`."""
+    """The contents of a gzip, bzip2 or xz file in a nameless file; other data as is. Raises as `decompressing`."""
     if not is_compressed(data):
         return data
     with decompressing(name, data) as stream:

@@ -57,7 +57,7 @@ Axes = Literal["picture", "channels first", "channels last", "slices"]
 
 
 def axes_of(shapes: Sequence[tuple[int, ...]]) -> tuple[Axes, int]:
-    """What the axes of a set of arrays mean, each one item, and the channels of a picture.
+    """The meaning of the axes of a set of arrays, each one item, and the channels of a picture.
 
     Decided once for the set: an axis of channels is short, at most MOST_CHANNELS, and as long in all of them; the
     pictures' own axes are longer. Where neither the first nor the last is one, the items are slices.

@@ -1,4 +1,4 @@
-"""What every format with rows gives, a Table of text, and what it is given, a TableFile."""
+"""Table, the text that every format with rows gives, and TableFile, the file that it is read from."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace

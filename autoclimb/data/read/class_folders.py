@@ -245,7 +245,7 @@ def test_table(survey: Survey, sample: Table | None, sample_id: str) -> tuple[Ta
 def groups_of_levels(
     levels: Levels, level: int, paths: Sequence[str], classes: Sequence[str]
 ) -> tuple[list[str] | None, list[Note]]:
-    """What rows share by the other levels, and a note: patients and the like, or variants of a picture."""
+    """The key that rows share by the other levels, patients or variants of a picture, and a note."""
     others = {k: kind_of(levels.names(k)) for k in range(levels.depth) if k != level}
     sources = [k for k, kind in others.items() if kind in ("sources", "numbers")]
     if sources:
@@ -271,7 +271,7 @@ def stem_of(path: str) -> str:
 def versions_of(
     names: Sequence[str], classes: Sequence[str], files: Sequence[str]
 ) -> tuple[list[str] | None, list[Note]]:
-    """What pictures share that are versions of one, and a note; None where all stand for themselves.
+    """The key that versions of one picture share, and a note; None where all pictures stand for themselves.
 
     Augmented copies say so in their names. Names that several classes have are versions of one picture where a look
     at some says so: counters begin anew in every folder.

@@ -68,7 +68,7 @@ def read_folder(
 
 
 def layout_of(path: Path, id_column: str | None = None, target: str | None = None, group: str | None = None) -> Layout:
-    """What lies where in a folder: `task_of` makes a task of it, for one metric or another. Raises as `read_folder`."""
+    """The layout of a folder, of which `task_of` makes a task for one metric or another. Raises as `read_folder`."""
     path = Path(path)
     survey = survey_of(path)
     survey = replace(

@@ -101,7 +101,7 @@ def _source(
     test: Sequence[str] | None,
     labels: Sequence[Collection[Hashable]] | None,
 ) -> _Source | None:
-    """What the column shows, or None where it cannot be one of sources."""
+    """The evidence that a column is one of sources, None where it cannot be one."""
     filled = [c for c in cells if c not in BLANK]
     count = Counter(filled)
     if len(filled) < 0.5 * len(cells) or len(count) < FEWEST or len(filled) < ROWS_EACH * len(count):

@@ -93,7 +93,7 @@ def class_level(levels: Levels, words: Sequence[str], target: Sequence[str] | No
 
 
 def kind_of(names: Sequence[str]) -> str:
-    """What the names of a level are: sources (patients, sites, dates), variants of pictures, numbers, or words."""
+    """The kind of a level's names: sources (patients, sites, dates), variants of pictures, numbers, or words."""
     words = [re.findall(r"[a-z]+", n.lower()) for n in names]
     if all(map(RESOLUTION.fullmatch, names)) or all(w and all(map(VARIANT.fullmatch, w)) for w in words):
         return "variants"

@@ -271,7 +271,7 @@ def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
 
 
 def rest(path: str, begins: int) -> str:
-    """What a file's name says after its first letters, without the separator and the extension."""
+    """The rest of a file's name after its first letters, without the separator and the extension."""
     return os.path.splitext(path.rsplit("/", 1)[-1])[0][begins:].lstrip("_-. ")
 
 

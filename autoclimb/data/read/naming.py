@@ -95,7 +95,7 @@ def by_counter(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | No
 
 
 def frame_of(names: Sequence[str]) -> tuple[str, str] | None:
-    """What stands before and behind the number in nearly all of these names, None where names differ there."""
+    """The text before and behind the number in nearly all of these names, None where names differ there."""
     cut = [DIGITS.match(n) for n in names]
     frames = Counter((folded(m[1]), folded(m[3])) for m in cut if m)
     if not frames:
@@ -133,7 +133,7 @@ def by_affix(ids: Sequence[str], stems: Sequence[str]) -> tuple[Key, Key] | None
 
 
 def affix_of(inner: Sequence[str], outer: Sequence[str]) -> tuple[str, str] | None:
-    """What stands around nearly all of the `inner` names within the `outer` ones, None where it differs."""
+    """The text around nearly all of the `inner` names within the `outer` ones, None where it differs."""
     if len(outer) > SEARCHED:
         return None
     some = [folded(i) for i in inner[:: max(1, len(inner) // 12)][:12]]

@@ -1,4 +1,4 @@
-"""What every family of layouts makes of a folder: ids, pictures and label cells as text, before kinds are decided."""
+"""RawTask, made of a folder by each family of layouts: ids, pictures, label cells as text, before kinds are decided."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from autoclimb.types import Note
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user said about columns; None where the folder shall say it."""
+    """The columns that the user named; None where the folder itself shall tell."""
 
     id_column: str | None = None
     target: tuple[str, ...] | None = None

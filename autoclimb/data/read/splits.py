@@ -25,7 +25,7 @@ UNLABELLED = GENERIC | {"unlabelled", "unlabeled", "extra", "supplement", "suppl
 
 @dataclass(frozen=True)
 class Saying:
-    """What a folder's name says: a part of the data, and the words around it, which a split of the same set shares."""
+    """A folder's name as a split: the part of the data, and the words around it, which other splits share."""
 
     part: str
     rest: tuple[str, ...]

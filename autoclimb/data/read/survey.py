@@ -1,4 +1,4 @@
-"""What lies in the folder and in its archives: pictures by path and tables by content, each looked at once."""
+"""The contents of the folder and its archives: pictures by path and tables by content, each looked at once."""
 
 import os
 import re
@@ -29,7 +29,7 @@ MOST_TABLES = 60  # where there are more, each is about one item and none lists 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What lies in a folder. `pictures` are paths below `root` with forward slashes, sorted; `sources` say where.
+    """The contents of a folder. `pictures` are paths below `root` with forward slashes, sorted; `sources` say where.
 
     A picture in an archive has the path it would have if the archive were unpacked into a folder of its name.
     """
@@ -94,7 +94,7 @@ class Survey:
 
     @cached_property
     def by_prefix(self) -> dict[str, list[int]]:
-        """What stands before each separator of a file name -> pictures: a_1_red is under a_1 and a."""
+        """The part of a file name before each separator -> pictures: a_1_red is under a_1 and a."""
         index: dict[str, list[int]] = {}
         for stem, places in self.by_stem.items():
             for cut in re.finditer(r"[_\-. ]", stem):

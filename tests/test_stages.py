@@ -486,6 +486,29 @@ def test_nets_whose_frozen_features_say_little_are_not_fine_tuned_in_minutes(ski
     assert with_useful_nets(History(), s).pretrained == LOCAL
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "pretrained", "nets"), [(0.84, 0.88, 0), (0.62, 0.82, 3), (0.76, 0.92, 3), (0.22, 0.32, 3)]
+)
+def test_plain_shapes_are_left_to_the_net_from_scratch(by_hand, pretrained, nets):
+    s = situation(budget=90.0, pretrained=LOCAL)
+    config = Config(train="features", backbone="a", weights="box", folds=(0, 1))
+    drawn = config.vary(backbone="gradients", weights="")
+    rows = [(config, pretrained), (drawn, by_hand)]
+    history = History([replace(trial(c), facts={"skill": skill}) for c, skill in rows])
+    assert len(with_useful_nets(history, s).pretrained) == nets
+
+
+@pytest.mark.parametrize(("skill", "budget", "trains"), [(0.8, 60.0, False), (0.1, 60.0, True), (0.8, 300.0, True)])
+def test_a_minute_with_useful_features_trains_no_net(skill, budget, trains):
+    s = situation(budget=budget, pretrained=LOCAL)
+    config = Config(train="features", backbone="a", weights="box", folds=(0, 1))
+    history = History([replace(trial(config), facts={"skill": skill})])
+    looks: list[Config] = []
+    s = replace(s, measure=lambda config: looks.append(config) or speed(config))
+    assert bool([batch for name in (*SEARCH[1:], "finalists") for batch in PLAN[name](history, s)]) == trains
+    assert bool(looks) == trains  # not even at a net's speed
+
+
 @pytest.mark.parametrize("stage", [one_net, random_search])
 def test_what_the_user_fixed_holds_for_what_people_do_instead_of_a_search(stage):
     fixed = {"policy": "flip", "size": 96, "tta": "none", "mixup": 0.1}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from autoclimb.search.cost import full_cost
-from autoclimb.search.frozen import HEADS, frozen_net
+from autoclimb.search.frozen import FROM_HAND, HEADS, frozen_net, plain_features
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History
@@ -24,10 +24,15 @@ def fill(history: History, s: Situation, seconds: float) -> Config | None:
 
 
 def fills(history: History, s: Situation) -> Iterator[Config]:
-    """Candidates: other nets at the best features' size and head, then other sizes, then other heads."""
-    tried = [t for t in history.done(train="features") if t.config.weights]
+    """Candidates: hand-made features where there are none, for a blend gains most from what is unlike the others; then
+    other nets at the best features' size and head, then other sizes, then other heads.
+    """
+    every = history.done(train="features")
+    tried = [t for t in every if t.config.weights]
     if not tried:
         return
+    if len(tried) == len(every):
+        yield from (plain_features(s).vary(backbone=name, head=head) for name in FROM_HAND for head in HEADS)
     best = max(tried, key=lambda t: t.score).config
     here = {t.config.backbone for t in tried}
     rows = [row for row in s.pretrained if row["weights"] != "hub" or row["backbone"] in here]  # no download that late

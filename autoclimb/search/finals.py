@@ -25,6 +25,7 @@ from autoclimb.search.fidelity import (
     with_top,
 )
 from autoclimb.search.filling import fill
+from autoclimb.search.frozen import of_nets
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
@@ -40,6 +41,7 @@ HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond d
 AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
 
 
+@of_nets
 def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     """Nets of several families over all folds, each as long as its share of the time allows; most time goes here.
 

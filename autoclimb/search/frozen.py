@@ -3,7 +3,8 @@
 On a card they are a look at the nets, on a processor a climb of its own: seconds each, scored over all folds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 from autoclimb.search.cost import full_cost, head_seconds
@@ -35,6 +36,28 @@ HEADS = ("kernel", "linear")  # with the better head if it pays for that
 LAYERS = 4  # whose features come under one head: on intel_scenes .906, .913, .918, .919 for one to four (LOG.md)
 
 
+def features_are_all(history: History, s: Situation) -> bool:
+    """Whether frozen features are all that there is time for: what they have to say is worth more than a net of a fold.
+
+    In a minute no pretrained net sees enough pictures, and what it learns on one fold no blend of features over all of
+    them has taken (five sets of six; LOG.md). Further features it does take.
+    """
+    short = s.device == "cpu" and s.budget < SHORT and not s.space.backbones
+    looked_at = any(t.config.weights for t in history.done(train="features"))
+    return short and looked_at and bool(with_useful_nets(history, s).pretrained)
+
+
+def of_nets(stage: Callable[..., Iterator[list[Config]]]) -> Callable[..., Iterator[list[Config]]]:
+    """The stage, left out where features are all that there is time for: even a look at a net's speed takes seconds."""
+
+    @wraps(stage)
+    def unless_features_are_all(history: History, s: Situation, **more: Any) -> Iterator[list[Config]]:
+        if not features_are_all(history, s):
+            yield from stage(history, s, **more)
+
+    return unless_features_are_all
+
+
 def frozen_features(history: History, s: Situation) -> Iterator[list[Config]]:
     """Frozen features under a head in closed form: on a card a look at the nets, on a processor a climb of its own."""
     if not s.space.features:
@@ -47,7 +70,8 @@ def frozen_features(history: History, s: Situation) -> Iterator[list[Config]]:
         yield from _hand_made(s, 0.02)
 
 
-def _plain_features(s: Situation) -> Config:
+def plain_features(s: Situation) -> Config:
+    """The quickest hand-made features under a kernel head, over all folds."""
     every = tuple(range(s.folds))
     config = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
     return config.vary(preprocess=s.space.chains()[0])
@@ -55,7 +79,7 @@ def _plain_features(s: Situation) -> Config:
 
 def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
     """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
-    plain = _plain_features(s)
+    plain = plain_features(s)
     for name in FROM_HAND:
         most = max(share, LEAST_HAND_MADE) if name == FROM_HAND[-1] and s.device == "cpu" else share
         if full_cost(plain.vary(backbone=name), s) < most * s.budget:
@@ -71,7 +95,7 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
     """
     args = tuple(sorted(row["model_args"].items()))
     net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
-    config = _plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
+    config = plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
     top = top_of(config.backbone)
     layers = min(LAYERS, top + 2) if top else 1
     keeps = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)

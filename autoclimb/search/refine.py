@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoclimb.search.fidelity import search_seconds, slots
+from autoclimb.search.frozen import of_nets
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
 from autoclimb.search.stages import DOZEN, leader
@@ -18,6 +19,7 @@ JOURNAL = "study.journal"
 MOST_SUGGESTIONS = 60
 
 
+@of_nets
 def refinement(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
     """Rates, decay, mixing, smoothing and dropout near the best single-fold config, suggested by TPE.
 

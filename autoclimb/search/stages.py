@@ -21,7 +21,7 @@ from autoclimb.search.fidelity import (
     with_size,
     within_memory,
 )
-from autoclimb.search.frozen import frozen_features
+from autoclimb.search.frozen import features_are_all, frozen_features, of_nets
 from autoclimb.search.nets import FAMILIES, net_named
 from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, tta_for
 from autoclimb.search.situation import Situation
@@ -35,6 +35,8 @@ DOZEN = 12  # moves of the searching stages; beyond them half of the slots are t
 def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
     """Features with closed-form heads over all folds: a whole honest score within seconds; then the base net."""
     yield from frozen_features(history, s)
+    if features_are_all(history, s):
+        return
     base = base_config(history, s)
     if slots(s, base):
         yield [base.vary(seconds=search_seconds(base, s))]
@@ -63,6 +65,7 @@ def allowed(s: Situation, base: Config, stage: str, possible: int) -> int:
     return min(parts[stage], possible)
 
 
+@of_nets
 def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     """The user's other preprocessing, an item's pictures one by one, neighbouring sizes, progressive resizing."""
     here = leader(history, s)
@@ -84,6 +87,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
         yield [config]
 
 
+@of_nets
 def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other policies, then mixing, each on top of what was adopted so far."""
     moves = s.space.names() or list(POLICY_MOVES)
@@ -96,6 +100,7 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
         yield [leader(history, s).vary(**change)]
 
 
+@of_nets
 def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other nets with everything else as adopted so far: the most promising of each family, then the others."""
     here = leader(history, s)
@@ -125,6 +130,7 @@ def with_learnt(net: Config, learnt: Config) -> Config:
     return net.vary(**values)
 
 
+@of_nets
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other losses that fit the kind of task and the metric, and what may help rare classes."""
     moves = [m for m in loss_moves(s) if leader(history, s).vary(**m) != leader(history, s)]

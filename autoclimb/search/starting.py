@@ -26,7 +26,12 @@ from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
 
 SAME = 1.15  # ratio of losses under which mirroring does not change the label
-USEFUL = 0.35  # share of a constant's loss that frozen pretrained features must take off to be fine-tuned in minutes
+# share of a constant's loss that frozen pretrained features must take off for their nets to be worth minutes: .17 of
+# the demo's digits, .16 of counts of cells, where a net from scratch is better; .32 of solar cells, where it is worse
+USEFUL = 0.25
+# hand-made features that take off PLAIN, and leave at most NEAR times the loss that pretrained ones leave, see plain
+# shapes, which a small net from scratch soon knows better: hand signs .84, 1.3 times; leaves .62, 2.1 times (LOG.md)
+PLAIN, NEAR = 0.75, 1.4
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
 LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
 FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
@@ -80,15 +85,21 @@ def candidates(s: Situation) -> list[Config]:
 
 
 def with_useful_nets(history: History, s: Situation) -> Situation:
-    """The situation without pretrained nets where their frozen features say little of the pictures.
+    """The situation without pretrained nets where a small net from scratch will have learned more in minutes.
 
-    Drawn digits, cells and the like are unlike ImageNet; in minutes on a processor the small net from scratch, which
-    sees several times the pictures a second, learns more from them. Where there is time the search finds out itself.
+    On a processor it sees several times the pictures a second. Drawn digits, cells and the like are unlike ImageNet,
+    and frozen features say little of them; plain shapes are easy, and hand-made features say nearly as much. Where
+    there is time the search finds out itself.
     """
     if s.device != "cpu" or s.budget >= LONG or s.space.backbones:
         return s
-    skills = [t.facts["skill"] for t in history.done(train="features") if t.config.weights and "skill" in t.facts]
-    return s if not skills or max(skills) >= USEFUL else replace(s, pretrained=())
+    tried = [t for t in history.done(train="features") if "skill" in t.facts]
+    skills = [t.facts["skill"] for t in tried if t.config.weights]
+    if not skills:
+        return s
+    by_hand, best = max((t.facts["skill"] for t in tried if not t.config.weights), default=0.0), max(skills)
+    plain = by_hand >= PLAIN and 1 - by_hand <= NEAR * (1 - best)
+    return replace(s, pretrained=()) if best < USEFUL or plain else s
 
 
 def from_nothing(s: Situation) -> list[Config]:

@@ -30,7 +30,7 @@ from autoclimb.run.checks import (
     without_unreadable,
 )
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
-from autoclimb.run.reporting import import_ahead, measure_drift_ahead
+from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words, versions
 from autoclimb.run.trials import run_trial, situation_of
@@ -156,7 +156,7 @@ def fit(
         tell(Event("note", f"training on {device_words(greeting)}"))
 
         import_ahead(clock.budget)
-        measure_drift_ahead(folder, len(task.train_ids), len(task.test_ids), task.groups, clock.budget)
+        measure_ahead(folder, task, clock.budget)
         setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, nets_limit=nets_gb * 1e9)
         if not before:
             publish_constant(task, goal, folder, setup.rows)

@@ -1,6 +1,7 @@
 """The model card: what the hub's own reader finds in it, whatever the data are called."""
 
 import re
+from functools import partial
 
 import pytest
 from huggingface_hub import ModelCard
@@ -75,7 +76,7 @@ def test_a_card_that_fails_is_a_note(tmp_path, monkeypatch):
     monkeypatch.setattr("autoclimb.run.cards.card_text", broken)
     notes: list[Event] = []
     folder = run_folder(tmp_path / "run")
-    write_card(open_run(folder), 60.0, notes.append)
+    write_card(folder, partial(record_of, open_run(folder)), 60.0, notes.append)
     assert [event.text for event in notes] == [
         "the model card failed (ZeroDivisionError: no rows); the submission stands"
     ]

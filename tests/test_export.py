@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from autoclimb.blend.rows import Rows
 from autoclimb.blend.sharpen import sharpened as sharpened_by_numpy
 from autoclimb.budget import Clock
 from autoclimb.data.pixels import build_pixels
-from autoclimb.disk import write_array, write_json
+from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn import features, handmade, worker
 from autoclimb.learn.backbones import build_net
@@ -32,6 +34,7 @@ from autoclimb.learn.handmade import Gradients, Patches
 from autoclimb.learn.material import Material
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS
+from autoclimb.run import exported as export_use
 from autoclimb.run import exporting, result, store
 from autoclimb.run.result import describe_metric, describe_task, open_run
 from autoclimb.score.crossfit import cross_fitted_score
@@ -297,14 +300,14 @@ class Inside:
     def greet(self, hello: dict, seconds: float) -> None:
         self.setting = worker.setting_of(hello)
 
-    def ask(self, request: dict, seconds: float) -> None:
+    def ask(self, request: dict, seconds: float) -> dict:
         if request["do"] == "export":
-            worker.write_export(request, self.setting)
-        else:
-            config, material = worker.asked_for(request, self.setting)
-            cache, device = self.setting.cache, self.setting.device
-            p = predict_again(config, material, Path(request["weights"]), cache, device, lambda facts: None)
-            write_array(Path(request["save"]), p)
+            return worker.write_export(request, self.setting)
+        config, material = worker.asked_for(request, self.setting)
+        cache, device = self.setting.cache, self.setting.device
+        p = predict_again(config, material, Path(request["weights"]), cache, device, lambda facts: None)
+        write_array(Path(request["save"]), p)
+        return {}
 
     def end(self) -> None:
         pass
@@ -335,6 +338,7 @@ def test_the_description_says_what_using_the_file_takes(exported):
         assert {row["name"]: row["size"] for row in about["inputs"]} == {"pictures_64": 64, "pictures_32": 32}
         assert about["decision"]["name"] == "argmax"
         assert about["check"]["pictures"] == 10
+        assert all(seconds > 0 for seconds in about["check"]["seconds_a_picture"].values())
         assert len(about["members"]) == 2
 
 
@@ -384,7 +388,8 @@ def test_the_best_trial_alone_has_a_decision_and_a_score_of_its_own(run_of_two):
 
 
 def test_a_file_that_is_off_is_not_written(run_of_two, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "written_and_checked", lambda *_: (np.full((3, 2), 0.5), np.full((3, 2), 0.6)))
+    off = exporting.Comparison(np.full((3, 2), 0.5), np.full((3, 2), 0.6), {})
+    monkeypatch.setattr(exporting, "written_and_checked", lambda *_: off)
     with pytest.raises(Mistake, match=r"1\.0e-01 off .* nothing was written"):
         open_run(run_of_two[0]).export("torch", out=tmp_path / "blend.pt2")
     assert not list(tmp_path.iterdir())
@@ -396,6 +401,121 @@ def test_predicting_only_reads_the_runs_folder(run_of_two, monkeypatch):
     before = {path for path in folder.rglob("*") if path.name != "worker.log"}
     assert len(open_run(folder).predict(images)) == 40
     assert {path for path in folder.rglob("*") if path.name != "worker.log"} == before
+
+
+# --- predict by the export --------------------------------------------------------------------------------------------
+
+
+class Absent:
+    """A worker that nobody may start."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        raise AssertionError("the nets were asked")
+
+
+@pytest.fixture
+def with_export(run_of_two, exported, tmp_path, monkeypatch):
+    """The run with its export in its place, ten times as fast as its nets, on a machine without a card."""
+    folder = shutil.copytree(run_of_two[0], tmp_path / "run")
+    file = exporting.place_of(folder, "blend", "onnx")
+    file.parent.mkdir()
+    shutil.copy(exported[0].path, file)
+    about = read_json(exported[0].path.with_suffix(".json"))
+    about["check"]["seconds_a_picture"] = {"nets": 0.1, "file": 0.01}
+    write_json(file.with_suffix(".json"), about)
+    monkeypatch.setattr(export_use, "has_card", lambda: False)
+    return folder, run_of_two[1]
+
+
+def changed(folder: Path, **values: object) -> None:
+    """The export's description with other values."""
+    path = exporting.place_of(folder, "blend", "onnx").with_suffix(".json")
+    write_json(path, {**read_json(path), **values})
+
+
+def test_predict_asks_a_faster_export_instead_of_the_nets(with_export, monkeypatch):
+    folder, images = with_export
+    notes: list[str] = []
+    monkeypatch.setattr(result, "Worker", Absent)
+    got = open_run(folder).predictions(images, lambda event: notes.append(event.text))
+    answers = open_run(folder).predict(images)
+    assert "predicting by export/blend.onnx" in notes
+    monkeypatch.setattr(export_use, "has_card", lambda: True)
+    monkeypatch.setattr(result, "Worker", Inside)
+    assert np.abs(open_run(folder).predictions(images) - got).max() < 1e-5
+    assert open_run(folder).predict(images).equals(answers)
+
+
+@pytest.mark.parametrize("count", [1, 17])
+def test_an_export_answers_any_number_of_pictures(with_export, count, monkeypatch):
+    folder, images = with_export
+    monkeypatch.setattr(result, "Worker", Absent)
+    files = sorted(images.iterdir())
+    every = open_run(folder).predictions(files)
+    assert np.abs(open_run(folder).predictions(files[:count]) - every[:count]).max() < 1e-5
+
+
+def other_blend(folder: Path) -> None:
+    changed(folder, digest="of another one")
+
+
+def slower_file(folder: Path) -> None:
+    changed(folder, check={"seconds_a_picture": {"nets": 0.1, "file": 0.09}})
+
+
+def untimed_file(folder: Path) -> None:
+    changed(folder, check={})
+
+
+def damaged_file(folder: Path) -> None:
+    exporting.place_of(folder, "blend", "onnx").write_bytes(b"no graph")
+
+
+def damaged_description(folder: Path) -> None:
+    exporting.place_of(folder, "blend", "onnx").with_suffix(".json").write_text('{"digest": ')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "note"),
+    [
+        (other_blend, "of an earlier blend: the nets answer"),
+        (slower_file, ""),
+        (untimed_file, ""),
+        (damaged_file, "does not run"),
+        (damaged_description, ""),
+    ],
+)
+def test_the_nets_answer_where_the_export_cannot(with_export, spoil, note, monkeypatch):
+    folder, images = with_export
+    notes: list[str] = []
+    spoil(folder)
+    monkeypatch.setattr(result, "Worker", Inside)
+    assert len(open_run(folder).predictions(images, lambda event: notes.append(event.text))) == 40
+    assert "predicting" in notes
+    assert not note or any(note in text for text in notes)
+
+
+def test_without_onnxruntime_the_nets_answer_and_a_note_says_what_is_missing(with_export, monkeypatch):
+    folder, images = with_export
+    notes: list[str] = []
+    monkeypatch.setattr(export_use, "find_spec", lambda name: None)
+    monkeypatch.setattr(result, "Worker", Inside)
+    assert len(open_run(folder).predictions(images, lambda event: notes.append(event.text))) == 40
+    assert any("with onnxruntime" in text for text in notes)
+
+
+def test_another_score_of_a_member_is_another_blend(run_of_two):
+    run = open_run(run_of_two[0])
+    trials = exporting.trials_of(run)
+    again = [replace(trials[0], score=trials[0].score + 1e-9), *trials[1:]]
+    assert exporting.digest_of(run.blend, trials) == exporting.digest_of(open_run(run.folder).blend, trials)
+    assert exporting.digest_of(run.blend, again) != exporting.digest_of(run.blend, trials)
+
+
+@pytest.mark.parametrize(("file", "card"), [("nvidia0", True), ("nvidiactl", False), ("kfd", True), ("null", False)])
+def test_a_card_is_known_by_its_device(file, card, tmp_path):
+    (tmp_path / file).touch()
+    assert export_use.has_card(tmp_path) == card
 
 
 @pytest.mark.slow

@@ -12,15 +12,18 @@ from nets import CPU
 from PIL import Image
 from run_folders import run_folder
 
-from autoclimb.budget import Clock
+from autoclimb.budget import SLACK, Clock
+from autoclimb.disk import write_array, write_json
+from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.gradcam import Looking, class_maps, explain, in_places
 from autoclimb.learn.material import Material
 from autoclimb.learn.sheet import TILE, write_sheet
 from autoclimb.learn.trial import run_trial
+from autoclimb.report.findings import errors_of
 from autoclimb.run import gallery
-from autoclimb.run.gallery import NO_TIME, fill_gallery, read_gallery
-from autoclimb.run.reporting import for_gallery, record_of
+from autoclimb.run.gallery import NO_TIME, complete_gallery, fill_gallery, read_gallery
+from autoclimb.run.reporting import for_gallery, items_of, record_of
 from autoclimb.run.result import open_run
 from autoclimb.run.worker import Died, Late
 from autoclimb.types import Config
@@ -162,6 +165,10 @@ def setup_for(tmp_path):
     return setup
 
 
+def filled(setup, record) -> None:
+    fill_gallery(setup, record, errors_of(record), 5.0)
+
+
 def notes_of(setup) -> dict:
     return json.loads((setup.folder / "gallery" / "gallery.json").read_text())
 
@@ -169,7 +176,7 @@ def notes_of(setup) -> dict:
 def test_the_worst_mistakes_are_asked_about_and_the_next_member_where_the_first_cannot(setup_for):
     setup = setup_for({"shown": [], "note": "no places"}, {"shown": [3], "note": ""}, {})
     record = record_of(open_run(setup.folder))
-    fill_gallery(setup, record, 5.0)
+    fill_gallery(setup, record, errors_of(record), 5.0)
     first, second, sheet = setup.worker.requests
     assert first["rows"] == second["rows"]
     assert all(record.class_of[row] != output for row, output in zip(first["rows"], first["outputs"], strict=True))
@@ -183,14 +190,14 @@ def test_the_worst_mistakes_are_asked_about_and_the_next_member_where_the_first_
 )
 def test_a_worker_that_ends_is_a_note(setup_for, reply, note):
     setup = setup_for(reply, {})
-    fill_gallery(setup, record_of(open_run(setup.folder)), 5.0)
+    filled(setup, record_of(open_run(setup.folder)))
     assert notes_of(setup)["maps"] == {"note": note}
     assert "trial" in notes_of(setup)["sheet"]
 
 
 def test_pictures_that_would_have_to_be_decoded_are_not_asked_for(setup_for):
     setup = setup_for(at_hand=False)
-    fill_gallery(setup, record_of(open_run(setup.folder)), 5.0)
+    filled(setup, record_of(open_run(setup.folder)))
     assert {name: values["note"] for name, values in notes_of(setup).items()} == {
         "maps": gallery.NOT_AT_HAND,
         "sheet": gallery.NOT_AT_HAND,
@@ -202,17 +209,106 @@ def test_a_blend_without_trained_nets_has_no_sheet_and_says_so(setup_for):
     record = record_of(open_run(setup.folder))
     frozen = tuple(replace(t, config=t.config.vary(train="features")) for t in record.trials)
     blend = replace(record.blend, members=tuple(t.key for t in frozen))
-    fill_gallery(setup, replace(record, trials=frozen, blend=blend), 5.0)
+    filled(setup, replace(record, trials=frozen, blend=blend))
     assert "without augmentation" in notes_of(setup)["sheet"]["note"]
 
 
 def test_a_gallery_that_is_damaged_is_empty(setup_for):
     setup = setup_for({"shown": [3], "note": ""}, {})
-    fill_gallery(setup, record_of(open_run(setup.folder)), 5.0)
+    filled(setup, record_of(open_run(setup.folder)))
     assert read_gallery(setup.folder).maps == {}  # the worker wrote no maps after all
     assert read_gallery(setup.folder / "elsewhere").looked == ""
 
 
 def test_only_time_that_charts_leave_goes_to_nets():
-    assert for_gallery(1.2) == 0.0
+    assert for_gallery(SLACK.report_gallery_least) == 0.0
     assert 0 < for_gallery(6.0) < 6.0
+
+
+# --- asked for afterwards --------------------------------------------------------------------------------------------
+
+
+class Starting(Asked):
+    """A worker that starts when it is made, and ends."""
+
+    def __init__(self, *replies):
+        super().__init__(*replies)
+        self.command = self.hello = None
+        self.ended = False
+
+    def __call__(self, command, log):
+        self.command = command
+        return self
+
+    def greet(self, hello, seconds):
+        self.hello = hello
+
+    def end(self):
+        self.ended = True
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    """A run whose pictures are in its cache as its nets look at them."""
+    folder = run_folder(tmp_path / "run")
+    config = record_of(open_run(folder)).trials[0].config
+    (array,) = (folder / "cache").glob("*.npy")
+    facts = {"rows": 92, "size": config.cached_size, "channels": 3, "bad": [], "preprocess": "squash", "grid": 0}
+    size = config.cached_size
+    write_array(array, np.zeros((92, size, size, 3), np.uint8))
+    write_json(array.with_suffix(".json"), facts)
+    return folder
+
+
+def completed(folder, worker, monkeypatch):
+    monkeypatch.setattr(gallery, "Worker", worker)
+    run = open_run(folder)
+    complete_gallery(folder, record_of(run), items_of(run), run.hello)
+    return json.loads((folder / "gallery" / "gallery.json").read_text())
+
+
+def test_what_there_was_no_time_for_is_asked_of_a_worker_later_and_once(finished_run, monkeypatch):
+    worker = Starting({"shown": [3], "note": ""}, {})
+    notes = completed(finished_run, worker, monkeypatch)
+    assert [request["do"] for request in worker.requests] == ["explain", "sheet"]
+    assert all(Path(request["pixels"]).exists() for request in worker.requests)
+    assert worker.hello["fold_of"] == str(finished_run / "fold_of.npy")
+    assert worker.ended
+    assert notes["maps"]["note"] == notes["sheet"]["note"] == ""
+    assert completed(finished_run, Starting(), monkeypatch) == notes
+
+
+def test_later_only_what_lacks_is_asked_for(finished_run, monkeypatch):
+    (finished_run / "gallery").mkdir()
+    before = {"maps": {"note": "hand-made"}, "sheet": {"note": NO_TIME}}
+    write_json(finished_run / "gallery" / "gallery.json", before)
+    worker = Starting({})
+    notes = completed(finished_run, worker, monkeypatch)
+    assert [request["do"] for request in worker.requests] == ["sheet"]
+    assert notes["maps"] == {"note": "hand-made"}
+
+
+def test_no_worker_is_started_where_pictures_are_gone(finished_run, monkeypatch):
+    for file in (finished_run / "cache").glob("squash*"):
+        file.unlink()
+    worker = Starting()
+    notes = completed(finished_run, worker, monkeypatch)
+    assert worker.command is None
+    assert {name: values["note"] for name, values in notes.items()} == {
+        "maps": gallery.NOT_AT_HAND,
+        "sheet": gallery.NOT_AT_HAND,
+    }
+
+
+def test_a_bug_of_the_worker_is_a_note_of_one_line(finished_run, monkeypatch):
+    bug = RuntimeError("in the worker:\nTraceback\nKeyError: 'policy'")
+    notes = completed(finished_run, Starting(bug, Mistake("unknown policy")), monkeypatch)
+    assert (notes["maps"]["note"], notes["sheet"]["note"]) == ("KeyError: 'policy'", "unknown policy")
+
+
+def test_nets_of_a_run_in_progress_are_not_asked(tmp_path, monkeypatch):
+    folder = run_folder(tmp_path / "run", finished=False)
+    monkeypatch.setattr(gallery, "Worker", None)
+    run = open_run(folder)
+    complete_gallery(folder, record_of(run), items_of(run), run.hello)
+    assert not (folder / "gallery").exists()

@@ -15,11 +15,12 @@ from nets import CPU, fold_over
 from safetensors.torch import save_file
 
 from autoclimb.arrays import read_predictions
+from autoclimb.cores import usable_cores
 from autoclimb.errors import Mistake
 from autoclimb.learn import features
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
-from autoclimb.learn.devices import device_named, usable_cores, usable_memory
+from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions
 from autoclimb.learn.handmade import CONTRAST, Dictionary, patch_responses

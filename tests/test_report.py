@@ -122,9 +122,14 @@ def test_a_page_without_maps_says_why(tmp_path):
     (folder / "gallery" / "gallery.json").write_text(json.dumps(notes))
     text = page_of_run(folder).text
     assert "Where nets looked is not shown: hand-made features have no places to look at." in text
-    assert "The blend is frozen." in text
+    assert "Augmented ones are not shown: the blend is frozen." in text
     (folder / "gallery" / "gallery.json").write_text('{"maps": ')
-    assert "not shown" not in page_of_run(folder).text
+    assert "Where nets looked is not shown: its pictures are not in the cache any more." in page_of_run(folder).text
+
+
+def test_a_page_before_the_nets_were_asked_says_when_they_are(tmp_path):
+    page = page_of_run(run_folder(tmp_path / "run", finished=False))
+    assert "not shown: there was no time to ask the nets; on a finished run autoclimb report RUN does." in page.text
 
 
 def test_nothing_is_fetched_and_nothing_runs(of_kind):
@@ -235,26 +240,45 @@ def test_with_time_the_page_has_charts(tmp_path):
     assert "<svg" in (folder / "report.html").read_text()
 
 
-def test_nets_show_what_they_see_between_tables_and_charts_and_may_fail(tmp_path):
+def test_nets_show_what_they_see_after_the_charts_and_may_fail(tmp_path):
     folder, events, asked = run_folder(tmp_path / "run"), [], []
 
-    def show(record, seconds):
+    def show(record, errors, seconds):
         asked.append((record.name, seconds))
-        assert (folder / "report.html").exists()
+        assert len(errors.rows) == 90
+        assert "<svg" in (folder / "report.html").read_text()
         raise ValueError("no net")
 
     report_in_time(open_run(folder), Clock(1e4, now=lambda: 0.0, start=0.0), events.append, show)
-    assert asked == [("pets", pytest.approx(SLACK.report_gallery_share * (20 - SLACK.report_drawing)))]
+    assert asked == [("pets", pytest.approx(20 - SLACK.report_rewriting))]
     assert "what the nets see (ValueError: no net)" in events[0].text
     assert events[1].facts["report"] == str(folder / "report.html")
     assert "<svg" in (folder / "report.html").read_text()
 
 
 def test_where_there_is_no_time_nets_are_not_asked(tmp_path):
-    def show(record, seconds):
+    def show(record, errors, seconds):
         raise AssertionError
 
-    report_in_time(open_run(run_folder(tmp_path / "run")), Clock(60.0, lambda: 0.0, 0.0), lambda event: None, show)
+    report_in_time(open_run(run_folder(tmp_path / "run")), Clock(40.0, lambda: 0.0, 0.0), lambda event: None, show)
+
+
+def test_what_nets_showed_is_on_the_page_whose_charts_are_drawn_once(tmp_path, monkeypatch):
+    folder, drawn = run_folder(tmp_path / "run"), []
+    svg_of = charts.svg_of
+    monkeypatch.setattr(charts, "svg_of", lambda figure, name: drawn.append(name) or svg_of(figure, name))
+    clock = Clock(1e4, now=lambda: 0.0, start=0.0)
+    report_in_time(open_run(folder), clock, lambda event: None, lambda *_: with_gallery(folder))
+    assert "(Grad-CAM)" in (folder / "report.html").read_text()
+    assert len(drawn) == len(set(drawn)) > 4
+
+
+def test_the_record_is_read_once_for_all_pages(tmp_path, monkeypatch):
+    folder, reads = run_folder(tmp_path / "run"), []
+    monkeypatch.setattr(reporting, "record_of", lambda run: reads.append(run) or record_of(run))
+    clock = Clock(1e4, now=lambda: 0.0, start=0.0)
+    report_in_time(open_run(folder), clock, lambda event: None, lambda *_: None)
+    assert len(reads) == 1
 
 
 def test_short_runs_import_what_draws_while_a_trial_trains(monkeypatch):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "cores"}
 MAY_IMPORT = {
     "errors": set(),
+    "cores": set(),
     "seeds": {"errors"},
     "disk": {"errors"},
     "budget": {"errors"},

@@ -31,6 +31,7 @@ from autoclimb.report.parts import (
     rendered,
     safe,
     score_words,
+    unhurried,
 )
 
 MOST_PANELS = 20  # sets that are drawn; all are in the tables
@@ -92,7 +93,9 @@ def score_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
     if panels:
         known = " Dashed: known scores of others." if any(panel.known for panel in panels) else ""
         title = f"Scores at {in_words(budget)}"
-        parts.append(chart(title, f"Right is better.{known}", "scores", True, None, figures.scores_figure, panels))
+        parts.append(
+            chart(title, f"Right is better.{known}", "scores", unhurried(), None, figures.scores_figure, panels)
+        )
     others = [(s.name, name, score_words(value)) for s in suite.sets for name, value in s.known]
     return parts + ([Table("Known scores of others", ("set", "whose", "score"), others)] if others else [])
 
@@ -123,7 +126,7 @@ def budget_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
     if not panels:
         return []
     says = "Up is better; budgets on a log scale."
-    return [chart("Score against budget", says, "budgets", True, None, figures.budgets_figure, panels)]
+    return [chart("Score against budget", says, "budgets", unhurried(), None, figures.budgets_figure, panels)]
 
 
 # --- who is better ---------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ def rank_parts(ranks: Sequence[Ranking]) -> list[Part]:
         table = Table(title, ("solver", "mean rank"), list(row.mean_ranks))
         drawing = (row.mean_ranks, row.critical, row.groups)
         parts.append(
-            chart(title, f"{says} {row.caution}".strip(), f"r{i}", True, table, figures.ranks_figure, *drawing)
+            chart(title, f"{says} {row.caution}".strip(), f"r{i}", unhurried(), table, figures.ranks_figure, *drawing)
         )
     return parts
 
@@ -168,11 +171,11 @@ def cost_parts(outcomes: Sequence[Outcome]) -> list[Part]:
     parts: list[Part] = []
     says = "A dot is a cell: its wall time as a share of its budget, which ends at the line."
     label = "share of the budget"
-    parts.append(chart("Budget used", says, "used", True, table, figures.dots_figure, used, (1.0,), label))
+    parts.append(chart("Budget used", says, "used", unhurried(), table, figures.dots_figure, used, (1.0,), label))
     peaks = {s: [o.peak_mb / 1000 for o in outcomes if o.solver == s and o.peak_mb is not None] for s in solvers}
     if any(peaks.values()):
         says = "Most that a cell's processes held at once, shared pages counted once; looked at every second."
-        parts.append(chart("Memory", says, "memory", True, None, figures.dots_figure, peaks, (), "gigabytes"))
+        parts.append(chart("Memory", says, "memory", unhurried(), None, figures.dots_figure, peaks, (), "gigabytes"))
     return parts
 
 
@@ -194,7 +197,9 @@ def promise_parts(rows: Sequence[Promise]) -> list[Part]:
     says = "How far out-of-fold scores were above the test's, in standard errors of both; most should lie within two."
     label = "standard errors; right of 0 too much was promised"
     lines = (-2.0, 0.0, 2.0)
-    return [chart("Promise against truth", says, "promise", True, table, figures.dots_figure, sigmas, lines, label)]
+    return [
+        chart("Promise against truth", says, "promise", unhurried(), table, figures.dots_figure, sigmas, lines, label)
+    ]
 
 
 def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:

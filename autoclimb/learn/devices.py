@@ -1,15 +1,14 @@
 """Which device trains, and how much of the machine there is for it."""
 
 import math
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from autoclimb.cores import CGROUP
 from autoclimb.errors import Mistake
 
-CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -55,22 +54,3 @@ def usable_memory(device: torch.device, cgroup: Path = CGROUP, meminfo: Path = M
             used -= sum(int(line.split()[1]) for line in stat if line.startswith(cached))  # given back when needed
             free = min(free, float(allowed - used))
     return max(free, 0.0)
-
-
-def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Processors that this process may keep busy: its affinity, its control group's quota, and OMP_NUM_THREADS.
-
-    In a container of 2 processors on a machine of 64 the affinity is 64; 64 threads would be stopped most of the time.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = math.inf
-    with suppress(OSError, ValueError):  # version 2: "max 100000", or "200000 100000"
-        allowed, period = (cgroup / "cpu.max").read_text().split()
-        quota = float(allowed) / float(period)
-    with suppress(OSError, ValueError):  # version 1: -1 for no quota
-        allowed_us = float((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_us = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
-        quota = min(quota, allowed_us / period_us if allowed_us > 0 else math.inf)
-    with suppress(ValueError):
-        cores = min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))
-    return max(1, math.floor(min(quota, cores)))

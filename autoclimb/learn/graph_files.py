@@ -1,12 +1,14 @@
 """A blend's graph on disk: as ONNX, or as torch's exported program (.pt2), and what such a file predicts."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.graph import BlendGraph
@@ -14,6 +16,7 @@ from autoclimb.learn.graph import BlendGraph
 KEY = "autoclimb"  # of the metadata in a file
 LARGEST = 1_900_000_000  # bytes of weights that an ONNX file can hold: a protobuf ends at two gigabytes
 CHECKED_AT_ONCE = 16
+Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path, metadata: dict[str, Any]) -> None:
@@ -54,15 +57,38 @@ def _write_program(program: torch.export.ExportedProgram, names: Sequence[str], 
 WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
 
 
-def predictions_of_file(path: Path, inputs: Sequence[dict[str, Any]], arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Predictions `(R, C)` of a written file for R pictures, `arrays` one for each input, a few at a time."""
-    names = [row["name"] for row in inputs]
-    predict = READERS[path.suffix](path, names)
+def opened(path: Path, inputs: Sequence[dict[str, Any]]) -> Predict:
+    """What predicts by a written file: a batch of pictures for each input, in their order -> predictions `(B, C)`."""
+    return READERS[path.suffix](path, [row["name"] for row in inputs])
+
+
+def by_graph(graph: nn.Module) -> Predict:
+    """What predicts by a graph in torch."""
+
+    def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            return graph(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)).numpy()
+
+    return predict
+
+
+def predictions_for(predict: Predict, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Predictions `(R, C)` for R pictures, `arrays` one for each input, a few at a time."""
     starts = range(0, len(arrays[0]), CHECKED_AT_ONCE)
     return np.concatenate([predict([array[start : start + CHECKED_AT_ONCE] for array in arrays]) for start in starts])
 
 
-def _read_onnx(path: Path, names: Sequence[str]):
+def seconds_a_picture(predict: Predict, arrays: Sequence[np.ndarray]) -> float:
+    """Seconds that it takes to predict a picture, the better of two looks: the first one warms up."""
+    looks = []
+    for _ in range(2):
+        start = time.perf_counter()
+        predictions_for(predict, arrays)
+        looks.append(time.perf_counter() - start)
+    return min(looks) / len(arrays[0])
+
+
+def _read_onnx(path: Path, names: Sequence[str]) -> Predict:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -71,14 +97,8 @@ def _read_onnx(path: Path, names: Sequence[str]):
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
-def _read_program(path: Path, names: Sequence[str]):
-    net = torch.export.load(path).module()
-
-    def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():
-            return net(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)).numpy()
-
-    return predict
+def _read_program(path: Path, names: Sequence[str]) -> Predict:
+    return by_graph(torch.export.load(path).module())
 
 
 READERS = {".onnx": _read_onnx, ".pt2": _read_program}

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.arrays import ByRow, LabelSets, taken
+from autoclimb.cores import usable_cores
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
-from autoclimb.learn.devices import usable_cores
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.cores import usable_cores
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
-from autoclimb.learn.devices import has_bf16, prediction_autocast, usable_cores
+from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material

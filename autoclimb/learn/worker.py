@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from autoclimb.arrays import read_target
+from autoclimb.cores import usable_cores
 from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
-from autoclimb.learn.devices import device_named, usable_cores, usable_memory
+from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -107,7 +108,7 @@ def main() -> None:
                     config, material = asked_for(request, setting)
                     write_sheet(config, material, request["blocks"], Path(request["save"]))
                 case "export":
-                    write_export(request, setting)
+                    reply = write_export(request, setting)
             send(end=reply)
         except Mistake as mistake:
             send(end={"mistake": str(mistake)})
@@ -176,17 +177,23 @@ def list_weights(path: str) -> dict[str, Any]:
     return {"found": [], "hub": hub_answers(), "box": boxed_nets()}
 
 
-def write_export(request: dict[str, Any], setting: Setting) -> None:
-    """Writes a blend as the file of an `export` request, and saves what that file predicts for its pictures."""
+def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """Writes a blend as the file of an `export` request, saves what that file predicts for its pictures, and times it.
+
+    `seconds_a_picture` are those of the `file` and of the `nets` that it was made of.
+    """
+    from autoclimb.learn import graph_files
     from autoclimb.learn.graph import BlendGraph, Part  # timm
-    from autoclimb.learn.graph_files import predictions_of_file, write_graph
 
     file, inputs = Path(request["file"]), request["inputs"]
     parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request["parts"]]
     graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
-    write_graph(graph, inputs, file, request["description"])
+    graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
-    write_array(Path(request["save"]), predictions_of_file(file, inputs, arrays))
+    seconds = {"nets": graph_files.seconds_a_picture(graph_files.by_graph(graph), arrays)}
+    predict = graph_files.opened(file, inputs)
+    write_array(Path(request["save"]), graph_files.predictions_for(predict, arrays))
+    return {"seconds_a_picture": {**seconds, "file": graph_files.seconds_a_picture(predict, arrays)}}
 
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:

@@ -1,7 +1,6 @@
 """report.html: a run as one page that opens anywhere, from the answer to how it was made."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from autoclimb.report.page_data import data_parts
 from autoclimb.report.page_errors import MOST_ROWS, error_parts
 from autoclimb.report.page_made import made_parts
 from autoclimb.report.parts import (
+    Chart,
     Facts,
     Headline,
     Part,
@@ -39,27 +39,26 @@ SUSPECTS = 16  # thumbnails of the most doubtful
 MOST_SUSPECTS = 100  # rows of their table
 
 
-def report_page(record: RunRecord, drawn: bool = True, left: Callable[[], float] = lambda: 60.0) -> str:
-    """The page as HTML. Without `drawn` tables stand for charts, which takes a tenth of the time.
+def report_page(record: RunRecord, errors: Errors | None, pen: Pen) -> str:
+    """The page as HTML. `errors` are those of `findings.errors_of`.
 
-    `left()` are the seconds left for it: what takes long is left out where they run out, and the page says so.
+    What takes long is left out where the pen has no time for it, and the page says so.
     """
-    errors = findings.errors_of(record)
-    pen = Pen(left) if drawn else False
     sections = [
         Section("answer", "The answer", answer_parts(record, errors)),
         Section("climb", "The climb", climb_parts(record, pen)),
-        Section("paid", "What paid", paid_parts(record, pen) if left() > 0 else [late("the lift of each trial")]),
+        Section("paid", "What paid", paid_parts(record, pen) if pen.left() > 0 else [late("the lift of each trial")]),
         Section("leaderboard", "Leaderboard", leaderboard_parts(record)),
         Section("errors", "Where it errs", error_parts(record, errors, pen)),
         Section("data", "The data", data_parts(record, pen)),
         Section("suspects", "Suspects", suspect_parts(record)),
         Section("made", "How it was made", made_parts(record, pen)),
     ]
-    footer = "Scores are out of fold: every row was predicted by nets that had not seen it. " + (
-        "" if pen else "Some charts were left out for want of time; `autoclimb report RUN` draws them."
-    )
     kept = [section for section in sections if section.parts]
+    charts_without_drawing = any(isinstance(part, Chart) and not part.svg for s in kept for part in s.parts)
+    footer = "Scores are out of fold: every row was predicted by nets that had not seen it."
+    if charts_without_drawing:
+        footer += " Some charts were left out for want of time; `autoclimb report RUN` draws them."
     return rendered("page.html", headline=headline(record), sections=kept, footer=footer)
 
 
@@ -125,7 +124,7 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
 # --- the climb and what paid -----------------------------------------------------------------------------------------
 
 
-def climb_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def climb_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Every trial by the time it ended, and the blend's score as it rose."""
     values = climb_values(record)
     if not values[0]:
@@ -139,7 +138,7 @@ def climb_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
     table = Table("Trials in order", ("at", "stage", "trial", record.metric.name, "standard error"), rows[:MOST_ROWS])
     says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
     added = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
-    return [chart("Score against time", says, "climb", drawn, table, charts.climb_figure, *values), *added]
+    return [chart("Score against time", says, "climb", pen, table, charts.climb_figure, *values), *added]
 
 
 def suspect_parts(record: RunRecord) -> list[Part]:
@@ -189,10 +188,10 @@ def blend_gain(record: RunRecord) -> str:
     return f"The blend is {abs(gain):.4f} {'better' if gain >= 0 else 'worse'} than the best single trial."
 
 
-def paid_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def paid_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """The lift of each trial, and of each member of the blend."""
     parts: list[Part] = []
-    moves = findings.moves_of(record)
+    moves = pen.once("moves", lambda: findings.moves_of(record))
     if moves:
         head = ("trial", "stage", "changed", "lift", "standard error", "seconds", "lift a minute", "best so far")
         rows = [
@@ -202,7 +201,7 @@ def paid_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         table = Table("Lift of each trial", head, rows)
         says = "Against the best trial before it, on the rows that both predicted; positive is better."
         values = lift_values(moves, record.metric.name)
-        parts.append(chart("Lift of each trial", says, "lifts", drawn, table, charts.bars_figure, *values))
+        parts.append(chart("Lift of each trial", says, "lifts", pen, table, charts.bars_figure, *values))
     lost = findings.ablation(record)
     if lost:
         names = member_names([trial for trial, _, _ in lost])
@@ -211,7 +210,7 @@ def paid_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         says = "What the blend loses without a member, the other weights as they are."
         brief = [f"{i}: {net_words(trial.config)}" for i, (trial, _, _) in enumerate(lost, 1)]
         values_lost = (brief, [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
-        parts.append(chart("Each member of the blend", says, "members", drawn, table, charts.bars_figure, *values_lost))
+        parts.append(chart("Each member of the blend", says, "members", pen, table, charts.bars_figure, *values_lost))
     if record.blend and len(record.blend.tried) > 1:
         tried = sorted(record.blend.tried.items(), key=lambda kv: -kv[1])
         rows_tried = [(name, record.metric.shown(score)) for name, score in tried]

@@ -20,7 +20,7 @@ CLASSES_WITH_EXAMPLES = 12
 QUARTERS = 4  # of numbers, in order
 
 
-def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def data_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """What was learned from: rows, balance, sizes, looks, copies, and examples of each class."""
     learned = int((record.fold_of >= 0).sum())
     folds = len(np.unique(record.fold_of[record.fold_of >= 0]))
@@ -42,7 +42,7 @@ def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
                 "Numbers to predict",
                 f"From {number(float(record.truth.min()))} to {number(float(record.truth.max()))}.",
                 "balance",
-                drawn,
+                pen,
                 table,
                 charts.histogram_figure,
                 counts,
@@ -65,11 +65,11 @@ def data_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         says = f"Train rows of each, {often}.{rest}"
         values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
         table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
-        parts.append(chart("Balance", says, "balance", drawn, table, charts.bars_figure, *values))
+        parts.append(chart("Balance", says, "balance", pen, table, charts.bars_figure, *values))
     return [
         *parts,
-        *size_parts(record, drawn),
-        *look_parts(record, drawn),
+        *size_parts(record, pen),
+        *look_parts(record, pen),
         *copy_parts(record),
         *example_parts(record),
     ]
@@ -87,7 +87,7 @@ def kind_words(record: RunRecord) -> str:
     }[record.goal.kind]
 
 
-def size_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def size_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Widths and heights of pictures, where they differ."""
     sizes: dict[str, list[tuple[int, int, int]]] = {}
     for side, known in record.sizes.items():
@@ -100,10 +100,10 @@ def size_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
     rows = [(side, f"{w} x {h}", n) for side, known in sizes.items() for w, h, n in known]
     table = Table("Picture sizes", ("of", "width x height", "pictures"), rows[:MOST_ROWS])
     says = f"{len(different):,} sizes, by the headers of {looked} pictures; the larger a dot, the more of that size."
-    return [chart("Picture sizes", says, "sizes", drawn, table, data_charts.sizes_figure, sizes)]
+    return [chart("Picture sizes", says, "sizes", pen, table, data_charts.sizes_figure, sizes)]
 
 
-def look_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def look_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Brightness, contrast, colour and sharpness of train and test pictures: where drift would show."""
     looks = record.looks
     if not looks:
@@ -121,7 +121,7 @@ def look_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         else "In grey levels."
     )
     table = Table("Looks of pictures", head, rows)
-    return [chart("Looks of pictures", says, "looks", drawn, table, data_charts.looks_figure, looks)]
+    return [chart("Looks of pictures", says, "looks", pen, table, data_charts.looks_figure, looks)]
 
 
 def copy_parts(record: RunRecord) -> list[Part]:
@@ -198,7 +198,7 @@ def example_parts(record: RunRecord) -> list[Part]:
         for row in dict.fromkeys(rows)
     ]
     what = "From small to large numbers" if numbers else f"{EXAMPLES} train pictures of a class"
-    note = f" {gallery.sheet_note[0].upper()}{gallery.sheet_note[1:]}." if gallery.sheet_note else ""
+    note = f" Augmented ones are not shown: {gallery.sheet_note}." if gallery.sheet_note else ""
     return [Pictures("Examples", f"{what}, decoded at {record.pictures.shape[1]} px.{note}", shown)]
 
 

@@ -14,28 +14,28 @@ from autoclimb.report.record import RunRecord
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
 MOST_ROWS = 400  # of a table
 MISTAKES = 24  # thumbnails of the worst mistakes
-MOST_SLICES = 16  # drawn, the most doubtful
+MOST_SLICES = 16  # pen, the most doubtful
 
 
-def error_parts(record: RunRecord, errors: Errors | None, drawn: bool | Pen) -> list[Part]:
+def error_parts(record: RunRecord, errors: Errors | None, pen: Pen) -> list[Part]:
     """Confusion, labels or residuals, as fits the kind; calibration, decision and the worst mistakes."""
     if errors is None:
         return []
     slices = findings.slices_of(record, errors)
     parts: list[Part] = slice_warnings(slices)
     if record.goal.kind == "regression":
-        parts += residual_parts(record, errors, drawn)
+        parts += residual_parts(record, errors, pen)
     else:
-        parts += class_parts(record, errors, drawn)
+        parts += class_parts(record, errors, pen)
         bins = findings.reliability(record, errors)
         if bins:
             off = findings.calibration_error(bins)
             table = Table("Calibration", ("predicted", "was so", "standard error", "cells"), bins)
             says = f"Predicted probabilities against what was so; {off:.1%} apart on average."
             values = tuple([row[i] for row in bins] for i in range(3))
-            parts.append(chart("Calibration", says, "calibration", drawn, table, charts.calibration_figure, *values))
+            parts.append(chart("Calibration", says, "calibration", pen, table, charts.calibration_figure, *values))
     parts += rule_parts(record)
-    parts += slice_parts(record, errors, slices, drawn)
+    parts += slice_parts(record, errors, slices, pen)
     worst = findings.mistakes(record, errors, MISTAKES)
     if worst and record.pictures is not None:
         outputs = findings.wrong_outputs(record, errors, [row for row, _ in worst])
@@ -70,7 +70,7 @@ def slice_warnings(slices: Sequence[Slice]) -> list[Part]:
     return [Words(f"Worse than chance would make it: {named}{', ...' if len(worse) > 5 else ''}.", "warning")]
 
 
-def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], drawn: bool | Pen) -> list[Part]:
+def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], pen: Pen) -> list[Part]:
     """Scores by what rows share, the most doubtful first."""
     if not slices:
         return []
@@ -93,7 +93,7 @@ def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], draw
         record.metric.shown(record.goal.score(record.scored_truth[errors.rows], errors.answers)),
     )
     figure = data_charts.slices_figure
-    return [chart("Scores by slices of rows", says, "slices", drawn, table, figure, *values)]
+    return [chart("Scores by slices of rows", says, "slices", pen, table, figure, *values)]
 
 
 def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float, output: int) -> Picture:
@@ -116,7 +116,7 @@ def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float,
     return Picture(source, title, text, beside)
 
 
-def class_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
+def class_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
     """The confusion matrix of few classes, the pairs confused most of many, and precision and recall of each."""
     parts: list[Part] = []
     names = record.classes
@@ -129,7 +129,7 @@ def class_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Pa
             numbers = Table("Confusion", head, [(name, *map(int, table[i])) for i, name in enumerate(names)])
             says = "True classes down, answers across; the stronger the colour, the larger the share of the row."
             values = (names, table, "answered", "true", shares)
-            parts.append(chart("Confusion", says, "confusion", drawn, numbers, charts.matrix_figure, *values))
+            parts.append(chart("Confusion", says, "confusion", pen, numbers, charts.matrix_figure, *values))
         if pairs:
             parts.append(Table("Classes confused most", ("true", "answered", "rows", "share of true"), pairs[:20]))
     worst = label_scores(record, errors)
@@ -138,7 +138,7 @@ def class_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Pa
     few = worst[:MOST_CLASSES]
     says = f"Worst first{'' if len(few) == len(worst) else f', the worst {len(few)} of {len(worst):,}'}."
     what = [r[0] for r in few], [r[5] for r in few], None, "F1", None, [f"{r[5]:.2f}" for r in few]
-    parts.append(chart(f"F1 of each {head[0]}", says, "labels", drawn, numbers, charts.bars_figure, *what))
+    parts.append(chart(f"F1 of each {head[0]}", says, "labels", pen, numbers, charts.bars_figure, *what))
     return parts
 
 
@@ -162,7 +162,7 @@ def precision_recall_f1(true: int, answered: int, both: int) -> tuple[float, flo
     return both / max(answered, 1), both / max(true, 1), 2 * both / max(true + answered, 1)
 
 
-def residual_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list[Part]:
+def residual_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
     """True numbers against answers, and how far off they are."""
     truth, picked = record.truth[errors.rows], errors.picked
     off = picked - truth
@@ -177,12 +177,12 @@ def residual_parts(record: RunRecord, errors: Errors, drawn: bool | Pen) -> list
     says = f"On the line an answer is right. {len(few):,} of {len(truth):,} rows are drawn."
     mean = f"Off by {number(float(off.mean()))} on average: {number(float(np.abs(off).mean()))} in absolute value."
     return [
-        chart("Answers and truth", says, "numbers", drawn, table, charts.numbers_figure, truth[few], picked[few]),
+        chart("Answers and truth", says, "numbers", pen, table, charts.numbers_figure, truth[few], picked[few]),
         chart(
             "Residuals",
             mean,
             "residuals",
-            drawn,
+            pen,
             Table("Residuals", ("answer less truth", "rows"), bins),
             charts.histogram_figure,
             counts,

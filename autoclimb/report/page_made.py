@@ -16,7 +16,7 @@ from autoclimb.types import Trial
 MOST_CURVES = len(charts.COLOURS)
 
 
-def made_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def made_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Settings, the time ledger, how nets were trained, versions, and every note."""
     parts: list[Part] = [Facts([(name, str(value)) for name, value in record.settings.items()])]
     ledger = findings.time_ledger(record)
@@ -32,8 +32,8 @@ def made_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
             [in_words(s) for _, s in ledger],
         )
         says = "Wall time from the command to the last file written."
-        parts.append(chart("Where time went", says, "time", drawn, table, charts.bars_figure, *values))
-    parts += [*curve_parts(record, drawn), *sweep_parts(record, drawn)]
+        parts.append(chart("Where time went", says, "time", pen, table, charts.bars_figure, *values))
+    parts += [*curve_parts(record, pen), *sweep_parts(record, pen)]
     if record.versions:
         parts.append(Table("Versions", ("package", "version"), list(record.versions.items())))
     notes = [(in_words(e["spent"]), e["text"]) for e in record.events if e["name"] == "note" and e["text"]]
@@ -58,7 +58,7 @@ def curve_values(record: RunRecord) -> tuple[list[training_charts.Line], list[fl
     return lines, [loss_out_of_fold(record, trial) for _, trial in trained]
 
 
-def curve_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def curve_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """The training loss of nets as it fell, and the loss out of fold at the end."""
     lines, ends = curve_values(record)
     if not lines:
@@ -73,7 +73,7 @@ def curve_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
         "Training loss of the first fold, on augmented pictures; the nets of the blend come first."
         f"{diamond} No epoch is validated: that time goes into training."
     )
-    return [chart("Learning curves", says, "curves", drawn, table, training_charts.curves_figure, lines, ends)]
+    return [chart("Learning curves", says, "curves", pen, table, training_charts.curves_figure, lines, ends)]
 
 
 def loss_out_of_fold(record: RunRecord, trial: Trial) -> float | None:
@@ -90,7 +90,7 @@ def loss_out_of_fold(record: RunRecord, trial: Trial) -> float | None:
     return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
 
 
-def sweep_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
+def sweep_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """The sweeps that learning rates were read from."""
     swept = trained_with(record, "lr_curve")
     if not swept:
@@ -100,7 +100,7 @@ def sweep_parts(record: RunRecord, drawn: bool | Pen) -> list[Part]:
     rows = [(name, f"{rate:.3g}", loss) for name, x, y in lines for rate, loss in zip(x, y, strict=True)]
     table = Table("Rate sweeps", ("net", "learning rate", "loss"), rows)
     says = "The rate rises at every step; a dot is the rate that was read off, in the valley."
-    return [chart("Rate sweeps", says, "sweeps", drawn, table, training_charts.sweep_figure, lines, rates)]
+    return [chart("Rate sweeps", says, "sweeps", pen, table, training_charts.sweep_figure, lines, rates)]
 
 
 def points_of(points: list[Any]) -> tuple[list[float], list[float]]:

@@ -6,11 +6,12 @@ Text is hostile until Jinja2 escapes it; only SVG that charts.py drew is taken a
 import base64
 import hashlib
 import io
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+T = TypeVar("T")
 STYLES = {"page.html": ("page.css",), "suspects.html": ("page.css", "suspects.css")}
 SCRIPTS = {"suspects.html": "suspects.js"}
 GLOW = ((120, 235, 255), (0, 80, 225), (60, 20, 90))  # red, green and blue of no, half and full evidence
@@ -146,6 +148,11 @@ def rendered(template: str, **values: object) -> str:
     return _template(template).render(**values, **inline, **hashes)
 
 
+def page_style() -> str:
+    """The style sheet of a page."""
+    return _text("page.css")
+
+
 def _hash_of(text: str) -> str:
     """The text's SHA-256 as a content security policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -187,21 +194,39 @@ def _class_of(value: str | float | int) -> str:
 
 @dataclass(frozen=True)
 class Pen:
-    """What is true while there is time for another chart: `left()` are the seconds left for the page."""
+    """What draws the charts of a page, of each of its versions: true while there is time for another one.
+
+    `left()` are the seconds left for the page. What was made once is `kept` under its name, and made no more. A `dry`
+    pen draws nothing.
+    """
 
     left: Callable[[], float]
+    dry: bool = False
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
-        return self.left() > SLACK.report_chart
+        return not self.dry and self.left() > SLACK.report_chart
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What is kept under the name, made now where nothing is."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+
+def unhurried() -> Pen:
+    """A new pen that has time for everything."""
+    return Pen(lambda: math.inf)
 
 
 def chart(
-    title: str, says: str, key: str, drawn: bool | Pen, table: Table | None, draw: "Callable[..., Figure]", *values: Any
+    title: str, says: str, key: str, pen: Pen, table: Table | None, draw: "Callable[..., Figure]", *values: Any
 ) -> Chart:
-    """The chart of a figure function and its values, without a drawing where not `drawn`."""
+    """The chart of a figure function and its values; without a drawing where the pen has none and no time for it."""
     from autoclimb.report.charts import svg_of
 
-    return Chart(title, says, svg_of(draw(*values), key) if drawn else "", table)
+    drawn = pen or (not pen.dry and key in pen.kept)
+    return Chart(title, says, pen.once(key, lambda: svg_of(draw(*values), key)) if drawn else "", table)
 
 
 def score_words(value: float) -> str:

@@ -1,7 +1,7 @@
 """What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
 
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,8 @@ from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
 from autoclimb.run.deadlines import within
-from autoclimb.run.gallery import fill_gallery
-from autoclimb.run.reporting import for_gallery, has_record, report_in_time
+from autoclimb.run.gallery import fill_gallery, forget_gallery
+from autoclimb.run.reporting import for_gallery, has_record, record_of, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
 from autoclimb.score.decide import MOST_LEARNED, learn_rule, rule_of
@@ -99,7 +99,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     if not done:
         return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
     clock = setup.clock
-    if not for_gallery(seconds_for_report(clock.budget)):
+    if not for_gallery(seconds_for_report(clock.budget) - SLACK.report_drawing):
         setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)
@@ -117,8 +117,10 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     store.update_run(setup.folder, clock, finished=True, words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
-    write_card(run, setup.clock.left(), setup.tell)
-    report_in_time(run, clock, setup.tell, partial(fill_gallery, setup))
+    forget_gallery(setup.folder)
+    record = cache(partial(record_of, run))  # read once, for both
+    write_card(run.folder, record, clock.left(), setup.tell)
+    report_in_time(run, clock, setup.tell, partial(fill_gallery, setup), record)
     return run
 
 

@@ -1,5 +1,7 @@
 """A run's blend as one file that answers without autoclimb, ONNX or torch's, checked against predict."""
 
+import hashlib
+import json
 import shutil
 import sys
 import tempfile
@@ -23,7 +25,7 @@ from autoclimb.run import store
 from autoclimb.run.reporting import record_of
 from autoclimb.run.worker import Worker, log_of
 from autoclimb.score.decide import rule_of
-from autoclimb.types import Config, Event, Tell, Trial
+from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 if TYPE_CHECKING:
     from autoclimb.run.result import Run
@@ -50,6 +52,20 @@ class Exported:
         return f"{size:.1f} MB, at most {self.deviation:.1e} off predict on {self.pictures} pictures"
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Predictions `(R, C)` by `predict`'s own code and by a file, and what the file and its nets took for a picture."""
+
+    expected: np.ndarray
+    predicted: np.ndarray
+    seconds_a_picture: dict[str, float]  # of "nets", of "file"
+
+    @property
+    def deviation(self) -> float:
+        """The largest difference, over the largest number where that is over one."""
+        return float(np.abs(self.expected - self.predicted).max()) / max(1.0, float(np.abs(self.expected).max()))
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A graph's inputs: of each its name, size, channels, preprocess and grid; and which of them each trial sees."""
@@ -62,7 +78,7 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
     """Writes the blend, or its best trial alone, with its description beside it as json; see `Run.export`."""
     if format not in ENDINGS:
         raise Mistake(f"--format {format!r} is unknown; choose from {', '.join(ENDINGS)}")
-    path = out or run.folder / "export" / f"{'best' if best else 'blend'}{ENDINGS[format]}"
+    path = out or place_of(run.folder, "best" if best else "blend", format)
     if path.suffix != ENDINGS[format]:
         raise Mistake(f"--out {path} must end with {ENDINGS[format]} for --format {format}")
     lacking = [name for name in PACKAGES[format] if find_spec(name) is None]
@@ -81,9 +97,8 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
         place = Path(temporary)
         arrays = pictures_to_check(run, inputs, files, place)
         tell(Event("note", f"writing and comparing {len(trials)} members; many folds take minutes"))
-        expected, predicted = written_and_checked(run, trials, inputs, arrays, description, place / path.name)
-        largest = max(1.0, float(np.abs(expected).max()))
-        deviation = float(np.abs(expected - predicted).max()) / largest
+        compared = written_and_checked(run, trials, inputs, arrays, description, place / path.name)
+        deviation = compared.deviation
         if not deviation <= MOST_OFF:  # also where it is NaN
             raise Mistake(
                 f"the exported {'trial' if best else 'blend'} is up to {deviation:.1e} off what predict says, over "
@@ -91,9 +106,21 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
             )
         with room_on_disk(path.parent), whole_file(path) as part:
             shutil.copyfile(place / path.name, part)
-    checked = {"pictures": len(expected), "largest_deviation": deviation, "from": "autoclimb predict"}
+    checked = {"pictures": len(arrays[0]), "largest_deviation": deviation, "from": "autoclimb predict"}
+    checked |= {"seconds_a_picture": compared.seconds_a_picture}
     write_json(path.with_suffix(".json"), {**description, "check": checked})
-    return Exported(path, deviation, len(expected))
+    return Exported(path, deviation, len(arrays[0]))
+
+
+def place_of(folder: Path, what: str, format: str) -> Path:
+    """Where an export of a run lies unless it was put elsewhere."""
+    return folder / "export" / f"{what}{ENDINGS[format]}"
+
+
+def digest_of(blend: Blend, trials: Sequence[Trial]) -> str:
+    """What tells a blend from any other: its numbers, its members and their scores, which their nets gave them."""
+    known = [blend.method, blend.stacker, [(trial.key, trial.score) for trial in trials]]
+    return hashlib.blake2b(json.dumps(known, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def trials_of(run: "Run") -> list[Trial]:
@@ -167,6 +194,7 @@ def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, A
         else f"prediction: probabilities (batch, {len(run.task['classes'])}) of the classes in their order; {sums}",
         "decision": run.rule,
         "blend": blend.method,
+        "digest": digest_of(blend, trials),
         "sharpness": blend.stacker["sharpness"],
         "columns_left_out": run.task.get("metadata", ()) if needs_metadata(blend) else (),
         "members": members,
@@ -216,8 +244,8 @@ def written_and_checked(
     arrays: Sequence[np.ndarray],
     description: dict[str, Any],
     file: Path,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The blend's predictions by `predict`'s own code, and those of the file that was written."""
+) -> Comparison:
+    """The blend's predictions by `predict`'s own code beside those of the file, which is written now."""
     assert run.blend is not None
     place = file.parent
     pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
@@ -247,7 +275,7 @@ def written_and_checked(
             "file": str(file),
             "save": str(place / "exported.npy"),
         }
-        worker.ask(request, LONG)
+        seconds = worker.ask(request, LONG)["seconds_a_picture"]
     finally:
         worker.end()
-    return apply_blend(run.blend, predictions), np.load(place / "exported.npy")
+    return Comparison(apply_blend(run.blend, predictions), np.load(place / "exported.npy"), seconds)

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,22 +19,24 @@ from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
 from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
 from autoclimb.report.doubts import doubts_of
-from autoclimb.report.findings import errors_of
+from autoclimb.report.findings import Errors, errors_of
 from autoclimb.report.page import report_page
+from autoclimb.report.parts import Pen, unhurried
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.deadlines import outcome_within
-from autoclimb.run.gallery import read_gallery
+from autoclimb.run.gallery import complete_gallery, read_gallery
 from autoclimb.run.measurements import (
     decoded_pictures,
     facts_in,
     measured_drift,
     measured_looks,
+    measured_sizes,
     slices_by_looks,
     slices_by_size,
     slices_in,
 )
-from autoclimb.types import Blend, Event, Goal, Metric, Rule, Tell
+from autoclimb.types import Blend, Event, Goal, Metric, Rule, Task, Tell
 
 
 class Recorded(Protocol):
@@ -56,6 +60,7 @@ class Recorded(Protocol):
     def task(self) -> dict[str, Any]: ...
     @property
     def words(self) -> str: ...
+    def hello(self, place: Path) -> dict[str, Any]: ...
 
 
 def has_record(folder: Path) -> bool:
@@ -63,11 +68,8 @@ def has_record(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
-def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
-    """The run as a page needs it. Drift and looks of its pictures are measured where there are `seconds` for that.
-
-    Raises Mistake where it stopped before its folds were made.
-    """
+def record_of(run: Recorded) -> RunRecord:
+    """The run as a page needs it; raises Mistake where it stopped before its folds were made."""
     folder = run.folder
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
@@ -76,15 +78,8 @@ def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
     groups = np.load(groups_file, allow_pickle=False) if groups_file.exists() else None
     values = store.read_run(folder)
     form = run.task["form"]
-    answered = len(set(form["ids"]))
     rows, facts = len(target), facts_in(folder)
     slices = slices_in(folder, run.task, groups) | slices_by_size(facts.get("sizes", {}), rows)
-    drift, looks = facts.get("drift", {}), facts.get("looks", {})
-    if seconds > SLACK.report_looks:
-        looks = measured_looks(folder, rows, answered)
-        slices |= slices_by_looks(folder, rows, answered)
-    if seconds > SLACK.report_drift:
-        drift = measured_drift(folder, rows, answered, groups)
     fingerprint, events = values.get("fingerprint", {}), store.read_events(folder)
     return RunRecord(
         name=run.task["name"],
@@ -100,8 +95,8 @@ def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
         ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
         groups=groups,
         slices=slices,
-        drift=drift,
-        looks=looks,
+        drift=facts.get("drift", {}),
+        looks=facts.get("looks", {}),
         sizes=facts.get("sizes", {}),
         copies=copies_in(events),
         gallery=read_gallery(folder),
@@ -118,10 +113,32 @@ def record_of(run: Recorded, seconds: float = 0.0) -> RunRecord:
             "hardware": values.get("hardware", "unknown"),
         },
         versions=values.get("versions", {}),
-        pictures=decoded_pictures(folder, rows, answered),
+        pictures=decoded_pictures(folder, rows, items_of(run) - rows),
         submission=run.submission.name if run.submission.exists() else "",
         answered=len(form["ids"]) if run.submission.exists() else 0,
     )
+
+
+def with_measurements(run: Recorded, record: RunRecord, seconds: float) -> RunRecord:
+    """The run's record with what its pictures show, as far as there are seconds to measure that, and its gallery.
+
+    Looks are measured where there are over SLACK.report_looks seconds, drift over SLACK.report_drift.
+    """
+    folder, rows, answered = run.folder, len(record.target), items_of(run) - len(record.target)
+    slices = record.slices
+    if seconds > SLACK.report_looks:
+        measured_looks(folder, rows, answered)
+        slices |= slices_by_looks(folder, rows, answered)
+    if seconds > SLACK.report_drift:
+        measured_drift(folder, rows, answered, record.groups)
+    facts = facts_in(folder)
+    drift, looks = facts.get("drift", {}), facts.get("looks", {})
+    return replace(record, drift=drift, looks=looks, slices=slices, gallery=read_gallery(folder))
+
+
+def items_of(run: Recorded) -> int:
+    """How many items were decoded: train rows, and those that are answered; a row may be one of several of an item."""
+    return len(np.load(run.folder / "fold_of.npy", mmap_mode="r")) + len(set(run.task["form"]["ids"]))
 
 
 def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -130,12 +147,22 @@ def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return known[-1] if known else {}
 
 
-def write_report(run: Recorded, drawn: bool = True, left: Callable[[], float] | None = None) -> Path:
-    """The path of `report.html`, written now. `left()` are the seconds left for it, a minute by default."""
-    start = time.monotonic()
-    left = left or (lambda: 60.0 - (time.monotonic() - start))
-    page = report_page(record_of(run, left() if drawn else 0.0), drawn, left)
-    path = run.folder / "report.html"
+def write_report(run: Recorded, drawn: bool = True) -> Path:
+    """The path of `report.html`, written now with all that can be shown; with tables only where not `drawn`.
+
+    Where nets looked and how pictures were augmented is shown now if there was no time for it at the run's end.
+    """
+    record = record_of(run)
+    pen = replace(unhurried(), dry=not drawn)
+    if drawn:
+        complete_gallery(run.folder, record, items_of(run), run.hello)
+        record = with_measurements(run, record, pen.left())
+    return write_page(run.folder, report_page(record, errors_of(record), pen))
+
+
+def write_page(folder: Path, page: str) -> Path:
+    """The path of the page, on disk."""
+    path = folder / "report.html"
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
     return path
@@ -165,12 +192,17 @@ def import_ahead(budget: float) -> None:
 
 
 def report_in_time(
-    run: Recorded, clock: Clock, tell: Tell, show: Callable[[RunRecord, float], None] | None = None
+    run: Recorded,
+    clock: Clock,
+    tell: Tell,
+    show: Callable[[RunRecord, Errors | None, float], None] | None = None,
+    record: Callable[[], RunRecord] | None = None,
 ) -> None:
-    """Writes the run's report within its share of the budget: with tables first, then with charts if there is time.
+    """Writes the run's report within its share of the budget, each version over the one before it.
 
-    Between the two `show(record, seconds)` may have the nets fill the run's gallery. It never costs the run: whatever
-    goes wrong here, a bug too, is a note, since the submission is written.
+    First with tables, then with charts if there is time, then with what `show(record, errors, seconds)` had the nets
+    show in the seconds that are left. `record` gives the run's record, built when it is first asked. It never costs
+    the run: whatever goes wrong here, a bug too, is a note, since the submission is written.
     """
     start = clock.spent()
     most = min(seconds_for_report(clock.budget), clock.left())
@@ -178,45 +210,52 @@ def report_in_time(
     def left() -> float:
         return most - (clock.spent() - start)
 
-    path, error = outcome_within(left(), lambda: write_report(run, False, left))
-    if path is not None and show is not None and (seconds := for_gallery(left())):
-        _, failed = outcome_within(seconds, lambda: show(record_of(run), seconds))
-        if failed is not None:
-            tell(Event("note", f"the report cannot show what the nets see ({type(failed).__name__}: {failed})"))
+    known = record or cache(partial(record_of, run))
+    measured = cache(lambda: with_measurements(run, known(), left()))
+    errors = cache(lambda: errors_of(known()))
+    pen = Pen(left)
+
+    def write(record: RunRecord, pen: Pen) -> Path:
+        return write_page(run.folder, report_page(record, errors(), pen))
+
+    path, error = outcome_within(left(), lambda: write(known(), replace(pen, dry=True)))
     if path is not None and left() > SLACK.report_drawing:
-        drawn, error = outcome_within(left(), lambda: write_report(run, True, left))
-        path = drawn or path
+        drawn, error = outcome_within(left(), lambda: write(measured(), pen))
+        if drawn is not None and show is not None and (seconds := for_gallery(left())):
+            _, failed = outcome_within(seconds, lambda: show(known(), errors(), seconds))
+            if failed is not None:
+                tell(Event("note", f"the report cannot show what the nets see ({type(failed).__name__}: {failed})"))
+            _, error = outcome_within(left(), lambda: write(replace(measured(), gallery=read_gallery(run.folder)), pen))
     if error is not None:
         tell(Event("note", f"the report failed ({type(error).__name__}: {error}); the submission stands"))
     elif path is None:
         tell(Event("note", f"no time was left for the report; `autoclimb report {run.folder}` writes it"))
     else:
         tell(Event("note", f"report: {path}", {"report": str(path)}))
-    reasons, _ = outcome_within(left(), lambda: doubts_about(run))
-    for reason in reasons or ():
-        tell(Event("note", reason))
+    if path is not None and run.blend is not None:
+        drift = facts_in(run.folder).get("drift", {})
+        reasons, _ = outcome_within(left(), lambda: doubts_of(replace(known(), drift=drift), errors()))
+        for reason in reasons or ():
+            tell(Event("note", reason))
 
 
 def for_gallery(left: float) -> float:
-    """Of the seconds left for a report those that nets may show something in, 0 where they are too few."""
-    seconds = SLACK.report_gallery_share * (left - SLACK.report_drawing)
-    return seconds if seconds > SLACK.report_gallery_least else 0.0
+    """Of the seconds left for a report with its charts those that nets may show something in, 0 where too few."""
+    seconds = left - SLACK.report_rewriting
+    return seconds if seconds >= SLACK.report_gallery_least else 0.0
 
 
-def doubts_about(run: Recorded) -> list[str]:
-    """Why the run's score may promise too much, as far as was measured; [] where nothing was learned."""
-    if run.blend is None or not has_record(run.folder):
-        return []
-    record = record_of(run)
-    return doubts_of(record, errors_of(record))
+def measure_ahead(folder: Path, task: Task, budget: float) -> None:
+    """Measures picture sizes while the first trials train, and drift where the budget has seconds for that.
 
-
-def measure_drift_ahead(folder: Path, rows: int, answered: int, groups: np.ndarray | None, budget: float) -> None:
-    """Measures drift while the first trials train, for the end to tell of it, where a budget has seconds for that."""
+    The end of a run tells of them, and a report written later, which knows no source files any more.
+    """
+    until = time.monotonic() + SLACK.sizes_ahead
 
     def measure() -> None:
         with suppress(Exception):  # a warning that fails is no reason for anything
-            measured_drift(folder, rows, answered, groups)
+            measured_sizes(folder, task, lambda: until - time.monotonic())
+            if task.test_ids and budget >= SLACK.drift_ahead_from:
+                measured_drift(folder, len(task.train_ids), len(task.test_ids), task.groups)
 
-    if answered and budget >= SLACK.drift_ahead_from:
-        threading.Thread(target=measure, daemon=True).start()
+    threading.Thread(target=measure, daemon=True).start()

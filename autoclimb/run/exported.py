@@ -1,0 +1,106 @@
+"""A run's exported blend, which answers for its nets where it is of the blend as it is now and faster than they are."""
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoclimb.cores import usable_cores
+from autoclimb.data.stored import PictureRows, open_rows
+from autoclimb.disk import read_json
+from autoclimb.errors import Mistake
+from autoclimb.run.exporting import digest_of, inputs_for, place_of
+from autoclimb.types import Config, Event, Tell, Trial
+
+if TYPE_CHECKING:
+    from autoclimb.run.result import Run
+
+DEVICES = Path("/dev")
+CARDS = ("nvidia[0-9]*", "dxg", "kfd")  # there where torch may see a card: NVIDIA's, one below Windows, AMD's
+# Of the nets' time, at most. The times are of the day of the export, on batches that suit the file, not the nets; and
+# an answer that is 1e-4 off is not worth a tenth of the time.
+WORTH = 0.8
+AT_ONCE = 16  # pictures, as when the file was checked and timed
+
+
+def predictions_by_export(
+    run: "Run", trials: Sequence[Trial], pixels_for: Callable[[Config], Path], tell: Tell
+) -> np.ndarray | None:
+    """The predictions `(M, C)` of the blend's members by its exported file; None where the nets have to answer.
+
+    `trials` are the blend's members, `pixels_for` gives where the pictures lie, decoded as a config wants them. Nets
+    answer where no ONNX file was exported, where it is of an earlier blend or not faster than they are, and where
+    there may be a card.
+    """
+    file = place_of(run.folder, "blend", "onnx")
+    about = description_in(file)
+    if about is None or has_card():
+        return None
+    name = f"{file.parent.name}/{file.name}"
+    if not is_of(about, run, trials):
+        tell(Event("note", f"{name} is of an earlier blend: the nets answer; `autoclimb export` writes it anew"))
+        return None
+    seconds = about["check"]["seconds_a_picture"]
+    if seconds["file"] > WORTH * seconds["nets"]:
+        return None
+    if find_spec("onnxruntime") is None:
+        tell(Event("note", f"{name} would answer faster, with onnxruntime: pip install 'autoclimb[export]'"))
+        return None
+    inputs = inputs_for(trials, run.task.get("channels", 3))
+    first_with = [inputs.of_trial.index(number) for number in range(len(inputs.rows))]
+    pictures = [open_rows(pixels_for(trials[at].config)) for at in first_with]
+    try:
+        return answers_of(file, [row["name"] for row in inputs.rows], pictures, tell)
+    except Mistake as mistake:
+        tell(Event("note", f"{mistake}: the nets answer"))
+        return None
+
+
+def description_in(file: Path) -> dict[str, Any] | None:
+    """What is on record of an exported file; None where there is no such file, or no record of how fast it is."""
+    path = file.with_suffix(".json")
+    if not (file.exists() and path.exists()):
+        return None
+    try:
+        about = read_json(path)
+        return about if about["check"]["seconds_a_picture"].keys() >= {"file", "nets"} else None
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or of before files were timed
+        return None
+
+
+def is_of(about: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
+    """Whether an exported file is of the run's blend as it is now."""
+    assert run.blend is not None
+    same_inputs = about["inputs"] == inputs_for(trials, run.task.get("channels", 3)).rows
+    return same_inputs and about["digest"] == digest_of(run.blend, trials)
+
+
+def has_card(devices: Path = DEVICES) -> bool:
+    """Whether nets may find a card to run on, judged without torch, whose import takes longer than few answers."""
+    return any(True for pattern in CARDS for _ in devices.glob(pattern))
+
+
+def answers_of(file: Path, names: Sequence[str], pictures: Sequence[PictureRows], tell: Tell) -> np.ndarray:
+    """Predictions `(M, C)` of an ONNX file for M pictures, `pictures` one for each of its inputs.
+
+    Raises Mistake where the file does not run.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))  # no base
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    total, predictions = len(pictures[0]), []
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        for start in range(0, total, AT_ONCE):
+            batch = [np.ascontiguousarray(rows[start : start + AT_ONCE]) for rows in pictures]
+            predictions.append(session.run(None, dict(zip(names, batch, strict=True)))[0])
+            done = {"done": min(start + AT_ONCE, total), "total": total}
+            tell(Event("progress", "" if start else f"predicting by {file.parent.name}/{file.name}", done))
+    except errors as error:
+        raise Mistake(f"{file} does not run ({str(error).partition(chr(10))[0][:200]})") from error
+    return np.concatenate(predictions)

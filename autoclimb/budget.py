@@ -85,8 +85,8 @@ class Slack:
     report_drift: float = 8.0  # of report time, from which drift is measured: forests on 1,200 pictures, seconds
     report_chart: float = 0.3  # below it a section of the page shows tables instead of charts: two take .1 s
     report_looks: float = 2.5  # of report time, from which brightness and the like are measured: .3 s
-    report_gallery_least: float = 0.8  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
-    report_rewriting: float = 0.3  # for the page with what nets showed, its charts as they were
+    report_gallery_least: float = 0.35  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
+    report_rewriting: float = 0.2  # for the page with what nets showed, its charts as they were
     drift_ahead_from: float = 120.0  # budget from which drift is measured while a trial trains: 2 to 3 s of one core
     sizes_ahead: float = (
         1.0  # for headers of pictures, at most 1,600, read while a trial trains: .1 to .2 s of one core

@@ -12,7 +12,7 @@ from autoclimb.score.crossfit import cross_answers
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.expected import expected_f_sets, learnt_tilt
 from autoclimb.score.metrics import METRICS, metric_named
-from autoclimb.score.rules import RULES, answer
+from autoclimb.score.rules import RULES, answer, rule_words
 from autoclimb.types import Goal, Rule
 
 CASES = [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds]
@@ -117,6 +117,14 @@ def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
         "ordinal": Rule("cuts", (0.5, 1.5, 3.0), GRADES),
     }[kind]
     assert learned > metric.score(true, answer(plain, p))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_has_words_for_a_report(name):
+    words = rule_words(Rule(name))
+    assert words[0].isupper()
+    assert words.rstrip(".") == words
+    assert words != "None"
 
 
 def test_a_threshold_is_found_where_it_must_be():

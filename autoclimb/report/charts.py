@@ -101,12 +101,16 @@ def svg_of(figure: "Figure", name: str) -> str:
     A content security policy forbids style attributes, so they become attributes of their own.
     """
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     text = io.StringIO()
     settings = {**STYLE, "svg.hashsalt": name}
     with rc_context(settings), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.simplefilter("ignore")  # a sign that matplotlib's font lacks is drawn by the reader's
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+            patch.set_facecolor("none")
+        # figure.savefig would lay it out in a drawing of its own first, a sixth of the time
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(text.getvalue())
     for parent in list(root.iter()):
@@ -185,7 +189,7 @@ def climb_figure(
         axes.step([t / unit for t in times], scores, where="post", color=SECOND, lw=1.8, zorder=3)
         axes.plot(times[-1] / unit, scores[-1], "D", ms=5.5, color=SECOND, zorder=4)
         axes.annotate(
-            f"blend {scores[-1]:.4g}",
+            f"blend {scores[-1]:.4f}" if abs(scores[-1]) < 10 else f"blend {scores[-1]:.4g}",
             (times[-1] / unit, scores[-1]),
             (-6, 7 if higher else -13),
             textcoords="offset points",

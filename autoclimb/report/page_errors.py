@@ -10,11 +10,13 @@ from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import net_words
 from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
 from autoclimb.report.record import RunRecord
+from autoclimb.score.rules import rule_words
 
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
 MOST_ROWS = 400  # of a table
 MISTAKES = 24  # thumbnails of the worst mistakes
-MOST_SLICES = 16  # pen, the most doubtful
+MOST_SLICES = 16  # drawn, the most doubtful
+FEW_NUMBERS = 4  # of a decision, that stand in its sentence
 
 
 def error_parts(record: RunRecord, errors: Errors | None, pen: Pen) -> list[Part]:
@@ -193,17 +195,18 @@ def residual_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
 
 
 def rule_parts(record: RunRecord) -> list[Part]:
-    """How predictions become answers."""
+    """How predictions become answers, in words; the numbers of it as a table where they are many."""
     rule = record.rule
     if rule is None:
         return []
-    values = [float(v) for v in rule.values]
-    per_class = len(values) == len(record.classes) > 1
-    if rule.name in ("thresholds", "threshold or top", "argmax") and per_class:
+    words, values = rule_words(rule), [float(v) for v in rule.values]
+    if not values:
+        return [Facts([("decision", words)])]
+    if len(values) <= FEW_NUMBERS:
+        return [Facts([("decision", f"{words} ({', '.join(f'{v:.4g}' for v in values)})")])]
+    if rule.name in ("thresholds", "threshold or top", "argmax") and len(values) == len(record.classes):
         head = ("class", "factor" if rule.name == "argmax" else "threshold")
         rows = sorted(zip(record.classes, values, strict=True), key=lambda r: r[1])
-        return [Table(f"Decision: {rule.name}, by class", head, rows[:MOST_ROWS])]
-    if not values:
-        return []
-    word = "cut points" if rule.name == "cuts" else "values"
-    return [Facts([("decision", f"{rule.name}; {word} {', '.join(f'{v:.4g}' for v in values[:30])}")])]
+    else:
+        head, rows = ("number", "value"), [(str(i), v) for i, v in enumerate(values, 1)]
+    return [Facts([("decision", words)]), Table(f"Decision: {rule.name}, its numbers", head, rows[:MOST_ROWS])]

@@ -99,7 +99,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     if not done:
         return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
     clock = setup.clock
-    if not for_gallery(seconds_for_report(clock.budget) - SLACK.report_drawing):
+    if not for_gallery(seconds_for_report(clock.budget) / 2):  # the other half goes to tables and charts
         setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)

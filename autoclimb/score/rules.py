@@ -1,4 +1,7 @@
-"""RULES: how predictions become answers. Learning a rule is decide.py's; applying one takes this file alone."""
+"""RULES: how predictions become answers. Learning a rule is decide.py's; applying one takes this file alone.
+
+The docstring of a rule is what reports say of it.
+"""
 
 from collections.abc import Callable
 
@@ -30,6 +33,11 @@ def answer(rule: Rule, p: ByRow) -> np.ndarray:
     return by_blocks(answers, count, width)
 
 
+def rule_words(rule: Rule) -> str:
+    """What a rule answers with, in a sentence without its full stop."""
+    return str(RULES[rule.name].__doc__).rstrip(".")
+
+
 def number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:
     """One number a row `(N,)`: the prediction itself, or the expected grade."""
     p = np.asarray(p, float)
@@ -46,18 +54,22 @@ def log_number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:
 
 
 def _argmax(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The likeliest class, by probabilities times factors where the rule has any."""
     return np.argmax(p * np.asarray(rule.values) if rule.values else p, axis=1)
 
 
 def _positive(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The positive class above a threshold."""
     return (p[:, -1] > rule.values[0]).astype(np.int64)
 
 
 def _thresholds(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Every label above its threshold."""
     return (p > np.asarray(rule.values)).astype(np.uint8)
 
 
 def _threshold_or_top(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Every label above the threshold, else the likeliest one."""
     sets = _thresholds(rule, p)
     empty = ~sets.any(1)  # an empty answer scores 0 whatever is true, so the likeliest label can only help
     sets[empty, p[empty].argmax(1)] = 1
@@ -65,63 +77,76 @@ def _threshold_or_top(rule: Rule, p: np.ndarray) -> np.ndarray:
 
 
 def _expected_f(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The set of labels whose F is expected to be highest."""
     beta, slope, shift, *tilt = rule.values
     return expected_f_sets(calibrated(p, slope, shift), beta, tilt)
 
 
 def _cuts(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The grade between whose cut points the number lies."""
     return np.asarray(rule.grades)[np.searchsorted(rule.values, number_of(p, rule.grades))]
 
 
 def _median(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The grade in the middle of the probability."""
     below = np.cumsum(p, axis=1)
     return np.asarray(rule.grades)[(below >= below[:, -1:] / 2).argmax(1)]  # least expected absolute error
 
 
 def _top(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The likeliest classes in order."""
     return np.argsort(-p, axis=1, kind="stable")[:, : rule.k]
 
 
 def _as_is(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The prediction as it is."""
     return p
 
 
 def _certain(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """1 or 0, by a threshold."""
     yes = _positive(rule, p).astype(float)
     return np.stack([1 - yes, yes], axis=1)
 
 
 def _tempered(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Probabilities made as sure as they are right."""
     slope, *weights = rule.values
     q = np.clip(temper(p * np.asarray(weights) if weights else p, slope), FLOOR, None)
     return q / q.sum(1, keepdims=True)
 
 
 def _calibrated(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Probabilities on a line in log odds, as they come true."""
     slope, shift, *of_labels = rule.values
     return np.clip(calibrated(p, slope, shift + np.asarray(of_labels) if of_labels else shift), FLOOR, 1 - FLOOR)
 
 
 def _curve(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Probabilities on a curve, as they come true."""
     half = len(rule.values) // 2
     return np.clip(along_curve(p, np.asarray(rule.values[:half]), np.asarray(rule.values[half:])), FLOOR, 1 - FLOOR)
 
 
 def _positive_curve(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """Probabilities on a curve, as the positive class comes true."""
     yes = _curve(rule, p[:, 1])
     return np.stack([1 - yes, yes], axis=1)
 
 
 def _number(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The number, within what was seen."""
     low, high = rule.values
     return np.clip(number_of(p, rule.grades), low, high)
 
 
 def _whole_number(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The number, rounded and within what was seen."""
     return np.rint(_number(rule, p))
 
 
 def _log_number(rule: Rule, p: np.ndarray) -> np.ndarray:
+    """The number whose logarithm is expected, within what was seen."""
     low, high, shift = rule.values
     return np.clip(np.expm1(log_number_of(p, rule.grades) + shift), low, high)
 

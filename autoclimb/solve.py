@@ -32,7 +32,7 @@ from autoclimb.run.checks import (
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
-from autoclimb.run.setup import Setup, device_words, find_nets, introduce, notes_of, task_words, versions
+from autoclimb.run.setup import Setup, command_line, device_words, find_nets, introduce, notes_of, task_words, versions
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.verdicts import judged, read_verdicts
 from autoclimb.run.worker import Worker
@@ -129,6 +129,7 @@ def fit(
             clock,
             fingerprint=fingerprint,
             metric=describe_metric(scorer),
+            command=command_line(sys.argv),
             versions=versions(),
             finished=False,
             words="not finished",

@@ -25,6 +25,7 @@ from autoclimb.run import reporting, store
 from autoclimb.run.measurements import by_quarters, slices_by_size, slices_in
 from autoclimb.run.reporting import record_of, report_in_time, write_report
 from autoclimb.run.result import open_run
+from autoclimb.run.setup import command_line
 
 FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
 
@@ -204,6 +205,28 @@ def test_the_command_writes_it_at_any_time(tmp_path):
     result = CliRunner().invoke(app, ["report", str(folder)])
     assert result.exit_code == 0
     assert result.stdout.strip() == str(folder / "report.html")
+
+
+def test_the_command_and_the_groups_of_a_run_are_on_its_page(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    write_array(folder / "groups.npy", np.arange(90) // 3)
+    write_json(folder / "run.json", {**json.loads((folder / "run.json").read_text()), "command": "autoclimb fit pets"})
+    text = page_of_run(folder).text
+    assert "groups 30; rows of one share a fold" in text
+    assert "command autoclimb fit pets" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["/venv/bin/autoclimb", "fit", "my pictures"], "autoclimb fit 'my pictures'"),
+        (["/site-packages/autoclimb/__main__.py", "demo"], "autoclimb demo"),
+        (["/usr/bin/pytest", "-x"], ""),
+        (["/usr/lib/ipykernel/__main__.py", "-f"], ""),
+    ],
+)
+def test_a_command_is_known_from_a_script(words, command):
+    assert command_line(words) == command
 
 
 # --- within the budget -----------------------------------------------------------------------------------------------

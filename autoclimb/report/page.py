@@ -97,6 +97,9 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         if np.isfinite(low) and np.isfinite(high):
             rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}"))
         rows.append(("answered by", f"{blend.method} of {counted(len(blend.members), 'trial')}"))
+    if record.groups is not None:
+        many = len(np.unique(record.groups[record.fold_of >= 0]))
+        rows.append(("groups", f"{many:,}; rows of one share a fold and count together in the error"))
     constant = findings.constant_score(record)
     if np.isfinite(constant):
         rows.append(("a constant answer", f"would score {score_words(constant)}"))

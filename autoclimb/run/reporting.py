@@ -104,6 +104,7 @@ def record_of(run: Recorded) -> RunRecord:
         rule=Rule.from_json(run.rule) if run.rule else None,
         events=events,
         settings={
+            "command": values.get("command") or "none, it was started from Python",
             "metric": run.metric.name,
             "budget": in_words(values["budget"]),
             "seed": fingerprint.get("seed", ""),

@@ -1,5 +1,7 @@
 """The setting-up of a run: what its trials share, the worker told of the task, the pretrained nets to start from."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -151,6 +153,13 @@ def device_words(greeting: dict[str, Any]) -> str:
     """Where trials run, in words."""
     where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
     return f"{where}, torch {greeting['torch']}"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The command that a process of these words (`sys.argv`) was started by; "" where that was none of autoclimb's."""
+    program = Path(words[0])
+    ours = program.name == "autoclimb" or program.parts[-2:] == ("autoclimb", "__main__.py")
+    return shlex.join(["autoclimb", *words[1:]]) if ours else ""
 
 
 def versions() -> dict[str, str]:

@@ -106,7 +106,10 @@ def run_folder(
         keys, weights = tuple(t.key for t in done), (1 / trials,) * trials
         tried = {"mean": scored.score, "best": scored.score - 0.01}
         ends = (scored.score - 2 * scored.stderr, scored.score + 2 * scored.stderr)
-        blend = Blend("mean", keys, weights, oof, oof[:2], scored.score, scored.stderr, rows, tried, interval=ends)
+        model = {"method": "mean", "kind_of_task": kind, "weights": weights, "sharpness": 1.0}
+        model["seeds"] = [[at] for at in range(trials)]
+        facts_of_score = (scored.score, scored.stderr, rows, tried)
+        blend = Blend("mean", keys, weights, oof, oof[:2], *facts_of_score, interval=ends, stacker=model)
         store.save_blend(folder, blend, learn_rule(goal, truth, oof).to_json())
         tell(Event("blend", "", {"best": metric.shown(scored.score)}))
     pixels = draw.integers(0, 255, (rows + answered, 12, 12, 3), np.uint8)

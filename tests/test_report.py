@@ -361,6 +361,21 @@ def test_a_lift_of_the_same_predictions_is_nothing(tmp_path):
     assert lift > 2 * stderr > 0
 
 
+@pytest.mark.parametrize("weights", [(0.5, 0.3, 0.2), ()])
+def test_a_blend_loses_most_without_the_member_that_knows_most(tmp_path, weights):
+    record = record_of(open_run(run_folder(tmp_path / "run", rows=300)))
+    draw, truth = np.random.default_rng(0), np.asarray(record.target[:], float)
+    known = [skill * truth + (1 - skill) * draw.dirichlet(np.ones(3), 300) for skill in (0.5, 0.0, 0.0)]
+    trials = tuple(replace(t, oof=oof) for t, oof in zip(record.trials, known, strict=True))
+    blend = replace(record.blend, members=tuple(t.key for t in trials), weights=weights)
+    record = replace(record, trials=trials, blend=blend, blended=lambda p: np.mean(p, 0))
+    lost = findings.ablation(record)
+    assert [trial.key for trial, _, _ in lost] == [t.key for t in trials]
+    assert lost[0][1] > 3 * lost[0][2] > 0
+    assert lost[0][1] > max(loss for _, loss, _ in lost[1:])
+    assert findings.ablation(replace(record, blended=None)) == []
+
+
 def test_a_calibrated_prediction_is_not_far_off():
     draw = np.random.default_rng(0)
     p = draw.random(20_000)

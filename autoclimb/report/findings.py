@@ -287,29 +287,32 @@ def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[fl
 
 
 def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:
-    """(member, what the blend loses without it, stderr) where a blend is a weighted mean; the others' weights stand.
+    """(member, what the blend loses without it, stderr): its place is taken by the mean of the others, by weight.
 
-    The weights are the blend's own, learned on all rows; the decision rules are cross-fitted.
+    The blend's own numbers stand as they were learned on all rows; the decision rules are cross-fitted.
     """
-    blend = record.blend
-    if blend is None or len(blend.members) < 2 or len(blend.weights) != len(blend.members):
+    blend, blended = record.blend, record.blended
+    if blend is None or blended is None or len(blend.members) < 2:
         return []
     members = [next((t for t in record.trials if t.key == key), None) for key in blend.members]
     if any(t is None or t.oof is None for t in members):
         return []
-    rows = thinned(record.predicted, ROWS_PAIRED)
-    p = np.stack([np.asarray(t.oof[rows], np.float64) for t in members])  # type: ignore[index, union-attr]
-    weights = np.asarray(blend.weights)
-    if not np.isfinite(p).all() or weights.min() < 0:
+    most = min(ROWS_PAIRED, MOST_CELLS // (max(len(record.classes), 1) * len(members)))
+    rows = thinned(record.predicted, most)
+    p = [np.asarray(t.oof[rows], np.float64) for t in members]  # type: ignore[index, union-attr]
+    if not all(np.isfinite(each).all() for each in p):
         return []
+    whole = Predictions.of(rows, blended(p), len(record.fold_of))
+    weights = np.asarray(blend.weights if len(blend.weights) == len(p) else np.ones(len(p)))
     out = []
     for i, member in enumerate(members):
-        rest = np.where(np.arange(len(weights)) == i, 0.0, weights)
-        if rest.sum() <= 0:
+        rest = np.where(np.arange(len(p)) == i, 0.0, weights)
+        if member is None or rest.sum() <= 0:
             continue
-        less, whole = (np.tensordot(w / w.sum(), p, 1) for w in (rest, weights))
-        paired = lift_of(record, *(Predictions.of(rows, blended, len(record.fold_of)) for blended in (whole, less)))
-        if paired is not None and member is not None:
+        others = np.average(p, 0, rest)
+        without = blended([others if j == i else each for j, each in enumerate(p)])
+        paired = lift_of(record, whole, Predictions.of(rows, without, len(record.fold_of)))
+        if paired is not None:
             out.append((member, *paired))
     return out
 

@@ -210,7 +210,7 @@ def paid_parts(record: RunRecord, pen: Pen) -> list[Part]:
         names = member_names([trial for trial, _, _ in lost])
         rows_lost = [(name, loss, stderr) for name, (_, loss, stderr) in zip(names, lost, strict=True)]
         table = Table("The blend without each member", ("member", "loss", "standard error"), rows_lost)
-        says = "What the blend loses without a member, the other weights as they are."
+        says = "What the blend loses where a member is replaced by the mean of the others."
         brief = [f"{i}: {net_words(trial.config)}" for i, (trial, _, _) in enumerate(lost, 1)]
         values_lost = (brief, [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
         parts.append(chart("Each member of the blend", says, "members", pen, table, charts.bars_figure, *values_lost))

@@ -1,6 +1,6 @@
 """What a page is made from: a run as read from its directory, in nouns that know nothing of directories."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,7 @@ class RunRecord:
     ids: tuple[str, ...] = field(default=(), repr=False)  # of the train rows
     groups: np.ndarray | None = field(default=None, repr=False)  # (N,) int; errors count rows of one together
     blend: Blend | None = field(default=None, repr=False)
+    blended: Callable[[Sequence[np.ndarray]], np.ndarray] | None = field(default=None, repr=False)  # of its members'
     rule: Rule | None = None
     events: Sequence[dict[str, Any]] = field(default=(), repr=False)
     settings: dict[str, Any] = field(

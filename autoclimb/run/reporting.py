@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autoclimb.arrays import read_target
+from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
@@ -101,6 +102,7 @@ def record_of(run: Recorded) -> RunRecord:
         copies=copies_in(events),
         gallery=read_gallery(folder),
         blend=run.blend,
+        blended=partial(apply_blend, run.blend) if run.blend and not needs_metadata(run.blend) else None,
         rule=Rule.from_json(run.rule) if run.rule else None,
         events=events,
         settings={

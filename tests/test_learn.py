@@ -15,7 +15,6 @@ from nets import CPU, fold_over
 from safetensors.torch import save_file
 
 from autoclimb.arrays import read_predictions
-from autoclimb.cores import usable_cores
 from autoclimb.errors import Mistake
 from autoclimb.learn import features
 from autoclimb.learn.backbones import build_net
@@ -30,6 +29,7 @@ from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.pipelines import augmented, pipeline_of
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
+from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()

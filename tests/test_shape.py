@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "cores"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors"}
 MAY_IMPORT = {
     "errors": set(),
-    "cores": set(),
+    "processors": set(),
     "seeds": {"errors"},
     "disk": {"errors"},
     "budget": {"errors"},

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from autoclimb.cores import usable_cores
 from autoclimb.data.stored import PictureRows, picture_of, tiles_of
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.samplers import epoch_order
+from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from autoclimb.cores import CGROUP
 from autoclimb.errors import Mistake
+from autoclimb.processors import CGROUP
 
 MEMINFO = Path("/proc/meminfo")
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.arrays import ByRow, LabelSets, taken
-from autoclimb.cores import usable_cores
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
@@ -23,6 +22,7 @@ from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import ThreadTuner
+from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.cores import usable_cores
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
@@ -19,6 +18,7 @@ from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.threads import settle_threads
 from autoclimb.learn.trunk import cut, maps_of
+from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
 # In the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512 BF16, one run) 4 were

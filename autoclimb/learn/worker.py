@@ -23,7 +23,6 @@ import numpy as np
 import torch
 
 from autoclimb.arrays import read_target
-from autoclimb.cores import usable_cores
 from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
@@ -32,6 +31,7 @@ from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoclimb.cores import usable_cores
 from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
+from autoclimb.processors import usable_cores
 from autoclimb.run.exporting import digest_of, inputs_for, place_of
 from autoclimb.types import Config, Event, Tell, Trial
 

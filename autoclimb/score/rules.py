@@ -104,7 +104,7 @@ def _as_is(rule: Rule, p: np.ndarray) -> np.ndarray:
 
 
 def _certain(rule: Rule, p: np.ndarray) -> np.ndarray:
-    """1 or 0, by a threshold."""
+    """One or zero, by a threshold."""
     yes = _positive(rule, p).astype(float)
     return np.stack([1 - yes, yes], axis=1)
 

@@ -10,6 +10,7 @@ from autoclimb.types import Config, History
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
+LINEAR_SECONDS = 6e-11  # of a linear one, to as many rows as features have columns; 404 to 2,001 rows took .6 to 3.5 s
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
@@ -134,8 +135,10 @@ def features_seconds(config: Config, situation: Situation) -> float:
 
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     """Seconds to fit and apply a head on features, on so many folds."""
-    kernel = HEAD_SECONDS * min(rows_of_fold(situation), 6000) ** 3 if config.head == "kernel" else 0.0
-    return 1 + folds * (0.5 + kernel)
+    rows = rows_of_fold(situation)
+    if config.head == "kernel":
+        return 1 + folds * (0.5 + HEAD_SECONDS * min(rows, 6000) ** 3)
+    return 0.5 + folds * (0.1 + LINEAR_SECONDS * min(rows, 2000) ** 3 + 1e-4 * rows)
 
 
 def decoding_seconds(situation: Situation, cores: int) -> float:

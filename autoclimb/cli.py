@@ -151,6 +151,14 @@ def run_fit(
         Path | None,
         typer.Option("--decisions", metavar="FILE", help="Rows to keep, drop or relabel, saved from suspects.html."),
     ] = None,
+    no_label_shift: Annotated[
+        bool,
+        typer.Option(
+            "--no-label-shift",
+            metavar="",
+            help="Answer as if classes were as frequent in the test set, whatever the evidence.",
+        ),
+    ] = False,
     cache_gb: Annotated[
         float,
         typer.Option("--cache-gb", metavar="GB", min=0.0, help="Disk for decoded pixels; beyond it JPEGs, then files."),
@@ -184,6 +192,7 @@ def run_fit(
             id_column=id_column,
             target=target,
             decisions=decisions,
+            label_shift=not no_label_shift,
             group=group,
             yes=yes,
             cache_gb=cache_gb,

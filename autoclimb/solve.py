@@ -12,6 +12,7 @@ from pathlib import Path
 from autoclimb.budget import SLACK, Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
+from autoclimb.data.nearness import folds_as_far
 from autoclimb.data.pixels import forget_half_built
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
@@ -32,7 +33,16 @@ from autoclimb.run.checks import (
 from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
-from autoclimb.run.setup import Setup, command_line, device_words, find_nets, introduce, notes_of, task_words, versions
+from autoclimb.run.setup import (
+    Setup,
+    command_line,
+    find_nets,
+    introduce,
+    made_with,
+    mixed_words,
+    notes_of,
+    task_words,
+)
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.verdicts import judged, read_verdicts
 from autoclimb.run.worker import Worker
@@ -69,6 +79,7 @@ def fit(
     group: str | None = None,
     yes: bool = False,
     decisions: str | Path | None = None,
+    label_shift: bool = True,
     track: Sequence[str] = (),
     cache_gb: float = 3.0,
     nets_gb: float = 1.5,
@@ -85,7 +96,9 @@ def fit(
     what does not fit is kept as JPEGs or read from its files. `yes` goes on where the reading
     rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
     while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
-    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. `track` names rows of TRACKERS: trials
+    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. Where
+    classes are more or less frequent in the test set beyond doubt, the answers allow for it; with `label_shift=False`
+    they do not. `track` names rows of TRACKERS: trials
     also go on record as those tools show them, in the run folder. `tell` hears every event; without one a notebook's
     cell shows the run's progress, and elsewhere nothing is printed.
 
@@ -130,7 +143,6 @@ def fit(
             fingerprint=fingerprint,
             metric=describe_metric(scorer),
             command=command_line(sys.argv),
-            versions=versions(),
             finished=False,
             words="not finished",
         )
@@ -147,18 +159,23 @@ def fit(
         task = without_unreadable(task, first.bad, tell)
         task = joined_duplicates(task, first, tell)
         check_guesses(task, yes)
-        fold_of = make_folds(task, folds, seed, first.bad[: len(task.train_ids)] | dropped)
+        dealt = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
+        task, fold_of, near = folds_as_far(task, first, dealt, tell)
+        store.recall(folder / "facts.json", "nearness", lambda: near)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
-        store.update_run(folder, clock, hardware=device_words(greeting))
-        tell(Event("note", f"training on {device_words(greeting)}"))
+        made = made_with(greeting, nets)
+        for sentence in mixed_words(before, made):
+            tell(Event("note", sentence))
+        store.update_run(folder, clock, **made)
+        tell(Event("note", f"training on {made['hardware']}"))
 
         import_ahead(clock.budget)
         measure_ahead(folder, task, clock.budget)
-        setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, nets_limit=nets_gb * 1e9)
+        setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
         if not before:
             publish_constant(task, goal, folder, setup.rows)
         plan_ended = False

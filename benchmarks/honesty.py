@@ -1,8 +1,8 @@
 """Does a run hold what it promises? Short runs, noise, intervals, decisions and suspects, a table each.
 
     python benchmarks/honesty.py promise [--draws 200]
-    python benchmarks/honesty.py noise [--draws 40]
-    python benchmarks/honesty.py coverage [--draws 200]
+    python benchmarks/honesty.py noise [--draws 40] [--goals accuracy f2 ...]
+    python benchmarks/honesty.py coverage [--draws 200] [--goals accuracy f2 ...]
     python benchmarks/honesty.py decisions RUN ...
     python benchmarks/honesty.py suspects RUN ... [--draws 2]
     python benchmarks/honesty.py reblend RUN ... --answers DIR
@@ -25,10 +25,10 @@ from record import append, heading
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
-from autoclimb.contest.marks import marked
+from autoclimb.contest.marks import cells_of, marked, truth_in
 from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
-from autoclimb.run.result import open_run
+from autoclimb.run.result import Run, open_run
 from autoclimb.score.calibrate import calibrated, platt
 from autoclimb.score.crossfit import cross_fit, cross_fitted_score, standard_error
 from autoclimb.score.decide import learn_rule, rule_of, truth_for
@@ -40,7 +40,8 @@ from autoclimb.score.suspects import suspects_of
 from autoclimb.score.sweep import label_thresholds, row_threshold
 from autoclimb.types import Config, Form, Goal, Kind, Rule, Task, Trial
 
-EIGHT: tuple[tuple[str, Kind], ...] = (
+Goals = tuple[tuple[str, Kind], ...]
+EIGHT: Goals = (
     ("accuracy", "multiclass"),
     ("log-loss", "multiclass"),
     ("roc-auc", "binary"),
@@ -50,6 +51,7 @@ EIGHT: tuple[tuple[str, Kind], ...] = (
     ("qwk", "ordinal"),
     ("rmse", "regression"),
 )
+WITH_R2: Goals = (*EIGHT, ("r2", "regression"))
 NEW_ROWS = 20_000  # that say what an answer truly scores
 
 
@@ -59,6 +61,8 @@ def main() -> None:
     tables = parser.add_subparsers(dest="table", required=True)
     for name, draws in (("promise", 200), ("noise", 40), ("coverage", 200)):
         tables.add_parser(name).add_argument("--draws", type=int, default=draws)
+        metrics = sorted({metric for metric, _ in WITH_R2})
+        tables.choices[name].add_argument("--goals", nargs="*", choices=metrics, default=metrics)
     tables.add_parser("decisions").add_argument("runs", nargs="+", type=Path)
     suspects = tables.add_parser("suspects")
     suspects.add_argument("runs", nargs="+", type=Path)
@@ -86,6 +90,11 @@ def row(*cells: object) -> str:
 def head(*names: str) -> str:
     """The first two lines of a table."""
     return row(*names) + "\n" + "|" + "---|" * len(names)
+
+
+def asked_for(asked: argparse.Namespace, goals: Goals) -> Goals:
+    """Those of the goals whose metrics were asked for."""
+    return tuple((metric, kind) for metric, kind in goals if metric in asked.goals)
 
 
 def mean_of(values: np.ndarray) -> str:
@@ -138,7 +147,9 @@ def promise(asked: argparse.Namespace) -> Iterator[str]:
         "coverage",
         "gain over the members of all rows",
     )
-    for metric, kind in (("accuracy", "multiclass"), ("f2", "multilabel"), ("log-loss", "multiclass")):
+    for metric, kind in asked_for(
+        asked, (("accuracy", "multiclass"), ("f2", "multilabel"), ("log-loss", "multiclass"))
+    ):
         for noise in (1.6, 1.3, 1.0):
             drawn = np.array([short_run(metric, kind, noise, seed) for seed in range(asked.draws)])
             off, stderr, covered, narrow, gain = drawn.T
@@ -184,7 +195,7 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
 def noise(asked: argparse.Namespace) -> Iterator[str]:
     """What twelve members that know nothing claim over the constant prediction; higher is better."""
     yield head("goal", "100 rows", "1,000 rows")
-    for metric, kind in EIGHT:
+    for metric, kind in asked_for(asked, EIGHT):
         claims = [np.array([claimed(metric, kind, n, seed) for seed in range(asked.draws)]) for n in (100, 1000)]
         yield row(f"{metric}, {kind}", *map(mean_of, claims))
 
@@ -212,7 +223,7 @@ def constant_of(kind: Kind, truth: np.ndarray, width: int) -> np.ndarray:
 def coverage(asked: argparse.Namespace) -> Iterator[str]:
     """How often 95 % intervals of cross-fitted scores hold what the rule, learned on all rows, scores on new ones."""
     yield head("goal", "100 rows", "20 groups of 5", "1,000 rows", "200 groups of 5")
-    for metric, kind in (*EIGHT, ("r2", "regression")):
+    for metric, kind in asked_for(asked, WITH_R2):
         cells = []
         for n, size in ((100, 1), (100, 5), (1000, 1), (1000, 5)):
             held = [covers(metric, kind, n, size, seed) for seed in range(asked.draws)]
@@ -439,6 +450,13 @@ def answered_task(values: dict[str, Any]) -> Task:
     classes, grades = tuple(values["classes"]), tuple(values["grades"])
     files = ("",) * len(ids)
     return Task(values["name"], values["kind"], classes, (), (), np.zeros(0), ids, files, form, grades=grades)
+
+
+def test_truth(run: Run, answers: Path) -> np.ndarray:
+    """The truth of a run's test rows as its metric takes it, from DIR/<set>.csv in the submission's form."""
+    task = answered_task(run.task)
+    cells = cells_of(task.form, answers / f"{task.name}.csv")
+    return truth_in(task, run.metric, [cells[item] for item in task.test_ids], task.classes)
 
 
 TABLES: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {

@@ -282,7 +282,7 @@ def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])
-@pytest.mark.parametrize("head", ["kernel", "linear"])
+@pytest.mark.parametrize("head", features.HEADS)
 def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head):
     material = material_of()
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
@@ -311,12 +311,31 @@ def test_a_linear_head_of_few_columns_is_the_linear_kernel_machine():
     assert torch.allclose(outputs, same_outputs, atol=1e-4)
 
 
-def test_a_head_is_right_about_how_sure_it_is_on_noise():
+@pytest.mark.parametrize("name", features.HEADS)
+def test_a_head_is_right_about_how_sure_it_is_on_noise(name):
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(300, 40)).astype(np.float32), np.eye(2, dtype=np.float32)[draw.integers(0, 2, 300)]
-    head = fit_head(Config(train="features", backbone="any"), x[:200], y[:200], "multiclass")
+    head = fit_head(Config(train="features", backbone="any", head=name), x[:200], y[:200], "multiclass")
     p = head_predictions(head, x[200:], "multiclass")
     assert -np.log((p * y[200:]).sum(1)).mean() < 0.75  # chance is 0.693
+
+
+def test_votes_are_those_of_the_nearest_rows_alone():
+    weights = features.votes_of_nearest(torch.tensor([[0.9, 0.2, 0.8, -1.0]]), 2, 0.1)
+    assert torch.allclose(weights, torch.tensor([[1.0, 0.0, math.exp(-1), 0.0]]) / (1 + math.exp(-1)))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 50])
+def test_neighbours_answer_from_as_many_rows_as_there_are(rows, monkeypatch):
+    monkeypatch.setattr("autoclimb.learn.features.REMEMBERED", 20)
+    draw = np.random.default_rng(0)
+    y = np.eye(2, dtype=np.float32)[np.arange(rows) % 2]
+    x = (y @ [[3.0, 0.0, 1.0], [0.0, 3.0, 1.0]] + 0.1 * draw.normal(size=(rows, 3))).astype(np.float32)
+    head = fit_head(Config(train="features", backbone="any", head="knn"), x, y, "multiclass")
+    p = head_predictions(head, x, "multiclass")
+    assert len(head["points"]) == min(rows, 20)
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+    assert rows < 50 or (p.argmax(1) == np.arange(rows) % 2).all()
 
 
 def test_patch_responses_equal_those_of_patches_taken_one_by_one():

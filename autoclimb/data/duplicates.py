@@ -297,10 +297,14 @@ def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
     train = duplicates.cluster_of[: len(task.train_ids)]
     if len(np.unique(train)) == len(train):
         return replace(task, notes=(*task.notes, *notes))
-    groups = train
-    if task.groups is not None:
-        first = np.unique(task.groups, return_index=True, return_inverse=True)
-        # a row, its cluster's first row and its group's first row belong together
-        links = np.concatenate([np.column_stack([np.arange(len(train)), to]) for to in (train, first[1][first[2]])])
-        groups = joined(len(train), links)
-    return replace(task, groups=groups, notes=(*task.notes, *notes))
+    return replace(task, groups=with_clusters(task.groups, train), notes=(*task.notes, *notes))
+
+
+def with_clusters(groups: np.ndarray | None, cluster_of: np.ndarray) -> np.ndarray:
+    """Groups `(N,)` joined where rows share a cluster, whose first row `cluster_of` `(N,)` says; None for no groups."""
+    if groups is None:
+        return cluster_of
+    first = np.unique(groups, return_index=True, return_inverse=True)
+    # a row, its cluster's first row and its group's first row belong together
+    links = [np.column_stack([np.arange(len(groups)), to]) for to in (cluster_of, first[1][first[2]])]
+    return joined(len(groups), np.concatenate(links))

@@ -6,7 +6,7 @@ CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small ne
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +117,20 @@ def _frozen_above(
 # --- heads: tensors in, tensors out, so that a head is saved like a net ----------------------------------------------
 
 Head = dict[str, Tensor]
-HEADS = ("kernel", "linear")
 ROWS_TO_CHOOSE = 1000  # leave-one-out over every width and ridge costs n^3; this many rows tell them apart
 LANDMARKS = 6000  # rows that a kernel machine holds at most; more are used through these (Nystrom)
 WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, over the mean squared distance
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # over the mean of the kernel's diagonal
+REMEMBERED = 20_000  # rows that neighbours are looked for among
+NEIGHBOURS = (5, 10, 20, 40)
+HEATS = (0.03, 0.1, 0.3)  # differences of cosines by which a neighbour's vote falls to a third
 
 
 def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kind, channels: int = 3) -> Head:
-    """A ridge regression in closed form, in a Gaussian kernel or linear, with its probabilities calibrated.
+    """The head that the config names, a row of HEADS, with its probabilities calibrated.
 
-    Width and ridge are chosen by leave-one-out on the rows given (Rifkin and Lippert 2007), and so is the scale that
-    turns its outputs into probabilities; nothing outside the rows is looked at.
+    Whatever it has to choose is chosen by leave-one-out on the rows given (Rifkin and Lippert 2007), and so is the
+    scale that turns its outputs into probabilities; nothing outside the rows is looked at.
     """
     if config.head not in HEADS:
         raise Mistake(f"head {config.head!r} is unknown; choose from {', '.join(HEADS)}")
@@ -138,9 +140,26 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
     deviation = (x.std(0) + 1e-3 * x.std() + 1e-9) / column_weights(config.backbone, x.shape[1], channels)
     x = (x - mean) / deviation
     target_mean = y.mean(0)
-    y = y - target_mean
-    few = torch.from_numpy(np.sort(rng(config.seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
-    widths = WIDTHS if config.head == "kernel" else (0.0,)
+    head, rows, outputs = HEADS[config.head](x, y - target_mean, config.seed)
+    slope, shift = _calibrated(outputs.float() + target_mean.float(), y[rows].float(), kind)
+    head |= {"mean": mean, "deviation": deviation, "slope": slope, "shift": shift, "target_mean": target_mean.float()}
+    return {name: tensor.contiguous() for name, tensor in head.items()}
+
+
+def _gaussian_ridge(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
+    return _ridge(x, y, seed, WIDTHS)
+
+
+def _linear_ridge(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
+    return _ridge(x, y, seed, (0.0,))
+
+
+def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[Head, Tensor, Tensor]:
+    """A ridge regression of `y` `(n, C)` on `x` `(n, D)` in closed form, in a Gaussian kernel or linear (width 0).
+
+    What head_outputs needs of it, and the rows that it was judged on with their outputs by fits without them.
+    """
+    few = torch.from_numpy(np.sort(rng(seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
     errors = {}
     scale = float((torch.cdist(x[few], x[few]) ** 2).mean())
     for width in widths:
@@ -156,15 +175,47 @@ def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kin
     elif len(x) <= LANDMARKS:
         weights, outputs = _leave_one_out(_kernel(x, x, width, scale), y, ridge)
     else:
-        points = x[torch.from_numpy(np.sort(rng(config.seed, "landmarks").permutation(len(x))[:LANDMARKS]))]
+        points = x[torch.from_numpy(np.sort(rng(seed, "landmarks").permutation(len(x))[:LANDMARKS]))]
         weights, outputs = _through_landmarks(x, points, y, width, scale, ridge)
-    slope, shift = _calibrated(outputs.float() + target_mean.float(), y.float() + target_mean.float(), kind)
-    head = {"mean": mean, "deviation": deviation, "slope": slope, "shift": shift, "target_mean": target_mean.float()}
+    every = torch.arange(len(x))
     if width:
-        head |= {"points": points, "weights": weights.float(), "kernel": torch.tensor([width, scale])}
-    else:
-        head |= {"weights": points.T @ weights.float(), "kernel": torch.zeros(2)}
-    return {name: tensor.contiguous() for name, tensor in head.items()}
+        return {"points": points, "weights": weights.float(), "kernel": torch.tensor([width, scale])}, every, outputs
+    return {"weights": points.T @ weights.float(), "kernel": torch.zeros(2)}, every, outputs
+
+
+def _neighbours(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
+    """The mean of `y` over the nearest rows by cosine, near ones counting more (Caron et al. 2021, arXiv 2104.14294).
+
+    What head_outputs needs of it, and the rows that it was judged on with their outputs by the other rows.
+    """
+    kept = torch.from_numpy(np.sort(rng(seed, "neighbours").permutation(len(x))[:REMEMBERED]))
+    points, known = x[kept], y[kept].float()
+    unit = F.normalize(points)
+    judged = torch.from_numpy(np.sort(rng(seed, "judged").permutation(len(kept))[:LANDMARKS]))
+    counts = sorted({min(count, max(len(kept) - 1, 1)) for count in NEIGHBOURS})
+    every: dict[tuple[int, float], list[Tensor]] = {(count, heat): [] for count in counts for heat in HEATS}
+    few = judged[torch.from_numpy(np.sort(rng(seed, "head").permutation(len(judged))[:ROWS_TO_CHOOSE]))]
+
+    def others(rows: Tensor, settings: Iterable[tuple[int, float]]) -> Iterator[tuple[tuple[int, float], Tensor]]:
+        for block in rows.split(1024):
+            likeness = unit[block] @ unit.T
+            likeness[torch.arange(len(block)), block] = -2.0  # no row is its own neighbour
+            yield from ((setting, votes_of_nearest(likeness, *setting) @ known) for setting in settings)
+
+    for setting, part in others(few, every):
+        every[setting].append(part)
+    errors = {setting: float(((torch.cat(parts) - known[few]) ** 2).mean()) for setting, parts in every.items()}
+    best = min(errors, key=lambda setting: errors[setting])
+    outputs = torch.cat([part for _, part in others(judged, [best])])
+    head = {"points": points, "weights": known, "kernel": torch.zeros(2), "neighbours": torch.tensor(best)}
+    return head, kept[judged], outputs
+
+
+HEADS: dict[str, Callable[[Tensor, Tensor, int], tuple[Head, Tensor, Tensor]]] = {
+    "kernel": _gaussian_ridge,
+    "linear": _linear_ridge,
+    "knn": _neighbours,
+}
 
 
 def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray:
@@ -180,8 +231,12 @@ def head_outputs(head: Head, features: Tensor) -> Tensor:
     """Outputs `(B, C)` of a fitted head for features `(B, D)`, before they are made probabilities."""
     width, scale = head["kernel"].tolist()
     x = (features - head["mean"]) / head["deviation"]
-    kernel = _kernel(x, head["points"], width, scale).float() if width else x
-    return kernel @ head["weights"] + head["target_mean"]
+    if "neighbours" in head:
+        count, heat = head["neighbours"].tolist()
+        x = votes_of_nearest(F.normalize(x) @ F.normalize(head["points"]).T, int(count), heat)
+    elif width:
+        x = _kernel(x, head["points"], width, scale).float()
+    return x @ head["weights"] + head["target_mean"]
 
 
 def symmetry_ratios(
@@ -223,6 +278,12 @@ def _kernel(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:
     if not width:
         return (a @ b.T).double()
     return torch.exp(-width / scale * torch.cdist(a, b) ** 2).double()
+
+
+def votes_of_nearest(likeness: Tensor, count: int, heat: float) -> Tensor:
+    """The weights `(A, B)` of the `count` likest of B rows, summing to one, 0 for the others."""
+    nearest, places = likeness.topk(count, 1)
+    return torch.zeros_like(likeness).scatter(1, places, (nearest / heat).softmax(1))
 
 
 def _leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ from autoclimb.learn.handmade import (
     Patches,
     dictionary_file,
     read_dictionary,
+    votes_of_nearest,
 )
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material, rows_of_fold
@@ -89,7 +90,7 @@ class FrozenTrunk(nn.Module):
 
 
 class ClosedForm(nn.Module):
-    """A fitted head: predictions `(B, C)` of features `(B, D)`, its kernel between them and the features of points."""
+    """A fitted head: predictions `(B, C)` of features `(B, D)`, its kernel or votes by the features of points."""
 
     mean: Tensor
     deviation: Tensor
@@ -102,12 +103,17 @@ class ClosedForm(nn.Module):
         super().__init__()
         self.kind = kind
         self.width, self.scale = head["kernel"].tolist()  # of the Gaussian
+        count, heat = head["neighbours"].tolist() if "neighbours" in head else (0.0, 1.0)
+        self.count, self.heat = int(count), float(heat)
         for name in ("mean", "deviation", "weights", "target_mean", "slope", "shift"):
             self.register_buffer(name, head[name])
 
     def forward(self, features: Tensor, points: Tensor | None) -> Tensor:
         x = (features - self.mean) / self.deviation
-        if points is not None:
+        if points is not None and self.count:
+            p = (points - self.mean) / self.deviation
+            x = votes_of_nearest(F.normalize(x) @ F.normalize(p).T, self.count, self.heat)
+        elif points is not None:
             p = (points - self.mean) / self.deviation
             squares = (x * x).sum(1, keepdim=True) + (p * p).sum(1) - 2 * (x @ p.T)
             x = torch.exp(-self.width / self.scale * squares.clamp(min=0.0))

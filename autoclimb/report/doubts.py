@@ -1,4 +1,4 @@
-"""Why a score may promise too much, in sentences: said at the end of a run and on its page."""
+"""Why a score may promise too much or too little, in sentences: said at the end of a run and on its page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,8 @@ def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
     """The doubts about a run's score that its record gives rise to, a sentence or two each."""
     drifted = record.drift.get("verdict") in ("clear", "strong")
     folds = folds_words(findings.fold_scores(record, errors)) if errors else ""
-    return [text for text in (drift_words(record.drift) if drifted else "", folds) if text]
+    drift = drift_words(record.drift) if drifted else ""
+    return [text for text in (drift, nearness_words(record.nearness), folds) if text]
 
 
 def drift_words(drift: dict[str, Any]) -> str:
@@ -26,6 +27,19 @@ def drift_words(drift: dict[str, Any]) -> str:
     most = f", most by {drift['most']['name']}" if drift["most"] else ""
     strength = STRENGTH[drift["verdict"]]
     return f"Test pictures differ {strength} from train pictures: {auc}{most}. The score may promise too much."
+
+
+def nearness_words(nearness: dict[str, Any]) -> str:
+    """That folds are another test than the test set; "" where test pictures lie as near as held-out ones."""
+    verdict = nearness.get("verdict", "alike")
+    if verdict == "alike":
+        return ""
+    where, most = {"farther": ("farther from", "too much"), "nearer": ("nearer to", "too little")}[verdict]
+    share = nearness["auc"] if verdict == "farther" else 1 - nearness["auc"]
+    return (
+        f"Test pictures lie {where} the train pictures than held-out ones do: one drawn by lot does in {share:.0%} of "
+        f"pairs (± {nearness['stderr']:.1%}), where half is chance. The score may promise {most}."
+    )
 
 
 def folds_words(scores: Sequence[tuple[int, int, float, float]]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from autoclimb.budget import in_words
 from autoclimb.report import charts, findings
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
-from autoclimb.report.doubts import drift_words, folds_words
+from autoclimb.report.doubts import drift_words, folds_words, nearness_words
 from autoclimb.report.findings import Errors, Move
 from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import leaderboard_frame, net_words, words_of
@@ -95,7 +95,8 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
         blend = record.blend
         low, high = sorted(record.metric.shown(end) for end in blend.interval)
         if np.isfinite(low) and np.isfinite(high):
-            rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}"))
+            unless = ", were test pictures as near as held-out ones" if nearness_words(record.nearness) else ""
+            rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}{unless}"))
         rows.append(("answered by", f"{blend.method} of {counted(len(blend.members), 'trial')}"))
     if record.groups is not None:
         many = len(np.unique(record.groups[record.fold_of >= 0]))
@@ -110,6 +111,8 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
     if record.drift.get("auc") is not None:
         tone = {"none": "quiet", "slight": "plain"}.get(record.drift["verdict"], "warning")
         parts.append(Words(drift_words(record.drift), tone))
+    if nearness := nearness_words(record.nearness):
+        parts.append(Words(nearness, "warning"))
     if errors is None:
         return parts
     scores = findings.fold_scores(record, errors)

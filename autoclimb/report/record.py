@@ -60,6 +60,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     pictures: Any = field(default=None, repr=False)
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # name -> a word for each train row
+    nearness: dict[str, Any] = field(default_factory=dict)  # as data.nearness.nearness_of says it
     drift: dict[str, Any] = field(default_factory=dict)  # as data.drift.drift_of says it, {} where it was not measured
     looks: dict[str, Any] = field(default_factory=dict)  # of pictures: name -> (edges, train, test: shares)
     # of pictures looked at, train: [row, width, height], test: [width, height]

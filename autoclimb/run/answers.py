@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.arrays import LabelSets, View, predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
@@ -19,12 +20,15 @@ from autoclimb.run.reporting import for_gallery, has_record, record_of, report_i
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
 from autoclimb.score.decide import MOST_LEARNED, learn_rule, rule_of
+from autoclimb.score.priors import LabelShift, label_shift
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
-from autoclimb.types import Blend, Event, Goal, History, Metric, Task, Tell, Trial
+from autoclimb.types import Blend, Event, Goal, History, Metric, Rule, Task, Tell, Trial
 
 QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
 PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
+TRAIN_SHARES = "submission-train-shares.csv"
+MOST_SHIFTED = 3  # classes that a note names
 OUT_OF_TIME = "the budget ended before anything was learnt: give more time"
 
 
@@ -74,22 +78,59 @@ def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], fl
     return by_group(blend, goal, task.truth, setup.fold_of, task.groups, task.test_groups)
 
 
-def deliver(setup: Setup, blend: Blend) -> None:
-    """Writes the blend's answers and puts the blend on record."""
+def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None:
+    """Writes the blend's answers and puts the blend on record.
+
+    Where test classes have other shares, the submission allows for it; beside it lie the answers that do not.
+    """
     task, metric = setup.task, setup.goal.metric
     rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of)
-    test = blend.test
-    unread = np.isin(task.test_ids, task.unreadable_test)
-    if unread.any():
-        test = np.array(test)
-        test[unread] = constant_prediction(task, setup.rows, metric.constant)[unread]
-    path = setup.folder / "submission.csv"
-    write_submission(task, answer(rule, test), path, metric, test)
+    path, plain = setup.folder / "submission.csv", setup.folder / TRAIN_SHARES
+    if shift is None:
+        write_answers(setup, rule, blend.test, path)
+        plain.unlink(missing_ok=True)
+    else:
+        write_answers(setup, rule, blend.test, plain)
+        write_answers(setup, shift.rule, shift.allowed(blend.test), path)
+        setup.tell(Event("note", shift_words(shift, task, setup.rows)))
     store.save_blend(setup.folder, blend, rule.to_json())
     value = metric.shown(blend.score)
     facts = {"best": value, "best_stderr": blend.stderr, "submission": str(path) if task.test_ids else ""}
     text = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.stderr:.4f} out of fold"
     setup.tell(Event("blend", text, facts))
+
+
+def write_answers(setup: Setup, rule: Rule, test: np.ndarray, path: Path) -> None:
+    """Writes the rule's answers to test predictions `(M, C)`, the constant one for pictures that cannot be read."""
+    task, metric = setup.task, setup.goal.metric
+    unread = np.isin(task.test_ids, task.unreadable_test)
+    if unread.any():
+        test = np.array(test)
+        test[unread] = constant_prediction(task, setup.rows, metric.constant)[unread]
+    write_submission(task, answer(rule, test), path, metric, test)
+
+
+def shift_of(setup: Setup, blend: Blend) -> LabelShift | None:
+    """What the test rows' classes are shifted by, where that is beyond doubt and the user does not forbid it."""
+    task, rows = setup.task, np.flatnonzero(predicted_rows(blend.oof) & (setup.fold_of >= 0))
+    if not setup.label_shift or task.soft is not None or isinstance(task.target, LabelSets):
+        return None
+    groups = None if task.groups is None else task.groups[rows]
+    readable = np.flatnonzero(~np.isin(task.test_ids, task.unreadable_test))
+    return label_shift(setup.goal, task.target[rows], View(blend.oof, rows), View(blend.test, readable), groups)
+
+
+def shift_words(shift: LabelShift, task: Task, rows: np.ndarray) -> str:
+    """What is different, what is done about it and where the answers without that are."""
+    before = np.bincount(task.target[rows], minlength=task.width) / len(rows)
+    most = np.argsort(-np.abs(shift.shares - before))[:MOST_SHIFTED]
+    classes = ", ".join(f"{task.classes[c]} {shift.shares[c]:.1%} instead of {before[c]:.1%}" for c in most)
+    gain = f"{abs(shift.gain):.4f} ± {shift.stderr:.4f}"
+    return (
+        f"Classes are not as frequent in the test set as in train rows ({classes}): the submission allows for that, "
+        f"worth {gain} on train rows drawn alike; the score is for the train rows' shares, and {TRAIN_SHARES} holds "
+        "the answers for them (--no-label-shift)"
+    )
 
 
 def finish(setup: Setup, plan_ended: bool) -> Run:
@@ -107,7 +148,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
         blend = blend_trials(setup, quick=True)
     if blend is not None:
-        deliver(setup, blend)
+        deliver(setup, blend, within(clock.left() - keep, partial(shift_of, setup, blend)))
     run = open_run(setup.folder, setup.goal.metric)
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))

@@ -97,6 +97,7 @@ def record_of(run: Recorded) -> RunRecord:
         groups=groups,
         slices=slices,
         drift=facts.get("drift", {}),
+        nearness=facts.get("nearness", {}),
         looks=facts.get("looks", {}),
         sizes=facts.get("sizes", {}),
         copies=copies_in(events),

@@ -38,6 +38,7 @@ class Setup:
     decoded: Decoded
     clock: Clock
     tell: Tell = field(repr=False)
+    label_shift: bool = True  # whether other shares of the classes in the test rows are allowed for, on evidence
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
 
     @cached_property
@@ -166,3 +167,23 @@ def versions() -> dict[str, str]:
     """The versions of what a run's numbers depend on, by name."""
     packages = {name: metadata.version(name) for name in DECISIVE}
     return {"python": python_version(), **packages}
+
+
+def made_with(greeting: dict[str, Any], nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What trials are made with, for run.json: versions, hardware, and the pretrained nets with where they are from."""
+    named = [f"{row['backbone']} ({row['weights']})" for row in nets]
+    return {"versions": versions(), "hardware": device_words(greeting), "nets": named}
+
+
+def mixed_words(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What a run goes on with that its first trials were not made with, a sentence each: the blend will hold both."""
+    old = {**before.get("versions", {}), "hardware": before.get("hardware"), "nets": before.get("nets")}
+    new = {**now["versions"], "hardware": now["hardware"], "nets": now["nets"]}
+    changed = [name for name in new if old.get(name) not in (None, new[name])]
+    return [
+        f"this run was begun with {name} {_listed(old[name])} and goes on with {_listed(new[name])}" for name in changed
+    ]
+
+
+def _listed(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"

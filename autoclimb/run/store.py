@@ -13,7 +13,7 @@
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
                             the config's without its folds, so that a trial over more folds goes on from these
     blend.json, blend_oof.npy, blend_oof_place.npy, blend_test.npy
-    submission.csv
+    submission.csv, and submission-train-shares.csv where it allows for other shares of the classes in the test rows
     report.html             the run as a page
     gallery/                maps.npz (where a net looked), sheet.jpg (augmented pictures), and last gallery.json
     model_card.md           the run as the Hugging Face hub shows a model

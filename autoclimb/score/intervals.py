@@ -13,6 +13,10 @@ RESAMPLES = 400  # the ends of a 95 % interval are then known to a tenth of its 
 MOST_CELLS = 20_000  # of answers a resample of a metric that is no mean over rows looks at
 TAIL = 0.025
 MOST_RIVALS = 4  # the best ones, of a metric that is no mean over rows: others are hardly ever chosen anew
+# Of the upper end: in the end answers are by a rule learned on all rows, better than those learned on four fifths that
+# are scored. Without it the truth lay above the interval in 5 to 10 of 100 cases, and below it in none to 5 (F2 of two
+# classes, macro-F1, R2; 100 rows, 1,000, and as many in groups of five).
+UPWARD = 1.3
 RULE_UNITS = 4.0  # rows or groups at which the rules' own variance would double a deviation
 
 
@@ -107,7 +111,7 @@ def _of_resamples(
     scores = np.sort(scores)[::-1][: len(rivals)]
     lows, highs, of_rivals = [], [], []
     for lot in resamples(n, units, RESAMPLES // 2, share):
-        highs.append(score + stretch * (goal.score(truth[lot], answers[lot]) - score))
+        highs.append(score + UPWARD * stretch * (goal.score(truth[lot], answers[lot]) - score))
         mismatched = 0 if goal.metric.wants == "number" else int(random.geometric(0.5)) - 1
         wrong, drawn = truth[lot], min(len(lot), mismatched)
         wrong[random.integers(0, len(lot), drawn)] = truth[random.integers(0, n, drawn)]

@@ -9,6 +9,7 @@ from autoclimb.search.situation import Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
+NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 LINEAR_SECONDS = 6e-11  # of a linear one, to as many rows as features have columns; 404 to 2,001 rows took .6 to 3.5 s
 HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
@@ -138,6 +139,8 @@ def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     rows = rows_of_fold(situation)
     if config.head == "kernel":
         return 1 + folds * (0.5 + HEAD_SECONDS * min(rows, 6000) ** 3)
+    if config.head == "knn":
+        return 1 + folds * (0.5 + NEIGHBOUR_SECONDS * min(rows, 20_000) ** 2)
     return 0.5 + folds * (0.1 + LINEAR_SECONDS * min(rows, 2000) ** 3 + 1e-4 * rows)
 
 

@@ -1,0 +1,35 @@
+"""What a run's trials are made with is on record, and a run that goes on with something else says so."""
+
+import pytest
+
+from autoclimb.run.setup import made_with, mixed_words
+
+HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": ""}
+NETS = ({"backbone": "resnet18", "weights": "hub"}, {"backbone": "swin", "weights": "/w"})
+
+
+def test_versions_hardware_and_nets_are_on_record():
+    made = made_with(HERE, NETS)
+    assert {"python", "torch", "timm", "numpy"} <= set(made["versions"])
+    assert made["hardware"] == "2 processor threads, torch 2.15.0"
+    assert made["nets"] == ["resnet18 (hub)", "swin (/w)"]
+
+
+def test_a_run_that_goes_on_as_it_began_says_nothing():
+    made = made_with(HERE, NETS)
+    assert mixed_words({}, made) == []
+    assert mixed_words({**made, "fingerprint": {"seed": 0}}, made) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hardware": "Tesla T4, torch 2.15.0"}, "begun with hardware Tesla T4, torch 2.15.0 and goes on with 2 proc"),
+        ({"nets": []}, "begun with nets none and goes on with resnet18 (hub), swin (/w)"),
+        ({"versions": {"timm": "0.9"}}, "begun with timm 0.9 and goes on with "),
+    ],
+)
+def test_what_is_mixed_is_said(change, sentence):
+    made = made_with(HERE, NETS)
+    (said,) = mixed_words({**made, **change}, made)
+    assert sentence in said

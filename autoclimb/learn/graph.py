@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.blended import COMBINED, sharpened
-from autoclimb.learn.features import Head, head_probabilities
+from autoclimb.learn.features import Head, head_probabilities, votes_of_nearest
 from autoclimb.learn.fold import saved_net
 from autoclimb.learn.handmade import (
     FEATURES,
@@ -29,7 +29,6 @@ from autoclimb.learn.handmade import (
     Patches,
     dictionary_file,
     read_dictionary,
-    votes_of_nearest,
 )
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material, rows_of_fold

@@ -8,8 +8,8 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Processors that this process may keep busy: its affinity, its control group's quota, and OMP_NUM_THREADS.
+def allowed_cores(cgroup: Path = CGROUP) -> int:
+    """Processors that this process may keep busy: its affinity, and its control group's quota; one at least.
 
     In a container of 2 processors on a machine of 64 the affinity is 64; 64 threads would be stopped most of the time.
     """
@@ -22,6 +22,12 @@ def usable_cores(cgroup: Path = CGROUP) -> int:
         allowed_us = float((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
         period_us = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
         quota = min(quota, allowed_us / period_us if allowed_us > 0 else math.inf)
+    return max(1, math.floor(min(quota, cores)))
+
+
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """Threads that computing may use: a core each of those allowed, no more than OMP_NUM_THREADS."""
+    cores = allowed_cores(cgroup)
     with suppress(ValueError):
         cores = min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))
-    return max(1, math.floor(min(quota, cores)))
+    return max(1, cores)

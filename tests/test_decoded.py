@@ -85,7 +85,7 @@ def test_pixels_of_an_earlier_run_make_room(files, tmp_path):
     ],
 )
 def test_what_does_not_fit_is_read_as_suits_the_net(files, tmp_path, monkeypatch, rate, decode, unpack, expected):
-    monkeypatch.setattr(room, "cores", lambda: 1)
+    monkeypatch.setattr(room, "allowed_cores", lambda: 1)
     notes = []
     made = of(files, tmp_path / "px", bytes_of(16) + 60_000, notes, decode=decode, unpack=unpack)
     made.at(16, "squash")
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_read_as_suits_the_net(files, tmp_path, monkeypatch
 def test_where_not_even_jpegs_fit_the_files_are_read_as_they_are(files, tmp_path):
     made = of(files, tmp_path / "px", bytes_of(16) + 100, decode=1e-3)
     made.at(16, "squash")
-    assert made.reading_seconds(48, "squash") == 1e-3 / room.cores()
+    assert made.reading_seconds(48, "squash") == 1e-3 / room.allowed_cores()
     assert kind(made.at(48, "squash", rate=1e6)) == (".sources", 48)
     assert disk(tmp_path / "px") <= bytes_of(16) + 100
 

@@ -13,9 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb import arrays
-from autoclimb.arrays import LabelSets, Mean, OnDisk, Predictions, View, label_sets, read_predictions, write_predictions
+from autoclimb.arrays import (
+    LabelSets,
+    Mean,
+    OnDisk,
+    Predictions,
+    View,
+    label_sets,
+    predicted_rows,
+    read_predictions,
+    write_predictions,
+)
+from autoclimb.blend import members, selection, sharpen
 from autoclimb.blend import rows as blend_rows
-from autoclimb.blend import selection, sharpen
+from autoclimb.blend.choose import apply_blend, blend_of
+from autoclimb.blend.nested import Nested
 from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
 from autoclimb.data.read.folder import read_folder
@@ -30,7 +42,7 @@ from autoclimb.run.trials import losses_of_trials, scored
 from autoclimb.run.verdicts import relabelled
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Config, Goal, History
+from autoclimb.types import Config, Goal, History, Trial
 
 HERE = Path(__file__).parent.parent / "benchmarks"
 few = settings(max_examples=40, deadline=None)
@@ -281,6 +293,59 @@ def test_trials_that_were_ranked_before_are_not_scored_again(large, tmp_path, mo
     assert counts[3] == counts[2] > 0  # those of one trial
 
 
+def test_a_quick_blend_looks_at_the_same_few_of_very_many_rows_each_time_and_the_one_in_depth_at_all(monkeypatch):
+    monkeypatch.setattr(members, "QUICK_CELLS", 300)
+    monkeypatch.setattr(members, "FEWEST_QUICK", 90)
+    draw, truth, part_of = np.random.default_rng(0), np.arange(600) % 3, np.arange(600) // 3 % 5
+    trials = []
+    for seed in range(4):
+        p = np.eye(3)[truth] + draw.random((600, 3))
+        p = p / p.sum(1, keepdims=True)
+        trials.append(Trial(Config(lr=0.001 + seed), "s", "done", 0.0, 0.0, 1.0, p, p[:9]))
+    goal, scores = Goal(metric_named("accuracy"), "multiclass"), {}
+    looked_at = []
+    for count in (3, 4):
+        blend = blend_of(trials[:count], goal, truth, part_of, quick=True, own_scores=scores)
+        looked_at.append(np.flatnonzero(predicted_rows(blend.oof)))
+        assert blend.rows == 100
+        assert len(blend.test) == 9
+    np.testing.assert_array_equal(*looked_at)
+    assert blend_of(trials, goal, truth, part_of, allow=["best", "mean"]).rows == 600
+    one_fold = np.where(part_of[:, None] == 0, trials[0].oof, np.nan)
+    few = Trial(Config(), "s", "done", 0.0, 0.0, 1.0, one_fold, trials[0].test)
+    assert blend_of([few], goal, truth, part_of, quick=True).rows == 100, "of 120 that it covers"
+
+
+class Asked:
+    """Predictions of which it is known how many rows were asked for at a time."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.values, self.most = np.full((rows, width), 1 / width, np.float32), 0
+        self.shape, self.dtype = self.values.shape, self.values.dtype
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        part = self.values[rows]
+        self.most = max(self.most, len(part))
+        return part
+
+
+def test_blending_holds_one_block_of_all_its_members_together(small_blocks):
+    parts = [Asked(3000, 4) for _ in range(16)]
+    mean = {"method": "mean", "weights": [1 / 16] * 16, "seeds": [[i] for i in range(16)], "sharpness": 1.0}
+    apply_blend({**mean, "kind_of_task": "multiclass"}, parts)
+    assert sum(part.most for part in parts) * 4 <= arrays.BLOCK
+    goal, truth = Goal(metric_named("accuracy"), "multiclass"), np.arange(3000) % 4
+    for part in parts:
+        part.most = 0
+    nested = Nested(goal, tuple(parts), truth, np.arange(3000) % 3, ("mean",))
+    nested._models.update({("mean", (k,)): {"picked": list(range(16)), "weights": [1 / 16] * 16} for k in range(3)})
+    nested.predicted("mean", np.arange(3000))
+    assert sum(part.most for part in parts) * 4 <= arrays.BLOCK
+
+
 # --- expected F ------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +374,6 @@ def test_selection_looks_at_the_best_members_however_many_there_are(monkeypatch)
     monkeypatch.setattr(selection, "MOST_MEMBERS", 2)
     draw, truth = np.random.default_rng(0), np.arange(90) % 3
     noises = (3.0, 0.5, 3.0, 0.8, 3.0)
-    members = tuple(np.eye(3)[truth] + noise * draw.normal(size=(90, 3)) for noise in noises)
-    rows = blend_rows.Rows(Goal(metric_named("accuracy"), "multiclass"), members, truth, np.arange(90))
+    predictions = tuple(np.eye(3)[truth] + noise * draw.normal(size=(90, 3)) for noise in noises)
+    rows = blend_rows.Rows(Goal(metric_named("accuracy"), "multiclass"), predictions, truth, np.arange(90))
     assert set(selection.greedy(rows)["picked"]) <= {1, 3}

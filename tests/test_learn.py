@@ -29,7 +29,7 @@ from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.pipelines import augmented, pipeline_of
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
-from autoclimb.processors import usable_cores
+from autoclimb.processors import allowed_cores, usable_cores
 from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
@@ -446,9 +446,10 @@ def test_threads_follow_the_quota_of_the_control_group(tmp_path, monkeypatch, fi
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path) == allowed_cores(tmp_path) == cores
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert usable_cores(tmp_path) == 1
+    assert allowed_cores(tmp_path) == cores, "that decode"
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,22 @@ def test_timm_has_weights_of_that_name_size_and_licence(net, timm):
 
 
 @each_net
-def test_bodies_learn_gently_and_transformers_by_layer(net):
-    assert 3e-5 <= net.body_lr <= 6e-4
-    assert net.family in FAMILIES
-    if FAMILIES[net.family].transformer:
-        assert net.body_lr <= 2e-4
+def test_bodies_learn_at_their_familys_rates_and_transformers_by_layer(net):
+    family = FAMILIES[net.family]
+    assert family.body_lr[0] <= net.body_lr <= family.body_lr[1]
+    if family.transformer:
         assert 0.7 <= net.layer_decay <= 0.9
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_modern_families_learn_gently_and_by_layer(name):
+    family = FAMILIES[name]
+    if family.transformer or name == "convnext":
+        assert 1e-5 <= family.body_lr[0] <= family.body_lr[1] <= 2e-4
+        assert 0.7 <= family.layer_decay <= 0.9
+    else:
+        assert 1e-4 <= family.body_lr[0] <= family.body_lr[1] <= 6e-4
+        assert family.layer_decay == 1
 
 
 def test_weights_that_forbid_commerce_are_never_used_unasked():
@@ -75,6 +85,7 @@ def test_a_fine_tuned_config_has_the_rates_of_its_row(row):
         ("vit_base_patch16_dinov3.lvd1689m", "dinov3"),
         ("deit3_small_patch16_224.fb_in1k", "vit"),
         ("swinv2_tiny_window8_256.ms_in1k", "swin"),
+        ("convnextv2_pico.fcmae_ft_in1k", "convnext"),
         ("something_new", "other"),
     ],
 )
@@ -82,7 +93,8 @@ def test_any_timm_name_has_a_family_and_usual_values(name, family):
     assert family_of(name) == family
     net = net_named(name)
     assert net.family == family
-    assert FAMILIES[family].transformer == (net.layer_decay < 1)
+    assert (FAMILIES[family].transformer or family == "convnext") == (net.layer_decay < 1)
+    assert net.body_lr <= FAMILIES[family].body_lr[1]
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "arrays": {"disk"},
     "types": {"errors", "arrays"},
     "policies": {"errors"},
-    "data": {"seeds", "types", "errors", "disk", "arrays"},
+    "data": {"seeds", "types", "errors", "disk", "arrays", "processors"},
     "score": {"seeds", "types", "errors", "arrays"},
     "blend": {"score", "seeds", "types", "errors", "arrays"},
     "report": {"score", "types", "errors", "disk", "budget", "arrays"},
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "run": LEAVES | {"search", "blend", "report", "data", "score"},
     "track": LEAVES | {"run.store"},
     "reading": {"types", "data", "score"},
-    "contest": {"types", "errors", "disk", "budget", "run", "report", "data", "score"},
+    "contest": {"types", "errors", "disk", "budget", "processors", "run", "report", "data", "score"},
     "benching": {"contest", "types", "errors", "disk"},
     "solve": LEAVES | {"reading", "run", "search", "report", "track", "data", "score"},
     "cli": {
@@ -137,6 +137,15 @@ def test_errors_are_caught_by_name(path):
 def test_only_learn_pays_for_torch(path):
     if name_of(path).split(".")[0] != "learn":
         assert not [module for _, module in imports_of(path) if within(module, HEAVY)]
+
+
+@each_file
+def test_threads_are_counted_in_one_place(path):
+    """Where a container has a quota, affinity alone says how many cores the machine has, not how many are ours."""
+    if name_of(path) != "processors":
+        assert not {"sched_getaffinity", "cpu_count"} & {
+            node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)
+        }
 
 
 @each_file

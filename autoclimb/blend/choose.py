@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_precision
 from autoclimb.blend.averages import weighted
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
-from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of
+from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of, quick_rows
 from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
@@ -57,17 +57,21 @@ def blend_of(
 
     `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
-    `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers and shortens the rest. `metadata`
-    are columns of the train rows and of the test rows; stackers that read them are tried where there are any.
-    `own_scores` is filled: with it the next call ranks the trials that it knows without looking at them.
+    `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers, shortens the rest and looks at some
+    of very many rows. `metadata` are columns of the train rows and of the test rows; stackers that read them are tried
+    where there are any. `own_scores` is filled: with it the next call ranks the trials that it knows without looking
+    at them.
     """
     members = members_of(trials)
     assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
+    usable = part_of >= 0
+    if quick:
+        usable = quick_rows(members, usable)
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
             _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
-            for some, kept in coverages(members, part_of >= 0, 2 if quick else 3)
+            for some, kept in coverages(members, usable, 2 if quick else 3)
         )
         widest = winner = next(candidates)
         for candidate in candidates:
@@ -94,7 +98,8 @@ def apply_blend(
         return sharpened(model["kind_of_task"], mixed, model["sharpness"])
 
     count, width = predictions[0].shape
-    return by_blocks(applied, count, width, working_precision(count * width, predictions[0]))
+    precision = working_precision(count * width, predictions[0])
+    return by_blocks(applied, count, width * len(predictions), precision)  # of all members at a time
 
 
 def needs_metadata(blend: Blend) -> bool:

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoclimb.arrays import ByRow, Mean, predicted_rows
+from autoclimb.seeds import rng
 from autoclimb.types import Config, Trial
 
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of members is not considered
+# What a quick blend looks at: its score's error is then .0035 for an accuracy of .5 in 100 classes, and the blend in
+# depth at the end looks at all rows. Without it publishing 100 trials read every row of each picked member four times.
+QUICK_CELLS, FEWEST_QUICK = 1 << 21, 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,21 @@ def members_of(trials: Sequence[Trial]) -> list[Member]:
         if trial.status == "done" and trial.oof is not None and trial.test is not None:
             alike.setdefault(trial.config.vary(seed=0), []).append(trial)
     return [Member(tuple(some), _mean([t.oof for t in some]), _mean([t.test for t in some])) for some in alike.values()]
+
+
+def quick_rows(members: Sequence[Member], usable: np.ndarray) -> np.ndarray:
+    """Which rows `(N,)` a quick blend looks at: the usable ones, of very many that members cover some drawn by lot.
+
+    The lot is the same for every blend of a run, so that members that were ranked before are known.
+    """
+    covered = np.flatnonzero(np.logical_or.reduce([predicted_rows(m.oof) for m in members]) & usable)
+    most = max(FEWEST_QUICK, QUICK_CELLS // members[0].oof.shape[1])
+    if len(covered) <= most:
+        return usable
+    places = rng(0, "quick rows", len(usable)).random(len(usable))[covered]
+    some = np.zeros(len(usable), bool)
+    some[covered[np.argpartition(places, most)[:most]]] = True
+    return some
 
 
 def coverages(members: list[Member], usable: np.ndarray, most: int) -> list[tuple[list[Member], np.ndarray]]:

@@ -83,7 +83,7 @@ class Nested:
             left_out = {int(j)} if without is None else {int(j), without}
             model = self.model(name, tuple(sorted(left_out)))
             here = np.flatnonzero(self.parts[rows] == j)
-            for block in blocks(len(here), self.width):
+            for block in blocks(len(here), self.width * len(model["picked"])):  # of all members at a time
                 out[here[block]] = self._applied(name, model, rows[here[block]])
         return out
 
@@ -132,7 +132,7 @@ class Nested:
             def answers(block: slice, name=name, model=model, rule=rule, own=own) -> np.ndarray:
                 return answer(rule, self._applied(name, model, own[block]))
 
-            pieces.append((own, by_blocks(answers, len(own), self.width)))
+            pieces.append((own, by_blocks(answers, len(own), self.width * len(model["picked"]))))
         return pooled(pieces, len(self.truth))
 
     def _simplest(self, answers: dict[str, np.ndarray], rows: np.ndarray) -> str:

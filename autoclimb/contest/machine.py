@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoclimb.processors import allowed_cores
+
 LOOK_EVERY = 1.0  # seconds between two looks at a command's memory: a look at a family of ten takes 10 ms
 
 
@@ -113,4 +115,4 @@ def hardware() -> str:
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
         card = ", ".join(name for name in names if name) or card
-    return f"{cpu}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GB, {card}"
+    return f"{cpu}, {allowed_cores()} cores, {memory:.0f} GB, {card}"

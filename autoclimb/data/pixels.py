@@ -32,6 +32,7 @@ from autoclimb.data.stored import (
 )
 from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
+from autoclimb.processors import allowed_cores
 
 VERSION = 3  # of the pixels: raise when decoding or resizing changes
 CHUNK_BYTES = 48 << 20  # decoded rows held at a time
@@ -110,7 +111,7 @@ def build_pixels(
         make_room(folder, len(files) * size * size * channels, limit, keep)
     keep_spools_in(folder)
     bad = np.zeros(len(files), bool)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or allowed_cores()
     chunk = min(max(CHUNK_BYTES // (size * size * channels), threads), 2048)
     used_ranges = learn_ranges(files, channels) if ranges is None else ranges
     lengths: list[int] = []  # of what was written
@@ -193,7 +194,7 @@ def costs_of(
 
 def learn_ranges(files: Sequence[str], channels: int) -> Ranges:
     """The ranges of deep numbers that a sample of the items tells; () where they are bytes."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(allowed_cores()) as pool:
         return ranges_from(pool.map(lambda source: extremes_of(source, channels), sample_for_ranges(files)))
 
 

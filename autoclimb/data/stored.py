@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from autoclimb.disk import read_json, write_json
+from autoclimb.processors import allowed_cores
 
 # JPEGs of this quality with colours at full resolution are 41, 43 and 44 dB from the pixels at 64, 128 and 224 px and
 # take .27, .19 and .15 of their bytes; OpenCV decodes them in 47, 122 and 294 us on one core, Pillow in 93, 197 and
@@ -58,7 +59,7 @@ PictureRows = np.ndarray | LazyPictures
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """Threads that decode, of this process: those of a parent do not live on in what it forks."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    return ThreadPoolExecutor(allowed_cores())
 
 
 def open_rows(path: Path) -> PictureRows:

@@ -29,6 +29,8 @@ QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # ligh
 PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
 TRAIN_SHARES = "submission-train-shares.csv"
 MOST_SHIFTED = 3  # classes that a note names
+TOO_LARGE = "there is too little memory to blend the trials"
+UNBLENDED = "the budget ended before the finished trials were blended: give more time"
 OUT_OF_TIME = "the budget ended before anything was learnt: give more time"
 
 
@@ -48,7 +50,11 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
     """Blends the trials so far, quickly, and replaces the submission; `own_scores` is what `blend_of` keeps of them."""
     start = setup.clock.spent()
-    blend = blend_trials(setup, quick=True, own_scores=own_scores)
+    try:
+        blend = blend_trials(setup, quick=True, own_scores=own_scores)
+    except MemoryError as error:
+        setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
+        return
     deliver(setup, blend)
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start
@@ -144,7 +150,11 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
         setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)
-    blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
+    blend = None
+    try:
+        blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
+    except MemoryError as error:
+        setup.tell(Event("note", f"{TOO_LARGE} in depth ({error}); the quick blend stands"))
     if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
         blend = blend_trials(setup, quick=True)
     if blend is not None:
@@ -171,8 +181,10 @@ def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: 
     What is on disk stands.
     """
     if store.blend_score(folder) is None:
+        unblended = any(trial.status == "done" for trial in store.all_trials(folder))  # killed before it was blended
+        why = UNBLENDED if unblended else why
         tell(Event("note", f"{why}; the submission is a constant"))
-        words = f"nothing was learnt: {why}"
+        words = why if unblended else f"nothing was learnt: {why}"
     else:
         words = "the budget ended before the search did"
     store.update_run(folder, clock, finished=True, words=words)

@@ -5,7 +5,6 @@ pixels of a larger size, or from the source files, by what reading costs beside 
 """
 
 import math
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from autoclimb.data.pixels import (
     room_in,
 )
 from autoclimb.data.stored import side_of
+from autoclimb.processors import allowed_cores
 from autoclimb.types import Event, Tell
 
 FIRST_SIZE = 64  # pixels a side of the first array: decoding it also tells which pictures cannot be read
@@ -85,7 +85,7 @@ class Decoded:
             ending = ".npy" if in_array else ".jpegs" if self._fits_as_jpegs(key) else ".sources"
         else:
             ending = pixels.path.suffix
-        return self._seconds(key, ending) / cores()
+        return self._seconds(key, ending) / allowed_cores()
 
     def _open(self, key: Key, rate: float) -> Pixels:
         if self._fits_as_array(key):
@@ -93,7 +93,7 @@ class Decoded:
         if not self.opened:  # the first look: which pictures can be read, and which are duplicates
             return self._jpegs_within_limit(key) or self._first_beyond_limit(key)
         seconds, ready = self._best_without_building(key)
-        enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / cores()) >= ENOUGH)
+        enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / allowed_cores()) >= ENOUGH)
         return (None if enough else self._jpegs_within_limit(key)) or ready()
 
     def _jpegs_within_limit(self, key: Key) -> Pixels | None:
@@ -177,8 +177,3 @@ class Decoded:
         if pixels.note:
             self.tell(Event("note", pixels.note))
         return pixels
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -15,6 +15,7 @@ from autoclimb.budget import SLACK, in_words
 from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.facts import class_counts
 from autoclimb.data.pixels import NoRoom, Pixels
+from autoclimb.errors import no_room
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
@@ -47,7 +48,9 @@ def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
         seconds = seconds_for(setup, config)
         watch = partial(watch_trial, setup, about, finished)
         reply = setup.worker.ask({**request, "seconds": seconds}, seconds, watch, SLACK.worker_silence)
-    except NoRoom as error:
+    except (NoRoom, OSError) as error:
+        if not (isinstance(error, NoRoom) or no_room(error)):
+            raise
         reply = failure(error, "disk")
     except Late as error:
         reply = failure(error, "late", finished)
@@ -146,7 +149,7 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels that a config's trial will need and computes what it keeps, before its time is planned."""
-    with suppress(NoRoom, Late, Died):  # the trial itself will fail of it and say so
+    with suppress(NoRoom, OSError, Late, Died):  # the trial itself will fail of it and say so
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)

@@ -87,11 +87,14 @@ class Worker:
     ) -> dict[str, Any]:
         """The worker's reply, events going to `watch`. After `seconds` the process is ended and Late raised.
 
-        Raises Died where it has ended by itself, or has not said a word for `silence` seconds.
+        Raises Died where it has ended by itself, has not said a word for `silence` seconds, or cannot be started again.
         """
         until = time.monotonic() + seconds
         if self.process is None or self.process.poll() is not None:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:  # most often there is no memory for another process
+                raise Died(f"the worker cannot be started: {error.strerror}", "memory") from error
         if not self.ready:
             self._answer(until, watch)  # its imports are done
             self.ready = True

@@ -160,13 +160,10 @@ def corrected(history: History, situation: Situation) -> Situation:
 
     A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work.
     """
-    ratios: dict[str, list[float]] = {}
-    for trial in history.done(train="net"):
-        planned = speed_of(trial.config, situation).train
-        plain = not (trial.config.sizes or trial.config.scales)  # img_s counts pictures of several sizes alike
-        if planned and plain and trial.facts.get("img_s"):
-            ratio = trial.facts["img_s"] / planned
-            ratios.setdefault(trial.config.backbone, []).append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
+    low, high = PLAUSIBLE
+    ratios = {
+        name: [min(max(ratio, low), high) for ratio in row] for name, row in speed_ratios(history, situation).items()
+    }
     if not ratios:
         return situation
     usual = median(ratio for row in ratios.values() for ratio in row)
@@ -177,3 +174,23 @@ def corrected(history: History, situation: Situation) -> Situation:
         return replace(speed, train=speed.train * factor, predict=speed.predict * factor)
 
     return replace(situation, measure=measure)
+
+
+def speed_ratios(history: History, situation: Situation) -> dict[str, list[float]]:
+    """Of each net that was trained, the speeds of its trials over what the situation says of them."""
+    ratios: dict[str, list[float]] = {}
+    for trial in history.done(train="net"):
+        planned = speed_of(trial.config, situation).train
+        plain = not (trial.config.sizes or trial.config.scales)  # img_s counts pictures of several sizes alike
+        if planned and plain and trial.facts.get("img_s"):
+            ratios.setdefault(trial.config.backbone, []).append(trial.facts["img_s"] / planned)
+    return ratios
+
+
+def speed_words(history: History, situation: Situation) -> str:
+    """How far the speeds that were planned with were off, "" where no net was trained."""
+    ratios = sorted(ratio for row in speed_ratios(history, situation).values() for ratio in row)
+    if not ratios:
+        return ""
+    spread = f", {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} trials" if len(ratios) > 1 else ""
+    return f"nets trained at {median(ratios):.2f} of the speed that was measured before{spread}"

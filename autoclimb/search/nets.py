@@ -40,33 +40,48 @@ class Net:
 
 @dataclass(frozen=True)
 class Family:
-    """The properties that nets of a family share."""
+    """The properties that nets of a family share.
+
+    On a card bodies learn at rates within `body_lr`, in batches of 64, the head ten times as fast. A net that has no
+    row in NETS gets the upper end and the family's `layer_decay`.
+    """
 
     transformer: bool
     activations: float  # millions of numbers kept for the backward pass per 1e9 multiply-adds (timm's published macts)
+    body_lr: tuple[float, float]
+    layer_decay: float = 1.0
     depthwise: bool = False  # most multiply-adds are cheap and memory-bound: slower than their count says
     one_size: bool = False  # a net is built for one size of pictures, and takes no other while it trains
 
 
+# Where the rates are from, in the order of the rows; none was measured on a card here.
+# - convolutions: between AutoGluon's 1e-4 for any of timm's nets (AdamW, layer decay .9) and the 6e-4 that gained on a
+#   processor, where mobilenetv2_100 reached .910 after 2.7 epochs and .882 at 2e-4 (benchmarks/LOG.md); own choice
+# - ConvNeXt: its own fine-tuning from ImageNet-22k takes 5e-5 for 512 pictures and decay .8, over 30 epochs; here, for
+#   fewer, the larger nets have AutoGluon's 1e-4 and .9, the smaller ones twice that
+# - CAFormer: AutoGluon's 1e-4 and .9 for its default net
+# - Swin: from its own fine-tuning (2e-5 for 512 pictures, all layers alike) to AutoGluon's
+# - EVA-02: half of its own fine-tuning, whose batches are 16 times as large: small 1e-4, decay .8; base 1e-4, .7
+# - other ViTs: as EVA-02, the most as MAE's ViT-Base (5e-4 for 256 pictures, decay .65); own choice
+CONVOLUTIONS, VITS = (1e-4, 4e-4), (5e-5, 1e-4)
 FAMILIES = {
-    "resnet": Family(False, 2.7),
-    "mobilenet": Family(False, 20.0, depthwise=True),
-    "regnet": Family(False, 8.0, depthwise=True),
-    "efficientnet": Family(False, 10.0, depthwise=True),
-    "efficientnetv2": Family(False, 4.5, depthwise=True),
-    "convnext": Family(False, 1.9, depthwise=True),
-    "caformer": Family(True, 4.5),
-    "swin": Family(True, 3.1, one_size=True),
-    "eva02": Family(True, 2.5, one_size=True),
-    "dinov3": Family(True, 2.3, one_size=True),
-    "siglip2": Family(True, 2.3, one_size=True),
-    "vit": Family(True, 2.3, one_size=True),
-    "other": Family(False, 4.0, depthwise=True),
+    "resnet": Family(False, 2.7, CONVOLUTIONS),
+    "mobilenet": Family(False, 20.0, (1e-4, 6e-4), depthwise=True),
+    "regnet": Family(False, 8.0, CONVOLUTIONS, depthwise=True),
+    "efficientnet": Family(False, 10.0, CONVOLUTIONS, depthwise=True),
+    "efficientnetv2": Family(False, 4.5, CONVOLUTIONS, depthwise=True),
+    "convnext": Family(False, 1.9, (5e-5, 2e-4), 0.9, depthwise=True),
+    "caformer": Family(True, 4.5, (1e-4, 1e-4), 0.9),
+    "swin": Family(True, 3.1, (2e-5, 1e-4), 0.9, one_size=True),
+    "eva02": Family(True, 2.5, (4e-5, 1e-4), 0.8, one_size=True),
+    "dinov3": Family(True, 2.3, VITS, 0.75, one_size=True),
+    "siglip2": Family(True, 2.3, VITS, 0.75, one_size=True),
+    "vit": Family(True, 2.3, VITS, 0.8, one_size=True),
+    "other": Family(False, 4.0, CONVOLUTIONS, depthwise=True),
 }
 NON_COMMERCIAL = ("-nc-", "noncommercial")  # words of licences whose weights are never used unasked
 
-# Cheapest first within a device. Body rates and decays: convolutions 2e-4 to 4e-4; CAFormer 1e-4 with decay .9 as
-# AutoGluon has it; ConvNeXt, Swin and ViTs after their papers' fine-tuning (5e-5 to 1e-4, decay .7 to .9).
+# Cheapest first within a device. Where body rates and decays are from is said at FAMILIES.
 NETS: dict[str, tuple[Net, ...]] = {
     "cpu": (
         Net("mobilenetv3_small_100.lamb_in1k", "mobilenet", 224, 0.057, 2.5, 8035.0, 6e-4),
@@ -165,17 +180,8 @@ def net_named(backbone: str) -> Net:
         return known
     family = family_of(backbone)
     gmacs, parameters = COUNTED.get(backbone.split(".")[0], (4.0, 25.0))  # a ResNet-50's, where nobody counted
-    transformer = FAMILIES[family].transformer
-    return Net(
-        backbone,
-        family,
-        224,
-        gmacs,
-        parameters,
-        0.0,
-        body_lr=1e-4 if transformer else 4e-4,
-        layer_decay=0.8 if transformer else 1.0,
-    )
+    usual = FAMILIES[family]
+    return Net(backbone, family, 224, gmacs, parameters, 0.0, usual.body_lr[1], usual.layer_decay)
 
 
 def family_of(backbone: str) -> str:
@@ -194,7 +200,10 @@ def may_use(net: Net) -> bool:
 
 
 def from_scratch(device: str) -> list[Config]:
-    """The nets for training without pretrained weights, cheapest first; other families last."""
+    """The nets for training without pretrained weights, cheapest first; other families last.
+
+    The rate is AdamW's of all comparisons in benchmarks/LOG.md; twice as much gained .004 ± .003 there.
+    """
     batch = 64 if device == "cpu" else 128
     rows = [*SCRATCH[device], *((name, ()) for name in OTHER_SCRATCH)]
     return [

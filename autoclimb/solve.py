@@ -25,6 +25,7 @@ from autoclimb.run.answers import finish, finish_without, publish, publish_const
 from autoclimb.run.checks import (
     check_decisions,
     check_fingerprint,
+    check_folds,
     check_guesses,
     check_places,
     fingerprint_of,
@@ -161,6 +162,7 @@ def fit(
         check_guesses(task, yes)
         dealt = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
         task, fold_of, near = folds_as_far(task, first, dealt, tell)
+        check_folds(folder, fold_of)
         store.recall(folder / "facts.json", "nearness", lambda: near)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)

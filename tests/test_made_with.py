@@ -1,7 +1,10 @@
 """What a run's trials are made with is on record, and a run that goes on with something else says so."""
 
+import numpy as np
 import pytest
 
+from autoclimb.errors import Mistake
+from autoclimb.run.checks import check_folds
 from autoclimb.run.setup import made_with, mixed_words
 
 HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": ""}
@@ -33,3 +36,13 @@ def test_what_is_mixed_is_said(change, sentence):
     made = made_with(HERE, NETS)
     (said,) = mixed_words({**made, **change}, made)
     assert sentence in said
+
+
+def test_a_run_whose_rows_were_dealt_otherwise_does_not_go_on(tmp_path):
+    fold_of = np.arange(10) % 5
+    check_folds(tmp_path, fold_of)
+    np.save(tmp_path / "fold_of.npy", fold_of)
+    check_folds(tmp_path, fold_of)
+    for other in (fold_of[::-1], fold_of[:5]):
+        with pytest.raises(Mistake, match="other folds"):
+            check_folds(tmp_path, other)

@@ -70,6 +70,16 @@ def check_fingerprint(folder: Path, before: dict[str, Any], now: dict[str, Any])
             raise Mistake(f"{folder} is a run with another {thing}; name another folder with --out, or delete it")
 
 
+def check_folds(folder: Path, fold_of: np.ndarray) -> None:
+    """Raises Mistake where the run in the folder dealt its rows otherwise: its nets have seen what others hold out."""
+    path = folder / "fold_of.npy"
+    if path.exists() and not np.array_equal(np.load(path, allow_pickle=False), fold_of):
+        raise Mistake(
+            f"{folder} was begun with other folds, by another version or with other pictures; name another folder with "
+            "--out, or delete it"
+        )
+
+
 def without_unreadable(task: Task, bad: np.ndarray, tell: Tell) -> Task:
     """The task with its unreadable pictures named; says which, and stops where too few are left."""
     n = len(task.train_ids)

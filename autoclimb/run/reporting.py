@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,31 +37,10 @@ from autoclimb.run.measurements import (
     slices_by_size,
     slices_in,
 )
-from autoclimb.types import Blend, Event, Goal, Metric, Rule, Task, Tell
+from autoclimb.types import Event, Goal, Rule, Task, Tell
 
-
-class Recorded(Protocol):
-    """What a page reads of a run: `result.Run` has it."""
-
-    @property
-    def blend(self) -> Blend | None: ...
-    @property
-    def finished(self) -> bool: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def metric(self) -> Metric: ...
-    @property
-    def rule(self) -> dict[str, Any]: ...
-    @property
-    def spent(self) -> float: ...
-    @property
-    def submission(self) -> Path: ...
-    @property
-    def task(self) -> dict[str, Any]: ...
-    @property
-    def words(self) -> str: ...
-    def hello(self, place: Path) -> dict[str, Any]: ...
+if TYPE_CHECKING:
+    from autoclimb.run.result import Run
 
 
 def has_record(folder: Path) -> bool:
@@ -69,7 +48,7 @@ def has_record(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
-def record_of(run: Recorded) -> RunRecord:
+def record_of(run: "Run") -> RunRecord:
     """The run as a page needs it; raises Mistake where it stopped before its folds were made."""
     folder = run.folder
     if not has_record(folder):
@@ -123,7 +102,7 @@ def record_of(run: Recorded) -> RunRecord:
     )
 
 
-def with_measurements(run: Recorded, record: RunRecord, seconds: float) -> RunRecord:
+def with_measurements(run: "Run", record: RunRecord, seconds: float) -> RunRecord:
     """The run's record with what its pictures show, as far as there are seconds to measure that, and its gallery.
 
     Looks are measured where there are over SLACK.report_looks seconds, drift over SLACK.report_drift.
@@ -140,7 +119,7 @@ def with_measurements(run: Recorded, record: RunRecord, seconds: float) -> RunRe
     return replace(record, drift=drift, looks=looks, slices=slices, gallery=read_gallery(folder))
 
 
-def items_of(run: Recorded) -> int:
+def items_of(run: "Run") -> int:
     """How many items were decoded: train rows, and those that are answered; a row may be one of several of an item."""
     return len(np.load(run.folder / "fold_of.npy", mmap_mode="r")) + len(set(run.task["form"]["ids"]))
 
@@ -151,7 +130,7 @@ def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return known[-1] if known else {}
 
 
-def write_report(run: Recorded, drawn: bool = True) -> Path:
+def write_report(run: "Run", drawn: bool = True) -> Path:
     """The path of `report.html`, written now with all that can be shown; with tables only where not `drawn`.
 
     Where nets looked and how pictures were augmented is shown now if there was no time for it at the run's end.
@@ -172,7 +151,7 @@ def write_page(folder: Path, page: str) -> Path:
     return path
 
 
-def write_suspects(run: Recorded) -> tuple[Path, int]:
+def write_suspects(run: "Run") -> tuple[Path, int]:
     """The path of `suspects.html`, and how many suspects there are; `suspects.csv` lists the same beside it.
 
     Raises Mistake where nothing is blended yet.
@@ -196,7 +175,7 @@ def import_ahead(budget: float) -> None:
 
 
 def report_in_time(
-    run: Recorded,
+    run: "Run",
     clock: Clock,
     tell: Tell,
     show: Callable[[RunRecord, Errors | None, float], None] | None = None,

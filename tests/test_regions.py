@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.search.order import PLAN
-from autoclimb.search.regions import REGION_SHARE, WHOLE, cuts, start_chain
+from autoclimb.search.regions import REGION_SHARE, WHOLE, cuts, seen_at, start_chain
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import base_config
@@ -107,9 +107,17 @@ def test_judging_keeps_to_its_share():
     from autoclimb.search.cost import cost_of
 
     assert (
-        sum(cost_of(c, s) for c in configs if c.preprocess.startswith("box:") and c.size == 64)
+        sum(cost_of(c, s) for c in configs if c.preprocess.startswith("box:") and c.size in (64, 80))
         <= REGION_SHARE[s.device] * s.budget
     )
+
+
+def test_a_part_is_seen_no_larger_than_what_it_is_cut_from():
+    sizes = [seen_at(part, WHOLE) for part in cuts(WHOLE)]
+    assert sizes == [80, 80, 80, 80, 64]
+    configs, _ = asked(large())
+    rounds = [c.size for c in configs if c.layers == 1 and c.head == "linear"]
+    assert rounds[:6] == [96, *sizes]
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))

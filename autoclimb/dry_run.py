@@ -174,7 +174,7 @@ def _line(row: PlannedTrial) -> str:
     why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN) else "")
     memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""
     figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{memory:>6}{in_words(row.seconds):>8}"
-    how = f"; {_how(config)}" if row.stage in ("baseline", "finalists") and config.train == "net" else ""
+    how = f"; {_how(config)}" if row.stage in ("baseline", "finalists", "students") and config.train == "net" else ""
     return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}{how}"
 
 

@@ -267,6 +267,9 @@ class Config:
     ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
     swa: float = 0.0  # last share of the training, at a constant rate, whose weights are averaged in place of `ema`
     clip: float = 1.0  # gradient norm, 0 is off
+    teachers: tuple[str, ...] = ()  # `nets_key`s of the run: the mean of what their nets of the same fold predict of
+    # held-out and test pictures is learned beside the labels of the train pictures
+    taught: float = 0.5  # largest share of a step's pictures that `teachers` answer for
     tta: str = "none"  # a row of learn.views.VIEWS, or "auto": chosen on held-out pictures
     seconds: float = 0.0
     epochs: float = 0.0
@@ -292,6 +295,18 @@ class Config:
         """The config's name on disk: 16 hex digits of its contents."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def nets_key(self) -> str:
+        """The name of its nets on disk, which trials over other folds share."""
+        return self.vary(folds=()).key
+
+    def taught_share(self, labelled: int, others: int) -> float:
+        """The share of a step's pictures that teachers answer for, of so many train pictures and others of a fold.
+
+        No more than there are, so that none of them is seen more often than a train picture.
+        """
+        return min(self.taught, others / max(labelled + others, 1)) if self.teachers else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back to an equal config."""

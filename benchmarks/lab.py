@@ -60,13 +60,13 @@ class Lab:
             self.speeds[plain] = self.worker.ask(request, STARTING)
         return self.speeds[plain]
 
-    def trial(self, config: Config, out: Path, seconds: float) -> dict[str, Any]:
-        """The worker's reply on a trial: status, note, facts, folds; its predictions are in `out`."""
+    def trial(self, config: Config, out: Path, seconds: float, nets: Path | None = None) -> dict[str, Any]:
+        """The worker's reply on a trial: status, note, facts, folds; its predictions are in `out`, as its nets are."""
         speed = {"precision": "fp32", "channels_last": True}
         if config.train == "net":
             speed = {name: self.speed_of(config)[name] for name in speed}
         request = {"do": "trial", "config": config.to_json(), "pixels": self.pixels_of(config), "seconds": seconds}
-        return self.worker.ask({**request, **speed, "out": str(out), "nets": str(out / "nets")}, seconds)
+        return self.worker.ask({**request, **speed, "out": str(out), "nets": str(nets or out / "nets")}, seconds)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import fold_over
 from PIL import Image
 from test_training import TINY, material_of
 
@@ -88,10 +89,10 @@ def test_a_net_trains_and_features_are_made_on_pictures_however_they_are_kept(tm
 def test_forked_loaders_read_what_a_thread_does(tmp_path, kind):
     material = replace(material_of(n=9, m=4), pixels=kept_as(kind, photographs(tmp_path), tmp_path / "px").array)
     material.pixels[np.arange(13)]  # the threads of this process are not those of its children
-    fold = type("PictureRows", (), {"number": 0, "train_rows": np.arange(9)})()
+    fold = fold_over(range(9))
     config, read = TINY.vary(policy="flip", batch=4), []
     for processes in (0, 2):
-        specs = endless_batches(material, fold, config, 16, 4)  # type: ignore[arg-type]
+        specs = endless_batches(material, fold, config, 16, 4)
         batches = load_batches(specs, material, config, processes)
         read.append([next(batches)[1].numpy().copy() for _ in range(3)])
         batches.close()
@@ -123,7 +124,7 @@ def test_a_grid_of_pictures_is_cut_into_tiles_before_it_is_packed(tmp_path):
     material = replace(
         material_of(n=4, m=0), pixels=kept_as(".jpegs", photographs(tmp_path, 3), tmp_path, 18, grid=2).array
     )
-    spec = next(endless_batches(material, type("F", (), {"number": 0, "train_rows": np.arange(4)})(), TINY, 18, 4))  # type: ignore[arg-type]
+    spec = next(endless_batches(material, fold_over(range(4)), TINY, 18, 4))
     assert BatchMaker(material, TINY.vary(grid=2))[spec][1].shape == (4, 18, 18, 3)
 
 

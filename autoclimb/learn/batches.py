@@ -80,14 +80,24 @@ def epoch_batches(
 ) -> Iterator[BatchSpec]:
     """One pass over the fold's train rows in random order; a short last batch is dropped.
 
-    With a sampler as many rows are drawn, some of them more than once. Everything follows from (seed, fold, epoch).
+    With a sampler as many rows are drawn, some of them more than once. In a student's batches rows that its teachers
+    answer for come last. Everything follows from (seed, fold, epoch).
     """
     purpose = (config.seed, "epoch", fold.number, epoch)
     size_draw, first_seed = rng(*purpose, "scale"), seed_of(*purpose)
     order = epoch_order(fold.train_rows, material.target, material.kind, config, rng(*purpose))
-    for start in range(0, max(len(order) - batch + 1, 1), batch):
+    labelled = labelled_in(batch, config, fold)
+    starts = range(0, max(len(order) - labelled + 1, 1), labelled)
+    taught = taught_order(fold, len(starts) * (batch - labelled), rng(*purpose, "taught"))
+    for start, others in zip(starts, np.split(taught, len(starts)), strict=True):
         batch_size = scaled_size(size, config.scales, size_draw)
-        yield BatchSpec(epoch, order[start : start + batch], batch_size, (first_seed + start) % 2**31)
+        rows = np.concatenate([order[start : start + labelled], others])
+        yield BatchSpec(epoch, rows, batch_size, (first_seed + start) % 2**31)
+
+
+def taught_order(fold: Fold, count: int, draw: np.random.Generator) -> np.ndarray:
+    """So many rows that the fold's teachers answer for, in random order: each once, then all of them again."""
+    return np.resize(draw.permutation(fold.taught.rows), count) if fold.taught and count else np.zeros(0, np.int64)
 
 
 def endless_batches(
@@ -101,6 +111,12 @@ def endless_batches(
 def batch_of(config: Config, fold: Fold) -> int:
     """Rows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
     return max(2, min(config.batch, len(fold.train_rows)))
+
+
+def labelled_in(batch: int, config: Config, fold: Fold) -> int:
+    """Train rows of a step of `batch` rows: all of them, but in a student's steps beside those of its teachers."""
+    others = len(fold.taught.rows) if fold.taught else 0
+    return max(1, batch - round(batch * config.taught_share(len(fold.train_rows), others)))
 
 
 def loader_processes(device: torch.device, batch_bytes: int) -> int:

@@ -44,6 +44,12 @@ class Unbuildable(Fault):
     kind = "unbuildable"
 
 
+class Untaught(Fault):
+    """A student's teachers have no predictions that it may learn."""
+
+    kind = "teacher"
+
+
 class OutOfTime(Fault):
     """The deadline came before there was anything to give."""
 

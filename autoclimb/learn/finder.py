@@ -58,7 +58,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate * batch / config.batch
         rows = torch.from_numpy(spec.rows).to(device)
-        x, y, w = model_inputs(built, pictures, target[rows], weight[rows], material.kind, config, mix_draw, device)
+        x, y, w = model_inputs(built, pictures, target[rows], weight[rows], config, mix_draw, device)
         with built.format.autocast(device):
             outputs = forward(x)
         loss = loss_value(criterion, outputs.float(), y, w)

@@ -16,7 +16,7 @@ from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
-from autoclimb.learn.batches import batch_of, pictures_of_rows, to_input
+from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -64,8 +64,7 @@ def run_fold(
     if config.top:
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
-    numbers = material.kind == "regression"
-    standard = replace(material, target=(material.target[:] - target_mean) / target_std) if numbers else material
+    standard, fold = _standardised(material, fold, target_mean, target_std)
     for_training = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
@@ -102,6 +101,8 @@ def run_fold(
         "channels_last": built.format.channels_last,
         "parameters": sum(p.numel() for p in whole.net.parameters()),
     }
+    if fold.taught:
+        facts["taught"] = len(fold.taught.rows)
     if tta:
         facts["tta"] = tta
     if built.note:
@@ -184,7 +185,7 @@ def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Bu
 
 def _steps_of(config: Config, fold: Fold) -> int:
     """Steps of a training that counts epochs, those of a retrained head left out."""
-    per_epoch = max(len(fold.train_rows) // batch_of(config, fold), 1)
+    per_epoch = max(len(fold.train_rows) // labelled_in(batch_of(config, fold), config, fold), 1)
     return max(1, round(config.epochs * per_epoch * (1 - config.retrain_head)))
 
 
@@ -201,6 +202,14 @@ def _target_scale(material: Material, fold: Fold) -> tuple[float, float]:
     return float(known.mean()), float(known.std()) or 1.0
 
 
+def _standardised(material: Material, fold: Fold, mean: float, std: float) -> tuple[Material, Fold]:
+    """Material and fold with the numbers of a regression in deviations from the mean; others as they are."""
+    if material.kind != "regression":
+        return material, fold
+    taught = fold.taught and replace(fold.taught, target=(fold.taught.target - mean) / std)
+    return replace(material, target=(material.target[:] - mean) / std), replace(fold, taught=taught)
+
+
 def retrain_head(built: Built, material: Material, config: Config, fold: Fold, before: Pace) -> tuple[Built, int]:
     """The net with a head learned anew from balanced classes, the rest frozen (cRT, Kang et al. 2020), and the steps.
 
@@ -209,7 +218,7 @@ def retrain_head(built: Built, material: Material, config: Config, fold: Fold, b
     """
     trained_head = {name: tensor.clone() for name, tensor in built.head.state_dict().items()}
     share = config.retrain_head / (1 - config.retrain_head)
-    fold = replace(fold, report=_part(fold.report, 1 - config.retrain_head, 1))
+    fold = replace(fold, report=_part(fold.report, 1 - config.retrain_head, 1), taught=None)
     pace = replace(before, start=before.now(), seconds=share * before.seconds, steps=math.ceil(share * before.steps))
     plain = {"class_weights": "", "ema": 0.0, "swa": 0.0, "unfreeze": 0.0, "sizes": (), "switch_to": ""}
     start_head(built.head, material, fold, config.loss, anew=True)

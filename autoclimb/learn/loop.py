@@ -15,16 +15,24 @@ from torch.optim.swa_utils import AveragedModel
 from autoclimb.arrays import ByRow, LabelSets, taken
 from autoclimb.learn.averages import SNAPSHOTS
 from autoclimb.learn.backbones import Built, place
-from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes, to_input
+from autoclimb.learn.batches import (
+    batch_bytes,
+    batch_of,
+    endless_batches,
+    labelled_in,
+    load_batches,
+    loader_processes,
+    to_input,
+)
 from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named, loss_value
-from autoclimb.learn.material import Fold, Material
+from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import ThreadTuner
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
-from autoclimb.types import Config, Kind
+from autoclimb.types import Config
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
 SECONDS_BETWEEN_REPORTS = 1.0  # a training that is silent for long is taken for hung
@@ -75,6 +83,7 @@ def train(
     target, weight = targets_on(device, material, fold, config)
     batch = batch_of(config, fold)
     lr_scale = batch / config.batch  # the rate is given for a full batch; a fold of fewer rows takes smaller steps
+    epochs_a_picture = labelled_in(batch, config, fold) / batch / len(fold.train_rows)  # of a step
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
     curve: list[tuple[float, float]] = []  # (epochs, loss of the steps since the point before)
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
@@ -104,7 +113,7 @@ def train(
             if unfreezing:
                 unfreezing.at(progress)
             rows = torch.from_numpy(spec.rows).to(device, non_blocking=True)
-            x, y, w = model_inputs(built, pictures, target[rows], weight[rows], material.kind, config, mix_draw, device)
+            x, y, w = model_inputs(built, pictures, target[rows], weight[rows], config, mix_draw, device)
             while True:  # once, unless memory runs out: then again in smaller parts, and so for the rest of the fold
                 outputs = share = None  # lets go of the graph that did not fit
                 try:
@@ -145,7 +154,7 @@ def train(
             recent_loss = mean_of(losses)
             if not math.isfinite(recent_loss):
                 raise Diverged(f"loss {recent_loss} by step {step}, learning rate {config.lr:g}")
-            curve.append((seen / len(fold.train_rows), mean_of(losses, STEPS_BETWEEN_READS[device.type])))
+            curve.append((seen * epochs_a_picture, mean_of(losses, STEPS_BETWEEN_READS[device.type])))
             if pace.now() > reported_at + SECONDS_BETWEEN_REPORTS:
                 reported_at = pace.now()
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
@@ -160,7 +169,7 @@ def train(
 
     spent = max(pace.now() - (first_batch_at if first_batch_at is not None else pace.start), 1e-6)
     facts = {
-        "epochs": round(seen / len(fold.train_rows), 2),
+        "epochs": round(seen * epochs_a_picture, 2),
         "steps": step,
         "img_s": round(seen / spent, 1),
         "loss": round(last_loss, 4),
@@ -180,29 +189,53 @@ class Targets:
     """Targets of all rows on a device; `targets[rows]` are those of a batch, `(B, width)` float32.
 
     Classes and large label sets lie there as numbers of labels: a million one-hot rows of 7,000 classes are 28 GB.
+    Labels are drawn towards `even` by `smoothing`; what teachers answer for the rows of `taught` is soft already.
     """
 
-    def __init__(self, target: ByRow, device: torch.device) -> None:
+    def __init__(
+        self,
+        target: ByRow,
+        device: torch.device,
+        smoothing: float = 0.0,
+        even: float = 0.0,
+        taught: Taught | None = None,
+    ) -> None:
         self.width = target.shape[1]
         self.as_sets = isinstance(target, LabelSets)
         values = target.ones if isinstance(target, LabelSets) else np.asarray(target)
         self.values = torch.from_numpy(values).to(device)
+        self.smoothing, self.even = smoothing, even
+        self.place: Tensor | None = None  # of each row among those that teachers answer for, -1 for none
+        if taught is not None and len(taught.rows):
+            place = torch.full((max(len(target), int(taught.rows.max()) + 1),), -1)
+            place[torch.from_numpy(taught.rows)] = torch.arange(len(taught.rows))
+            self.place, self.taught = place.to(device), torch.from_numpy(taught.target).to(device)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
+        if self.place is None:
+            return self._labels(rows)
+        place = self.place[rows]  # no mask: the number of its rows would make a GPU wait
+        labels = self._labels(rows.clamp(max=len(self.values) - 1))
+        return torch.where(place[:, None] < 0, labels, self.taught[place.clamp(min=0)])
+
+    def _labels(self, rows: Tensor) -> Tensor:
         values = self.values[rows]
         if not self.as_sets:
-            return values.float()
-        # one column more takes what fills up short sets
-        dense = torch.zeros(len(values), self.width + 1, device=values.device)
-        return dense.scatter_(1, torch.where(values < 0, self.width, values).long(), 1.0)[:, :-1]
+            y = values.float()
+        else:  # one column more takes what fills up short sets
+            dense = torch.zeros(len(values), self.width + 1, device=values.device)
+            y = dense.scatter_(1, torch.where(values < 0, self.width, values).long(), 1.0)[:, :-1]
+        return y * (1 - self.smoothing) + self.smoothing * self.even if self.smoothing else y
 
 
 def targets_on(device: torch.device, material: Material, fold: Fold, config: Config) -> tuple[Targets, Tensor]:
-    """Targets of all rows and the weights `(N,)` of those trained on, on the device."""
-    weight = torch.ones(len(material.target))
+    """Targets of all rows, and the weights `(N + M,)` of those trained on, on the device."""
+    weight = torch.ones(len(material.pixels))
     rows = fold.train_rows
     weight[rows] = torch.from_numpy(row_weights(config.class_weights, taken(material.target, rows), material.kind))
-    return Targets(material.target, device), weight.to(device)
+    smoothing = config.smoothing if material.kind != "regression" else 0.0
+    even = 0.5 if material.kind == "multilabel" else 1 / material.target.shape[1]
+    return Targets(material.target, device, smoothing, even, fold.taught), weight.to(device)
 
 
 def model_inputs(
@@ -210,16 +243,12 @@ def model_inputs(
     pictures: Tensor,
     y: Tensor,
     w: Tensor,
-    kind: Kind,
     config: Config,
     mix_draw: np.random.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch, its targets and its rows' weights as net and loss take them: normalised, smoothed, mixed."""
+    """A batch, its targets and its rows' weights as net and loss take them: normalised and mixed."""
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
-    if config.smoothing and kind != "regression":
-        even = 1 / y.shape[1] if kind != "multilabel" else 0.5
-        y = y * (1 - config.smoothing) + config.smoothing * even
     return mixed(x, y, w, config, mix_draw) if config.mixup or config.cutmix else (x, y, w)
 
 

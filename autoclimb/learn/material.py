@@ -24,9 +24,11 @@ class Kept:
     varied: tuple[np.ndarray, ...]  # (N, h, w, channels) each: of the train pictures, varied as in training
 
     def drawn(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """The features `(B, h, w, channels)` of train rows, each of one of its variants by chance."""
+        """The features `(B, h, w, channels)` of rows, each of one of its variants by chance."""
         variants = (*self.views, *self.varied)
         which = rng(seed, "variant").integers(len(variants), size=len(rows))
+        if self.varied:  # of train pictures alone
+            which = np.where(rows < len(self.varied[0]), which, which % len(self.views))
         features = np.empty((len(rows), *variants[0].shape[1:]), variants[0].dtype)
         for number, variant in enumerate(variants):
             features[which == number] = variant[rows[which == number]]
@@ -89,16 +91,25 @@ PLAIN = Format()
 
 
 @dataclass(frozen=True, eq=False)
+class Taught:
+    """R pictures whose labels a training must not know, and what its teachers predict of them."""
+
+    rows: np.ndarray  # (R,) into Material.pixels
+    target: np.ndarray  # (R, width) float32: probabilities, or numbers in the units of Material.target
+
+
+@dataclass(frozen=True, eq=False)
 class Fold:
     """What one training needs beside its config: which rows, on which device, whom to tell, by which clock."""
 
     number: int
     train_rows: np.ndarray  # into Material.target and Material.pixels
-    valid_rows: np.ndarray  # held out: predicted, never trained on
+    valid_rows: np.ndarray  # held out: predicted, their labels never trained on
     device: torch.device
     report: Report
     now: Callable[[], float]
     deadline: float = math.inf  # on that clock; then the worker is ended, and what is not written is lost
+    taught: Taught | None = None  # of a student
 
 
 def rows_of_fold(material: Material, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
+from autoclimb.errors import Mistake
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
 from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, skill, symmetry_ratios
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
+from autoclimb.learn.taught import taught_by
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -41,7 +43,8 @@ def run_trial(
 ) -> dict[str, Any]:
     """What happened: `status`, `note`, `facts`, and how many `folds` it holds.
 
-    If "done", the predictions lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken from there.
+    If "done", the predictions lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken from there;
+    the nets of its teachers lie beside it.
     Whatever training may fail of is a status, its kind in `facts["fault"]`; the folds finished until then, or until
     `seconds` are over, are a trial.
     """
@@ -56,6 +59,8 @@ def run_trial(
         nets.mkdir(parents=True, exist_ok=True)
         features = None
         if config.train == "features":
+            if config.teachers:
+                raise Mistake('teachers are for nets; write train="net", or leave them out')
             features = features_of(config, material.pixels, cache, device, report)
         elif config.top:
             from autoclimb.learn.trunk import kept_features  # timm
@@ -81,7 +86,8 @@ def run_trial(
                 if features is None:
                     from autoclimb.learn.fold import run_fold  # timm: seconds, not for features
 
-                    result = run_fold(config, fold_seconds, material, fold, nets, format)
+                    taught = taught_by(config, material, fold, nets.parent) if config.teachers else None
+                    result = run_fold(config, fold_seconds, material, replace(fold, taught=taught), nets, format)
                 else:
                     result = _run_head(config, features, material, fold, nets, cache, first=not done)
                 result = _stored(result, material.precision)

@@ -78,7 +78,7 @@ def _nets_of_run(folder: Path) -> list[dict[str, Any]]:
     for place in places:
         trial = json.loads(place.read_text())
         config = Config.from_json(trial["config"])
-        nets = sorted((place.parents[2] / "nets" / config.vary(folds=()).key).glob("fold*.safetensors"))
+        nets = sorted((place.parents[2] / "nets" / config.nets_key).glob("fold*.safetensors"))
         if config.train != "net" or trial["status"] != "done" or not nets:
             continue
         row = _row(config.backbone, nets[0], nets[0], dict(config.model_args))

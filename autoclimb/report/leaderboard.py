@@ -53,6 +53,8 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "ema": lambda v: f"ema {v:g}" if v else "no ema",
     "swa": lambda v: f"swa {v:.0%}" if v else "no swa",
     "clip": lambda v: f"clip {v:g}" if v else "no clip",
+    "teachers": lambda v: f"student of {len(v)}" if v else "no student",
+    "taught": lambda v: f"at most {v:.0%} taught",
     "tta": lambda v: f"tta {v}",
     "seconds": lambda v: f"{v:.0f}s a fold" if v else "no time limit",
     "epochs": lambda v: f"{v:g} epoch{'' if v == 1 else 's'}" if v else "epochs as time allows",

@@ -122,7 +122,7 @@ def trial_folder(folder: Path, config: Config) -> Path:
 
 def nets_folder(folder: Path, config: Config) -> Path:
     """Where a config's nets lie, whatever folds a trial asks for."""
-    return folder / "nets" / config.vary(folds=()).key
+    return folder / "nets" / config.nets_key
 
 
 def folds_done(folder: Path, config: Config) -> int:

@@ -1,4 +1,4 @@
-"""PLAN: the stages in order, by name; INSTEAD: those of other plans."""
+"""PLAN: the stages in order, by name; OTHERS: those of other plans."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +10,7 @@ from autoclimb.search.finals import finalists, rest
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
+from autoclimb.search.students import students, teachers
 
 PLAN: dict[str, Stage] = {
     "baseline": baseline,
@@ -21,7 +22,7 @@ PLAN: dict[str, Stage] = {
     "finalists": finalists,
     "rest": rest,
 }
-INSTEAD: dict[str, Stage] = {"one-net": one_net, "random": random_search}
+OTHERS: dict[str, Stage] = {"students": students, "one-net": one_net, "random": random_search}
 
 
 def plan_of(
@@ -29,14 +30,17 @@ def plan_of(
 ) -> list[tuple[str, Stage]]:
     """The stages to run, named: PLAN, or the names and functions of the user in their order."""
     stages: list[tuple[str, Stage]] = []
-    for entry in plan if plan is not None else PLAN:
+    plan = plan if plan is not None else list(PLAN)
+    for entry in plan:
         if isinstance(entry, str):
-            known = PLAN | INSTEAD
+            known = PLAN | OTHERS
             if entry not in known:
                 raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(known)}, or give a function")
             stage = known[entry]
             if entry == "refine" and folder is not None:
                 stage = partial(refinement, journal=folder / JOURNAL)
+            if entry == "finalists" and "students" in plan:
+                stage = teachers
             stages.append((entry, stage))
         elif isinstance(entry, tuple):
             stages.append(entry)

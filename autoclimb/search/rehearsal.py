@@ -129,6 +129,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         words = "the long recipe" if is_long(config) else f"stands for {net_named(config.backbone).family}"
         words += ", its top alone, on kept features" if config.top else ""
         return f"{words}: its first fold" if first else words
+    if stage == "students":
+        return "a student: learns what the finalists answer for pictures without labels, too"
     if stage == "rest":
         return "what is left of the time: another seed"
     changes = changes_of(config, search_base(History(), s))

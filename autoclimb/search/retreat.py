@@ -22,7 +22,7 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds.
     """
     config, kind = trial.config, trial.facts.get("fault", "")
-    if trial.status != "failed" or config.train != "net":
+    if trial.status != "failed" or config.train != "net" or kind == "teacher":  # the blend can do without a student
         return None
     if kind == "unbuildable" and config.top:  # it cannot be cut
         return config.vary(top=0)

@@ -1,0 +1,77 @@
+"""Students: the best finalist's net again, which learns the finalists' answers for pictures without labels as well.
+
+No part of order.PLAN: a plan that names the stage gets it, and finalists that leave it time. Whether a student is of
+use is for the blend to say, by its cross-fitted score.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from autoclimb.search.cost import corrected, with_kept
+from autoclimb.search.fidelity import epochs_for, epochs_in, epochs_paid, final_seconds, fold_seconds, folds_of
+from autoclimb.search.finals import LONG_RECIPE, finalists, finals_of, long_recipe, most_epochs, usable
+from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.stages import base_config
+from autoclimb.types import Config, History, Trial
+
+TEACHERS_SHARE = 0.5  # of the finalists' time, where students follow them (own choice)
+FEWEST_OTHERS = (
+    0.2  # test pictures for each train picture of a fold, below which they tell a student little (own choice)
+)
+MOST_TEACHERS = 3  # own choice
+
+
+def teachers(history: History, s: Situation) -> Iterator[list[Config]]:
+    """The finalists: in a part of the time where students are to follow, in all of it where they would not pay."""
+    return finalists(history, replace(s, left=lambda: TEACHERS_SHARE * s.left()) if worth_teaching(history, s) else s)
+
+
+def worth_teaching(history: History, s: Situation) -> bool:
+    """Whether there are test pictures enough to teach on, and time to train teachers and a student soundly."""
+    if s.answered < FEWEST_OTHERS * rows_of_fold(s):
+        return False
+    base = base_config(history, s)
+    paid = epochs_paid(TEACHERS_SHARE * final_seconds(s), base, s)
+    return base.tta != "auto" and paid >= epochs_for("sound", base, s)
+
+
+def students(history: History, s: Situation) -> Iterator[list[Config]]:
+    """One student over all folds, where the time that is left pays a sound training for."""
+    row = s.remember("students", partial(decide_student, history, s))
+    if row is not None:
+        yield [Config.from_json(row)]
+
+
+def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
+    """The best finalist's config with teachers, in the time that is left; None where a student would not pay."""
+    s = with_kept(history, corrected(history, s))
+    finals = teachers_in(history, s)
+    if not finals or s.answered < FEWEST_OTHERS * rows_of_fold(s):
+        return None
+    best = finals[0].config
+    s.prepare(best)
+    share = usable(s) / len(best.folds)
+    student = best.vary(teachers=tuple(t.config.nets_key for t in finals), seed=best.seed + 1)
+    student = noisy(student, share, s)
+    seconds = min(share, fold_seconds(most_epochs(student, s), student, s))
+    if epochs_in(seconds, student, s) < epochs_for("sound", student, s):
+        return None
+    return student.vary(seconds=round(seconds, 1)).to_json()
+
+
+def teachers_in(history: History, s: Situation) -> list[Trial]:
+    """The finalists over all folds that are not worse than the best of them beyond two standard errors, best first.
+
+    None whose views were chosen by held-out rows: what it predicts knows of their labels.
+    """
+    every = tuple(range(folds_of(s)))
+    finals = [t for t in finals_of(history, s) if t.config.folds == every and t.config.tta != "auto"]
+    return [t for t in finals if t.score > finals[0].score - 2 * finals[0].stderr][:MOST_TEACHERS]
+
+
+def noisy(student: Config, seconds: float, s: Situation) -> Config:
+    """The student with as much noise as its epochs bear: that of a long recipe, else its teacher's own."""
+    free = not (s.space.names() or student.top)
+    return long_recipe(student, s) if free and epochs_in(seconds, student, s) >= LONG_RECIPE else student

@@ -29,7 +29,7 @@ from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.rates import DEVICES
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.students import students
+from autoclimb.search.students import one_student
 from autoclimb.types import Config, History
 
 TINY = Config(
@@ -270,14 +270,14 @@ def test_where_a_student_would_not_pay_the_finalists_have_all_the_time(name):
 def test_a_student_whose_time_is_gone_is_not_asked_for():
     config = Config(backbone="resnet10t", folds=(0, 1, 2, 3, 4), seconds=200.0)
     history = History([replace(trial(config, "finalists"), score=0.9)])
-    assert not list(students(history, situation(budget=HOUR, left=lambda: 20.0)))
-    assert list(students(history, situation(budget=HOUR, left=lambda: HOUR)))
+    assert not list(one_student(history, situation(budget=HOUR, left=lambda: 20.0)))
+    assert list(one_student(history, situation(budget=HOUR, left=lambda: HOUR)))
 
 
-@pytest.mark.parametrize("at", [-1, -2])
-def test_a_run_killed_at_its_student_or_after_goes_on_as_if_nothing_had_been(at):
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_run_killed_at_its_student_or_at_a_teacher_goes_on_as_if_nothing_had_been(before):
     unharmed = climbed(WITH_STUDENTS)
-    place = unharmed.ran.index(students_in(unharmed)[0]) + 3 + at
+    place = unharmed.ran.index(students_in(unharmed)[0]) + 1 - before
     killed = World(situation(budget=4 * HOUR), opening=12.0, kill_at=place, lose=0.0)
     with pytest.raises(Killed):
         killed.climb(plan_of(WITH_STUDENTS))

@@ -43,10 +43,9 @@ def run_trial(
 ) -> dict[str, Any]:
     """What happened: `status`, `note`, `facts`, and how many `folds` it holds.
 
-    If "done", the predictions lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken from there;
-    the nets of its teachers lie beside it.
-    Whatever training may fail of is a status, its kind in `facts["fault"]`; the folds finished until then, or until
-    `seconds` are over, are a trial.
+    If "done", the predictions lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken from there,
+    and a student's teachers are folders beside it. Whatever training may fail of is a status, its kind in
+    `facts["fault"]`; the folds finished until then, or until `seconds` are over, are a trial.
     """
     held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)

@@ -10,7 +10,7 @@ from autoclimb.search.finals import finalists, rest
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
-from autoclimb.search.students import students, teachers
+from autoclimb.search.students import one_student, teaching_finalists
 
 PLAN: dict[str, Stage] = {
     "baseline": baseline,
@@ -22,7 +22,7 @@ PLAN: dict[str, Stage] = {
     "finalists": finalists,
     "rest": rest,
 }
-OTHERS: dict[str, Stage] = {"students": students, "one-net": one_net, "random": random_search}
+OTHERS: dict[str, Stage] = {"students": one_student, "one-net": one_net, "random": random_search}
 
 
 def plan_of(
@@ -40,7 +40,7 @@ def plan_of(
             if entry == "refine" and folder is not None:
                 stage = partial(refinement, journal=folder / JOURNAL)
             if entry == "finalists" and "students" in plan:
-                stage = teachers
+                stage = teaching_finalists
             stages.append((entry, stage))
         elif isinstance(entry, tuple):
             stages.append(entry)

@@ -23,7 +23,7 @@ FEWEST_OTHERS = (
 MOST_TEACHERS = 3  # own choice
 
 
-def teachers(history: History, s: Situation) -> Iterator[list[Config]]:
+def teaching_finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     """The finalists: in a part of the time where students are to follow, in all of it where they would not pay."""
     return finalists(history, replace(s, left=lambda: TEACHERS_SHARE * s.left()) if worth_teaching(history, s) else s)
 
@@ -37,7 +37,7 @@ def worth_teaching(history: History, s: Situation) -> bool:
     return base.tta != "auto" and paid >= epochs_for("sound", base, s)
 
 
-def students(history: History, s: Situation) -> Iterator[list[Config]]:
+def one_student(history: History, s: Situation) -> Iterator[list[Config]]:
     """One student over all folds, where the time that is left pays a sound training for."""
     row = s.remember("students", partial(decide_student, history, s))
     if row is not None:

@@ -187,10 +187,11 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
     def mostly_right(truth, answers):
         return float((truth == answers).mean()) ** 2
 
-    def two_nets(history, situation):
+    def two_nets_and_their_student(history, situation):
         net = autoclimb.Config(backbone="resnet10t", size=32, epochs=1, batch=16, policy="mine", folds=(0, 1))
         net = net.vary(preprocess="trim+crop+clahe")
         yield [net, net.vary(lr=1e-3)]
+        yield [net.vary(teachers=(net.nets_key, net.vary(lr=1e-3).nets_key), seed=1)]
 
     run = autoclimb.fit(
         data,
@@ -198,11 +199,14 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_pat
         budget=600,
         out=tmp_path / "run",
         space=autoclimb.SearchSpace(policies={"mine": A.Compose([A.HorizontalFlip()])}),
-        plan=[two_nets],
+        plan=[two_nets_and_their_student],
         pretrained=False,
     )
     assert run.metric.name == "squared-accuracy"
-    assert [c for c in run.leaderboard()["stage"] if c == "two_nets"]
+    board = run.leaderboard()
+    trials = board[board.stage == "two_nets_and_their_student"]
+    assert trials.status.tolist() == ["done"] * 3
+    assert trials.config.str.contains("student of 2").sum() == 1
     assert np.isfinite(run.score)
     kept = json.loads((tmp_path / "run" / "run.json").read_text())
     assert kept["finished"]

@@ -1,4 +1,4 @@
-"""A noisy student: the finalists in half of their time, then a net that learns their answers for test pictures too.
+"""A noisy student: finalists in a part of their time, then a net that learns their answers for test pictures too.
 
     autoclimb fit ./data --metric f2 --budget 4h --recipe noisy-student
 

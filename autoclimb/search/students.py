@@ -16,7 +16,7 @@ from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import base_config
 from autoclimb.types import Config, History, Trial
 
-TEACHERS_SHARE = 0.5  # of the finalists' time, where students follow them (own choice)
+LEAST = 0.9  # of sound epochs, that a student is trained for at the least: what was misjudged is its loss
 FEWEST_OTHERS = (
     0.2  # test pictures for each train picture of a fold, below which they tell a student little (own choice)
 )
@@ -24,8 +24,16 @@ MOST_TEACHERS = 3  # own choice
 
 
 def teaching_finalists(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The finalists: in a part of the time where students are to follow, in all of it where they would not pay."""
-    return finalists(history, replace(s, left=lambda: TEACHERS_SHARE * s.left()) if worth_teaching(history, s) else s)
+    """The finalists: in a part of the time where a student is to follow, in all of it where it would not pay."""
+    share = teachers_share(s)
+    return finalists(history, replace(s, left=lambda: share * s.left()) if worth_teaching(history, s) else s)
+
+
+def teachers_share(s: Situation) -> float:
+    """The finalists' share of the time, which leaves a student of one of them as many epochs; its own take longer."""
+    labelled = rows_of_fold(s)
+    taught = Config(teachers=("a net",)).taught_share(labelled, s.answered + s.rows - labelled)
+    return (1 - taught) / (2 - taught)
 
 
 def worth_teaching(history: History, s: Situation) -> bool:
@@ -33,7 +41,7 @@ def worth_teaching(history: History, s: Situation) -> bool:
     if s.answered < FEWEST_OTHERS * rows_of_fold(s):
         return False
     base = base_config(history, s)
-    paid = epochs_paid(TEACHERS_SHARE * final_seconds(s), base, s)
+    paid = epochs_paid(teachers_share(s) * final_seconds(s), base, s)
     return base.tta != "auto" and paid >= epochs_for("sound", base, s)
 
 
@@ -56,7 +64,7 @@ def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
     student = best.vary(teachers=tuple(t.config.nets_key for t in finals), seed=best.seed + 1)
     student = noisy(student, share, s)
     seconds = min(share, fold_seconds(most_epochs(student, s), student, s))
-    if epochs_in(seconds, student, s) < epochs_for("sound", student, s):
+    if epochs_in(seconds, student, s) < LEAST * epochs_for("sound", student, s):
         return None
     return student.vary(seconds=round(seconds, 1)).to_json()
 

@@ -13,7 +13,7 @@ from autoclimb.types import Blend, Config, Metric, Trial
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
 MAE = Metric("mae", lambda truth, answers: 0.0, "number", greater_is_better=False)
 CHANGED: dict[str, Any] = {"train": "features", "model_args": (("drop_rate", 0.1),), "sizes": (32, 48), "folds": (0, 1)}
-CHANGED |= {"scales": (0.8, 1.2), "unfreeze": 0.3, "swa": 0.2}
+CHANGED |= {"scales": (0.8, 1.2), "unfreeze": 0.3, "swa": 0.2, "teachers": ("a net",)}
 
 
 def changed(name: str) -> Any:

@@ -56,7 +56,7 @@ def test_a_recipe_needs_nothing_but_the_front_door(path):
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    assert {str(name) for name in imported if str(name).startswith("autoclimb")} == {"autoclimb"}
+    assert {str(name) for name in imported if str(name).startswith("autoclimb")} <= {"autoclimb"}
 
 
 @each_recipe
@@ -80,13 +80,14 @@ def test_a_recipes_plan_is_made_of_stages(name):
 @pytest.mark.parametrize("budget", ["30s", "90s", "5m", "4h", "1d12h"])
 def test_a_recipe_keeps_to_any_budget_and_asks_for_valid_configs(name, of, budget):
     w, plan = world(name, budget, of)
-    history, _ = w.climb(plan)
+    history, whole = w.climb(plan)
     assert w.clock.spent() <= w.clock.budget - w.reserve() + 1e-6
     for config in w.ran:
         check(config, w.situation)
-    if of != "large data":
+    as_unasked = set(PLAN) <= set(dict(plan))  # in half a minute autoclimb's own plan may leave it at features
+    if of != "large data" and not as_unasked:
         assert history.done(train="net")
-    if of not in ("large data", "tiny pictures"):
+    if of not in ("large data", "tiny pictures") and not (as_unasked and whole):
         assert w.clock.spent() + w.reserve() >= 0.85 * w.clock.budget
 
 

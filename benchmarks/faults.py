@@ -52,7 +52,7 @@ def row_of(name: str, ending: "Ending") -> str:
     hit = "; ".join(f"{count} {words}" for words, count in counts.items())
     steps = ending.retreat()
     if ending.restarts:
-        steps.append(f"worker restarted {ending.restarts} times")
+        steps.append(f"the worker started anew, {ending.restarts} in all")
     folds = [len(trial.config.folds) for trial in ending.hit if trial.status == "done"]
     if folds:
         steps.append(f"kept {', '.join(map(str, folds))} folds")

@@ -86,7 +86,7 @@ def record_of(run: "Run") -> RunRecord:
         rule=Rule.from_json(run.rule) if run.rule else None,
         events=events,
         settings={
-            "command": values.get("command") or "none, it was started from Python",
+            "command": values.get("command", "not on record") or "none, it was started from Python",
             "metric": run.metric.name,
             "budget": in_words(values["budget"]),
             "seed": fingerprint.get("seed", ""),

@@ -23,7 +23,11 @@ from autoclimb.run.setup import learning_target, versions
 from autoclimb.run.trials import scored
 from autoclimb.types import Config, Form, History, Task
 
-HEADER = "| run | rows | trials | first, seconds | again, seconds | kB | charts | pictures |\n" + "|---" * 8 + "|\n"
+HEADER = (
+    "| run | rows | trials | first, s | again, s | again, s of a processor | kB | charts | pictures |\n"
+    + "|---" * 9
+    + "|\n"
+)
 SIDE = 16  # pixels of the made-up run's pictures
 
 
@@ -31,13 +35,14 @@ def line_of(name: str, run: Run) -> str:
     """A row of the table, the report written twice for it."""
     seconds = []
     for _ in range(2):
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         path = run.report()
         seconds.append(time.perf_counter() - start)
+        busy = time.process_time() - busy
     page = path.read_bytes()
     trials, rows = store.count_trials(run.folder), len(np.load(run.folder / "fold_of.npy", mmap_mode="r"))
     drawn, pictures = page.count(b"<svg"), page.count(b"<img")
-    took = f"{seconds[0]:.1f} | {seconds[1]:.1f}"
+    took = f"{seconds[0]:.1f} | {seconds[1]:.1f} | {busy:.1f}"
     return f"| {name} | {rows:,} | {trials} | {took} | {len(page) / 1000:.0f} | {drawn} | {pictures} |\n"
 
 

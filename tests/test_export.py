@@ -333,7 +333,7 @@ def test_an_exported_blend_answers_as_predict_does(exported):
 
 def test_the_description_says_what_using_the_file_takes(exported):
     for each in exported:
-        about = json.loads(each.path.with_suffix(".json").read_text())
+        about = json.loads(exporting.description_of(each.path).read_text())
         assert about["classes"] == ["blue", "red"]
         assert {row["name"]: row["size"] for row in about["inputs"]} == {"pictures_64": 64, "pictures_32": 32}
         assert about["decision"]["name"] == "argmax"
@@ -360,7 +360,7 @@ def test_the_command_writes_the_best_trial_alone(run_of_two, format, tmp_path):
     done = subprocess.run([sys.executable, "-m", "autoclimb", *words, str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "off predict on 32 pictures" in done.stdout
-    assert len(json.loads(file.with_suffix(".json").read_text())["members"]) == 1
+    assert len(json.loads(exporting.description_of(file).read_text())["members"]) == 1
 
 
 def test_the_page_on_export_answers_as_predict_does(run_of_two, exported, tmp_path, monkeypatch):
@@ -420,16 +420,16 @@ def with_export(run_of_two, exported, tmp_path, monkeypatch):
     file = exporting.place_of(folder, "blend", "onnx")
     file.parent.mkdir()
     shutil.copy(exported[0].path, file)
-    about = read_json(exported[0].path.with_suffix(".json"))
+    about = read_json(exporting.description_of(exported[0].path))
     about["check"]["seconds_a_picture"] = {"nets": 0.1, "file": 0.01}
-    write_json(file.with_suffix(".json"), about)
+    write_json(exporting.description_of(file), about)
     monkeypatch.setattr(export_use, "has_card", lambda: False)
     return folder, run_of_two[1]
 
 
 def changed(folder: Path, **values: object) -> None:
     """The export's description with other values."""
-    path = exporting.place_of(folder, "blend", "onnx").with_suffix(".json")
+    path = exporting.description_of(exporting.place_of(folder, "blend", "onnx"))
     write_json(path, {**read_json(path), **values})
 
 
@@ -472,7 +472,7 @@ def damaged_file(folder: Path) -> None:
 
 
 def damaged_description(folder: Path) -> None:
-    exporting.place_of(folder, "blend", "onnx").with_suffix(".json").write_text('{"digest": ')
+    exporting.description_of(exporting.place_of(folder, "blend", "onnx")).write_text('{"digest": ')
 
 
 @pytest.mark.parametrize(

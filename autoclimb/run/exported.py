@@ -11,7 +11,7 @@ from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.processors import usable_cores
-from autoclimb.run.exporting import digest_of, inputs_for, place_of
+from autoclimb.run.exporting import description_of, digest_of, inputs_for, place_of
 from autoclimb.types import Config, Event, Tell, Trial
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def predictions_by_export(
 
 def description_in(file: Path) -> dict[str, Any] | None:
     """What is on record of an exported file; None where there is no such file, or no record of how fast it is."""
-    path = file.with_suffix(".json")
+    path = description_of(file)
     if not (file.exists() and path.exists()):
         return None
     try:

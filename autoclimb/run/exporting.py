@@ -108,13 +108,18 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
             shutil.copyfile(place / path.name, part)
     checked = {"pictures": len(arrays[0]), "largest_deviation": deviation, "from": "autoclimb predict"}
     checked |= {"seconds_a_picture": compared.seconds_a_picture}
-    write_json(path.with_suffix(".json"), {**description, "check": checked})
+    write_json(description_of(path), {**description, "check": checked})
     return Exported(path, deviation, len(arrays[0]))
 
 
 def place_of(folder: Path, what: str, format: str) -> Path:
     """Where an export of a run lies unless it was put elsewhere."""
     return folder / "export" / f"{what}{ENDINGS[format]}"
+
+
+def description_of(file: Path) -> Path:
+    """Where the description of an exported file lies: `blend.onnx.json`, since a blend may be there in both formats."""
+    return file.with_name(f"{file.name}.json")
 
 
 def digest_of(blend: Blend, trials: Sequence[Trial]) -> str:

@@ -17,6 +17,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
+from autoclimb.learn.continuing import gone_on
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -60,15 +61,19 @@ def run_fold(
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
+    built, begun = gone_on(built, config, out, fold.number)
+    if begun:
+        config, seconds = begun.rest_of(config), seconds - begun.seconds
     whole = built
     if config.top:
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
     for_training = _training_seconds(built, material, config, fold, start, seconds)
-    start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
-    if config.whitened and not config.weights:
-        whiten(built, standard, config, fold)
+    if not begun:
+        start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
+        if config.whitened and not config.weights:
+            whiten(built, standard, config, fold)
     training_from, facts = fold.now(), dict[str, Any]()
     if not config.lr:
         pace = Pace(fold.now, training_from, SWEEP_SHARE * for_training, SWEEP_STEPS)
@@ -103,6 +108,8 @@ def run_fold(
     }
     if fold.taught:
         facts["taught"] = len(fold.taught.rows)
+    if begun:
+        facts |= {"train_s_before": begun.seconds, "epochs_before": begun.epochs}
     if tta:
         facts["tta"] = tta
     if built.note:

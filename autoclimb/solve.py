@@ -54,7 +54,7 @@ from autoclimb.search.fidelity import folds_for
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import account
+from autoclimb.search.steering import notes_after
 from autoclimb.track.beside import Trackers
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
@@ -191,7 +191,7 @@ def fit(
                 setup.reserve,
                 partial(publish, setup, own_scores={}),
                 tell,
-                account,
+                notes_after,
             )
         return finish(setup, plan_ended)
     except OutOfTime:

@@ -1,0 +1,109 @@
+"""Which fact of the data changed what: said once, before the search begins to try things.
+
+Drift is said by the run itself, once it is measured, and so are groups and copies that folds keep together: reading
+finds them.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, epochs_for, sizes_for
+from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
+from autoclimb.search.regions import LEAST_SIDE
+from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.stages import FEW_ROWS, SAME, SKILL, account, base_policy, candidates
+from autoclimb.types import History, Trial
+
+MANY = 1_000_000  # rows, of which one epoch is many pictures
+SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged to; cifar10 gained .1 (LOG.md)
+CONTRADICTED = 1.5  # squared distance to a row's label from which another class is held for surer than .86
+NOISY = 0.03  # share of such rows from which it is said; own choice
+
+
+def steering_words(history: History, s: Situation) -> list[str]:
+    """What the facts of the data changed in the plan, a line each; [] where none is out of the ordinary."""
+    return [words for fact in FACTS.values() if (words := fact(history, s))]
+
+
+def notes_after(stage: str, history: History, s: Situation) -> list[str]:
+    """What is said after a stage: after the first what steers the search, after the others what their changes paid."""
+    return steering_words(history, s) if stage == "baseline" else account(stage, history, s)
+
+
+def few_rows(history: History, s: Situation) -> str:
+    """Smaller batches, and epochs counted in pictures, where a fold has few rows."""
+    net, rows = candidates(s)[0], rows_of_fold(s)
+    least, usual = (epochs_for("enough", net, replace(s, rows=n)) for n in (s.rows, MANY))
+    if least <= usual:
+        return ""
+    batch = f", in batches of {net.batch}" if not s.pretrained and rows < FEW_ROWS else ""
+    return f"few rows: a fold trains on {rows}, so a net is to get {least:.0f} epochs instead of {usual:.0f}{batch}"
+
+
+def tiny_pictures(history: History, s: Situation) -> str:
+    """Sizes beyond those of the pictures where these are small."""
+    smallest = SMALLEST_FOR_WEIGHTS if s.pretrained else SMALLEST_FROM_SCRATCH
+    if s.side >= smallest:
+        return ""
+    sizes = sizes_for(candidates(s)[0], s)
+    enlarged = f"{sizes[0]} to {sizes[-1]} px" if len(sizes) > 1 else f"{sizes[0]} px"
+    return f"tiny pictures: {s.side} px are enlarged to {enlarged}; below {LEAST_SIDE} px no part of them is left out"
+
+
+def orientation(history: History, s: Situation) -> str:
+    """The policy to start with, where features say what turning and mirroring do to the pictures."""
+    seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
+    if seen is None or s.space.names() or "policy" in s.space.start:
+        return ""
+    policy = base_policy(history)
+    losses = f"loss x{seen['mirror']:.2f} mirrored, x{seen['turn']:.2f} turned"
+    if seen["skill"] < SKILL:
+        return f"orientation: features know too little of the pictures to say; policy {policy} to start with"
+    free = [name for name, ratio in (("mirrored", seen["mirror"]), ("turned", seen["turn"])) if ratio < SAME]
+    how = f"pictures may be {' and '.join(free)}" if free else "pictures are neither mirrored nor turned"
+    return f"orientation: {how} ({losses}); policy {policy} to start with"
+
+
+def imbalance(history: History, s: Situation) -> str:
+    """What is done for rare classes, and what is tried."""
+    moves = [f"{name}={value}" for move in rare_moves(s) for name, value in move.items()]
+    if s.imbalance < IMBALANCED or not moves:
+        return ""
+    start = [f"{name}={value:g}" for name, value in rare_start(s).items()]
+    first = f"nets start with {', '.join(start)}" if start else "nets start as they would without"
+    return (
+        f"imbalance: {s.imbalance:.0f} rows of the commonest class for one of the rarest; {first}, and where nets are "
+        f"compared {', '.join(moves)} are among the moves"
+    )
+
+
+def noise(history: History, s: Situation) -> str:
+    """That labels seem to be wrong, and that nothing is dropped for it."""
+    if s.kind not in ("binary", "multiclass"):
+        return ""
+    best = max(history.done(train="features"), key=lambda t: t.score, default=None)
+    share = contradicted(best, s) if best else 0.0
+    if share < NOISY:
+        return ""
+    return (
+        f"noise: {share:.0%} of the labels are contradicted by what frozen features are sure of; all rows stay, for "
+        "dropping such rows did not help (`autoclimb suspects` lists them)"
+    )
+
+
+def contradicted(trial: Trial, s: Situation) -> float:
+    """The share of rows for which a trial holds another class for much likelier than the label."""
+    losses = s.row_losses(trial)
+    known = losses[np.isfinite(losses)] if losses is not None else np.zeros(0)
+    return float((known > CONTRADICTED).mean()) if len(known) else 0.0
+
+
+FACTS: dict[str, Callable[[History, Situation], str]] = {
+    "few rows": few_rows,
+    "tiny pictures": tiny_pictures,
+    "orientation": orientation,
+    "imbalance": imbalance,
+    "noise": noise,
+}

@@ -8,8 +8,9 @@ from fakes import LOCAL, SITUATIONS, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoclimb.search.cost import full_cost
 from autoclimb.search.order import PLAN
-from autoclimb.search.regions import REGION_SHARE, WHOLE, cuts, seen_at, start_chain
+from autoclimb.search.regions import JUDGED_AT, REGION_SHARE, WHOLE, cuts, region_seconds, seen_at, start_chain
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import base_config
@@ -92,6 +93,19 @@ def test_where_every_part_counts_nothing_goes():
 )
 def test_no_part_is_judged_where_time_is_short_pictures_small_or_the_user_says_what_is_seen(change):
     assert judged(asked(large(**change))[0]) == []
+
+
+def test_where_no_part_may_be_left_out_its_share_goes_to_the_probes():
+    card = {**SITUATIONS["a card, with the hub"], "budget": HOUR / 2, "row_losses": losses}
+
+    def probed(**changes) -> float:
+        s = situation(**{**card, **changes})
+        return sum(full_cost(c, s) for c in asked(s)[0] if c.train == "features" and c.weights and c.size > JUDGED_AT)
+
+    assert region_seconds(situation(**card)) == REGION_SHARE["cuda"] * HOUR / 2
+    for fixed in ({"space": SearchSpace(preprocess=["squash"])}, {"side": 100}, {"pictures": 4}):
+        assert region_seconds(situation(**{**card, **fixed})) == 0
+    assert probed(space=SearchSpace(preprocess=["squash"])) > probed()
 
 
 def test_a_card_judges_parts_after_its_probes():

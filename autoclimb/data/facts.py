@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from autoclimb.data.checks import check_facts
+from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.glance import LISTED, glance_at
 from autoclimb.data.sources import parts_of
-from autoclimb.types import Column, Form, Metadata, Note, Task, ranked
+from autoclimb.types import Column, Form, Metadata, Metric, Note, Task, ranked
 
 MOST_SIZES = 5  # named one by one
+MOST_HEADERS = 50  # pictures whose size a plan goes by
+UNKNOWN_SIDE = 64  # pixels, where none can be read
 BITS = {"1": 1, "I": 32, "F": 32}  # a channel, of Pillow's modes of other than 8
 
 
@@ -77,6 +80,34 @@ def facts_of(task: Task) -> dict[str, Any]:
         "form": form_facts(task.form),
         "notes": [asdict(note) for note in ranked(task.notes) if not shown_by_column(note, task.columns)],
     }
+
+
+def plan_facts(task: Task, metric: Metric) -> dict[str, Any]:
+    """What a plan depends on of the task and its metric, by the names of `search.situation.Situation`.
+
+    Looks at the headers of a hundred pictures at most.
+    """
+    sides = [min(width, height) for width, height, _ in sizes_of(task.train_files, MOST_HEADERS, task.channels)]
+    return {
+        "kind": task.kind,
+        "answered": len(task.test_ids),
+        "side": int(np.median(sides or [UNKNOWN_SIDE])),
+        "pictures": most_pictures(task.train_files, MOST_HEADERS, task.channels),
+        "channels": task.channels,
+        "width": task.width,
+        "imbalance": imbalance_of(task),
+        "metric": metric.name,
+        "wants": metric.wants,
+        "beta": metric.beta,
+        "average": metric.average,
+        "by_class": task.kind in metric.by_class,
+    }
+
+
+def imbalance_of(task: Task) -> float:
+    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
+    counts = [n for n in class_counts(task).values() if n]
+    return max(counts) / min(counts) if counts else 1.0
 
 
 def shown_by_column(note: Note, columns: Sequence[Column]) -> bool:

@@ -19,7 +19,7 @@ from autoclimb.search.fidelity import (
     sizes_for,
 )
 from autoclimb.search.nets import fine_tuning, net_named, top_of
-from autoclimb.search.regions import REGION_SHARE, start_chain, try_regions
+from autoclimb.search.regions import region_seconds, start_chain, try_regions
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import LONG, candidates, with_useful_nets
 from autoclimb.types import Config, History
@@ -107,7 +107,7 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
 
     One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
     """
-    for_regions = REGION_SHARE[s.device] * s.budget
+    for_regions = region_seconds(s)
     left, by_family = PROBE_SHARE * s.budget - for_regions, _families_in_turn(s)
     for row in by_family:
         own = net_named(row["backbone"]).sizes
@@ -168,7 +168,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     tried = [t for config in first for t in history.done() if t.key == config.key]
     if not tried:
         return
-    yield from try_regions(history, s, REGION_SHARE[s.device] * s.budget)
+    yield from try_regions(history, s, region_seconds(s))
     best = max(tried, key=lambda t: t.score)
     other = "none" if views == "flip" else "flip"
     region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]

@@ -24,6 +24,15 @@ LEAST_GAIN = 0.03  # of the loss: a smaller gain in small pictures says little a
 LEAST_SHARE = 0.1  # of a side that is left
 
 
+def region_seconds(s: Situation) -> float:
+    """Seconds of the budget that looking for useless parts may take: none where no part may be left out.
+
+    That is where the user says what is seen, where pictures are small, and where an item is several of them.
+    """
+    own = s.space.preprocess or "preprocess" in s.space.start
+    return 0.0 if own or s.side < LEAST_SIDE or s.pictures > 1 else REGION_SHARE[s.device] * s.budget
+
+
 def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Config]]:
     """Frozen features of the pictures without a third on one side, or on both, then without a third of what is left.
 
@@ -31,8 +40,7 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
     and `left` seconds pay for it.
     """
     best = max(history.done(train="features"), key=_suits, default=None)
-    own = s.space.preprocess or "preprocess" in s.space.start
-    if best is None or own or s.side < LEAST_SIDE or s.pictures > 1:
+    if best is None or not region_seconds(s):
         return
     probe = best.config.vary(size=JUDGED_AT, head="linear", tta="none", top=0, layers=1)
     box: Box | None = WHOLE

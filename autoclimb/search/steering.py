@@ -13,7 +13,8 @@ from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, epochs_for, sizes_fo
 from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
 from autoclimb.search.regions import LEAST_SIDE
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.search.stages import FEW_ROWS, SAME, SKILL, account, base_policy, candidates
+from autoclimb.search.stages import account
+from autoclimb.search.starting import FEW_ROWS, SAME, SKILL, base_policy, candidates
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures

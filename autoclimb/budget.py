@@ -107,6 +107,7 @@ class Slack:
     opening: float = 20.0  # until the first net trains, on 2 cores: imports, reading, the first features
     working_at_least: float = 0.4  # share of a short budget that trials are planned with all the same
     trial_margin: float = 1.1  # factor on trials that count epochs or rows: they take what they take
+    first_features: float = 4.0  # that a first trial of features takes longer: the worker is still importing (2 cores)
     trial_overhead: float = 0.5  # of a trial beside its folds: its pixels opened, its score and record
     misjudged: float = 0.02  # share of what is left, and up to a second, that no trial is planned into
     least_share: float = 0.4  # of the time a fold was planned for, under which it is not started late (assumption)

@@ -11,8 +11,7 @@ import numpy as np
 
 from autoclimb.arrays import stored_precision
 from autoclimb.budget import in_words, seconds_of
-from autoclimb.data.decoding import most_pictures, sizes_of
-from autoclimb.data.facts import class_counts
+from autoclimb.data.facts import plan_facts
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.score.own import metric_from
@@ -26,9 +25,9 @@ from autoclimb.search.recipes import load_recipe
 from autoclimb.search.rehearsal import PlannedTrial, rehearse
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Metric, Task
+from autoclimb.search.steering import steering_words
+from autoclimb.types import Config, History, Metric, Task
 
-ROWS_LOOKED_AT = 50  # pictures whose size is read
 OPEN = ("apache-2.0", "mit", "bsd-3-clause")  # licences of weights that need no word
 
 
@@ -64,6 +63,7 @@ class Plan:
         yield f"{folds} folds" if folds > 1 else f"one holdout of {1 / s.folds:.0%}: {s.rows} rows need no more"
         if s.wants == "grade":
             yield "answers: cut points on the expected grade, learnt out of fold"
+        yield from steering_words(History(), s)
         memory = max((row.memory_gb for row in self.trials), default=0.0)
         pixels = max((row.pixel_gb for row in self.trials), default=0.0)
         yield f"memory: at most {memory:.1f} of {device.memory_gb:g} GB to train"
@@ -115,29 +115,16 @@ def plan(
     scorer = metric_from(metric) if isinstance(metric, str) else metric
     task = data if isinstance(data, Task) else read_folder(Path(data), scorer, id_column, target, group)
     scorer = scorer or proposed_metric(task)[0]
-    sides = [min(width, height) for width, height, _ in sizes_of([f for f in task.train_files if f], ROWS_LOOKED_AT)]
-    counts = [n for n in class_counts(task).values() if n]
     s = situation_on(
         DEVICES[device],
         hub=hub,
         pretrained=given.pretrained,
-        kind=task.kind,
+        **plan_facts(task, scorer),
         rows=len(task.train_ids),
-        answered=len(task.test_ids),
-        side=int(np.median(sides or [64])),
-        pictures=most_pictures(task.train_files, channels=task.channels),
         folds=given.folds or folds_for(len(task.train_ids)),
         budget=seconds_of(budget),
         seed=seed,
-        metric=scorer.name,
-        wants=scorer.wants,
-        beta=scorer.beta,
-        average=scorer.average,
-        by_class=task.kind in scorer.by_class,
-        imbalance=max(counts) / min(counts) if counts else 1.0,
         space=given.space,
-        channels=task.channels,
-        width=task.width,
     )
     return rehearsed(s, DEVICES[device], given.plan)
 

@@ -46,7 +46,7 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.rules import answer
 from autoclimb.search.climb import follow
-from autoclimb.search.cost import cost_of, measured
+from autoclimb.search.cost import measured
 from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.nets import fine_tuning, from_box, from_scratch, net_named
 from autoclimb.search.order import plan_of
@@ -318,9 +318,8 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, rates: dict[s
     end = seconds_for_the_end(budget, SLACK.first_quick_blend)
     clock = Clock(budget, now=lambda: now, start=0.0)
 
-    def run(config: Config, stage: str) -> Trial:
+    def run(config: Config, stage: str, seconds: float) -> Trial:
         nonlocal now
-        seconds = cost_of(config, s)
         now += seconds
         epochs = config.epochs or (epochs_in(config.seconds, config, s) if config.seconds else 0.0)
         record = stand_in(known.records, config, epochs)

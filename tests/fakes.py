@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of
+from autoclimb.search.cost import cost_of, features_like
 from autoclimb.search.nets import from_hub
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
@@ -120,6 +120,7 @@ class World:
     stages: list[str] = field(default_factory=list)
     published: int = 0
     nets: dict[Config, set[int]] = field(default_factory=dict)  # folds that are trained, by the config without them
+    made: set[Config] = field(default_factory=set)  # features that are on the disk
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.situation.budget, now=lambda: self.now, start=self.now)
@@ -140,7 +141,7 @@ class World:
         )
         return follow(plan, now, self.run, self.recall, self.clock, self.reserve, self.publish, self.tell)
 
-    def run(self, config: Config, stage: str) -> Trial:
+    def run(self, config: Config, stage: str, planned: float = 0.0) -> Trial:
         seconds = self.overrun(config) * self.seconds_of(config)
         self.ran.append(config)
         if self.kill_at == len(self.ran):
@@ -151,6 +152,7 @@ class World:
         made = trial(config, stage, self.ends(config), seconds)
         self.record[config.key] = made
         self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
+        self.made.add(features_like(config))
         return made
 
     def folds_done(self, config: Config) -> int:
@@ -158,7 +160,7 @@ class World:
         return len(set(config.folds) & self.nets.get(config.vary(folds=()), set()))
 
     def seconds_of(self, config: Config) -> float:
-        return cost_of(config, replace(self.situation, folds_done=self.folds_done)) / (
+        return cost_of(config, replace(self.situation, folds_done=self.folds_done, made=self.made)) / (
             SLACK.trial_margin if config.train == "features" or config.epochs else 1.0
         )
 

@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from autoclimb.run import store
+from autoclimb.types import Config, Trial
+
 HERE = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -12,3 +17,32 @@ def test_every_benchmark_names_only_what_there_is():
     command = [sys.executable, "-c", "\n".join(f"import {name}" for name in names)]
     ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-500:]
+
+
+def test_costs_are_compared_by_kind_from_the_records_of_runs(tmp_path):
+    trials = [
+        (Config(train="features"), "baseline", 10.0, 12.0),
+        (Config(train="features", weights="box"), "baseline", 10.0, 9.0),
+        (Config(seconds=20.0), "finalists", 20.0, 20.0),
+        (Config(seconds=20.0, seed=1), "finalists", 20.0, 22.0),
+        (Config(seconds=20.0, seed=2), "finalists", 0.0, 22.0),  # nobody planned it
+    ]
+    for config, stage, planned, taken in trials:
+        facts = {"planned_s": planned} if planned else {}
+        store.save_trial(tmp_path / "run", Trial(config, stage, "done", 0.5, 0.1, taken, facts=facts))
+    store.save_trial(
+        tmp_path / "run", Trial(Config(seed=3), "rest", "late", -np.inf, 0.0, 9.0, facts={"planned_s": 3.0})
+    )
+    ended = subprocess.run(
+        [sys.executable, HERE / "costs.py", tmp_path, "--each"], capture_output=True, text=True, check=True
+    )
+    assert "| net, finalists | 2 | 5% | 9% | 40 | 42 |" in ended.stdout
+    assert "| hand-made features | 1 | 20% | 20% | 10 | 12 |" in ended.stdout
+    assert "| all | 4 | 10% |" in ended.stdout
+    assert "run: frozen features" in ended.stdout
+
+
+def test_costs_without_a_planned_trial_say_so(tmp_path):
+    ended = subprocess.run([sys.executable, HERE / "costs.py", tmp_path], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "planned seconds" in ended.stderr

@@ -8,8 +8,9 @@ from fakes import SITUATIONS, Killed, World, check, situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.budget import seconds_of
+from autoclimb.budget import SLACK, seconds_of
 from autoclimb.search.climb import follow
+from autoclimb.search.cost import cost_of, speed_of
 from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.finals import is_long
 from autoclimb.search.order import PLAN, plan_of
@@ -196,6 +197,33 @@ def test_a_trial_that_takes_longer_than_it_said_costs_no_more_than_its_own_overr
     w.climb(plan_of(None))
     worst = max((t.seconds * (factor - 1) / factor for t in w.record.values()), default=0.0)
     assert w.clock.spent() <= w.clock.budget - w.reserve() + worst + 1e-6
+
+
+def test_a_trial_is_run_with_the_seconds_that_finished_trials_make_of_its_plan():
+    planned = []
+
+    def run(config, stage, seconds):
+        planned.append(seconds)
+        return replace(w.run(config, stage, seconds), facts={"img_s": speed_of(config, w.situation).train / 2})
+
+    w = world("a processor, from scratch", "1h")
+    counted = [Config(epochs=2.0, seed=seed) for seed in (1, 2)]
+    follow([("s", stage_of(*counted))], w.situation, run, w.recall, w.clock, w.reserve, w.publish)
+    assert planned[0] == cost_of(counted[0], w.situation)
+    assert planned[1] == pytest.approx(2 * planned[0], rel=0.05)
+
+
+def test_features_that_come_first_wait_for_imports():
+    planned = []
+
+    def run(config, stage, seconds):
+        planned.append(seconds)
+        return w.run(config, stage, seconds)
+
+    w = world("a processor, from scratch", "1h")
+    made = [Config(train="features", backbone="gradients", folds=(0, 1), size=size) for size in (64, 96)]
+    follow([("s", stage_of(*made))], w.situation, run, w.recall, w.clock, w.reserve, w.publish)
+    assert planned == [cost_of(made[0], w.situation) + SLACK.first_features, cost_of(made[1], w.situation)]
 
 
 def test_a_config_asked_for_twice_is_run_once():

@@ -8,7 +8,15 @@ from fakes import LOCAL, SITUATIONS, check, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.search.cost import corrected, speed_of, trunk_seconds, with_kept
+from autoclimb.search.cost import (
+    corrected,
+    cost_of,
+    full_cost,
+    head_seconds,
+    speed_of,
+    trunk_seconds,
+    with_kept,
+)
 from autoclimb.search.fidelity import (
     epochs_for,
     epochs_in,
@@ -300,3 +308,38 @@ def test_no_time_is_filled_with_what_is_known_or_must_be_downloaded():
         assert config.key not in {t.key for t in history.trials}
         history.add(trial(config))
     assert config is None
+
+
+# --- what finished trials say of costs --------------------------------------------------------------------------------
+
+
+def test_features_that_are_there_cost_their_head_alone():
+    s = situation(pretrained=BOXED)
+    frozen = frozen_net(BOXED[0], 128, s)
+    known = with_kept(History([trial(frozen)]), s)
+    other_head = frozen.vary(head="linear")
+    assert cost_of(other_head, known) == head_seconds(other_head, 5, s) < 0.1 * cost_of(other_head, s)
+    assert cost_of(other_head.vary(size=160), known) == cost_of(other_head.vary(size=160), s)
+    assert full_cost(other_head, known) == cost_of(other_head, s), "a replay plans with what it takes from nothing"
+
+
+def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
+    s = situation(pretrained=BOXED)
+    frozen = frozen_net(BOXED[0], 128, s)
+    slow = trial(frozen, seconds=2 * full_cost(frozen, s))
+    net = Config(backbone="resnet18", size=64, seconds=10.0)
+    known = corrected(History([slow]), s)
+    other = frozen_net(BOXED[1], 128, s)
+    assert full_cost(other, known) - head_seconds(other, 5, s) == pytest.approx(
+        2 * (full_cost(other, s) - head_seconds(other, 5, s))
+    )
+    assert speed_of(net, known) == speed_of(net, s)
+    again = trial(frozen.vary(head="linear"), seconds=1.0)  # from the cache: it says nothing of the net's speed
+    assert full_cost(other, corrected(History([slow, again]), s)) == full_cost(other, known)
+
+
+def test_what_a_training_continues_is_not_paid_again():
+    s = situation(trained_before=lambda config: 30.0 if config.continues else 0.0)
+    config = Config(seconds=50.0, folds=(0, 1))
+    assert cost_of(config.vary(continues="x"), s) == cost_of(config, s) - 30
+    assert full_cost(config.vary(continues="x"), s) == full_cost(config, s)

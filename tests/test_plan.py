@@ -9,7 +9,7 @@ import autoclimb
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
-from autoclimb.search.fidelity import folds_for
+from autoclimb.search.fidelity import epochs_for, folds_for
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.rates import DEVICES, speed_on
 from autoclimb.search.space import SearchSpace
@@ -101,6 +101,26 @@ def test_a_search_trial_gets_a_third_of_the_epochs_of_the_finalist_it_speaks_for
 
 
 @each_situation
+def test_a_plan_prints_stages_nets_sizes_rates_folds_epochs_seconds_memory_and_disk(name):
+    plan = SITUATIONS[name]()
+    lines = str(plan).splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("stage "))
+    assert lines[heading].split() == ["stage", "net", "px", "folds", "epochs", "img/s", "GB", "time", "why"]
+    assert any(line.startswith("memory: ") and f"{plan.device.memory_gb:g} GB" in line for line in lines)
+    assert any(line.startswith("disk: ") and f"{plan.device.disk_gb:g}" in line for line in lines)
+    assert lines[-1].startswith(f"{len(plan.trials)} trials, ")
+    shown = [line for line in lines[heading + 1 : -1] if not line.startswith("refine")]  # suggestions are summed up
+    for row, line in zip([row for row in plan.trials if row.stage != "refine"], shown, strict=True):
+        assert line.startswith(row.stage)
+        assert f" {row.config.size} " in line
+        if row.config.train == "net":
+            assert row.config.backbone[:30] in line
+            assert f" {row.epochs:.1f} " in line
+        if row.stage == "finalists":
+            assert f"lr {row.config.lr:g}" in line
+
+
+@each_situation
 def test_every_line_of_a_plan_says_why(name):
     plan = SITUATIONS[name]()
     assert all(row.why for row in plan.trials)
@@ -114,16 +134,27 @@ def test_on_two_cores_minutes_compare_frozen_features_over_all_folds_then_train_
     plan = two_cores(budget)
     assert len(frozen(plan)) >= several
     assert {row.config.folds for row in frozen(plan)} == {(0, 1, 2, 3, 4)}
+    assert all(row.seconds <= 0.5 * budget for row in frozen(plan))
+    compared = [row.config for row in frozen(plan) if row.config.weights]
+    values = [{getattr(c, name) for c in compared} for name in ("backbone", "size", "layers", "tta", "head")]
+    assert sum(len(value) - 1 for value in values) >= several - 2, "they differ in net, size, layers, views or head"
     assert len({row.config.backbone for row in plan.finalists}) in nets
 
 
-def test_on_two_cores_half_an_hour_compares_nets_and_four_hours_end_with_three_kinds():
-    half = [row for row in two_cores(30 * MINUTE).trials if row.config.train == "net" and row.stage != "finalists"]
-    assert len([row for row in half if row.stage in ("resize", "augmentation", "backbone", "loss")]) >= 3
-    long = two_cores(4 * HOUR)
-    kinds = {(row.config.backbone, bool(row.config.weights)) for row in long.finalists}
-    assert len(kinds) >= 2
-    assert all(len(row.config.folds) == 5 for row in long.finalists)
+def test_on_two_cores_half_an_hour_compares_nets_and_ends_with_two_kinds_soundly_trained():
+    half = two_cores(30 * MINUTE)
+    searched = [row for row in half.trials if row.config.train == "net" and row.stage not in ("finalists", "rest")]
+    assert len([row for row in searched if row.stage in ("resize", "augmentation", "backbone", "loss")]) >= 3
+    assert len({(row.config.backbone, bool(row.config.weights)) for row in half.finalists}) >= 2
+    assert all(row.epochs >= epochs_for("sound", row.config, half.situation) for row in half.finalists)
+
+
+def test_on_two_cores_four_hours_search_in_every_way_and_end_with_both_kinds_over_all_folds():
+    plan = two_cores(4 * HOUR)
+    assert {row.stage for row in plan.trials} >= {"resize", "augmentation", "backbone", "loss", "refine"}
+    assert len({(row.config.backbone, bool(row.config.weights)) for row in plan.finalists}) >= 2
+    assert all(len(row.config.folds) == 5 for row in plan.finalists)
+    assert all(row.epochs >= epochs_for("full", row.config, plan.situation) for row in plan.finalists)
 
 
 def test_a_t4_night_ends_with_three_families_over_five_folds():
@@ -149,6 +180,7 @@ def test_an_h100_probes_many_nets_within_a_twentieth_and_trains_families_as_the_
         assert config.ema > 0
         assert 3e-5 <= config.lr * config.backbone_lr <= 4e-4
         assert config.layer_decay < 1 or not FAMILIES[net_named(config.backbone).family].transformer
+    assert any(FAMILIES[family].transformer for family in families(finalists))
     total = sum(row.config.seconds * len(row.config.folds) for row in finalists)
     assert max(row.config.seconds * len(row.config.folds) for row in finalists) <= 0.5 * total
 
@@ -174,6 +206,25 @@ def test_without_weights_and_with_very_many_pictures_a_net_is_trained_from_scrat
         assert not row.config.weights
         assert row.config.folds == (0,)
         assert row.epochs >= 10
+        assert row.config.size >= 224
+        assert row.memory_gb <= 0.85 * plan.device.memory_gb
+    assert plan.oof_gb * len(plan.finalists) + max(row.pixel_gb for row in plan.trials) <= plan.device.disk_gb
+
+
+def test_a_net_is_trained_again_from_another_seed_only_after_the_other_finalists():
+    plan = SITUATIONS["many small pictures"]()
+    again = [row.config.backbone for row in plan.trials if row.stage == "rest" and row.config.train == "net"]
+    first = again[: len(plan.finalists)]
+    assert len(set(first)) == len(first)
+
+
+def test_a_plan_says_which_facts_of_the_data_steer_it():
+    facts = plan_on("cpu", HOUR, 600, 28, imbalance=20.0, by_class=True)
+    text = str(facts)
+    assert "few rows: " in text
+    assert "tiny pictures: " in text
+    assert "imbalance: 20 rows" in text
+    assert "few rows" not in str(SITUATIONS["an H100 for four hours"]())
 
 
 # --- the front door and the table of rates ----------------------------------------------------------------------------

@@ -18,11 +18,11 @@ class Faulty(World):
 
     fault: object = field(default=lambda config: "")
 
-    def run(self, config, stage):
+    def run(self, config, stage, planned):
         kind = self.fault(config) if config.train == "net" else ""
         self.ends = lambda config: "failed" if kind else "done"
         self.overrun = lambda config: 0.2 if kind else 1.0  # it fails early
-        made = super().run(config, stage)
+        made = super().run(config, stage, planned)
         if kind:
             self.record[config.key] = made = replace(made, facts={"fault": kind}, note=kind)
         return made

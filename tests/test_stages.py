@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.budget import Clock
+from autoclimb.data.facts import imbalance_of, plan_facts
+from autoclimb.dry_run import plan
 from autoclimb.run.setup import Setup
-from autoclimb.run.trials import imbalance_of, situation_of
+from autoclimb.run.trials import situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
@@ -467,6 +469,21 @@ def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, 
     setup = Setup(task(target=target), goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
     s = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0)
     assert (s.beta, s.average, s.imbalance, s.pixel_bytes, s.memory_gb) == (beta, average, 30.0, 1e15, 8.0)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f2-macro", "log-loss"])
+def test_a_plan_and_a_run_know_the_same_of_a_task(name, tmp_path):
+    target = np.repeat([0, 1, 2], [60, 8, 2])
+    read = task(target=target, test_ids=["t1", "t2"])
+    goal = Goal(metric_named(name), "multiclass")
+    nobody: Any = None
+    decoded: Any = SimpleNamespace(limit=1e15)
+    setup = Setup(read, goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
+    run, dry = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0), plan(read, metric=name, budget="60s").situation
+    assert {fact: getattr(run, fact) for fact in plan_facts(read, goal.metric)} == {
+        fact: getattr(dry, fact) for fact in plan_facts(read, goal.metric)
+    }
+    assert run.rows == dry.rows == len(target)
 
 
 def test_numbers_and_classes_without_rows_are_no_imbalance():

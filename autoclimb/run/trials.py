@@ -12,8 +12,7 @@ import numpy as np
 
 from autoclimb.arrays import View, predicted_rows
 from autoclimb.budget import SLACK, in_words
-from autoclimb.data.decoding import most_pictures, sizes_of
-from autoclimb.data.facts import class_counts
+from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
 from autoclimb.report.leaderboard import words_of
@@ -26,17 +25,18 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.cost import at_own_size, measured
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Event, Task, Trial
+from autoclimb.types import Config, Event, Trial
 
 LOSS_ROWS = 100_000  # a fold of these tells effects apart
 LOOK, LOOK_SHARE = 0.8, 0.005  # seconds of a look at a net's speed beside its warm-up, and the share of the budget
 POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
 
-def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
+def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) -> Trial:
     """The config's trial, trained by the worker, scored and on record. What may go wrong in training is its status.
 
-    Where the worker is ended at its deadline or dies, the folds that it had finished are the trial.
+    Where the worker is ended at its deadline or dies, the folds that it had finished are the trial. The seconds that it
+    was `planned` to take go on record with it, 0 where nobody planned.
     """
     number = store.count_trials(setup.folder) + 1
     about = {"trial": config.key, "number": number, "config": words_of(config), "stage": stage}
@@ -63,7 +63,9 @@ def run_trial(setup: Setup, config: Config, stage: str) -> Trial:
         blend = store.read_blend(setup.folder)
         store.limit_weights(setup.folder, set(blend[0].members) if blend else set(), 0.0)
     if reply["status"] == "done" and reply["folds"] < len(config.folds):
-        config = store.cut_short(setup.folder, config, reply["folds"])
+        config, planned = store.cut_short(setup.folder, config, reply["folds"]), 0.0
+    if planned:
+        reply["facts"]["planned_s"] = round(planned, 2)
     trial = scored(setup, config, stage, reply, setup.clock.spent() - start)
     store.save_trial(setup.folder, trial)
     store.update_run(setup.folder, setup.clock)
@@ -216,24 +218,14 @@ def situation_of(
     memory_gb: float = math.inf,
 ) -> Situation:
     """The facts the plan depends on, with this run's measuring and remembering behind them."""
-    task, metric, clock = setup.task, setup.goal.metric, setup.clock
-    sides = [min(width, height) for width, height, _ in sizes_of(task.train_files, 50, task.channels)]
+    clock = setup.clock
     return Situation(
-        kind=task.kind,
+        **plan_facts(setup.task, setup.goal.metric),
         rows=len(setup.rows),
-        answered=len(task.test_ids),
-        side=int(np.median(sides or [FIRST_SIZE])),
-        pictures=most_pictures(task.train_files, channels=task.channels),
         folds=int(setup.fold_of.max()) + 1,
         budget=clock.budget,
         device=device,
         seed=seed,
-        metric=metric.name,
-        wants=metric.wants,
-        beta=metric.beta,
-        average=metric.average,
-        by_class=task.kind in metric.by_class,
-        imbalance=imbalance_of(task),
         pretrained=pretrained,
         space=space,
         measure=cache(partial(measure, setup)),
@@ -242,10 +234,9 @@ def situation_of(
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
+        trained_before=partial(store.seconds_before, setup.folder),
         row_losses=losses_of_trials(setup),
         pixel_bytes=setup.decoded.limit,
-        channels=task.channels,
-        width=task.width,
         memory_gb=remember(setup.folder, clock.budget, "memory", lambda: memory_gb),
     )
 
@@ -270,9 +261,3 @@ def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
         return known[trial.key]
 
     return row_losses
-
-
-def imbalance_of(task: Task) -> float:
-    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
-    counts = [n for n in class_counts(task).values() if n]
-    return max(counts) / min(counts) if counts else 1.0

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
-from autoclimb.search.cost import cost_of
+from autoclimb.search.cost import corrected, cost_of, with_kept
 from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
 
 Stage = Callable[[History, Situation], Iterator[list[Config]]]
-Run = Callable[[Config, str], Trial]
+Run = Callable[[Config, str, float], Trial]  # with the stage and the seconds that the trial is planned to take
 Recall = Callable[[Config], Trial | None]
 Account = Callable[[str, History, Situation], list[str]]
 
@@ -28,10 +28,10 @@ def follow(
 ) -> tuple[History, bool]:
     """The history of what was tried, and whether the plan was completed: nothing left out for want of time.
 
-    For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost still
-    leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time. `publish` is called after every
-    trial that was run to its end, `account` after every stage: its lines say what the stage's changes paid. A config
-    asked for twice is run once; in place of one that fails a smaller one is.
+    For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost, corrected
+    by the finished trials, still leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time.
+    `publish` is called after every trial that was run to its end, `account` after every stage: its lines say what the
+    stage's changes paid. A config asked for twice is run once; in place of one that fails a smaller one is.
     """
     history = History()
     seen: set[str] = set()
@@ -55,15 +55,18 @@ def follow(
                         waiting[:0] = [smaller]
                         continue
                 if trial is None:
-                    cost = cost_of(config, situation)
+                    known = with_kept(history, corrected(history, situation))
+                    cost = cost_of(config, known)
+                    if config.train == "features" and not history.trials:
+                        cost += SLACK.first_features
                     if not clock.affords(cost, keep=reserve()):
                         complete = False
-                        fewer = shortened(config, situation, clock.left() - reserve())
+                        fewer = shortened(config, known, clock.left() - reserve())
                         if fewer is None or fewer.key in seen:
                             continue
-                        config = fewer
+                        config, cost = fewer, cost_of(fewer, known)
                         seen.add(config.key)
-                    trial = run(config, name)
+                    trial = run(config, name, cost)
                     if trial.status == "done":
                         history.add(trial)
                         publish(history)

@@ -6,13 +6,13 @@ from statistics import median
 from autoclimb.budget import SLACK
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, Speed, rows_of_fold
-from autoclimb.types import Config, History
+from autoclimb.types import Config, History, Trial
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
 HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
 LINEAR_SECONDS = 6e-11  # of a linear one, to as many rows as features have columns; 404 to 2,001 rows took .6 to 3.5 s
-HAND_MADE = {"gradients": 900.0, "patches": 160.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
+HAND_MADE = {"gradients": 900.0, "patches": 280.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
 DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
@@ -74,13 +74,20 @@ def trunk_of(config: Config) -> Config:
 
 
 def with_kept(history: History, situation: Situation) -> Situation:
-    """The situation with the features that finished trials have kept of the pictures."""
+    """The situation with the features that finished trials have made of the pictures, whole nets' and at their cuts."""
     kept: dict[Config, int] = {}
     for trial in history.done():
         if trial.config.top:
             trunk = trunk_of(trial.config)
             kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
-    return replace(situation, kept=kept)
+    made = frozenset(features_like(trial.config) for trial in history.done(train="features"))
+    return replace(situation, kept=kept, made=made)
+
+
+def features_like(config: Config) -> Config:
+    """What decides the features that a head is fitted on, all else left at its default."""
+    names = ("train", "backbone", "weights", "model_args", "layers", "size", "preprocess", "grid", "tta")
+    return Config(**{name: getattr(config, name) for name in names})
 
 
 def variants_kept(config: Config) -> int:
@@ -113,21 +120,26 @@ def predict_seconds(config: Config, situation: Situation) -> float:
 
 
 def cost_of(config: Config, situation: Situation) -> float:
-    """Seconds that the rest of the trial will take: folds that are done cost nothing more."""
+    """Seconds that the rest of the trial will take: what is done of it already costs nothing more.
+
+    That is folds, trainings that it continues, and features that other trials have made.
+    """
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
-        return features_seconds(config, situation) + head_seconds(config, folds, situation)
+        made = features_like(config) in situation.made
+        return (0 if made else features_seconds(config, situation)) + head_seconds(config, folds, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds + SLACK.trial_overhead
+        return max(config.seconds, most) * folds - situation.trained_before(config) + SLACK.trial_overhead
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return SLACK.trial_margin * folds * (each + 1)
+    return SLACK.trial_margin * (folds * (each + 1) - situation.trained_before(config))
 
 
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
-    return cost_of(config, replace(situation, folds_done=lambda config: 0))
+    fresh = replace(situation, folds_done=lambda config: 0, trained_before=lambda config: 0.0, made=())
+    return cost_of(config, fresh)
 
 
 def features_seconds(config: Config, situation: Situation) -> float:
@@ -163,38 +175,46 @@ def download_seconds(config: Config) -> float:
 def corrected(history: History, situation: Situation) -> Situation:
     """The situation with every net's speed as its finished trials had it, other nets' by the median of all.
 
-    A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work.
+    A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work. Trainings
+    and frozen features are corrected apart.
     """
-    low, high = PLAUSIBLE
-    ratios = {
-        name: [min(max(ratio, low), high) for ratio in row] for name, row in speed_ratios(history, situation).items()
-    }
-    if not ratios:
+    ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
+    made: set[Config] = set()
+    for trial in history.done():
+        ratio = speed_ratio(trial, situation) if features_like(trial.config) not in made else 0.0
+        if ratio:
+            rows = ratios[trial.config.train].setdefault(trial.config.backbone, [])
+            rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
+        if trial.config.train == "features":
+            made.add(features_like(trial.config))
+    if not any(ratios.values()):
         return situation
-    usual = median(ratio for row in ratios.values() for ratio in row)
 
     def measure(config: Config) -> Speed:
-        speed = situation.measure(config)
-        factor = median(ratios[config.backbone]) if config.backbone in ratios else usual
+        speed, known = situation.measure(config), ratios[config.train]
+        alike = known.get(config.backbone) or [ratio for row in known.values() for ratio in row] or [1.0]
+        factor = median(alike)
         return replace(speed, train=speed.train * factor, predict=speed.predict * factor)
 
     return replace(situation, measure=measure)
 
 
-def speed_ratios(history: History, situation: Situation) -> dict[str, list[float]]:
-    """Of each net that was trained, the speeds of its trials over what the situation says of them."""
-    ratios: dict[str, list[float]] = {}
-    for trial in history.done(train="net"):
-        planned = speed_of(trial.config, situation).train
-        plain = not (trial.config.sizes or trial.config.scales)  # img_s counts pictures of several sizes alike
-        if planned and plain and trial.facts.get("img_s"):
-            ratios.setdefault(trial.config.backbone, []).append(trial.facts["img_s"] / planned)
-    return ratios
+def speed_ratio(trial: Trial, situation: Situation) -> float:
+    """How many times faster than planned the trial's net was; 0 where the trial does not say."""
+    config = trial.config
+    if config.train == "net":
+        planned = speed_of(config, situation).train
+        plain = not (config.sizes or config.scales)  # img_s counts pictures of several sizes alike
+        return trial.facts.get("img_s", 0.0) / planned if planned and plain else 0.0
+    if config.weights in ("", "hub") or not trial.seconds:  # hand-made ones have no speed, and hubs download
+        return 0.0
+    planned_s = full_cost(config, situation)
+    return planned_s / trial.seconds if planned_s < float("inf") else 0.0
 
 
 def speed_words(history: History, situation: Situation) -> str:
     """How far the speeds that were planned with were off, "" where no net was trained."""
-    ratios = sorted(ratio for row in speed_ratios(history, situation).values() for ratio in row)
+    ratios = sorted(ratio for trial in history.done(train="net") if (ratio := speed_ratio(trial, situation)))
     if not ratios:
         return ""
     spread = f", {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} trials" if len(ratios) > 1 else ""

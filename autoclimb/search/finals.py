@@ -319,7 +319,7 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
 
 def finals_of(history: History, s: Situation) -> list[Trial]:
     """The finalists that cover most folds, or where there are none the search's nets; best first."""
-    nets = history.done(train="net")
+    nets = [t for t in history.done(train="net") if t.stage != "rest"]  # further seeds stand for no net of their own
     searched = search_seconds(base_config(history, s), s) if nets else 0.0
     finals = [t for t in nets if t.config.seconds > searched or t.stage == "finalists"]
     finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of, decoding_seconds, speed_of, trunk_of, trunk_seconds, variants_kept
+from autoclimb.search.cost import decoding_seconds, speed_of, trunk_of, trunk_seconds, variants_kept
 from autoclimb.search.effects import changes_of
 from autoclimb.search.fidelity import epochs_in, pixel_bytes
 from autoclimb.search.finals import is_long
@@ -70,10 +70,9 @@ def rehearse(
         if config.top:
             kept[trunk_of(config)] = max(kept.get(trunk_of(config), 0), variants_kept(config))
 
-    def run(config: Config, stage: str) -> Trial:
+    def run(config: Config, stage: str, seconds: float) -> Trial:
         nonlocal time
         prepare(config)
-        seconds = cost_of(config, s)
         rows.append(planned(config, stage, seconds, rows, s))
         time += seconds
         nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)

@@ -1,7 +1,7 @@
 """Situation: the facts a plan depends on, and the speed of a net."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,8 @@ class Situation:
     remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
     prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
+    trained_before: Callable[[Config], float] = field(default=lambda config: 0.0, repr=False)  # seconds that its nets
+    # were trained for already, in the training that it continues
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None where they are not at hand
     pixel_bytes: float = math.inf  # of disk that decoded pictures may take
@@ -63,6 +65,7 @@ class Situation:
     memory_gb: float = math.inf  # that training may take: of the card, or of the control group without one
     kept: Mapping[Config, int] = field(default_factory=dict)  # variants of the pictures whose features at a net's cut
     # are on the disk, by what search.cost.trunk_of says of a config
+    made: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
     width: int = 1  # columns of a prediction: one per class
 
 

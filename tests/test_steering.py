@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import LOCAL, situation, trial
 
-from autoclimb.search.stages import base_config, base_policy
+from autoclimb.search.starting import base_config, base_policy
 from autoclimb.search.steering import FACTS, notes_after, steering_words
 from autoclimb.types import Config, History
 

@@ -8,12 +8,13 @@ from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.disk import read_json, write_json
-from autoclimb.learn.continuing import Begun, begun_before
+from autoclimb.learn.continuing import Begun, begun_before, rest_of
 from autoclimb.learn.trial import run_trial
 from autoclimb.run import store
 from autoclimb.types import Config
 
 SHORT = TINY.vary(epochs=2.0, folds=(0,))
+STEPS = 4  # of it
 
 
 def trained(folder, config: Config, **how) -> dict:
@@ -34,8 +35,8 @@ def test_only_the_rest_is_trained(tmp_path):
     trained(tmp_path, SHORT)
     reply = trained(tmp_path, longer())
     assert (reply["status"], reply["note"]) == ("done", "")
-    assert reply["facts"]["epochs_before"] == 2
-    assert reply["facts"]["epochs"] == 4
+    assert reply["facts"]["steps_before"] == STEPS
+    assert reply["facts"]["steps"] == 2 * STEPS
     assert not np.array_equal(net_of(tmp_path, SHORT)["fc.weight"], net_of(tmp_path, longer())["fc.weight"])
 
 
@@ -53,7 +54,7 @@ def test_it_may_go_on_more_than_once(tmp_path):
     trained(tmp_path, longer())
     third = longer().vary(epochs=10.0, continues=longer().nets_key)
     facts = trained(tmp_path, third)["facts"]
-    assert (facts["epochs_before"], facts["epochs"]) == (6, 4)
+    assert (facts["steps_before"], facts["steps"]) == (3 * STEPS, 2 * STEPS)
 
 
 def test_going_on_is_repeated_to_the_bit(tmp_path):
@@ -70,8 +71,8 @@ def test_a_fold_that_the_shorter_training_did_not_see_is_trained_from_its_beginn
     config = longer(folds=(0, 1))
     assert trained(tmp_path, config)["note"] == ""
     first, second = (read_json(store.nets_folder(tmp_path, config) / f"fold{fold}.json") for fold in (0, 1))
-    assert (first["epochs"], second["epochs"]) == (4, 6)
-    assert "epochs_before" not in second
+    assert (first["steps"], second["steps"]) == (2 * STEPS, 3 * STEPS)
+    assert "steps_before" not in second
 
 
 def without_net(folder):
@@ -100,7 +101,7 @@ def test_without_a_net_that_fits_the_training_begins_anew_and_says_so(tmp_path, 
     reply = trained(tmp_path, longer())
     assert reply["status"] == "done"
     assert reason in reply["note"]
-    assert reply["facts"]["epochs"] == 6
+    assert reply["facts"]["steps"] == 3 * STEPS
 
 
 def test_a_training_that_is_not_there_at_all_is_said_too(tmp_path):
@@ -146,7 +147,7 @@ def test_a_config_that_continues_nothing_was_not_trained_before(tmp_path):
 
 
 def test_the_rest_is_warmed_up_shortly_and_sees_the_pictures_in_another_order():
-    rest = Begun(seconds=3.0, epochs=2.0).rest_of(longer(unfreeze=0.3))
-    assert (rest.schedule, rest.epochs, rest.unfreeze) == ("cosine", 4.0, 0.0)
+    rest = rest_of(longer(unfreeze=0.3))
+    assert (rest.schedule, rest.unfreeze) == ("cosine", 0.0)
     assert rest.seed != SHORT.seed
-    assert Begun().rest_of(SHORT.vary(schedule="linear")).schedule == "linear"
+    assert rest_of(SHORT.vary(schedule="linear")).schedule == "linear"

@@ -18,18 +18,24 @@ class Begun:
     """How long the net of a fold was trained before."""
 
     seconds: float = 0.0
+    steps: int = 0
     epochs: float = 0.0
 
-    def rest_of(self, config: Config) -> Config:
-        """The config for the rest of the training.
+    @property
+    def facts(self) -> dict[str, float]:
+        """What is put on record beside the facts of the rest."""
+        return {"train_s_before": self.seconds, "steps_before": self.steps, "epochs_before": self.epochs}
 
-        A trained net is warmed up again, but shortly: 5 % of its steps instead of the 25 % of one cycle, which comes
-        near to what one long cycle would do from here (SGDR, arXiv 1608.03983). The order of pictures is another one.
-        """
-        schedule = "cosine" if config.schedule == "onecycle" else config.schedule
-        epochs = max(config.epochs - self.epochs, 0.0)
-        seed = seed_of(config.seed, "rest of the training") % 2**31
-        return config.vary(schedule=schedule, epochs=epochs, unfreeze=0.0, seed=seed)
+
+def rest_of(config: Config) -> Config:
+    """The config with the schedule for the rest of a training.
+
+    A trained net is warmed up again, but shortly: 5 % of its steps instead of the 25 % of one cycle, which comes near
+    to what one long cycle would do from here (SGDR, arXiv 1608.03983). The order of pictures is another one.
+    """
+    schedule = "cosine" if config.schedule == "onecycle" else config.schedule
+    seed = seed_of(config.seed, "rest of the training") % 2**31
+    return config.vary(schedule=schedule, unfreeze=0.0, seed=seed)
 
 
 def begun_before(config: Config, nets: Path, fold: int) -> Begun | None:
@@ -39,7 +45,8 @@ def begun_before(config: Config, nets: Path, fold: int) -> Begun | None:
     if not config.continues or not record.exists() or not (place / f"fold{fold}.safetensors").exists():
         return None
     facts = read_json(record)
-    return Begun(*(facts.get(name, 0.0) + facts.get(f"{name}_before", 0.0) for name in ("train_s", "epochs")))
+    names = ("train_s", "steps", "epochs")
+    return Begun(*(facts.get(name, 0) + facts.get(f"{name}_before", 0) for name in names))
 
 
 def gone_on(built: Built, config: Config, nets: Path, fold: int) -> tuple[Built, Begun | None]:

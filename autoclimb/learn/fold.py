@@ -17,7 +17,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
-from autoclimb.learn.continuing import gone_on
+from autoclimb.learn.continuing import gone_on, rest_of
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -63,7 +63,7 @@ def run_fold(
     place(built, device)
     built, begun = gone_on(built, config, out, fold.number)
     if begun:
-        config, seconds = begun.rest_of(config), seconds - begun.seconds
+        config, seconds = rest_of(config), seconds - begun.seconds
     whole = built
     if config.top:
         built, material, config = above(built, material, config)
@@ -83,7 +83,8 @@ def run_fold(
         built = compiled(built, standard, config, fold)
         facts["compiled"] = True
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
-    pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
+    steps = 0 if config.seconds else max(1, _steps_of(config, fold) - (begun.steps if begun else 0))
+    pace = Pace(fold.now, fold.now(), left, steps)
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, compiled=None, head=net.get_classifier())  # type: ignore[operator]
@@ -109,7 +110,7 @@ def run_fold(
     if fold.taught:
         facts["taught"] = len(fold.taught.rows)
     if begun:
-        facts |= {"train_s_before": begun.seconds, "epochs_before": begun.epochs}
+        facts |= begun.facts
     if tta:
         facts["tta"] = tta
     if built.note:

@@ -46,9 +46,9 @@ def ways(base: Config, epochs: float) -> dict[str, Config]:
     }
 
 
-def rows_of(lab: Lab, name: str, base: Config, epochs: float) -> Iterator[str]:
-    """The table's rows for one set."""
-    configs = ways(base, epochs)
+def rows_of(lab: Lab, name: str, base: Config, epochs: float, most: int) -> Iterator[str]:
+    """The table's rows for one set, of the first ways."""
+    configs = dict(list(ways(base, epochs).items())[:most])
     cells = {way: trained_cell(lab, config) for way, config in configs.items()}
     losses = {way: losses_by_row(lab.goal, lab.task.truth, oof) for way, (oof, _) in cells.items()}
     for way, (oof, seconds) in cells.items():
@@ -85,13 +85,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare trainings in one go with such that go on from a shorter one.")
     parser.add_argument("--sets", default="sign_digits:24:scratch,leaf99:9:box", help="name:epochs:scratch or box")
     parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--ways", type=int, default=5, help="how many of the ways, the first of them the question")
+    parser.add_argument("--folder", type=Path, help="where trials are kept, to go on where a measurement was stopped")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     asked = parser.parse_args()
     append(asked.out, heading("trainings that go on from a shorter one") + HEADER)
     for entry in asked.sets.split(","):
         name, epochs, source = entry.split(":")
-        with tempfile.TemporaryDirectory(prefix="autoclimb-on-") as folder, opened(SUITE, name, Path(folder)) as lab:
-            for row in rows_of(lab, name, base_of(source, asked.folds), float(epochs)):
+        with (
+            tempfile.TemporaryDirectory(prefix="autoclimb-on-") as folder,
+            opened(SUITE, name, asked.folder / name if asked.folder else Path(folder)) as lab,
+        ):
+            for row in rows_of(lab, name, base_of(source, asked.folds), float(epochs), asked.ways):
                 append(asked.out, row)
                 print(row, end="", flush=True)
 

@@ -42,7 +42,7 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
-FORMAT = 2  # raised when older run directories cannot be gone on with
+FORMAT = 3  # raised when older run directories cannot be gone on with
 
 
 def open_folder(folder: Path) -> Path:

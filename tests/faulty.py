@@ -285,7 +285,7 @@ def step_words(before: Config, after: Config) -> str:
         return f"{after.backbone} @{after.size}"
     if after.size != before.size:
         return f"@{after.size}"
-    return words_of(after.vary(seconds=before.seconds), before)
+    return words_of(after.vary(seconds=before.seconds, folds=before.folds), before)
 
 
 def setting_of(folder: Path, trainer: Trainer, budget: float = 900.0) -> Setup:

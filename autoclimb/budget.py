@@ -97,8 +97,8 @@ class Slack:
     trackers_at_most: float = 30.0  # of one that is not: a tracker that hangs is no reason to wait for its end
     # for work that is under way
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
-    first_features_share: float = 0.5  # of what is left, for features while no trial is done: beside busy neighbours
-    # they once took six times their plan, and no net was trained
+    first_features_share: float = 0.65  # of what is left, for features while no trial is done: beside busy neighbours
+    # they once took six times their plan, and no net was trained; at .5 a slow minute cut them to two folds
     worker_deadline_share: float = 0.5  # of the reserve for the end that a trial may overrun into before it is ended
     worker_start: float = 1.0  # left for the parent while it waits for the worker's imports
     worker_reply: float = 0.7  # before its deadline a worker stops, to write what it has and say so

@@ -284,6 +284,8 @@ def test_where_frozen_features_lead_what_is_left_goes_to_hand_made_ones_then_to_
     history.add(trial(first))
     second = next(PLAN["rest"](history, s))[0]
     assert (second.train, second.backbone, second.size) == ("features", "tf_efficientnet_lite2", 128)
+    minute = situation(budget=60.0, pretrained=BOXED, left=lambda: 20.0)
+    assert next(PLAN["rest"](with_features(minute, 0.9), minute))[0].backbone == "gradients"
 
 
 def test_where_nets_lead_they_are_trained_again_over_all_folds_or_features_fill_the_time():

@@ -175,7 +175,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
     changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
     for change in changes:
-        config = best.config.vary(**change)
+        config = best.config.vary(folds=first[0].folds, **change)  # its own may have been cut short
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
         cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)

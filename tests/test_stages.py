@@ -19,6 +19,7 @@ from autoclimb.run.trials import situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
+from autoclimb.search.frozen import frozen_features
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.nets import net_named
 from autoclimb.search.order import PLAN
@@ -513,6 +514,19 @@ def test_plain_shapes_are_left_to_the_net_from_scratch(by_hand, pretrained, nets
     rows = [(config, pretrained), (drawn, by_hand)]
     history = History([replace(trial(c), facts={"skill": skill}) for c, skill in rows])
     assert len(with_useful_nets(history, s).pretrained) == nets
+
+
+def test_features_that_were_cut_short_are_followed_by_features_over_all_folds():
+    s, history, asked = situation(budget=300.0, pretrained=LOCAL), History(), []
+    for batch in frozen_features(history, s):
+        for config in batch:
+            asked.append(config)
+            done = config.vary(folds=(0, 1)) if config.weights and len(asked) == 2 else config
+            history.add(trial(done))
+    nets = [config for config in asked if config.weights]
+    assert len(nets) > 1
+    assert any(config.head == "linear" for config in nets)
+    assert all(config.folds == (0, 1, 2, 3, 4) for config in asked)
 
 
 @pytest.mark.parametrize(("skill", "budget", "trains"), [(0.8, 60.0, False), (0.1, 60.0, True), (0.8, 300.0, True)])

@@ -165,7 +165,8 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
             break
         if not with_useful_nets(history, s).pretrained:
             return
-    tried = [t for config in first for t in history.done() if t.key == config.key]
+    every = first[0].folds  # a trial that was cut short has fewer
+    tried = [t for config in first for t in history.done() if t.config.vary(folds=every) == config]
     if not tried:
         return
     yield from try_regions(history, s, region_seconds(s))
@@ -175,7 +176,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
     changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
     for change in changes:
-        config = best.config.vary(folds=first[0].folds, **change)  # its own may have been cut short
+        config = best.config.vary(folds=every, **change)
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
         cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)

@@ -17,7 +17,7 @@ from folders import picture
 from PIL import Image
 
 import autoclimb
-from autoclimb.budget import Clock
+from autoclimb.budget import SLACK, Clock
 from autoclimb.disk import write_json
 from autoclimb.errors import Mistake
 from autoclimb.run import store
@@ -237,7 +237,7 @@ def test_features_may_not_take_all_the_time_before_a_trial_is_done(tmp_path):
     nobody: Any = None
     setup = Setup(nobody, nobody, nobody, tmp_path, nobody, nobody, clock, nobody)
     features = autoclimb.Config(train="features", backbone="patches")
-    assert seconds_for(setup, features) == 0.5 * 80
+    assert seconds_for(setup, features) == pytest.approx(SLACK.first_features_share * 80)
     assert 70 < seconds_for(setup, autoclimb.Config(seconds=5.0)) < 80
     write_json(tmp_path / "blend.json", {"score": 0.5})
     assert 70 < seconds_for(setup, features) < 80

@@ -254,7 +254,7 @@ def test_no_array_of_all_cells_is_made_of_many_rows_classes_and_trials(large, sm
         monkeypatch.setattr(f"autoclimb.{looked_at}", 4000)  # little beside one trial, as with large data
     monkeypatch.setattr("autoclimb.score.decide.MOST_LEARNED", 4000)
     for module in (arrays, sharpen):
-        monkeypatch.setattr(module, "BLOCK", 1 << 15)  # a few hundred rows of a member, twenty of all of them
+        monkeypatch.setattr(module, "BLOCK", 1 << 16)  # a thousand rows of a member, forty of all of them
     rows, classes, answered, trials = 6000, 60, 600, 24
     draw = np.random.default_rng(0)
     truth, tested = draw.integers(0, classes, rows), draw.integers(0, classes, (answered, 1))

@@ -169,11 +169,11 @@ def fit(
         del first  # a mapped file that is held cannot give its disk back
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
-        made = made_with(greeting, nets)
-        for sentence in mixed_words(before, made):
+        equipment = made_with(greeting, nets)
+        for sentence in mixed_words(before, equipment):
             tell(Event("note", sentence))
-        store.update_run(folder, clock, **made)
-        tell(Event("note", f"training on {made['hardware']}"))
+        store.update_run(folder, clock, **equipment)
+        tell(Event("note", f"training on {equipment['hardware']}"))
 
         import_ahead(clock.budget)
         measure_ahead(folder, task, clock.budget)

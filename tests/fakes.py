@@ -120,7 +120,7 @@ class World:
     stages: list[str] = field(default_factory=list)
     published: int = 0
     nets: dict[Config, set[int]] = field(default_factory=dict)  # folds that are trained, by the config without them
-    made: set[Config] = field(default_factory=set)  # features that are on the disk
+    on_disk: set[Config] = field(default_factory=set)  # features that are on the disk
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.situation.budget, now=lambda: self.now, start=self.now)
@@ -152,7 +152,7 @@ class World:
         made = trial(config, stage, self.ends(config), seconds)
         self.record[config.key] = made
         self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
-        self.made.add(features_like(config))
+        self.on_disk.add(features_like(config))
         return made
 
     def folds_done(self, config: Config) -> int:
@@ -160,7 +160,7 @@ class World:
         return len(set(config.folds) & self.nets.get(config.vary(folds=()), set()))
 
     def seconds_of(self, config: Config) -> float:
-        return cost_of(config, replace(self.situation, folds_done=self.folds_done, made=self.made)) / (
+        return cost_of(config, replace(self.situation, folds_done=self.folds_done, on_disk=self.on_disk)) / (
             SLACK.trial_margin if config.train == "features" or config.epochs else 1.0
         )
 

@@ -84,3 +84,14 @@ def test_facts_are_said_once_after_the_first_stage():
     s = situation(**{**PLAIN, "rows": 300})
     assert notes_after("baseline", History(), s) == steering_words(History(), s) != []
     assert notes_after("finalists", History(), s) == []
+
+
+@pytest.mark.parametrize(("skill", "there"), [(0.1, "to get 75 epochs"), (0.8, "")])
+def test_a_minute_says_what_holds_for_the_net_that_it_trains_and_nothing_where_it_trains_none(skill, there):
+    features = Config(train="features", backbone="a", weights="box", folds=(0, 1))
+    history = History([replace(trial(features), facts={"skill": skill})])
+    rows = {"rows": 500, "budget": 60.0}
+    s = situation(**{**PLAIN, **rows})
+    lines = steering_words(history, s)
+    assert there in " ".join(lines)
+    assert bool(lines) == bool(there)

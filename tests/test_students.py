@@ -13,6 +13,7 @@ from fakes import Killed, World, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import CPU, fold_over
+from test_training import TINY
 
 from autoclimb.arrays import read_predictions
 from autoclimb.dry_run import rehearsed, situation_on
@@ -32,15 +33,6 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.students import LEAST, one_student
 from autoclimb.types import Config, History
 
-TINY = Config(
-    backbone="resnet10t",
-    model_args=(("channels", (4, 4, 8, 8)),),
-    size=16,
-    epochs=2,
-    batch=8,
-    policy="none",
-    lr=5e-3,
-)
 KINDS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
 N, M, FOLDS = 24, 10, 4
 

@@ -65,9 +65,9 @@ def _lots(fold_of: np.ndarray, bad: np.ndarray) -> Lots | None:
 def _compared(points: np.ndarray, rows: np.ndarray, fold_of: np.ndarray, lots: Lots) -> dict[str, Any]:
     """What `nearness_of` says, given the thumbnails `points` of `rows`, in rising order."""
     known, asked, test = lots
-    own, held, new = (points[np.searchsorted(rows, lot)] for lot in lots)
+    own, dealt, new = (points[np.searchsorted(rows, lot)] for lot in lots)
     folds = fold_of[known]
-    held_out = distances(held, fold_of[asked], own, folds)
+    held_out = distances(dealt, fold_of[asked], own, folds)
     of_test = np.stack([distances(new, np.full(len(test), k), own, folds) for k in np.unique(folds)])
     auc = float(np.mean([farther(of_net, held_out) for of_net in of_test]))
     stderr = error_of(auc, len(test), len(asked))

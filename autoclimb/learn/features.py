@@ -188,11 +188,11 @@ def _neighbours(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
 
     What head_outputs needs of it, and the rows that it was judged on with their outputs by the other rows.
     """
-    kept = torch.from_numpy(np.sort(rng(seed, "neighbours").permutation(len(x))[:REMEMBERED]))
-    points, known = x[kept], y[kept].float()
+    remembered = torch.from_numpy(np.sort(rng(seed, "neighbours").permutation(len(x))[:REMEMBERED]))
+    points, known = x[remembered], y[remembered].float()
     unit = F.normalize(points)
-    judged = torch.from_numpy(np.sort(rng(seed, "judged").permutation(len(kept))[:LANDMARKS]))
-    counts = sorted({min(count, max(len(kept) - 1, 1)) for count in NEIGHBOURS})
+    judged = torch.from_numpy(np.sort(rng(seed, "judged").permutation(len(remembered))[:LANDMARKS]))
+    counts = sorted({min(count, max(len(remembered) - 1, 1)) for count in NEIGHBOURS})
     every: dict[tuple[int, float], list[Tensor]] = {(count, heat): [] for count in counts for heat in HEATS}
     few = judged[torch.from_numpy(np.sort(rng(seed, "head").permutation(len(judged))[:ROWS_TO_CHOOSE]))]
 
@@ -208,7 +208,7 @@ def _neighbours(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
     best = min(errors, key=lambda setting: errors[setting])
     outputs = torch.cat([part for _, part in others(judged, [best])])
     head = {"points": points, "weights": known, "kernel": torch.zeros(2), "neighbours": torch.tensor(best)}
-    return head, kept[judged], outputs
+    return head, remembered[judged], outputs
 
 
 HEADS: dict[str, Callable[[Tensor, Tensor, int], tuple[Head, Tensor, Tensor]]] = {

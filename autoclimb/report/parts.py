@@ -202,16 +202,16 @@ class Pen:
 
     left: Callable[[], float]
     dry: bool = False
-    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    drawn: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
         return not self.dry and self.left() > SLACK.report_chart
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What is kept under the name, made now where nothing is."""
-        if name not in self.kept:
-            self.kept[name] = make()
-        return self.kept[name]
+        if name not in self.drawn:
+            self.drawn[name] = make()
+        return self.drawn[name]
 
 
 def unhurried() -> Pen:
@@ -225,7 +225,7 @@ def chart(
     """The chart of a figure function and its values; without a drawing where the pen has none and no time for it."""
     from autoclimb.report.charts import svg_of
 
-    drawn = pen or (not pen.dry and key in pen.kept)
+    drawn = pen or (not pen.dry and key in pen.drawn)
     return Chart(title, says, pen.once(key, lambda: svg_of(draw(*values), key)) if drawn else "", table)
 
 

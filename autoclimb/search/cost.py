@@ -80,8 +80,8 @@ def with_kept(history: History, situation: Situation) -> Situation:
         if trial.config.top:
             trunk = trunk_of(trial.config)
             kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
-    made = frozenset(features_like(trial.config) for trial in history.done(train="features"))
-    return replace(situation, kept=kept, made=made)
+    on_disk = frozenset(features_like(trial.config) for trial in history.done(train="features"))
+    return replace(situation, kept=kept, on_disk=on_disk)
 
 
 def features_like(config: Config) -> Config:
@@ -126,8 +126,8 @@ def cost_of(config: Config, situation: Situation) -> float:
     """
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
-        made = features_like(config) in situation.made
-        return (0 if made else features_seconds(config, situation)) + head_seconds(config, folds, situation)
+        there = features_like(config) in situation.on_disk
+        return (0 if there else features_seconds(config, situation)) + head_seconds(config, folds, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
         return max(config.seconds, most) * folds - situation.trained_before(config) + SLACK.trial_overhead
@@ -138,7 +138,7 @@ def cost_of(config: Config, situation: Situation) -> float:
 
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
-    fresh = replace(situation, folds_done=lambda config: 0, trained_before=lambda config: 0.0, made=())
+    fresh = replace(situation, folds_done=lambda config: 0, trained_before=lambda config: 0.0, on_disk=())
     return cost_of(config, fresh)
 
 
@@ -179,14 +179,14 @@ def corrected(history: History, situation: Situation) -> Situation:
     and frozen features are corrected apart.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
-    made: set[Config] = set()
+    seen: set[Config] = set()
     for trial in history.done():
-        ratio = speed_ratio(trial, situation) if features_like(trial.config) not in made else 0.0
+        ratio = speed_ratio(trial, situation) if features_like(trial.config) not in seen else 0.0
         if ratio:
             rows = ratios[trial.config.train].setdefault(trial.config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
         if trial.config.train == "features":
-            made.add(features_like(trial.config))
+            seen.add(features_like(trial.config))
     if not any(ratios.values()):
         return situation
 

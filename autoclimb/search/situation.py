@@ -65,7 +65,7 @@ class Situation:
     memory_gb: float = math.inf  # that training may take: of the card, or of the control group without one
     kept: Mapping[Config, int] = field(default_factory=dict)  # variants of the pictures whose features at a net's cut
     # are on the disk, by what search.cost.trunk_of says of a config
-    made: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
+    on_disk: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
     width: int = 1  # columns of a prediction: one per class
 
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, epochs_for, sizes_for
+from autoclimb.search.frozen import features_are_all
 from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
 from autoclimb.search.regions import LEAST_SIDE
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import account
-from autoclimb.search.starting import FEW_ROWS, SAME, SKILL, base_policy, candidates
+from autoclimb.search.starting import FEW_ROWS, SAME, SKILL, base_policy, candidates, with_useful_nets
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures
@@ -24,7 +25,13 @@ NOISY = 0.03  # share of such rows from which it is said; own choice
 
 
 def steering_words(history: History, s: Situation) -> list[str]:
-    """What the facts of the data changed in the plan, a line each; [] where none is out of the ordinary."""
+    """What the facts of the data changed in the plan, a line each; [] where none is out of the ordinary.
+
+    Of nets they say what holds for those that will be trained, and nothing where none is.
+    """
+    if features_are_all(history, s):
+        return [words for words in [noise(history, s)] if words]
+    s = with_useful_nets(history, s)
     return [words for fact in FACTS.values() if (words := fact(history, s))]
 
 

@@ -475,6 +475,22 @@ def damaged_description(folder: Path) -> None:
     exporting.description_of(exporting.place_of(folder, "blend", "onnx")).write_text('{"digest": ')
 
 
+def file_of_another_blend(folder: Path) -> None:
+    file = exporting.place_of(folder, "blend", "onnx")
+    digest = read_json(exporting.description_of(file))["digest"].encode()
+    assert digest in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(digest, b"0" * len(digest)))
+
+
+def description_without_inputs(folder: Path) -> None:
+    path = exporting.description_of(exporting.place_of(folder, "blend", "onnx"))
+    write_json(path, {"check": read_json(path)["check"]})
+
+
+def times_that_are_no_numbers(folder: Path) -> None:
+    changed(folder, check={"seconds_a_picture": {"nets": 0.1, "file": None}})
+
+
 @pytest.mark.parametrize(
     ("spoil", "note"),
     [
@@ -483,6 +499,9 @@ def damaged_description(folder: Path) -> None:
         (untimed_file, ""),
         (damaged_file, "does not run"),
         (damaged_description, ""),
+        (file_of_another_blend, "holds another blend than export/blend.onnx.json says"),
+        (description_without_inputs, "of an earlier blend: the nets answer"),
+        (times_that_are_no_numbers, ""),
     ],
 )
 def test_the_nets_answer_where_the_export_cannot(with_export, spoil, note, monkeypatch):

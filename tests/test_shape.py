@@ -12,6 +12,7 @@ LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "p
 MAY_IMPORT = {
     "errors": set(),
     "processors": set(),
+    "graphs": {"processors"},
     "seeds": {"errors"},
     "disk": {"errors"},
     "budget": {"errors"},
@@ -24,8 +25,8 @@ MAY_IMPORT = {
     "report": {"score", "types", "errors", "disk", "budget", "arrays"},
     "demo": {"errors", "seeds"},
     "search": LEAVES,
-    "learn": LEAVES | {"data.stored"},
-    "run": LEAVES | {"search", "blend", "report", "data", "score"},
+    "learn": LEAVES | {"data.stored", "graphs"},
+    "run": LEAVES | {"graphs", "search", "blend", "report", "data", "score"},
     "track": LEAVES | {"run.store"},
     "reading": {"types", "data", "score"},
     "contest": {"types", "errors", "disk", "budget", "processors", "run", "report", "data", "score"},

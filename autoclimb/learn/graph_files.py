@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from autoclimb.errors import Mistake
+from autoclimb.graphs import KEY, Predict, by_session, open_session, predictions_for
 from autoclimb.learn.graph import BlendGraph
 
-KEY = "autoclimb"  # of the metadata in a file
 LARGEST = 1_900_000_000  # bytes of weights that an ONNX file can hold: a protobuf ends at two gigabytes
-CHECKED_AT_ONCE = 16
-Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path, metadata: dict[str, Any]) -> None:
@@ -67,34 +65,23 @@ def by_graph(graph: nn.Module) -> Predict:
 
     def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
-            return graph(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)).numpy()
+            return graph(*(torch.from_numpy(array) for array in arrays)).numpy()
 
     return predict
 
 
-def predictions_for(predict: Predict, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Predictions `(R, C)` for R pictures, `arrays` one for each input, a few at a time."""
-    starts = range(0, len(arrays[0]), CHECKED_AT_ONCE)
-    return np.concatenate([predict([array[start : start + CHECKED_AT_ONCE] for array in arrays]) for start in starts])
-
-
-def seconds_a_picture(predict: Predict, arrays: Sequence[np.ndarray]) -> float:
-    """Seconds that it takes to predict a picture, the better of two looks: the first one warms up."""
+def timed_predictions(predict: Predict, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+    """Predictions `(R, C)` for R pictures, and the seconds each took: the better of two passes, the first warms up."""
     looks = []
     for _ in range(2):
         start = time.perf_counter()
-        predictions_for(predict, arrays)
+        predictions = predictions_for(predict, arrays)
         looks.append(time.perf_counter() - start)
-    return min(looks) / len(arrays[0])
+    return predictions, min(looks) / len(arrays[0])
 
 
 def _read_onnx(path: Path, names: Sequence[str]) -> Predict:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
+    return by_session(open_session(path), names)
 
 
 def _read_program(path: Path, names: Sequence[str]) -> Predict:

@@ -190,10 +190,10 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
     graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
     graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
-    seconds = {"nets": graph_files.seconds_a_picture(graph_files.by_graph(graph), arrays)}
-    predict = graph_files.opened(file, inputs)
-    write_array(Path(request["save"]), graph_files.predictions_for(predict, arrays))
-    return {"seconds_a_picture": {**seconds, "file": graph_files.seconds_a_picture(predict, arrays)}}
+    _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)
+    predictions, by_file = graph_files.timed_predictions(graph_files.opened(file, inputs), arrays)
+    write_array(Path(request["save"]), predictions)
+    return {"seconds_a_picture": {"nets": by_nets, "file": by_file}}
 
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:

@@ -10,7 +10,7 @@ import numpy as np
 from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
-from autoclimb.processors import usable_cores
+from autoclimb.graphs import AT_ONCE, by_session, described_in, open_session, predictions_for
 from autoclimb.run.exporting import description_of, digest_of, inputs_for, place_of
 from autoclimb.types import Config, Event, Tell, Trial
 
@@ -22,18 +22,18 @@ CARDS = ("nvidia[0-9]*", "dxg", "kfd")  # there where torch may see a card: NVID
 # Of the nets' time, at most. The times are of the day of the export, on batches that suit the file, not the nets; and
 # an answer that is 1e-4 off is not worth a tenth of the time.
 WORTH = 0.8
-AT_ONCE = 16  # pictures, as when the file was checked and timed
 
 
 def predictions_by_export(
     run: "Run", trials: Sequence[Trial], pixels_for: Callable[[Config], Path], tell: Tell
 ) -> np.ndarray | None:
-    """The predictions `(M, C)` of the blend's members by its exported file; None where the nets have to answer.
+    """The predictions `(M, C)` of the run's blend by its exported file; None where the nets have to answer.
 
     `trials` are the blend's members, `pixels_for` gives where the pictures lie, decoded as a config wants them. Nets
     answer where no ONNX file was exported, where it is of an earlier blend or not faster than they are, and where
     there may be a card.
     """
+    assert run.blend is not None
     file = place_of(run.folder, "blend", "onnx")
     about = description_in(file)
     if about is None or has_card():
@@ -52,7 +52,7 @@ def predictions_by_export(
     first_with = [inputs.of_trial.index(number) for number in range(len(inputs.rows))]
     pictures = [open_rows(pixels_for(trials[at].config)) for at in first_with]
     try:
-        return answers_of(file, [row["name"] for row in inputs.rows], pictures, tell)
+        return answers_of(file, digest_of(run.blend, trials), [row["name"] for row in inputs.rows], pictures, tell)
     except Mistake as mistake:
         tell(Event("note", f"{mistake}: the nets answer"))
         return None
@@ -65,7 +65,8 @@ def description_in(file: Path) -> dict[str, Any] | None:
         return None
     try:
         about = read_json(path)
-        return about if about["check"]["seconds_a_picture"].keys() >= {"file", "nets"} else None
+        seconds = about["check"]["seconds_a_picture"]
+        return about if all(isinstance(seconds[by], int | float) for by in ("file", "nets")) else None
     except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or of before files were timed
         return None
 
@@ -73,8 +74,8 @@ def description_in(file: Path) -> dict[str, Any] | None:
 def is_of(about: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
     """Whether an exported file is of the run's blend as it is now."""
     assert run.blend is not None
-    same_inputs = about["inputs"] == inputs_for(trials, run.task.get("channels", 3)).rows
-    return same_inputs and about["digest"] == digest_of(run.blend, trials)
+    same_inputs = about.get("inputs") == inputs_for(trials, run.task.get("channels", 3)).rows
+    return same_inputs and about.get("digest") == digest_of(run.blend, trials)
 
 
 def has_card(devices: Path = DEVICES) -> bool:
@@ -82,25 +83,26 @@ def has_card(devices: Path = DEVICES) -> bool:
     return any(True for pattern in CARDS for _ in devices.glob(pattern))
 
 
-def answers_of(file: Path, names: Sequence[str], pictures: Sequence[PictureRows], tell: Tell) -> np.ndarray:
+def answers_of(
+    file: Path, digest: str, names: Sequence[str], pictures: Sequence[PictureRows], tell: Tell
+) -> np.ndarray:
     """Predictions `(M, C)` of an ONNX file for M pictures, `pictures` one for each of its inputs.
 
-    Raises Mistake where the file does not run.
+    Raises Mistake where the file does not run, or is not of the blend of this digest whatever its json says.
     """
-    import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     errors = tuple(e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception))  # no base
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    total, predictions = len(pictures[0]), []
+    name = f"{file.parent.name}/{file.name}"
+
+    def progress(done: int, total: int) -> None:
+        text = f"predicting by {name}" if done <= AT_ONCE else ""
+        tell(Event("progress", text, {"done": done, "total": total}))
+
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        for start in range(0, total, AT_ONCE):
-            batch = [np.ascontiguousarray(rows[start : start + AT_ONCE]) for rows in pictures]
-            predictions.append(session.run(None, dict(zip(names, batch, strict=True)))[0])
-            done = {"done": min(start + AT_ONCE, total), "total": total}
-            tell(Event("progress", "" if start else f"predicting by {file.parent.name}/{file.name}", done))
+        session = open_session(file)
+        if described_in(session).get("digest") != digest:
+            raise Mistake(f"{name} holds another blend than {name}.json says; `autoclimb export` writes it anew")
+        return predictions_for(by_session(session, names), pictures, progress)
     except errors as error:
         raise Mistake(f"{file} does not run ({str(error).partition(chr(10))[0][:200]})") from error
-    return np.concatenate(predictions)

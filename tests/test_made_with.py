@@ -27,7 +27,11 @@ def test_a_run_that_goes_on_as_it_began_says_nothing():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hardware": "Tesla T4, torch 2.15.0"}, "begun with hardware Tesla T4, torch 2.15.0 and goes on with 2 proc"),
+        ({"hardware": "Tesla T4, torch 2.15.0"}, "begun with hardware Tesla T4 and goes on with 2 proc"),
+        (
+            {"versions": {"torch": "2.14.0"}, "hardware": "2 processor threads, torch 2.14.0"},
+            "begun with torch 2.14.0 and goes on with ",
+        ),
         ({"nets": []}, "begun with nets none and goes on with resnet18 (hub), swin (/w)"),
         ({"versions": {"timm": "0.9"}}, "begun with timm 0.9 and goes on with "),
     ],

@@ -177,12 +177,19 @@ def made_with(greeting: dict[str, Any], nets: Sequence[dict[str, Any]]) -> dict[
 
 def mixed_words(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What a run goes on with that its first trials were not made with, a sentence each: the blend will hold both."""
-    old = {**before.get("versions", {}), "hardware": before.get("hardware"), "nets": before.get("nets")}
-    new = {**now["versions"], "hardware": now["hardware"], "nets": now["nets"]}
+    old, new = (
+        {**made.get("versions", {}), "hardware": _without_torch(made.get("hardware")), "nets": made.get("nets")}
+        for made in (before, now)
+    )
     changed = [name for name in new if old.get(name) not in (None, new[name])]
     return [
         f"this run was begun with {name} {_listed(old[name])} and goes on with {_listed(new[name])}" for name in changed
     ]
+
+
+def _without_torch(hardware: str | None) -> str | None:
+    """Where trials run, without torch's version, which stands among the versions."""
+    return hardware and hardware.partition(", torch ")[0]
 
 
 def _listed(value: str | list[str]) -> str:

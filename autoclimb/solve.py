@@ -172,7 +172,7 @@ def fit(
         equipment = made_with(greeting, nets)
         for sentence in mixed_words(before, equipment):
             tell(Event("note", sentence))
-        store.update_run(folder, clock, **equipment)
+        store.update_run(folder, clock, pipelines=given.space.pipelines(), **equipment)
         tell(Event("note", f"training on {equipment['hardware']}"))
 
         import_ahead(clock.budget)

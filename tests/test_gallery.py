@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -20,11 +21,13 @@ from autoclimb.learn.gradcam import Looking, class_maps, explain, in_places
 from autoclimb.learn.material import Material
 from autoclimb.learn.sheet import TILE, write_sheet
 from autoclimb.learn.trial import run_trial
+from autoclimb.learn.worker import setting_of
 from autoclimb.report.findings import errors_of
 from autoclimb.run import gallery
 from autoclimb.run.gallery import NO_TIME, complete_gallery, fill_gallery, read_gallery
 from autoclimb.run.reporting import for_gallery, items_of, record_of
 from autoclimb.run.result import open_run
+from autoclimb.run.store import update_run
 from autoclimb.run.worker import Died, Late
 from autoclimb.types import Config
 
@@ -263,7 +266,8 @@ def finished_run(tmp_path):
 def completed(folder, worker, monkeypatch):
     monkeypatch.setattr(gallery, "Worker", worker)
     run = open_run(folder)
-    complete_gallery(folder, record_of(run), items_of(run), run.hello)
+    record = record_of(run)
+    complete_gallery(folder, record, errors_of(record), items_of(run), run.hello)
     return json.loads((folder / "gallery" / "gallery.json").read_text())
 
 
@@ -276,6 +280,14 @@ def test_what_there_was_no_time_for_is_asked_of_a_worker_later_and_once(finished
     assert worker.ended
     assert notes["maps"]["note"] == notes["sheet"]["note"] == ""
     assert completed(finished_run, Starting(), monkeypatch) == notes
+
+
+def test_the_worker_asked_later_knows_the_users_own_policies(finished_run, monkeypatch):
+    pipelines = {"mine": json.dumps(A.Compose([A.HorizontalFlip()]).to_dict())}
+    update_run(finished_run, Clock(600.0, now=lambda: 0.0, start=0.0), pipelines=pipelines)
+    worker = Starting({"shown": [3], "note": ""}, {})
+    completed(finished_run, worker, monkeypatch)
+    assert setting_of({**worker.hello, "device": "cpu"}).material.pipelines == pipelines
 
 
 def test_later_only_what_lacks_is_asked_for(finished_run, monkeypatch):
@@ -310,5 +322,6 @@ def test_nets_of_a_run_in_progress_are_not_asked(tmp_path, monkeypatch):
     folder = run_folder(tmp_path / "run", finished=False)
     monkeypatch.setattr(gallery, "Worker", None)
     run = open_run(folder)
-    complete_gallery(folder, record_of(run), items_of(run), run.hello)
+    record = record_of(run)
+    complete_gallery(folder, record, errors_of(record), items_of(run), run.hello)
     assert not (folder / "gallery").exists()

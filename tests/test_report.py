@@ -20,7 +20,8 @@ from autoclimb.cli import app
 from autoclimb.disk import append_json, read_lines, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings
-from autoclimb.report.parts import THUMBNAIL, thumbnail, with_code
+from autoclimb.report.page import report_page
+from autoclimb.report.parts import THUMBNAIL, thumbnail, unhurried, with_code
 from autoclimb.run import reporting, store
 from autoclimb.run.measurements import by_quarters, slices_by_size, slices_in
 from autoclimb.run.reporting import record_of, report_in_time, write_report
@@ -62,8 +63,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def page_of_run(folder, drawn=True) -> Page:
-    return Page(write_report(open_run(folder), drawn).read_text(encoding="utf-8"))
+def page_of_run(folder) -> Page:
+    return Page(write_report(open_run(folder)).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module", params=sorted(METRICS))
@@ -175,7 +176,8 @@ def test_a_run_without_a_blend_and_one_in_progress_have_a_page(tmp_path):
 
 
 def test_without_time_for_charts_the_tables_stand_there(tmp_path):
-    page = page_of_run(run_folder(tmp_path / "run"), drawn=False)
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    page = Page(report_page(record, findings.errors_of(record), replace(unhurried(), dry=True)))
     assert not [e for e in page.elements if e[0] == "svg"]
     assert "Lift of each trial" in page.text
     assert "charts were left out" in page.text

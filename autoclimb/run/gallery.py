@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from autoclimb.data.pixels import pixels_in
+from autoclimb.data.stored import side_of
 from autoclimb.disk import read_json, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report import findings
@@ -66,7 +67,9 @@ def fill_gallery(setup: Setup, record: RunRecord, errors: Errors | None, seconds
     fill(Asking(setup.folder, at_hand, setup.worker.ask, left), record, errors, list(SHOWN))
 
 
-def complete_gallery(folder: Path, record: RunRecord, items: int, hello: Callable[[Path], dict[str, Any]]) -> None:
+def complete_gallery(
+    folder: Path, record: RunRecord, errors: Errors | None, items: int, hello: Callable[[Path], dict[str, Any]]
+) -> None:
     """Has nets of a finished run show what there was no time for at its end, by a worker of their own.
 
     `items` were decoded, and `hello` gives what a worker is told that works in a place. Nothing is tried twice that
@@ -90,7 +93,7 @@ def complete_gallery(folder: Path, record: RunRecord, items: int, hello: Callabl
         try:
             pixels = partial(kept_pixels, folder / "cache", items)
             asking = Asking(folder, pixels, ask, lambda: until - time.monotonic())
-            fill(asking, record, findings.errors_of(record), lacking)
+            fill(asking, record, errors, lacking)
         finally:
             for worker in workers:
                 worker.end()
@@ -125,14 +128,10 @@ def kept_pixels(cache: Path, items: int, config: Config) -> Path | None:
     for path in pixels_in(cache):
         facts = read_json(path.with_suffix(".json"))
         same = (facts["rows"], facts.get("preprocess"), facts.get("grid")) == (items, config.preprocess, config.grid)
-        if same and facts["size"] >= side_of(config) and path.suffix != ".sources":
+        large = facts["size"] >= side_of(config.cached_size, config.grid)
+        if same and large and path.suffix != ".sources":
             fitting.append((facts["size"], path))
     return min(fitting)[1] if fitting else None
-
-
-def side_of(config: Config) -> int:
-    """Pixels a side of a config's pictures as they are kept."""
-    return config.cached_size // config.grid * config.grid if config.grid else config.cached_size
 
 
 def ask_maps(asking: Asking, record: RunRecord, errors: Errors | None, place: Path) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def with_measurements(run: "Run", record: RunRecord, seconds: float) -> RunRecor
     slices = record.slices
     if seconds > SLACK.report_looks:
         measured_looks(folder, rows, answered)
-        slices |= slices_by_looks(folder, rows, answered)
+        slices = slices | slices_by_looks(folder, rows, answered)
     if seconds > SLACK.report_drift:
         measured_drift(folder, rows, answered, record.groups)
     facts = facts_in(folder)
@@ -130,17 +130,15 @@ def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return known[-1] if known else {}
 
 
-def write_report(run: "Run", drawn: bool = True) -> Path:
-    """The path of `report.html`, written now with all that can be shown; with tables only where not `drawn`.
+def write_report(run: "Run") -> Path:
+    """The path of `report.html`, written now with all that can be shown.
 
     Where nets looked and how pictures were augmented is shown now if there was no time for it at the run's end.
     """
-    record = record_of(run)
-    pen = replace(unhurried(), dry=not drawn)
-    if drawn:
-        complete_gallery(run.folder, record, items_of(run), run.hello)
-        record = with_measurements(run, record, pen.left())
-    return write_page(run.folder, report_page(record, errors_of(record), pen))
+    record, pen = record_of(run), unhurried()
+    errors = errors_of(record)
+    complete_gallery(run.folder, record, errors, items_of(run), run.hello)
+    return write_page(run.folder, report_page(with_measurements(run, record, pen.left()), errors, pen))
 
 
 def write_page(folder: Path, page: str) -> Path:

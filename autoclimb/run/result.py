@@ -208,9 +208,17 @@ class Run:
         for file in self.folder.glob("dictionary-*.npz"):
             shutil.copy(file, place)
         (place / "cache").mkdir(exist_ok=True)
-        plain = {"do": "hello", "device": "auto", "target": "", "fold_of": "", "pipelines": {}, "precision": "float32"}
-        width = len(self.task["classes"]) or 1
-        return {**plain, "kind": self.task["kind"], "width": width, "cache": str(place / "cache")}
+        return {
+            "do": "hello",
+            "device": "auto",
+            "kind": self.task["kind"],
+            "width": len(self.task["classes"]) or 1,
+            "target": "",
+            "fold_of": "",
+            "cache": str(place / "cache"),
+            "pipelines": store.read_run(self.folder).get("pipelines", {}),
+            "precision": "float32",
+        }
 
     def _task_of(self, files: Sequence[str]) -> Task:
         form = plain_form(Form(**_tuples_for_lists(self.task["form"])), self.task["classes"])

@@ -1,6 +1,6 @@
 """The run directory: the only state that outlives a process.
 
-    run.json                what the run is of: fingerprint, metric, seed, folds, versions, and how it ended
+    run.json                what the run is of: fingerprint, metric, versions, the user's policies, how it ended
     events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
     train_ids.json          of the train rows, in the order of the arrays
     fold_of.npy, and groups.npy, metadata.npy where train rows have them

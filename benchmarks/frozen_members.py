@@ -4,8 +4,8 @@
     python benchmarks/blend.py --json FILE --only --runs DIR/* ...
 
 DIR/<run> is a run of the same rows and folds whose trials are those heads over all folds, and their blend: a real
-collection of out-of-fold predictions for `blend.py`, `members.py` and `shift.py`. Where a cache holds fewer than three
-arrays, all of them side by side are one more.
+collection of out-of-fold predictions for `blend.py`, `members.py` and `shift.py`. Where a cache holds two arrays, both
+side by side are a third; a run whose cache holds none is left out.
 """
 
 import argparse
@@ -41,12 +41,16 @@ def main() -> None:
     torch.set_num_threads(1)  # beside other work two threads wait for each other
     for folder in asked.runs:
         record, out, start = record_of(open_run(folder)), asked.out / folder.name, time.monotonic()
+        answered = len(np.load(folder / "blend_test.npy", mmap_mode="r"))
+        arrays = arrays_in(folder, len(record.fold_of) + answered)
+        if not arrays:
+            print(f"{folder}: its cache holds no frozen features of all its rows", flush=True)
+            continue
         out.mkdir(parents=True)
         for name in KEPT:
             if (folder / name).exists():
                 shutil.copy(folder / name, out)
-        answered = len(np.load(folder / "blend_test.npy", mmap_mode="r"))
-        trials = [kept(out, record, *member) for member in members(folder, record, answered)]
+        trials = [kept(out, record, *member) for member in members(record, arrays)]
         blend = blend_of(trials, record.goal, record.truth, record.fold_of, groups=record.groups)
         rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
         store.save_blend(out, blend, rule.to_json())
@@ -58,13 +62,15 @@ def main() -> None:
         )
 
 
-def members(folder: Path, record: RunRecord, answered: int) -> Iterator[tuple[Config, np.ndarray]]:
-    """Each config with the features `(R, D)` of train and test rows that its head is on."""
-    rows = len(record.fold_of) + answered
+def arrays_in(folder: Path, rows: int) -> list[np.ndarray]:
+    """The features `(R, D)` of train and test rows in a run's cache, two also side by side."""
     arrays = [np.load(path, mmap_mode="r") for path in sorted((folder / "cache").glob("features-*.npy"))]
     arrays = [a for a in arrays if len(a) == rows]
-    if len(arrays) < 3:
-        arrays.append(np.concatenate(arrays, axis=1))
+    return [*arrays, np.concatenate(arrays, axis=1)] if len(arrays) == 2 else arrays
+
+
+def members(record: RunRecord, arrays: list[np.ndarray]) -> Iterator[tuple[Config, np.ndarray]]:
+    """Each config with the features `(R, D)` of train and test rows that its head is on."""
     folds = tuple(range(int(record.fold_of.max()) + 1))
     for number, features in enumerate(arrays):
         for head in HEADS:

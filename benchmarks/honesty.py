@@ -1,6 +1,6 @@
 """Does a run hold what it promises? Short runs, noise, intervals, decisions and suspects, a table each.
 
-    python benchmarks/honesty.py promise [--draws 200]
+    python benchmarks/honesty.py promise [--draws 200] [--goals accuracy f2 ...]
     python benchmarks/honesty.py noise [--draws 40] [--goals accuracy f2 ...]
     python benchmarks/honesty.py coverage [--draws 200] [--goals accuracy f2 ...]
     python benchmarks/honesty.py decisions RUN ...
@@ -41,6 +41,7 @@ from autoclimb.score.sweep import label_thresholds, row_threshold
 from autoclimb.types import Config, Form, Goal, Kind, Rule, Task, Trial
 
 Goals = tuple[tuple[str, Kind], ...]
+THREE: Goals = (("accuracy", "multiclass"), ("f2", "multilabel"), ("log-loss", "multiclass"))
 EIGHT: Goals = (
     ("accuracy", "multiclass"),
     ("log-loss", "multiclass"),
@@ -52,6 +53,7 @@ EIGHT: Goals = (
     ("rmse", "regression"),
 )
 WITH_R2: Goals = (*EIGHT, ("r2", "regression"))
+SIMULATED: dict[str, tuple[Goals, int]] = {"promise": (THREE, 200), "noise": (EIGHT, 40), "coverage": (WITH_R2, 200)}
 NEW_ROWS = 20_000  # that say what an answer truly scores
 
 
@@ -59,10 +61,10 @@ def main() -> None:
     """Makes the table that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     tables = parser.add_subparsers(dest="table", required=True)
-    for name, draws in (("promise", 200), ("noise", 40), ("coverage", 200)):
-        tables.add_parser(name).add_argument("--draws", type=int, default=draws)
-        metrics = sorted({metric for metric, _ in WITH_R2})
-        tables.choices[name].add_argument("--goals", nargs="*", choices=metrics, default=metrics)
+    for name, (goals, draws) in SIMULATED.items():
+        simulated, metrics = tables.add_parser(name), sorted({metric for metric, _ in goals})
+        simulated.add_argument("--draws", type=int, default=draws)
+        simulated.add_argument("--goals", nargs="+", choices=metrics, default=metrics)
     tables.add_parser("decisions").add_argument("runs", nargs="+", type=Path)
     suspects = tables.add_parser("suspects")
     suspects.add_argument("runs", nargs="+", type=Path)
@@ -92,9 +94,9 @@ def head(*names: str) -> str:
     return row(*names) + "\n" + "|" + "---|" * len(names)
 
 
-def asked_for(asked: argparse.Namespace, goals: Goals) -> Goals:
-    """Those of the goals whose metrics were asked for."""
-    return tuple((metric, kind) for metric, kind in goals if metric in asked.goals)
+def asked_for(asked: argparse.Namespace) -> Goals:
+    """Those of the table's goals whose metrics were asked for."""
+    return tuple((metric, kind) for metric, kind in SIMULATED[asked.table][0] if metric in asked.goals)
 
 
 def mean_of(values: np.ndarray) -> str:
@@ -147,9 +149,7 @@ def promise(asked: argparse.Namespace) -> Iterator[str]:
         "coverage",
         "gain over the members of all rows",
     )
-    for metric, kind in asked_for(
-        asked, (("accuracy", "multiclass"), ("f2", "multilabel"), ("log-loss", "multiclass"))
-    ):
+    for metric, kind in asked_for(asked):
         for noise in (1.6, 1.3, 1.0):
             drawn = np.array([short_run(metric, kind, noise, seed) for seed in range(asked.draws)])
             off, stderr, covered, narrow, gain = drawn.T
@@ -195,7 +195,7 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
 def noise(asked: argparse.Namespace) -> Iterator[str]:
     """What twelve members that know nothing claim over the constant prediction; higher is better."""
     yield head("goal", "100 rows", "1,000 rows")
-    for metric, kind in asked_for(asked, EIGHT):
+    for metric, kind in asked_for(asked):
         claims = [np.array([claimed(metric, kind, n, seed) for seed in range(asked.draws)]) for n in (100, 1000)]
         yield row(f"{metric}, {kind}", *map(mean_of, claims))
 
@@ -223,7 +223,7 @@ def constant_of(kind: Kind, truth: np.ndarray, width: int) -> np.ndarray:
 def coverage(asked: argparse.Namespace) -> Iterator[str]:
     """How often 95 % intervals of cross-fitted scores hold what the rule, learned on all rows, scores on new ones."""
     yield head("goal", "100 rows", "20 groups of 5", "1,000 rows", "200 groups of 5")
-    for metric, kind in asked_for(asked, WITH_R2):
+    for metric, kind in asked_for(asked):
         cells = []
         for n, size in ((100, 1), (100, 5), (1000, 1), (1000, 5)):
             held = [covers(metric, kind, n, size, seed) for seed in range(asked.draws)]

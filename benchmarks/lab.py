@@ -1,6 +1,7 @@
 """A set made ready for single trials: read, dealt into folds, its pixels decoded, and a worker that trains on it."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from autoclimb import Metric, Task
+from autoclimb.arrays import read_predictions
 from autoclimb.contest.suite import read_suite
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
+from autoclimb.run import store
 from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker
 from autoclimb.search.cost import measured
@@ -22,6 +25,7 @@ from autoclimb.types import Config, Goal
 
 SUITE = Path(__file__).parent / "suite.toml"
 FOLDS = 5
+LONGEST = 7200.0  # seconds of a trial whose length is in epochs
 STARTING = 120.0  # seconds that a worker's imports may take beside other work
 
 
@@ -67,6 +71,23 @@ class Lab:
             speed = {name: self.speed_of(config)[name] for name in speed}
         request = {"do": "trial", "config": config.to_json(), "pixels": self.pixels_of(config), "seconds": seconds}
         return self.worker.ask({**request, **speed, "out": str(out), "nets": str(nets or out / "nets")}, seconds)
+
+    def trained(self, config: Config) -> tuple[np.ndarray, float]:
+        """Out-of-fold predictions `(N, C)`, NaN where not predicted, and the seconds that the trial took.
+
+        The nets lie where those that go on from them, and students, look for them. A trial that fails ends the script.
+        """
+        out, start = self.folder / config.key, time.monotonic()
+        reply = self.trial(config, out, LONGEST, store.nets_folder(self.folder, config))
+        if reply["status"] != "done":
+            sys.exit(reply["note"])
+        return np.asarray(read_predictions(out / "oof")), time.monotonic() - start
+
+
+def difference(losses: np.ndarray, others: np.ndarray) -> str:
+    """The mean difference of losses by row `(N,)`, NaN where not predicted, with its standard error."""
+    gap = (losses - others)[np.isfinite(losses)]
+    return f"{gap.mean():+.4f} ± {gap.std() / np.sqrt(len(gap)):.4f}"
 
 
 @contextmanager

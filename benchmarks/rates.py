@@ -9,24 +9,19 @@ losses by row to the middle share. Lengths are epochs: other work on the machine
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from lab import SUITE, Lab, opened
+from lab import SUITE, Lab, difference, opened
 from record import append, heading
 
-from autoclimb.arrays import read_predictions
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.nets import fine_tuning, from_box
-from autoclimb.types import Config
 
 SHARES = (0.03, 0.1, 0.3)
 MIDDLE = 0.1
 LENGTHS = (2.0, 6.0, 12.0)
-LONGEST = 7200.0  # seconds of one cell
 HEADER = "| set | epochs | below the head | out of fold | loss against x0.1 | seconds |\n|---|---|---|---|---|---|\n"
 
 
@@ -35,25 +30,15 @@ def rows_of(lab: Lab, name: str, size: int, folds: int) -> Iterator[str]:
     base = fine_tuning(from_box(), "cpu")[0].vary(size=size, policy="flip", tta="flip", folds=tuple(range(folds)))
     for epochs in LENGTHS:
         cells = [base.vary(epochs=epochs, backbone_lr=share) for share in SHARES]
-        trained = {config.backbone_lr: trained_cell(lab, config) for config in cells}
+        trained = {config.backbone_lr: lab.trained(config) for config in cells}
         losses = {share: losses_by_row(lab.goal, lab.task.truth, oof) for share, (oof, _) in trained.items()}
         for share, (oof, seconds) in trained.items():
             scored = cross_fitted_score(lab.goal, lab.task.truth, oof, lab.fold_of)
-            gap = (losses[share] - losses[MIDDLE])[np.isfinite(losses[share])]
             yield (
                 f"| {name} | {epochs:g} | x{share:g} = {base.lr * share:.1e} "
                 f"| {lab.metric.shown(scored.score):.4f} ± {scored.stderr:.4f} "
-                f"| {gap.mean():+.3f} ± {gap.std() / np.sqrt(len(gap)):.3f} | {seconds:.0f} |\n"
+                f"| {difference(losses[share], losses[MIDDLE])} | {seconds:.0f} |\n"
             )
-
-
-def trained_cell(lab: Lab, config: Config) -> tuple[np.ndarray, float]:
-    """Out-of-fold predictions `(N, C)`, NaN where not predicted, and the seconds that the trial took."""
-    out, start = lab.folder / config.key, time.monotonic()
-    reply = lab.trial(config, out, LONGEST)
-    if reply["status"] != "done":
-        raise SystemExit(reply["note"])
-    return np.asarray(read_predictions(out / "oof")), time.monotonic() - start
 
 
 def main() -> None:

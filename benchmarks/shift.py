@@ -83,15 +83,15 @@ def simulated(draws: int) -> Iterator[str]:
     yield head("world", "metric", "taken", "gain on the test", "where taken", "worst draw")
     for name, how in WORLDS.items():
         for metric, kind in METRICS:
-            yield summary(name, metric, [one_draw(metric, kind, how, seed) for seed in range(draws)])
+            yield row(name, metric, *summary([one_draw(metric, kind, how, seed) for seed in range(draws)]))
 
 
-def summary(name: str, metric: str, gains: list[float | None]) -> str:
-    """A row: None is a draw in which nothing was taken."""
+def summary(gains: list[float | None]) -> list[str]:
+    """The cells from `taken` on: None is a draw in which nothing was taken."""
     taken = np.array([g for g in gains if g is not None])
     every = np.array([g or 0.0 for g in gains])
-    worst = f"{every.min():+.4f}"
-    return row(name, metric, f"{len(taken)} of {len(gains)}", mean_of(every), mean_of(taken), worst)
+    worst = f"{every.min():+.4f}" if gains else ""
+    return [f"{len(taken)} of {len(gains)}", mean_of(every), mean_of(taken), worst]
 
 
 def one_draw(metric: str, kind: Kind, how: World, seed: int, n: int = 1000) -> float | None:
@@ -130,15 +130,20 @@ def of_runs(folders: list[Path], answers: Path, draws: int) -> Iterator[str]:
         known = np.flatnonzero(predicted_rows(record.blend.oof))
         oof, test = np.asarray(record.blend.oof[known]), np.asarray(record.blend.test)
         of_class = np.unique(target, return_inverse=True)[1]
-        truth, gains = np.asarray(record.truth)[known], []
+        truth = np.asarray(record.truth)[known]
         whole = gained(record.goal, truth, oof, test, target)
         yield row(record.name, len(test), run.metric.name, "yes" if whole is not None else "no", f"{whole or 0:+.4f}")
-        for seed in range(draws):
-            random = np.random.default_rng(seed)
-            odds = np.geomspace(1, 0.2, of_class.max() + 1)[random.permutation(of_class.max() + 1)][of_class]
-            some = np.flatnonzero(random.random(len(test)) < odds)
-            gains.append(gained(record.goal, truth, oof, test[some], target[some]))
-        yield row(record.name, f"thinned, {len(some)}", *summary("", run.metric.name, gains).strip("| ").split(" | "))
+        lots = [thinned(of_class, seed) for seed in range(draws)]
+        gains = [gained(record.goal, truth, oof, test[some], target[some]) for some in lots]
+        if lots:
+            yield row(record.name, f"thinned, {len(lots[-1])}", run.metric.name, *summary(gains))
+
+
+def thinned(of_class: np.ndarray, seed: int) -> np.ndarray:
+    """Rows by index, of one class all and of others as few as a fifth."""
+    random, width = np.random.default_rng(seed), of_class.max() + 1
+    odds = np.geomspace(1, 0.2, width)[random.permutation(width)][of_class]
+    return np.flatnonzero(random.random(len(of_class)) < odds)
 
 
 if __name__ == "__main__":

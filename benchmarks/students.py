@@ -12,16 +12,14 @@ changes the seconds, not the scores.
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import SUITE, Lab, opened
+from lab import SUITE, Lab, difference, opened
 from record import append, heading
 
-from autoclimb.arrays import read_predictions
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.nets import fine_tuning, from_box, from_scratch, top_of
@@ -34,7 +32,6 @@ NETS = {
     "scratch": _SCRATCH.vary(size=64, policy="flip", tta="flip", epochs=8.0),
 }
 NOISE: dict[str, Any] = {"policy": "flip-affine", "drop_path": 0.1, "dropout": 0.2}  # kept features are not varied
-LONGEST = 7200.0  # seconds of one cell
 HEADER = (
     "| set | net | cell | epochs | out of fold | loss against longer | with the teacher, against teacher and seed "
     "| seconds |\n|---|---|---|---|---|---|---|---|\n"
@@ -60,7 +57,7 @@ def rows_of(lab: Lab, name: str, teacher: Config) -> Iterator[str]:
     share = Config(teachers=("any",)).taught_share(labelled, len(lab.fold_of) - labelled + len(lab.task.test_ids))
     cells: dict[str, Cell] = {}
     for cell, config in {"teacher": teacher, **cells_of(teacher, share)}.items():
-        cells[cell] = trained_cell(lab, config)
+        cells[cell] = lab.trained(config)
         yield row_of(lab, f"{name} | {teacher.backbone} | {cell} | {config.epochs:g}", cells, cell)
 
 
@@ -77,21 +74,6 @@ def row_of(lab: Lab, words: str, cells: dict[str, Cell], cell: str) -> str:
         together = difference(*(losses_by_row(lab.goal, truth, pair) for pair in pairs))
     score = f"{lab.metric.shown(scored.score):.4f} ± {scored.stderr:.4f}"
     return f"| {words} | {score} | {alone} | {together} | {seconds:.0f} |\n"
-
-
-def difference(losses: np.ndarray, others: np.ndarray) -> str:
-    """The mean difference of losses by row, with its standard error."""
-    gap = (losses - others)[np.isfinite(losses)]
-    return f"{gap.mean():+.4f} ± {gap.std() / np.sqrt(len(gap)):.4f}"
-
-
-def trained_cell(lab: Lab, config: Config) -> Cell:
-    """The cell of a config; its nets lie where students look for their teachers'."""
-    out, start = lab.folder / config.key, time.monotonic()
-    reply = lab.trial(config, out, LONGEST, lab.folder / "nets" / config.nets_key)
-    if reply["status"] != "done":
-        raise SystemExit(reply["note"])
-    return np.asarray(read_predictions(out / "oof")), time.monotonic() - start
 
 
 def main() -> None:

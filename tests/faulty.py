@@ -165,7 +165,7 @@ class Trainer:
         request: dict[str, Any],
         seconds: float,
         watch: Callable[[dict[str, Any]], None] = lambda event: None,
-        silence: float = math.inf,
+        *_: float,
     ) -> dict[str, Any]:
         """What the worker would reply, and raise."""
         config = Config.from_json(request["config"])
@@ -266,7 +266,8 @@ class Ending:
     @property
     def hit(self) -> list[Trial]:
         """The trials that the fault hit: those of fewer folds, which it did not, have nothing to say."""
-        return [trial for trial in self.trials if trial.config.vary(folds=()) in self.struck and trial.note]
+        struck = [trial for trial in self.trials if trial.config.vary(folds=()) in self.struck]
+        return [trial for trial in struck if trial.note or trial.status != "done"]
 
     def retreat(self) -> list[str]:
         """What was asked for in place of each failed trial, in words of what differs; each once."""

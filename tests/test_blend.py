@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
@@ -18,11 +19,6 @@ def trial(seed, oof, test=None, status="done"):
     )
 
 
-def softmax(z):
-    e = np.exp(z - z.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
 def world(kind, n, members=4, classes=3, noise=1.5, seed=0):
     """Truth and trials that each see it through their own noise."""
     r = np.random.default_rng(seed)
@@ -35,7 +31,7 @@ def world(kind, n, members=4, classes=3, noise=1.5, seed=0):
     if kind == "multilabel":
         truth = (r.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
         return truth, [trial(i, 1 / (1 + np.exp(-s))) for i, s in enumerate(seen)]
-    return z.argmax(1), [trial(i, softmax(s)) for i, s in enumerate(seen)]
+    return z.argmax(1), [trial(i, softmax(s, axis=1)) for i, s in enumerate(seen)]
 
 
 PLAIN = [name for name, b in BLENDERS.items() if name != "lightgbm" and not b.needs_metadata]
@@ -104,7 +100,7 @@ def test_a_blend_of_members_of_noise_claims_no_skill(name, kind):
             truth = (r.random((n, width)) < 0.3).astype(np.uint8)
         elif kind == "regression":
             truth = r.normal(size=n)
-        trials = [trial(i, v if kind == "regression" else softmax(v)) for i, v in enumerate(z)]
+        trials = [trial(i, v if kind == "regression" else softmax(v, axis=1)) for i, v in enumerate(z)]
         goal = Goal(metric_named(name), kind, (0.0, 1.0, 2.0) if kind == "ordinal" else ())
         dealt = [trial(i, v.oof[r.permutation(n)]) for i, v in enumerate(trials)]
         scores = [blend_of(some, goal, truth, np.arange(n) // 12, quick=True).score for some in (trials, dealt)]
@@ -123,7 +119,7 @@ def test_averaging_helps_members_of_independent_errors():
 def test_a_single_best_trial_is_preferred_where_nothing_is_gained():
     truth, trials = world("multiclass", 300, members=1, noise=0.1)
     r = np.random.default_rng(1)
-    bad = [trial(10 + i, softmax(r.normal(size=(300, 3)))) for i in range(3)]
+    bad = [trial(10 + i, softmax(r.normal(size=(300, 3)), axis=1)) for i in range(3)]
     blend = blend_of([*trials, *bad], Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
     assert blend.method == "best"
     assert blend.members == (trials[0].key,)
@@ -136,7 +132,7 @@ def test_good_nets_on_one_fold_are_taken_over_weak_trials_on_all_rows():
     for net in nets:
         net.oof[60:] = np.nan
     r = np.random.default_rng(1)
-    weak = [trial(10 + i, softmax(np.eye(3)[truth] + r.normal(size=(300, 3)) * 2)) for i in range(3)]
+    weak = [trial(10 + i, softmax(np.eye(3)[truth] + r.normal(size=(300, 3)) * 2, axis=1)) for i in range(3)]
     weak = [replace(t, config=t.config.vary(train="features")) for t in weak]
     blend = blend_of([*nets, *weak], Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
     assert blend.rows == 60
@@ -148,7 +144,7 @@ def test_good_nets_on_one_fold_are_taken_over_weak_trials_on_all_rows():
 def test_a_weak_net_on_one_fold_does_not_narrow_the_rows():
     truth, good = world("multiclass", 300, members=2, noise=0.2)
     net = trial(9, np.full((300, 3), np.nan), test=np.full((7, 3), 1 / 3))
-    net.oof[:60] = softmax(np.random.default_rng(1).normal(size=(60, 3)))
+    net.oof[:60] = softmax(np.random.default_rng(1).normal(size=(60, 3)), axis=1)
     blend = blend_of([*good, net], Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
     assert blend.rows == 300
     assert net.key not in blend.members
@@ -183,11 +179,11 @@ def test_the_mean_of_several_nets_is_made_as_sure_as_the_single_nets_its_rule_wa
     for seed in range(6):
         r = np.random.default_rng(seed)
         z = r.normal(size=(600, 3)) * 2
-        right = softmax(z) if kind == "multiclass" else 1 / (1 + np.exp(-z))
+        right = softmax(z, axis=1) if kind == "multiclass" else 1 / (1 + np.exp(-z))
         truth = (r.random((600, 1)) > np.cumsum(right, axis=1)[:, :-1]).sum(1)
         truth = truth if kind == "multiclass" else (r.random(z.shape) < right).astype(np.uint8)
         seen = [3 * (z + 1.5 * r.normal(size=z.shape)) for _ in range(5)]
-        nets = [softmax(s) if kind == "multiclass" else 1 / (1 + np.exp(-s)) for s in seen]
+        nets = [softmax(s, axis=1) if kind == "multiclass" else 1 / (1 + np.exp(-s)) for s in seen]
         net = trial(0, nets[0][:300], np.mean(nets, axis=0)[300:])
         row = []
         for folds in ((0,), (0, 1, 2, 3, 4)):
@@ -244,9 +240,11 @@ def test_one_member_alone_is_scaled_class_by_class_where_that_helps():
     """Vector scaling: a net that is too sure of one class and too shy of another."""
     r = np.random.default_rng(0)
     z = 2 * r.normal(size=(800, 3))
-    truth = (r.random((800, 1)) > np.cumsum(softmax(z), axis=1)[:, :-1]).sum(1)
+    truth = (r.random((800, 1)) > np.cumsum(softmax(z, axis=1), axis=1)[:, :-1]).sum(1)
     net = trial(
-        0, softmax(z * (0.4, 1.0, 2.0) + (1.5, 0.0, -1.5))[:400], softmax(z * (0.4, 1.0, 2.0) + (1.5, 0, -1.5))[400:]
+        0,
+        softmax(z * (0.4, 1.0, 2.0) + (1.5, 0.0, -1.5), axis=1)[:400],
+        softmax(z * (0.4, 1.0, 2.0) + (1.5, 0, -1.5), axis=1)[400:],
     )
     goal = Goal(metric_named("log-loss"), "multiclass")
     blend, single = (blend_of([net], goal, truth[:400], np.arange(400) % 5, allow=a) for a in (None, ["best"]))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from folders import task
+from scipy.special import softmax
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import Clock
@@ -33,21 +34,16 @@ def goal(case: str) -> Goal:
     return Goal(metric_named(name), kind, (0.0, 1.0, 2.0, 3.0) if kind == "ordinal" else ())
 
 
-def softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
 def world(kind: Kind, odds: tuple[float, ...], seed: int = 0, n: int = 800, m: int = 800, far: float = 0.0):
     """Truth and overconfident predictions of train rows, and of test rows whose classes have these odds."""
     r, width = np.random.default_rng(seed), 2 if kind == "binary" else 4
     z = 2 * r.normal(size=(n + 10 * m, width))
     if kind == "ordinal":
         z = -((r.normal(1.5, 1.2, (len(z), 1)) - np.arange(4)) ** 2)
-    truth = (r.random((len(z), 1)) > np.cumsum(softmax(z), 1)[:, :-1]).sum(1)
+    truth = (r.random((len(z), 1)) > np.cumsum(softmax(z, axis=1), 1)[:, :-1]).sum(1)
     noise = r.normal(size=z.shape)
     noise[n:] += far * (noise[n:] + (np.arange(width) == 0))
-    p = softmax(1.5 * (z + noise))
+    p = softmax(1.5 * (z + noise), axis=1)
     weight = np.asarray(odds)[truth[n:]]
     rows = n + r.choice(10 * m, m, replace=False, p=weight / weight.sum())
     return truth[:n], p[:n], truth[rows], p[rows]
@@ -55,7 +51,7 @@ def world(kind: Kind, odds: tuple[float, ...], seed: int = 0, n: int = 800, m: i
 
 def test_shares_are_those_of_the_test_rows_and_a_prior_that_holds_stays():
     r = np.random.default_rng(0)
-    p = softmax(2 * r.normal(size=(20_000, 3)))
+    p = softmax(2 * r.normal(size=(20_000, 3)), axis=1)
     truth = (r.random((len(p), 1)) > np.cumsum(p, 1)[:, :-1]).sum(1)
     odds = np.array([1.0, 0.3, 0.1])[truth]
     some = r.choice(len(p), 4000, replace=False, p=odds / odds.sum())

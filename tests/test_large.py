@@ -318,6 +318,24 @@ def test_a_quick_blend_looks_at_the_same_few_of_very_many_rows_each_time_and_the
     assert blend_of([few], goal, truth, part_of, quick=True).rows == 100, "of 120 that it covers"
 
 
+@pytest.mark.parametrize(("folds", "sets"), [(5, 1), (4, 2)])
+def test_a_quick_blend_considers_the_sets_of_members_that_the_one_in_depth_does(folds, sets, monkeypatch):
+    monkeypatch.setattr(members, "QUICK_CELLS", 300)
+    monkeypatch.setattr(members, "FEWEST_QUICK", 90)
+    part_of, usable = np.arange(600) % 5, np.ones(600, bool)
+    trials = []
+    for count in (folds, 1):
+        oof = np.where(part_of[:, None] < count, np.full((600, 3), 1 / 3), np.nan)
+        config = Config(lr=0.001 + count, folds=tuple(range(count)))
+        trials.append(Trial(config, "s", "done", 0.0, 0.0, 1.0, oof, oof[:9]))
+    some = members.members_of(trials)
+    lot = members.quick_rows(some, usable)
+    assert lot.sum() == 100
+    quick, in_depth = (members.coverages(some, usable, rows, 3) for rows in (lot, usable))
+    assert [found for found, _ in quick] == [found for found, _ in in_depth]
+    assert len(quick) == sets
+
+
 class Asked:
     """Predictions of which it is known how many rows were asked for at a time."""
 

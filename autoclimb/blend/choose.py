@@ -66,12 +66,11 @@ def blend_of(
     assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
     usable = part_of >= 0
-    if quick:
-        usable = quick_rows(members, usable)
+    looked_at = quick_rows(members, usable) if quick else usable
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
             _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
-            for some, kept in coverages(members, usable, 2 if quick else 3)
+            for some, kept in coverages(members, usable, looked_at, 2 if quick else 3)
         )
         widest = winner = next(candidates)
         for candidate in candidates:

@@ -41,7 +41,8 @@ def members_of(trials: Sequence[Trial]) -> list[Member]:
 def quick_rows(members: Sequence[Member], usable: np.ndarray) -> np.ndarray:
     """Which rows `(N,)` a quick blend looks at: the usable ones, of very many that members cover some drawn by lot.
 
-    The lot is the same for every blend of a run, so that members that were ranked before are known.
+    Each row's place in the lot is the same in every blend of a run: while members cover the same rows the same ones are
+    looked at, and members that were ranked before are known. Where a trial covers more, they are ranked anew.
     """
     covered = np.flatnonzero(np.logical_or.reduce([predicted_rows(m.oof) for m in members]) & usable)
     most = max(FEWEST_QUICK, QUICK_CELLS // members[0].oof.shape[1])
@@ -53,15 +54,18 @@ def quick_rows(members: Sequence[Member], usable: np.ndarray) -> np.ndarray:
     return some
 
 
-def coverages(members: list[Member], usable: np.ndarray, most: int) -> list[tuple[list[Member], np.ndarray]]:
-    """Sets of members with the rows `(N,)` that all of each set cover, most rows first.
+def coverages(
+    members: list[Member], usable: np.ndarray, looked_at: np.ndarray, most: int
+) -> list[tuple[list[Member], np.ndarray]]:
+    """Sets of members with the rows `(N,)`, of those `looked_at`, that all of each set cover, most rows first.
 
     Every distinct coverage of a member gives the set of members that cover at least it. At most `most` sets stay: the
-    widest, then those of the most members. Once a net covers all rows, the widest set alone: an out-of-fold prediction
-    is one net's, the test prediction of a net on five folds the mean of five, so a crowd of nets of one fold looks
-    better beside it than on the test (simulated: taken in 10 of 15 runs, for .004 to .010 of accuracy).
+    widest, then those of the most members. Once a net covers all `usable` rows, the widest set alone: an out-of-fold
+    prediction is one net's, the test prediction of a net on five folds the mean of five, so a crowd of nets of one fold
+    looks better beside it than on the test (simulated: taken in 10 of 15 runs, for .004 to .010 of accuracy).
     """
-    masks = [predicted_rows(m.oof) & usable for m in members]
+    covered = [predicted_rows(m.oof) & usable for m in members]
+    masks = [rows & looked_at for rows in covered]
     distinct = {mask.tobytes(): mask for mask in masks if mask.any()}
     assert distinct, "no row was predicted by a finished trial"
     # where nets were trained on different folds, what all of them share may be a row set that no single member has
@@ -73,8 +77,8 @@ def coverages(members: list[Member], usable: np.ndarray, most: int) -> list[tupl
         for rows in distinct.values()
     ]
     sets.sort(key=lambda s: -int(s[1].sum()))
-    whole, rows = sets[0]
-    if rows.sum() == usable.sum() and any(m.trials[0].config.train == "net" for m in whole):
+    nets = [rows for m, rows in zip(members, covered, strict=True) if m.trials[0].config.train == "net"]
+    if any(rows.sum() == usable.sum() for rows in nets):  # the lot of a quick blend is no measure of it
         return sets[:1]
     others = [s for s in sets[1:] if s[1].sum() >= FEWEST_ROWS]
     others = sorted(others, key=lambda s: -len(s[0]))[: most - 1]

@@ -7,7 +7,7 @@ whether such shares come about by chance, whether other shares alone explain how
 train rows drawn to these shares are answered better with the correction: all three must be so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def _if_it_pays(goal: Goal, truth: np.ndarray, oof: np.ndarray, shift: LabelShif
         return None
     every = _drawn(np.arange(len(oof)), odds, random)
     rule = learn_rule(goal, truth[every], allowed[every])
-    return LabelShift(shift.shares, gain, stderr, rule, shift.calibration, shift.factors)
+    return replace(shift, gain=gain, stderr=stderr, rule=rule)
 
 
 def _drawn(rows: np.ndarray, odds: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,6 @@ from pathlib import Path
 from autoclimb.budget import SLACK, Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
-from autoclimb.data.nearness import folds_as_far
 from autoclimb.data.pixels import forget_half_built
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
@@ -25,7 +24,6 @@ from autoclimb.run.answers import finish, finish_without, publish, publish_const
 from autoclimb.run.checks import (
     check_decisions,
     check_fingerprint,
-    check_folds,
     check_guesses,
     check_places,
     fingerprint_of,
@@ -43,6 +41,7 @@ from autoclimb.run.setup import (
     mixed_words,
     notes_of,
     task_words,
+    with_folds,
 )
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.verdicts import judged, read_verdicts
@@ -161,9 +160,7 @@ def fit(
         task = joined_duplicates(task, first, tell)
         check_guesses(task, yes)
         dealt = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
-        task, fold_of, near = folds_as_far(task, first, dealt, tell)
-        check_folds(folder, fold_of)
-        store.recall(folder / "facts.json", "nearness", lambda: near)
+        task, fold_of = with_folds(folder, task, first, dealt, tell)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back

@@ -274,7 +274,6 @@ class Config:
     seconds: float = 0.0
     epochs: float = 0.0
     folds: tuple[int, ...] = (0,)  # folds trained and predicted
-    continues: str = ""  # `nets_key` of a shorter training: its nets of the same folds are trained on, not fresh ones
     seed: int = 0
 
     def vary(self, **changes: Any) -> "Config":

@@ -40,7 +40,7 @@ from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.worker import Worker
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.climb import follow
-from autoclimb.search.cost import cost_of
+from autoclimb.search.cost import cost_of, features_like
 from autoclimb.search.nets import from_box
 from autoclimb.search.order import plan_of
 from autoclimb.search.situation import Situation
@@ -157,6 +157,7 @@ class Trainer:
     fold_of: np.ndarray = field(init=False, repr=False)
     truth: np.ndarray = field(init=False, repr=False)
     restarts: int = 0
+    on_disk: set[Config] = field(default_factory=set, repr=False)  # features, as `features_like` names them
     struck: set[Config] = field(default_factory=set, repr=False)  # configs that the fault hit, without their folds
     events: list[Event] = field(default_factory=list, repr=False)
 
@@ -175,12 +176,13 @@ class Trainer:
         if request["do"] != "trial":
             return {}
         out, nets = Path(request["out"]), Path(request["nets"])
-        planned = cost_of(config, self.situation)
+        planned = cost_of(config, replace(self.situation, on_disk=self.on_disk))
         if self.fault is not None and self.fault.hits(config):
             self.struck.add(config.vary(folds=()))
             self.time += planned * (FAILS_EARLY if self.fault.ends == "failed" else 1.0)
             return self.failing(self.fault, config, out, nets, watch)
         self.time += planned
+        self.on_disk |= {features_like(config)} if config.train == "features" else set()
         self.predict(config, config.folds, out)
         return {"status": "done", "note": "", "facts": {}, "folds": len(config.folds)}
 

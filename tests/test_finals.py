@@ -330,18 +330,13 @@ def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
     frozen = frozen_net(BOXED[0], 128, s)
     slow = trial(frozen, seconds=2 * full_cost(frozen, s))
     net = Config(backbone="resnet18", size=64, seconds=10.0)
-    known = corrected(History([slow]), s)
+    assert corrected(History([slow]), s) is s, "the first at a size decodes its pictures too"
+    decoded = trial(Config(size=128, seconds=1.0))
+    known = corrected(History([decoded, slow]), s)
     other = frozen_net(BOXED[1], 128, s)
     assert full_cost(other, known) - head_seconds(other, 5, s) == pytest.approx(
         2 * (full_cost(other, s) - head_seconds(other, 5, s))
     )
     assert speed_of(net, known) == speed_of(net, s)
     again = trial(frozen.vary(head="linear"), seconds=1.0)  # from the cache: it says nothing of the net's speed
-    assert full_cost(other, corrected(History([slow, again]), s)) == full_cost(other, known)
-
-
-def test_what_a_training_continues_is_not_paid_again():
-    s = situation(trained_before=lambda config: 30.0 if config.continues else 0.0)
-    config = Config(seconds=50.0, folds=(0, 1))
-    assert cost_of(config.vary(continues="x"), s) == cost_of(config, s) - 30
-    assert full_cost(config.vary(continues="x"), s) == full_cost(config, s)
+    assert full_cost(other, corrected(History([decoded, slow, again]), s)) == full_cost(other, known)

@@ -7,8 +7,10 @@ from folders import task
 from autoclimb.data.folds import make_folds
 from autoclimb.data.nearness import distances, farther, folds_as_far, nearness_of
 from autoclimb.data.pixels import Pixels
+from autoclimb.disk import write_array
 from autoclimb.report.doubts import nearness_words
-from autoclimb.types import Task
+from autoclimb.run.setup import with_folds
+from autoclimb.types import Event, Task
 
 
 def clips(clips: int, frames: int, seed: int = 0) -> np.ndarray:
@@ -64,7 +66,7 @@ def test_folds_keep_clips_together_until_held_out_frames_lie_as_far_as_test_fram
     assert all(len(set(fold_of[after.groups == group])) == 1 for group in np.unique(after.groups))
     before, again = (nearness_of(pixels.array, f, pixels.bad) for f in (dealt(made), fold_of))
     assert before["verdict"] == "farther"
-    assert now == again
+    assert {**again, "words": told[0].text} == now
     assert now["verdict"] == "alike"
     assert "share a fold" in told[0].text
     assert [note.kind for note in after.notes] == ["nearness"]
@@ -92,9 +94,8 @@ def test_of_too_few_pictures_nothing_is_said():
 
 
 def test_the_nearest_is_looked_for_outside_a_fold():
-    points = np.eye(3, dtype=np.float32)
-    asked = points[[0, 0]]
-    assert distances(asked, np.array([0, 1]), points, np.array([0, 1, 1])).tolist() == [1.0, 0.0]
+    likeness = np.eye(3, dtype=np.float32)[[0, 0]]
+    assert distances(likeness, np.array([0, 1]), np.array([0, 1, 1])).tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,20 @@ def test_the_nearest_is_looked_for_outside_a_fold():
 )
 def test_the_chance_to_lie_farther_counts_ties_half(one, other, chance):
     assert farther(np.array(one, float), np.array(other, float)) == chance
+
+
+def test_a_run_that_goes_on_takes_the_groups_that_it_began_with(tmp_path):
+    made, pixels = walked(clips(40, 12), 10)
+
+    def dealt(of: Task) -> np.ndarray:
+        return make_folds(of, 5, 0)
+
+    first, fold_of = with_folds(tmp_path, made, pixels, dealt, lambda event: None)
+    write_array(tmp_path / "groups.npy", first.groups)
+    write_array(tmp_path / "fold_of.npy", fold_of)
+    other = Pixels(np.zeros_like(pixels.array), pixels.bad, "")  # which would give no groups
+    told: list[Event] = []
+    again, same = with_folds(tmp_path, made, other, dealt, told.append)
+    assert np.array_equal(same, fold_of)
+    assert np.array_equal(again.groups, first.groups)
+    assert [note.text for note in again.notes] == [event.text for event in told]

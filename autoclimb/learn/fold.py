@@ -17,7 +17,6 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
-from autoclimb.learn.continuing import gone_on, rest_of
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -61,19 +60,15 @@ def run_fold(
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
-    built, begun = gone_on(built, config, out, fold.number)
-    if begun:
-        config, seconds = rest_of(config), seconds - begun.seconds
     whole = built
     if config.top:
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
     for_training = _training_seconds(built, material, config, fold, start, seconds)
-    if not begun:
-        start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
-        if config.whitened and not config.weights:
-            whiten(built, standard, config, fold)
+    start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
+    if config.whitened and not config.weights:
+        whiten(built, standard, config, fold)
     training_from, facts = fold.now(), dict[str, Any]()
     if not config.lr:
         pace = Pace(fold.now, training_from, SWEEP_SHARE * for_training, SWEEP_STEPS)
@@ -83,8 +78,7 @@ def run_fold(
         built = compiled(built, standard, config, fold)
         facts["compiled"] = True
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
-    steps = 0 if config.seconds else max(1, _steps_of(config, fold) - (begun.steps if begun else 0))
-    pace = Pace(fold.now, fold.now(), left, steps)
+    pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, compiled=None, head=net.get_classifier())  # type: ignore[operator]
@@ -109,8 +103,6 @@ def run_fold(
     }
     if fold.taught:
         facts["taught"] = len(fold.taught.rows)
-    if begun:
-        facts |= begun.facts
     if tta:
         facts["tta"] = tta
     if built.note:

@@ -66,12 +66,11 @@ def run_trial(
 
             kept = kept_features(config, material, cache, device, report, now, deadline)
             material = replace(material, kept=kept)
-        missing = [number for number in config.folds if not (nets / f"fold{number}.json").exists()]
-        before = {number: _seconds_before(config, nets, number) for number in missing}  # trained in what it continues
-        until, slowest = now() + config.seconds * len(before) - sum(before.values()), 0.0
+        missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
+        until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:
             # a fold that ran over its time takes it from the folds after it, not from the run
-            fold_seconds = (until - now() + sum(before.values())) / max(len(before), 1)
+            fold_seconds = (until - now()) / max(missing, 1)
             if done and deadline - now() < SLACK.least_fold_share * slowest:
                 note = f"ended after {done} folds: there was no time for another"
                 break
@@ -93,7 +92,7 @@ def run_trial(
                 result = _stored(result, material.precision)
                 _record_fold(nets, number, result, complete=now() < deadline)
                 slowest = max(slowest, now() - fold_begun)
-                before.pop(number)
+                missing -= 1
             oof_pred, test_pred, fold_facts = result
             held_out.append((fold.valid_rows, oof_pred))
             test_sum += test_pred
@@ -117,16 +116,6 @@ def run_trial(
         free_memory()  # out of the except clause: the error holds the frames, and they the tensors
     note = "; ".join(filter(None, (facts.pop("note", ""), note)))
     return {"status": status, "note": note, "facts": facts, "folds": done}
-
-
-def _seconds_before(config: Config, nets: Path, number: int) -> float:
-    """Seconds of the fold's training that are done already, by the training that the config continues."""
-    if not config.continues:
-        return 0.0
-    from autoclimb.learn.continuing import begun_before  # timm
-
-    begun = begun_before(config, nets, number)
-    return begun.seconds if begun else 0.0
 
 
 def _stored(result: FoldResult, precision: str) -> FoldResult:

@@ -55,7 +55,6 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "clip": lambda v: f"clip {v:g}" if v else "no clip",
     "teachers": lambda v: f"student of {len(v)}" if v else "no student",
     "taught": lambda v: f"at most {v:.0%} taught",
-    "continues": lambda v: "goes on from a shorter training" if v else "from the start",
     "tta": lambda v: f"tta {v}",
     "seconds": lambda v: f"{v:.0f}s a fold" if v else "no time limit",
     "epochs": lambda v: f"{v:g} epoch{'' if v == 1 else 's'}" if v else "epochs as time allows",

@@ -156,9 +156,16 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     except MemoryError as error:
         setup.tell(Event("note", f"{TOO_LARGE} in depth ({error}); the quick blend stands"))
     if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
-        blend = blend_trials(setup, quick=True)
+        try:
+            blend = blend_trials(setup, quick=True)
+        except MemoryError:
+            return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
     if blend is not None:
-        deliver(setup, blend, within(clock.left() - keep, partial(shift_of, setup, blend)))
+        try:
+            shift = within(clock.left() - keep, partial(shift_of, setup, blend))
+        except MemoryError:
+            shift = None
+        deliver(setup, blend, shift)
     run = open_run(setup.folder, setup.goal.metric)
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))
@@ -182,7 +189,7 @@ def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: 
     """
     if store.blend_score(folder) is None:
         unblended = any(trial.status == "done" for trial in store.all_trials(folder))  # killed before it was blended
-        why = UNBLENDED if unblended else why
+        why = UNBLENDED if unblended and why == OUT_OF_TIME else why
         tell(Event("note", f"{why}; the submission is a constant"))
         words = why if unblended else f"nothing was learnt: {why}"
     else:

@@ -1,7 +1,7 @@
 """The setting-up of a run: what its trials share, the worker told of the task, the pretrained nets to start from."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -13,9 +13,12 @@ import numpy as np
 
 from autoclimb.arrays import as_stored, stored_precision
 from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
-from autoclimb.disk import write_array
+from autoclimb.data.nearness import folds_as_far, in_groups
+from autoclimb.data.pixels import Pixels
+from autoclimb.disk import read_json, write_array
 from autoclimb.errors import Mistake
 from autoclimb.run import store
+from autoclimb.run.checks import check_folds
 from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
 from autoclimb.search.nets import from_hub
@@ -50,6 +53,27 @@ class Setup:
         """Seconds kept for the end, by what the last quick blends of this run took."""
         quick_blend = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
         return seconds_for_the_end(self.clock.budget, quick_blend) + seconds_for_report(self.clock.budget)
+
+
+def with_folds(
+    folder: Path, task: Task, pixels: Pixels, deal: Callable[[Task], np.ndarray], tell: Tell
+) -> tuple[Task, np.ndarray]:
+    """The task, grouped where test pictures lie far, and the fold `(N,)` of each row, as `deal` deals it.
+
+    A run that goes on takes the groups that it began with: other processors may find a pair more or less.
+    """
+    place, groups = folder / "facts.json", folder / "groups.npy"
+    near = (read_json(place) if place.exists() else {}).get("nearness")
+    if near is None or (near.get("words") and not groups.exists()):
+        task, fold_of, near = folds_as_far(task, pixels, deal, tell)
+    else:
+        if near.get("words"):
+            task = in_groups(task, np.load(groups, allow_pickle=False), near["words"])
+            tell(Event("note", near["words"]))
+        fold_of = deal(task)
+    check_folds(folder, fold_of)
+    store.recall(place, "nearness", lambda: near)
+    return task, fold_of
 
 
 def introduce(

@@ -130,16 +130,6 @@ def folds_done(folder: Path, config: Config) -> int:
     return sum((nets_folder(folder, config) / f"fold{fold}.json").exists() for fold in config.folds)
 
 
-def seconds_before(folder: Path, config: Config) -> float:
-    """Seconds that the config's missing folds were trained for already, in the training that it continues."""
-    if not config.continues:
-        return 0.0
-    own, place = nets_folder(folder, config), folder / "nets" / config.continues
-    missing = [fold for fold in config.folds if not (own / f"fold{fold}.json").exists()]
-    begun = [fold for fold in missing if (place / f"fold{fold}.safetensors").exists()]
-    return sum(float(read_json(place / f"fold{fold}.json").get("train_s", 0.0)) for fold in begun)
-
-
 def save_trial(folder: Path, trial: Trial) -> None:
     """Records a trial whose arrays and weights are already in its folder, each written whole: the json, last."""
     place = trial_folder(folder, trial.config)

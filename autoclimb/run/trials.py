@@ -234,7 +234,6 @@ def situation_of(
         remember=partial(remember, setup.folder, clock.budget),
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
-        trained_before=partial(store.seconds_before, setup.folder),
         row_losses=losses_of_trials(setup),
         pixel_bytes=setup.decoded.limit,
         memory_gb=remember(setup.folder, clock.budget, "memory", lambda: memory_gb),

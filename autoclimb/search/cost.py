@@ -122,7 +122,7 @@ def predict_seconds(config: Config, situation: Situation) -> float:
 def cost_of(config: Config, situation: Situation) -> float:
     """Seconds that the rest of the trial will take: what is done of it already costs nothing more.
 
-    That is folds, trainings that it continues, and features that other trials have made.
+    That is its folds, and features that other trials have made.
     """
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
@@ -130,15 +130,15 @@ def cost_of(config: Config, situation: Situation) -> float:
         return (0 if there else features_seconds(config, situation)) + head_seconds(config, folds, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds - situation.trained_before(config) + SLACK.trial_overhead
+        return max(config.seconds, most) * folds + SLACK.trial_overhead
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return SLACK.trial_margin * (folds * (each + 1) - situation.trained_before(config))
+    return SLACK.trial_margin * folds * (each + 1)
 
 
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
-    fresh = replace(situation, folds_done=lambda config: 0, trained_before=lambda config: 0.0, on_disk=())
+    fresh = replace(situation, folds_done=lambda config: 0, on_disk=())
     return cost_of(config, fresh)
 
 
@@ -176,17 +176,23 @@ def corrected(history: History, situation: Situation) -> Situation:
     """The situation with every net's speed as its finished trials had it, other nets' by the median of all.
 
     A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work. Trainings
-    and frozen features are corrected apart.
+    and frozen features are corrected apart, these by trials that neither decoded pictures first nor found a part of
+    their features on the disk.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
-    seen: set[Config] = set()
+    pixels: set[tuple[int, str, int]] = set()
+    features: set[Config] = set()
     for trial in history.done():
-        ratio = speed_ratio(trial, situation) if features_like(trial.config) not in seen else 0.0
+        config = trial.config
+        pictures = config.cached_size, config.preprocess, config.grid
+        known = {features_like(config), trunk_of(config)} & features
+        ratio = speed_ratio(trial, situation) if config.train == "net" or (pictures in pixels and not known) else 0.0
         if ratio:
-            rows = ratios[trial.config.train].setdefault(trial.config.backbone, [])
+            rows = ratios[config.train].setdefault(config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
-        if trial.config.train == "features":
-            seen.add(features_like(trial.config))
+        pixels.add(pictures)
+        features |= {features_like(config)} if config.train == "features" else set()
+        features |= {trunk_of(config)} if config.top else set()
     if not any(ratios.values()):
         return situation
 

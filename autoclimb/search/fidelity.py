@@ -29,6 +29,7 @@ THIRD = 3.0  # a finalist's epochs over a search trial's, at the most: shorter t
 ONE_HOLDOUT = 100_000  # rows above which one held-out part stands for all folds: its standard error is small enough
 LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enlarged for pretrained nets
 SMALLEST_FOR_WEIGHTS, LARGEST = 96, 512  # pixels a side
+SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged to; cifar10 gained .1 (LOG.md)
 OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', under which a smaller net is better
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side; what graders of retinas and leaves look at is small
 KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
@@ -140,7 +141,7 @@ def largest_for(config: Config, s: Situation) -> int:
     Pretrained filters expect objects of a certain size, so small pictures are enlarged for them while rows are few;
     large ones are worth up to 1.75 times the size that the net was trained at.
     """
-    near = max(64, math.floor(1.3 * s.side))
+    near = max(SMALLEST_FROM_SCRATCH, math.floor(1.3 * s.side))
     if not config.weights:
         return near
     enlarged = 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else SMALLEST_FOR_WEIGHTS
@@ -166,7 +167,7 @@ def sizes_for(config: Config, s: Situation) -> list[int]:
         return sorted(s.space.sizes)
     most = largest_for(config, s)
     if not config.weights:
-        return [n for n in SIZES if 64 <= n <= most]
+        return [n for n in SIZES if SMALLEST_FROM_SCRATCH <= n <= most]
     fixed = list(net_named(config.backbone).sizes)
     return [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
 

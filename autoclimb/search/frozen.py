@@ -26,9 +26,8 @@ from autoclimb.types import Config, History
 
 SHORT = 100.0  # seconds of budget below which frozen features are made of one view
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
-LEAST_HAND_MADE = (
-    0.15  # of the budget that the quickest of them may take: without them nothing says which flips are safe
-)
+# of the budget that the quickest of them may take: without them nothing says which flips are safe
+LEAST_HAND_MADE = 0.15
 # of the budget for frozen features on a processor: where no nets can be compared they are the search
 FROZEN_SHARE = {"shortest": 0.45, "short": 0.3, "long": 0.12}  # below SHORT, below LONG, and beyond
 FROZEN_SIZES = (128, 96, 64)  # pixels a side of a first look at frozen features: the largest that the time pays for,
@@ -180,7 +179,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
         cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)
-        if near and cost <= left:
+        if near and cost <= left and config != best.config:
             left -= cost
             yield [config]
             trial = next((t for t in history.done() if t.key == config.key), None)

@@ -56,7 +56,7 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
 
 
 def seen_at(part: Box, box: Box) -> int:
-    """Pixels a side that a part of the box is judged at: as many for its area as the box has at JUDGED_AT.
+    """Pixels a side that a part of the box is judged at: about as many for its area as the box has at JUDGED_AT.
 
     Seen larger than what it is cut from, any part would gain: without their upper third solar cells, which fill their
     pictures, went from QWK .584 to .618, both at 64 px.

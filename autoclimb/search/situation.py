@@ -54,8 +54,6 @@ class Situation:
     remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # a decision taken once, replayed later
     prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes what a trial will need
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
-    trained_before: Callable[[Config], float] = field(default=lambda config: 0.0, repr=False)  # seconds that its nets
-    # were trained for already, in the training that it continues
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None where they are not at hand
     pixel_bytes: float = math.inf  # of disk that decoded pictures may take

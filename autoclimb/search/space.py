@@ -10,7 +10,7 @@ from autoclimb.types import Config
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
 # what `also` may not name: it has a field of its own, or the plan fits it to the time
 ELSEWHERE = (*RANGES, "policy", "loss", "optimizer", "schedule", "tta", "preprocess", "size", "backbone")
-PLANNED = ("train", "head", "weights", "model_args", "teachers", "seconds", "epochs", "folds", "seed")
+PLANNED = ("train", "head", "weights", "model_args", "teachers", "taught", "seconds", "epochs", "folds", "seed")
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, epochs_for, sizes_for
+from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, SMALLEST_FROM_SCRATCH, epochs_for, sizes_for
 from autoclimb.search.frozen import features_are_all
 from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
 from autoclimb.search.regions import LEAST_SIDE
@@ -19,7 +19,6 @@ from autoclimb.search.starting import FEW_ROWS, SAME, SKILL, base_policy, candid
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures
-SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged to; cifar10 gained .1 (LOG.md)
 CONTRADICTED = 1.5  # squared distance to a row's label from which another class is held for surer than .86
 NOISY = 0.03  # share of such rows from which it is said; own choice
 
@@ -53,7 +52,7 @@ def few_rows(history: History, s: Situation) -> str:
 def tiny_pictures(history: History, s: Situation) -> str:
     """Sizes beyond those of the pictures where these are small."""
     smallest = SMALLEST_FOR_WEIGHTS if s.pretrained else SMALLEST_FROM_SCRATCH
-    if s.side >= smallest:
+    if s.side >= smallest or s.space.sizes or "size" in s.space.start:
         return ""
     sizes = sizes_for(candidates(s)[0], s)
     enlarged = f"{sizes[0]} to {sizes[-1]} px" if len(sizes) > 1 else f"{sizes[0]} px"

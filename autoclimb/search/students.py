@@ -12,17 +12,18 @@ from typing import Any
 from autoclimb.search.cost import corrected, with_kept
 from autoclimb.search.fidelity import epochs_for, epochs_in, epochs_paid, final_seconds, fold_seconds, folds_of
 from autoclimb.search.finals import LONG_RECIPE, finalists, finals_of, long_recipe, most_epochs, usable
+from autoclimb.search.frozen import of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.search.stages import base_config
+from autoclimb.search.starting import base_config
 from autoclimb.types import Config, History, Trial
 
-LEAST = 0.9  # of sound epochs, that a student is trained for at the least: what was misjudged is its loss
-FEWEST_OTHERS = (
-    0.2  # test pictures for each train picture of a fold, below which they tell a student little (own choice)
-)
+LEAST = 0.9  # of sound epochs that a student needs: a little less than it was promised when finalists were planned
+# test pictures for each train picture of a fold, below which they tell a student little (own choice)
+FEWEST_OTHERS = 0.2
 MOST_TEACHERS = 3  # own choice
 
 
+@of_nets
 def teaching_finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     """The finalists: in a part of the time where a student is to follow, in all of it where it would not pay."""
     share = teachers_share(s)

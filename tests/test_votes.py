@@ -87,8 +87,8 @@ def electorate(n, seed=0):
     """Shares of ten votes a row, and trials that see the chances behind them through noise of their own."""
     r = np.random.default_rng(seed)
     z = r.normal(size=(n, 3))
-    votes = np.array([r.multinomial(10, p) for p in softmax(z)]) / 10
-    return votes, [trial(i, softmax(z + r.normal(size=z.shape))) for i in range(3)], z
+    votes = np.array([r.multinomial(10, p) for p in softmax(z, axis=1)]) / 10
+    return votes, [trial(i, softmax(z + r.normal(size=z.shape), axis=1)) for i in range(3)], z
 
 
 @pytest.mark.parametrize("method", ["mean", "greedy", "linear", "linear+metadata", "lightgbm", "lightgbm+metadata"])

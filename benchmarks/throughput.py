@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
@@ -87,17 +88,20 @@ def has_cuda() -> bool:
 
 def make_pictures(folder: Path, rows: int) -> None:
     """Writes so many JPEGs of smooth colour under fine noise: about as many bytes as photographs of that size."""
+    for i in range(CLASSES):
+        (folder / str(i)).mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(make_picture, (folder / str(i % CLASSES) / f"{i}.jpg" for i in range(rows)), chunksize=64))
+
+
+def make_picture(file: Path) -> None:
+    """Writes one of them; what is drawn follows from its name."""
     from PIL import Image
 
-    draw = np.random.default_rng(0)
-    for i in range(rows):
-        into = folder / str(i % CLASSES)
-        into.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(draw.integers(0, 256, (6, 8, 3), np.uint8)).resize(
-            (WIDE, HIGH), Image.Resampling.BICUBIC
-        )
-        noisy = np.asarray(coarse, np.int16) + draw.integers(-12, 13, (HIGH, WIDE, 3), np.int16)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(into / f"{i}.jpg", quality=90)
+    draw = np.random.default_rng(int(file.stem))
+    coarse = Image.fromarray(draw.integers(0, 256, (6, 8, 3), np.uint8)).resize((WIDE, HIGH), Image.Resampling.BICUBIC)
+    noisy = np.asarray(coarse, np.int16) + draw.integers(-12, 13, (HIGH, WIDE, 3), np.int16)
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, quality=90)
 
 
 def measured(asked: argparse.Namespace, model: str, size: int, device: str, folder: Path) -> dict[str, Any]:

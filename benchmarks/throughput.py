@@ -167,7 +167,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.compile:
         import torch
 
-        built = replace(built, compiled=torch.compile(built.net))
+        built = replace(built, forward=torch.compile(built.net))
 
     def trained(seconds: float) -> dict[str, Any]:
         pace = loop.Pace(time.monotonic, time.monotonic(), seconds=seconds)

@@ -266,6 +266,13 @@ def test_on_a_card_a_compiled_net_learns(tmp_path, monkeypatch):
 
 
 @pytest.mark.gpu
+def test_on_a_card_the_first_step_does_not_count():
+    reply = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
+    assert reply["train"] > 1000, "loading kernels was taken for training"
+    assert reply["predict"] > 1000
+
+
+@pytest.mark.gpu
 def test_on_a_card_layout_and_batch_are_chosen():
     reply = measure_speed(TINY, material_of(n=2000), CARD, 0.5)
     assert reply["train"] > 0

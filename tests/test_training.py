@@ -390,6 +390,6 @@ def test_on_a_card_that_is_full_the_batch_is_cut(monkeypatch):
 def test_a_worker_trains_on_the_card_it_was_given():
     last = torch.cuda.device_count() - 1
     request = {"device": f"cuda:{last}", "cache": "", "kind": "multiclass", "width": 2, "target": "", "fold_of": ""}
-    setting = setting_of({**request, "pipelines": {}})
+    setting = setting_of({**request, "pipelines": {}, "precision": "float32"})
     assert setting.device == torch.device("cuda", last)
     assert torch.zeros(1, device=setting.device).get_device() == last

@@ -31,7 +31,7 @@ class Built:
     note: str = ""  # which of the weights given fitted
     fixed: bool = False  # takes pictures of one size only
     format: Format = PLAIN
-    compiled: Callable | None = None  # the same net as torch.compile made it: for training's forward
+    forward: Callable | None = None  # what training runs instead: the same net, compiled or as a card's graphs
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
     width: int = 0  # classes predicted, where outputs are not one a class
     grid: int = 0  # pictures a side of an item's grid, each seen by itself

@@ -38,7 +38,7 @@ def find_rate(built: Built, material: Material, config: Config, fold: Fold, pace
 def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> Curve:
     """Rates and losses of the sweep's steps, not smoothed."""
     net, device, criterion = built.net.train(), fold.device, loss_named(config.loss, material.kind)
-    forward = net if built.compiled is None else built.compiled
+    forward = net if built.forward is None else built.forward
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))
     target, weight = targets_on(device, material, fold, config)
     mix_draw = rng(config.seed, "sweep", fold.number)

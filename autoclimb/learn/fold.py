@@ -25,6 +25,7 @@ from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.probe import sound_format, worth_compiling
+from autoclimb.learn.replays import Replayed, replayed, shapes_of
 from autoclimb.learn.trunk import above
 from autoclimb.learn.views import (
     Watch,
@@ -77,11 +78,14 @@ def run_fold(
     if worth_compiling(device, for_training if config.seconds else 0.0, config):
         built = compiled(built, standard, config, fold)
         facts["compiled"] = True
+    built = replayed(built, shapes_of(config, batch_of(config, fold), material.channels), device)
+    if isinstance(built.forward, Replayed):
+        facts["graphs"] = len(built.forward.graphs)
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
     pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
-    built = replace(built, net=net, compiled=None, head=net.get_classifier())  # type: ignore[operator]
+    built = replace(built, net=net, forward=None, head=net.get_classifier())  # type: ignore[operator]
     if config.swa:
         recompute_norms(built, standard, config, fold)
     if config.retrain_head:
@@ -178,7 +182,7 @@ def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Bu
     Weights, statistics of norms and random numbers are put back.
     """
     torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-    built = replace(built, compiled=torch.compile(built.net))
+    built = replace(built, forward=torch.compile(built.net))
     find_rate(built, material, config, fold, Pace(fold.now, fold.now(), steps=2))
     return built
 

@@ -71,7 +71,7 @@ def train(
     if only_head:
         net.eval().requires_grad_(False)
         built.head.train().requires_grad_()
-    forward = net if built.compiled is None else built.compiled
+    forward = net if built.forward is None else built.forward
     criterion = loss_named(config.loss, material.kind)
     optimizer, scaler = optimizer_of(net, built.head, config), built.format.scaler(device)
     schedule = schedule_named(config.schedule)

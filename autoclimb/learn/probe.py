@@ -16,6 +16,7 @@ from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts,
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
+from autoclimb.learn.replays import replayed, shapes_of
 from autoclimb.learn.threads import settle_threads
 from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
@@ -39,7 +40,7 @@ LOOKED_AT = 32  # pictures whose prediction is timed where a net's features are 
 HASTE = 0.5  # seconds asked for below which no format is measured twice
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
-LONG_STEP = 2.0  # seconds of a step after which it is not repeated
+LONG_STEP = 2.0  # seconds of a step on a processor after which it is not repeated
 COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
 COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
 ADAMW_BYTES = 16  # of each parameter in training: weight, gradient, two moments
@@ -70,7 +71,7 @@ def _prediction_speed(built: Built, config: Config, material: Material, device: 
     with torch.inference_mode(), prediction_autocast(device):
         if device.type == "cpu":
             settle_threads(lambda: _seconds_of(net, x[:THREAD_BATCH]), usable_cores())
-        seconds = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+        seconds = float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return {**UNUSABLE, "predict": len(x) / seconds}
 
 
@@ -120,7 +121,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
     x = to_input(pictures, built.mean, built.std, device, best.layout)
     net = place(built, device).eval()
     with torch.inference_mode():
-        predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+        predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return {
         "train": train_rate,
         "predict": predict_rate,
@@ -189,7 +190,7 @@ def pictures_a_step(built: Built, pictures: np.ndarray, device: torch.device) ->
     few = pictures[:FEW]
     x = to_input(few, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode():
-        forward = float(np.min(timed(lambda: _seconds_of(net, x), 0.0)))
+        forward = float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return min(len(pictures), max(len(few), int(len(few) * LONGEST_STEP / (3 * forward))))
 
 
@@ -251,11 +252,13 @@ def step_seconds(
     criterion = loss_named(config.loss, material.kind)
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     y = torch.from_numpy(target).to(device)
+    faster = replayed(built, shapes_of(config.vary(size=x.shape[-1]), *x.shape[:2]), device).forward
+    forward = net if faster is None else faster
 
     def step() -> float:
         start = time.perf_counter()
         with built.format.autocast(device):
-            outputs = net(x)
+            outputs = forward(x)
         loss = loss_value(criterion, outputs.float(), y)
         loss.backward()
         optimizer.step()
@@ -263,13 +266,16 @@ def step_seconds(
         loss.item()
         return time.perf_counter() - start
 
-    return float(np.median(timed(step, seconds, least=2)))
+    return float(np.median(timed(step, seconds, device, least=2)))
 
 
-def timed(step: Callable[[], float], seconds: float, least: int = 3) -> list[float]:
-    """What `step` returns, for so many seconds and `least` times at least; the first, a warm-up, is left out."""
+def timed(step: Callable[[], float], seconds: float, device: torch.device, least: int = 3) -> list[float]:
+    """What `step` returns, for so many seconds and `least` times at least; the first, a warm-up, is left out.
+
+    On a card it always is: there the first step loads kernels for seconds.
+    """
     times = [step()]
-    if times[0] > LONG_STEP:  # so slow that a warm-up hardly counts
+    if times[0] > LONG_STEP and device.type == "cpu":  # so slow that a warm-up hardly counts
         return times
     until = time.monotonic() + seconds
     while len(times) < least or (time.monotonic() < until and len(times) < 50):

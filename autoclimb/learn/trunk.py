@@ -68,7 +68,7 @@ def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
     net.train(training)
     channels = maps.shape[1]
     # batches.to_input divides pixels by 255: with this deviation features come through as they are
-    return trunk, replace(built, net=upper, mean=(0.0,) * channels, std=(1 / 255,) * channels, compiled=None)
+    return trunk, replace(built, net=upper, mean=(0.0,) * channels, std=(1 / 255,) * channels, forward=None)
 
 
 def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[list[nn.Module], nn.Module]:

@@ -146,7 +146,6 @@ def setting_of(request: dict[str, Any]) -> Setting:
         torch.set_num_threads(usable_cores())
     else:
         torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
     material = Material(
         kind=request["kind"],
         width=request["width"],

@@ -1,0 +1,89 @@
+"""A net's forward and backward pass recorded once as graphs of the card, and replayed in each step.
+
+Python launches a kernel in about as long as a large card runs it: without graphs the card waits for Python.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from autoclimb.learn.backbones import Built, place
+from autoclimb.learn.faults import free_memory
+from autoclimb.types import Config
+
+Shape = tuple[int, ...]  # of a batch: (B, C, S, S)
+Forward = Callable[[Tensor], Tensor]
+MOST_SHAPES = 4  # that are recorded of one training: each takes a moment, and memory beside the others'
+
+
+class Replayed:
+    """A net that replays a graph for batches of the shapes recorded; for others, and not in training, it runs as ever.
+
+    A graph writes its outputs and gradients to the same place each time: they hold until the next pass.
+    """
+
+    def __init__(self, net: nn.Module, forward: Forward, graphs: dict[Shape, Forward]) -> None:
+        self.net, self.forward, self.graphs = net, forward, graphs
+
+    def __call__(self, x: Tensor) -> Tensor:
+        graph = self.graphs.get(tuple(x.shape)) if self.net.training else None
+        return self.forward(x) if graph is None else graph(x)
+
+
+class _Whole(nn.Module):
+    """What is recorded: the forward pass, with the net's parameters. The net itself stays as it is, to be copied."""
+
+    def __init__(self, net: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.net, self.run = net, forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+def shapes_of(config: Config, batch: int, channels: int) -> Sequence[Shape]:
+    """The shapes of the batches that a training of the config sees; none where it is not to be recorded.
+
+    A net that thaws by and by changes what it computes; of many sizes no few are seen often.
+    """
+    if config.unfreeze or config.grid or config.scales:
+        return []
+    sizes = list(dict.fromkeys((*config.sizes, config.size)))
+    return [(batch, channels, size, size) for size in sizes[-MOST_SHAPES:]]
+
+
+def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Built:
+    """The net on the device, its forward and backward passes recorded for batches of these shapes.
+
+    Elsewhere than on a card, and where the card cannot record this net or has no memory for it, the net as it was.
+    Statistics of norms are put back.
+    """
+    if device.type != "cuda" or not shapes:
+        return built
+    free_memory()  # graphs of before, which only the collector lets go of
+    net = place(built, device).train()
+    forward = net if built.forward is None else built.forward
+    statistics = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    try:
+        pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
+        graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
+    except RuntimeError:  # whatever it was, the net trains without as well
+        graphs = {}
+    with torch.no_grad():
+        for buffer, before in statistics:
+            buffer.copy_(before)
+    if not graphs:
+        free_memory()
+        return built
+    return replace(built, forward=Replayed(net, forward, graphs))
+
+
+def _recorded(built: Built, net: nn.Module, forward: Forward, shape: Shape, device: torch.device, pool) -> Forward:
+    """The graphs of one shape. Weights are cast within: what was cast outside would be of the weights of today."""
+    x = torch.randn(shape, device=device).contiguous(memory_format=built.format.layout)
+    with built.format.autocast(device, cached=False):
+        whole = _Whole(net, forward)
+        torch.cuda.make_graphed_callables(whole, (x,), allow_unused_input=True, pool=pool)
+    return whole

@@ -35,6 +35,7 @@ class Built:
     loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
     width: int = 0  # classes predicted, where outputs are not one a class
     grid: int = 0  # pictures a side of an item's grid, each seen by itself
+    batch: int = 0  # pictures that it is trained on at once: on a card it predicts as many
 
 
 def place(built: Built, device: torch.device) -> nn.Module:

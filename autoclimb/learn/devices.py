@@ -32,6 +32,16 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def warm_up(device: torch.device) -> None:
+    """Loads what the first convolution and the first product on a card would wait for: seconds of libraries."""
+    x = torch.ones(8, 8, 8, 8, device=device).contiguous(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(8, 8, 3).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with prediction_autocast(device):
+        y = layer(x).flatten(1)
+        (y @ y.T).float().sum().backward()
+    torch.cuda.synchronize(device)
+
+
 def prediction_autocast(device: torch.device) -> torch.autocast:
     """The context that nets predict in: bfloat16 on cards that have it, float32 elsewhere."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and has_bf16(device))

@@ -47,15 +47,16 @@ def run_fold(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test rows, and the facts of its training.
 
-    The net's weights are written into `out`. `seconds` are for everything, predicting included; they count where the
-    config has seconds instead of epochs. Towards the fold's deadline the schedule ends sooner and pictures get fewer
-    views; held-out rows that are not reached are NaN. Raises OutOfTime where the test rows cannot be predicted by then.
+    The net's weights are written into `out`. `seconds` are for everything, predicting included, but for what a card
+    takes to get ready; they count where the config has seconds instead of epochs. Towards the fold's deadline the
+    schedule ends sooner and pictures get fewer views; held-out rows that are not reached are NaN. Raises OutOfTime
+    where the test rows cannot be predicted by then.
     """
     start, device = fold.now(), fold.device
     if not 0 <= config.retrain_head < 1:
         raise Mistake(f"retrain_head {config.retrain_head:g} is no share of the training; write one under 1, like 0.2")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
-    built = replace(build_net(config, material.width, material.channels), format=format)
+    built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
     if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
@@ -66,6 +67,10 @@ def run_fold(
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
+    begun = fold.now()
+    built = replayed(built, shapes_of(config, built.batch, material.channels), device)
+    ready_s = fold.now() - begun
+    start += ready_s  # which the search counts beside the fold's seconds
     for_training = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
@@ -77,10 +82,10 @@ def run_fold(
         config, facts = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
     if worth_compiling(device, for_training if config.seconds else 0.0, config):
         built = compiled(built, standard, config, fold)
+        built = replayed(built, shapes_of(config, built.batch, material.channels), device)
         facts["compiled"] = True
-    built = replayed(built, shapes_of(config, batch_of(config, fold), material.channels), device)
     if isinstance(built.forward, Replayed):
-        facts["graphs"] = len(built.forward.graphs)
+        facts |= {"graphs": len(built.forward.graphs), "ready_s": round(ready_s, 2)}
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
     pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))

@@ -27,7 +27,7 @@ from autoclimb.types import Config
 # fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
-    "cuda": (Format("bf16"), Format("bf16", channels_last=False)),
+    "cuda": (Format("bf16"),),  # tensor cores take pictures channels last; kernels for another layout cost seconds
     # Kaggle's T4 and P100: which is faster is for the probe to find
     "cuda without bf16": (Format("fp16"), Format("fp16", channels_last=False), Format("fp32")),
 }
@@ -38,6 +38,7 @@ LONGEST_STEP = 0.25  # seconds of a step that is measured, on a processor: in st
 # two EfficientNets took half a minute of a quiet machine and a minute and a half of a busy one
 LOOKED_AT = 32  # pictures whose prediction is timed where a net's features are all that is wanted
 HASTE = 0.5  # seconds asked for below which no format is measured twice
+QUICK = 1.0  # seconds of getting ready on a card beyond which no other batch is tried; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step on a processor after which it is not repeated
@@ -105,22 +106,24 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         few = (pictures[:THREAD_BATCH], target[:THREAD_BATCH])
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0), usable_cores())
+    begun = time.perf_counter()
     rates = {format: rate(format, len(pictures)) for format in formats}
+    cold = (time.perf_counter() - begun - seconds / 2) / len(formats) if device.type == "cuda" else 0.0
     # where steps are long a burst of a neighbour's is averaged out
-    once = (len(pictures) < first and device.type == "cpu") or seconds < HASTE
+    once = (len(pictures) < first and device.type == "cpu") or seconds < HASTE or len(formats) == 1
     for close in [] if once else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
         rates[close] = max(rates[close], rate(close, len(pictures)))
     best = max(rates, key=lambda format: rates[format])
     if not rates[best]:
         raise OutOfMemory("not one step of training fits")
     batch, train_rate = 0, rates[best]
-    if device.type == "cuda":
+    if device.type == "cuda" and cold < QUICK:
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
     built = replace(built, format=best)
     fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)
     x = to_input(pictures, built.mean, built.std, device, best.layout)
     net = place(built, device).eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), prediction_autocast(device):
         predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return {
         "train": train_rate,
@@ -130,6 +133,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         "batch": batch,
         "fixed_bytes": fixed_bytes,
         "picture_bytes": picture_bytes,
+        "cold": max(cold, 0.0),
     }
 
 
@@ -138,25 +142,22 @@ def memory_of(
 ) -> tuple[float, float]:
     """Bytes of memory that training takes beside its pictures, and for each picture of a batch more.
 
-    From steps of two batches: on a card their peaks; on a processor, where nobody counts them, what the forward pass
-    keeps for the backward, and WORKSPACE for what comes and goes.
+    On a card from the peak of a step, all that is not the weights' laid to the pictures. On a processor, where nobody
+    counts, from what the forward passes of two batches keep for the backward, and WORKSPACE for what comes and goes.
     """
-    many = len(pictures) if device.type == "cuda" else min(FEW, len(pictures))
+    weights = ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        step_seconds(built, pictures, target, config, material, device, 0.0)
+        return weights, max(torch.cuda.max_memory_allocated(device) - weights, 0.0) / len(pictures)
+    many = min(FEW, len(pictures))
     few = many // 2
     if few < 2:
         return 0.0, 0.0
-    weights = ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
-    if device.type == "cuda":
 
-        def taken(count: int) -> float:
-            torch.cuda.reset_peak_memory_stats(device)
-            step_seconds(built, pictures[:count], target[:count], config, material, device, 0.0)
-            return float(torch.cuda.max_memory_allocated(device))
-    else:
-
-        def taken(count: int) -> float:
-            x = to_input(pictures[:count], built.mean, built.std, device, built.format.layout)
-            return weights + WORKSPACE * kept_for_backward(built, x)
+    def taken(count: int) -> float:
+        x = to_input(pictures[:count], built.mean, built.std, device, built.format.layout)
+        return weights + WORKSPACE * kept_for_backward(built, x)
 
     less, more = taken(few), taken(many)
     each = max(more - less, 0.0) / (many - few)

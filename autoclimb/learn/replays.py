@@ -3,7 +3,8 @@
 Python launches a kernel in about as long as a large card runs it: without graphs the card waits for Python.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -65,12 +66,15 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
     free_memory()  # graphs of before, which only the collector lets go of
     net = place(built, device).train()
     forward = net if built.forward is None else built.forward
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # graphs are recorded on their own stream
     statistics = [(buffer, buffer.clone()) for buffer in net.buffers()]
     try:
         pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
         graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
     except RuntimeError:  # whatever it was, the net trains without as well
         graphs = {}
+        generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+        generator.graphsafe_set_state(generator.clone_state())  # of a recording broken off it would draw no more
     with torch.no_grad():
         for buffer, before in statistics:
             buffer.copy_(before)
@@ -80,10 +84,24 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
     return replace(built, forward=Replayed(net, forward, graphs))
 
 
+@contextmanager
+def unread() -> Iterator[None]:
+    """A context in which reading anything from the card is an error: to be seen before a recording is spoilt by it."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
 def _recorded(built: Built, net: nn.Module, forward: Forward, shape: Shape, device: torch.device, pool) -> Forward:
     """The graphs of one shape. Weights are cast within: what was cast outside would be of the weights of today."""
     x = torch.randn(shape, device=device).contiguous(memory_format=built.format.layout)
     with built.format.autocast(device, cached=False):
+        forward(x)
+        with unread():
+            forward(x)
         whole = _Whole(net, forward)
         torch.cuda.make_graphed_callables(whole, (x,), allow_unused_input=True, pool=pool)
     return whole

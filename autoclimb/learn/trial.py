@@ -67,7 +67,7 @@ def run_trial(
             kept = kept_features(config, material, cache, device, report, now, deadline)
             material = replace(material, kept=kept)
         missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
-        until, slowest = now() + config.seconds * missing, 0.0
+        until, slowest, ready_s = now() + config.seconds * missing, 0.0, 0.0
         for number in config.folds:
             # a fold that ran over its time takes it from the folds after it, not from the run
             fold_seconds = (until - now()) / max(missing, 1)
@@ -92,8 +92,10 @@ def run_trial(
                 result = _stored(result, material.precision)
                 _record_fold(nets, number, result, complete=now() < deadline)
                 slowest = max(slowest, now() - fold_begun)
+                until += result[2].get("ready_s", 0.0)
                 missing -= 1
             oof_pred, test_pred, fold_facts = result
+            ready_s += fold_facts.pop("ready_s", 0.0)
             held_out.append((fold.valid_rows, oof_pred))
             test_sum += test_pred
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)

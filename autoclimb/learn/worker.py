@@ -27,7 +27,7 @@ from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
-from autoclimb.learn.devices import device_named, usable_memory
+from autoclimb.learn.devices import device_named, usable_memory, warm_up
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -45,6 +45,7 @@ class Setting:
     material: Material  # pixels come with each request
     device: torch.device
     cache: Path
+    warming: threading.Thread | None = None  # loads libraries of a card while the first pictures are decoded
 
 
 def main() -> None:
@@ -141,11 +142,13 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
 
 def setting_of(request: dict[str, Any]) -> Setting:
     """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines, precision of predictions."""
-    device = device_named(request["device"])
+    device, warming = device_named(request["device"]), None
     if device.type == "cpu":
         torch.set_num_threads(usable_cores())
     else:
         torch.set_float32_matmul_precision("high")
+        warming = threading.Thread(target=warm_up, args=(device,), daemon=True)
+        warming.start()
     material = Material(
         kind=request["kind"],
         width=request["width"],
@@ -155,7 +158,7 @@ def setting_of(request: dict[str, Any]) -> Setting:
         pipelines=request["pipelines"],
         precision=request["precision"],
     )
-    return Setting(material, device, Path(request["cache"]))
+    return Setting(material, device, Path(request["cache"]), warming)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -197,7 +200,8 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:
     """The config of a request and the material with the pixels that it names."""
-    if setting.device.type == "cuda":
+    if setting.warming:
+        setting.warming.join()
         torch.cuda.empty_cache()
     return Config.from_json(request["config"]), replace(setting.material, pixels=open_rows(Path(request["pixels"])))
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.search.nets import net_named
@@ -81,7 +82,24 @@ def with_kept(history: History, situation: Situation) -> Situation:
             trunk = trunk_of(trial.config)
             kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
     on_disk = frozenset(features_like(trial.config) for trial in history.done(train="features"))
-    return replace(situation, kept=kept, on_disk=on_disk)
+    warm = frozenset(shape for trial in history.done() for shape in shapes(trial.config))
+    return replace(situation, kept=kept, on_disk=on_disk, warm=warm)
+
+
+def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
+    """The shapes of batches that a trial's net sees, as far as a card chooses its kernels by them."""
+    net = config.backbone, config.model_args, config.fine_stem, config.train, config.batch
+    sizes = (config.size,) if config.train == "features" else (config.size, config.seen_size, *config.sizes)
+    return frozenset((*net, size) for size in sizes)
+
+
+def cold_seconds(config: Config, situation: Situation) -> float:
+    """Seconds until a card has its kernels for what is new to it in a trial; forward alone is a third of that."""
+    if situation.device == "cpu" or config.backbone in HAND_MADE:
+        return 0.0
+    new = shapes(config) - set(situation.warm) - shapes(measured(config))
+    part = 1 / 3 if config.train == "features" else 1.0
+    return part * len(new) * situation.measure(measured(config)).cold if new else 0.0
 
 
 def features_like(config: Config) -> Config:
@@ -127,13 +145,15 @@ def cost_of(config: Config, situation: Situation) -> float:
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         there = features_like(config) in situation.on_disk
-        return (0 if there else features_seconds(config, situation)) + head_seconds(config, folds, situation)
+        made = 0.0 if there else features_seconds(config, situation) + cold_seconds(config, situation)
+        return made + head_seconds(config, folds, situation)
+    cold = cold_seconds(config, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds + SLACK.trial_overhead
+        return max(config.seconds, most) * folds + SLACK.trial_overhead + cold
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return SLACK.trial_margin * folds * (each + 1)
+    return SLACK.trial_margin * folds * (each + 1) + cold
 
 
 def full_cost(config: Config, situation: Situation) -> float:

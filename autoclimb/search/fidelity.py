@@ -123,7 +123,8 @@ def search_seconds(base: Config, s: Situation) -> float:
 
 def slots(s: Situation, base: Config) -> int:
     """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared."""
-    paid = int(SEARCH_SHARE * working(s) / search_seconds(base, s))
+    for_trials = SEARCH_SHARE * working(s) - s.measure(measured(base)).cold  # a card gets ready for the base once
+    paid = int(for_trials / search_seconds(base, s))
     return paid if paid >= FEWEST_TRIALS else 0
 
 

@@ -1,6 +1,6 @@
 """DEVICES: how fast nets are on machines that are not here, from published and measured figures, for dry runs.
 
-Every row says where its figures come from; none was measured by this project on a card.
+Every row says where its figures come from; of the cards only the H100 was measured by this project.
 """
 
 import math
@@ -16,6 +16,10 @@ PREDICTING = 3.0  # times as fast as training: forward alone is a third of forwa
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks/RESULTS.md: resnet18 at 64 px 419
 # pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
+# seconds until an H100 had its kernels for a new shape, cuDNN 9 compiling those of depthwise convolutions: lite0 6.6,
+# lite2 4.3, convnext_tiny 5.0; resnet18 .3, resnet50 .5 (benchmarks/LOG.md)
+COLD = {"depthwise": 5.0, "plain": 0.5}
+STEP = 1.5e-3  # seconds that Python takes for a step whose graphs are replayed: 1.4 beside an H100 (resnet18 at 64 px)
 TOP_SHARE = 0.25  # of a step's time that a training of the top alone takes (assumption)
 FROM_SCRATCH_HALF = (
     0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
@@ -46,7 +50,10 @@ DEVICES: dict[str, Device] = {
         "estimated: a V100's published 364 img/s in fp32 by the cards' fp32 rate (9.5 of 15.7 TFLOPS)",
     ),
     "a100": Device("cuda", "NVIDIA A100", 2470.0, 12, 80.0, 200.0, "published: NVIDIA, 2,470 img/s"),
-    "h100": Device("cuda", "NVIDIA H100", 2616.0, 16, 80.0, 200.0, "published: 2,616 to 2,791 img/s"),
+    "h100": Device(
+        "cuda", "NVIDIA H100", 3877.0, 16, 80.0, 200.0,
+        "measured: 3,877 img/s (benchmarks/RESULTS.md); published: 2,616 to 2,791",
+    ),
 }  # fmt: skip
 # pictures of 224 px a second that one core prepares: random-resized crops take Pillow 1,282 and OpenCV 4,300 a thread
 FEED = 1500.0
@@ -62,19 +69,25 @@ def speed_on(device: Device, config: Config) -> Speed:
         published = net.rate or RTX_3090 * RESNET50_GMACS / net.gmacs * _efficiency(net)
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
-    train = min(compute, feed) if device.kind != "cpu" else compute
-    return Speed(round(train, 1), round(min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf), 1))
+    train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
+    cold = 0.0 if device.kind == "cpu" else COLD["depthwise" if FAMILIES[net.family].depthwise else "plain"]
+    predict = min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf)
+    return Speed(round(train, 1), round(predict, 1), cold=cold)
 
 
 def _efficiency(net: Net) -> float:
     """Multiply-adds a second over a ResNet-50's, where no rate was published.
 
-    A ViT-Base's 393 img/s at 17.6 GMACs for transformers, a ConvNeXt-Base's 340 at 15.4 for depthwise convolutions.
+    A ViT-Base's 393 img/s at 17.6 GMACs for transformers, a ConvNeXt-Base's 340 at 15.4 for its kind, an EfficientNet
+    B0's 1,779 at .386 for other depthwise convolutions. By the last an H100 trains tf_efficientnet_lite0 at 224 px at
+    5,660 img/s; measured were 4,879, and 3,720 of lite2's 3,380.
     """
     family = FAMILIES[net.family]
     if family.transformer:
         return 393 * 17.6 / (RTX_3090 * RESNET50_GMACS)
-    return 340 * 15.4 / (RTX_3090 * RESNET50_GMACS) if family.depthwise else 1.0
+    if net.family == "convnext":
+        return 340 * 15.4 / (RTX_3090 * RESNET50_GMACS)
+    return 1779 * 0.386 / (RTX_3090 * RESNET50_GMACS) if family.depthwise else 1.0
 
 
 def _cpu_gmacs(net: Net) -> float:

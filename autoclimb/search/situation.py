@@ -22,6 +22,7 @@ class Speed:
     batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
     fixed_bytes: float = 0.0  # of memory that training takes beside its pictures; 0 where it was not measured
     picture_bytes: float = 0.0  # of memory more for each picture of a batch
+    cold: float = 0.0  # seconds until a card has its kernels for batches of a shape that is new to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,7 @@ class Situation:
     kept: Mapping[Config, int] = field(default_factory=dict)  # variants of the pictures whose features at a net's cut
     # are on the disk, by what search.cost.trunk_of says of a config
     on_disk: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
+    warm: Collection[tuple[Any, ...]] = ()  # shapes of batches that a card has its kernels for, as search.cost.shapes
     width: int = 1  # columns of a prediction: one per class
 
 

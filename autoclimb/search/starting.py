@@ -103,12 +103,13 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
 
 
 def from_nothing(s: Situation) -> list[Config]:
-    """The small net without pretrained weights that is tried beside pretrained ones on a processor.
+    """The small net without pretrained weights that is tried beside pretrained ones.
 
-    There it sees four times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99 on a
-    held-out fold after 40 s from nothing (one run; benchmarks/LOG.md). Not where the user names the backbones.
+    It sees several times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99 on a
+    held-out fold after 40 s from nothing on a processor (one run; benchmarks/LOG.md). On a card only where minutes are
+    all there is: its larger nets are worth more time. Not where the user names the backbones.
     """
-    beside = s.pretrained and s.device == "cpu" and not s.space.backbones
+    beside = s.pretrained and (s.device == "cpu" or s.budget < LONG) and not s.space.backbones
     return candidates(replace(s, pretrained=()))[:1] if beside else []
 
 

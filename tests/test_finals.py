@@ -340,3 +340,25 @@ def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
     assert speed_of(net, known) == speed_of(net, s)
     again = trial(frozen.vary(head="linear"), seconds=1.0)  # from the cache: it says nothing of the net's speed
     assert full_cost(other, corrected(History([decoded, slow, again]), s)) == full_cost(other, known)
+
+
+# --- what a card takes to get ready ----------------------------------------------------------------------------------
+
+
+def test_a_card_gets_ready_once_for_each_shape_and_a_processor_never():
+    def cold(config):
+        return replace(speed(config, "cuda"), cold=3.0)
+
+    s = situation(device="cuda", measure=cold)
+    ready = situation(device="cuda")
+    base = Config(backbone="resnet18", size=128, seconds=8.0, folds=(0,))
+    looked_at = base.vary(size=64)  # as the probe saw it
+    assert cost_of(base, s) == cost_of(base, ready) + 3.0
+    assert cost_of(looked_at, s) == cost_of(looked_at, ready)
+    assert cost_of(base.vary(sizes=(32, 96)), s) == cost_of(base.vary(sizes=(32, 96)), ready) + 9.0
+    features = base.vary(train="features", weights="hub", seconds=0.0, size=224)
+    assert cost_of(features, s) == pytest.approx(cost_of(features, ready) + 1.0)
+    known = with_kept(History((Trial(base, "s", "done", 0.5, 0.1, 9.0),)), s)
+    assert cost_of(base.vary(policy="medium"), known) == cost_of(base, ready)
+    on_a_processor = situation(measure=cold), situation(measure=lambda config: speed(config, "cuda"))
+    assert cost_of(base, on_a_processor[0]) == cost_of(base, on_a_processor[1])

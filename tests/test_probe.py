@@ -10,9 +10,9 @@ from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, loop, probe
-from autoclimb.learn.backbones import build_net
+from autoclimb.learn.backbones import build_net, for_prediction
 from autoclimb.learn.material import Format
-from autoclimb.learn.probe import FORMATS, best_batch, measure_speed, worth_compiling
+from autoclimb.learn.probe import FORMATS, best_batch, formats_for, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
 
@@ -284,3 +284,27 @@ def test_where_features_are_all_that_is_wanted_only_the_prediction_is_timed(monk
     speed = probe.measure_speed(TINY.vary(train="features", size=32), material_of(), CPU, 0.5)
     assert speed["predict"] > 0
     assert speed["train"] == 0
+
+
+# --- what a card takes to get ready ----------------------------------------------------------------------------------
+
+
+def test_a_net_with_depthwise_convolutions_is_looked_at_in_torchs_own_layout_first(monkeypatch):
+    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
+    plain, seen = build_net(TINY, 2).net, build_net(TINY.vary(backbone="mobilenetv3_small_050", model_args=()), 2)
+    mobile = seen.net
+    assert formats_for(plain, CARD, leisure=False) == (Format("bf16"),)
+    assert formats_for(mobile, CARD, leisure=False) == (Format("bf16", channels_last=False),)
+    assert set(formats_for(mobile, CARD, leisure=True)) == {Format("bf16"), Format("bf16", channels_last=False)}
+    monkeypatch.setattr(probe, "has_bf16", lambda device: False)
+    assert {format.precision for format in formats_for(mobile, CARD)} == {"fp16", "fp32"}
+    assert not for_prediction(seen, CARD).format.channels_last
+    assert for_prediction(seen, CPU).format.channels_last
+    assert for_prediction(build_net(TINY, 2), CARD).format.channels_last
+
+
+@pytest.mark.gpu
+def test_on_a_card_a_net_with_depthwise_convolutions_is_soon_ready():
+    config = TINY.vary(backbone="mobilenetv3_small_050", model_args=(), size=32)
+    measure_speed(config, material_of(n=200), CARD, 0.5, leisure=False)
+    assert measure_speed(config.vary(size=48), material_of(n=200), CARD, 0.5, leisure=False)["cold"] < 2

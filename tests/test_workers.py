@@ -5,10 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker
+from autoclimb.types import Config
 
 LONG = 20.0
 SCRIPT = """
@@ -168,3 +171,36 @@ def test_what_a_library_prints_on_standard_error_is_in_the_log(tmp_path: Path):
     worker.process.stdin.close()  # type: ignore[union-attr]
     worker.process.wait()  # type: ignore[union-attr]
     assert worker.log.read_text() == "careful\n"
+
+
+FORKING = """
+from autoclimb.learn import loop, worker
+loop.loader_processes = lambda *given: 2  # as on a card
+worker.main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that prepare batches are forked")
+def test_processes_that_prepare_batches_do_not_wait_for_the_line_that_the_worker_reads(tmp_path):
+    draw, n = np.random.default_rng(0), 24
+    write_array(tmp_path / "pixels.npy", draw.integers(0, 256, (n, 16, 16, 3), np.uint8))
+    write_json(tmp_path / "pixels.json", {"rows": n, "size": 16, "channels": 3})
+    write_array(tmp_path / "target.npy", np.arange(n - 4) % 2)
+    write_array(tmp_path / "fold_of.npy", np.arange(n - 4) % 3)
+    paths = {"target": str(tmp_path / "target.npy"), "fold_of": str(tmp_path / "fold_of.npy"), "cache": str(tmp_path)}
+    facts = {"device": "cpu", "kind": "multiclass", "width": 2, "pipelines": {}, "precision": "float32"}
+    config = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=16, batch=8, epochs=1)
+    folders = {"out": str(tmp_path / "trial"), "nets": str(tmp_path / "trial")}
+    asked = {
+        "do": "trial",
+        "config": config.vary(folds=(0,)).to_json(),
+        "pixels": str(tmp_path / "pixels.npy"),
+        **folders,
+    }
+    asked |= {"precision": "fp32", "channels_last": True, "seconds": 60.0}
+    worker = Worker([sys.executable, "-c", FORKING], tmp_path / "worker.log")
+    try:
+        worker.greet({"do": "hello", **facts, **paths}, 60.0)
+        assert worker.ask(asked, 60.0)["status"] == "done"
+    finally:
+        worker.end()

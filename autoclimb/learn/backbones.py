@@ -1,7 +1,7 @@
 """timm nets, how they are run, and where their weights come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,17 @@ class Built:
 def place(built: Built, device: torch.device) -> nn.Module:
     """The net, moved to the device and into its layout."""
     return built.net.to(device, memory_format=built.format.layout)  # type: ignore[call-overload]
+
+
+def for_prediction(built: Built, device: torch.device) -> Built:
+    """The net in a layout that a card has kernels for at once, as long as it only predicts (learn/probe.py)."""
+    depthwise = device.type == "cuda" and has_depthwise(built.net)
+    return replace(built, format=replace(built.format, channels_last=False)) if depthwise else built
+
+
+def has_depthwise(net: nn.Module) -> bool:
+    """Whether some of the net's convolutions see each channel by itself."""
+    return any(isinstance(m, nn.Conv2d) and 1 < m.in_channels == m.groups for m in net.modules())
 
 
 def build_net(config: Config, width: int, channels: int = 3) -> Built:

@@ -65,10 +65,10 @@ def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
 
 def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
-    from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
+    from autoclimb.learn.backbones import for_prediction, place  # timm: seconds, not for hand-made features
     from autoclimb.learn.trunk import frozen_net, pooled
 
-    built = frozen_net(config, channels)
+    built = for_prediction(frozen_net(config, channels), device)
     place(built, device).eval()
     features = pooled(built.net, built, config.layers)
 
@@ -77,7 +77,7 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
 
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
-        x = to_input(block, built.mean, built.std, device)
+        x = to_input(block, built.mean, built.std, device, built.format.layout)
         with prediction_autocast(device):
             return in_parts(features_of_batch, x).float().cpu().numpy()
 

@@ -15,7 +15,7 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
-from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.backbones import Built, build_net, for_prediction, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
@@ -267,6 +267,7 @@ def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, targe
 def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
     """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
     built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
+    built = for_prediction(built, device)
     place(built, device)
     rows = np.arange(len(material.pixels))
     return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean

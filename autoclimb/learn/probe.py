@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.learn.backbones import Built, build_net, place
+from autoclimb.learn.backbones import Built, build_net, for_prediction, has_depthwise, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
@@ -28,6 +28,10 @@ from autoclimb.types import Config
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
     "cuda": (Format("bf16"),),  # tensor cores take pictures channels last; kernels for another layout cost seconds
+    # of each shape: cuDNN 9 compiles those of depthwise convolutions, 4 to 13 s for an EfficientNet on an H100 against
+    # .6 s in torch's own layout, where it trained at .9 of the speed (LOG.md)
+    "cuda, depthwise": (Format("bf16", channels_last=False),),
+    "cuda, depthwise, at leisure": (Format("bf16", channels_last=False), Format("bf16")),
     # Kaggle's T4 and P100: which is faster is for the probe to find
     "cuda without bf16": (Format("fp16"), Format("fp16", channels_last=False), Format("fp32")),
 }
@@ -49,22 +53,27 @@ WORKSPACE = 1.5  # times what is kept for the backward pass: its gradients and l
 UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": True, "batch": 0}
 
 
-def measure_speed(config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
+def measure_speed(
+    config: Config, material: Material, device: torch.device, seconds: float, leisure: bool = True
+) -> dict[str, Any]:
     """Pictures a second in training and prediction, and the format and batch that gave them.
 
-    It takes about `seconds`, more where a step does. `batch` is 0 on a processor: there larger ones gain little. Where
-    the config asks for features alone only the prediction is timed. Rates are 0 where the net cannot be run, with a
-    `note` and its `fault`.
+    It takes about `seconds`, more where a step does, and at `leisure` also looks at formats that take a card seconds to
+    get ready: `cold` says how many. `batch` is 0 on a processor: there larger ones gain little. Where the config asks
+    for features alone only the prediction is timed. Rates are 0 where the net cannot be run, with a `note` and its
+    `fault`.
     """
     try:
         if config.train == "features":
             return _prediction_speed(build_net(config, 0, material.channels), config, material, device)
-        return _speed_of(build_net(config, material.width, material.channels), config, material, device, seconds)
+        net = build_net(config, material.width, material.channels)
+        return _speed_of(net, config, material, device, seconds, leisure)
     except STATUSES as error:
         return {**UNUSABLE, "note": str(error), "fault": kind_of(error)}
 
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
+    built = for_prediction(built, device)
     rows = np.arange(min(LOOKED_AT, len(material.pixels)))
     pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
     net = place(built, device).eval()
@@ -76,7 +85,9 @@ def _prediction_speed(built: Built, config: Config, material: Material, device: 
     return {**UNUSABLE, "predict": len(x) / seconds}
 
 
-def _speed_of(built: Built, config: Config, material: Material, device: torch.device, seconds: float) -> dict[str, Any]:
+def _speed_of(
+    built: Built, config: Config, material: Material, device: torch.device, seconds: float, leisure: bool
+) -> dict[str, Any]:
     rows = np.flatnonzero(material.fold_of >= 0)
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
     first = batch_of(config, fold)
@@ -86,7 +97,7 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         place(built, device).eval()
         trunk, upper = cut(built, config.top, config.size)
         pictures, built = maps_of(trunk, built, pictures, device), upper
-    formats = FORMATS[device.type if has_bf16(device) else "cuda without bf16"]
+    formats = formats_for(built.net, device, leisure)
     if device.type == "cpu":
         fitting = pictures_a_step(built, pictures, device)
         pictures, target = pictures[:fitting], target[:fitting]
@@ -135,6 +146,14 @@ def _speed_of(built: Built, config: Config, material: Material, device: torch.de
         "picture_bytes": picture_bytes,
         "cold": max(cold, 0.0),
     }
+
+
+def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True) -> tuple[Format, ...]:
+    """The formats that a net may run in on the device; at `leisure` also those that take seconds to get ready."""
+    if not has_bf16(device):
+        return FORMATS["cuda without bf16"]
+    depthwise = device.type == "cuda" and has_depthwise(net)
+    return FORMATS[device.type + (", depthwise" + ", at leisure" * leisure) * depthwise]
 
 
 def memory_of(

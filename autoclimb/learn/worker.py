@@ -10,7 +10,6 @@ import json
 import math
 import os
 import queue
-import sys
 import threading
 import time
 import traceback
@@ -78,7 +77,7 @@ def main() -> None:
                     from autoclimb.learn.probe import measure_speed  # timm
 
                     config, material = asked_for(request, setting)
-                    reply = measure_speed(config, material, setting.device, request["seconds"])
+                    reply = measure_speed(config, material, setting.device, request["seconds"], request["leisure"])
                 case "keep":
                     from autoclimb.learn.trunk import keep
 
@@ -128,11 +127,16 @@ def seconds_from_now(seconds: float) -> Callable[[], float]:
 
 
 def incoming_requests() -> "queue.Queue[dict[str, Any]]":
-    """The requests on standard input, read by a thread; the process ends when standard input does."""
+    """The requests on standard input, read by a thread; the process ends when standard input does.
+
+    Not through `sys.stdin`: the processes that prepare batches are forked, the first thing they do is to close it, and
+    for that they would wait for ever for the lock that this thread has while it reads.
+    """
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
+    lines = os.fdopen(os.dup(0))
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in lines:
             requests.put(json.loads(line))
         os._exit(0)  # the parent is gone; nobody will read what is being trained
 

@@ -28,6 +28,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, Trial
 
 LOSS_ROWS = 100_000  # a fold of these tells effects apart
+LEISURE = 1800.0  # seconds of budget from which a look at a net may take a card a quarter of a minute
 LOOK, LOOK_SHARE = 0.8, 0.005  # seconds of a look at a net's speed beside its warm-up, and the share of the budget
 POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
 
@@ -191,6 +192,7 @@ def measure(setup: Setup, config: Config) -> Speed:
     def ask() -> dict[str, Any]:
         pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter
         request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "seconds": seconds}
+        request["leisure"] = setup.clock.budget >= LEISURE
         try:
             reply = setup.worker.ask(request, max(setup.clock.left() - setup.reserve(), 0.1))
         except Died:

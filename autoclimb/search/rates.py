@@ -16,9 +16,7 @@ PREDICTING = 3.0  # times as fast as training: forward alone is a third of forwa
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks/RESULTS.md: resnet18 at 64 px 419
 # pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
-# seconds until an H100 had its kernels for a new shape, cuDNN 9 compiling those of depthwise convolutions: lite0 6.6,
-# lite2 4.3, convnext_tiny 5.0; resnet18 .3, resnet50 .5 (benchmarks/LOG.md)
-COLD = {"depthwise": 5.0, "plain": 0.5}
+COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
 STEP = 1.5e-3  # seconds that Python takes for a step whose graphs are replayed: 1.4 beside an H100 (resnet18 at 64 px)
 TOP_SHARE = 0.25  # of a step's time that a training of the top alone takes (assumption)
 FROM_SCRATCH_HALF = (
@@ -70,7 +68,7 @@ def speed_on(device: Device, config: Config) -> Speed:
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
     train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
-    cold = 0.0 if device.kind == "cpu" else COLD["depthwise" if FAMILIES[net.family].depthwise else "plain"]
+    cold = 0.0 if device.kind == "cpu" else COLD
     predict = min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf)
     return Speed(round(train, 1), round(predict, 1), cold=cold)
 

@@ -184,11 +184,13 @@ def test_a_slow_net_is_looked_at_in_small_steps(monkeypatch, forward, pictures):
 
 
 def test_compiling_is_for_long_trainings_at_one_size_on_a_card():
-    assert worth_compiling(CARD, 3600.0, TINY)
-    assert not worth_compiling(CARD, 300.0, TINY)
-    assert not worth_compiling(CPU, 36000.0, TINY)
+    smooth = torch.nn.LayerNorm(4)
+    assert worth_compiling(smooth, CARD, 3600.0, TINY)
+    assert not worth_compiling(smooth, CARD, 100.0, TINY)
+    assert not worth_compiling(smooth, CPU, 36000.0, TINY)
+    assert not worth_compiling(torch.nn.BatchNorm2d(4), CARD, 3600.0, TINY), "its graphs replayed are as fast"
     for change in ({"sizes": (8,)}, {"scales": (0.5, 1.5)}, {"unfreeze": 0.2}):
-        assert not worth_compiling(CARD, 3600.0, TINY.vary(**change))
+        assert not worth_compiling(smooth, CARD, 3600.0, TINY.vary(**change))
 
 
 def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def run_fold(
         pace = Pace(fold.now, training_from, SWEEP_SHARE * for_training, SWEEP_STEPS)
         rate, curve = find_rate(built, standard, config, fold, pace)
         config, facts = config.vary(lr=rate), {"lr": rate, "lr_curve": curve}
-    if worth_compiling(device, for_training if config.seconds else 0.0, config):
+    if worth_compiling(built.net, device, for_training if config.seconds else 0.0, config):
         built = compiled(built, standard, config, fold)
         built = replayed(built, shapes_of(config, built.batch, material.channels), device)
         facts["compiled"] = True

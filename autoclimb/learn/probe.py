@@ -46,8 +46,8 @@ QUICK = 1.0  # seconds of getting ready on a card beyond which no other batch is
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step on a processor after which it is not repeated
-COMPILING = 120.0  # seconds that torch.compile may take for forward and backward of a net; a guess on the safe side
-COMPILED = 1.15  # how much faster a compiled net trains at least; a guess too: none was measured on a card
+COMPILING = 60.0  # seconds of torch.compile for forward and backward: 33 of a ConvNeXt-T beside nine others on an H100
+COMPILED = 1.5  # how much faster it trains then: 1.6 times as its graphs replayed (LOG.md)
 ADAMW_BYTES = 16  # of each parameter in training: weight, gradient, two moments
 WORKSPACE = 1.5  # times what is kept for the backward pass: its gradients and libraries' buffers; own choice
 UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": True, "batch": 0}
@@ -248,13 +248,15 @@ def sound_format(built: Built, config: Config, channels: int, device: torch.devi
     return replace(built.format, precision="fp32") if any(speck) else built.format
 
 
-def worth_compiling(device: torch.device, seconds: float, config: Config) -> bool:
+def worth_compiling(net: torch.nn.Module, device: torch.device, seconds: float, config: Config) -> bool:
     """Whether a training of so many seconds wins back what compiling costs: on a card only, at one size, never thawing.
 
-    On a processor torch.compile took 46 to 71 s and trained no faster after it (torch 2.15, 2 cores).
+    Only without batch norms: a ResNet-50 and an EfficientNet gained nothing over their graphs replayed. On a processor
+    torch.compile took 46 to 71 s and trained no faster after it (torch 2.15, 2 cores).
     """
     changes = config.sizes or config.scales or config.unfreeze or config.retrain_head or config.grid  # compiled anew
-    return device.type == "cuda" and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
+    plain = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    return device.type == "cuda" and not plain and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
 
 
 def step_seconds(

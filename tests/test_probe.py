@@ -300,6 +300,7 @@ def test_a_net_with_depthwise_convolutions_is_looked_at_in_torchs_own_layout_fir
     assert set(formats_for(mobile, CARD, leisure=True)) == {Format("bf16"), Format("bf16", channels_last=False)}
     monkeypatch.setattr(probe, "has_bf16", lambda device: False)
     assert {format.precision for format in formats_for(mobile, CARD)} == {"fp16", "fp32"}
+    assert not any(format.channels_last for format in formats_for(mobile, CARD, leisure=False))
     assert not for_prediction(seen, CARD).format.channels_last
     assert for_prediction(seen, CPU).format.channels_last
     assert for_prediction(build_net(TINY, 2), CARD).format.channels_last

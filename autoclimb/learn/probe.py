@@ -27,13 +27,19 @@ from autoclimb.types import Config
 # fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
-    "cuda": (Format("bf16"),),  # tensor cores take pictures channels last; kernels for another layout cost seconds
-    # of each shape: cuDNN 9 compiles those of depthwise convolutions, 4 to 13 s for an EfficientNet on an H100 against
-    # .6 s in torch's own layout, where it trained at .9 of the speed (LOG.md)
+    # tensor cores take pictures channels last; but of depthwise convolutions cuDNN 9 compiles kernels for each shape:
+    # 4 to 13 s for an EfficientNet on an H100, .6 s in torch's own layout, in which it trained at .9 of the speed (LOG)
+    "cuda": (Format("bf16"),),
     "cuda, depthwise": (Format("bf16", channels_last=False),),
     "cuda, depthwise, at leisure": (Format("bf16", channels_last=False), Format("bf16")),
     # Kaggle's T4 and P100: which is faster is for the probe to find
     "cuda without bf16": (Format("fp16"), Format("fp16", channels_last=False), Format("fp32")),
+    "cuda without bf16, depthwise": (Format("fp16", channels_last=False), Format("fp32", channels_last=False)),
+    "cuda without bf16, depthwise, at leisure": (
+        Format("fp16", channels_last=False),
+        Format("fp16"),
+        Format("fp32", channels_last=False),
+    ),
 }
 CLOSE = 0.5  # of the best rate: such formats are measured twice, for a neighbour's burst can halve one (LOG.md)
 FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer steps; own choice
@@ -150,10 +156,9 @@ def _speed_of(
 
 def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True) -> tuple[Format, ...]:
     """The formats that a net may run in on the device; at `leisure` also those that take seconds to get ready."""
-    if not has_bf16(device):
-        return FORMATS["cuda without bf16"]
-    depthwise = device.type == "cuda" and has_depthwise(net)
-    return FORMATS[device.type + (", depthwise" + ", at leisure" * leisure) * depthwise]
+    name = device.type if has_bf16(device) else "cuda without bf16"
+    depthwise = name != "cpu" and has_depthwise(net)
+    return FORMATS[name + (", depthwise" + ", at leisure" * leisure) * depthwise]
 
 
 def memory_of(

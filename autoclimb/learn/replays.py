@@ -3,6 +3,7 @@
 Python launches a kernel in about as long as a large card runs it: without graphs the card waits for Python.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,7 +89,9 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
 def unread() -> Iterator[None]:
     """A context in which reading anything from the card is an error: to be seen before a recording is spoilt by it."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

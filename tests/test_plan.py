@@ -66,6 +66,8 @@ SITUATIONS = {
     "two cores, four hours": lambda: two_cores(4 * HOUR),
     "a T4 for nine hours": lambda: plan_on("t4", 9 * HOUR, 20_000, 500),
     "an H100 for four hours": lambda: plan_on("h100", 4 * HOUR, 20_000, 500),
+    "an H100 for a minute and a quarter, offline": lambda: plan_on("h100", 1.25 * MINUTE, 5_000, 32, hub=False),
+    "a T4 for ten minutes, offline": lambda: plan_on("t4", 10 * MINUTE, 2_500, 150, hub=False),
     "many small pictures": lambda: plan_on("h100", HOUR, 220_000, 96, **CHANCES),
     "few large pictures, grades": lambda: plan_on("h100", 4 * HOUR, 3_600, 2_000, **GRADES),
     "no weights, seven thousand labels": lambda: plan_on("h100", 24 * HOUR, 1_700_000, 500, **LABELS),
@@ -127,6 +129,23 @@ def test_every_line_of_a_plan_says_why(name):
     text = str(plan)
     assert plan.device.source in text
     assert "one holdout" in text or f"{plan.situation.folds} folds" in text
+
+
+def test_a_large_card_trains_two_families_over_all_rows_in_a_minute_and_a_quarter():
+    plan = SITUATIONS["an H100 for a minute and a quarter, offline"]()
+    assert plan.trials[0].config.train == "features"
+    assert plan.trials[0].seconds < 10
+    assert not [row for row in plan.trials if row.stage in ("resize", "augmentation", "loss", "refine")]
+    over_all = [row for row in plan.finalists if len(row.config.folds) > 1]
+    assert families(over_all) == {"efficientnet", "resnet"}
+    for row in over_all:
+        assert row.epochs >= epochs_for("sound", row.config, plan.situation)
+
+
+def test_a_small_card_compares_before_it_trains_over_all_rows():
+    plan = SITUATIONS["a T4 for ten minutes, offline"]()
+    assert len({row.stage for row in plan.trials}) >= 4
+    assert any(len(row.config.folds) == plan.situation.folds for row in plan.finalists)
 
 
 @pytest.mark.parametrize(("budget", "several", "nets"), [(MINUTE, 3, {0}), (5 * MINUTE, 4, {1, 2})])

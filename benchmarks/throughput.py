@@ -150,6 +150,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     from autoclimb.learn.batches import BatchMaker
     from autoclimb.learn.material import Fold, Material
     from autoclimb.learn.probe import measure_speed
+    from autoclimb.learn.replays import replayed, shapes_of
     from autoclimb.types import Config
 
     model, size = asked.models.split("@")[0], int(asked.models.split("@")[1])
@@ -168,6 +169,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
         import torch
 
         built = replace(built, forward=torch.compile(built.net))
+    built = replayed(built, shapes_of(config, asked.batch, material.channels), device)
 
     def trained(seconds: float) -> dict[str, Any]:
         pace = loop.Pace(time.monotonic, time.monotonic(), seconds=seconds)
@@ -201,7 +203,6 @@ def ready(name: str):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     else:
         torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
     return device
 
 

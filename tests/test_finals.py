@@ -357,7 +357,8 @@ def test_a_card_gets_ready_once_for_each_shape_and_a_processor_never():
     assert cost_of(looked_at, s) == cost_of(looked_at, ready)
     assert cost_of(base.vary(sizes=(32, 96)), s) == cost_of(base.vary(sizes=(32, 96)), ready) + 9.0
     features = base.vary(train="features", weights="hub", seconds=0.0, size=224)
-    assert cost_of(features, s) == pytest.approx(cost_of(features, ready) + 1.0)
+    assert cost_of(features, s) == pytest.approx(cost_of(features, ready) + 3.0)
+    assert full_cost(base, with_kept(History((Trial(base, "s", "done", 0.5, 0.1, 9.0),)), s)) == cost_of(base, s)
     known = with_kept(History((Trial(base, "s", "done", 0.5, 0.1, 9.0),)), s)
     assert cost_of(base.vary(policy="medium"), known) == cost_of(base, ready)
     on_a_processor = situation(measure=cold), situation(measure=lambda config: speed(config, "cuda"))

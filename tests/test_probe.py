@@ -25,7 +25,7 @@ def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
 
     def took(built, pictures, *rest):
         seen.append(built.format)
-        return 0.5 if seen[-1] == fastest else 1.0
+        return (0.5 if seen[-1] == fastest else 1.0), 0.0
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
@@ -41,7 +41,7 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
 
     def took(built, *rest):
         seen.append(built.format)
-        return {FORMATS["cpu"][1]: 0.5, FORMATS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9
+        return ({FORMATS["cpu"][1]: 0.5, FORMATS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9), 0.0
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
@@ -55,7 +55,7 @@ def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
 
     def took(built, *rest):
         seen.append(built.format)
-        return 4.0 if seen[-1] == FORMATS["cpu"][2] else 1.0
+        return (4.0 if seen[-1] == FORMATS["cpu"][2] else 1.0), 0.0
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
@@ -80,7 +80,7 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
 def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypatch, fastest):
     monkeypatch.setattr(probe, "has_bf16", lambda device: False)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
-    monkeypatch.setattr(probe, "step_seconds", lambda built, *given: 0.5 if built.format == fastest else 1.0)
+    monkeypatch.setattr(probe, "step_seconds", lambda built, *given: (0.5 if built.format == fastest else 1.0, 0.0))
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
     assert Format(reply["precision"], reply["channels_last"]) == fastest
 
@@ -311,3 +311,30 @@ def test_on_a_card_a_net_with_depthwise_convolutions_is_soon_ready():
     config = TINY.vary(backbone="mobilenetv3_small_050", model_args=(), size=32)
     measure_speed(config, material_of(n=200), CARD, 0.5, leisure=False)
     assert measure_speed(config.vary(size=48), material_of(n=200), CARD, 0.5, leisure=False)["cold"] < 2
+
+
+def test_what_a_card_takes_to_get_ready_is_part_of_no_fold_and_of_no_schedule(tmp_path, monkeypatch):
+    clock, training = [0.0], []
+
+    def now():
+        clock[0] += 0.001
+        return clock[0]
+
+    def slowly(built, shapes, device):
+        clock[0] += 5.0
+        return built
+
+    def spied(built, material, config, fold, pace, *rest):
+        training.append(pace.seconds)
+        clock[0] += pace.seconds
+        return original(built, material, config, fold, replace(pace, seconds=0.0), *rest)
+
+    original = fold.train
+    monkeypatch.setattr(fold, "replayed", slowly)
+    monkeypatch.setattr(fold, "train", spied)
+    config = TINY.vary(epochs=0.0, seconds=8.0, folds=(0, 1))
+    reply = run_trial(config, material_of(), tmp_path, tmp_path, tmp_path, CPU, now=now)
+    assert reply["status"] == "done", reply
+    assert reply["facts"]["ready_s"] == pytest.approx(10, abs=0.1)
+    assert training == pytest.approx([training[0]] * 2, rel=0.05)
+    assert 5 < training[0] < 8

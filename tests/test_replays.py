@@ -1,6 +1,7 @@
 """Forward and backward passes recorded as graphs of a card, and replayed."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import Format
-from autoclimb.learn.replays import Replayed, replayed, shapes_of
+from autoclimb.learn.replays import Replayed, Whole, replayed, shapes_of
 
 CARD = torch.device("cuda")
 SHAPE = (4, 3, 16, 16)
@@ -41,6 +42,49 @@ def test_a_graph_is_replayed_for_its_shape_while_the_net_trains():
     assert run(torch.zeros(SHAPE)).shape == (4, 2, 14, 14)
 
 
+class Island(nn.Module):
+    """A net whose head computes in fp32, as cosine heads do."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 5), nn.Parameter(torch.linspace(-1, 1, 15).reshape(3, 5))
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return self.body(x).float() @ self.head.T
+
+
+def test_the_backward_pass_is_recorded_outside_of_autocast():
+    torch.manual_seed(0)
+    net, bf16 = Island(), Format("bf16")
+    x, y = torch.randn(7, 6), torch.randn(7, 3)
+
+    def gradients(run):
+        outputs = run(x)
+        return [outputs.dtype, *torch.autograd.grad(outputs, list(net.parameters()), y)]
+
+    with bf16.autocast(CPU):
+        outputs = net(x)
+    expected = [outputs.dtype, *torch.autograd.grad(outputs, list(net.parameters()), y)]
+    recorded = gradients(Whole(net, net, partial(bf16.autocast, CPU)))
+    assert recorded[0] == expected[0]
+    assert all(torch.equal(a, b) for a, b in zip(recorded[1:], expected[1:], strict=True))
+
+
+def test_where_memory_runs_out_graphs_are_let_go_of_and_parts_run_without(monkeypatch):
+    built = build_net(TINY, 2)
+
+    def full(x):
+        raise torch.OutOfMemoryError
+
+    run = Replayed(built.net, built.net, {(8, 3, 16, 16): full})
+    _, facts = train(
+        replace(built, forward=run), material_of(), TINY, fold_over(range(24)), Pace(lambda: 0.0, 0.0, steps=3)
+    )
+    assert facts["micro_batches"] == 2
+    assert not run.graphs
+
+
 class Reads(nn.Module):
     """A net that looks at a number of its own: Python has to wait for the card, which a graph cannot."""
 
@@ -55,7 +99,9 @@ class Reads(nn.Module):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("change", [{}, {"sizes": (8,), "ema": 0.9}, {"mixup": 0.3, "clip": 1.0}])
+@pytest.mark.parametrize(
+    "change", [{}, {"sizes": (8,), "ema": 0.9}, {"mixup": 0.3, "clip": 1.0}, {"loss": "arcface"}, {"swa": 0.5}]
+)
 def test_on_a_card_a_net_replayed_becomes_the_same(change, precision):
     config, fold = TINY.vary(batch=8, **change), fold_over(range(24), device=CARD)
     ended = []

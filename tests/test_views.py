@@ -20,6 +20,7 @@ from autoclimb.learn.views import (
     RESIZING,
     VIEWS,
     cheapest_of_the_best,
+    filled,
     predict_rows,
     row_losses,
     seconds_a_picture,
@@ -122,3 +123,9 @@ def test_auto_finds_out_that_stripes_may_be_mirrored_but_not_turned(tmp_path):
 def test_a_wrong_tta_is_said_before_training(tmp_path):
     with pytest.raises(Mistake, match="'mirrors'"):
         run_trial(TINY.vary(tta="mirrors"), material_of(), tmp_path / "o", tmp_path / "n", tmp_path, CPU)
+
+
+def test_a_last_batch_is_filled_up_with_its_last_picture():
+    block = np.arange(3)[:, None]
+    assert filled(block, 5)[:, 0].tolist() == [0, 1, 2, 2, 2]
+    assert filled(block, 3) is block

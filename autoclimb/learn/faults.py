@@ -15,7 +15,7 @@ from autoclimb.errors import no_room
 # torch's messages for what has no class of its own; the first that is found in an error's text is its kind
 MESSAGES = {
     "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED",
-    "loader": r"DataLoader worker|unable to (open|write|mmap|resize) .*shm|bus error",
+    "loader": r"DataLoader (worker|timed out)|unable to (open|write|mmap|resize) .*shm|bus error",
     "device": r"CUDA|cuDNN|CUDNN|CUBLAS|cublas|device-side|NCCL|AcceleratorError",
 }
 
@@ -100,5 +100,5 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     except (torch.OutOfMemoryError, MemoryError) as error:
         if len(x) == 1:
             raise OutOfMemory(f"not even one picture of {x.shape[-1]} px fits") from error
-    torch.cuda.empty_cache()  # out of the except clause: the error holds the frames, and they the tensors
+    free_memory()  # out of the except clause: the error holds the frames, and they the tensors
     return torch.cat([in_parts(function, half) for half in x.chunk(2)])

@@ -84,8 +84,10 @@ def run_fold(
         built = compiled(built, standard, config, fold)
         built = replayed(built, shapes_of(config, built.batch, material.channels), device)
         facts["compiled"] = True
+    if ready_s > 0.05:
+        facts["ready_s"] = round(ready_s, 2)
     if isinstance(built.forward, Replayed):
-        facts |= {"graphs": len(built.forward.graphs), "ready_s": round(ready_s, 2)}
+        facts["graphs"] = len(built.forward.graphs)
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
     pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
@@ -251,7 +253,7 @@ def remember(built: Built, material: Material, config: Config, fold: Fold, batch
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
             pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
-            in_parts(built.net, to_input(pictures, built.mean, built.std, device))
+            in_parts(built.net, to_input(pictures, built.mean, built.std, device, built.format.layout))
     hook.remove()
     built.head.remember(torch.cat(features), torch.from_numpy(taken(material.target, rows).argmax(1)))
 

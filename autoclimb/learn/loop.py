@@ -24,10 +24,11 @@ from autoclimb.learn.batches import (
     loader_processes,
     to_input,
 )
-from autoclimb.learn.faults import Diverged, OutOfMemory
+from autoclimb.learn.faults import Diverged, OutOfMemory, free_memory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
+from autoclimb.learn.replays import Replayed
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import ThreadTuner
 from autoclimb.processors import usable_cores
@@ -130,7 +131,9 @@ def train(
                     break
                 except torch.OutOfMemoryError as error:
                     net.zero_grad(set_to_none=True)
-                    torch.cuda.empty_cache()
+                    if isinstance(forward, Replayed):
+                        forward.graphs.clear()  # they keep the memory of a whole batch, and parts have another shape
+                    free_memory()
                     micro_batches *= 2
                     if micro_batches > min(MOST_MICRO_BATCHES, len(x)):
                         raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in parts") from error

@@ -78,10 +78,10 @@ class Format:
         """The layout as torch names it."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def autocast(self, device: torch.device, cached: bool = True) -> torch.autocast:
-        """The context that training's forward runs in; with weights cast once for a pass, or at each use."""
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context that training's forward runs in. Weights are cast where they are used, as graphs demand."""
         dtype, enabled = DTYPES[self.precision], self.precision != "fp32"
-        return torch.autocast(device.type, dtype, enabled=enabled, cache_enabled=cached)
+        return torch.autocast(device.type, dtype, enabled=enabled, cache_enabled=False)
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """What keeps small gradients from vanishing in fp16's 5 bits of exponent; it does nothing for the others."""

@@ -87,8 +87,11 @@ def _prediction_speed(built: Built, config: Config, material: Material, device: 
     with torch.inference_mode(), prediction_autocast(device):
         if device.type == "cpu":
             settle_threads(lambda: _seconds_of(net, x[:THREAD_BATCH]), usable_cores())
-        seconds = float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
-    return {**UNUSABLE, "predict": len(x) / seconds}
+        begun = time.perf_counter()
+        times = timed(lambda: _seconds_of(net, x), 0.0, device)
+    seconds = min(times)
+    cold = max(time.perf_counter() - begun - sum(times) - seconds, 0.0) if device.type == "cuda" else 0.0
+    return {**UNUSABLE, "predict": len(x) / seconds, "cold": cold}
 
 
 def _speed_of(
@@ -108,12 +111,16 @@ def _speed_of(
         fitting = pictures_a_step(built, pictures, device)
         pictures, target = pictures[:fitting], target[:fitting]
 
+    cold: dict[Format, float] = {}
+
     def rate(format: Format, batch: int) -> float:
         repeats = -(-batch // len(pictures))
         many, y = np.tile(pictures, (repeats, 1, 1, 1))[:batch], np.tile(target, (repeats, 1))[:batch]
         try:
             formatted = replace(built, format=format)
-            return batch / step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
+            each, ready = step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
+            cold.setdefault(format, ready)
+            return batch / each
         except torch.OutOfMemoryError:
             pass
         free_memory()
@@ -122,10 +129,8 @@ def _speed_of(
     if device.type == "cpu":  # a busy minute's threads may be ten times slower than one, and the probe with them
         few = (pictures[:THREAD_BATCH], target[:THREAD_BATCH])
         place(built, device)
-        settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0), usable_cores())
-    begun = time.perf_counter()
+        settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0)[0], usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}
-    cold = (time.perf_counter() - begun - seconds / 2) / len(formats) if device.type == "cuda" else 0.0
     # where steps are long a burst of a neighbour's is averaged out
     once = (len(pictures) < first and device.type == "cpu") or seconds < HASTE or len(formats) == 1
     for close in [] if once else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
@@ -134,7 +139,7 @@ def _speed_of(
     if not rates[best]:
         raise OutOfMemory("not one step of training fits")
     batch, train_rate = 0, rates[best]
-    if device.type == "cuda" and cold < QUICK:
+    if device.type == "cuda" and cold[best] < QUICK:
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
     built = replace(built, format=best)
     fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)
@@ -150,7 +155,7 @@ def _speed_of(
         "batch": batch,
         "fixed_bytes": fixed_bytes,
         "picture_bytes": picture_bytes,
-        "cold": max(cold, 0.0),
+        "cold": cold[best] if device.type == "cuda" else 0.0,
     }
 
 
@@ -166,14 +171,17 @@ def memory_of(
 ) -> tuple[float, float]:
     """Bytes of memory that training takes beside its pictures, and for each picture of a batch more.
 
-    On a card from the peak of a step, all that is not the weights' laid to the pictures. On a processor, where nobody
-    counts, from what the forward passes of two batches keep for the backward, and WORKSPACE for what comes and goes.
+    On a card from the peak of a step, all that is not the weights' attributed to the pictures. On a processor, where
+    nobody counts, from what the forward passes of two batches keep for the backward, and WORKSPACE for what comes and
+    goes.
     """
     weights = ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
     if device.type == "cuda":
+        free_memory()
         torch.cuda.reset_peak_memory_stats(device)
         step_seconds(built, pictures, target, config, material, device, 0.0)
-        return weights, max(torch.cuda.max_memory_allocated(device) - weights, 0.0) / len(pictures)
+        at_peak = weights / 2  # the weights and their gradients; the optimiser's moments come later
+        return weights, max(torch.cuda.max_memory_allocated(device) - at_peak, 0.0) / len(pictures)
     many = min(FEW, len(pictures))
     few = many // 2
     if few < 2:
@@ -260,8 +268,8 @@ def worth_compiling(net: torch.nn.Module, device: torch.device, seconds: float, 
     torch.compile took 46 to 71 s and trained no faster after it (torch 2.15, 2 cores).
     """
     changes = config.sizes or config.scales or config.unfreeze or config.retrain_head or config.grid  # compiled anew
-    plain = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
-    return device.type == "cuda" and not plain and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
+    normed = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
+    return device.type == "cuda" and not normed and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
 
 
 def step_seconds(
@@ -272,15 +280,16 @@ def step_seconds(
     material: Material,
     device: torch.device,
     seconds: float,
-) -> float:
-    """Seconds of a step of training, the median of some seconds of them."""
+) -> tuple[float, float]:
+    """Seconds of a step of training, the median of some seconds of them, and those until the first one was done."""
+    begun = time.perf_counter()
     net = place(built, device).train()
     optimizer = optimizer_of(net, built.head, config)
     criterion = loss_named(config.loss, material.kind)
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     y = torch.from_numpy(target).to(device)
-    faster = replayed(built, shapes_of(config.vary(size=x.shape[-1]), *x.shape[:2]), device).forward
-    forward = net if faster is None else faster
+    recorded = replayed(built, shapes_of(config.vary(size=x.shape[-1]), *x.shape[:2]), device).forward
+    forward = net if recorded is None else recorded
 
     def step() -> float:
         start = time.perf_counter()
@@ -293,7 +302,9 @@ def step_seconds(
         loss.item()
         return time.perf_counter() - start
 
-    return float(np.median(timed(step, seconds, device, least=2)))
+    times = timed(step, seconds, device, least=2)
+    each = float(np.median(times))
+    return each, max(time.perf_counter() - begun - sum(times) - each, 0.0)
 
 
 def timed(step: Callable[[], float], seconds: float, device: torch.device, least: int = 3) -> list[float]:

@@ -3,10 +3,13 @@
 Python launches a kernel in about as long as a large card runs it: without graphs the card waits for Python.
 """
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,7 @@ MOST_SHAPES = 4  # that are recorded of one training: each takes a moment, and m
 
 
 class Replayed:
-    """A net that replays a graph for batches of the shapes recorded; for others, and not in training, it runs as ever.
+    """A net that replays a graph for batches of the shapes recorded; for others, and not in training, it runs without.
 
     A graph writes its outputs and gradients to the same place each time: they hold until the next pass.
     """
@@ -34,21 +37,25 @@ class Replayed:
         return self.forward(x) if graph is None else graph(x)
 
 
-class _Whole(nn.Module):
-    """What is recorded: the forward pass, with the net's parameters. The net itself stays as it is, to be copied."""
+class Whole(nn.Module):
+    """What is recorded: a net's forward pass with its parameters. The net itself stays as it is, to be copied.
 
-    def __init__(self, net: nn.Module, forward: Forward) -> None:
+    Autocast is entered within, so that the backward pass is recorded outside of it, as the loop runs it.
+    """
+
+    def __init__(self, net: nn.Module, forward: Forward, autocast: Callable[[], torch.autocast]) -> None:
         super().__init__()
-        self.net, self.run = net, forward
+        self.net, self.run, self.autocast = net, forward, autocast
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(x)
+        with self.autocast():
+            return self.run(x)
 
 
 def shapes_of(config: Config, batch: int, channels: int) -> Sequence[Shape]:
     """The shapes of the batches that a training of the config sees; none where it is not to be recorded.
 
-    A net that thaws by and by changes what it computes; of many sizes no few are seen often.
+    A net that is unfrozen stage by stage changes what it computes; of many sizes none is seen often.
     """
     if config.unfreeze or config.grid or config.scales:
         return []
@@ -70,9 +77,11 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # graphs are recorded on their own stream
     statistics = [(buffer, buffer.clone()) for buffer in net.buffers()]
     try:
-        pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
-        graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
+        with torch.cuda.device(device):
+            pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
+            graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
     except RuntimeError:  # whatever it was, the net trains without as well
+        traceback.print_exc()  # into the worker's log
         graphs = {}
         generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
         generator.graphsafe_set_state(generator.clone_state())  # of a recording broken off it would draw no more
@@ -86,7 +95,7 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
 
 
 @contextmanager
-def unread() -> Iterator[None]:
+def no_reads() -> Iterator[None]:
     """A context in which reading anything from the card is an error: to be seen before a recording is spoilt by it."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
@@ -98,13 +107,12 @@ def unread() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def _recorded(built: Built, net: nn.Module, forward: Forward, shape: Shape, device: torch.device, pool) -> Forward:
-    """The graphs of one shape. Weights are cast within: what was cast outside would be of the weights of today."""
+def _recorded(built: Built, net: nn.Module, forward: Forward, shape: Shape, device: torch.device, pool: Any) -> Forward:
+    """The graphs of one shape."""
     x = torch.randn(shape, device=device).contiguous(memory_format=built.format.layout)
-    with built.format.autocast(device, cached=False):
-        forward(x)
-        with unread():
-            forward(x)
-        whole = _Whole(net, forward)
-        torch.cuda.make_graphed_callables(whole, (x,), allow_unused_input=True, pool=pool)
+    whole = Whole(net, forward, partial(built.format.autocast, device))
+    whole(x)  # loads kernels, compiles
+    with no_reads():
+        whole(x)
+    torch.cuda.make_graphed_callables(whole, (x,), allow_unused_input=True, pool=pool)
     return whole

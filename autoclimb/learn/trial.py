@@ -50,7 +50,7 @@ def run_trial(
     held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
     facts: dict[str, Any] = {}
-    done, note, status = 0, "", "done"
+    done, note, status, ready_s = 0, "", "done", 0.0
     begun = now()
     deadline = begun + seconds - SLACK.worker_reply
     try:
@@ -67,7 +67,7 @@ def run_trial(
             kept = kept_features(config, material, cache, device, report, now, deadline)
             material = replace(material, kept=kept)
         missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
-        until, slowest, ready_s = now() + config.seconds * missing, 0.0, 0.0
+        until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:
             # a fold that ran over its time takes it from the folds after it, not from the run
             fold_seconds = (until - now()) / max(missing, 1)
@@ -114,6 +114,8 @@ def run_trial(
             note = f"ended after {done} folds: {note}"
         else:
             status = "late" if kind == "late" else "failed"
+    if ready_s:
+        facts["ready_s"] = round(ready_s, 2)
     if "fault" in facts:
         free_memory()  # out of the except clause: the error holds the frames, and they the tensors
     note = "; ".join(filter(None, (facts.pop("note", ""), note)))

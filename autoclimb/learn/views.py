@@ -185,8 +185,7 @@ def _predictions_by_view(built, material, rows, device, size, views, watch=None,
         if watch and start >= watch.deadline:
             return
         with torch.inference_mode(), prediction_autocast(device):
-            filled = np.concatenate([block, np.repeat(block[-1:], batch - len(block), 0)]) if on_card else block
-            x = to_input(filled, built.mean, built.std, device, built.format.layout)
+            x = to_input(filled(block, batch) if on_card else block, built.mean, built.std, device, built.format.layout)
             predictions = [in_parts(predict, views[0](x))]
             if watch is None or watch.allows(start, len(views) * left / len(block)):
                 predictions += [in_parts(predict, view(x)) for view in views[1:]]
@@ -194,6 +193,12 @@ def _predictions_by_view(built, material, rows, device, size, views, watch=None,
         left -= len(block)
         if watch:
             watch.report({"progress": 1.0, "what": "predicting"})
+
+
+def filled(block: np.ndarray, batch: int) -> np.ndarray:
+    """The block with its last picture repeated until there are `batch` of them."""
+    missing = batch - len(block)
+    return np.concatenate([block, np.repeat(block[-1:], missing, 0)]) if missing > 0 else block
 
 
 def predict_by_best_views(

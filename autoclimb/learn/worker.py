@@ -27,6 +27,7 @@ from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
 from autoclimb.learn.devices import device_named, usable_memory, warm_up
+from autoclimb.learn.faults import free_memory
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -133,7 +134,7 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
     for that they would wait for ever for the lock that this thread has while it reads.
     """
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    lines = os.fdopen(os.dup(0))
+    lines = os.fdopen(os.dup(0), "rb", 0)
 
     def read() -> None:
         for line in lines:
@@ -151,6 +152,8 @@ def setting_of(request: dict[str, Any]) -> Setting:
         torch.set_num_threads(usable_cores())
     else:
         torch.set_float32_matmul_precision("high")
+        if device.index is not None:
+            torch.cuda.set_device(device)  # streams and graphs open on the current card
         warming = threading.Thread(target=warm_up, args=(device,), daemon=True)
         warming.start()
     material = Material(
@@ -206,7 +209,7 @@ def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Materi
     """The config of a request and the material with the pixels that it names."""
     if setting.warming:
         setting.warming.join()
-        torch.cuda.empty_cache()
+        free_memory()
     return Config.from_json(request["config"]), replace(setting.material, pixels=open_rows(Path(request["pixels"])))
 
 

@@ -17,6 +17,7 @@ HAND_MADE = {"gradients": 900.0, "patches": 280.0}  # rows a second on 2 cores, 
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
 DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
+RECORDING = 0.5  # seconds until a card has recorded a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
 VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures that a row of learn.views is; of any other
 PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
 
@@ -94,12 +95,12 @@ def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
 
 
 def cold_seconds(config: Config, situation: Situation) -> float:
-    """Seconds until a card has its kernels for what is new to it in a trial; forward alone is a third of that."""
+    """Seconds until a card has recorded the trial's nets, and has its kernels for what is new to it."""
     if situation.device == "cpu" or config.backbone in HAND_MADE:
         return 0.0
     new = shapes(config) - set(situation.warm) - shapes(measured(config))
-    part = 1 / 3 if config.train == "features" else 1.0
-    return part * len(new) * situation.measure(measured(config)).cold if new else 0.0
+    recorded = RECORDING * max(len(config.folds) - situation.folds_done(config), 0) if config.train == "net" else 0.0
+    return recorded + (len(new) * situation.measure(measured(config)).cold if new else 0.0)
 
 
 def features_like(config: Config) -> Config:
@@ -158,7 +159,7 @@ def cost_of(config: Config, situation: Situation) -> float:
 
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
-    fresh = replace(situation, folds_done=lambda config: 0, on_disk=())
+    fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=())
     return cost_of(config, fresh)
 
 

@@ -17,7 +17,7 @@ PREDICTING = 3.0  # times as fast as training: forward alone is a third of forwa
 # pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
 COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
-STEP = 1.5e-3  # seconds that Python takes for a step whose graphs are replayed: 1.4 beside an H100 (resnet18 at 64 px)
+STEP = 1.85e-3  # seconds that Python takes for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
 TOP_SHARE = 0.25  # of a step's time that a training of the top alone takes (assumption)
 FROM_SCRATCH_HALF = (
     0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
@@ -68,7 +68,7 @@ def speed_on(device: Device, config: Config) -> Speed:
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
     train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
-    cold = 0.0 if device.kind == "cpu" else COLD
+    cold = 0.0 if device.kind == "cpu" else COLD / 3 if config.train == "features" else COLD  # forward alone
     predict = min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf)
     return Speed(round(train, 1), round(predict, 1), cold=cold)
 

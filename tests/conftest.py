@@ -4,7 +4,10 @@ import os
 
 import pytest
 from browser import chromium
+from hypothesis import settings
 
+settings.register_profile("any machine", deadline=None)  # other work on it makes an example slow
+settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
-from autoclimb.search.cost import corrected, cost_of, with_kept
+from autoclimb.search.cost import corrected, cost_of, ready_seconds, with_kept
 from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
@@ -87,6 +87,7 @@ def shortened(config: Config, situation: Situation, seconds: float) -> Config | 
         fewer = config.vary(folds=config.folds[:n])
         if cost_of(fewer, situation) <= seconds:
             return fewer
-    shorter = config.vary(folds=config.folds[:1], seconds=round(min(0.98 * seconds - 1, config.seconds), 1))
+    one = config.vary(folds=config.folds[:1])
+    shorter = one.vary(seconds=round(min(0.98 * seconds - 1 - ready_seconds(one, situation), config.seconds), 1))
     worthwhile = shorter.seconds >= SLACK.least_share * config.seconds > 0
     return shorter if worthwhile and cost_of(shorter, situation) <= seconds else None

@@ -1,6 +1,7 @@
 """Seconds a config will take, from what was measured on this machine and this data."""
 
 from dataclasses import replace
+from functools import lru_cache
 from statistics import median
 from typing import Any
 
@@ -42,6 +43,7 @@ def at_own_size(speed: Speed, config: Config) -> Speed:
     return replace(speed, train=speed.train * trained, predict=speed.predict * seen)
 
 
+@lru_cache(4096)  # every decision asks it of every trial
 def measured(config: Config) -> Config:
     """The config whose speed tells this one's: at one size, and that small where the net has a choice."""
     size = min(config.size, 64) if not config.weights else 128
@@ -94,7 +96,7 @@ def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
     return frozenset((*net, size) for size in sizes)
 
 
-def cold_seconds(config: Config, situation: Situation) -> float:
+def ready_seconds(config: Config, situation: Situation) -> float:
     """Seconds until a card has recorded the trial's nets, and has its kernels for what is new to it."""
     if situation.device == "cpu" or config.backbone in HAND_MADE:
         return 0.0
@@ -146,9 +148,9 @@ def cost_of(config: Config, situation: Situation) -> float:
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         there = features_like(config) in situation.on_disk
-        made = 0.0 if there else features_seconds(config, situation) + cold_seconds(config, situation)
+        made = 0.0 if there else features_seconds(config, situation) + ready_seconds(config, situation)
         return made + head_seconds(config, folds, situation)
-    cold = cold_seconds(config, situation)
+    cold = ready_seconds(config, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
         return max(config.seconds, most) * folds + SLACK.trial_overhead + cold

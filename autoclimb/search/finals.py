@@ -8,7 +8,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import corrected, cost_of, epoch_seconds, with_kept
+from autoclimb.search.cost import corrected, cost_of, epoch_seconds, ready_seconds, with_kept
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
 from autoclimb.search.fidelity import (
     MORE_THAN_ENOUGH,
@@ -76,7 +76,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     every = tuple(range(folds_of(s)))
-    seconds = seconds_each(configs, usable(s), s)  # decoding took its part
+    # decoding took its part, and so will what a card does before it trains
+    seconds = seconds_each(configs, usable(s, *(c.vary(folds=every) for c in configs)), s)
     timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
     return [averaged(config, s) for config in timed]
 
@@ -276,16 +277,18 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
     return configs
 
 
-def usable(s: Situation) -> float:
-    """Seconds left that a trial may be planned for, a little kept for misjudgements."""
-    return (1 - SLACK.misjudged) * s.left() - min(1.0, SLACK.misjudged * s.budget)
+def usable(s: Situation, *configs: Config) -> float:
+    """Seconds left that trials may be planned for, once a card is ready for them; a little kept for misjudgements."""
+    ready = sum(ready_seconds(config, s) for config in configs)
+    return (1 - SLACK.misjudged) * s.left() - min(1.0, SLACK.misjudged * s.budget) - ready
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
     """The config over so many folds in so much time; fewer folds where predicting alone would not fit."""
     fitted = config
     for n in range(folds, 0, -1):
-        fitted = config.vary(seconds=round(time / n, 1), folds=tuple(range(n)))
+        fitted = config.vary(folds=tuple(range(n)))
+        fitted = fitted.vary(seconds=round(max(time - ready_seconds(fitted, s), 1.0) / n, 1))
         if cost_of(fitted, s) <= time + 1:
             break
     return fitted
@@ -333,7 +336,7 @@ def again(source: Config, i: int, s: Situation) -> Config | None:
     the least.
     """
     s.prepare(source)
-    time = usable(s)
+    time = usable(s, source)
     least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
     longest = fold_seconds(most_epochs(source, s), source, s)
     everywhere = len(source.folds) == folds_of(s)

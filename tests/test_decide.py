@@ -318,7 +318,8 @@ def check_against_every_set(seed, beta, labels, tilted=True):
     weight = (1 + beta**2) / (
         beta**2 * worlds.sum(1)[:, None] + np.maximum(sizes, 1)
     )  # of each true set and size of a named one
-    expected = ((worlds @ worlds.T) * weight[:, worlds.sum(1)] * chance[:, None]).sum(0)  # of every named set
+    common = worlds.astype(float) @ worlds.T.astype(float)  # numpy multiplies whole numbers slowly
+    expected = (common * weight[:, worlds.sum(1)] * chance[:, None]).sum(0)  # of every named set
     named = expected_f_sets(p, beta, tilt)[0]
     found = expected[int(np.flatnonzero((worlds == named).all(1))[0])]
     assert found == pytest.approx(expected.max(), abs=1e-6 * chance.sum())

@@ -24,7 +24,7 @@ from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
-LONGEST_WAIT = 60.0  # seconds for a batch, after which its process is taken for hung
+LONGEST_WAIT = 240.0  # seconds for a batch, after which its process is taken for hung; slow sources take a minute
 PREFETCHED = 2  # batches that each process prepares ahead
 SHARED_SHARE = 0.8  # of /dev/shm that they may fill; what is not enough ends a process by a bus error
 T = TypeVar("T")

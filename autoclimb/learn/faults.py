@@ -74,7 +74,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def free_memory() -> None:
-    """Gives back what a failed training held, on the card too."""
+    """Gives back memory that nothing uses any more, on the card too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

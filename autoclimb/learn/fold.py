@@ -47,8 +47,8 @@ def run_fold(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test rows, and the facts of its training.
 
-    The net's weights are written into `out`. `seconds` are for everything, predicting included, but for what a card
-    takes to get ready; they count where the config has seconds instead of epochs. Towards the fold's deadline the
+    The net's weights are written into `out`. `seconds` cover everything, predicting included, except what a card takes
+    to get ready; they count only where the config has seconds instead of epochs. Towards the fold's deadline the
     schedule ends sooner and pictures get fewer views; held-out rows that are not reached are NaN. Raises OutOfTime
     where the test rows cannot be predicted by then.
     """
@@ -84,7 +84,7 @@ def run_fold(
         built = compiled(built, standard, config, fold)
         built = replayed(built, shapes_of(config, built.batch, material.channels), device)
         facts["compiled"] = True
-    if ready_s > 0.05:
+    if ready_s > 0.5 or device.type == "cuda":
         facts["ready_s"] = round(ready_s, 2)
     if isinstance(built.forward, Replayed):
         facts["graphs"] = len(built.forward.graphs)

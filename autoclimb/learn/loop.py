@@ -131,6 +131,7 @@ def train(
                     break
                 except torch.OutOfMemoryError as error:
                     net.zero_grad(set_to_none=True)
+                    outputs = share = None
                     if isinstance(forward, Replayed):
                         forward.graphs.clear()  # they keep the memory of a whole batch, and parts have another shape
                     free_memory()

@@ -28,7 +28,7 @@ from autoclimb.types import Config
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
     # tensor cores take pictures channels last; but of depthwise convolutions cuDNN 9 compiles kernels for each shape:
-    # 4 to 13 s for an EfficientNet on an H100, .6 s in torch's own layout, in which it trained at .9 of the speed (LOG)
+    # 4 to 13 s for an EfficientNet on an H100, .6 s in torch's own layout, which trained at .9 of the speed (LOG.md)
     "cuda": (Format("bf16"),),
     "cuda, depthwise": (Format("bf16", channels_last=False),),
     "cuda, depthwise, at leisure": (Format("bf16", channels_last=False), Format("bf16")),

@@ -71,7 +71,8 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
     """
     if device.type != "cuda" or not shapes:
         return built
-    free_memory()  # graphs of before, which only the collector lets go of
+    free_memory()  # earlier graphs, which only the garbage collector frees
+    stream = torch.cuda.current_stream(device)
     net = place(built, device).train()
     forward = net if built.forward is None else built.forward
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # graphs are recorded on their own stream
@@ -80,11 +81,12 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
         with torch.cuda.device(device):
             pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
             graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
-    except RuntimeError:  # whatever it was, the net trains without as well
+    except (RuntimeError, AssertionError, TypeError, ValueError):  # whatever it was, the net trains without as well
         traceback.print_exc()  # into the worker's log
+        torch.cuda.set_stream(stream)  # a recording broken off stays on its own
         graphs = {}
         generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
-        generator.graphsafe_set_state(generator.clone_state())  # of a recording broken off it would draw no more
+        generator.graphsafe_set_state(generator.clone_state())  # after one broken off it refuses to draw
     with torch.no_grad():
         for buffer, before in statistics:
             buffer.copy_(before)

@@ -134,11 +134,14 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
     for that they would wait for ever for the lock that this thread has while it reads.
     """
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    lines = os.fdopen(os.dup(0), "rb", 0)
+    source = os.dup(0)
 
     def read() -> None:
-        for line in lines:
-            requests.put(json.loads(line))
+        rest = b""
+        while block := os.read(source, 1 << 16):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                requests.put(json.loads(line))
         os._exit(0)  # the parent is gone; nobody will read what is being trained
 
     threading.Thread(target=read, daemon=True).start()
@@ -153,7 +156,7 @@ def setting_of(request: dict[str, Any]) -> Setting:
     else:
         torch.set_float32_matmul_precision("high")
         if device.index is not None:
-            torch.cuda.set_device(device)  # streams and graphs open on the current card
+            torch.cuda.set_device(device)  # new streams and graphs belong to the current card
         warming = threading.Thread(target=warm_up, args=(device,), daemon=True)
         warming.start()
     material = Material(

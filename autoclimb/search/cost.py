@@ -101,7 +101,9 @@ def ready_seconds(config: Config, situation: Situation) -> float:
     if situation.device == "cpu" or config.backbone in HAND_MADE:
         return 0.0
     new = shapes(config) - set(situation.warm) - shapes(measured(config))
-    recorded = RECORDING * max(len(config.folds) - situation.folds_done(config), 0) if config.train == "net" else 0.0
+    changing = config.unfreeze or config.grid or config.scales  # such nets are not recorded
+    folds = max(len(config.folds) - situation.folds_done(config), 0)
+    recorded = 0.0 if config.train == "features" or changing else RECORDING * folds
     return recorded + (len(new) * situation.measure(measured(config)).cold if new else 0.0)
 
 

@@ -76,8 +76,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     every = tuple(range(folds_of(s)))
-    # decoding took its part, and so will what a card does before it trains
-    seconds = seconds_each(configs, usable(s, *(c.vary(folds=every) for c in configs)), s)
+    time = usable(s)  # decoding took its part, and so will what a card does before it trains
+    ready = sum(ready_seconds(c.vary(seconds=0.0, folds=every), s) for c in configs)
+    seconds = seconds_each(configs, time - min(ready, max(time, 0.0) / 2), s)
     timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
     return [averaged(config, s) for config in timed]
 
@@ -288,7 +289,7 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
     fitted = config
     for n in range(folds, 0, -1):
         fitted = config.vary(folds=tuple(range(n)))
-        fitted = fitted.vary(seconds=round(max(time - ready_seconds(fitted, s), 1.0) / n, 1))
+        fitted = fitted.vary(seconds=round(max(time - ready_seconds(fitted, s), min(time, 1.0)) / n, 1))
         if cost_of(fitted, s) <= time + 1:
             break
     return fitted
@@ -336,7 +337,7 @@ def again(source: Config, i: int, s: Situation) -> Config | None:
     the least.
     """
     s.prepare(source)
-    time = usable(s, source)
+    time = usable(s, source.vary(seed=source.seed + 100 * i))
     least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
     longest = fold_seconds(most_epochs(source, s), source, s)
     everywhere = len(source.folds) == folds_of(s)

@@ -61,7 +61,7 @@ def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
         return None
     best = finals[0].config
     s.prepare(best)
-    share = usable(s, best) / len(best.folds)
+    share = usable(s, best.vary(seed=best.seed + 1)) / len(best.folds)
     student = best.vary(teachers=tuple(t.config.nets_key for t in finals), seed=best.seed + 1)
     student = noisy(student, share, s)
     seconds = min(share, fold_seconds(most_epochs(student, s), student, s))

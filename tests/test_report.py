@@ -540,3 +540,16 @@ def test_a_run_without_a_trial_shows_itself_and_says_why_it_has_no_figures(tmp_p
     for name in ("climb", "lifts", "errors", "curves"):
         with pytest.raises(Mistake):
             getattr(run.plot, name)()
+
+
+def test_a_trial_far_behind_stands_at_the_edge_of_the_climb_with_its_score_and_flattens_no_other():
+    scores = [0.91, 0.05, 0.92, 0.94, 0.93]
+    assert charts.worst_shown(scores, higher=True) == pytest.approx(0.94 - 3 * 0.02)
+    assert charts.worst_shown([-s for s in scores], higher=False) == pytest.approx(-0.94 + 3 * 0.02)
+    assert charts.worst_shown(scores[:3], higher=True) is None
+    assert charts.worst_shown([0.91, 0.92, 0.94, 0.93], higher=True) is None
+    assert charts.worst_shown([0.9] * 5, higher=True) is None
+    trials = [(10.0 * i, score, 0.01, i == 3) for i, score in enumerate(scores, 1)]
+    figure = charts.climb_figure(trials, [(50.0, 0.94)], [(0.0, 50.0, "baseline")], "accuracy", True)
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(0.88)
+    assert "0.05" in charts.svg_of(figure, "climb")

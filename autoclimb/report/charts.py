@@ -27,6 +27,7 @@ COLOURS = (ACCENT, SECOND, GOOD, BAD, INK, SOFT)  # of lines that a figure tells
 WIDTH = 5.0  # inches, 360 points: the width of a phone, so that text is 9 px there and larger elsewhere
 ACROSS = 2  # panels side by side
 MOST_SIGNS = 24  # of a label in a chart
+FAR, FEWEST_SCORES = 3.0, 4  # an axis ends there (worst_shown), with so many scores at least; own choice
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
     "text.parse_math": False,  # labels hold dollars
@@ -179,8 +180,14 @@ def climb_figure(
             rotation=35,
             rotation_mode="anchor",
         )
+    edge = worst_shown([t[1] for t in trials], higher)
     for seconds, score, stderr, member in trials:
         colour = ACCENT if member else SOFT
+        if edge is not None and (score < edge if higher else score > edge):
+            axes.plot(seconds / unit, edge, "v" if higher else "^", ms=5, color=colour, clip_on=False)
+            about = {"textcoords": "offset points", "ha": "left", "fontsize": 7.5, "color": colour}
+            axes.annotate(f"{score:.3g}", (seconds / unit, edge), (5, 3 if higher else -10), **about)
+            continue
         axes.errorbar(
             seconds / unit, score, stderr, fmt="o", ms=4.5, lw=1, color=colour, mfc=colour if member else "none"
         )
@@ -197,9 +204,24 @@ def climb_figure(
             color=SECOND,
             fontweight="bold",
         )
+    if edge is not None:
+        axes.set_ylim(**{"bottom" if higher else "top": edge})
     axes.set_xlabel(f"{word} of the budget")
     axes.set_ylabel(f"{metric}, {'higher' if higher else 'lower'} is better")
     return figure
+
+
+def worst_shown(scores: Sequence[float], higher: bool) -> float | None:
+    """The score that an axis ends at, so that one far behind does not flatten the others; None where none is.
+
+    Far is FAR times as far from the best as the middle one.
+    """
+    ordered = sorted(scores, reverse=higher)
+    if len(ordered) < FEWEST_SCORES:
+        return None
+    edge = ordered[0] + FAR * (ordered[len(ordered) // 2] - ordered[0])
+    beyond = ordered[-1] < edge if higher else ordered[-1] > edge
+    return edge if beyond and edge != ordered[0] else None
 
 
 @in_style

@@ -185,8 +185,14 @@ def climb_figure(
         colour = ACCENT if member else SOFT
         if edge is not None and (score < edge if higher else score > edge):
             axes.plot(seconds / unit, edge, "v" if higher else "^", ms=5, color=colour, clip_on=False)
-            about = {"textcoords": "offset points", "ha": "left", "fontsize": 7.5, "color": colour}
-            axes.annotate(f"{score:.3g}", (seconds / unit, edge), (5, 3 if higher else -10), **about)
+            axes.annotate(
+                f"{score:.3g}",
+                (seconds / unit, edge),
+                (5, 3 if higher else -10),
+                textcoords="offset points",
+                fontsize=7.5,
+                color=colour,
+            )
             continue
         axes.errorbar(
             seconds / unit, score, stderr, fmt="o", ms=4.5, lw=1, color=colour, mfc=colour if member else "none"
@@ -205,7 +211,7 @@ def climb_figure(
             fontweight="bold",
         )
     if edge is not None:
-        axes.set_ylim(**{"bottom" if higher else "top": edge})
+        axes.set_ylim(bottom=edge if higher else None, top=None if higher else edge)
     axes.set_xlabel(f"{word} of the budget")
     axes.set_ylabel(f"{metric}, {'higher' if higher else 'lower'} is better")
     return figure

@@ -249,6 +249,7 @@ def test_a_large_task_goes_through_and_is_answered_as_if_it_were_small(
     assert written[0][1] == written[1][1]
 
 
+@pytest.mark.slow  # a quarter of a minute
 def test_no_array_of_all_cells_is_made_of_many_rows_classes_and_trials(large, small_blocks, tmp_path, monkeypatch):
     for looked_at in ("blend.rows.MOST_CELLS", "blend.nested.MOST_COMPARED", "blend.sharpen.MOST_CELLS"):
         monkeypatch.setattr(f"autoclimb.{looked_at}", 4000)  # little beside one trial, as with large data

@@ -152,13 +152,13 @@ def cost_of(config: Config, situation: Situation) -> float:
         there = features_like(config) in situation.on_disk
         made = 0.0 if there else features_seconds(config, situation) + ready_seconds(config, situation)
         return made + head_seconds(config, folds, situation)
-    cold = ready_seconds(config, situation)
+    ready = ready_seconds(config, situation)
     if config.seconds:
         most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds + SLACK.trial_overhead + cold
+        return max(config.seconds, most) * folds + SLACK.trial_overhead + ready
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return SLACK.trial_margin * folds * (each + 1) + cold
+    return SLACK.trial_margin * folds * (each + 1) + ready
 
 
 def full_cost(config: Config, situation: Situation) -> float:

@@ -50,7 +50,7 @@ DEVICES: dict[str, Device] = {
     "a100": Device("cuda", "NVIDIA A100", 2470.0, 12, 80.0, 200.0, "published: NVIDIA, 2,470 img/s"),
     "h100": Device(
         "cuda", "NVIDIA H100", 3877.0, 16, 80.0, 200.0,
-        "measured: 3,877 img/s (benchmarks/RESULTS.md); published: 2,616 to 2,791",
+        "measured: 3,877 img/s (benchmarks/LOG.md); published: 2,616 to 2,791",
     ),
 }  # fmt: skip
 # pictures of 224 px a second that one core prepares: random-resized crops take Pillow 1,282 and OpenCV 4,300 a thread

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from inside import Inside
 from nets import CPU
 from PIL import Image
 from safetensors.torch import save_file
@@ -25,14 +26,14 @@ from autoclimb.budget import Clock
 from autoclimb.data.pixels import build_pixels
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn import features, handmade, worker
+from autoclimb.learn import features, handmade
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.blended import COMBINED, sharpened
 from autoclimb.learn.fold import predict_fold, save_net
 from autoclimb.learn.graph import BlendGraph, FrozenTrunk, Heads, Part, TrainedNet
 from autoclimb.learn.handmade import Gradients, Patches
 from autoclimb.learn.material import Material
-from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import VIEWS
 from autoclimb.run import exported as export_use
 from autoclimb.run import exporting, result, store
@@ -289,28 +290,6 @@ def run_of_two(tmp_path_factory):
     store.save_blend(run, blend, learn_rule(goal, truth, blend.oof).to_json())
     store.update_run(run, Clock(60.0), metric=describe_metric(goal.metric), finished=True, words="two trials")
     return run, images
-
-
-class Inside:
-    """A worker that answers in this process: starting another takes longer than what is asked of it here."""
-
-    def __init__(self, command: list[str], log: Path) -> None:
-        pass
-
-    def greet(self, hello: dict, seconds: float) -> None:
-        self.setting = worker.setting_of(hello)
-
-    def ask(self, request: dict, seconds: float) -> dict:
-        if request["do"] == "export":
-            return worker.write_export(request, self.setting)
-        config, material = worker.asked_for(request, self.setting)
-        cache, device = self.setting.cache, self.setting.device
-        p = predict_again(config, material, Path(request["weights"]), cache, device, lambda facts: None)
-        write_array(Path(request["save"]), p)
-        return {}
-
-    def end(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from folders import picture
+from inside import Inside
 from PIL import Image
 
 import autoclimb
+from autoclimb import solve
 from autoclimb.budget import SLACK, Clock
 from autoclimb.disk import write_json
 from autoclimb.errors import Mistake
-from autoclimb.run import store
+from autoclimb.run import result, store
 from autoclimb.run.decoded import Decoded
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import prepare, run_trial, seconds_for
@@ -164,7 +166,14 @@ def test_a_run_shows_its_trials_and_predicts_its_own_test_pictures_as_it_submitt
         run.predict(data / "test")
 
 
-def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data, tmp_path):
+@pytest.fixture
+def inside(monkeypatch):
+    """Runs whose worker answers in this process."""
+    for module in (solve, result):
+        monkeypatch.setattr(module, "Worker", Inside)
+
+
+def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data, inside, tmp_path):
     for row in pd.read_csv(data / "train.csv").itertuples():
         (tmp_path / "photos" / row.label).mkdir(parents=True, exist_ok=True)
         shutil.copy(data / "train" / f"{row.id}.png", tmp_path / "photos" / row.label)
@@ -181,7 +190,7 @@ def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data,
     assert (answers.label == ["along", "across"] * 5 + ["along"]).mean() > 0.8
 
 
-def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, tmp_path):
+def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, inside, tmp_path):
     import albumentations as A
 
     def mostly_right(truth, answers):

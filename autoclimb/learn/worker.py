@@ -49,7 +49,7 @@ class Setting:
 
 
 def main() -> None:
-    """Serves requests until standard input ends. There is no dispatcher: a trial is one call away from its request."""
+    """Serves requests until standard input ends."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not look like a reply
 
@@ -67,50 +67,9 @@ def main() -> None:
     while True:
         request = requests.get()
         try:
-            reply: dict[str, Any] = {}
-            match request["do"]:
-                case "hello":
-                    setting = setting_of(request)
-                    reply = describe(setting.device)
-                case "weights":
-                    reply = list_weights(request["path"])
-                case "speed":
-                    from autoclimb.learn.probe import measure_speed  # timm
-
-                    config, material = asked_for(request, setting)
-                    reply = measure_speed(config, material, setting.device, request["seconds"], request["leisure"])
-                case "keep":
-                    from autoclimb.learn.trunk import keep
-
-                    config, material = asked_for(request, setting)
-                    reply = keep(config, material, setting.cache, setting.device, report, request["seconds"])
-                case "trial":
-                    config, material = asked_for(request, setting)
-                    folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
-                    format = Format(request["precision"], request["channels_last"])
-                    how = {"format": format, "seconds": request["seconds"]}
-                    reply = run_trial(config, material, *folders, setting.device, report, **how)
-                case "predict":
-                    config, material = asked_for(request, setting)
-                    nets = Path(request["weights"])
-                    predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
-                    write_array(Path(request["save"]), predictions)
-                case "explain":
-                    from autoclimb.learn.gradcam import explain  # timm
-
-                    config, material = asked_for(request, setting)
-                    asked = dict(zip(request["rows"], request["outputs"], strict=True))
-                    left = seconds_from_now(request["seconds"])
-                    place = Path(request["nets"]), asked, setting.device, Path(request["save"])
-                    reply = explain(config, material, *place, left)
-                case "sheet":
-                    from autoclimb.learn.sheet import write_sheet  # albumentations
-
-                    config, material = asked_for(request, setting)
-                    write_sheet(config, material, request["blocks"], Path(request["save"]))
-                case "export":
-                    reply = write_export(request, setting)
-            send(end=reply)
+            if request["do"] == "hello":
+                setting = setting_of(request)
+            send(end=reply_to(request, setting, report))
         except Mistake as mistake:
             send(end={"mistake": str(mistake)})
         except BaseException as error:  # a bug: the parent raises it, and this process ends
@@ -119,6 +78,51 @@ def main() -> None:
                 continue
             send(end={"bug": traceback.format_exc()})
             raise
+
+
+def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The reply to a request; `report` is given what happens until then. A trial is one call away from its request."""
+    match request["do"]:
+        case "hello":
+            return describe(setting.device)
+        case "weights":
+            return list_weights(request["path"])
+        case "speed":
+            from autoclimb.learn.probe import measure_speed  # timm
+
+            config, material = asked_for(request, setting)
+            return measure_speed(config, material, setting.device, request["seconds"], request["leisure"])
+        case "keep":
+            from autoclimb.learn.trunk import keep
+
+            config, material = asked_for(request, setting)
+            return keep(config, material, setting.cache, setting.device, report, request["seconds"])
+        case "trial":
+            config, material = asked_for(request, setting)
+            folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
+            format = Format(request["precision"], request["channels_last"])
+            how = {"format": format, "seconds": request["seconds"]}
+            return run_trial(config, material, *folders, setting.device, report, **how)
+        case "predict":
+            config, material = asked_for(request, setting)
+            nets = Path(request["weights"])
+            predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
+            write_array(Path(request["save"]), predictions)
+        case "explain":
+            from autoclimb.learn.gradcam import explain  # timm
+
+            config, material = asked_for(request, setting)
+            asked = dict(zip(request["rows"], request["outputs"], strict=True))
+            left = seconds_from_now(request["seconds"])
+            return explain(config, material, Path(request["nets"]), asked, setting.device, Path(request["save"]), left)
+        case "sheet":
+            from autoclimb.learn.sheet import write_sheet  # albumentations
+
+            config, material = asked_for(request, setting)
+            write_sheet(config, material, request["blocks"], Path(request["save"]))
+        case "export":
+            return write_export(request, setting)
+    return {}
 
 
 def seconds_from_now(seconds: float) -> Callable[[], float]:

@@ -210,8 +210,10 @@ def corrected(history: History, situation: Situation) -> Situation:
     for trial in history.done():
         config = trial.config
         pictures = config.cached_size, config.preprocess, config.grid
-        known = {features_like(config), trunk_of(config)} & features
-        ratio = speed_ratio(trial, situation) if config.train == "net" or (pictures in pixels and not known) else 0.0
+        tells = config.train == "net" or (
+            pictures in pixels and not {features_like(config), trunk_of(config)} & features
+        )
+        ratio = speed_ratio(trial, situation) if tells else 0.0
         if ratio:
             rows = ratios[config.train].setdefault(config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
@@ -234,9 +236,11 @@ def speed_ratio(trial: Trial, situation: Situation) -> float:
     """How many times faster than planned the trial's net was; 0 where the trial does not say."""
     config = trial.config
     if config.train == "net":
+        rate = trial.facts.get("img_s", 0.0)
+        if not rate or config.sizes or config.scales:  # img_s counts pictures of several sizes alike
+            return 0.0
         planned = speed_of(config, situation).train
-        plain = not (config.sizes or config.scales)  # img_s counts pictures of several sizes alike
-        return trial.facts.get("img_s", 0.0) / planned if planned and plain else 0.0
+        return rate / planned if planned else 0.0
     if config.weights in ("", "hub") or not trial.seconds:  # hand-made ones have no speed, and hubs download
         return 0.0
     planned_s = full_cost(config, situation)

@@ -93,7 +93,7 @@ def start_chain(history: History, s: Situation) -> str:
 def trials_of(probe: Config, history: History, s: Situation) -> dict[tuple[str, int], Trial]:
     """The finished trials of the probe, by how its pictures were preprocessed and their pixels a side."""
     same = {"preprocess": probe.preprocess, "size": probe.size}
-    trials = history.done(train="features")
+    trials = history.done(train="features", backbone=probe.backbone, head=probe.head)  # few are left to be varied
     return {(t.config.preprocess, t.config.size): t for t in trials if t.config.vary(**same) == probe}
 
 

@@ -2,10 +2,11 @@
 
     uv run python benchmarks/neighbours.py [--seconds 10] [--repeats 3] [--backbone resnet18] [--size 64]
 
-Each cell is a process of its own with the worker's environment, trained by the clock on pictures of noise. The first
-column is torch's default spinning with all threads. Medians of `--repeats` rounds, with the range; the last column is
-the median over rounds of the worker's own rate over the best fixed setting's of the same round. Takes 12 times
-`--seconds` a round, and 6 s a cell for imports; appends a table.
+Each cell is a process of its own with the worker's environment, trained by the clock on pictures of noise. Settings
+that stay as they are come first: all threads that spin as long as torch has them (a plain loop), that sleep at once, or
+that spin shortly, as the worker's do, and one thread. The last, the worker's own, changes threads as it trains. Medians
+of `--repeats` rounds, with the range; the last column is the median over rounds of the worker's own rate over the best
+fixed setting's of the same round. Takes 15 times `--seconds` a round, and 6 s a cell for imports; appends a table.
 """
 
 import argparse
@@ -23,7 +24,11 @@ from record import append, heading
 
 from autoclimb.run.worker import ENVIRONMENT
 
-SETTINGS = ("default", "all threads", "one thread", "adaptive")
+WAITING: dict[str, dict[str, str]] = {  # of threads, where it is not the worker's
+    "default": {"GOMP_SPINCOUNT": ""},
+    "passive": {"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": "PASSIVE"},
+}
+SETTINGS = (*WAITING, "short spin", "one thread", "adaptive")
 NEIGHBOURS = {"quiet": [], "one at nice 0": [0], "two at nice 19": [19, 19]}
 BUSY = "while True: pass"
 HEADER = f"| neighbours | {' | '.join(SETTINGS)} | adaptive of the best fixed |\n{'|---' * (2 + len(SETTINGS))}|\n"
@@ -67,9 +72,7 @@ def rate_of(asked: argparse.Namespace, setting: str) -> float:
     """Pictures a second of one setting in a process of its own."""
     command = [sys.executable, __file__, "--part", setting, "--seconds", str(asked.seconds)]
     command += ["--backbone", asked.backbone, "--size", str(asked.size)]
-    own = dict(ENVIRONMENT)
-    if setting == "default":
-        own.pop("GOMP_SPINCOUNT")
+    own = {name: value for name, value in {**ENVIRONMENT, **WAITING.get(setting, {})}.items() if value}
     ran = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout.splitlines()[-1])
 

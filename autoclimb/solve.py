@@ -45,7 +45,7 @@ from autoclimb.run.setup import (
 )
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.verdicts import judged, read_verdicts
-from autoclimb.run.worker import Worker
+from autoclimb.run.worker import Died, Worker
 from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
@@ -194,6 +194,8 @@ def fit(
     except OutOfTime:
         with room_on_disk(folder):
             return finish_without(folder, scorer, clock, tell)
+    except Died as error:  # before any trial: in a trial it is a status
+        raise Mistake(f"nothing can be trained here: {error} (run folder {folder})") from error
     except OSError as error:
         if no_room(error):
             raise Mistake(full_disk(folder, error)) from error

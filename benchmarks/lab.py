@@ -60,7 +60,7 @@ class Lab:
         """Pictures a second of the config's net at the size that its speed is told by, and its fastest format."""
         plain = measured(config).vary(loss="default", policy="none", seed=0, folds=(0,))
         if plain not in self.speeds:
-            request = {"do": "speed", "config": plain.to_json(), "pixels": self.pixels_of(plain), "seconds": seconds}
+            request = {"do": "speed", "config": plain.to_json(), "pixels": self.pixels_of(plain), "look": seconds}
             request["leisure"] = True
             self.speeds[plain] = self.worker.ask(request, STARTING)
         return self.speeds[plain]

@@ -3,6 +3,7 @@
 import errno
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
 from autoclimb.learn.probe import measure_speed
-from autoclimb.learn.trial import run_trial
+from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, Watch, predict_rows
 from autoclimb.learn.weights import INPUT
 
@@ -34,10 +35,20 @@ FAULTS = [
     (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. out of shm"), "loader"),
     (RuntimeError("DataLoader worker (pid(s) 7, 9) exited unexpectedly"), "loader"),
-    (RuntimeError("unable to open shared memory object </torch_7> in read-write mode: /dev/shm"), "loader"),
+    (
+        RuntimeError("unable to open shared memory object </torch_7_9_0> in read-write mode: Too many open files"),
+        "loader",
+    ),
+    (RuntimeError("unable to write to file </torch_7_9_0>: No space left on device (28)"), "loader"),
+    (RuntimeError("unable to allocate shared memory(shm) for file </torch_7_9_0>: Success (0)"), "loader"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),  # of a fork
+    (cv2.error("OpenCV: error: (-4:Insufficient memory) Failed to allocate 12582912 bytes"), "memory"),
+    (cv2.error("OpenCV: error: (-215:Assertion failed) !ssize.empty() in function 'resize'"), "torch"),
     (OSError(errno.ENOSPC, "No space left on device"), "disk"),
     (FileNotFoundError(errno.ENOENT, "no such file"), "files"),
     (RuntimeError("Given groups=1, weight of size [8, 3, 3, 3], expected input to have 3 channels"), "torch"),
+    (ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]"), "torch"),
+    (AssertionError("Input height (96) doesn't match model (224)."), "torch"),
     (Diverged("loss nan by step 8"), "diverged"),
     (Unbuildable("weights of another net"), "unbuildable"),
 ]
@@ -252,6 +263,23 @@ def test_a_trial_ends_after_the_folds_that_there_was_time_for(tmp_path, monkeypa
     assert reply["folds"] == 2
     assert "no time for another" in reply["note"]
     assert trial_in(tmp_path / "late", config, now=clock, seconds=0.5)["status"] == "late"
+
+
+def test_a_net_whose_views_were_chosen_predicts_in_one_where_its_deadline_cut_them_off(tmp_path, monkeypatch):
+    clock, cut = Slow(monkeypatch, batch=0.0, step=0.0), fold._predictions
+
+    def cut_off(*given):
+        oof_pred, *others = cut(*given)
+        oof_pred[-2:] = np.nan
+        clock.time = 99.0
+        return oof_pred, *others
+
+    monkeypatch.setattr(fold, "_predictions", cut_off)
+    config = TINY.vary(tta="auto")
+    assert trial_in(tmp_path, config, now=clock, seconds=20.0)["status"] == "done"
+    where = (tmp_path / "nets", tmp_path, CPU, lambda facts: None)
+    again = predict_again(config, material_of(), *where)
+    np.testing.assert_array_equal(again, predict_again(config.vary(tta="none"), material_of(), *where))
 
 
 def test_a_net_is_saved_before_it_predicts_and_knows_its_input(tmp_path, monkeypatch):

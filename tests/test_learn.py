@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -385,6 +386,22 @@ def test_a_folder_of_hub_form_folders_is_found_and_loads_with_its_own_statistics
     assert built.mean == (0.1, 0.1, 0.1)
     assert torch.equal(built.net.conv1[0].weight, net.conv1[0].weight)
     assert built.head.weight.shape[0] == 3
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_a_transformer_for_one_size_is_built_for_the_configs_wherever_its_weights_are_from(tmp_path, as_folder):
+    name, narrow = "vit_tiny_patch16_224", {"embed_dim": 24, "depth": 1, "num_heads": 2}
+    net = timm.create_model(name, num_classes=7, **narrow)
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    cfg = {"num_classes": 7, "first_conv": "patch_embed.proj", "classifier": "head", "input_size": [3, 224, 224]}
+    described = {"architecture": name, "num_classes": 7, "model_args": narrow, "pretrained_cfg": cfg}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    weights = tmp_path if as_folder else tmp_path / "model.safetensors"
+    config = Config(backbone=name, weights=str(weights), model_args=tuple(sorted(narrow.items())), size=32)
+    built = build_net(config, 3)
+    assert built.fixed
+    assert built.net(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+    assert torch.equal(built.net.patch_embed.proj.weight, net.patch_embed.proj.weight)
 
 
 def test_a_single_file_loads_what_fits_and_another_architectures_is_refused(tmp_path):

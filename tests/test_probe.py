@@ -76,6 +76,24 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
     assert measure_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
 
 
+def test_a_net_that_does_not_fit_at_its_batch_is_looked_at_in_a_smaller_one(monkeypatch):
+    seen = []
+
+    def hungry(built, pictures, *rest):
+        seen.append(len(pictures))
+        if len(pictures) > 16:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to get 9 bytes")
+        return 0.5, 0.0
+
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
+    monkeypatch.setattr(probe, "pictures_a_step", lambda built, pictures, device: len(pictures))
+    monkeypatch.setattr(probe, "step_seconds", hungry)
+    reply = measure_speed(TINY.vary(batch=64), material_of(n=80), CPU, 0.0)
+    assert sorted(set(seen)) == [16, 32, 64]
+    assert reply["train"] == 16 / 0.5
+    assert reply["picture_bytes"] > 0
+
+
 @pytest.mark.parametrize("fastest", FORMATS["cuda without bf16"])
 def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypatch, fastest):
     monkeypatch.setattr(probe, "has_bf16", lambda device: False)

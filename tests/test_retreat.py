@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 from fakes import World, situation
 
-from autoclimb.search.retreat import TOO_LARGE, instead_of, ruled_out
+from autoclimb.search.nets import from_hub, net_named
+from autoclimb.search.retreat import TOO_LARGE, in_the_plan, instead_of, ruled_out
 from autoclimb.types import Config, History, Trial
 
 NET = Config(backbone="resnet18", size=128, batch=64, seconds=20.0)
@@ -125,6 +126,23 @@ def test_a_move_that_a_net_cannot_make_leaves_the_net_in_the_plan():
         ("resnet18", (96,), 0.0),
         ("resnet18", (), 0.2),
     ]
+
+
+SWIN = "swin_small_patch4_window7_224.ms_in22k_ft_in1k"
+EVA = "eva02_small_patch14_336.mim_in22k_ft_in1k"
+
+
+def test_a_net_of_few_sizes_retreats_to_its_own_and_takes_anothers_place_at_its_own():
+    s = situation(device="cuda", pretrained=tuple(from_hub("cuda")))
+    eva, swin = (Config(backbone=name, weights="hub", size=size) for name, size in ((EVA, 336), (SWIN, 224)))
+    assert in_the_plan(eva, History(), s) == eva.vary(size=224)
+    assert in_the_plan(swin, History(), s).backbone != SWIN
+    base = Config(backbone="convnext_small.in12k_ft_in1k", weights="hub", size=192)
+    tried = History()
+    while (config := in_the_plan(base, tried, s, smaller=False)) is not None:
+        assert not net_named(config.backbone).sizes or config.size in net_named(config.backbone).sizes
+        tried.add(Trial(config, "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"}))
+    assert len(tried.trials) > 5
 
 
 def test_a_plan_ends_where_no_net_can_be_trained_and_every_failure_is_on_record():

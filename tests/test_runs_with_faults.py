@@ -7,9 +7,10 @@ from functools import partial
 import pytest
 from faulty import FAULTS, Trainer, faulty_run, raising, setting_of
 
-from autoclimb.run import answers, store
+from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish
-from autoclimb.run.trials import run_trial
+from autoclimb.run.trials import measure, run_trial
+from autoclimb.run.worker import Died
 from autoclimb.types import Config, History
 
 FEATURES = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4))
@@ -83,6 +84,42 @@ def test_where_memory_is_short_for_a_blend_the_submission_stays_and_the_quick_bl
     run = finish(setup, plan_ended=True)
     assert run.submission.read_text() != constant
     assert any("in depth" in event.text for event in trainer.events)
+
+
+def test_memory_that_is_short_for_scores_or_answers_fails_the_trial_or_leaves_the_submission(finished, monkeypatch):
+    setup, trainer, constant = finished
+    with monkeypatch.context() as short:
+        short.setattr(trials, "cross_fitted_score", raising(MemoryError("Unable to allocate 9 GiB")))
+        trial = run_trial(setup, FEATURES.vary(backbone="patches"), "baseline")
+    assert (trial.status, trial.facts["fault"], trial.note) == ("failed", "memory", "Unable to allocate 9 GiB")
+    with monkeypatch.context() as short:
+        short.setattr(answers, "rule_of", raising(MemoryError("Unable to allocate 9 GiB")))
+        publish(setup, History())
+        run = finish(setup, plan_ended=True)
+    assert run.submission.read_text() == constant
+    assert "too little memory" in run.words
+    assert "9 GiB" in "".join(event.text for event in trainer.events)
+
+
+@pytest.mark.parametrize("ends", ["dies", "is poisoned"])
+def test_a_probe_that_ends_its_worker_once_does_not_take_the_net_out_of_the_run(finished, monkeypatch, ends):
+    setup, trainer, _ = finished
+    replies = [
+        {"train": 0.0, "predict": 0.0, "fault": "device", "note": "CUDA error"},
+        {"train": 5.0, "predict": 9.0},
+    ]
+
+    def ask(request, *rest):
+        reply = replies.pop(0)
+        if ends == "dies" and "fault" in reply:
+            raise Died("the worker process ended", "memory")
+        return reply
+
+    monkeypatch.setattr(trainer, "ask", ask)
+    assert measure(setup, Config(backbone="resnet34")).train == 5.0
+    assert measure(setup, Config(backbone="resnet34")).train == 5.0, "and it is on record"
+    replies += [{"train": 0.0, "predict": 0.0, "fault": "device"}] * 2
+    assert measure(setup, Config(backbone="resnet50")).train == 0.0
 
 
 def test_a_disk_that_fills_while_pictures_are_decoded_fails_the_trial_alone(finished):

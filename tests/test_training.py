@@ -14,6 +14,7 @@ from autoclimb.learn import loop
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.batches import epoch_batches, scaled_size
+from autoclimb.learn.faults import OutOfMemory
 from autoclimb.learn.finder import HIGH, LEAST_STEPS, LOW, find_rate, smoothed, valley
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import Format, Material
@@ -326,6 +327,44 @@ def test_without_memory_a_batch_is_cut_and_the_training_goes_on_to_the_same_weig
     assert facts["steps"] == 6
     assert net.seen.count(8) == (6 if most == 8 else 1), "once cut, batches stay cut"
     assert torch.allclose(*weights, atol=1e-6)
+
+
+class NormedHungry(nn.Module):
+    """A net with a batch norm over single numbers, which needs two pictures, and memory for so many."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.norm, self.fc = most, nn.BatchNorm1d(3), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("no memory")
+        return self.fc(self.norm(x.mean((2, 3))))
+
+
+@pytest.mark.parametrize(("batch", "most", "fits"), [(10, 3, True), (6, 1, False), (2, 1, False)])
+def test_no_part_of_a_batch_is_a_single_picture_which_a_batch_norm_refuses(batch, most, fits):
+    net = NormedHungry(most)
+    built, pace = Built(net, net.fc, (0.5,) * 3, (0.5,) * 3), Pace(lambda: 0.0, 0.0, steps=2)
+    material, config = material_of(), TINY.vary(batch=batch)
+    if fits:
+        assert train(built, material, config, fold_over(range(24)), pace)[1]["micro_batches"] == 4
+    else:
+        with pytest.raises(OutOfMemory, match=f"{batch} pictures"):
+            train(built, material, config, fold_over(range(24)), pace)
+
+
+def test_a_training_whose_steps_take_minutes_is_not_silent_for_long():
+    clock, reports = [0.0], []
+
+    def now() -> float:
+        clock[0] += 10.0
+        return clock[0]
+
+    built = hungry(8)
+    fold = fold_over(range(24), report=lambda facts: reports.append(clock[0]))
+    train(built, material_of(), TINY.vary(batch=24), fold, Pace(now, 0.0, steps=40))
+    assert max(np.diff([0.0, *reports])) <= 2 * loop.LONGEST_SILENCE
 
 
 def test_a_batch_that_does_not_fit_after_two_halvings_fails_the_trial_with_a_status(tmp_path, monkeypatch):

@@ -156,6 +156,21 @@ def test_a_file_of_the_box_that_was_changed_is_refused(monkeypatch):
         build_net(Config(backbone=name, weights="box"), 3)
 
 
+def test_a_file_of_the_box_is_read_once_however_many_folds_begin_from_it(monkeypatch):
+    from autoclimb.learn import boxed, weights
+
+    reads = []
+    boxed._tensors_of.cache_clear()
+    monkeypatch.setattr(weights, "load_checkpoint", lambda path: reads.append(path) or load_checkpoint(path))
+    config = Config(backbone="tf_efficientnet_lite0", weights="box", size=64)
+    one, other = (build_net(config, 3).net for _ in range(2))
+    with torch.no_grad():
+        one.conv_stem.weight.zero_()  # what a fold trains is its own
+    assert other.conv_stem.weight.any()
+    assert build_net(config, 3).net.conv_stem.weight.any()
+    assert len(reads) == 1
+
+
 def test_what_is_not_installed_is_not_in_the_box(monkeypatch):
     name = "tf_efficientnet_lite2"
     monkeypatch.setitem(BOXED, name, replace(BOXED[name], package="nowhere_to_be_found"))

@@ -4,14 +4,23 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from folders import task
 
+from autoclimb.budget import Clock
 from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
+from autoclimb.run import store
+from autoclimb.run.setup import Setup, introduce
+from autoclimb.run.trials import run_trial
 from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker
-from autoclimb.types import Config
+from autoclimb.score.metrics import metric_named
+from autoclimb.search.space import SearchSpace
+from autoclimb.types import Config, Goal
 
 LONG = 20.0
 SCRIPT = """
@@ -120,6 +129,32 @@ def test_a_worker_that_ended_between_requests_is_started_again(worker):
     assert heard(worker) == ["hello", "hello", "echo"]
 
 
+def test_what_starting_a_worker_again_takes_is_taken_off_the_seconds_of_a_request(worker):
+    assert worker.ask({"do": "echo", "seconds": 9.0}, LONG)["seconds"] < 9.0
+    assert worker.ask({"do": "echo", "seconds": 9.0}, LONG)["seconds"] == 9.0
+    worker.end()
+    assert worker.ask({"do": "echo", "seconds": 9.0}, LONG)["seconds"] < 9.0
+
+
+@pytest.mark.parametrize("reply", [{"bug": "Traceback:\nRuntimeError: CUDA error: unknown"}, {"mistake": "no card"}])
+def test_a_machine_on_which_no_worker_can_be_set_up_again_is_a_fault_of_the_device(tmp_path, reply):
+    broken = f"say(end={reply!r} if os.path.exists({str(tmp_path / 'gone')!r}) else {{}})"
+    script = SCRIPT.replace('say(end={"pid": os.getpid()})', broken)
+    worker = Worker([sys.executable, "-S", "-c", script], tmp_path / "worker.log")
+    try:
+        worker.greet({"do": "hello"}, LONG)
+        worker.end()
+        (tmp_path / "gone").touch()
+        with pytest.raises(Died, match=r"set up again: .*(CUDA error: unknown|no card)$") as died:
+            worker.ask({"do": "echo"}, LONG)
+        assert died.value.fault == "device"
+        assert worker.process is None
+        (tmp_path / "gone").unlink()
+        assert worker.ask({"do": "echo", "x": 2}, LONG)["x"] == 2
+    finally:
+        worker.end()
+
+
 def test_a_command_that_cannot_even_start_has_died(tmp_path):
     worker = Worker([sys.executable, "-S", "-c", "raise SystemExit(7)"], tmp_path / "log")
     with pytest.raises(Died, match="7"):
@@ -178,6 +213,55 @@ from autoclimb.learn import loop, worker
 loop.loader_processes = lambda *given: 2  # as on a card
 worker.main()
 """
+
+
+FAULTY = """
+import errno, os
+import cv2, torch
+from autoclimb.learn import fold, worker
+train = fold.train
+FAULTS = {
+    1: torch.OutOfMemoryError("CUDA out of memory"),
+    2: OSError(errno.ENOSPC, "No space left on device"),
+    3: cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes"),
+    4: RuntimeError("CUDA error: an illegal memory access was encountered"),
+}
+def faulty(built, material, config, *rest):
+    if config.seed in FAULTS:
+        raise FAULTS[config.seed]
+    if config.seed == 5:
+        os.kill(os.getpid(), 9)
+    return train(built, material, config, *rest)
+fold.train = faulty
+worker.main()
+"""
+
+
+def test_in_the_real_worker_a_fault_is_a_status_and_the_next_trial_is_trained(tmp_path):
+    draw, n, answered = np.random.default_rng(0), 20, 4
+    about = task(kind="binary", target=np.arange(n) % 2, classes=("along", "across"), test_ids=list("abcd"))
+    write_array(tmp_path / "pixels.npy", draw.integers(0, 256, (n + answered, 16, 16, 3), np.uint8))
+    write_json(tmp_path / "pixels.json", {"rows": n + answered, "size": 16, "channels": 3})
+    pictures = SimpleNamespace(path=tmp_path / "pixels.npy")
+    decoded: Any = SimpleNamespace(at=lambda *how: pictures, limit=3e9)
+    worker = Worker([sys.executable, "-c", FAULTY], tmp_path / "worker.log")
+    clock, goal, fold_of = Clock(900.0), Goal(metric_named("accuracy"), "binary"), np.arange(n) % 2
+    setup = Setup(about, goal, fold_of, store.open_folder(tmp_path / "run"), worker, decoded, clock, lambda event: None)
+    config = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=16, batch=8, epochs=1)
+    try:
+        introduce(worker, about, goal, fold_of, setup.folder, "cpu", SearchSpace(), clock)
+        processes, faults = [], []
+        for seed in range(1, 6):
+            processes.append(worker.process)
+            trial = run_trial(setup, config.vary(seed=seed), "stage")
+            assert trial.status == "failed"
+            faults.append(trial.facts["fault"])
+        assert faults == ["memory", "disk", "memory", "device", "memory"]
+        assert len(set(processes)) == 2, "only an error of the card takes the process with it"
+        trial = run_trial(setup, config, "stage")
+        assert (trial.status, trial.note) == ("done", "")
+    finally:
+        worker.end()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that prepare batches are forked")

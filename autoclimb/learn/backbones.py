@@ -66,13 +66,12 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     source = Path(config.weights) if config.weights not in ("", "hub", BOX) else None
     if config.pool not in ("", *POOLS):
         raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
-    name, fixed = config.backbone, False
+    name = config.backbone
+    if not timm.is_model(name):
+        raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
+    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
     if source is not None and source.is_dir():
         name = f"local-dir:{source}"
-    elif not timm.is_model(name):
-        raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
-    else:
-        fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
     try:
         net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **_options(config, channels, fixed))

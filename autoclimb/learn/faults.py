@@ -3,10 +3,12 @@
 The kind of a fault tells the plan what to try instead: a smaller batch, another net, the same again.
 """
 
+import errno
 import gc
 import re
 from collections.abc import Callable
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -14,8 +16,10 @@ from autoclimb.errors import no_room
 
 # torch's messages for what has no class of its own; the first that is found in an error's text is its kind
 MESSAGES = {
-    "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED",
-    "loader": r"DataLoader (worker|timed out)|unable to (open|write|mmap|resize) .*shm|bus error",
+    "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED|"
+    r"Insufficient memory",  # OpenCV's
+    # what passes through /dev/shm is named /torch_PID_NUMBER there
+    "loader": r"DataLoader (worker|timed out)|unable to (open|write|mmap|resize|allocate) .*(shm|/torch_)|bus error",
     "device": r"CUDA|cuDNN|CUDNN|CUBLAS|cublas|device-side|NCCL|AcceleratorError",
 }
 
@@ -56,14 +60,16 @@ class OutOfTime(Fault):
     kind = "late"
 
 
-STATUSES = (Fault, RuntimeError, MemoryError, OSError)  # RuntimeError is torch's for all that a net cannot do here
+# RuntimeError is torch's for all that a net cannot do here, ValueError too (a batch norm of single numbers),
+# AssertionError timm's (pictures of a size that it was not made for), and OpenCV prepares the pictures
+STATUSES = (Fault, RuntimeError, ValueError, AssertionError, MemoryError, OSError, cv2.error)
 
 
 def kind_of(error: BaseException) -> str:
     """The kind of a fault: that of its class, memory, disk, files, loader, device, or torch for all else it says."""
     if isinstance(error, Fault):
         return error.kind
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "memory"
     if no_room(error):
         return "disk"

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.blended import COMBINED, sharpened
 from autoclimb.learn.features import Head, head_probabilities, votes_of_nearest
@@ -34,7 +33,7 @@ from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material, rows_of_fold
 from autoclimb.learn.several import EMPTY, OneByOne, join_tiles, split_tiles
 from autoclimb.learn.trunk import LARGEST, cut, frozen_net, pooled
-from autoclimb.learn.views import View, scaled_side, views_named
+from autoclimb.learn.views import View, scaled_side, views_named, with_views_of
 from autoclimb.types import Config, Kind
 
 
@@ -217,7 +216,8 @@ class BlendGraph(nn.Module):
         for part in parts:
             config, files = part.config, [part.nets / f"fold{fold}" for fold in part.config.folds]
             if config.train == "net":
-                nets = [TrainedNet(_with_views(config, file), _weights(file), kind, width, channels) for file in files]
+                by_fold = [(with_views_of(config, file.with_name(f"{file.name}.json")), file) for file in files]
+                nets = [TrainedNet(own, _weights(file), kind, width, channels) for own, file in by_fold]
                 self.places.append((part.source, False))
                 self.members.append(Nets(nets))
                 continue
@@ -259,13 +259,6 @@ def trunk_of(config: Config, channels: int, cache: Path) -> nn.Module:
 
 def _weights(file: Path) -> Path:
     return file.with_name(f"{file.name}.safetensors")
-
-
-def _with_views(config: Config, file: Path) -> Config:
-    """The config with the views that its fold chose, where it did."""
-    if config.tta != "auto":
-        return config
-    return config.vary(tta=read_json(file.with_name(f"{file.name}.json"))["tta"])
 
 
 def _in_graph(view: View) -> View:

@@ -36,7 +36,8 @@ from autoclimb.seeds import rng
 from autoclimb.types import Config
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
-SECONDS_BETWEEN_REPORTS = 1.0  # a training that is silent for long is taken for hung
+SECONDS_BETWEEN_REPORTS = 1.0
+LONGEST_SILENCE = 60.0  # of steps that take that long each: a training without a word for minutes is taken for hung
 CURVE_POINTS = 40  # of the loss, that are kept of a training
 MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more are too large for the card
 
@@ -119,9 +120,8 @@ def train(
                 outputs = share = None  # lets go of the graph that did not fit
                 try:
                     loss = torch.zeros((), device=device)
-                    for part in zip(
-                        x.chunk(micro_batches), y.chunk(micro_batches), w.chunk(micro_batches), strict=True
-                    ):
+                    parts = (tensor.tensor_split(micro_batches) for tensor in (x, y, w))
+                    for part in zip(*parts, strict=True):
                         with built.format.autocast(device):
                             outputs = forward(part[0])
                         # the loss is in float32: sums over many classes lose too much in bfloat16's 8 bits
@@ -136,7 +136,7 @@ def train(
                         forward.graphs.clear()  # they keep the memory of a whole batch, and parts have another shape
                     free_memory()
                     micro_batches *= 2
-                    if micro_batches > min(MOST_MICRO_BATCHES, len(x)):
+                    if micro_batches > min(MOST_MICRO_BATCHES, len(x) // 2):  # batch norms need two pictures
                         raise OutOfMemory(f"{len(x)} pictures of {x.shape[-1]} px do not fit even in parts") from error
             losses.append(loss)
             if config.clip:
@@ -153,7 +153,7 @@ def train(
             if swa and progress >= next_snapshot:
                 swa.update_parameters(net)
                 next_snapshot = progress + config.swa / SNAPSHOTS
-            if step % STEPS_BETWEEN_READS[device.type]:
+            if step % STEPS_BETWEEN_READS[device.type] and pace.now() < reported_at + LONGEST_SILENCE:
                 continue
             recent_loss = mean_of(losses)
             if not math.isfinite(recent_loss):

@@ -121,8 +121,9 @@ def _speed_of(
             each, ready = step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
             cold.setdefault(format, ready)
             return batch / each
-        except torch.OutOfMemoryError:
-            pass
+        except STATUSES as error:
+            if kind_of(error) != "memory":
+                raise
         free_memory()
         return 0.0
 
@@ -131,6 +132,9 @@ def _speed_of(
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0)[0], usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}
+    while not any(rates.values()) and len(pictures) > FEW:  # the plan would train it in smaller batches
+        pictures, target = pictures[: len(pictures) // 2], target[: len(pictures) // 2]
+        rates = {format: rate(format, len(pictures)) for format in formats}
     # where steps are long a burst of a neighbour's is averaged out
     once = (len(pictures) < first and device.type == "cpu") or seconds < HASTE or len(formats) == 1
     for close in [] if once else [format for format in formats if rates[format] > CLOSE * max(rates.values())]:
@@ -139,7 +143,7 @@ def _speed_of(
     if not rates[best]:
         raise OutOfMemory("not one step of training fits")
     batch, train_rate = 0, rates[best]
-    if device.type == "cuda" and cold[best] < QUICK:
+    if device.type == "cuda" and cold[best] < QUICK and len(pictures) == first:
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
     built = replace(built, format=best)
     fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)

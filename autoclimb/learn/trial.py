@@ -202,9 +202,9 @@ def predict_again(
             total += head_predictions(tensors, features, material.kind)
         else:
             from autoclimb.learn.fold import predict_fold
+            from autoclimb.learn.views import with_views_of
 
-            facts = read_json(weights / f"fold{number}.json") if config.tta == "auto" else {}
-            chosen = config.vary(tta=facts.get("tta", config.tta))
+            chosen = with_views_of(config, weights / f"fold{number}.json")
             total += predict_fold(chosen, tensors, material, device)
         report({"progress": (done + 1) / len(config.folds)})
     return total / len(config.folds)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autoclimb.data.stored import PictureRows
+from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
@@ -231,6 +233,13 @@ def predict_by_best_views(
         chosen = cheapest_of_the_best(other_losses)
         oof_pred[half] = predict_rows(built, material, valid_rows[half], *where, chosen, watch)
     return oof_pred, test_pred, tta
+
+
+def with_views_of(config: Config, record: Path) -> Config:
+    """The config with the views that a fold chose, by its json; a fold that its deadline cut off has none: one view."""
+    if config.tta != "auto":
+        return config
+    return config.vary(tta=read_json(record)["tta"] if record.exists() else CHOICES[0])
 
 
 def row_losses(p: np.ndarray, target: np.ndarray, kind: Kind) -> np.ndarray:

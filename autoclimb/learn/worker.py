@@ -91,7 +91,7 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             from autoclimb.learn.probe import measure_speed  # timm
 
             config, material = asked_for(request, setting)
-            return measure_speed(config, material, setting.device, request["seconds"], request["leisure"])
+            return measure_speed(config, material, setting.device, request["look"], request["leisure"])
         case "keep":
             from autoclimb.learn.trunk import keep
 

@@ -52,10 +52,10 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
     start = setup.clock.spent()
     try:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
+        deliver(setup, blend)
     except MemoryError as error:
         setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
         return
-    deliver(setup, blend)
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start
     store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * before + 0.5 * took, 3))
@@ -165,7 +165,12 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
             shift = within(clock.left() - keep, partial(shift_of, setup, blend))
         except MemoryError:
             shift = None
-        deliver(setup, blend, shift)
+        try:
+            deliver(setup, blend, shift)
+        except MemoryError as error:
+            if store.read_blend(setup.folder) is None:
+                return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
+            setup.tell(Event("note", f"{TOO_LARGE} in depth ({error}); the quick blend stands"))
     run = open_run(setup.folder, setup.goal.metric)
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))

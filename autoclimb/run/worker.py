@@ -87,9 +87,11 @@ class Worker:
     ) -> dict[str, Any]:
         """The worker's reply, events going to `watch`. After `seconds` the process is ended and Late raised.
 
-        Raises Died where it has ended by itself, has not said a word for `silence` seconds, or cannot be started again.
+        A request's own `seconds` count from here too: what starting the process takes is taken off them. Raises Died
+        where it has ended by itself, has not said a word for `silence` seconds, or cannot be started again.
         """
-        until = time.monotonic() + seconds
+        begun = time.monotonic()
+        until = begun + seconds
         if self.process is None or self.process.poll() is not None:
             try:
                 self.start()
@@ -99,10 +101,21 @@ class Worker:
             self._answer(until, watch)  # its imports are done
             self.ready = True
             if self.greeting is not None and request is not self.greeting:
-                self._send(self.greeting)
-                self._answer(until, watch)
+                self._greet_again(self.greeting, until, watch)
+            if "seconds" in request:
+                request = {**request, "seconds": request["seconds"] - (time.monotonic() - begun)}
         self._send(request)
         return self._answer(until, watch, silence)
+
+    def _greet_again(self, hello: dict[str, Any], until: float, watch: Callable[[dict[str, Any]], None]) -> None:
+        """Greets a later process. An earlier one took the greeting, so that what fails now is the machine's."""
+        try:
+            self._send(hello)
+            self._answer(until, watch)
+        except (Mistake, RuntimeError) as error:  # a card that is gone, most often
+            self.end()
+            reason = str(error).strip().rpartition("\n")[2]
+            raise Died(f"the worker cannot be set up again: {reason}", "device") from error
 
     def _send(self, request: dict[str, Any]) -> None:
         assert self.process is not None

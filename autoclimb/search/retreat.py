@@ -4,6 +4,7 @@ The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or
 """
 
 from autoclimb.search.fidelity import SIZES
+from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
@@ -39,19 +40,25 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:
     """The config at the largest smaller size, else with the next cheaper net, that was not taken out of the plan."""
     if smaller:
-        for size in sorted((n for n in SIZES if n < config.size), reverse=True):
+        for size in sorted((n for n in own_sizes(config) or SIZES if n < config.size), reverse=True):
             shrunk = config.vary(size=size, sizes=(), test_size=0)
             if not ruled_out(shrunk, history):
                 return shrunk
     nets = candidates(s)
     names = [net.backbone for net in nets]
     cheaper = nets[: names.index(config.backbone)] if config.backbone in names else nets
-    kept = ("size", "seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
+    kept = ("seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
     for net in reversed(cheaper):
         other = net.vary(**{name: getattr(config, name) for name in kept})
-        if other.backbone != config.backbone and not failed(other, history):
+        other = other.vary(size=max((n for n in own_sizes(other) or [config.size] if n <= config.size), default=0))
+        if other.size and other.backbone != config.backbone and not failed(other, history):
             return other
     return None
+
+
+def own_sizes(config: Config) -> tuple[int, ...]:
+    """The sizes that the config's net is used at where it was made for one; () where it takes any."""
+    return net_named(config.backbone).sizes if config.weights else ()
 
 
 def within_reach(config: Config, history: History) -> Config:

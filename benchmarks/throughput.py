@@ -178,6 +178,8 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     trained(3.0)  # warms up
     real = trained(asked.seconds)
     one = BatchMaker(material, config)[next(loop.endless_batches(material, fold, config, size, asked.batch))]
+    if device.type == "cuda":
+        one = one[0], one[1].pin_memory()  # as loaders hand batches over
     loop.load_batches = lambda *args: repeat(one)
     same = trained(asked.seconds)
     word = chosen["precision"] + (", compiled" if asked.compile else "")

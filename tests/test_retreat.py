@@ -172,7 +172,21 @@ def test_a_resumed_run_finds_the_failures_on_record_and_asks_for_the_same():
     assert [t.key for t in again.trials] == [t.key for t in first.trials]
 
 
-def test_what_is_done_or_made_of_features_is_not_replaced():
+def test_frozen_features_that_do_not_fit_are_made_of_smaller_pictures():
+    frozen, history = NET.vary(train="features", weights="box", size=128), History()
+    sizes = []
+    while frozen is not None:
+        sizes.append(frozen.size)
+        history.add(Trial(frozen, "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"}))
+        frozen = instead_of(history.trials[-1], history, situation())
+    assert sizes == [128, 96, 64]
+    unbuildable = Trial(
+        NET.vary(train="features", weights="box"), "s", "failed", 0, 0, 1, facts={"fault": "unbuildable"}
+    )
+    assert instead_of(unbuildable, History([unbuildable]), situation()) is None
+
+
+def test_what_is_done_or_made_of_hand_made_features_is_not_replaced():
     done = Trial(NET, "s", "done", 0.5, 0.0, 1.0)
     features = Trial(NET.vary(train="features"), "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"})
     for trial in (done, features):

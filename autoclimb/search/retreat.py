@@ -4,6 +4,7 @@ The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or
 """
 
 from autoclimb.search.fidelity import SIZES
+from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates
@@ -20,11 +21,14 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     """What to try in place of a failed trial that is the last in the history; None where nothing is left or it is done.
 
     First the same net with half the batch, or a gentler rate where it diverged; once the net is out of the plan at this
-    size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds.
+    size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds. Frozen features of
+    pretrained nets have no batch: the next smaller size.
     """
     config, kind = trial.config, trial.facts.get("fault", "")
-    if trial.status != "failed" or config.train != "net" or kind == "teacher":  # the blend can do without a student
+    if trial.status != "failed" or kind == "teacher":  # the blend can do without a student
         return None
+    if config.train == "features":
+        return smaller_features(config, history) if kind in TOO_LARGE else None
     if kind == "unbuildable" and config.top:  # it cannot be cut
         return config.vary(top=0)
     if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
@@ -35,6 +39,13 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
         if kind == "diverged":
             return config.vary(lr=GENTLER * (config.lr or Config().lr), clip=config.clip or 1.0)
     return in_the_plan(config, history, s, smaller=kind != "unbuildable")
+
+
+def smaller_features(config: Config, history: History) -> Config | None:
+    """Frozen features of the same net at the next smaller size; None where there is none, or of hand-made ones."""
+    smaller = [n for n in own_sizes(config) or FROZEN_SIZES if n < config.size and config.weights]
+    sized = (config.vary(size=size) for size in sorted(smaller, reverse=True))
+    return next((config for config in sized if not failed(config, history)), None)
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:

@@ -1,6 +1,8 @@
 """Tests train nets of a few thousand weights: one thread each, or threads that wait for each other take the time."""
 
+import gc
 import os
+from collections import Counter
 
 import pytest
 from browser import chromium
@@ -16,3 +18,23 @@ def browser():
     """Debian's Chromium, for tests of pages."""
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap():
+    """Garbage collections look at what a file makes, not at all that thousands of tests have imported: .3 s each."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """At exit everything is let go of: libraries in C++ print what they think has leaked."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of the longest tests are begun first, then those of most tests: so both processes end at about one time."""
+    count = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (item.path not in long, -count[item.path]))

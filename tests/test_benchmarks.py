@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from autoclimb.run import store
 from autoclimb.types import Config, Trial
+
+pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parents[1] / "benchmarks"
 

@@ -19,6 +19,8 @@ from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Form, Goal, Metadata
 
+pytestmark = pytest.mark.long
+
 READ = [name for name, b in BLENDERS.items() if b.needs_metadata]
 
 

@@ -64,7 +64,9 @@ def test_every_layer_is_asked_for_by_a_loss():
 @pytest.mark.parametrize("change", [*({"loss": name} for name in WITH_OWN), {"neighbours": 3}], ids=str)
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_net_learns_to_count_and_predicts_again_from_its_file(tmp_path, change, ema):
-    config = TINY.vary(**{"loss": "arcface", **change}, ema=ema, tta="flip", cutmix=0.5 if ema else 0.0)
+    config = TINY.vary(**{"loss": "arcface", **change}, tta="flip")
+    if ema:  # few epochs: how right an averaged net is is not asserted
+        config = config.vary(ema=ema, cutmix=0.5, epochs=4.0)
     material = bars(kind="ordinal")
     told = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU)
     assert told["status"] == "done", told

@@ -8,6 +8,8 @@ from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Goal
 
+pytestmark = pytest.mark.long
+
 ACCURACY = Goal(metric_named("accuracy"), "binary")
 
 

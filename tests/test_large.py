@@ -44,6 +44,8 @@ from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Config, Goal, History, Trial
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent.parent / "benchmarks"
 few = settings(max_examples=40, deadline=None)
 label_rows = st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=2, max_size=30)

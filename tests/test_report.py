@@ -67,6 +67,12 @@ def page_of_run(folder) -> Page:
     return Page(write_report(open_run(folder)).read_text(encoding="utf-8"))
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose charts are made, and not drawn: most of a page's second goes into its drawings."""
+    monkeypatch.setattr(charts, "svg_of", lambda figure, name: f"<svg>{name}</svg>")
+
+
 @pytest.fixture(scope="module", params=sorted(METRICS))
 def of_kind(request, tmp_path_factory):
     folder = run_folder(tmp_path_factory.mktemp("runs") / request.param, request.param)
@@ -117,6 +123,7 @@ def test_the_page_shows_losses_sweeps_sizes_copies_and_what_nets_saw(of_kind):
     assert (folder / "report.html").stat().st_size < 1_000_000
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_without_maps_says_why(tmp_path):
     folder = run_folder(tmp_path / "run")
     (folder / "gallery").mkdir()
@@ -129,6 +136,7 @@ def test_a_page_without_maps_says_why(tmp_path):
     assert "Where nets looked is not shown: its pictures are not in the cache any more." in page_of_run(folder).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_before_the_nets_were_asked_says_when_they_are(tmp_path):
     page = page_of_run(run_folder(tmp_path / "run", finished=False))
     assert "not shown: there was no time to ask the nets; on a finished run autoclimb report RUN does." in page.text
@@ -167,6 +175,7 @@ def test_hostile_labels_ids_and_names_are_text(tmp_path, kind):
     assert "\0" not in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_a_blend_and_one_in_progress_have_a_page(tmp_path):
     page = page_of_run(run_folder(tmp_path / "none", blended=False, trials=0))
     assert "no score yet" in page.text
@@ -209,6 +218,7 @@ def test_the_command_writes_it_at_any_time(tmp_path):
     assert result.stdout.strip() == str(folder / "report.html")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_and_the_groups_of_a_run_are_on_its_page(tmp_path):
     folder = run_folder(tmp_path / "run")
     write_array(folder / "groups.npy", np.arange(90) // 3)
@@ -265,6 +275,7 @@ def test_with_time_the_page_has_charts(tmp_path):
     assert "<svg" in (folder / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nets_show_what_they_see_after_the_charts_and_may_fail(tmp_path):
     folder, events, asked = run_folder(tmp_path / "run"), [], []
 
@@ -281,6 +292,7 @@ def test_nets_show_what_they_see_after_the_charts_and_may_fail(tmp_path):
     assert "<svg" in (folder / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_where_there_is_no_time_nets_are_not_asked(tmp_path):
     def show(record, errors, seconds):
         raise AssertionError
@@ -290,14 +302,14 @@ def test_where_there_is_no_time_nets_are_not_asked(tmp_path):
 
 def test_what_nets_showed_is_on_the_page_whose_charts_are_drawn_once(tmp_path, monkeypatch):
     folder, drawn = run_folder(tmp_path / "run"), []
-    svg_of = charts.svg_of
-    monkeypatch.setattr(charts, "svg_of", lambda figure, name: drawn.append(name) or svg_of(figure, name))
+    monkeypatch.setattr(charts, "svg_of", lambda figure, name: drawn.append(name) or "<svg></svg>")
     clock = Clock(1e4, now=lambda: 0.0, start=0.0)
     report_in_time(open_run(folder), clock, lambda event: None, lambda *_: with_gallery(folder))
     assert "(Grad-CAM)" in (folder / "report.html").read_text()
     assert len(drawn) == len(set(drawn)) > 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_record_is_read_once_for_all_pages(tmp_path, monkeypatch):
     folder, reads = run_folder(tmp_path / "run"), []
     monkeypatch.setattr(reporting, "record_of", lambda run: reads.append(run) or record_of(run))
@@ -393,6 +405,7 @@ def test_folds_disagree_only_beyond_their_errors():
     assert findings.folds_disagree(apart)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_slice_that_is_worse_is_named_before_all_else(tmp_path):
     folder = run_folder(tmp_path / "run", rows=600)
     oof = np.load(folder / "blend_oof.npy")
@@ -450,6 +463,7 @@ def test_quarters_hold_as_many_each():
     assert len(set(by_quarters(124 + np.arange(100) / 100, ""))) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("shift", "says"), [(0, "look like train pictures"), (90, "differ strongly")])
 def test_drift_is_measured_once_and_said(tmp_path, shift, says):
     folder = run_folder(tmp_path / "run", rows=60, answered=60)
@@ -461,6 +475,7 @@ def test_drift_is_measured_once_and_said(tmp_path, shift, says):
     assert "drift" in json.loads((folder / "facts.json").read_text())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_why_a_score_may_promise_too_much_is_said_at_the_end(tmp_path):
     folder, events = run_folder(tmp_path / "run", rows=300), []
     record = record_of(open_run(folder))

@@ -13,6 +13,8 @@ from autoclimb.run.trials import measure, run_trial
 from autoclimb.run.worker import Died
 from autoclimb.types import Config, History
 
+pytestmark = pytest.mark.long
+
 FEATURES = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4))
 
 

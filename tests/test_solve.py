@@ -28,6 +28,8 @@ from autoclimb.run.setup import Setup
 from autoclimb.run.trials import prepare, run_trial, seconds_for
 from autoclimb.types import Event
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-m", "autoclimb", "fit"]
 BUDGET = "10m"
 

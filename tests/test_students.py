@@ -33,6 +33,8 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.students import LEAST, one_student
 from autoclimb.types import Config, History
 
+pytestmark = pytest.mark.long
+
 KINDS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
 N, M, FOLDS = 24, 10, 4
 

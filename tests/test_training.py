@@ -23,6 +23,8 @@ from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import setting_of
 from autoclimb.types import Config
 
+pytestmark = pytest.mark.long
+
 FORKS = "fork" in multiprocessing.get_all_start_methods()
 TINY = Config(
     backbone="resnet10t",

@@ -1,7 +1,7 @@
 """The shape of the house, read off its source: who may import whom, and what nobody may do."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -93,11 +93,16 @@ def within(module: str, rooms: set[str]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+RULES: list[Callable[[Path], None]] = []  # what every file keeps to
 
 
-@each_file
-def test_imports_go_one_way(path):
+def rule(check: Callable[[Path], None]) -> Callable[[Path], None]:
+    RULES.append(check)
+    return check
+
+
+@rule
+def imports_go_one_way(path):
     room = name_of(path).split(".")[0]
     assert room in MAY_IMPORT, f"{room} is a new room; say in MAY_IMPORT what it may import"
     for line, module in imports_of(path):
@@ -106,27 +111,27 @@ def test_imports_go_one_way(path):
             assert within(inner, MAY_IMPORT[room] | {room}), f"{path}:{line}: {room} may not import {inner}"
 
 
-@each_file
-def test_nobody_inside_imports_the_front_door(path):
+@rule
+def nobody_inside_imports_the_front_door(path):
     assert not [line for line, module in imports_of(path) if module == "autoclimb"]
 
 
-@each_file
-def test_only_the_command_line_and_its_view_print(path):
+@rule
+def only_the_command_line_and_its_view_print(path):
     if name_of(path) not in ("cli", "report.view"):
         assert not [line for line, name in calls_of(path) if name == "print"]
 
 
-@each_file
-def test_nothing_is_pickled_or_evaluated(path):
+@rule
+def nothing_is_pickled_or_evaluated(path):
     assert not [module for _, module in imports_of(path) if within(module, PICKLES)]
     assert not [line for line, name in calls_of(path) if name == "eval"]
     loads = [word for word in ast.walk(tree_of(path)) if isinstance(word, ast.keyword) and word.arg == "allow_pickle"]
     assert not [word for word in loads if not (isinstance(word.value, ast.Constant) and word.value.value is False)]
 
 
-@each_file
-def test_errors_are_caught_by_name(path):
+@rule
+def errors_are_caught_by_name(path):
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"{path}:{node.lineno} catches everything"
@@ -134,14 +139,14 @@ def test_errors_are_caught_by_name(path):
             assert "Exception" not in caught, f"{path}:{node.lineno} catches Exception"
 
 
-@each_file
-def test_only_learn_pays_for_torch(path):
+@rule
+def only_learn_pays_for_torch(path):
     if name_of(path).split(".")[0] != "learn":
         assert not [module for _, module in imports_of(path) if within(module, HEAVY)]
 
 
-@each_file
-def test_threads_are_counted_in_one_place(path):
+@rule
+def threads_are_counted_in_one_place(path):
     """Where a container has a quota, affinity alone says how many cores the machine has, not how many are ours."""
     if name_of(path) != "processors":
         assert not {"sched_getaffinity", "cpu_count"} & {
@@ -149,19 +154,25 @@ def test_threads_are_counted_in_one_place(path):
         }
 
 
-@each_file
-def test_nothing_downloads_by_itself(path):
+@rule
+def nothing_downloads_by_itself(path):
     assert not [module for _, module in imports_of(path) if within(module, HOSTS)]
 
 
-@each_file
-def test_every_module_says_what_it_is(path):
+@rule
+def every_module_says_what_it_is(path):
     assert ast.get_docstring(tree_of(path)) or not path.read_text(encoding="utf-8").strip()
 
 
-@each_file
-def test_names_say_something(path):
+@rule
+def names_say_something(path):
     assert not VAGUE & set(name_of(path).split("."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_keeps_every_rule(path):
+    for check in RULES:
+        check(path)
 
 
 def test_inner_inits_hold_a_docstring_and_nothing_else():
@@ -199,13 +210,13 @@ def test_the_rules_see_what_they_forbid(tmp_path, monkeypatch):
         "autoclimb.learn",
         "urllib.request",
     ]
-    for rule in (
-        test_imports_go_one_way,
-        test_only_the_command_line_and_its_view_print,
-        test_errors_are_caught_by_name,
-        test_only_learn_pays_for_torch,
-        test_nothing_downloads_by_itself,
-        test_every_module_says_what_it_is,
+    for check in (
+        imports_go_one_way,
+        only_the_command_line_and_its_view_print,
+        errors_are_caught_by_name,
+        only_learn_pays_for_torch,
+        nothing_downloads_by_itself,
+        every_module_says_what_it_is,
     ):
         with pytest.raises(AssertionError):
-            rule(path)
+            check(path)

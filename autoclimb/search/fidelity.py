@@ -30,6 +30,8 @@ ONE_HOLDOUT = 100_000  # rows above which one held-out part stands for all folds
 LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enlarged for pretrained nets
 SMALLEST_FOR_WEIGHTS, LARGEST = 96, 512  # pixels a side
 SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged to; cifar10 gained .1 (LOG.md)
+# pixels a side up to which pixels are worth more to a pretrained net than epochs, see `pixels_first`
+PIXELS_FIRST, PIXELS_OF_PICTURE = 224, 1.3
 OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', under which a smaller net is better
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side; what graders of retinas and leaves look at is small
 KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
@@ -109,9 +111,17 @@ def finalist_epochs(config: Config, s: Situation) -> float:
     Of several it may get more than an equal share, for others need less.
     """
     each = final_seconds(s) / folds_of(s)
-    paid = [n for n in (3, 2) if epochs_in(each / n, config, s) >= epochs_for("sound", config, s)]
+    most = kinds_at_hand(s)
+    paid = [n for n in (3, 2) if n <= most and soundly(each / n, config, s)]
     epochs = epochs_in(each / SURPLUS[max(paid, default=1)], config, s)
     return min(max(epochs, epochs_for("enough", config, s)), epochs_for("full", config, s))
+
+
+def kinds_at_hand(s: Situation) -> int:
+    """Families that finalists may be of: the pretrained nets', and on a processor a net from scratch beside them."""
+    if not s.pretrained or s.space.backbones:
+        return len(SURPLUS)
+    return len({net_named(row["backbone"]).family for row in s.pretrained}) + (s.device == "cpu")
 
 
 def search_seconds(base: Config, s: Situation) -> float:
@@ -153,6 +163,38 @@ def at_its_size(config: Config, s: Situation) -> bool:
     """Whether a pretrained net sees pictures about as large as it was trained on, as far as the pictures allow."""
     own = min(net_named(config.backbone).size, largest_for(config, s))
     return not config.weights or config.size >= OWN_SHARE * own
+
+
+def pixels_first(config: Config, s: Situation) -> float:
+    """Pixels a side up to which a pretrained net gains more by larger pictures than by more epochs, beyond enough.
+
+    In the time of a five-minute run the top of an EfficientNet-Lite left a loss of .161, .142 and .147 on intel_scenes
+    at 96, 128 and 160 px after 8, 5 and 3 epochs, .972, .729 and .795 on elpv_defect at 96, 160 and 224 px after 9, 4
+    and 1 (LOG.md).
+    """
+    return min(PIXELS_FIRST, net_named(config.backbone).size, PIXELS_OF_PICTURE * s.side) if config.weights else 0.0
+
+
+def sound_at_its_size(config: Config, s: Situation) -> float:
+    """Epochs that are sound at the config's size: where pixels come first, and it got more than the least, enough."""
+    larger = SMALLEST_FOR_WEIGHTS < config.size <= pixels_first(config, s)
+    return epochs_for("enough" if larger else "sound", config, s)
+
+
+def soundly(seconds: float, config: Config, s: Situation) -> bool:
+    """Whether so many seconds a fold train the net soundly: if need be at the least size, and enough at its own."""
+    least = config.vary(size=min(config.size, SMALLEST_FOR_WEIGHTS) if config.weights else config.size)
+    at_least_size = epochs_in(seconds, least, s) >= epochs_for("sound", least, s)
+    return at_least_size and epochs_in(seconds, config, s) >= sound_at_its_size(config, s)
+
+
+def with_pixels(config: Config, s: Situation, seconds: float) -> Config:
+    """The config at a larger size where pixels come first and `seconds` pay for enough epochs of all folds there."""
+    if "size" in s.space.start or config.sizes or config.scales or config.test_size:
+        return config
+    larger = [config.vary(size=n) for n in sizes_for(config, s) if config.size < n <= pixels_first(config, s)]
+    paid = [c for c in larger if epochs_paid(seconds, c, s) >= epochs_for("enough", c, s)]
+    return within_memory(paid[-1], s) if paid else config
 
 
 def suits(config: Config, s: Situation) -> bool:

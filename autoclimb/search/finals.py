@@ -21,6 +21,7 @@ from autoclimb.search.fidelity import (
     fold_seconds,
     folds_of,
     search_seconds,
+    with_pixels,
     with_size,
     with_top,
 )
@@ -154,7 +155,8 @@ def chosen(
             return []
         sized = [at_size(config, share, s) for config in family]
         able = [c for c in sized if epochs_paid(share, c, s) >= times * epochs_for(level, c, s)]
-        configs += sorted(able, key=lambda c: not at_its_size(c, s))[:1]
+        best = sorted(able, key=lambda c: not at_its_size(c, s))[:1]
+        configs += [with_pixels(c, s, share) for c in best]
         if len(configs) == n:
             return configs
     return []

@@ -16,6 +16,7 @@ from autoclimb.search.fidelity import (
     final_seconds,
     folds_of,
     suits,
+    with_pixels,
     with_size,
     within_memory,
 )
@@ -159,7 +160,7 @@ def most_promising(history: History, s: Situation) -> Config:
             config = dressed(net, history, s, time / families)
             sound = epochs_in(time / (families * folds_of(s)), config, s) >= epochs_for("sound", config, s)
             if sound and (at_its_size(config, s) or not own_size):
-                return config
+                return with_pixels(config, s, time / families)
     able = (dressed(net, history, s, time / 3) for net in candidates(s))
     cheapest = next((c for c in able if epoch_seconds(c, s) < math.inf), None)
     if cheapest is None:
@@ -168,7 +169,7 @@ def most_promising(history: History, s: Situation) -> Config:
         return cheapest
     sized = with_size(cheapest, s, time)
     if epochs_in(time / folds_of(s), sized, s) >= epochs_for("sound", sized, s):
-        return sized
+        return with_pixels(sized, s, time)
     return with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
 
 

@@ -6,7 +6,7 @@ from test_bench import hostile_bench
 
 from autoclimb.contest.page import bench_page
 
-pytestmark = [needs_browser, pytest.mark.browser]
+pytestmark = [needs_browser, pytest.mark.browser, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

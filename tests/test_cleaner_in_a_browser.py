@@ -14,7 +14,7 @@ from autoclimb.run.result import open_run
 from autoclimb.run.verdicts import read_verdicts
 from autoclimb.score.suspects import Suspect
 
-pytestmark = [needs_browser, pytest.mark.browser]
+pytestmark = [needs_browser, pytest.mark.browser, pytest.mark.long]
 CARDS = "#cards > li"
 
 

@@ -7,7 +7,7 @@ from run_folders import HOSTILE, run_folder, with_data_facts, with_gallery
 from autoclimb.run.reporting import write_report
 from autoclimb.run.result import open_run
 
-pytestmark = [needs_browser, pytest.mark.browser]
+pytestmark = [needs_browser, pytest.mark.browser, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -210,17 +210,11 @@ def test_what_a_library_prints_on_standard_error_is_in_the_log(tmp_path: Path):
     assert worker.log.read_text() == "careful\n"
 
 
-FORKING = """
-from autoclimb.learn import loop, worker
-loop.loader_processes = lambda *given: 2  # as on a card
-worker.main()
-"""
-
-
 FAULTY = """
 import errno, os
 import cv2, torch
-from autoclimb.learn import fold, worker
+from autoclimb.learn import fold, loop, worker
+loop.loader_processes = lambda *given: 2  # as on a card
 train = fold.train
 FAULTS = {
     1: torch.OutOfMemoryError("CUDA out of memory"),
@@ -239,57 +233,46 @@ worker.main()
 """
 
 
-def test_in_the_real_worker_a_fault_is_a_status_and_the_next_trial_is_trained(tmp_path):
+TINY = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=16, batch=8, epochs=1)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A run's setting behind which the real worker trains, in trials of some seeds with a fault."""
+    folder = tmp_path_factory.mktemp("real")
     draw, n, answered = np.random.default_rng(0), 20, 4
     about = task(kind="binary", target=np.arange(n) % 2, classes=("along", "across"), test_ids=list("abcd"))
-    write_array(tmp_path / "pixels.npy", draw.integers(0, 256, (n + answered, 16, 16, 3), np.uint8))
-    write_json(tmp_path / "pixels.json", {"rows": n + answered, "size": 16, "channels": 3})
-    pictures = SimpleNamespace(path=tmp_path / "pixels.npy")
+    write_array(folder / "pixels.npy", draw.integers(0, 256, (n + answered, 16, 16, 3), np.uint8))
+    write_json(folder / "pixels.json", {"rows": n + answered, "size": 16, "channels": 3})
+    pictures = SimpleNamespace(path=folder / "pixels.npy")
     decoded: Any = SimpleNamespace(at=lambda *how: pictures, limit=3e9)
-    worker = Worker([sys.executable, "-c", FAULTY], tmp_path / "worker.log")
+    worker = Worker([sys.executable, "-c", FAULTY], folder / "worker.log")
     clock, goal, fold_of = Clock(900.0), Goal(metric_named("accuracy"), "binary"), np.arange(n) % 2
-    setup = Setup(about, goal, fold_of, store.open_folder(tmp_path / "run"), worker, decoded, clock, lambda event: None)
-    config = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=16, batch=8, epochs=1)
+    setup = Setup(about, goal, fold_of, store.open_folder(folder / "run"), worker, decoded, clock, lambda event: None)
     try:
         introduce(worker, about, goal, fold_of, setup.folder, "cpu", SearchSpace(), clock)
-        processes, faults = [], []
-        for seed in range(1, 5):
-            processes.append(worker.process)
-            trial = run_trial(setup, config.vary(seed=seed), "stage")
-            assert trial.status == "failed"
-            faults.append(trial.facts["fault"])
-        assert faults == ["memory", "disk", "memory", "device"]
-        assert len(set(processes)) == 1
-        assert worker.process is None, "only an error of the card takes the process with it"
-        trial = run_trial(setup, config, "stage")
-        assert (trial.status, trial.note) == ("done", "")
-        killed = run_trial(setup, config.vary(seed=5), "stage")
-        assert (killed.status, killed.facts["fault"]) == ("failed", "memory")
+        yield setup
     finally:
         worker.end()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that prepare batches are forked")
-def test_processes_that_prepare_batches_do_not_wait_for_the_line_that_the_worker_reads(tmp_path):
-    draw, n = np.random.default_rng(0), 24
-    write_array(tmp_path / "pixels.npy", draw.integers(0, 256, (n, 16, 16, 3), np.uint8))
-    write_json(tmp_path / "pixels.json", {"rows": n, "size": 16, "channels": 3})
-    write_array(tmp_path / "target.npy", np.arange(n - 4) % 2)
-    write_array(tmp_path / "fold_of.npy", np.arange(n - 4) % 3)
-    paths = {"target": str(tmp_path / "target.npy"), "fold_of": str(tmp_path / "fold_of.npy"), "cache": str(tmp_path)}
-    facts = {"device": "cpu", "kind": "multiclass", "width": 2, "pipelines": {}, "precision": "float32"}
-    config = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=16, batch=8, epochs=1)
-    folders = {"out": str(tmp_path / "trial"), "nets": str(tmp_path / "trial")}
-    asked = {
-        "do": "trial",
-        "config": config.vary(folds=(0,)).to_json(),
-        "pixels": str(tmp_path / "pixels.npy"),
-        **folders,
-    }
-    asked |= {"precision": "fp32", "channels_last": True, "seconds": 60.0}
-    worker = Worker([sys.executable, "-c", FORKING], tmp_path / "worker.log")
-    try:
-        worker.greet({"do": "hello", **facts, **paths}, 60.0)
-        assert worker.ask(asked, 60.0)["status"] == "done"
-    finally:
-        worker.end()
+def test_processes_that_prepare_batches_do_not_wait_for_the_line_that_the_worker_reads(real):
+    trial = run_trial(real, TINY, "stage")
+    assert (trial.status, trial.note) == ("done", "")
+
+
+def test_in_the_real_worker_a_fault_is_a_status_and_the_next_trial_is_trained(real):
+    processes, faults = [], []
+    for seed in range(1, 5):
+        processes.append(real.worker.process)
+        trial = run_trial(real, TINY.vary(seed=seed), "stage")
+        assert trial.status == "failed"
+        faults.append(trial.facts["fault"])
+    assert faults == ["memory", "disk", "memory", "device"]
+    assert len(set(processes)) == 1
+    assert real.worker.process is None, "only an error of the card takes the process with it"
+    trial = run_trial(real, TINY.vary(seed=6), "stage")
+    assert (trial.status, trial.note) == ("done", "")
+    killed = run_trial(real, TINY.vary(seed=5), "stage")
+    assert (killed.status, killed.facts["fault"]) == ("failed", "memory")

@@ -20,7 +20,7 @@ from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.report.view import notebook_tell
 from autoclimb.run import store
-from autoclimb.run.answers import finish, finish_without, publish, publish_constant
+from autoclimb.run.answers import finish, finish_unblended, publish, publish_constant
 from autoclimb.run.checks import (
     check_decisions,
     check_fingerprint,
@@ -36,6 +36,7 @@ from autoclimb.run.setup import (
     Setup,
     command_line,
     find_nets,
+    folds_on_record,
     introduce,
     made_with,
     mixed_words,
@@ -192,8 +193,9 @@ def fit(
             )
         return finish(setup, plan_ended)
     except OutOfTime:
+        assert task is not None, "what first takes time is decoding, once the task is read"
         with room_on_disk(folder):
-            return finish_without(folder, scorer, clock, tell)
+            return finish_unblended(Setup(task, goal, folds_on_record(folder), folder, worker, decoded, clock, tell))
     except Died as error:  # before any trial: in a trial it is a status
         raise Mistake(f"nothing can be trained here: {error} (run folder {folder})") from error
     except OSError as error:

@@ -2,13 +2,15 @@
 
 import errno
 import sys
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from faulty import FAULTS, Trainer, faulty_run, raising, setting_of
 
 from autoclimb.run import answers, store, trials
-from autoclimb.run.answers import finish, finish_without, publish
+from autoclimb.run.answers import finish, finish_unblended, finish_without, publish
 from autoclimb.run.trials import measure, run_trial
 from autoclimb.run.worker import Died
 from autoclimb.types import Config, History
@@ -67,6 +69,15 @@ def test_a_run_that_ends_before_its_folds_are_known_again_does_not_say_that_noth
     run = finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
     assert "nothing was learnt" not in run.words
     assert "before the finished trials were blended" in trainer.events[-1].text
+
+
+def test_a_run_without_the_time_to_get_ready_again_answers_what_it_had_finished_when_it_was_killed(finished):
+    setup, _, constant = finished
+    assert finish_unblended(replace(setup, fold_of=np.zeros(0, int))).submission.read_text() == constant
+    run = finish_unblended(setup)
+    assert run.blend is not None
+    assert run.submission.read_text() != constant
+    assert "nothing was learnt" not in run.words
 
 
 def test_where_memory_is_short_for_a_blend_the_submission_stays_and_the_quick_blend_stands(finished, monkeypatch):

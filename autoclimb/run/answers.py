@@ -187,6 +187,15 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     return run
 
 
+def finish_unblended(setup: Setup) -> Run:
+    """Ends a run that goes on but has no time to get ready again; trials that it was killed before blending are."""
+    known = [t for t in store.all_trials(setup.folder) if t.status == "done"]
+    fits = bool(known) and len(setup.fold_of) == len(setup.task.train_ids)
+    if fits and store.blend_score(setup.folder) is None:
+        publish(setup, History(known))
+    return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
+
+
 def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: str = OUT_OF_TIME) -> Run:
     """Ends a run without a finished trial, or whose budget ended in the middle of something; says why.
 

@@ -1,6 +1,7 @@
 """The model card: what the hub's own reader finds in it, whatever the data are called."""
 
 import re
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -81,3 +82,11 @@ def test_a_card_that_fails_is_a_note(tmp_path, monkeypatch):
         "the model card failed (ZeroDivisionError: no rows); the submission stands"
     ]
     assert not (folder / "model_card.md").exists()
+
+
+def test_a_card_says_that_test_pictures_differ_only_where_that_is_known(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    words = "The test pictures differ from the train pictures"
+    assert words in card_text(replace(record, drift={"auc": 0.9}))
+    for drift in ({}, {"auc": None, "verdict": "too few"}, {"auc": 0.55}):
+        assert words not in card_text(replace(record, drift=drift))

@@ -148,7 +148,7 @@ def training_words(record: RunRecord, members: Sequence[Trial]) -> str:
 def limits(record: RunRecord, members: Sequence[Trial]) -> str:
     """What the score does not say."""
     lines = ["- Pictures that come from elsewhere than the train rows (another camera, place or time) may score less."]
-    if record.drift.get("auc", 0.5) > 0.6:
+    if (record.drift.get("auc") or 0.5) > 0.6:  # None where pictures were too few to tell
         lines.append("- The test pictures differ from the train pictures: a small classifier tells them apart.")
     if record.blend is not None and record.blend.rows < int((record.fold_of >= 0).sum()):
         lines.append(f"- The score is of {record.blend.rows} rows: not every member was trained on all folds.")

@@ -21,7 +21,7 @@ from autoclimb.learn import features
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named, usable_memory
-from autoclimb.learn.faults import Unbuildable
+from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions
 from autoclimb.learn.handmade import CONTRAST, Dictionary, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
@@ -357,6 +357,16 @@ def test_features_are_computed_once(tmp_path):
     again = features_of(config, pictures, tmp_path, CPU, told.append)
     assert len(told) == 1
     assert (first == again).all()
+
+
+def test_features_whose_time_is_over_are_late_and_leave_the_worker_and_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "BATCH", 4)
+    pictures, _ = stripes(6)
+    config = Config(train="features", backbone="gradients", size=32)
+    with pytest.raises(OutOfTime, match="4 of 6"):
+        features_of(config, pictures, tmp_path, CPU, lambda facts: None, lambda: 2.0, 1.0)
+    assert not list(tmp_path.glob("features-*"))
+    assert len(features_of(config, pictures, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)) == 6
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------

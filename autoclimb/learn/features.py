@@ -6,6 +6,8 @@ CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small ne
 """
 
 import hashlib
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
 from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
-from autoclimb.learn.faults import Unbuildable, in_parts
+from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
@@ -28,8 +30,19 @@ from autoclimb.types import Config, Kind
 BATCH = 128  # pictures at once
 
 
-def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.device, report: Report) -> np.ndarray:
-    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there."""
+def features_of(
+    config: Config,
+    pixels: PictureRows,
+    cache: Path,
+    device: torch.device,
+    report: Report,
+    now: Callable[[], float] = time.monotonic,
+    deadline: float = math.inf,
+) -> np.ndarray:
+    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there.
+
+    Raises OutOfTime where the deadline comes before the last row: the worker, whose start takes seconds, lives on.
+    """
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
     net = (config.backbone, config.weights, config.model_args, config.layers)
     identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "")
@@ -41,7 +54,7 @@ def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.
     if config.backbone in FEATURES:
         blocks, extract = blocks_of(pixels, config.size), extractor_of(config, pixels, path.parent)
     elif config.top:
-        blocks, extract = _frozen_above(config, pixels, cache, device, report)
+        blocks, extract = _frozen_above(config, pixels, cache, device, report, now, deadline)
     else:
         blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1])
     features = np.empty((0, 0), np.float32)
@@ -53,6 +66,8 @@ def features_of(config: Config, pixels: PictureRows, cache: Path, device: torch.
         features[start : start + len(rows)] = rows
         start += len(rows)
         report({"progress": start / len(pixels), "what": "features"})
+        if now() > deadline and start < len(pixels):
+            raise OutOfTime(f"features were made of {start} of {len(pixels)} pictures when their time was over")
     write_array(path, features)
     return features
 
@@ -85,7 +100,13 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
 
 
 def _frozen_above(
-    config: Config, pixels: PictureRows, cache: Path, device: torch.device, report: Report
+    config: Config,
+    pixels: PictureRows,
+    cache: Path,
+    device: torch.device,
+    report: Report,
+    now: Callable[[], float],
+    deadline: float,
 ) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
     """Blocks of what the frozen stages made of the pictures in each view, and what makes features of them.
 
@@ -98,7 +119,7 @@ def _frozen_above(
         raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
     if config.tta not in ("none", "flip"):
         raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
-    views = kept_views(config, pixels, cache, device, report)
+    views = kept_views(config, pixels, cache, device, report, now, deadline)
     built = frozen_net(config, pixels.shape[-1])
     place(built, device).eval()
     upper = cut(built, config.top, config.size)[1]

@@ -60,7 +60,7 @@ def run_trial(
         if config.train == "features":
             if config.teachers:
                 raise Mistake('teachers are for nets; write train="net", or leave them out')
-            features = features_of(config, material.pixels, cache, device, report)
+            features = features_of(config, material.pixels, cache, device, report, now, deadline)
         elif config.top:
             from autoclimb.learn.trunk import kept_features  # timm
 

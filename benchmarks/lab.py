@@ -71,6 +71,7 @@ class Lab:
         if config.train == "net":
             speed = {name: self.speed_of(config)[name] for name in speed}
         request = {"do": "trial", "config": config.to_json(), "pixels": self.pixels_of(config), "seconds": seconds}
+        request["img_s"] = 0.0  # lengths in epochs keep their threads
         return self.worker.ask({**request, **speed, "out": str(out), "nets": str(nets or out / "nets")}, seconds)
 
     def trained(self, config: Config) -> tuple[np.ndarray, float]:

@@ -1,12 +1,13 @@
 """Training beside other work: pictures a second of fixed threads and of the worker's own, quiet and with neighbours.
 
-    uv run python benchmarks/neighbours.py [--seconds 10] [--repeats 3] [--backbone resnet18] [--size 64]
+    uv run python benchmarks/neighbours.py [--seconds 10] [--repeats 3] [--backbone resnet18] [--size 64] [--only quiet]
 
 Each cell is a process of its own with the worker's environment, trained by the clock on pictures of noise. Settings
 that stay as they are come first: all threads that spin as long as torch has them (a plain loop), that sleep at once, or
-that spin shortly, as the worker's do, and one thread. The last, the worker's own, changes threads as it trains. Medians
-of `--repeats` rounds, with the range; the last column is the median over rounds of the worker's own rate over the best
-fixed setting's of the same round. Takes 15 times `--seconds` a round, and 6 s a cell for imports; appends a table.
+that spin shortly, as the worker's do, and one thread. The last, the worker's own, probes the net first and changes
+threads as it trains. Medians of `--repeats` rounds, with the range; the last column is the median over rounds of the
+worker's own rate over the best fixed setting's of the same round. Takes 15 times `--seconds` a round, and 6 s a cell
+for imports; appends a table.
 """
 
 import argparse
@@ -31,6 +32,7 @@ WAITING: dict[str, dict[str, str]] = {  # of threads, where it is not the worker
 SETTINGS = (*WAITING, "short spin", "one thread", "adaptive")
 NEIGHBOURS = {"quiet": [], "one at nice 0": [0], "two at nice 19": [19, 19]}
 BUSY = "while True: pass"
+PROBE = 0.8  # seconds, as in a run
 HEADER = f"| neighbours | {' | '.join(SETTINGS)} | adaptive of the best fixed |\n{'|---' * (2 + len(SETTINGS))}|\n"
 
 
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--only", nargs="+", choices=list(NEIGHBOURS), default=list(NEIGHBOURS))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     parser.add_argument("--part", choices=SETTINGS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -49,7 +52,7 @@ def main() -> None:
         return
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(asked.repeats):  # the machine changes from minute to minute: every cell sees several of them
-        for name, levels in NEIGHBOURS.items():
+        for name, levels in ((name, NEIGHBOURS[name]) for name in asked.only):
             others = [subprocess.Popen(["nice", "-n", str(level), sys.executable, "-c", BUSY]) for level in levels]
             try:
                 for setting in SETTINGS:
@@ -58,7 +61,7 @@ def main() -> None:
                 for other in others:
                     other.kill()
     table = heading(f"training beside other work, {asked.backbone}@{asked.size}, pictures a second") + HEADER
-    for name in NEIGHBOURS:
+    for name in asked.only:
         cells = {setting: rates[name, setting] for setting in SETTINGS}
         fixed = [max(row) for row in zip(*(cells[setting] for setting in SETTINGS[:-1]), strict=True)]
         share = statistics.median(own / best for own, best in zip(cells["adaptive"], fixed, strict=True))
@@ -84,6 +87,7 @@ def trained(asked: argparse.Namespace) -> float:
     from autoclimb.learn import loop
     from autoclimb.learn.backbones import build_net
     from autoclimb.learn.material import Fold, Format, Material
+    from autoclimb.learn.probe import measure_speed
     from autoclimb.types import Config
 
     draw = np.random.default_rng(0)
@@ -95,8 +99,11 @@ def trained(asked: argparse.Namespace) -> float:
         torch.set_num_threads(1)
     if asked.part != "adaptive":
         config = config.vary(seconds=0.0)  # only trainings by the clock change their threads
-    built = replace(build_net(config, 10), format=Format("bf16"))
-    fold = Fold(0, np.arange(512), np.arange(0), torch.device("cpu"), lambda facts: None, time.monotonic)
+    format, cpu = Format("bf16"), torch.device("cpu")
+    if asked.part == "adaptive":
+        format = replace(format, img_s=measure_speed(config, material, cpu, PROBE)["train"])
+    built = replace(build_net(config, 10), format=format)
+    fold = Fold(0, np.arange(512), np.arange(0), cpu, lambda facts: None, time.monotonic)
     loop.train(built, material, config, fold, loop.Pace(time.monotonic, time.monotonic(), 3.0))  # imports, warms up
     pace = loop.Pace(time.monotonic, time.monotonic(), asked.seconds)
     return loop.train(built, material, config, fold, pace)[1]["img_s"]

@@ -20,8 +20,8 @@ class Machine:
     time: float = 0.0
     used: list[int] = field(default_factory=list)
 
-    def tuner(self, most):
-        return ThreadTuner(most, lambda: self.time, self.used.append)
+    def tuner(self, most, usual=0.0):
+        return ThreadTuner(most, lambda: self.time, self.used.append, usual=usual)
 
     def train(self, tuner, seconds):
         """Steps done in so many seconds."""
@@ -40,6 +40,19 @@ def test_on_a_quiet_machine_all_threads_are_used_and_the_look_at_fewer_costs_nex
     assert tuner.threads == 2
     assert steps > 0.97 * 20 * 60
     assert len(machine.used) == 3  # all, half, all
+
+
+def test_a_training_as_fast_as_its_probe_looks_at_no_other_number_of_threads():
+    machine = Machine({2: 20.0, 1: 11.0})
+    machine.train(machine.tuner(2, usual=24.0), 60)
+    assert machine.used == [2]
+
+
+def test_a_training_far_slower_than_its_probe_tries_fewer_threads_at_once():
+    machine = Machine({2: 4.0, 1: 9.0})
+    tuner = machine.tuner(2, usual=20.0)
+    assert machine.train(tuner, 10) > 0.9 * 9 * 10 - 5
+    assert tuner.threads == 1
 
 
 def test_where_threads_wait_for_each_other_one_is_used_and_more_again_once_it_is_quiet():

@@ -92,7 +92,8 @@ def train(
     # a training that counts epochs gives the same bits each time, which another number of threads would change
     tuner = None
     if device.type == "cpu" and config.seconds:
-        tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads())
+        usual = built.format.img_s * config.size**2
+        tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads(), usual=usual)
     first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
     reported_at = pace.start
 

@@ -72,6 +72,7 @@ class Format:
 
     precision: str = "fp32"  # a row of DTYPES; fp16, for cards without bf16, needs a gradient scaler
     channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
+    img_s: float = 0.0  # pictures a second that the probe measured so, at the config's size; 0 for unknown
 
     @property
     def layout(self) -> torch.memory_format:

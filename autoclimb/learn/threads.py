@@ -10,7 +10,7 @@ import torch
 
 WINDOW = 0.5  # seconds of steps that are compared; a step's own time varies too much
 LONG_STEP = 2.0  # a window of one step will do where it takes so long
-COLLAPSED = 0.6  # of the best rate so far: under it fewer threads are tried
+COLLAPSED = 0.6  # of the best rate so far, or of the probe's: under it fewer threads are tried
 BETTER = 1.1  # times as fast for a change to stay
 FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not pay is tried again; doubled each time
 
@@ -18,7 +18,7 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not pay 
 class ThreadTuner:
     """Tries half or twice the threads for a window and keeps what is faster; back to all when the machine is quiet.
 
-    On a quiet machine it costs one window at half the threads at the start of a training.
+    What is usual says the probe; where it is not known, a training begins with a window at half the threads.
     """
 
     def __init__(
@@ -27,9 +27,10 @@ class ThreadTuner:
         now: Callable[[], float],
         set_threads: Callable[[int], None] = torch.set_num_threads,
         threads: int = 0,  # to begin with, 0 for all
+        usual: float = 0.0,  # work a second by the probe, 0 where it is not known
     ) -> None:
         self.most, self.threads, self.now, self.set_threads = most, min(threads or most, most), now, set_threads
-        self.best = 0.0  # rate of the best window so far
+        self.best = usual  # rate of the best window so far
         self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
         self.wait, self.not_until = FIRST_WAIT, now()
         self.work, self.steps, self.start = 0.0, 0, now()

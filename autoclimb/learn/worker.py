@@ -100,7 +100,7 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
         case "trial":
             config, material = asked_for(request, setting)
             folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
-            format = Format(request["precision"], request["channels_last"])
+            format = Format(request["precision"], request["channels_last"], request["img_s"])
             how = {"format": format, "seconds": request["seconds"]}
             return run_trial(config, material, *folders, setting.device, report, **how)
         case "predict":

@@ -98,6 +98,7 @@ def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
         "nets": str(store.nets_folder(setup.folder, config)),
         "precision": speed.precision,
         "channels_last": speed.channels_last,
+        "img_s": round(at_own_size(speed, config).train, 1),
     }
 
 

@@ -22,11 +22,14 @@ from autoclimb.search.fidelity import (
     epochs_in,
     epochs_paid,
     fits_memory,
+    fold_seconds,
     folds_for,
     folds_of,
     memory_for,
     pixels_first,
     sizes_for,
+    sound_at_its_size,
+    soundly,
     with_pixels,
     with_size,
     within_memory,
@@ -168,6 +171,15 @@ def test_a_pretrained_net_that_is_sound_at_some_size_sees_more_pixels_while_epoc
     larger = [net.vary(size=n) for n in sizes_for(net, s) if config.size < n <= pixels_first(net, s)]
     assert not any(epochs_paid(seconds, c, s) >= epochs_for("enough", c, s) for c in larger)
     assert with_pixels(sound, replace(s, space=SearchSpace(start={"size": sound.size})), seconds) == sound
+
+
+def test_a_net_of_one_size_is_sound_by_its_epochs_alone():
+    s = situation(side=500, rows=20_000, device="cuda")
+    free = Config(backbone="convnext_tiny.in12k_ft_in1k", weights="hub", size=224)
+    fixed = Config(backbone="swin_small_patch4_window7_224.ms_in22k_ft_in1k", weights="hub", size=224)
+    assert sound_at_its_size(free, s) == epochs_for("enough", free, s)
+    assert sound_at_its_size(fixed, s) == epochs_for("sound", fixed, s) > epochs_for("enough", fixed, s)
+    assert not soundly(fold_seconds(5.0, fixed, s), fixed, s)
 
 
 @pytest.mark.parametrize(("rows", "folds"), [(500, 5), (100_000, 5), (220_000, 10), (1_700_000, 20)])

@@ -177,13 +177,13 @@ def pixels_first(config: Config, s: Situation) -> float:
 
 def sound_at_its_size(config: Config, s: Situation) -> float:
     """Epochs that are sound at the config's size: where pixels come first, and it got more than the least, enough."""
-    larger = SMALLEST_FOR_WEIGHTS < config.size <= pixels_first(config, s)
+    larger = min(sizes_for(config, s)) < config.size <= pixels_first(config, s)
     return epochs_for("enough" if larger else "sound", config, s)
 
 
 def soundly(seconds: float, config: Config, s: Situation) -> bool:
     """Whether so many seconds a fold train the net soundly: if need be at the least size, and enough at its own."""
-    least = config.vary(size=min(config.size, SMALLEST_FOR_WEIGHTS) if config.weights else config.size)
+    least = config.vary(size=min(config.size, *sizes_for(config, s)) if config.weights else config.size)
     at_least_size = epochs_in(seconds, least, s) >= epochs_for("sound", least, s)
     return at_least_size and epochs_in(seconds, config, s) >= sound_at_its_size(config, s)
 

@@ -21,6 +21,7 @@ from autoclimb.search.fidelity import (
     fold_seconds,
     folds_of,
     search_seconds,
+    sound_at_its_size,
     with_pixels,
     with_size,
     with_top,
@@ -193,7 +194,7 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
     """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe."""
     share = time / (len(configs) + 1) / folds_of(s)  # once there is one finalist more
-    sound = all(epochs_in(share, c, s) >= epochs_for("sound", c, s) for c in configs)
+    sound = all(epochs_in(share, c, s) >= sound_at_its_size(c, s) for c in configs)
     if not sound or s.space.names() or configs[0].top or epochs_in(share, configs[0], s) < LONG_RECIPE:
         return configs
     return [configs[0], long_recipe(configs[0], s), *configs[1:]]

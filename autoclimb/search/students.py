@@ -10,7 +10,14 @@ from functools import partial
 from typing import Any
 
 from autoclimb.search.cost import corrected, with_kept
-from autoclimb.search.fidelity import epochs_for, epochs_in, epochs_paid, final_seconds, fold_seconds, folds_of
+from autoclimb.search.fidelity import (
+    epochs_in,
+    epochs_paid,
+    final_seconds,
+    fold_seconds,
+    folds_of,
+    sound_at_its_size,
+)
 from autoclimb.search.finals import LONG_RECIPE, finalists, finals_of, long_recipe, most_epochs, usable
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -43,7 +50,7 @@ def worth_teaching(history: History, s: Situation) -> bool:
         return False
     base = base_config(history, s)
     paid = epochs_paid(teachers_share(s) * final_seconds(s), base, s)
-    return base.tta != "auto" and paid >= epochs_for("sound", base, s)
+    return base.tta != "auto" and paid >= sound_at_its_size(base, s)
 
 
 def one_student(history: History, s: Situation) -> Iterator[list[Config]]:
@@ -65,7 +72,7 @@ def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
     student = best.vary(teachers=tuple(t.config.nets_key for t in finals), seed=best.seed + 1)
     student = noisy(student, share, s)
     seconds = min(share, fold_seconds(most_epochs(student, s), student, s))
-    if epochs_in(seconds, student, s) < LEAST * epochs_for("sound", student, s):
+    if epochs_in(seconds, student, s) < LEAST * sound_at_its_size(student, s):
         return None
     return student.vary(seconds=round(seconds, 1)).to_json()
 

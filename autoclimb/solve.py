@@ -195,7 +195,9 @@ def fit(
     except OutOfTime:
         assert task is not None, "what first takes time is decoding, once the task is read"
         with room_on_disk(folder):
-            return finish_unblended(Setup(task, goal, folds_on_record(folder), folder, worker, decoded, clock, tell))
+            known = folds_on_record(folder)
+            setup = Setup(task, goal, known, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
+            return finish_unblended(setup)
     except Died as error:  # before any trial: in a trial it is a status
         raise Mistake(f"nothing can be trained here: {error} (run folder {folder})") from error
     except OSError as error:

@@ -21,10 +21,12 @@ from autoclimb.search.fidelity import (
     epochs_for,
     epochs_in,
     epochs_paid,
+    finalist_epochs,
     fits_memory,
     fold_seconds,
     folds_for,
     folds_of,
+    kept_bytes,
     memory_for,
     pixels_first,
     sizes_for,
@@ -32,6 +34,7 @@ from autoclimb.search.fidelity import (
     soundly,
     with_pixels,
     with_size,
+    with_top,
     within_memory,
 )
 from autoclimb.search.filling import fill
@@ -180,6 +183,42 @@ def test_a_net_of_one_size_is_sound_by_its_epochs_alone():
     assert sound_at_its_size(free, s) == epochs_for("enough", free, s)
     assert sound_at_its_size(fixed, s) == epochs_for("sound", fixed, s) > epochs_for("enough", fixed, s)
     assert not soundly(fold_seconds(5.0, fixed, s), fixed, s)
+    asked = replace(s, space=SearchSpace(start={"size": 224}))
+    assert sound_at_its_size(free, asked) == epochs_for("sound", free, asked)
+
+
+@pytest.mark.parametrize("gigabytes", [16.0, 0.5, 0.2])
+def test_more_pixels_are_for_nets_that_fit_the_memory_there(gigabytes):
+    def measure(config):
+        return replace(speed(config), fixed_bytes=1e8, picture_bytes=2e7)  # at 128 px
+
+    s = situation(side=300, pretrained=LOCAL, measure=measure, memory_gb=gigabytes)
+    net = Config(backbone="resnet18", weights="/nets/resnet18", size=96)
+    config = with_pixels(net, s, 20_000.0)
+    assert config == net or fits_memory(config, s)
+    assert config.size == {16.0: 224, 0.5: 160, 0.2: 96}[gigabytes]
+
+
+def test_the_top_of_a_net_sees_pictures_of_a_size_whose_features_the_disk_takes():
+    net = Config(backbone="resnet18", weights="/nets/resnet18")
+    for gigabytes, size in ((3.0, 224), (0.3, 128)):
+        s = on_two_cores(side=300, pixel_bytes=1e9 * gigabytes)
+        top = with_top(net, s)
+        assert with_pixels(top.vary(size=96), s, 20_000.0).size == size
+        assert kept_bytes(with_size(top, s, 20_000.0), s) <= s.pixel_bytes
+    assert with_top(net, replace(s, pixel_bytes=1e8)) is None
+
+
+def test_a_plan_measures_no_net_at_a_size_that_it_was_not_made_for():
+    sizes = set()
+
+    def measure(config):
+        sizes.add(config.size)
+        return speed(config, "cuda")
+
+    eva = Config(backbone="eva02_small_patch14_336.mim_in22k_ft_in1k", weights="hub", size=224)
+    finalist_epochs(eva, situation(**{**CARD, "measure": measure}))
+    assert sizes <= set(net_named(eva.backbone).sizes)
 
 
 @pytest.mark.parametrize(("rows", "folds"), [(500, 5), (100_000, 5), (220_000, 10), (1_700_000, 20)])

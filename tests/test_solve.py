@@ -23,7 +23,7 @@ from autoclimb.budget import SLACK, Clock
 from autoclimb.disk import write_json
 from autoclimb.errors import Mistake
 from autoclimb.run import result, store
-from autoclimb.run.decoded import Decoded
+from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import prepare, run_trial, seconds_for
 from autoclimb.types import Event
@@ -190,6 +190,19 @@ def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data,
     answers = run.predict(sorted((data / "test").glob("*.png"))[:-1])
     assert answers.columns.tolist() == ["id", "label"]
     assert (answers.label == ["along", "across"] * 5 + ["along"]).mean() > 0.8
+
+
+def test_a_run_without_the_time_to_get_ready_keeps_the_nets_that_the_user_has_room_for(
+    data, inside, tmp_path, monkeypatch
+):
+    def at(*how):
+        raise OutOfTime
+
+    setups = []
+    monkeypatch.setattr(Decoded, "at", at)
+    monkeypatch.setattr(solve, "finish_unblended", setups.append)
+    autoclimb.fit(data, metric="accuracy", budget=60, out=tmp_path / "run", nets_gb=7.0, label_shift=False)
+    assert (setups[0].nets_limit, setups[0].label_shift) == (7e9, False)
 
 
 def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, inside, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import Killed, World, check, situation, trial
+from fakes import LOCAL, Killed, World, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import CPU, fold_over
@@ -25,12 +25,13 @@ from autoclimb.learn.material import Kept, Material, Taught, rows_of_fold
 from autoclimb.learn.taught import taught_by
 from autoclimb.learn.trial import run_trial
 from autoclimb.search.cost import epoch_seconds
-from autoclimb.search.fidelity import epochs_for, epochs_in
+from autoclimb.search.fidelity import epochs_for, epochs_in, sound_at_its_size
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.rates import DEVICES
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.students import LEAST, one_student
+from autoclimb.search.starting import base_config
+from autoclimb.search.students import LEAST, one_student, worth_teaching
 from autoclimb.types import Config, History
 
 pytestmark = pytest.mark.long
@@ -247,7 +248,7 @@ def test_a_student_is_taught_by_the_best_finalists_over_all_folds_and_trained_so
     assert student.teachers[0] == best.nets_key
     assert set(student.teachers) <= {t.config.nets_key for t in finals}
     assert (student.backbone, student.size, student.folds) == (best.backbone, best.size, best.folds)
-    assert epochs_in(student.seconds, student, w.situation) >= LEAST * epochs_for("sound", student, w.situation)
+    assert epochs_in(student.seconds, student, w.situation) >= LEAST * sound_at_its_size(student, w.situation)
     for config in w.ran:
         check(config, w.situation)
     assert 0.9 * w.clock.budget <= w.clock.spent() + w.reserve() <= w.clock.budget + 1e-6
@@ -259,6 +260,15 @@ def test_where_a_student_would_not_pay_the_finalists_have_all_the_time(name):
     w = climbed(WITH_STUDENTS, **changes)
     assert not students_in(w)
     assert w.ran == climbed(None, **changes).ran
+
+
+def test_a_pretrained_net_that_pixels_came_first_for_is_taught_with_enough_epochs_at_its_size():
+    s = situation(budget=4 * HOUR, side=200, answered=1000, pretrained=LOCAL[1:2])
+    base = base_config(History(), s)
+    assert epochs_for("enough", base, s) == sound_at_its_size(base, s) < epochs_for("sound", base, s)
+    assert worth_teaching(History(), s)
+    finalist = replace(trial(base.vary(folds=(0, 1, 2, 3, 4), seconds=300.0), "finalists"), score=0.9)
+    assert list(one_student(History([finalist]), replace(s, left=lambda: 6000.0)))
 
 
 def test_a_student_whose_time_is_gone_is_not_asked_for():

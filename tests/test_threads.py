@@ -75,6 +75,16 @@ def test_a_training_that_begins_in_a_busy_minute_finds_out_at_once():
     assert tuner.threads == 2
 
 
+def test_of_many_threads_all_are_used_again_once_it_is_quiet():
+    machine = Machine({8: 3.0, 4: 5.0, 2: 7.0, 1: 5.0})
+    tuner = machine.tuner(8, usual=60.0)
+    machine.train(tuner, 60)
+    assert tuner.threads == 2
+    machine.rates = {8: 60.0, 4: 32.0, 2: 17.0, 1: 9.0}
+    machine.train(tuner, 6 * LONGEST_WAIT)
+    assert tuner.threads == 8
+
+
 @pytest.mark.parametrize("busy", [1.0, 0.7])
 def test_a_neighbour_that_costs_little_changes_nothing(busy):
     machine = Machine({2: 20.0, 1: 11.0})

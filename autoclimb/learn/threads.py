@@ -32,6 +32,7 @@ class ThreadTuner:
         self.most, self.threads, self.now, self.set_threads = most, min(threads or most, most), now, set_threads
         self.best = usual  # rate of the best window so far
         self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
+        self.fewer_paid = True  # whether fewer threads than now may pay: not where they were tried last and did not
         self.wait, self.not_until = FIRST_WAIT, now()
         self.work, self.steps, self.start = 0.0, 0, now()
         set_threads(self.threads)
@@ -53,6 +54,7 @@ class ThreadTuner:
             self.before = None
             paid = rate > BETTER * rate_before
             fewer = self.threads < threads
+            self.fewer_paid = paid == fewer
             self.wait = FIRST_WAIT if paid else min(2 * self.wait, LONGEST_WAIT)
             self.not_until = now + self.wait
             if not paid:
@@ -63,7 +65,7 @@ class ThreadTuner:
             self._try(self.threads // 2, rate)
         elif now < self.not_until:
             return
-        elif self.threads > 1 and rate < COLLAPSED * self.best:
+        elif self.threads > 1 and rate < COLLAPSED * self.best and (self.fewer_paid or self.threads == self.most):
             self._try(self.threads // 2, rate)
         elif self.threads < self.most:
             self._try(min(2 * self.threads, self.most), rate)

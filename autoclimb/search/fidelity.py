@@ -175,26 +175,37 @@ def pixels_first(config: Config, s: Situation) -> float:
     return min(PIXELS_FIRST, net_named(config.backbone).size, PIXELS_OF_PICTURE * s.side) if config.weights else 0.0
 
 
+def least_size(config: Config, s: Situation) -> int:
+    """The smallest size that a plan may train the config's net at: its own, where the net or the user leaves no choice.
+
+    No other may be asked for: a net of fixed sizes cannot be measured at one that it was not made for.
+    """
+    if not config.weights or "size" in s.space.start:
+        return config.size
+    return min(config.size, *sizes_for(config, s))
+
+
 def sound_at_its_size(config: Config, s: Situation) -> float:
     """Epochs that are sound at the config's size: where pixels come first, and it got more than the least, enough."""
-    larger = min(sizes_for(config, s)) < config.size <= pixels_first(config, s)
+    larger = least_size(config, s) < config.size <= pixels_first(config, s)
     return epochs_for("enough" if larger else "sound", config, s)
 
 
 def soundly(seconds: float, config: Config, s: Situation) -> bool:
     """Whether so many seconds a fold train the net soundly: if need be at the least size, and enough at its own."""
-    least = config.vary(size=min(config.size, *sizes_for(config, s)) if config.weights else config.size)
+    least = config.vary(size=least_size(config, s))
     at_least_size = epochs_in(seconds, least, s) >= epochs_for("sound", least, s)
     return at_least_size and epochs_in(seconds, config, s) >= sound_at_its_size(config, s)
 
 
 def with_pixels(config: Config, s: Situation, seconds: float) -> Config:
-    """The config at a larger size where pixels come first and `seconds` pay for enough epochs of all folds there."""
+    """The config at a larger size where pixels come first, and `seconds` and the memory do for enough epochs there."""
     if "size" in s.space.start or config.sizes or config.scales or config.test_size:
         return config
     larger = [config.vary(size=n) for n in sizes_for(config, s) if config.size < n <= pixels_first(config, s)]
     paid = [c for c in larger if epochs_paid(seconds, c, s) >= epochs_for("enough", c, s)]
-    return within_memory(paid[-1], s) if paid else config
+    fitting = [c for c in (within_memory(c, s) for c in reversed(paid)) if fits_memory(c, s)]
+    return fitting[0] if fitting else config
 
 
 def suits(config: Config, s: Situation) -> bool:
@@ -205,14 +216,15 @@ def suits(config: Config, s: Situation) -> bool:
 
 
 def sizes_for(config: Config, s: Situation) -> list[int]:
-    """The sizes that make sense for the net and the pictures, smallest first; at least one."""
+    """The sizes that make sense for the net, the pictures and the disk, smallest first; at least one."""
+    most, fixed = largest_for(config, s), list(net_named(config.backbone).sizes)
     if s.space.sizes:
-        return sorted(s.space.sizes)
-    most = largest_for(config, s)
-    if not config.weights:
-        return [n for n in SIZES if SMALLEST_FROM_SCRATCH <= n <= most]
-    fixed = list(net_named(config.backbone).sizes)
-    return [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
+        sizes = sorted(s.space.sizes)
+    elif not config.weights:
+        sizes = [n for n in SIZES if SMALLEST_FROM_SCRATCH <= n <= most]
+    else:
+        sizes = [n for n in fixed or SIZES if n <= most and (fixed or n >= SMALLEST_FOR_WEIGHTS)] or fixed[:1]
+    return [n for n in sizes if fits_disk(config.vary(size=n), s)] or sizes[:1]
 
 
 def with_size(config: Config, s: Situation, seconds: float, level: Level = "sound", times: float = 1.0) -> Config:
@@ -240,7 +252,12 @@ def with_top(config: Config, s: Situation) -> Config | None:
     views = s.space.tta[0] if s.space.tta else "flip" if mirrors else "none"
     changed = {"sizes": (), "scales": (), "test_size": 0, "unfreeze": 0.0}
     topped = config.vary(top=top, variants=VARIANTS, tta=views, **changed)
-    return topped if kept_bytes(topped, s) <= min(s.pixel_bytes, MOST_KEPT) else None
+    return topped if fits_disk(topped.vary(size=min(sizes_for(topped, s))), s) else None
+
+
+def fits_disk(config: Config, s: Situation) -> bool:
+    """Whether the features at the net's cut, if there is one, may be kept at the config's size."""
+    return not config.top or kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
 
 
 def within_memory(config: Config, s: Situation) -> Config:

@@ -20,6 +20,8 @@ from autoclimb.search.fidelity import (
     epochs_paid,
     fold_seconds,
     folds_of,
+    kind_of,
+    one_family,
     search_seconds,
     sound_at_its_size,
     with_pixels,
@@ -28,7 +30,6 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.filling import fill
 from autoclimb.search.frozen import of_nets
-from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
 from autoclimb.search.starting import LONG, base_config, from_nothing, ranked, with_batch, with_useful_nets
@@ -94,7 +95,9 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
     others = ranked(history, s) if s.pretrained else []
-    fresh = [with_learnt(net, here).vary(seconds=0.0) for net in [*others, *from_nothing(s)]]
+    # of one family the first is enough until a net from scratch stands beside it
+    order = [*from_nothing(s), *others] if one_family(s) else [*others, *from_nothing(s)]
+    fresh = [with_learnt(net, here).vary(seconds=0.0) for net in order]
     first = [here, *tried]
     if s.budget < LONG:  # a look at a net's speed costs 2 s: only those that were looked at, the best frozen ones first
         looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
@@ -107,7 +110,7 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
         if name in seen or epoch_seconds(config, s) == math.inf:
             continue
         seen.add(name)
-        family = net_named(config.backbone).family if config.weights else f"{config.backbone} {config.model_args}"
+        family = kind_of(config.backbone, s) if config.weights else f"{config.backbone} {config.model_args}"
         families.setdefault(family, []).append(config)
     return list(families.values()) or [[here]]
 

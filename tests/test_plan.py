@@ -168,8 +168,9 @@ def test_on_two_cores_half_an_hour_compares_nets_and_ends_with_two_kinds_soundly
     assert all(row.epochs >= sound_at_its_size(row.config, half.situation) for row in half.finalists)
 
 
-def test_nets_of_one_family_stand_for_themselves_once_a_net_from_scratch_is_beside_them():
-    plan = plan_on("cpu", 20 * MINUTE, 1400, 64)
+@pytest.mark.parametrize("hours", [1, 4])
+def test_where_all_pretrained_nets_are_of_one_family_each_stands_for_itself_beside_a_net_from_scratch(hours):
+    plan = two_cores(hours * HOUR)
     kinds = [(row.config.backbone, bool(row.config.weights)) for row in plan.finalists]
     assert {name for name, tuned in kinds if tuned} == set(BOX)
     assert [tuned for _, tuned in kinds].count(False) == 1

@@ -125,13 +125,15 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[
     """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
 
     Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
-    soundly; else two, if both get more than enough; else one. The best is not made much smaller for the sake of others.
+    soundly; else two, if both get more than enough; else one. For the sake of others the best is neither made much
+    smaller nor cut to its top.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
         sound = chosen(heads, n, time, "sound", s)
-        if sound and (n == 1 or sound[0].size >= OWN_SHARE * tried):
+        less = paid and sound and (sound[0].size < OWN_SHARE * tried or bool(sound[0].top) > bool(paid[0].top))
+        if sound and not less:
             paid = sound
     if len(paid) < 2:
         two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH)

@@ -102,7 +102,10 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     if s.budget < LONG:  # a look at a net's speed costs 2 s: only those that were looked at, the best frozen ones first
         looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
         fresh = [config for config in fresh if config.backbone in looked_at or not config.weights]
-        first = [*(c for c in fresh if c.weights), here] if not compared(history, s) else first
+        tuned = [config for config in fresh if config.weights]
+        if one_family(s):
+            tuned[1:1] = [config for config in fresh if not config.weights]
+        first = first if compared(history, s) else [*tuned, here]
     families: dict[str, list[Config]] = {}
     seen: set[tuple[Any, ...]] = set()
     for config in [*first, *fresh]:

@@ -203,8 +203,10 @@ def measure(setup: Setup, config: Config) -> Speed:
             try:
                 left = max(setup.clock.left() - setup.reserve(), 0.1)
                 reply = setup.worker.ask(request, left, lambda event: None, SLACK.worker_silence)
-            except Died:
+            except Died as error:
                 reply = {"train": 0.0, "predict": 0.0}
+                if error.fault == "hung":  # five minutes of silence are enough
+                    break
                 continue
             except Late:
                 raise OutOfTime from None

@@ -89,8 +89,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 def family_heads(history: History, s: Situation) -> list[list[Config]]:
     """The configs that may stand for each family, most promising first, families in the order of their best.
 
-    Nets that were tried come first, the leader before all, and keep the size that they were tried at. From scratch nets
-    of one family differ as families do, but none is taken that was not compared: nobody knows which suits the data.
+    Nets that were tried come first, the leader before all, at no smaller size where the time allows that. From scratch
+    nets of one family differ as families do, but none is taken that was not compared: nobody knows which suits the
+    data.
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
@@ -103,7 +104,7 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
         looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
         fresh = [config for config in fresh if config.backbone in looked_at or not config.weights]
         tuned = [config for config in fresh if config.weights]
-        if one_family(s):
+        if one_family(s) and tuned:
             tuned[1:1] = [config for config in fresh if not config.weights]
         first = first if compared(history, s) else [*tuned, here]
     families: dict[str, list[Config]] = {}

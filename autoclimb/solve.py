@@ -36,7 +36,6 @@ from autoclimb.run.setup import (
     Setup,
     command_line,
     find_nets,
-    folds_on_record,
     introduce,
     made_with,
     mixed_words,
@@ -195,7 +194,7 @@ def fit(
     except OutOfTime:
         assert task is not None, "what first takes time is decoding, once the task is read"
         with room_on_disk(folder):
-            known = folds_on_record(folder)
+            known = store.read_folds(folder)
             setup = Setup(task, goal, known, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
             return finish_unblended(setup)
     except Died as error:  # before any trial: in a trial it is a status

@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
+from autoclimb.learn.trunk import above
 from autoclimb.learn.views import VIEWS, Watch, predict_rows
 from autoclimb.learn.weights import INPUT
 
@@ -64,6 +66,15 @@ def raising(error):
         raise error
 
     return broken
+
+
+def test_a_bug_of_our_own_is_no_status(tmp_path, monkeypatch):
+    def bug(*given, **named):
+        above(None, SimpleNamespace(kept=None), None)  # its assertion says that a caller is wrong
+
+    monkeypatch.setattr(fold, "train", bug)
+    with pytest.raises(AssertionError):
+        trial_in(tmp_path)
 
 
 @pytest.mark.parametrize(("error", "kind"), FAULTS, ids=lambda value: str(value)[:40])

@@ -27,6 +27,7 @@ from autoclimb.search.fidelity import (
     folds_for,
     folds_of,
     kept_bytes,
+    kinds_at_hand,
     memory_for,
     pixels_first,
     sizes_for,
@@ -38,7 +39,7 @@ from autoclimb.search.fidelity import (
     within_memory,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import finalists, is_long, seconds_each
+from autoclimb.search.finals import chosen, finalists, is_long, seconds_each
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.order import PLAN
@@ -47,6 +48,7 @@ from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import account
+from autoclimb.search.starting import from_nothing
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0
@@ -174,6 +176,22 @@ def test_a_pretrained_net_that_is_sound_at_some_size_sees_more_pixels_while_epoc
     larger = [net.vary(size=n) for n in sizes_for(net, s) if config.size < n <= pixels_first(net, s)]
     assert not any(epochs_paid(seconds, c, s) >= epochs_for("enough", c, s) for c in larger)
     assert with_pixels(sound, replace(s, space=SearchSpace(start={"size": sound.size})), seconds) == sound
+
+
+def test_a_net_that_was_tried_keeps_its_size_however_much_time_there_is():
+    s = situation(side=500, rows=2000)
+    fresh = Config(backbone="convnext_tiny.in12k_ft_in1k", weights="hub", size=128)
+    for time in (3_000.0, 30_000.0, 300_000.0):
+        [grown] = chosen([[fresh]], 1, time, "enough", s)
+        [same] = chosen([[fresh.vary(seconds=30.0)]], 1, time, "enough", s)
+        assert same.size <= 128 <= grown.size
+    assert same.size < grown.size
+
+
+def test_a_net_from_scratch_counts_as_a_kind_wherever_it_is_tried_beside_pretrained_ones():
+    for device, budget in (("cpu", HOUR), ("cuda", 300.0), ("cuda", HOUR)):
+        s = situation(device=device, budget=budget, pretrained=LOCAL)
+        assert kinds_at_hand(s) == 3 + len(from_nothing(s))
 
 
 def test_a_net_of_one_size_is_sound_by_its_epochs_alone():

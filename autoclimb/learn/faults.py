@@ -66,9 +66,14 @@ STATUSES = (Fault, RuntimeError, ValueError, AssertionError, MemoryError, OSErro
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of a fault: that of its class, memory, disk, files, loader, device, or torch for all else it says."""
+    """The kind of a fault: that of its class, memory, disk, files, loader, device, or torch for all else it says.
+
+    Raises the error again where it is a bug: a ValueError or AssertionError that came up in this room, in no library.
+    """
     if isinstance(error, Fault):
         return error.kind
+    if isinstance(error, ValueError | AssertionError) and _raised_in(error).startswith("autoclimb.learn"):
+        raise error
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "memory"
     if no_room(error):
@@ -77,6 +82,14 @@ def kind_of(error: BaseException) -> str:
         return "files"
     text = f"{type(error).__name__}: {error}"
     return next((kind for kind, words in MESSAGES.items() if re.search(words, text)), "torch")
+
+
+def _raised_in(error: BaseException) -> str:
+    """The name of the module whose line failed."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return "" if at is None else str(at.tb_frame.f_globals.get("__name__", ""))
 
 
 def free_memory() -> None:

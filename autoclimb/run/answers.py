@@ -189,10 +189,10 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
 
 def finish_unblended(setup: Setup) -> Run:
     """Ends a run that goes on but has no time to get ready again; trials that it was killed before blending are."""
-    known = [t for t in store.all_trials(setup.folder) if t.status == "done"]
-    fits = bool(known) and len(setup.fold_of) == len(setup.task.train_ids)
-    if fits and store.blend_score(setup.folder) is None:
-        publish(setup, History(known))
+    finished = any(trial.status == "done" for trial in store.all_trials(setup.folder))
+    known = len(setup.fold_of) == len(setup.task.train_ids)
+    if finished and known and store.blend_score(setup.folder) is None:
+        publish(setup, History())
     return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from autoclimb.arrays import as_stored
 from autoclimb.errors import Mistake
+from autoclimb.run import store
 from autoclimb.score.own import source_of
 from autoclimb.search.recipes import Given
 from autoclimb.types import Event, Metric, Task, Tell
@@ -72,8 +73,8 @@ def check_fingerprint(folder: Path, before: dict[str, Any], now: dict[str, Any])
 
 def check_folds(folder: Path, fold_of: np.ndarray) -> None:
     """Raises Mistake where the run in the folder dealt its rows otherwise: its nets have seen what others hold out."""
-    path = folder / "fold_of.npy"
-    if path.exists() and not np.array_equal(np.load(path, allow_pickle=False), fold_of):
+    before = store.read_folds(folder)
+    if len(before) and not np.array_equal(before, fold_of):
         raise Mistake(
             f"{folder} was begun with other folds, by another version or with other pictures; name another folder with "
             "--out, or delete it"

@@ -71,7 +71,7 @@ def record_of(run: "Run") -> RunRecord:
         classes=tuple(run.task["classes"]),
         trials=tuple(store.all_trials(folder)),
         target=target,
-        fold_of=np.load(folder / "fold_of.npy", allow_pickle=False),
+        fold_of=store.read_folds(folder),
         ids=tuple(read_json(ids_file)) if ids_file.exists() else (),
         groups=groups,
         slices=slices,

@@ -76,12 +76,6 @@ def with_folds(
     return task, fold_of
 
 
-def folds_on_record(folder: Path) -> np.ndarray:
-    """The fold of each row as the run dealt them before, empty where it had not come so far."""
-    path = folder / "fold_of.npy"
-    return np.load(path, allow_pickle=False) if path.exists() else np.zeros(0, np.int64)
-
-
 def introduce(
     worker: Worker,
     task: Task,

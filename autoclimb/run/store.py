@@ -35,6 +35,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
@@ -102,6 +104,12 @@ def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """The events on record, each (spent: seconds, name, text, facts), in the order they happened."""
     return [line for line in read_lines(folder / "events.jsonl") if isinstance(line, dict)]
+
+
+def read_folds(folder: Path) -> np.ndarray:
+    """The fold of each row as the run dealt them before, empty where it had not come so far."""
+    path = folder / "fold_of.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else np.zeros(0, np.int64)
 
 
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:

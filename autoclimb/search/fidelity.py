@@ -18,6 +18,7 @@ Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 SMALLEST_BATCH = 8
+LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
 MEMORY_SHARE = 0.85  # of the memory that a training is planned to take: the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
@@ -133,10 +134,15 @@ def kind_of(backbone: str, s: Situation) -> str:
 
 
 def kinds_at_hand(s: Situation) -> int:
-    """Kinds that finalists may be of: the pretrained nets', and on a processor a net from scratch beside them."""
+    """Kinds that finalists may be of: the pretrained nets', and a net from scratch where one is tried beside them."""
     if not s.pretrained or s.space.backbones:
         return len(SURPLUS)
-    return len({kind_of(row["backbone"], s) for row in s.pretrained}) + (s.device == "cpu")
+    return len({kind_of(row["backbone"], s) for row in s.pretrained}) + scratch_beside(s)
+
+
+def scratch_beside(s: Situation) -> bool:
+    """Whether a small net from scratch is tried beside pretrained ones, see `starting.from_nothing`."""
+    return bool(s.pretrained) and (s.device == "cpu" or s.budget < LONG) and not s.space.backbones
 
 
 def search_seconds(base: Config, s: Situation) -> float:
@@ -213,11 +219,15 @@ def soundly(seconds: float, config: Config, s: Situation) -> bool:
     return at_least_size and epochs_in(seconds, config, s) >= sound_at_its_size(config, s)
 
 
-def with_pixels(config: Config, s: Situation, seconds: float) -> Config:
-    """The config at a larger size where pixels come first, and `seconds` and the memory do for enough epochs there."""
+def with_pixels(config: Config, s: Situation, seconds: float, most: int = LARGEST) -> Config:
+    """The config at a larger size where pixels come first, and `seconds` and the memory do for enough epochs there.
+
+    At most `most` pixels a side: what the search found out about a net's size stands.
+    """
     if "size" in s.space.start or config.sizes or config.scales or config.test_size:
         return config
-    larger = [config.vary(size=n) for n in sizes_for(config, s) if config.size < n <= pixels_first(config, s)]
+    most = min(most, math.floor(pixels_first(config, s)))
+    larger = [config.vary(size=n) for n in sizes_for(config, s) if config.size < n <= most]
     paid = [c for c in larger if epochs_paid(seconds, c, s) >= epochs_for("enough", c, s)]
     fitting = [c for c in (within_memory(c, s) for c in reversed(paid)) if fits_memory(c, s)]
     return fitting[0] if fitting else config

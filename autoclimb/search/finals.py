@@ -11,6 +11,8 @@ from autoclimb.policies import policy_named
 from autoclimb.search.cost import corrected, cost_of, epoch_seconds, ready_seconds, with_kept
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
 from autoclimb.search.fidelity import (
+    LARGEST,
+    LONG,
     MORE_THAN_ENOUGH,
     OWN_SHARE,
     Level,
@@ -32,7 +34,7 @@ from autoclimb.search.filling import fill
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
-from autoclimb.search.starting import LONG, base_config, from_nothing, ranked, with_batch, with_useful_nets
+from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch, with_useful_nets
 from autoclimb.types import Config, History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer
@@ -89,9 +91,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 def family_heads(history: History, s: Situation) -> list[list[Config]]:
     """The configs that may stand for each family, most promising first, families in the order of their best.
 
-    Nets that were tried come first, the leader before all, at no smaller size where the time allows that. From scratch
-    nets of one family differ as families do, but none is taken that was not compared: nobody knows which suits the
-    data.
+    Nets that were tried come first, the leader before all, and keep the size that they were tried at. From scratch nets
+    of one family differ as families do, but none is taken that was not compared: nobody knows which suits the data.
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
@@ -163,10 +164,10 @@ def chosen(
     for i, family in enumerate(heads):
         if i and not configs:
             return []
-        sized = [at_size(config, share, s) for config in family]
-        able = [c for c in sized if epochs_paid(share, c, s) >= times * epochs_for(level, c, s)]
-        best = sorted(able, key=lambda c: not at_its_size(c, s))[:1]
-        configs += [with_pixels(c, s, share) for c in best]
+        sized = [(at_size(config, share, s), config.size if config.seconds else LARGEST) for config in family]
+        able = [row for row in sized if epochs_paid(share, row[0], s) >= times * epochs_for(level, row[0], s)]
+        best = sorted(able, key=lambda row: not at_its_size(row[0], s))[:1]
+        configs += [with_pixels(config, s, share, most) for config, most in best]
         if len(configs) == n:
             return configs
     return []

@@ -9,6 +9,7 @@ from typing import Any
 
 from autoclimb.search.cost import full_cost, head_seconds
 from autoclimb.search.fidelity import (
+    LONG,
     MOST_KEPT,
     PROBE_SHARE,
     epochs_for,
@@ -21,7 +22,7 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.nets import fine_tuning, net_named, top_of
 from autoclimb.search.regions import region_seconds, start_chain, try_regions
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import LONG, candidates, with_useful_nets
+from autoclimb.search.starting import candidates, with_useful_nets
 from autoclimb.types import Config, History
 
 SHORT = 100.0  # seconds of budget below which frozen features are made of one view

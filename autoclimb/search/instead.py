@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.search.fidelity import (
+    LONG,
     Level,
     at_its_size,
     epochs_for,
@@ -25,7 +26,7 @@ from autoclimb.search.frozen import SHORT
 from autoclimb.search.nets import OTHER_SCRATCH
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import LONG, candidates
+from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's

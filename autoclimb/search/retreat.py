@@ -58,9 +58,9 @@ def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = 
     nets = candidates(s)
     names = [net.backbone for net in nets]
     cheaper = nets[: names.index(config.backbone)] if config.backbone in names else nets
-    kept = ("seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
+    of_the_trial = ("seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
     for net in reversed(cheaper):
-        other = net.vary(**{name: getattr(config, name) for name in kept})
+        other = net.vary(**{name: getattr(config, name) for name in of_the_trial})
         other = other.vary(size=max((n for n in own_sizes(other) or [config.size] if n <= config.size), default=0))
         if other.size and other.backbone != config.backbone and not failed(other, history):
             return other

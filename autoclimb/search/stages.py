@@ -11,6 +11,7 @@ from dataclasses import fields
 from autoclimb.search.cost import epoch_seconds, speed_words
 from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
+    LONG,
     SIZES,
     epochs_for,
     epochs_in,
@@ -25,7 +26,7 @@ from autoclimb.search.frozen import features_are_all, frozen_features, of_nets
 from autoclimb.search.nets import FAMILIES, net_named
 from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import LONG, base_config, from_nothing, ranked, with_batch
+from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch
 from autoclimb.types import Config, History
 
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base

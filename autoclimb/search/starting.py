@@ -9,12 +9,14 @@ from typing import Any
 
 from autoclimb.search.cost import epoch_seconds
 from autoclimb.search.fidelity import (
+    LONG,
     MORE_THAN_ENOUGH,
     at_its_size,
     epochs_for,
     epochs_in,
     final_seconds,
     folds_of,
+    scratch_beside,
     suits,
     with_pixels,
     with_size,
@@ -34,7 +36,6 @@ USEFUL = 0.25
 # shapes, which a small net from scratch soon knows better: hand signs .84, 1.3 times; leaves .62, 2.1 times (LOG.md)
 PLAIN, NEAR = 0.75, 1.4
 SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
-LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
 FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
 LARGEST_BATCH = 128  # that a fine-tuned net gets unasked: its rates are for about so many pictures a step
 
@@ -110,8 +111,7 @@ def from_nothing(s: Situation) -> list[Config]:
     held-out fold after 40 s from nothing on a processor (one run; benchmarks/LOG.md). On a card only where minutes are
     all there is: its larger nets are worth more time. Not where the user names the backbones.
     """
-    beside = s.pretrained and (s.device == "cpu" or s.budget < LONG) and not s.space.backbones
-    return candidates(replace(s, pretrained=()))[:1] if beside else []
+    return candidates(replace(s, pretrained=()))[:1] if scratch_beside(s) else []
 
 
 def ranked(history: History, s: Situation) -> list[Config]:

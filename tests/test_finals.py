@@ -178,12 +178,12 @@ def test_a_pretrained_net_that_is_sound_at_some_size_sees_more_pixels_while_epoc
     assert with_pixels(sound, replace(s, space=SearchSpace(start={"size": sound.size})), seconds) == sound
 
 
-def test_a_net_that_was_tried_keeps_its_size_however_much_time_there_is():
+def test_a_net_that_was_compared_at_several_sizes_keeps_its_own_however_much_time_there_is():
     s = situation(side=500, rows=2000)
     fresh = Config(backbone="convnext_tiny.in12k_ft_in1k", weights="hub", size=128)
     for time in (3_000.0, 30_000.0, 300_000.0):
         [grown] = chosen([[fresh]], 1, time, "enough", s)
-        [same] = chosen([[fresh.vary(seconds=30.0)]], 1, time, "enough", s)
+        [same] = chosen([[fresh.vary(seconds=30.0)]], 1, time, "enough", s, settled={fresh.backbone})
         assert same.size <= 128 <= grown.size
     assert same.size < grown.size
 

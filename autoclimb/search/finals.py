@@ -1,7 +1,7 @@
 """The finalists, and what the rest of the time is for: nets of several families, each with its own size and epochs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -71,7 +71,7 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     """
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
-    configs = families_paid(heads, usable(s), s)
+    configs = families_paid(heads, usable(s), s, settled_sizes(history, s))
     # nobody knows which net suits the data; but frozen features of one whose top alone trains were seen to
     alone = len(configs) < 2 and from_nothing(s) and not compared(history, s) and not any(c.top for c in configs)
     if not configs or alone:
@@ -91,8 +91,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 def family_heads(history: History, s: Situation) -> list[list[Config]]:
     """The configs that may stand for each family, most promising first, families in the order of their best.
 
-    Nets that were tried come first, the leader before all, and keep the size that they were tried at. From scratch nets
-    of one family differ as families do, but none is taken that was not compared: nobody knows which suits the data.
+    Nets that were tried come first, the leader before all, and keep the size that they were tried at, or get a larger
+    one where it was the only one. From scratch nets of one family differ as families do, but none is taken that was not
+    compared: nobody knows which suits the data.
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
@@ -126,7 +127,15 @@ def _near(history: History, s: Situation) -> list[Config]:
     return [t.config for t in trials if t.score > trials[0].score - 2 * trials[0].stderr]
 
 
-def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[Config]:
+def settled_sizes(history: History, s: Situation) -> set[str]:
+    """The nets that the search compared at several sizes: what it found out about them stands."""
+    sizes: dict[str, set[int]] = {}
+    for trial in single_fold(history, search_base(history, s)):
+        sizes.setdefault(trial.config.backbone, set()).add(trial.config.size)
+    return {backbone for backbone, tried in sizes.items() if len(tried) > 1}
+
+
+def families_paid(heads: list[list[Config]], time: float, s: Situation, settled: Collection[str] = ()) -> list[Config]:
     """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
 
     Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
@@ -136,24 +145,30 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation) -> list[
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
-        sound = chosen(heads, n, time, "sound", s)
+        sound = chosen(heads, n, time, "sound", s, settled=settled)
         less = paid and sound and (sound[0].size < OWN_SHARE * tried or bool(sound[0].top) > bool(paid[0].top))
         if sound and not less:
             paid = sound
     if len(paid) < 2:
-        two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH)
+        two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
         if two and two[0].size >= tried:
             return two
     while KINDS <= len(paid) < MOST:
-        more = chosen(heads, len(paid) + 1, time, "full", s)
+        more = chosen(heads, len(paid) + 1, time, "full", s, settled=settled)
         if [c.backbone for c in more[:-1]] != [c.backbone for c in paid]:  # smaller nets for one family more
             break
         paid = more
-    return paid or chosen(heads, 1, time, "enough", s)
+    return paid or chosen(heads, 1, time, "enough", s, settled=settled)
 
 
 def chosen(
-    heads: list[list[Config]], n: int, time: float, level: Level, s: Situation, times: float = 1.0
+    heads: list[list[Config]],
+    n: int,
+    time: float,
+    level: Level,
+    s: Situation,
+    times: float = 1.0,
+    settled: Collection[str] = (),
 ) -> list[Config]:
     """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do.
 
@@ -164,10 +179,11 @@ def chosen(
     for i, family in enumerate(heads):
         if i and not configs:
             return []
-        sized = [(at_size(config, share, s), config.size if config.seconds else LARGEST) for config in family]
+        most = [c.size if c.seconds and c.backbone in settled else LARGEST for c in family]
+        sized = [(at_size(c, share, s), limit) for c, limit in zip(family, most, strict=True)]
         able = [row for row in sized if epochs_paid(share, row[0], s) >= times * epochs_for(level, row[0], s)]
         best = sorted(able, key=lambda row: not at_its_size(row[0], s))[:1]
-        configs += [with_pixels(config, s, share, most) for config, most in best]
+        configs += [with_pixels(c, s, share, limit) for c, limit in best]
         if len(configs) == n:
             return configs
     return []

@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from itertools import count
 from types import SimpleNamespace
 
 import cv2
@@ -12,12 +13,14 @@ from nets import CPU, fold_over
 from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
-from autoclimb.learn import fold, trial, views
+from autoclimb.learn import averages, fold, trial, views
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
+from autoclimb.learn.batches import to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, in_parts, kind_of
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
+from autoclimb.learn.material import Kept
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import above
@@ -191,11 +194,11 @@ class Slow:
     """A clock that only predicting and training move: so many seconds a batch in one view, and a step."""
 
     def __init__(self, monkeypatch, batch=1.0, step=0.0):
-        self.time = 0.0
+        self.time, self.batch = 0.0, batch
         built_forward, optimizer_of = views.predictions_of, fold.train.__globals__["optimizer_of"]
 
         def slower(*given):
-            self.time += batch
+            self.time += self.batch
             return built_forward(*given)
 
         def stepping(*given):
@@ -233,7 +236,68 @@ def test_where_the_watch_runs_out_later_pictures_are_seen_once_and_those_after_t
     assert clock.time == 3 * len(VIEWS["dihedral"]) + 3
     clock.time = 0.0
     cut = predict_rows(built, material, rows, CPU, 16, "none", Watch(clock, deadline=2.5), batch=4)
-    assert (np.isnan(cut).all(1) == (rows >= 12)).all()
+    assert (np.isnan(cut).all(1) == (rows >= 10)).all(), "a batch in flight at the deadline would be lost"
+
+
+def test_near_the_deadline_few_pictures_go_at_once_and_none_that_would_not_be_done_by_then(monkeypatch):
+    clock = Slow(monkeypatch)
+    given = (build_net(TINY, 2), material_of(), np.arange(24), CPU, 16, "none")
+    p = predict_rows(*given, Watch(clock, deadline=3.5, each=0.125))
+    assert (np.isfinite(p).all(1) == (np.arange(24) < 8 + 8 + 8)).all()
+    assert clock.time == 3.0
+    assert np.isnan(predict_rows(*given, Watch(clock, deadline=3.1, each=0.125))).all()
+    assert clock.time == 3.0
+
+
+def test_a_machine_that_becomes_slow_in_the_midst_of_a_batch_sees_it_in_fewer_views(monkeypatch):
+    clock = Slow(monkeypatch, batch=0.1)
+    original = views.predictions_of
+
+    def slowing(*given):
+        clock.batch = 5.0 if clock.time else 0.1
+        return original(*given)
+
+    monkeypatch.setattr(views, "predictions_of", slowing)
+    p = predict_rows(build_net(TINY, 2), material_of(), np.arange(24), CPU, 16, "dihedral", Watch(clock, soft=2.0))
+    assert np.isfinite(p).all()
+    assert clock.time == pytest.approx(5.1)
+
+
+def test_predictions_that_are_no_numbers_are_a_divergence_and_not_taken_for_rows_that_were_not_reached(monkeypatch):
+    built = build_net(TINY, 2)
+    torch.nn.init.constant_(built.head.bias, np.nan)
+    with pytest.raises(Diverged):
+        predict_rows(built, material_of(), np.arange(24), CPU, 16, "none", Watch(lambda: 0.0))
+
+
+@pytest.mark.parametrize(("deadline", "tta", "seconds"), [(200.0, None, 28), (12.0, "none", 3)])
+def test_views_are_looked_at_only_while_there_is_time_to_see_every_row_once(monkeypatch, deadline, tta, seconds):
+    clock = Slow(monkeypatch)
+    part = fold_over(range(8), range(8, 64), now=clock, deadline=deadline)
+    built, config = build_net(TINY, 2), TINY.vary(tta="auto")
+    oof_pred, test_pred, chosen = fold._predictions(built, material_of(64), config, part, deadline, 0.0)
+    assert np.isfinite(oof_pred).all()
+    assert np.isfinite(test_pred).all()
+    assert chosen in views.CHOICES
+    assert tta in (None, chosen)
+    assert clock.time >= seconds
+    assert clock.time <= deadline
+
+
+def test_a_machine_that_becomes_slow_while_views_are_looked_at_still_sees_every_row_once(monkeypatch):
+    clock = Slow(monkeypatch, batch=0.1)
+    original = views.predictions_of
+
+    def slowing(*given):
+        clock.batch = 3.0 if clock.time > 1.0 else 0.1
+        return original(*given)
+
+    monkeypatch.setattr(views, "predictions_of", slowing)
+    part = fold_over(range(8), range(8, 64), now=clock, deadline=12.0)
+    found = fold._predictions(build_net(TINY, 2), material_of(64), TINY.vary(tta="auto"), part, 6.0, 0.0)
+    assert np.isfinite(found[0]).all()
+    assert np.isfinite(found[1]).all()
+    assert found[2] == "none"
 
 
 def test_a_fold_that_predicts_slower_than_planned_still_gives_every_test_row(tmp_path, monkeypatch):
@@ -252,6 +316,66 @@ def test_a_fold_whose_test_rows_cannot_be_predicted_in_time_says_so(tmp_path, mo
     part = fold_over(range(8, 24), range(8), now=clock, deadline=20.0)
     with pytest.raises(OutOfTime, match="test rows"):
         run_fold(TINY.vary(seconds=10.0, epochs=0.0), 10.0, many, part, tmp_path)
+
+
+def test_a_fold_that_reaches_no_test_row_counts_out_of_fold_where_another_folds_net_has_answered(tmp_path, monkeypatch):
+    clock, train = Slow(monkeypatch), fold.train
+
+    def slow_from_the_second_fold_on(*given):
+        clock.batch = 10.0 if clock.time else 1.0
+        return train(*given)
+
+    monkeypatch.setattr(fold, "train", slow_from_the_second_fold_on)
+    material, where = material_of(m=300), (tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
+    alone = run_trial(TINY, material, *where)
+    assert (alone["status"], alone["note"]) == ("done", "")
+    first = np.load(tmp_path / "out" / "test.npy")
+    reply = run_trial(TINY.vary(folds=(0, 1)), material, *where, now=clock, seconds=12.0)
+    assert (reply["status"], reply["folds"]) == ("done", 2)
+    assert reply["note"] == "fold 1: the deadline came before 292 test rows"
+    oof = np.asarray(read_predictions(tmp_path / "out" / "oof"))
+    assert (np.isfinite(oof).all(1) == (material.fold_of < 2)).all()
+    both = np.load(tmp_path / "out" / "test.npy")
+    np.testing.assert_array_equal(both[8:], first[8:])
+    assert (both[:8] != first[:8]).any(1).all()
+    assert not (tmp_path / "nets" / "fold1.json").exists(), "it may be finished another time"
+    assert (tmp_path / "nets" / "fold1.safetensors").exists()
+
+
+def test_a_fold_alone_answers_the_test_before_its_held_out_rows(monkeypatch):
+    clock = Slow(monkeypatch)
+    many, part = material_of(300, 4), fold_over(range(8), range(8, 300), now=clock, deadline=2.5)
+    given = (build_net(TINY, 2), many, TINY)
+    oof_pred, test_pred, _ = fold._predictions(*given, part, 2.5, 0.0)
+    assert np.isfinite(test_pred).all()
+    assert 0 < np.isfinite(oof_pred).all(1).sum() < 292
+    clock.time = 0.0
+    oof_pred, test_pred, _ = fold._predictions(*given, replace(part, answered=True), 2.5, 0.0)
+    assert np.isfinite(oof_pred).all(1).sum() >= 128
+    assert not np.isfinite(test_pred).any()
+
+
+def test_kept_features_are_seen_in_a_second_view_only_while_that_takes_no_time_from_other_rows(monkeypatch):
+    clock = Slow(monkeypatch)
+    plain = material_of(300, 4)
+    material = replace(plain, kept=Kept((plain.pixels, plain.pixels[:, :, ::-1]), ()))
+    watch = Watch(clock, soft=3.5, deadline=20.0)
+    p = fold._predict(build_net(TINY, 2), material, np.arange(300), TINY.vary(tta="flip"), fold_over(()), watch)
+    assert np.isfinite(p).all()
+    assert clock.time <= 4.0
+
+
+def test_what_comes_between_training_and_predicting_ends_when_predicting_must_begin(monkeypatch):
+    ticks = count()
+    built, part = build_net(TINY, 2), fold_over(range(24), now=lambda: float(next(ticks)))
+    seen = []
+    monkeypatch.setattr(averages, "to_input", lambda x, *rest: seen.append(len(x)) or to_input(x, *rest))
+    recompute_norms(built, material_of(), TINY, part, until=1.0)
+    assert seen == [8, 8]
+    config = TINY.vary(loss="arcface", neighbours=3)
+    built = build_net(config, 2)
+    fold.remember(built, material_of(), config, part, until=0.0, batch=5)
+    assert len(built.head.known) == 5
 
 
 def test_a_training_that_counts_epochs_anneals_to_be_done_by_its_deadline(tmp_path, monkeypatch):

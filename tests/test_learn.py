@@ -369,6 +369,21 @@ def test_features_whose_time_is_over_are_late_and_leave_the_worker_and_no_file(t
     assert len(features_of(config, pictures, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)) == 6
 
 
+def test_features_whose_next_block_would_end_after_the_deadline_are_late_before_it(tmp_path, monkeypatch):
+    time = [0.0]
+
+    def extract(block):
+        time[0] += 3.0
+        return block.reshape(len(block), -1).astype(np.float32)
+
+    monkeypatch.setattr(features, "BATCH", 4)
+    monkeypatch.setattr(features, "extractor_of", lambda *given: extract)
+    config = Config(train="features", backbone="gradients", size=32)
+    with pytest.raises(OutOfTime, match="8 of 12"):
+        features_of(config, stripes(12)[0], tmp_path, CPU, lambda facts: None, lambda: time[0], 8.0)
+    assert time[0] == 6.0
+
+
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 

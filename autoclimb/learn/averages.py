@@ -1,8 +1,11 @@
 """Weights averaged over the end of a training, and the statistics that go with them (SWA, arXiv 1803.05407)."""
 
+import math
+from collections.abc import Iterator
 from itertools import islice
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from autoclimb.learn.backbones import Built
@@ -16,23 +19,32 @@ NORM_ROWS = 2048  # train pictures that batch norms see afterwards: their means 
 AFTERWARDS = 1_000_000  # the epoch that these are drawn from: none that was trained on
 
 
-def recompute_norms(built: Built, material: Material, config: Config, fold: Fold) -> None:
+def recompute_norms(
+    built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf
+) -> None:
     """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures.
 
-    In batches of half the size where memory runs out. Raises OutOfMemory where not even two pictures fit.
+    Of one batch at least, then of those that there is time for `until` then; of half the size where memory runs out.
+    Raises OutOfMemory where not even two pictures fit.
     """
     batch = batch_of(config, fold)
     plain = config.vary(scales=())
     specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-NORM_ROWS // batch))
     device, layout = fold.device, built.format.layout
     processes = loader_processes(device, batch_bytes(material, plain, batch, config.size))
-    batches = load_batches(specs, material, config, processes)
+
+    def inputs() -> Iterator[Tensor]:
+        for number, (_, pictures) in enumerate(load_batches(specs, material, config, processes)):
+            if number and fold.now() >= until:
+                return
+            yield to_input(pictures, built.mean, built.std, device, layout)
+
     try:
         with built.format.autocast(device):
-            update_bn((to_input(x, built.mean, built.std, device, layout) for _, x in batches), built.net)
+            update_bn(inputs(), built.net)
         return
     except torch.OutOfMemoryError as error:
         if batch <= 2:
             raise OutOfMemory(f"the norms of {config.backbone} cannot be averaged: two pictures do not fit") from error
     free_memory()
-    recompute_norms(built, material, config.vary(batch=batch // 2), fold)
+    recompute_norms(built, material, config.vary(batch=batch // 2), fold, until)

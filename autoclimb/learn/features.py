@@ -41,7 +41,8 @@ def features_of(
 ) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there.
 
-    Raises OutOfTime where the deadline comes before the last row: the worker, whose start takes seconds, lives on.
+    Raises OutOfTime where the next block would not be done by the deadline: the worker, whose start takes seconds,
+    lives on.
     """
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
     net = (config.backbone, config.weights, config.model_args, config.layers)
@@ -58,7 +59,7 @@ def features_of(
     else:
         blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1])
     features = np.empty((0, 0), np.float32)
-    start = 0
+    start, begun = 0, now()
     for block in prefetch(blocks):
         rows = extract(block)
         if not start:
@@ -66,7 +67,7 @@ def features_of(
         features[start : start + len(rows)] = rows
         start += len(rows)
         report({"progress": start / len(pixels), "what": "features"})
-        if now() > deadline and start < len(pixels):
+        if start < len(pixels) and now() + (now() - begun) / start * len(block) > deadline:
             raise OutOfTime(f"features were made of {start} of {len(pixels)} pictures when their time was over")
     write_array(path, features)
     return features

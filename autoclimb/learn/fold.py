@@ -29,9 +29,10 @@ from autoclimb.learn.replays import Replayed, replayed, shapes_of
 from autoclimb.learn.trunk import above
 from autoclimb.learn.views import (
     Watch,
-    predict_by_best_views,
+    choose_views,
     predict_rows,
     seconds_a_picture,
+    views_for_all,
     views_named,
     views_to_predict,
 )
@@ -49,8 +50,8 @@ def run_fold(
 
     The net's weights are written into `out`. `seconds` cover everything, predicting included, except what a card takes
     to get ready; they count only where the config has seconds instead of epochs. Towards the fold's deadline the
-    schedule ends sooner and pictures get fewer views; held-out rows that are not reached are NaN. Raises OutOfTime
-    where the test rows cannot be predicted by then.
+    schedule ends sooner and pictures get fewer views; rows that are not reached are NaN. Raises OutOfTime where that
+    leaves nothing of use (`_predictions`).
     """
     start, device = fold.now(), fold.device
     if not 0 <= config.retrain_head < 1:
@@ -71,7 +72,7 @@ def run_fold(
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
     ready_s = fold.now() - begun
     start += ready_s  # which the search counts beside the fold's seconds
-    for_training = _training_seconds(built, material, config, fold, start, seconds)
+    for_training, each = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
         whiten(built, standard, config, fold)
@@ -93,16 +94,17 @@ def run_fold(
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, forward=None, head=net.get_classifier())  # type: ignore[operator]
+    predict_by = fold.deadline - each * (len(fold.valid_rows) + len(material.test_rows))
     if config.swa:
-        recompute_norms(built, standard, config, fold)
+        recompute_norms(built, standard, config, fold, predict_by)
     if config.retrain_head:
         built, training_facts["head_steps"] = retrain_head(built, standard, config, fold, pace)
     if config.neighbours:
-        remember(built, material, config, fold)
+        remember(built, material, config, fold, predict_by)
     trained_until = fold.now()
     tensors = {**whole.net.state_dict(), **built.net.state_dict()}
     save_net(tensors, whole, target_mean, target_std, out / f"fold{fold.number}.safetensors")
-    oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds)
+    oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds, each)
     facts = {
         **training_facts,
         **facts,
@@ -122,24 +124,39 @@ def run_fold(
 
 
 def _predictions(
-    built: Built, material: Material, config: Config, fold: Fold, soft: float
+    built: Built, material: Material, config: Config, fold: Fold, soft: float, each: float
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Predictions of held-out rows and of test rows, in the net's units; the views chosen where `tta` is "auto".
 
-    The test rows come first: of a fold that was cut off some held-out rows may be missing, but no test row.
+    `each` is how many seconds a picture is expected to take. What the trial cannot do without comes first: the test
+    rows, until a fold has predicted them all, then the held-out rows, which no other fold's net may predict. What the
+    deadline cuts off is NaN. Raises OutOfTime where no held-out row is reached, or not every test row by any fold.
     """
-    watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report)
-    tta = ""
-    if config.tta == "auto":
-        oof_pred, test_pred, tta = predict_by_best_views(built, material, config, fold, watch)
-    else:
-        rows = material.test_rows
-        first = watch.share(len(rows) / max(len(rows) + len(fold.valid_rows), 1))
-        test_pred = _predict(built, material, rows, config, fold, first)
-        oof_pred = _predict(built, material, fold.valid_rows, config, fold, watch)
-    if fold.now() >= fold.deadline and (np.isnan(test_pred).any() or (len(oof_pred) and np.isnan(oof_pred).all())):
-        raise OutOfTime("the deadline came while the test rows were predicted")
-    return oof_pred, test_pred, tta
+    watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report, each)
+    auto = config.tta == "auto"
+    held_out, rows = fold.valid_rows, material.test_rows
+    chosen = (
+        choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, len(held_out))
+    )
+    test_share = len(rows) / max(len(rows) + len(held_out), 1)
+    oof_pred = np.empty((len(held_out), material.width), np.float32)
+    test_pred = np.empty((len(rows), material.width), np.float32)
+
+    def predict_held_out(watch: Watch) -> None:
+        for places, tta in chosen.held_out:
+            oof_pred[places] = _predict(built, material, held_out[places], config.vary(tta=tta), fold, watch)
+
+    if fold.answered:
+        predict_held_out(watch.share(1 - test_share))
+    test_watch = watch if fold.answered else watch.share(test_share)
+    test_pred[:] = _predict(built, material, rows, config.vary(tta=chosen.test), fold, test_watch)
+    if not fold.answered:
+        predict_held_out(watch)
+    reached = [int(np.isfinite(p).all(1).sum()) for p in (oof_pred, test_pred)]
+    if (len(held_out) and not reached[0]) or (reached[1] < len(rows) and not fold.answered):
+        rows_reached = f"{reached[1]} of {len(rows)} test rows and {reached[0]} of {len(held_out)} held-out rows"
+        raise OutOfTime(f"the deadline came when {rows_reached} were predicted")
+    return oof_pred, test_pred, chosen.test if auto else ""
 
 
 def _predict(
@@ -152,19 +169,23 @@ def _predict(
     first, *others = material.kept.views
     predictions = predict_rows(built, replace(material, pixels=first), rows, *where, watch=watch)
     parts = [predictions]
+    spare = replace(watch, deadline=min(watch.soft, watch.deadline))  # what comes after these rows has a view to get
     for view in others:
-        if watch.now() < watch.soft:
-            again = predict_rows(built, replace(material, pixels=view), rows, *where, watch=watch)
+        if spare.pictures_until(0.0):
+            again = predict_rows(built, replace(material, pixels=view), rows, *where, watch=spare)
             parts.append(np.where(np.isnan(again), predictions, again))
     return np.mean(parts, 0)
 
 
 def _training_seconds(
     built: Built, material: Material, config: Config, fold: Fold, start: float, seconds: float
-) -> float:
-    """Of the fold's seconds those for training: what predicting will take is kept back. Infinite where none count."""
+) -> tuple[float, float]:
+    """Of the fold's seconds those for training, and those that a picture is expected to take to predict.
+
+    What predicting will take is kept back. Infinite, and 0, where no seconds count.
+    """
     if not config.seconds and fold.deadline == math.inf:
-        return math.inf
+        return math.inf, 0.0
     rows = len(fold.valid_rows) + len(material.test_rows)
     rows += min(len(fold.train_rows), REMEMBERED) if config.neighbours else 0
     each = SLACK.predict_margin * seconds_a_picture(built, material.pixels, fold.device, config.seen_size)
@@ -180,7 +201,7 @@ def _training_seconds(
     possible = fold.deadline - now - each * rows - norms - last_step - SLACK.after_fold  # with one view
     if possible <= 0:
         raise OutOfTime(f"{fold.deadline - now:.1f} s are left: too few to train and predict {rows} rows")
-    return min(planned, possible)
+    return min(planned, possible), each
 
 
 def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Built:
@@ -240,17 +261,24 @@ def retrain_head(built: Built, material: Material, config: Config, fold: Fold, b
     return replace(built, net=net), facts["steps"]
 
 
-def remember(built: Built, material: Material, config: Config, fold: Fold, batch: int = 128) -> None:
-    """Gives a net's cosine head the features and classes of train pictures, to find neighbours among."""
+def remember(
+    built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf, batch: int = 128
+) -> None:
+    """Gives a net's cosine head the features and classes of train pictures, to find neighbours among.
+
+    Of REMEMBERED pictures at most, drawn by lot, and of as many as there is time for `until` then.
+    """
     assert isinstance(built.head, Cosine)
-    rows, device = fold.train_rows, fold.device
-    if len(rows) > REMEMBERED:
-        rows = rng(config.seed, "remember", fold.number).choice(rows, REMEMBERED, replace=False)
+    device, most = fold.device, min(len(fold.train_rows), REMEMBERED)
+    rows = rng(config.seed, "remember", fold.number).choice(fold.train_rows, most, replace=False)
     features: list[Tensor] = []
     hook = built.head.register_forward_pre_hook(lambda head, inputs: features.append(inputs[0].float()))
     built.net.eval()
     with torch.inference_mode(), prediction_autocast(device):
         for start in range(0, len(rows), batch):
+            if start and fold.now() >= until:
+                rows = rows[:start]
+                break
             chosen = rows[start : start + batch]
             pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
             in_parts(built.net, to_input(pictures, built.mean, built.std, device, built.format.layout))

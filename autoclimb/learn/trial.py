@@ -49,8 +49,10 @@ def run_trial(
     """
     held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
+    nets_of_row = np.zeros((len(material.test_rows), 1), np.float32)  # that predicted a test row
     facts: dict[str, Any] = {}
-    done, note, status, ready_s = 0, "", "done", 0.0
+    notes: list[str] = []
+    done, status, ready_s = 0, "done", 0.0
     begun = now()
     deadline = begun + seconds - SLACK.worker_reply
     try:
@@ -72,13 +74,15 @@ def run_trial(
             # a fold that ran over its time takes it from the folds after it, not from the run
             fold_seconds = (until - now()) / max(missing, 1)
             if done and deadline - now() < SLACK.least_fold_share * slowest:
-                note = f"ended after {done} folds: there was no time for another"
+                notes.append(f"ended after {done} folds: there was no time for another")
                 break
 
             def report_fold(event: dict[str, Any], done: int = done) -> None:
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
-            fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline)
+            fold = Fold(
+                number, *rows_of_fold(material, number), device, report_fold, now, deadline, answered=done > 0
+            )
             result = _recorded_fold(nets, number)
             if result is None:
                 fold_begun = now()
@@ -90,19 +94,24 @@ def run_trial(
                 else:
                     result = _run_head(config, features, material, fold, nets, cache, first=not done)
                 result = _stored(result, material.precision)
-                _record_fold(nets, number, result, complete=now() < deadline)
+                _record_fold(nets, number, result)
+                notes += _cut_words(number, result)
                 slowest = max(slowest, now() - fold_begun)
                 until += result[2].get("ready_s", 0.0)
                 missing -= 1
             oof_pred, test_pred, fold_facts = result
             ready_s += fold_facts.pop("ready_s", 0.0)
             held_out.append((fold.valid_rows, oof_pred))
-            test_sum += test_pred
+            if (reached := _reached(test_pred)).all():
+                test_sum += test_pred
+            else:
+                test_sum[reached] += test_pred[reached]
+            nets_of_row[reached] += 1
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)
             done += 1
             # after every fold: if the worker is ended all the same, the folds until then are a trial
             write_predictions(out / "oof", _pooled(held_out, len(material.target)))
-            write_array(out / "test.npy", (test_sum / done).astype(material.precision, copy=False))
+            write_array(out / "test.npy", (test_sum / nets_of_row).astype(material.precision, copy=False))
             report({"folds_done": done, "facts": facts})
     except STATUSES as error:
         kind = kind_of(error)
@@ -114,12 +123,20 @@ def run_trial(
             note = f"ended after {done} folds: {note}"
         else:
             status = "late" if kind == "late" else "failed"
+        notes.append(note)
     if ready_s:
         facts["ready_s"] = round(ready_s, 2)
     if "fault" in facts:
         free_memory()  # out of the except clause: the error holds the frames, and they the tensors
-    note = "; ".join(filter(None, (facts.pop("note", ""), note)))
+    note = "; ".join(filter(None, (facts.pop("note", ""), *notes)))
     return {"status": status, "note": note, "facts": facts, "folds": done}
+
+
+def _cut_words(number: int, result: FoldResult) -> list[str]:
+    """What the deadline cut off a fold, a sentence; [] where nothing was."""
+    unreached = [int((~_reached(p)).sum()) for p in result[:2]]
+    parts = [f"{count} {what} rows" for count, what in zip(unreached, ("held-out", "test"), strict=True) if count]
+    return [f"fold {number}: the deadline came before {' and '.join(parts)}"] if parts else []
 
 
 def _stored(result: FoldResult, precision: str) -> FoldResult:
@@ -128,9 +145,14 @@ def _stored(result: FoldResult, precision: str) -> FoldResult:
     return oof_pred.astype(precision, copy=False), test_pred.astype(precision, copy=False), facts
 
 
+def _reached(predictions: np.ndarray) -> np.ndarray:
+    """The rows `(R,)` bool of predictions `(R, C)` that no deadline cut off: all of a row is NaN, or nothing."""
+    return ~np.isnan(predictions[:, 0])
+
+
 def _pooled(held_out: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:
     """The predictions of all folds' held-out rows; those that a deadline cut off are left out."""
-    known = [np.isfinite(p).all(1) for _, p in held_out]
+    known = [_reached(p) for _, p in held_out]
     rows = np.concatenate([rows[k] for (rows, _), k in zip(held_out, known, strict=True)])
     if len(held_out) == 1 and known[0].all():  # no copy of what may be gigabytes
         return Predictions.of(rows, held_out[0][1], count)
@@ -149,6 +171,8 @@ def _run_head(
     with whole_file(nets / f"fold{fold.number}.safetensors") as part:
         save_file(head, part)
     oof_pred, test_pred = (head_predictions(head, features[r], kind) for r in (fold.valid_rows, material.test_rows))
+    if np.isnan(oof_pred).any() or np.isnan(test_pred).any():
+        raise Diverged("the head's predictions are no numbers")
     facts: dict[str, Any] = {"features": int(features.shape[1])}
     if first:
         few = fold.valid_rows[: max(SKILL_CELLS // material.width, 1)]
@@ -160,15 +184,15 @@ def _run_head(
     return oof_pred, test_pred, facts
 
 
-def _record_fold(nets: Path, number: int, result: FoldResult, complete: bool) -> None:
-    """Records a finished fold beside its weights, the json last; not where the deadline cut rows off.
+def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
+    """Records a finished fold beside its weights, the json last; not where the deadline cut rows off: they are NaN.
 
-    Raises Diverged where predictions are no numbers.
+    Raises Diverged where predictions are infinite.
     """
     oof_pred, test_pred, facts = result
-    if not np.isfinite(test_pred).all() or (not np.isfinite(oof_pred).all() and complete):
-        raise Diverged("the net's predictions are no numbers")
-    if np.isfinite(oof_pred).all():
+    if np.isinf(oof_pred).any() or np.isinf(test_pred).any():
+        raise Diverged("the predictions are infinite as they are stored")
+    if np.isfinite(oof_pred).all() and np.isfinite(test_pred).all():
         with whole_file(nets / f"fold{number}.npz") as part:
             np.savez(part, oof_pred=oof_pred, test_pred=test_pred)
         write_json(nets / f"fold{number}.json", facts)

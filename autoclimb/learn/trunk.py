@@ -263,13 +263,13 @@ def _write(
 ) -> None:
     """Writes features block by block: a full disk is an error of a write, that of a memory map would end the process.
 
-    Raises OutOfTime where the deadline comes before the last block.
+    Raises OutOfTime where the next block would not be done by the deadline.
     """
-    done = 0
+    done, begun = 0, now()
     with whole_file(path) as part, part.open("wb") as file:
         while done < rows:
-            if now() >= deadline:
-                raise OutOfTime("the deadline came while the features of the frozen stages were computed")
+            if now() + ((now() - begun) / done * min(BATCH, rows - done) if done else 0.0) >= deadline:
+                raise OutOfTime(f"features of the frozen stages were made of {done} of {rows} pictures by the deadline")
             maps = next(blocks)
             if not done:
                 shape = (rows, *maps.shape[1:])

@@ -18,7 +18,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
-from autoclimb.learn.faults import Unbuildable, in_parts
+from autoclimb.learn.faults import Diverged, Unbuildable, in_parts
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Fold, Material, Report
 from autoclimb.learn.several import join_tiles, split_tiles
@@ -99,6 +99,7 @@ VIEWS: dict[str, Sequence[View]] = {
 }
 RESIZING = ("multi-scale",)  # rows that a net of one fixed size cannot take
 CHOICES = ("none", "flip", "vertical", "flips", "shift", "dihedral")  # what "auto" chooses from, the cheaper first
+NEAR, FEW = 4, 8  # batches before the deadline from which pictures are predicted few at a time, and how many
 LEAST_ROWS = 20  # held-out rows to choose by
 SAMPLED = 150  # held-out rows of each half that "auto" looks at in every view
 
@@ -130,6 +131,7 @@ class Watch:
     soft: float = math.inf
     deadline: float = math.inf
     report: Report = lambda facts: None
+    each: float = 0.0  # seconds that a picture is expected to take in one view, 0 for unknown
 
     def allows(self, start: float, times: float) -> bool:
         """Whether so many times what was done since `start` can be done until `soft`."""
@@ -139,6 +141,11 @@ class Watch:
         """The watch of what is done first and may take this part of the time until `soft`."""
         now = self.now()
         return replace(self, soft=now + part * (self.soft - now)) if self.soft < math.inf else self
+
+    def pictures_until(self, seconds_each: float) -> float:
+        """How many pictures can be predicted until `deadline`, where each takes so many seconds."""
+        left = self.deadline - self.now()
+        return 0 if left <= 0 else left / seconds_each if seconds_each else math.inf
 
 
 def predict_rows(
@@ -153,21 +160,28 @@ def predict_rows(
 ) -> np.ndarray:
     """Predictions `(len(rows), C)` float32, probabilities or standardised numbers, averaged over the views of `tta`.
 
-    Under a watch that runs out, later rows are seen in the first view only; rows not reached by its deadline are NaN.
+    Under a watch that runs out, later rows are seen in the first view only; rows not reached by its deadline are NaN,
+    and no others: Diverged is raised where a net predicts no numbers.
     """
     views = views_named(tta, built.fixed)
     predictions, reached = np.full((len(rows), material.width), np.nan, np.float32), 0
     for by_view in _predictions_by_view(built, material, rows, device, size, views, watch, batch):
+        if watch and not np.isfinite(by_view).all():
+            raise Diverged("the net's predictions are no numbers")
         predictions[reached : reached + by_view.shape[1]] = by_view.mean(0)
         reached += by_view.shape[1]
     return predictions
 
 
-def _predictions_by_view(built, material, rows, device, size, views, watch=None, batch=128) -> Iterator[np.ndarray]:
-    """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time; V is 1 where the watch runs out.
+def _predictions_by_view(
+    built, material, rows, device, size, views, watch=None, batch=128, later=0
+) -> Iterator[np.ndarray]:
+    """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time; V is less where the watch runs out.
 
-    On a card every batch is as large as in training, the last one filled up: for another shape a net with depthwise
-    convolutions would wait seconds for its kernels.
+    After these rows, `later` pictures are to pass through the net, for which the watch must leave time. Near the
+    deadline few pictures go at once, and none that would not be done by then: whoever is ended with pictures on their
+    way loses all that came before. On a card every batch is as large as in training, the last one filled up: for
+    another shape a net with depthwise convolutions would wait seconds for its kernels.
     """
     built.net.eval()
     on_card = device.type == "cuda"
@@ -180,20 +194,33 @@ def _predictions_by_view(built, material, rows, device, size, views, watch=None,
     def predict(x: Tensor) -> Tensor:
         return predictions_of(built.net(x).float(), material.kind, built.loss, built.width)
 
+    def seen(x: Tensor, view: View, count: int) -> np.ndarray:
+        return in_parts(predict, view(x))[:count].cpu().numpy()  # of a card too the clock is asked when it is done
+
     views = [per_tile(view, built.grid) for view in views] if built.grid else views
-    left = len(rows)
+    watch = watch or Watch(time.monotonic)
+    left, each, waiting_from = len(rows), watch.each, watch.now()
     for block in prefetch(pictures()):
-        start = watch.now() if watch else 0.0
-        if watch and start >= watch.deadline:
-            return
-        with torch.inference_mode(), prediction_autocast(device):
-            x = to_input(filled(block, batch) if on_card else block, built.mean, built.std, device, built.format.layout)
-            predictions = [in_parts(predict, views[0](x))]
-            if watch is None or watch.allows(start, len(views) * left / len(block)):
-                predictions += [in_parts(predict, view(x)) for view in views[1:]]
-            yield torch.stack(predictions)[:, : len(block)].cpu().numpy()
-        left -= len(block)
-        if watch:
+        while len(block):
+            most = watch.pictures_until(each)
+            if most < (batch if on_card else 1):
+                return
+            near = most < NEAR * len(block) and not on_card
+            part = block[: min(int(most), FEW)] if near else block
+            block = block[len(part) :]
+            start, count = watch.now(), len(part)
+            with torch.inference_mode(), prediction_autocast(device):
+                some = filled(part, batch) if on_card else part
+                x = to_input(some, built.mean, built.std, device, built.format.layout)
+                predictions = [seen(x, views[0], count)]
+                each = (watch.now() - waiting_from) / count
+                if watch.allows(start, (len(views) * left + later) / count):
+                    for view in views[1:]:
+                        if watch.now() >= watch.soft:
+                            break
+                        predictions.append(seen(x, view, count))
+            yield np.stack(predictions)
+            left, waiting_from = left - count, watch.now()
             watch.report({"progress": 1.0, "what": "predicting"})
 
 
@@ -203,36 +230,51 @@ def filled(block: np.ndarray, batch: int) -> np.ndarray:
     return np.concatenate([block, np.repeat(block[-1:], missing, 0)]) if missing > 0 else block
 
 
-def predict_by_best_views(
-    built: Built, material: Material, config: Config, fold: Fold, watch: Watch
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Predictions for held-out rows and for the test rows by the views that suit the net, and the row of CHOICES.
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The rows of VIEWS to predict in: one for the test rows, one for each part of the held-out rows, by its places."""
+
+    test: str
+    held_out: tuple[tuple[np.ndarray, str], ...]
+
+
+def views_for_all(tta: str, held_out: int) -> Chosen:
+    """One row of VIEWS for the test rows and for so many held-out rows."""
+    return Chosen(tta, ((np.arange(held_out), tta),))
+
+
+def choose_views(built: Built, material: Material, config: Config, fold: Fold, watch: Watch) -> Chosen:
+    """The rows of CHOICES that suit the net; one view where there are few held-out rows, or no time to look.
 
     Honest: the views of each half of the held-out rows are chosen on a sample of the other half, those of the test on
-    both samples. Few held-out rows say nothing: they get one view. `material.target` is in the net's units.
+    both samples. The watch must leave time to see every row in one view after that. `material.target` is in the net's
+    units.
     """
-    where = (fold.device, config.seen_size)
-    valid_rows, test_rows = fold.valid_rows, material.test_rows
-    test_share = len(test_rows) / max(len(test_rows) + len(valid_rows), 1)
+    valid_rows = fold.valid_rows
+    one_view = views_for_all(CHOICES[0], len(valid_rows))
     if len(valid_rows) < LEAST_ROWS:
-        test_pred = predict_rows(built, material, test_rows, *where, watch=watch.share(test_share))
-        return predict_rows(built, material, valid_rows, *where, watch=watch), test_pred, CHOICES[0]
+        return one_view
     views = views_named("auto")
     halves = np.array_split(rng(config.seed, "views").permutation(len(valid_rows)), 2)
-    losses = []
-    for half in halves:
-        rows = valid_rows[half[:SAMPLED]]
-        predictions = np.concatenate(list(_predictions_by_view(built, material, rows, *where, views)), 1)
-        by_view = dict(zip(views, predictions, strict=True))
+    samples = [valid_rows[half[:SAMPLED]] for half in halves]
+    losses: list[dict[str, np.ndarray]] = []
+    for number, rows in enumerate(samples):
+        later = len(views) * sum(map(len, samples[number + 1 :])) + len(valid_rows) + len(material.test_rows)
+        blocks = []
+        for block in _predictions_by_view(
+            built, material, rows, fold.device, config.seen_size, views, watch, later=later
+        ):
+            if len(block) < len(views):
+                return one_view
+            blocks.append(block)
+        if sum(block.shape[1] for block in blocks) < len(rows):
+            return one_view
+        by_view = dict(zip(views, np.concatenate(blocks, 1), strict=True))
         means = {name: np.mean([by_view[view] for view in VIEWS[name]], 0) for name in CHOICES}
         losses.append({name: row_losses(p, material.targets(rows), material.kind) for name, p in means.items()})
-    tta = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
-    test_pred = predict_rows(built, material, test_rows, *where, tta, watch.share(test_share))
-    oof_pred = np.empty((len(valid_rows), material.width), np.float32)
-    for half, other_losses in zip(halves, losses[::-1], strict=True):
-        chosen = cheapest_of_the_best(other_losses)
-        oof_pred[half] = predict_rows(built, material, valid_rows[half], *where, chosen, watch)
-    return oof_pred, test_pred, tta
+    test = cheapest_of_the_best({name: np.concatenate([half[name] for half in losses]) for name in CHOICES})
+    by_other_half = [cheapest_of_the_best(other) for other in losses[::-1]]
+    return Chosen(test, tuple(zip(halves, by_other_half, strict=True)))
 
 
 def with_views_of(config: Config, record: Path) -> Config:

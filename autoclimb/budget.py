@@ -114,6 +114,7 @@ class Slack:
     # within a fold
     predict_margin: float = 1.3  # predicting was measured on two batches only and may be this much slower
     after_fold: float = 0.3  # writing a net and its predictions
+    written: float = 2e8  # bytes a second of large predictions (assumption: a disk of a rented machine)
     least_training_share: float = 0.3  # of a fold's seconds, however long predicting takes
     least_fold_share: float = 0.4  # of the time that folds took so far; with less the folds done are the trial
 

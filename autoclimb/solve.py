@@ -20,7 +20,7 @@ from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.report.view import notebook_tell
 from autoclimb.run import store
-from autoclimb.run.answers import finish, finish_unblended, publish, publish_constant
+from autoclimb.run.answers import finish, finish_without, publish, publish_constant, publish_unblended
 from autoclimb.run.checks import (
     check_decisions,
     check_fingerprint,
@@ -33,9 +33,11 @@ from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
 from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import (
+    NoDevice,
     Setup,
     command_line,
     find_nets,
+    hardware_words,
     introduce,
     made_with,
     mixed_words,
@@ -43,7 +45,7 @@ from autoclimb.run.setup import (
     task_words,
     with_folds,
 )
-from autoclimb.run.trials import run_trial, situation_of
+from autoclimb.run.trials import run_trial, situation_of, tell_error_of_speeds
 from autoclimb.run.verdicts import judged, read_verdicts
 from autoclimb.run.worker import Died, Worker
 from autoclimb.score.own import tried
@@ -117,13 +119,14 @@ def fit(
     before = store.read_run(folder)
     verdicts, digest = read_verdicts(Path(decisions)) if decisions else ([], "")
     check_decisions(folder, before, digest)
-    if before.get("finished") and clock.budget <= before["budget"] * 1.001:
+    if before.get("finished") and not before.get("ended_early") and clock.budget <= before["budget"] * 1.001:
         tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
         trackers.poke()
         trackers.end(SLACK.trackers_at_most)
         return open_run(folder, scorer)
     store.open_folder(folder)
     store.forget_half_made(folder)
+    store.forget_failures_of_device(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
     tell = store.recorded(folder, clock, trackers.tell)
 
@@ -144,6 +147,7 @@ def fit(
             metric=describe_metric(scorer),
             command=command_line(sys.argv),
             finished=False,
+            ended_early=False,
             words="not finished",
         )
         if not before:
@@ -155,6 +159,9 @@ def fit(
         forget_half_built(folder / "cache")
         files = (*task.train_files, *task.test_files)
         decoded = Decoded(folder / "cache", files, clock, tell, task.channels, cache_gb * 1e9)
+        known = store.read_folds(folder)
+        setup = Setup(task, goal, known, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
+        publish_unblended(setup)
         first = decoded.at(FIRST_SIZE, "squash")
         task = without_unreadable(task, first.bad, tell)
         task = joined_duplicates(task, first, tell)
@@ -164,24 +171,28 @@ def fit(
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a mapped file that is held cannot give its disk back
+        setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, keep=setup.reserve))
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         equipment = made_with(greeting, nets)
         for sentence in mixed_words(before, equipment):
             tell(Event("note", sentence))
-        store.update_run(folder, clock, pipelines=given.space.pipelines(), **equipment)
+        made_of = {"pipelines": given.space.pipelines(), "unreadable_test": task.unreadable_test}
+        store.update_run(folder, clock, **made_of, **equipment)
         tell(Event("note", f"training on {equipment['hardware']}"))
+        setup = replace(setup, hardware=hardware_words(greeting))
 
         import_ahead(clock.budget)
         measure_ahead(folder, task, clock.budget)
-        setup = Setup(task, goal, fold_of, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
         if not before:
             publish_constant(task, goal, folder, setup.rows)
+        memory_gb = greeting.get("memory_gb", math.inf)
+        situation = situation_of(setup, greeting["device"], seed, nets, given.space, memory_gb)
         plan_ended = False
         with suppress(OutOfTime):  # what is finished is blended all the same
             _, plan_ended = follow(
                 plan_of(given.plan, folder),
-                situation_of(setup, greeting["device"], seed, nets, given.space, greeting.get("memory_gb", math.inf)),
+                situation,
                 partial(run_trial, setup),
                 partial(store.recall_trial, folder),
                 clock,
@@ -190,14 +201,19 @@ def fit(
                 tell,
                 notes_after,
             )
+        tell_error_of_speeds(setup, situation)
         return finish(setup, plan_ended)
-    except OutOfTime:
-        assert task is not None, "what first takes time is decoding, once the task is read"
+    except OutOfTime:  # what first takes time is decoding, once there is a setup
         with room_on_disk(folder):
-            known = store.read_folds(folder)
-            setup = Setup(task, goal, known, folder, worker, decoded, clock, tell, label_shift, nets_gb * 1e9)
-            return finish_unblended(setup)
-    except Died as error:  # before any trial: in a trial it is a status
+            tell_error_of_speeds(setup)
+            return finish_without(folder, scorer, clock, tell)
+    except (NoDevice, Died) as error:  # before any trial of this call: in a trial it is a status
+        if any(trial.status == "done" for trial in store.all_trials(folder)):
+            with room_on_disk(folder):
+                tell_error_of_speeds(setup)
+                return finish(setup, plan_ended=False, hindrance=str(error))
+        if isinstance(error, NoDevice):
+            raise
         raise Mistake(f"nothing can be trained here: {error} (run folder {folder})") from error
     except OSError as error:
         if no_room(error):

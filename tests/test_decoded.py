@@ -11,7 +11,7 @@ from test_stored import photographs
 from autoclimb.budget import Clock
 from autoclimb.data.pixels import Costs, NoRoom, build_pixels
 from autoclimb.run import decoded as room
-from autoclimb.run.decoded import Decoded
+from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.measurements import decoded_pictures
 
 ROWS = 13
@@ -45,6 +45,14 @@ def kind(pixels):
 def disk(folder):
     """Bytes of pixels; the json beside them are not counted."""
     return sum(file.stat().st_size for file in folder.iterdir() if file.suffix != ".json")
+
+
+def test_what_the_end_of_a_run_is_kept_for_is_not_decoded_into(files, tmp_path):
+    clock = Clock(60.0, now=lambda: 50.0, start=0.0)
+    made = Decoded(tmp_path / "px", files, clock, lambda event: None, keep=lambda: 15.0)
+    with pytest.raises(OutOfTime):
+        made.at(16, "squash")
+    assert replace(made, keep=lambda: 5.0).at(16, "squash").path.exists()
 
 
 def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tmp_path):

@@ -1,6 +1,7 @@
 """No failure ends a run: every fault in a trial is a status of a kind, and a fold gives what it has at its deadline."""
 
 import errno
+import math
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from nets import CPU, fold_over
 from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
+from autoclimb.budget import SLACK
 from autoclimb.learn import averages, fold, trial, views
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
@@ -271,20 +273,21 @@ def test_predictions_that_are_no_numbers_are_a_divergence_and_not_taken_for_rows
 
 
 @pytest.mark.parametrize(("deadline", "tta", "seconds"), [(200.0, None, 28), (12.0, "none", 3)])
-def test_views_are_looked_at_only_while_there_is_time_to_see_every_row_once(monkeypatch, deadline, tta, seconds):
+def test_views_are_looked_at_only_while_there_is_time_to_see_every_row_once(
+    tmp_path, monkeypatch, deadline, tta, seconds
+):
     clock = Slow(monkeypatch)
     part = fold_over(range(8), range(8, 64), now=clock, deadline=deadline)
-    built, config = build_net(TINY, 2), TINY.vary(tta="auto")
-    oof_pred, test_pred, chosen = fold._predictions(built, material_of(64), config, part, deadline, 0.0)
+    oof_pred, test_pred, facts = run_fold(TINY.vary(tta="auto"), 0.0, material_of(64), part, tmp_path)
     assert np.isfinite(oof_pred).all()
     assert np.isfinite(test_pred).all()
-    assert chosen in views.CHOICES
-    assert tta in (None, chosen)
+    assert facts["tta"] in views.CHOICES
+    assert tta in (None, facts["tta"])
     assert clock.time >= seconds
     assert clock.time <= deadline
 
 
-def test_a_machine_that_becomes_slow_while_views_are_looked_at_still_sees_every_row_once(monkeypatch):
+def test_a_machine_that_becomes_slow_while_views_are_looked_at_still_sees_every_row_once(tmp_path, monkeypatch):
     clock = Slow(monkeypatch, batch=0.1)
     original = views.predictions_of
 
@@ -293,11 +296,11 @@ def test_a_machine_that_becomes_slow_while_views_are_looked_at_still_sees_every_
         return original(*given)
 
     monkeypatch.setattr(views, "predictions_of", slowing)
-    part = fold_over(range(8), range(8, 64), now=clock, deadline=12.0)
-    found = fold._predictions(build_net(TINY, 2), material_of(64), TINY.vary(tta="auto"), part, 6.0, 0.0)
-    assert np.isfinite(found[0]).all()
-    assert np.isfinite(found[1]).all()
-    assert found[2] == "none"
+    part = fold_over(range(8), range(8, 64), now=clock, deadline=40.0)
+    oof_pred, test_pred, facts = run_fold(TINY.vary(tta="auto"), 0.0, material_of(64), part, tmp_path)
+    assert np.isfinite(oof_pred).all()
+    assert np.isfinite(test_pred).all()
+    assert facts["tta"] == "none"
 
 
 def test_a_fold_that_predicts_slower_than_planned_still_gives_every_test_row(tmp_path, monkeypatch):
@@ -388,6 +391,20 @@ def test_a_training_that_counts_epochs_anneals_to_be_done_by_its_deadline(tmp_pa
     assert [pace.progress(step) for step in (0, 5, 10)] == [0.0, 0.5, 1.0]
     clock.time = 15.0
     assert pace.progress(5) == 0.75
+
+
+def test_a_trial_leaves_the_time_to_write_what_it_predicts(tmp_path, monkeypatch):
+    deadlines = []
+
+    def late(config, seconds, material, part, *rest):
+        deadlines.append(part.deadline)
+        raise OutOfTime("no matter")
+
+    monkeypatch.setattr(fold, "run_fold", late)
+    for written in (math.inf, 32.0):  # bytes a second: twice ten rows of two float32
+        monkeypatch.setattr(trial, "SLACK", replace(SLACK, written=written))
+        assert trial_in(tmp_path, now=lambda: 100.0, seconds=30.0)["status"] == "late"
+    assert deadlines == [130 - SLACK.worker_reply, 130 - SLACK.worker_reply - 5.0]
 
 
 def test_a_trial_ends_after_the_folds_that_there_was_time_for(tmp_path, monkeypatch):

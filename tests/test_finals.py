@@ -14,6 +14,7 @@ from autoclimb.search.cost import (
     full_cost,
     head_seconds,
     speed_of,
+    speed_words,
     trunk_seconds,
     with_kept,
 )
@@ -47,7 +48,6 @@ from autoclimb.search.rates import memory_gb
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import account
 from autoclimb.search.starting import from_nothing
 from autoclimb.types import Config, History, Trial
 
@@ -284,15 +284,15 @@ def test_every_finished_trial_corrects_what_its_net_and_others_will_cost():
     assert speed_of(net, corrected(History([absurd]), s)).train <= 3 * planned
 
 
-def test_after_the_finalists_a_run_says_how_far_its_planned_speeds_were_off():
+def test_how_far_planned_speeds_were_off_is_the_median_of_the_trials_and_their_range():
     s = situation()
     net = Config(backbone="resnet18", size=64, seconds=10.0)
     speeds = [speed_of(net, s).train * ratio for ratio in (0.5, 0.8, 1.1)]
     trials = [replace(trial(net.vary(seed=i)), facts={"img_s": img_s}) for i, img_s in enumerate(speeds)]
-    [words] = account("finalists", History(trials), s)
+    words = speed_words(History(trials), s)
     assert "0.80" in words
     assert "0.50 to 1.10 in 3 trials" in words
-    assert account("finalists", History(), s) == []
+    assert speed_words(History(), s) == ""
 
 
 # --- the top alone ----------------------------------------------------------------------------------------------------

@@ -533,6 +533,18 @@ def test_a_device_that_is_not_there_is_a_mistake(name):
         device_named(name)
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda:0"])
+def test_a_card_on_which_nothing_can_be_begun_is_a_mistake(monkeypatch, name):
+    def full(device):
+        raise torch.OutOfMemoryError("CUDA error: out of memory\nCUDA kernel errors might be ...")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", full)
+    with pytest.raises(Mistake, match=r"cannot be used \(CUDA error: out of memory\); free it, or write --device cpu"):
+        device_named(name)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("changes", [{}, {"policy": "flip-colour", "mixup": 0.3, "ema": 0.9}, {"optimizer": "sgd"}])
 def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):

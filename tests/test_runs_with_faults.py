@@ -7,13 +7,18 @@ from functools import partial
 
 import numpy as np
 import pytest
+from fakes import situation
+from fakes import trial as fake_trial
 from faulty import FAULTS, Trainer, faulty_run, raising, setting_of
 
+from autoclimb.budget import SLACK
+from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
-from autoclimb.run.answers import finish, finish_unblended, finish_without, publish
-from autoclimb.run.trials import measure, run_trial
+from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
+from autoclimb.run.trials import measure, remember, run_trial, tell_error_of_speeds
 from autoclimb.run.worker import Died
-from autoclimb.types import Config, History
+from autoclimb.search.cost import corrected, speed_of, speed_words
+from autoclimb.types import Config, Event, History, Trial
 
 pytestmark = pytest.mark.long
 
@@ -73,11 +78,169 @@ def test_a_run_that_ends_before_its_folds_are_known_again_does_not_say_that_noth
 
 def test_a_run_without_the_time_to_get_ready_again_answers_what_it_had_finished_when_it_was_killed(finished):
     setup, _, constant = finished
-    assert finish_unblended(replace(setup, fold_of=np.zeros(0, int))).submission.read_text() == constant
-    run = finish_unblended(setup)
+    publish_unblended(replace(setup, fold_of=np.zeros(0, int)))
+    assert (setup.folder / "submission.csv").read_text() == constant, "its folds are not known"
+    publish_unblended(setup)
+    run = finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
     assert run.blend is not None
     assert run.submission.read_text() != constant
     assert "nothing was learnt" not in run.words
+
+
+def test_only_what_was_finished_after_the_last_blend_is_blended_before_a_run_goes_on(finished, monkeypatch):
+    setup, *_ = finished
+    blended = []
+    monkeypatch.setattr(answers, "deliver", lambda setup, blend: blended.append(blend.members))
+    publish_unblended(setup)
+    assert len(blended) == 1
+    monkeypatch.undo()
+    publish_unblended(setup)
+    monkeypatch.setattr(answers, "deliver", lambda setup, blend: blended.append(blend.members))
+    publish_unblended(setup)
+    assert len(blended) == 1
+    assert run_trial(setup, FEATURES.vary(backbone="patches"), "baseline").status == "done"
+    publish_unblended(setup)
+    assert len(blended) == 2
+
+
+def test_what_was_not_blended_has_the_time_that_is_left_or_what_every_blend_has(finished, monkeypatch):
+    setup, trainer, constant = finished
+    limits = []
+    monkeypatch.setattr(answers, "within", lambda seconds, make: limits.append(seconds))
+    store.update_run(setup.folder, setup.clock, quick_blend=2.0)
+    publish_unblended(setup)
+    trainer.time += 10 * setup.clock.budget
+    publish_unblended(setup)
+    assert limits == [pytest.approx(setup.clock.budget - SLACK.record_at_least, abs=30), 4.4]
+    run = finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
+    assert run.submission.read_text() == constant
+    assert "before the finished trials were blended" in run.words
+
+
+def test_unreadable_pictures_are_known_before_pictures_are_looked_at_again(finished):
+    setup, *_ = finished
+    publish_unblended(setup)
+    answered = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
+    unread = tuple(name for name, given in zip(setup.task.test_ids, answered, strict=True) if given == "across")
+    assert 0 < len(unread) < len(answered)
+    store.update_run(setup.folder, setup.clock, unreadable_test=unread)
+    write_array(setup.folder / "groups.npy", np.arange(len(setup.fold_of)))
+    known = task_on_record(setup.task, setup.folder)
+    assert known.unreadable_test == unread
+    assert len(known.groups) == len(setup.fold_of)
+    (setup.folder / "blend.json").unlink()
+    publish_unblended(setup)
+    answered = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
+    assert len(set(answered)) == 1, "they get the constant answer, the same for all"
+
+
+# --- what a run says of its speeds -----------------------------------------------------------------------------------
+
+
+def test_a_run_says_how_far_off_its_speeds_were_however_it_ended(finished):
+    setup, trainer, _ = finished
+    tell_error_of_speeds(setup)
+    assert "planned" not in trainer.events[-1].text, "nobody had planned the trial"
+    for seed, planned in ((1, 0.5), (2, 2.0)):
+        trial = run_trial(setup, FEATURES.vary(seed=seed), "baseline", planned)
+        store.save_trial(setup.folder, replace(trial, seconds=1.0))
+    tell_error_of_speeds(setup)
+    assert trainer.events[-1].text == "trials took 1.25 of the seconds planned for them, 0.50 to 2.00 in 2 trials"
+    net = Config(seconds=4.0)
+    trial = run_trial(setup, net, "finalists")
+    rate = speed_of(net, trainer.situation).train
+    store.save_trial(setup.folder, replace(trial, facts={"img_s": 0.8 * rate}))
+    situation = replace(trainer.situation, measure=raising(AssertionError("there is no time to measure")))
+    tell_error_of_speeds(setup, situation)
+    assert trainer.events[-1].text == "nets trained at 0.80 of the speed that was measured before"
+
+
+# --- other hardware, and a device that was gone ----------------------------------------------------------------------
+
+
+def test_a_run_that_goes_on_on_other_hardware_measures_and_decides_anew(finished):
+    setup, trainer, _ = finished
+    card = replace(setup, hardware="NVIDIA T4")
+    net, folder = Config(backbone="resnet34"), setup.folder
+    asked = []
+    trainer.ask = lambda request, *rest: asked.append(request["do"]) or {"train": 5.0 * len(asked), "predict": 9.0}
+    assert [measure(some, net).train for some in (card, setup, card, setup)] == [5.0, 10.0, 5.0, 10.0]
+    assert remember(folder, 60.0, "cuda", "finalists", lambda: "large nets") == "large nets"
+    assert remember(folder, 60.0, "cpu", "finalists", lambda: "small nets") == "small nets"
+    assert remember(folder, 60.0, "cuda", "finalists", lambda: "others") == "large nets"
+
+
+def test_trials_made_on_other_hardware_do_not_correct_the_speeds():
+    s, net = situation(hardware="2 processor threads"), Config(seconds=4.0)
+    rate = speed_of(net, s).train
+    made = [
+        replace(fake_trial(net), facts={"img_s": 0.5 * rate, "hardware": name}) for name in ("NVIDIA T4", s.hardware)
+    ]
+    assert speed_of(net, corrected(History(made[:1]), s)).train == rate
+    assert speed_of(net, corrected(History(made), s)).train == pytest.approx(0.5 * rate)
+    assert speed_words(History(made), s) == "nets trained at 0.50 of the speed that was measured before"
+
+
+def test_what_failed_for_the_device_is_tried_again_when_the_run_goes_on(finished):
+    setup, trainer, _ = finished
+    failed = [
+        Trial(Config(seed=seed), "stage", "failed", -np.inf, 0.0, 1.0, facts={"fault": fault})
+        for seed, fault in ((1, "device"), (2, "memory"))
+    ]
+    for trial in failed:
+        store.save_trial(setup.folder, trial)
+    replies = [{"train": 0.0, "predict": 0.0, "fault": fault} for fault in ("device", "device", "unbuildable")]
+    trainer.ask = lambda *given: replies.pop(0)
+    nets = [Config(backbone=name) for name in ("resnet34", "resnet50")]
+    assert [measure(setup, net).fault for net in nets] == ["device", "unbuildable"]
+    store.forget_failures_of_device(setup.folder)
+    assert [store.recall_trial(setup.folder, trial.config) is None for trial in failed] == [True, False]
+    assert store.recall_trial(setup.folder, FEATURES).status == "done"
+    replies.append({"train": 7.0, "predict": 9.0})
+    assert [measure(setup, net).train for net in nets] == [7.0, 0.0]
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_full_when_answers_are_written_gets_the_room_of_nets_or_leaves_the_submission(
+    finished, monkeypatch
+):
+    setup, trainer, constant = finished
+    net = store.nets_folder(setup.folder, Config()) / "fold0.safetensors"
+    net.parent.mkdir(parents=True)
+    net.write_bytes(b"weights")
+    write_submission = answers.write_submission
+
+    def with_room(*given):
+        if net.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_submission(*given)
+
+    with monkeypatch.context() as full:
+        full.setattr(answers, "write_submission", raising(OSError(errno.ENOSPC, "No space left on device")))
+        publish(setup, History())
+    assert "disk is full" in trainer.events[-1].text
+    assert (setup.folder / "submission.csv").read_text() == constant
+    net.write_bytes(b"weights")
+    monkeypatch.setattr(answers, "write_submission", with_room)
+    publish(setup, History())
+    assert (setup.folder / "submission.csv").read_text() != constant
+    monkeypatch.setattr(answers, "write_submission", raising(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(PermissionError):
+        publish(setup, History())
+
+
+def test_a_line_that_a_full_disk_does_not_take_is_no_reason_to_end(finished, monkeypatch):
+    setup, *_ = finished
+    heard = []
+    tell = store.recorded(setup.folder, setup.clock, heard.append)
+    monkeypatch.setattr(store, "append_json", raising(OSError(errno.ENOSPC, "No space left on device")))
+    tell(Event("note", "said all the same"))
+    assert heard
+    monkeypatch.setattr(store, "append_json", raising(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(PermissionError):
+        tell(Event("note", "said all the same"))
 
 
 def test_where_memory_is_short_for_a_blend_the_submission_stays_and_the_quick_blend_stands(finished, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from faulty import raising
 from folders import picture
 from inside import Inside
 from PIL import Image
@@ -113,6 +114,7 @@ def test_a_killed_run_had_a_valid_submission_and_goes_on_from_its_finished_trial
     assert all(after[key] == written for key, written in before.items())
     assert len(after) > len(before)
     assert "out of fold" in second
+    assert "of the speed that was measured before" in second, "said at the end, though the plan knows no finalists"
 
 
 def test_an_exhausted_plan_ends_early_and_the_answers_are_right(killed_and_continued):
@@ -200,9 +202,51 @@ def test_a_run_without_the_time_to_get_ready_keeps_the_nets_that_the_user_has_ro
 
     setups = []
     monkeypatch.setattr(Decoded, "at", at)
-    monkeypatch.setattr(solve, "finish_unblended", setups.append)
-    autoclimb.fit(data, metric="accuracy", budget=60, out=tmp_path / "run", nets_gb=7.0, label_shift=False)
+    monkeypatch.setattr(solve, "publish_unblended", setups.append)
+    run = autoclimb.fit(data, metric="accuracy", budget=60, out=tmp_path / "run", nets_gb=7.0, label_shift=False)
     assert (setups[0].nets_limit, setups[0].label_shift) == (7e9, False)
+    assert "nothing was learnt" in run.words
+
+
+def test_a_run_whose_card_is_gone_answers_what_is_finished_and_goes_on_when_it_is_back(
+    data, inside, tmp_path, monkeypatch
+):
+    def frozen(history, situation):
+        for size in sizes:
+            yield [autoclimb.Config(train="features", backbone="gradients", size=size, folds=(0, 1, 2))]
+
+    def gone(*how):
+        raise Mistake("--device 'cuda': torch sees 0 CUDA devices here; write cpu or auto")
+
+    events, sizes = [], [64]
+    how = {"metric": "accuracy", "budget": 120, "out": tmp_path / "run", "pretrained": False, "plan": [frozen]}
+    with monkeypatch.context() as without:
+        without.setattr(Inside, "greet", gone)
+        with pytest.raises(Mistake, match=r"^--device 'cuda'"):
+            autoclimb.fit(data, **how)
+    constant = (tmp_path / "run" / "submission.csv").read_text()
+    with monkeypatch.context() as killed:
+        killed.setattr(solve, "finish", raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            autoclimb.fit(data, **how)
+    (tmp_path / "run" / "submission.csv").write_text(constant)
+    (tmp_path / "run" / "blend.json").unlink()  # as if it had been killed before it was blended
+    sizes.append(32)
+    with monkeypatch.context() as without:
+        without.setattr(Inside, "greet", gone)
+        run = autoclimb.fit(data, **how, tell=events.append)
+    assert run.submission.read_text() != constant
+    assert run.words.endswith(
+        "no more can be trained: " + "--device 'cuda': torch sees 0 CUDA devices here; write cpu or auto"
+    )
+    assert (run.folder / "report.html").exists()
+    assert any("of the seconds planned" in event.text for event in events)
+    run = autoclimb.fit(data, **how)
+    assert run.words.endswith("the plan is exhausted")
+    assert len(run.leaderboard()) == 3
+    asked_again = []
+    autoclimb.fit(data, **how, tell=asked_again.append)
+    assert "finished before" in asked_again[0].text
 
 
 def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, inside, tmp_path):

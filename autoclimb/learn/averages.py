@@ -19,9 +19,7 @@ NORM_ROWS = 2048  # train pictures that batch norms see afterwards: their means 
 AFTERWARDS = 1_000_000  # the epoch that these are drawn from: none that was trained on
 
 
-def recompute_norms(
-    built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf
-) -> None:
+def recompute_norms(built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf) -> None:
     """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures.
 
     Of one batch at least, then of those that there is time for `until` then; of half the size where memory runs out.

@@ -13,7 +13,10 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def device_named(name: str) -> torch.device:
-    """The device of that name; "auto" is the first CUDA device, or the processor."""
+    """The device of that name; "auto" is the first CUDA device, or the processor.
+
+    Raises Mistake for one that is not there, or a card on which nothing can be begun.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -24,6 +27,12 @@ def device_named(name: str) -> torch.device:
         raise Mistake(f"--device {name!r} is not supported; write auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise Mistake(f"--device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here; write cpu or auto")
+    if device.type == "cuda":
+        try:
+            torch.cuda.mem_get_info(device)  # sets the card up, which takes some of its memory
+        except RuntimeError as error:
+            why = str(error).strip().partition("\n")[0]
+            raise Mistake(f"the card cannot be used ({why}); free it, or write --device cpu") from error
     return device
 
 

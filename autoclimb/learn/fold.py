@@ -135,9 +135,7 @@ def _predictions(
     watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report, each)
     auto = config.tta == "auto"
     held_out, rows = fold.valid_rows, material.test_rows
-    chosen = (
-        choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, len(held_out))
-    )
+    chosen = choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, len(held_out))
     test_share = len(rows) / max(len(rows) + len(held_out), 1)
     oof_pred = np.empty((len(held_out), material.width), np.float32)
     test_pred = np.empty((len(rows), material.width), np.float32)

@@ -54,7 +54,7 @@ def run_trial(
     notes: list[str] = []
     done, status, ready_s = 0, "done", 0.0
     begun = now()
-    deadline = begun + seconds - SLACK.worker_reply
+    deadline = begun + seconds - SLACK.worker_reply - _writing_seconds(config, material)
     try:
         out.mkdir(parents=True, exist_ok=True)
         nets.mkdir(parents=True, exist_ok=True)
@@ -80,9 +80,7 @@ def run_trial(
             def report_fold(event: dict[str, Any], done: int = done) -> None:
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
-            fold = Fold(
-                number, *rows_of_fold(material, number), device, report_fold, now, deadline, answered=done > 0
-            )
+            fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline, answered=done > 0)
             result = _recorded_fold(nets, number)
             if result is None:
                 fold_begun = now()
@@ -130,6 +128,12 @@ def run_trial(
         free_memory()  # out of the except clause: the error holds the frames, and they the tensors
     note = "; ".join(filter(None, (facts.pop("note", ""), *notes)))
     return {"status": status, "note": note, "facts": facts, "folds": done}
+
+
+def _writing_seconds(config: Config, material: Material) -> float:
+    """Seconds to write a last fold's predictions and the trial's: a gigabyte of them takes longer than a reply."""
+    rows = np.isin(material.fold_of, config.folds).sum() + len(material.test_rows)
+    return 2 * float(rows) * material.width * np.dtype(material.precision).itemsize / SLACK.written
 
 
 def _cut_words(number: int, result: FoldResult) -> list[str]:

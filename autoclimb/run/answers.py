@@ -1,6 +1,7 @@
 """What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from autoclimb.arrays import LabelSets, View, predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.errors import no_room
 from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
@@ -52,9 +54,14 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
     start = setup.clock.spent()
     try:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
-        deliver(setup, blend)
+        store.where_room_is_made(setup.folder, partial(deliver, setup, blend), blend.members)
     except MemoryError as error:
         setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
+        return
+    except OSError as error:
+        if not no_room(error):
+            raise
+        setup.tell(Event("note", f"the disk is full ({error}); the submission stays as it was"))
         return
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start
@@ -139,14 +146,17 @@ def shift_words(shift: LabelShift, task: Task, rows: np.ndarray) -> str:
     )
 
 
-def finish(setup: Setup, plan_ended: bool) -> Run:
-    """The run, after a last blend in depth if there is time for it; the quick one stands otherwise."""
+def finish(setup: Setup, plan_ended: bool, hindrance: str = "") -> Run:
+    """The run, after a last blend in depth if there is time for it; the quick one stands otherwise.
+
+    With a `hindrance` to training anything the run ends early: the same command goes on with it, budget or no.
+    """
     trials = store.all_trials(setup.folder)
     done = [trial for trial in trials if trial.status == "done"]
     if not done:
         return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
     clock = setup.clock
-    if not for_gallery(seconds_for_report(clock.budget) / 2):  # the other half goes to tables and charts
+    if hindrance or not for_gallery(seconds_for_report(clock.budget) / 2):  # the other half goes to tables and charts
         setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)
@@ -166,7 +176,7 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
         except MemoryError:
             shift = None
         try:
-            deliver(setup, blend, shift)
+            store.where_room_is_made(setup.folder, partial(deliver, setup, blend, shift), blend.members)
         except MemoryError as error:
             if store.read_blend(setup.folder) is None:
                 return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
@@ -175,25 +185,46 @@ def finish(setup: Setup, plan_ended: bool) -> Run:
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))
     why = "the plan is exhausted" if plan_ended and clock.left() > 0.1 * clock.budget else "the budget is used"
+    why = f"no more can be trained: {hindrance}" if hindrance else why
     how = f"{counted(len(done), 'trial')}, {run.blend.method} of {len(run.blend.members)}"
     words = f"{how}, {in_words(clock.spent())}: {why}"
-    store.update_run(setup.folder, clock, finished=True, words=words)
+    store.update_run(setup.folder, clock, finished=True, ended_early=bool(hindrance), words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
     forget_gallery(setup.folder)
     record = cache(partial(record_of, run))  # read once, for both
     write_card(run.folder, record, clock.left(), setup.tell)
-    report_in_time(run, clock, setup.tell, partial(fill_gallery, setup), record)
+    report_in_time(run, clock, setup.tell, None if hindrance else partial(fill_gallery, setup), record)
     return run
 
 
-def finish_unblended(setup: Setup) -> Run:
-    """Ends a run that goes on but has no time to get ready again; trials that it was killed before blending are."""
-    finished = any(trial.status == "done" for trial in store.all_trials(setup.folder))
-    known = len(setup.fold_of) == len(setup.task.train_ids)
-    if finished and known and store.blend_score(setup.folder) is None:
-        publish(setup, History())
-    return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell)
+def publish_unblended(setup: Setup) -> None:
+    """Blends trials that a killed run had finished but not blended, and replaces the submission.
+
+    It is done before anything that takes time: where the budget ends before the run is ready to go on, they are
+    answered. That may take all that is left, and where next to nothing is left what every run keeps for a blend.
+    """
+    if len(setup.fold_of) != len(setup.task.train_ids) or not store.has_unblended(setup.folder):
+        return
+    known = replace(setup, task=task_on_record(setup.task, setup.folder))
+    quick_blend = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
+    least = SLACK.quick_blends_at_least * quick_blend
+    try:
+        blend = within(max(setup.clock.left() - SLACK.record_at_least, least), partial(blend_trials, known, quick=True))
+        if blend is not None:
+            store.where_room_is_made(setup.folder, partial(deliver, known, blend), blend.members)
+    except MemoryError as error:
+        setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
+
+
+def task_on_record(task: Task, folder: Path) -> Task:
+    """The task with what the run learnt of its pictures before: unreadable test ones, and groups that they showed."""
+    groups = folder / "groups.npy"
+    return replace(
+        task,
+        unreadable_test=tuple(store.read_run(folder).get("unreadable_test", ())),
+        groups=np.load(groups, allow_pickle=False) if groups.exists() else task.groups,
+    )
 
 
 def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: str = OUT_OF_TIME) -> Run:

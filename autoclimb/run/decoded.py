@@ -53,6 +53,9 @@ class Decoded:
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
     opened: dict[Key, Pixels] = field(default_factory=dict, repr=False)
     costs: dict[Key, Costs] = field(default_factory=dict, repr=False)
+    keep: Callable[[], float] = field(
+        default=lambda: 0.0, repr=False
+    )  # seconds of the budget that are for other things
 
     def at(self, size: int, preprocess: str, grid: int = 0, rate: float = 0.0) -> Pixels:
         """The pixels for pictures of this size; perhaps larger ones, which whoever looks at them shrinks.
@@ -169,7 +172,7 @@ class Decoded:
 
         def progress(done: int, total: int) -> None:
             self.tell(Event("progress", texts.pop() if texts else "", {"done": done, "total": total}))
-            if self.clock.left() < SLACK.decoding_stops_at:
+            if self.clock.left() < max(SLACK.decoding_stops_at, self.keep()):
                 raise OutOfTime
 
         of = (self.files, size, preprocess, self.folder, progress, None, self.channels, None, limit, grid)

@@ -29,6 +29,10 @@ DECISIVE = ("autoclimb", "torch", "timm", "scikit-learn", "lightgbm", "optuna", 
 MOST_NOTES = 15  # of what reading noticed, that a run repeats
 
 
+class NoDevice(Mistake):
+    """The device that was asked for is not there, or cannot be used now."""
+
+
 @dataclass(frozen=True, eq=False)
 class Setup:
     """What the trials of a run share. Nothing here changes: what a run learns is in its folder."""
@@ -43,6 +47,7 @@ class Setup:
     tell: Tell = field(repr=False)
     label_shift: bool = True  # whether other shares of the classes in the test rows are allowed for, on evidence
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
+    hardware: str = ""  # that trials are trained on; speeds measured on other hardware say nothing of it
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -86,7 +91,10 @@ def introduce(
     space: SearchSpace,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Tells the worker of the task; what it says of itself: device, name, threads, torch's version."""
+    """Tells the worker of the task; what it says of itself: device, name, threads, torch's version.
+
+    Raises NoDevice where it cannot train on the device, OutOfTime where it is not ready within the budget.
+    """
     write_array(folder / "fold_of.npy", fold_of)
     write_array(folder / "target.npy", learning_target(task))
     if task.groups is not None:
@@ -108,6 +116,8 @@ def introduce(
         return worker.greet(hello, max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
+    except Mistake as mistake:
+        raise NoDevice(str(mistake)) from mistake
 
 
 def learning_target(task: Task) -> np.ndarray:
@@ -174,10 +184,9 @@ def notes_of(task: Task) -> list[str]:
     return [*notes[:MOST_NOTES], f"and {len(notes) - MOST_NOTES} more notes, which `autoclimb inspect` shows"]
 
 
-def device_words(greeting: dict[str, Any]) -> str:
-    """Where trials run, in words."""
-    where = greeting["name"] if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
-    return f"{where}, torch {greeting['torch']}"
+def hardware_words(greeting: dict[str, Any]) -> str:
+    """What trials run on, in words."""
+    return str(greeting["name"]) if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -196,7 +205,8 @@ def versions() -> dict[str, str]:
 def made_with(greeting: dict[str, Any], nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What trials are made with, for run.json: versions, hardware, and the pretrained nets with where they are from."""
     named = [f"{row['backbone']} ({row['weights']})" for row in nets]
-    return {"versions": versions(), "hardware": device_words(greeting), "nets": named}
+    hardware = f"{hardware_words(greeting)}, torch {greeting['torch']}"
+    return {"versions": versions(), "hardware": hardware, "nets": named}
 
 
 def mixed_words(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@
     fold_of.npy, and groups.npy, metadata.npy where train rows have them
     target.npy              what nets learn: class indices (N,), 0/1 rows, indices of labels (N, k), shares, numbers
     facts.json              what the report measured once: drift, looks and sizes of pictures
-    speeds.json             measured pictures a second, so that a replay plans with the same numbers
-    decisions.json          what was decided by the clock, so that a replay decides alike
+    speeds.json             measured pictures a second by hardware, so that a replay plans with the same numbers
+    decisions.json          what was decided by the clock on a kind of device, so that a replay decides alike
     trials/<key>/           oof.npy (the predicted rows), oof_place.npy (where each train row is in it, or -1),
                             test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
@@ -31,7 +31,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,11 @@ import numpy as np
 from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, no_room
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
+DEVICE = "device"  # the kind of a fault of the card: it is gone, or nothing can be computed on it any more
 FORMAT = 3  # raised when older run directories cannot be gone on with
 
 
@@ -95,7 +96,11 @@ def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
     def record_and_tell(event: Event) -> None:
         if event.name not in PASSING:
             line = {"spent": round(clock.spent(), 2), "name": event.name, "text": event.text, "facts": event.facts}
-            append_json(folder / "events.jsonl", line)
+            try:
+                append_json(folder / "events.jsonl", line)
+            except OSError as error:  # a line that a full disk does not take is no reason to end
+                if not no_room(error):
+                    raise
         tell(event)
 
     return record_and_tell
@@ -114,13 +119,18 @@ def read_folds(folder: Path) -> np.ndarray:
 
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
     """The value under a key of a json file; made and written where it is not there yet, so that a replay finds it."""
-    known = read_json(path) if path.exists() else {}
+    known = recalled(path)
     if key not in known:
         value = make()
-        known = read_json(path) if path.exists() else {}  # making it took time: others may have written meanwhile
+        known = recalled(path)  # making it took time: others may have written meanwhile
         known[key] = value
         write_json(path, known)
     return known[key]
+
+
+def recalled(path: Path) -> dict[str, Any]:
+    """All that `recall` has written to a json file."""
+    return dict(read_json(path)) if path.exists() else {}
 
 
 def trial_folder(folder: Path, config: Config) -> Path:
@@ -280,6 +290,23 @@ def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
     return total
 
 
+def make_room(folder: Path, keep: Collection[str] = ()) -> None:
+    """Deletes the nets' weights of every trial outside the blend on disk and outside `keep`."""
+    blend = read_blend(folder)
+    limit_weights(folder, {*keep, *(blend[0].members if blend else ())}, 0.0)
+
+
+def where_room_is_made(folder: Path, write: Callable[[], None], keep: Collection[str] = ()) -> None:
+    """Calls `write`, on a full disk once more after `make_room`; raises OSError where that is no help."""
+    try:
+        write()
+    except OSError as error:
+        if not no_room(error):
+            raise
+        make_room(folder, keep)
+        write()
+
+
 def has_weights(folder: Path, config: Config) -> bool:
     """Whether the nets of all the config's folds are on disk."""
     return all((nets_folder(folder, config) / f"fold{fold}.safetensors").exists() for fold in config.folds)
@@ -290,3 +317,22 @@ def forget_half_made(folder: Path) -> None:
     for place in (folder / "trials").iterdir():
         if place.is_dir() and not (place / "trial.json").exists():
             shutil.rmtree(place)
+
+
+def forget_failures_of_device(folder: Path) -> None:
+    """Deletes trials and measurements that failed for the device: a run that goes on may have it again."""
+    for trial in all_trials(folder):
+        if trial.status == "failed" and trial.facts.get("fault") == DEVICE:
+            shutil.rmtree(trial_folder(folder, trial.config))
+    path = folder / "speeds.json"
+    known = recalled(path)
+    kept = {key: value for key, value in known.items() if not isinstance(value, dict) or value.get("fault") != DEVICE}
+    if len(kept) < len(known):
+        write_json(path, kept)
+
+
+def has_unblended(folder: Path) -> bool:
+    """Whether a trial was finished after the blend on disk: the process was ended between the two."""
+    blend = folder / "blend.json"
+    done = [trial_folder(folder, t.config) / "trial.json" for t in all_trials(folder) if t.status == "done"]
+    return bool(done) and (not blend.exists() or done[-1].stat().st_mtime_ns > blend.stat().st_mtime_ns)

@@ -22,10 +22,10 @@ from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.search.cost import at_own_size, measured
+from autoclimb.search.cost import at_own_size, measured, seconds_words, speed_words
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Event, Trial
+from autoclimb.types import Config, Event, History, Trial
 
 LOSS_ROWS = 100_000  # a fold of these tells effects apart
 LEISURE = 1800.0  # seconds of budget from which a look at a net may take a card a quarter of a minute
@@ -62,17 +62,18 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
     if fault in POISONED:
         setup.worker.end()  # the next request starts another
     if fault == "disk":
-        blend = store.read_blend(setup.folder)
-        store.limit_weights(setup.folder, set(blend[0].members) if blend else set(), 0.0)
+        store.make_room(setup.folder)
     if reply["status"] == "done" and reply["folds"] < len(config.folds):
         config, planned = store.cut_short(setup.folder, config, reply["folds"]), 0.0
     if planned:
         reply["facts"]["planned_s"] = round(planned, 2)
+    if setup.hardware:
+        reply["facts"]["hardware"] = setup.hardware
     try:
         trial = scored(setup, config, stage, reply, setup.clock.spent() - start)
     except MemoryError as error:
         trial = scored(setup, config, stage, failure(error, "memory"), setup.clock.spent() - start)
-    store.save_trial(setup.folder, trial)
+    store.where_room_is_made(setup.folder, partial(store.save_trial, setup.folder, trial))
     store.update_run(setup.folder, setup.clock)
     announce(setup, trial, about)
     return trial
@@ -179,17 +180,33 @@ def pixels_for(setup: Setup, config: Config) -> Pixels:
 def reading_seconds(setup: Setup, size: int, preprocess: str, grid: int) -> float:
     """Seconds that reading a picture adds to a net's work, measured once a run and then read from disk."""
     make = partial(setup.decoded.reading_seconds, size, preprocess, grid)
-    seconds: float = store.recall(setup.folder / "speeds.json", f"reading {size} {preprocess} {grid}", make)
+    seconds: float = store.recall(setup.folder / "speeds.json", reading_key(setup, size, preprocess, grid), make)
     return seconds
 
 
-def measure(setup: Setup, config: Config) -> Speed:
-    """Pictures a second of the config's net at its size, measured once a run and then read from disk."""
+def reading_key(setup: Setup, size: int, preprocess: str, grid: int) -> str:
+    """The name of what `reading_seconds` measures."""
+    return f"reading {size} {preprocess} {grid}{on(setup.hardware)}"
+
+
+def speed_key(setup: Setup, config: Config) -> str:
+    """The name of what `measure` measures."""
     key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
     key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
     key += f"|grid {config.grid}" if config.grid else ""
     key += f"|top {config.top}" if config.top else ""
     key += "|features" if config.train == "features" else ""  # training them is not measured
+    return key + on(setup.hardware)
+
+
+def on(where: str) -> str:
+    """The end of a name for what holds on some hardware only; "" where that is not known."""
+    return f" on {where}" if where else ""
+
+
+def measure(setup: Setup, config: Config) -> Speed:
+    """Pictures a second of the config's net at its size, measured once on this hardware and then read from disk."""
+    key = speed_key(setup, config)
     plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
 
     look = min(LOOK, LOOK_SHARE * setup.clock.budget)
@@ -204,7 +221,7 @@ def measure(setup: Setup, config: Config) -> Speed:
                 left = max(setup.clock.left() - setup.reserve(), 0.1)
                 reply = setup.worker.ask(request, left, lambda event: None, SLACK.worker_silence)
             except Died as error:
-                reply = {"train": 0.0, "predict": 0.0}
+                reply = {"train": 0.0, "predict": 0.0, "fault": error.fault}
                 if error.fault == "hung":  # five minutes of silence are enough
                     break
                 continue
@@ -213,14 +230,35 @@ def measure(setup: Setup, config: Config) -> Speed:
             if reply.get("fault") not in POISONED:
                 break
             setup.worker.end()
-        return {name: value for name, value in reply.items() if name not in ("note", "fault")}
+        return {name: value for name, value in reply.items() if name != "note"}
 
     return Speed(**store.recall(setup.folder / "speeds.json", key, ask))
 
 
-def remember(folder: Path, budget: float, name: str, make: Callable[[], Any]) -> Any:
-    """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike."""
-    return store.recall(folder / "decisions.json", f"{name}@{budget:g}", make)
+def with_known_speeds(setup: Setup, situation: Situation) -> Situation:
+    """The situation with the speeds on record, 0 for others: nothing is measured any more."""
+    known = store.recalled(setup.folder / "speeds.json")
+    return replace(
+        situation,
+        measure=lambda config: Speed(**known.get(speed_key(setup, config), {"train": 0.0, "predict": 0.0})),
+        reading=lambda *how: known.get(reading_key(setup, *how), 0.0),
+    )
+
+
+def tell_error_of_speeds(setup: Setup, situation: Situation | None = None) -> None:
+    """Says how far off the speeds were that trials were planned with, or, where no net's is known, their seconds."""
+    history = History(store.all_trials(setup.folder))
+    words = speed_words(history, with_known_speeds(setup, situation)) if situation else ""
+    if words := words or seconds_words(history):
+        setup.tell(Event("note", words))
+
+
+def remember(folder: Path, budget: float, device: str, name: str, make: Callable[[], Any]) -> Any:
+    """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike.
+
+    What was decided for a card is none for a processor, should the run go on there.
+    """
+    return store.recall(folder / "decisions.json", f"{name}@{budget:g}{on(device)}", make)
 
 
 def situation_of(
@@ -233,6 +271,7 @@ def situation_of(
 ) -> Situation:
     """The facts the plan depends on, with this run's measuring and remembering behind them."""
     clock = setup.clock
+    remembered = partial(remember, setup.folder, clock.budget, device)
     return Situation(
         **plan_facts(setup.task, setup.goal.metric),
         rows=len(setup.rows),
@@ -245,12 +284,13 @@ def situation_of(
         measure=cache(partial(measure, setup)),
         reading=cache(partial(reading_seconds, setup)),
         left=lambda: max(0.0, clock.left() - setup.reserve()),
-        remember=partial(remember, setup.folder, clock.budget),
+        remember=remembered,
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
         pixel_bytes=setup.decoded.limit,
-        memory_gb=remember(setup.folder, clock.budget, "memory", lambda: memory_gb),
+        memory_gb=remembered("memory", lambda: memory_gb),
+        hardware=setup.hardware,
     )
 
 

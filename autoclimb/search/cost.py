@@ -233,8 +233,13 @@ def corrected(history: History, situation: Situation) -> Situation:
 
 
 def speed_ratio(trial: Trial, situation: Situation) -> float:
-    """How many times faster than planned the trial's net was; 0 where the trial does not say."""
+    """How many times faster than planned the trial's net was; 0 where the trial does not say.
+
+    Nor does one of a run that went on from other hardware.
+    """
     config = trial.config
+    if trial.facts.get("hardware", "") != situation.hardware:
+        return 0.0
     if config.train == "net":
         rate = trial.facts.get("img_s", 0.0)
         if not rate or config.sizes or config.scales:  # img_s counts pictures of several sizes alike
@@ -249,8 +254,19 @@ def speed_ratio(trial: Trial, situation: Situation) -> float:
 
 def speed_words(history: History, situation: Situation) -> str:
     """How far the speeds that were planned with were off, "" where no net was trained."""
-    ratios = sorted(ratio for trial in history.done(train="net") if (ratio := speed_ratio(trial, situation)))
+    ratios = [ratio for trial in history.done(train="net") if (ratio := speed_ratio(trial, situation))]
+    return _ratio_words("nets trained at {} of the speed that was measured before", ratios)
+
+
+def seconds_words(history: History) -> str:
+    """How far off the seconds were that trials were planned to take, "" where none was planned and finished."""
+    ratios = [trial.seconds / trial.facts["planned_s"] for trial in history.done() if trial.facts.get("planned_s")]
+    return _ratio_words("trials took {} of the seconds planned for them", ratios)
+
+
+def _ratio_words(sentence: str, ratios: list[float]) -> str:
+    """The sentence with the median of trials' ratios in it, then their range; "" without any."""
     if not ratios:
         return ""
-    spread = f", {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} trials" if len(ratios) > 1 else ""
-    return f"nets trained at {median(ratios):.2f} of the speed that was measured before{spread}"
+    spread = f", {min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} trials" if len(ratios) > 1 else ""
+    return sentence.format(f"{median(ratios):.2f}") + spread

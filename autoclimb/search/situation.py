@@ -20,6 +20,7 @@ class Speed:
     precision: str = "fp32"  # the number format that training was fastest in: fp32, bf16 or fp16
     channels_last: bool = True  # whether it was with pictures and filters in that layout
     batch: int = 0  # the batch that this was measured with, where a larger one than the config's was faster
+    fault: str = ""  # why the net could not be run: a kind of learn.faults
     fixed_bytes: float = 0.0  # of memory that training takes beside its pictures; 0 where it was not measured
     picture_bytes: float = 0.0  # of memory more for each picture of a batch
     cold: float = 0.0  # seconds until a card has its kernels for batches of a shape that is new to it
@@ -67,6 +68,7 @@ class Situation:
     on_disk: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
     warm: Collection[tuple[Any, ...]] = ()  # shapes of batches that a card has its kernels for, as search.cost.shapes
     width: int = 1  # columns of a prediction: one per class
+    hardware: str = ""  # that speeds are measured on; trials made on other hardware say nothing of them
 
 
 def rows_of_fold(situation: Situation) -> int:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 
-from autoclimb.search.cost import epoch_seconds, speed_words
+from autoclimb.search.cost import epoch_seconds
 from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     LONG,
@@ -145,12 +145,7 @@ def compared(history: History, s: Situation) -> bool:
 
 
 def account(stage: str, history: History, s: Situation) -> list[str]:
-    """What the changes that a stage tried first are worth by all trials so far, a line each, the best first.
-
-    After the finalists, how far the speeds were off that they were planned with.
-    """
-    if stage == "finalists":
-        return [words for words in [speed_words(history, s)] if words]
+    """What the changes that a stage tried first are worth by all trials so far, a line each, the best first."""
     tried = {t.key for t in history.trials if t.stage == stage and t.config.train == "net"}
     if stage not in SEARCHING or not tried:
         return []

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoclimb.score.crossfit import (
     cross_answers,
@@ -9,6 +11,7 @@ from autoclimb.score.crossfit import (
     standard_error,
 )
 from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import METRICS, metric_named
 from autoclimb.score.rules import answer
 from autoclimb.types import Goal
@@ -89,6 +92,27 @@ def test_the_same_answers_do_not_differ():
     truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
     for name in ("accuracy", "f1-macro"):
         assert standard_error(Goal(metric_named(name), "multiclass"), truth, said, others=said) == 0.0
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1-macro"])
+def test_rows_of_one_group_alone_have_no_error_less_than_their_own(name):
+    """A first fold may be one site of five: it was scored with an error of nothing."""
+    r = np.random.default_rng(0)
+    truth = r.integers(0, 3, 80)
+    answers = np.where(r.random(80) < 0.7, truth, r.integers(0, 3, 80))
+    goal, one = Goal(metric_named(name), "multiclass"), np.full(80, 7)
+    assert standard_error(goal, truth, answers, one) == standard_error(goal, truth, answers) > 0
+    assert interval(goal, truth, answers, one) == interval(goal, truth, answers)
+
+
+@given(st.sampled_from(["accuracy", "f1-macro", "qwk", "log-loss"]), st.integers(0, 1000), st.integers(1, 4))
+def test_a_score_lies_in_its_own_interval_however_few_its_groups_are(name, seed, groups):
+    r = np.random.default_rng(seed)
+    truth, p = r.integers(0, 3, 24), r.dirichlet(np.ones(3), 24)
+    answers = p if name == "log-loss" else p.argmax(1)
+    goal = Goal(metric_named(name), "ordinal" if name == "qwk" else "multiclass", (0.0, 1.0, 2.0))
+    low, high = interval(goal, truth, answers, np.arange(24) * groups // 24)
+    assert low <= goal.score(truth, answers) <= high
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds])

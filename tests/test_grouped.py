@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import pytest
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group, drawn_to_groups
@@ -45,6 +46,14 @@ def test_groups_of_one_row_each_change_nothing():
     truth, groups, part_of, blend, rows = patients(True)
     single = np.arange(len(groups))
     assert by_group(blend, ACCURACY, truth[:rows], part_of, single[:rows], single[rows:]) is blend
+
+
+@pytest.mark.parametrize("sites", [1, 2])
+def test_predictions_of_one_or_two_groups_are_no_evidence(sites):
+    """A net of the first fold predicts one site of five: its rows have nothing to be compared with."""
+    truth, groups, part_of, blend, rows = patients(True, n=50)
+    site = groups[:rows] * sites // (groups[rows - 1] + 1)
+    assert by_group(blend, ACCURACY, truth[:rows], site, site, groups[rows:]) is blend
 
 
 def test_a_mean_over_a_group_is_the_same_for_all_its_rows():

@@ -14,6 +14,7 @@ SHARES = (0.0, 0.5, 1.0)  # of the group's mean in a prediction
 # Groups of pictures that look alike seem to gain by luck more easily than blends do, and a mean over rows that differ
 # costs much: a whole standard error.
 MARGIN = 1.0
+FEWEST_GROUPS = 3  # each part is answered by what the others gain, and one group has no error to gain beyond
 
 
 def drawn_to_groups(p: np.ndarray, groups: np.ndarray, share: float) -> np.ndarray:
@@ -37,7 +38,8 @@ def by_group(
     """
     rows = np.flatnonzero(predicted_rows(blend.oof) & (part_of >= 0))
     width = blend.test.shape[1]
-    if len(np.unique(groups[rows])) == len(rows) or max(len(rows), len(blend.test)) * width > LARGE:
+    count = len(np.unique(groups[rows]))
+    if count < FEWEST_GROUPS or count == len(rows) or max(len(rows), len(blend.test)) * width > LARGE:
         return blend
     p, own, known = np.asarray(blend.oof[rows], np.float64), groups[rows], truth[rows]
     target, parts = truth_for(goal, known), parts_within(part_of[rows], 0, own)

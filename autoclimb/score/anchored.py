@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoclimb.score.crossfit import MOST_CELLS, units_of
+from autoclimb.score.crossfit import MOST_CELLS, groups_that_differ, units_of
 from autoclimb.score.metrics import row_values
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
@@ -37,6 +37,8 @@ def anchored_score(
     five; a blend scored on the first fold alone was promised .928 and had .894 on the test. `truth` is what the metric
     takes.
     """
+    if groups is not None and groups_that_differ(groups[some]) is None:
+        groups = None
     values, anchor_values = row_values(goal, truth[some], answers), row_values(goal, truth, anchor)
     sign = 1.0 if goal.metric.greater_is_better else -1.0
     if values is not None and anchor_values is not None:

@@ -120,7 +120,7 @@ def standard_error(
 
     With `others` it is that of the difference of two answers' scores, paired by row.
     """
-    n = len(truth)
+    n, groups = len(truth), groups_that_differ(groups)
     units = units_of(n, groups)
     count = len(units) if isinstance(units, list) else n
     if count < 2:
@@ -140,6 +140,11 @@ def standard_error(
     ]
     scores = [v for v in scores if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows
     return float(np.std(scores, ddof=1) * np.sqrt(share)) if len(scores) > 1 else 0.0
+
+
+def groups_that_differ(groups: np.ndarray | None) -> np.ndarray | None:
+    """The groups, None where all rows are of one: it cannot say how groups differ, its rows say the least they can."""
+    return None if groups is None or (groups == groups[:1]).all() else groups
 
 
 def units_of(n: int, groups: np.ndarray | None) -> int | list[np.ndarray]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autoclimb.score.crossfit import resamples, units_of
+from autoclimb.score.crossfit import groups_that_differ, resamples, units_of
 from autoclimb.score.metrics import row_values
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
@@ -39,14 +39,15 @@ def interval(
     """
     if len(truth) < 2:
         return -np.inf, np.inf
-    sign = 1.0 if goal.metric.greater_is_better else -1.0
+    sign, groups = 1.0 if goal.metric.greater_is_better else -1.0, groups_that_differ(groups)
     values = row_values(goal, truth, answers)
     if values is not None:
         others = [sign * v for v in (row_values(goal, truth, r) for r in rivals) if v is not None]
         lows, highs = _of_means(sign * values, sign * _mismatched_values(goal, truth, answers), groups, others)
     else:
         lows, highs = _of_resamples(goal, truth, answers, groups, rivals)
-    return float(np.quantile(lows, TAIL)), float(np.quantile(highs, 1 - TAIL))
+    score = goal.score(truth, answers)  # of two or three groups each may score better alone than all together
+    return min(float(np.quantile(lows, TAIL)), score), max(float(np.quantile(highs, 1 - TAIL)), score)
 
 
 def _of_means(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import pytest
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group, drawn_to_groups
@@ -51,7 +50,7 @@ def test_groups_of_one_row_each_change_nothing():
 @pytest.mark.parametrize("sites", [1, 2])
 def test_predictions_of_one_or_two_groups_are_no_evidence(sites):
     """A net of the first fold predicts one site of five: its rows have nothing to be compared with."""
-    truth, groups, part_of, blend, rows = patients(True, n=50)
+    truth, groups, _, blend, rows = patients(True, n=50)
     site = groups[:rows] * sites // (groups[rows - 1] + 1)
     assert by_group(blend, ACCURACY, truth[:rows], site, site, groups[rows:]) is blend
 

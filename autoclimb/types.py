@@ -377,7 +377,7 @@ class Blend:
     `score` is cross-fitted: for each part of the rows, weights and decision rule were learned on the other parts.
     """
 
-    method: str  # a row of blend.BLENDERS
+    method: str  # a row of blend.BLENDERS, or blend.mixture.MIXTURE of several
     members: tuple[str, ...]  # keys of trials
     weights: tuple[float, ...]  # one a member; () where a stacker holds more than weights
     oof: ByRow = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted; of blend_of arrays.Predictions

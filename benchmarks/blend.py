@@ -1,13 +1,17 @@
 """Does the blend hold what it promises? Errors on rows kept back, the intervals' coverage, and claims on noise.
 
-    python benchmarks/blend.py --json blend.json [--only NAME ...] [--runs RUN ...]
+    python benchmarks/blend.py --json blend.json [--only NAME ...] [--runs RUN ...] [--draws N]
 
 Collections of out-of-fold predictions are made on the spot: synthetic members that see the truth through noise of
 their own, and models of scikit-learn on its own small data sets. `--runs` adds kept runs: half of their train rows is
-blended, the other half scored. For each collection the file holds
+blended, the other half scored. With `--draws` errors are means over several draws of the rows or of the halves. For
+each collection the file holds
 
-- best_single, mean, greedy, chosen: the error on the rows kept back, lower is better (one minus the score of a metric
-  that grows), of the member with the best out-of-fold score, two fixed blenders and the one that was chosen
+- best_single, mean, greedy, winner, chosen: the error on the rows kept back, lower is better (one minus the score of a
+  metric that grows), of the member with the best out-of-fold score, two fixed blenders, the blender with the best
+  cross-fitted score, and what is chosen, which may be the mean of several
+- over_winner, over_winner_error: the error of the chosen one over that of the winner, less one, and its standard error
+  over draws
 - coverage: the share of 200 resamples of the blended rows whose 95 % interval holds the score of all of them
 - noise_claim, noise_error: what a blend of the same members claims over the constant prediction once their rows were
   dealt out by lot, and the standard error of that over draws
@@ -19,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +94,7 @@ def chances(z: np.ndarray, kind: Kind) -> np.ndarray:
     return np.asarray(expit(z) if kind == "multilabel" else softmax(z, axis=1))
 
 
-def real(data: str, metric: str, kind: Kind) -> Collection:
+def real(data: str, metric: str, kind: Kind, draw: int = 0) -> Collection:
     """Nine models of scikit-learn on one of its data sets, half of whose rows are kept back."""
     from sklearn import datasets, ensemble, linear_model, naive_bayes, neighbors, neural_network, svm
     from sklearn.exceptions import ConvergenceWarning
@@ -97,8 +102,12 @@ def real(data: str, metric: str, kind: Kind) -> Collection:
 
     x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
     x = StandardScaler().fit_transform(x)
-    order = np.random.default_rng(0).permutation(len(x))
-    x, y, n = x[order] + np.random.default_rng(1).normal(size=x.shape) * 0.8, y[order], len(x) // 2  # else too easy
+    order = np.random.default_rng(2 * draw).permutation(len(x))
+    x, y, n = (
+        x[order] + np.random.default_rng(2 * draw + 1).normal(size=x.shape) * 0.8,
+        y[order],
+        len(x) // 2,
+    )  # else too easy
     fold_of = np.arange(n) % 5
     if kind == "regression":
         models = [linear_model.Ridge(a) for a in (1, 100)] + [svm.SVR(C=c) for c in (10, 100)]
@@ -130,11 +139,11 @@ def _of(model: object, x: np.ndarray) -> np.ndarray:
     return np.asarray(predict(x) if predict else model.predict(x)[:, None])  # type: ignore[attr-defined]
 
 
-def kept(folder: Path) -> Collection:
+def kept(folder: Path, draw: int = 0) -> Collection:
     """A kept run's trials that cover all its rows, half of which are blended and half kept back."""
     record = record_of(open_run(folder))
     rows = np.flatnonzero(record.fold_of >= 0)
-    half = np.random.default_rng(0).permutation(len(rows)) < len(rows) // 2
+    half = np.random.default_rng(draw).permutation(len(rows)) < len(rows) // 2
     trials = []
     for t in record.trials:
         if t.oof is not None and predicted_rows(t.oof)[rows].all():
@@ -144,34 +153,51 @@ def kept(folder: Path) -> Collection:
     return Collection(folder.name, record.goal, trials, truth[half], np.arange(half.sum()) % 5, truth[~half])
 
 
-COLLECTIONS: dict[str, Callable[[], Collection]] = {
-    "synthetic-accuracy": lambda: synthetic("accuracy", "multiclass"),
-    "synthetic-log-loss": lambda: synthetic("log-loss", "multiclass"),
-    "synthetic-auc": lambda: synthetic("roc-auc", "binary"),
-    "synthetic-f2": lambda: synthetic("f2", "multilabel"),
-    "synthetic-f1-macro": lambda: synthetic("f1-macro", "multilabel"),
-    "synthetic-qwk": lambda: synthetic("qwk", "ordinal"),
-    "synthetic-rmse": lambda: synthetic("rmse", "regression"),
-    "digits-accuracy": lambda: real("digits", "accuracy", "multiclass"),
-    "digits-log-loss": lambda: real("digits", "log-loss", "multiclass"),
-    "digits-qwk": lambda: real("digits", "qwk", "ordinal"),
-    "digits-map@3": lambda: real("digits", "map@3", "multiclass"),
-    "cancer-auc": lambda: real("breast_cancer", "roc-auc", "binary"),
-    "cancer-f1": lambda: real("breast_cancer", "f1", "binary"),
-    "diabetes-rmse": lambda: real("diabetes", "rmse", "regression"),
-    "diabetes-mae": lambda: real("diabetes", "mae", "regression"),
+SYNTHETIC: dict[str, tuple[str, Kind]] = {
+    "synthetic-accuracy": ("accuracy", "multiclass"),
+    "synthetic-log-loss": ("log-loss", "multiclass"),
+    "synthetic-auc": ("roc-auc", "binary"),
+    "synthetic-f2": ("f2", "multilabel"),
+    "synthetic-f1-macro": ("f1-macro", "multilabel"),
+    "synthetic-qwk": ("qwk", "ordinal"),
+    "synthetic-rmse": ("rmse", "regression"),
 }
+REAL: dict[str, tuple[str, str, Kind]] = {
+    "digits-accuracy": ("digits", "accuracy", "multiclass"),
+    "digits-log-loss": ("digits", "log-loss", "multiclass"),
+    "digits-qwk": ("digits", "qwk", "ordinal"),
+    "digits-map@3": ("digits", "map@3", "multiclass"),
+    "cancer-auc": ("breast_cancer", "roc-auc", "binary"),
+    "cancer-f1": ("breast_cancer", "f1", "binary"),
+    "diabetes-rmse": ("diabetes", "rmse", "regression"),
+    "diabetes-mae": ("diabetes", "mae", "regression"),
+}
+
+
+def collection(name: str, draw: int) -> Collection:
+    """The collection of this name, from another draw of its rows for each number."""
+    return synthetic(*SYNTHETIC[name], seed=draw) if name in SYNTHETIC else real(*REAL[name], draw=draw)
 
 
 # --- measurements ----------------------------------------------------------------------------------------------------
 
 
-def error_kept_back(c: Collection, allow: list[str] | None = None) -> float:
-    """The error on the rows kept back, by the decision learned out of fold; `allow` names the blenders considered."""
+def error_kept_back(c: Collection, allow: list[str] | None = None) -> tuple[float, str]:
+    """The error on the rows kept back, by the decision learned out of fold, and the blender that scored best there.
+
+    `allow` names the blenders considered.
+    """
     blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, allow=allow)
     rule = learn_rule(c.goal, c.truth, blend.oof)
     score = c.goal.score(truth_for(c.goal, c.test_truth), answer(rule, blend.test))
-    return 1 - score if c.goal.metric.greater_is_better else -score
+    return (1 - score if c.goal.metric.greater_is_better else -score), max(blend.tried, key=blend.tried.__getitem__)
+
+
+def errors(c: Collection) -> dict[str, float]:
+    """The errors on the rows kept back, by column of the file."""
+    chosen, winner = error_kept_back(c)
+    fixed = {"best_single": "best", "mean": "mean", "greedy": "greedy", "winner": winner}
+    return {**{name: error_kept_back(c, [blender])[0] for name, blender in fixed.items()}, "chosen": chosen}
 
 
 def coverage(c: Collection) -> float:
@@ -204,32 +230,40 @@ def noise_claim(c: Collection) -> tuple[float, float]:
     return float(np.mean(claims)), float(np.std(claims, ddof=1) / DRAWS**0.5)
 
 
-def measured(c: Collection) -> dict[str, float | str]:
-    """One object of the file."""
+def measured(draw: Callable[[int], Collection], draws: int) -> dict[str, float | str]:
+    """One object of the file; coverage and claims are of the first draw."""
     start = time.monotonic()
+    c = draw(0)
     claim, error = noise_claim(c)
+    drawn = [errors(c), *(errors(draw(number)) for number in range(1, draws))]
     row: dict[str, float | str] = {"name": c.name}
-    for name, allow in (("best_single", ["best"]), ("mean", ["mean"]), ("greedy", ["greedy"]), ("chosen", None)):
-        row[name] = round(error_kept_back(c, allow), 5)
+    row |= {name: round(float(np.mean([one[name] for one in drawn])), 5) for name in drawn[0]}
+    over = np.array([one["chosen"] / max(one["winner"], 1e-9) - 1 for one in drawn])
+    row["over_winner"] = round(float(over.mean()), 4)
+    if draws > 1:
+        row["over_winner_error"] = round(float(over.std(ddof=1) / draws**0.5), 4)
     row |= {"coverage": coverage(c), "noise_claim": round(claim, 5), "noise_error": round(error, 5)}
     return row | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def main() -> None:
     """Measures the collections asked for and writes the file after each."""
+    names = [*SYNTHETIC, *REAL]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", choices=list(COLLECTIONS), default=list(COLLECTIONS))
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
     parser.add_argument("--runs", nargs="*", type=Path, default=[])
+    parser.add_argument("--draws", type=int, default=1)
     asked = parser.parse_args()
     rows = []
-    for make in [*(COLLECTIONS[name] for name in asked.only), *((lambda f=f: kept(f)) for f in asked.runs)]:
-        rows.append(measured(make()))
+    sources = [*(partial(collection, name) for name in asked.only), *(partial(kept, folder) for folder in asked.runs)]
+    for source in sources:
+        rows.append(measured(source, asked.draws))
         print(" ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
         asked.json.write_text(json.dumps(rows, indent=1))
-    ratio = [float(r["chosen"]) / max(float(r["best_single"]), 1e-9) for r in rows]
-    gain = [float(r["chosen"]) / max(float(r["greedy"]), 1e-9) for r in rows]
-    print(f"chosen / best single: {np.mean(ratio):.3f}, at most {max(ratio):.3f}; chosen / greedy: {np.mean(gain):.3f}")
+    for other in ("best_single", "greedy", "winner"):
+        ratio = [float(r["chosen"]) / max(float(r[other]), 1e-9) for r in rows]
+        print(f"chosen / {other}: {np.mean(ratio):.3f}, at most {max(ratio):.3f}")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_averaging_helps_members_of_independent_errors():
 
 
 def test_a_single_best_trial_is_preferred_where_nothing_is_gained():
-    truth, trials = world("multiclass", 300, members=1, noise=0.1)
+    truth, trials = world("multiclass", 300, members=1, noise=0.01)
     r = np.random.default_rng(1)
     bad = [trial(10 + i, softmax(r.normal(size=(300, 3)), axis=1)) for i in range(3)]
     blend = blend_of([*trials, *bad], Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
@@ -225,6 +225,43 @@ def test_unfinished_trials_are_ignored_and_none_left_is_a_bug():
     assert blend.members == (trials[0].key,)
     with pytest.raises(AssertionError):
         blend_of([late], Goal(metric_named("auc"), "binary"), truth, np.zeros(60, int))
+
+
+def test_blends_that_rows_cannot_tell_apart_are_averaged():
+    truth, trials = world("multiclass", 150, members=5)
+    goal = Goal(metric_named("accuracy"), "multiclass")
+    blend = blend_of(trials, goal, truth, np.arange(150) % 5)
+    assert blend.method == "mixture"
+    assert sum(part["share"] for part in blend.stacker["parts"]) == pytest.approx(1)
+    members = {t.key: t for t in trials}
+    again = apply_blend(json.loads(json.dumps(blend.stacker)), [members[key].test for key in blend.members])
+    assert np.allclose(again, blend.test)
+    assert len(set(blend.members)) == len(blend.members)
+
+
+def test_a_mixture_of_weighted_means_has_a_weight_for_each_member():
+    truth, trials = world("multiclass", 80, members=5, noise=2.5, seed=7)
+    goal = Goal(metric_named("log-loss"), "multiclass")
+    blend = blend_of(trials, goal, truth, np.arange(80) % 5, allow=["mean", "greedy"])
+    assert blend.method == "mixture"
+    assert sum(blend.weights) == pytest.approx(1)
+    members = {t.key: t for t in trials}
+    tests = [members[key].test for key in blend.members]
+    assert np.allclose(blend.test, sum(w * p for w, p in zip(blend.weights, tests, strict=True)))
+
+
+def test_an_average_of_blends_beats_the_one_of_them_that_scored_best():
+    """Which of several scores best on few rows is luck."""
+    gains, goal, n = [], Goal(metric_named("accuracy"), "multiclass"), 100
+    for seed in range(8):
+        truth, trials = world("multiclass", n + 1000, members=5, noise=2.5, seed=seed)
+        trials = [replace(t, oof=t.oof[:n], test=t.oof[n:]) for t in trials]
+        blend = blend_of(trials, goal, truth[:n], np.arange(n) % 5, allow=["mean", "log odds mean", "greedy"])
+        winner = max(blend.tried, key=blend.tried.__getitem__)
+        chosen = blend_of(trials, goal, truth[:n], np.arange(n) % 5, allow=[winner])
+        scores = [goal.score(truth[n:], b.test.argmax(1)) for b in (blend, chosen)]
+        gains.append(scores[0] - scores[1])
+    assert np.mean(gains) > 0.002
 
 
 def test_the_same_trials_give_the_same_blend():

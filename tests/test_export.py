@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from autoclimb.arrays import read_target
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import blend_of
+from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import Rows
 from autoclimb.blend.sharpen import sharpened as sharpened_by_numpy
 from autoclimb.budget import Clock
@@ -28,7 +29,7 @@ from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn import features, handmade
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.blended import COMBINED, sharpened
+from autoclimb.learn.blended import COMBINED, combined, sharpened, without_graph
 from autoclimb.learn.fold import predict_fold, save_net
 from autoclimb.learn.graph import BlendGraph, FrozenTrunk, Heads, Part, TrainedNet
 from autoclimb.learn.handmade import Gradients, Patches
@@ -132,6 +133,20 @@ def test_every_blender_can_be_written_as_onnx(goal, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "every.onnx", providers=["CPUExecutionProvider"])
     [got] = session.run(None, dict(zip(names, [p.numpy() for p in members], strict=True)))
     assert np.abs(got - every(*members).numpy()).max() < 1e-5
+
+
+def test_a_graph_averages_blends_as_a_mixture_does():
+    goal = Goal(metric_named("f2"), "multilabel")
+    truth, members = predictions_for(goal)
+    shares = {"greedy": 0.25, "log odds mean": 0.25, "two-level ridge": 0.5}
+    model = mixed(
+        {name: BLENDERS[name].learn(Rows(goal, members, truth, np.arange(len(truth)))) for name in shares}, shares
+    )
+    picked = [members[i] for i in model["picked"]]
+    got = combined(json.loads(json.dumps(model)), [torch.from_numpy(p).float() for p in picked]).numpy()
+    assert np.abs(got - apply(model, picked)).max() < 1e-5
+    assert not without_graph(model)
+    assert without_graph(mixed({"mean": model, "lightgbm": model}, {"mean": 0.5, "lightgbm": 0.5})) == ["lightgbm"]
 
 
 def test_only_trees_have_no_place_in_a_graph():

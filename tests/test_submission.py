@@ -76,6 +76,12 @@ def test_columns_follow_the_sample_and_unknown_classes_get_nothing(tmp_path):
     assert written(tmp_path, made, [1, 0, 2], metric("label"))[2] == ["t2", "0", "0", "1"]
 
 
+def test_the_name_of_a_column_may_hold_any_letter(tmp_path):
+    columns = ("id", "a\rb", 'a "b"', "a,b")
+    made = task(form=Form(columns, IDS, "columns", column_of=(0, 1, 2)))
+    assert tuple(written(tmp_path, made, P, metric("probability"))[0]) == columns
+
+
 def test_flags_fill_columns_where_the_metric_wants_labels(tmp_path):
     form = Form(("id", "cat", "dog", "fox"), IDS, "columns", column_of=(0, 1, 2))
     made = task("multilabel", np.eye(3, dtype=np.uint8), form=form)

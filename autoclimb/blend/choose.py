@@ -1,4 +1,4 @@
-"""Trials to a Blend: every blender cross-fitted, the simplest that does as well taken and refitted on all rows."""
+"""Trials to a Blend: every blender cross-fitted; those that other rows would choose are refitted and averaged."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_precision
-from autoclimb.blend.averages import weighted
+from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
 from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of, quick_rows
 from autoclimb.blend.nested import Nested, parts_for
@@ -29,9 +29,8 @@ class _Candidate:
 
     members: list[Member]
     kept: np.ndarray  # (N,) bool
-    method: str
     oof: np.ndarray = field(repr=False)  # (rows, C), cross-fitted
-    answers: np.ndarray = field(repr=False)  # cross-fitted, the choice of the blender too
+    answers: np.ndarray = field(repr=False)  # cross-fitted, the choice among blenders too
     tried: dict[str, float]
     model: Model
     rivals: tuple[np.ndarray, ...] = field(default=(), repr=False)  # cross-fitted answers of each blender tried
@@ -51,11 +50,12 @@ def blend_of(
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
-    `score` is of answers for which weights, decision rule and the choices of the blender and of the set of trials were,
+    Where rows cannot tell which of several blends is best, it is their mean (`Nested.shares`).
+    `score` is of answers for which weights, decision rule and the choices of blenders and of the set of trials were,
     for each part of the rows, learned on the other parts (`Nested`). Its error and interval count rows of one of
     `groups` `(N,)` together.
 
-    `oof` is the chosen blender's, cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
+    `oof` is the chosen blenders', cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
     `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers, shortens the rest and looks at some
     of very many rows. `metadata` are columns of the train rows and of the test rows; stackers that read them are tried
@@ -93,8 +93,8 @@ def apply_blend(
     def applied(rows: slice) -> np.ndarray:
         p = [in_single(np.asarray(member[rows])) for member in predictions]
         combined = [p[at[0]] if len(at) == 1 else np.mean([p[i] for i in at], axis=0) for at in model["seeds"]]
-        mixed = BLENDERS[model["method"]].apply(model, combined, None if beside is None else beside[rows])
-        return sharpened(model["kind_of_task"], mixed, model["sharpness"])
+        blended = mixture.apply(model, combined, None if beside is None else beside[rows])
+        return sharpened(model["kind_of_task"], blended, model["sharpness"])
 
     count, width = predictions[0].shape
     precision = working_precision(count * width, predictions[0])
@@ -103,7 +103,7 @@ def apply_blend(
 
 def needs_metadata(blend: Blend) -> bool:
     """Whether the blend was fitted with columns beside the pictures."""
-    return BLENDERS[blend.method].needs_metadata
+    return any(blender.needs_metadata for blender in mixture.blenders_in(blend.stacker | {"method": blend.method}))
 
 
 def _candidate(
@@ -139,16 +139,18 @@ def _candidate(
     keys = tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members)
     own_scores = {} if own_scores is None else own_scores
     nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups, keys, own_scores)
-    method = nested.method if len(nested.part_names) > 1 else "best"
-    model = BLENDERS[method].learn(Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, keys, own_scores))
-    if len(nested.part_names) < 2:  # one row, or one group of rows: there is nothing to cross-fit
+    alone = len(nested.part_names) < 2  # one row, or one group of rows: there is nothing to cross-fit
+    shares = {"best": 1.0} if alone else nested.shares
+    every = Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, keys, own_scores)
+    model = mixture.mixed({name: BLENDERS[name].learn(every) for name in shares}, shares)
+    if alone:
         oof = np.asarray(predictions[model["picked"][0]][:], np.float64)
-        return _Candidate(members, kept, method, oof, answer(learn_rule(goal, true, oof), oof), {}, model)
-    oof = nested.predicted(method, np.arange(len(true)))
+        return _Candidate(members, kept, oof, answer(learn_rule(goal, true, oof), oof), {}, model)
+    oof = nested.mixed_predictions(shares, np.arange(len(true)))
     target = nested.target[nested.compared]
     tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(true) else ()
-    return _Candidate(members, kept, method, oof, nested.answers(), tried, model, rivals)
+    return _Candidate(members, kept, oof, nested.answers(), tried, model, rivals)
 
 
 def _better(
@@ -220,7 +222,6 @@ def _refitted(
     trials = [trial for member in members for trial in member.trials]
     ends = np.cumsum([len(m.trials) for m in members]).tolist()
     stacker = {name: value for name, value in winner.model.items() if name != "picked"} | {
-        "method": winner.method,
         "kind_of_task": goal.kind,
         "seeds": [list(range(end - len(m.trials), end)) for m, end in zip(members, ends, strict=True)],
         "sharpness": 1.0,
@@ -232,12 +233,11 @@ def _refitted(
         stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
         test = sharpened(goal.kind, test, stacker["sharpness"])
     promise = _promise(goal, winner, widest, truth, groups)
-    plain = BLENDERS[winner.method].apply is weighted  # else a stacker holds more than a weight a member
-    shares = zip(members, stacker["weights"], strict=True) if plain else ()
+    weights = zip(members, mixture.weights_in(stacker, len(members)), strict=False)  # none of a stacker
     return Blend(
-        method=winner.method,
+        method=stacker["method"],
         members=tuple(t.key for t in trials),
-        weights=tuple(w / len(m.trials) for m, w in shares for _ in m.trials),
+        weights=tuple(w / len(m.trials) for m, w in weights for _ in m.trials),
         oof=Predictions.of(np.flatnonzero(winner.kept), winner.oof, len(winner.kept)),
         test=test,
         score=promise.score,

@@ -28,6 +28,19 @@ def sharpened(kind: Kind, p: Tensor, factor: float) -> Tensor:
     return (factor * logits(p)).sigmoid() if kind == "multilabel" else (factor * p.clamp(min=TINY).log()).softmax(1)
 
 
+def combined(model: Model, predictions: Sequence[Tensor]) -> Tensor:
+    """What the blend that `model` describes makes of its members' predictions; of a mixture the mean of its parts."""
+    if "parts" not in model:
+        return COMBINED[model["method"]](model, predictions)
+    parts = [(part, [predictions[i] for i in part["members_at"]]) for part in model["parts"]]
+    return _total([part["share"] * COMBINED[part["method"]](part, own) for part, own in parts])
+
+
+def without_graph(model: Model) -> list[str]:
+    """The blenders in a model that have no graph."""
+    return [part["method"] for part in model.get("parts", [model]) if part["method"] not in COMBINED]
+
+
 def _weighted(model: Model, predictions: Sequence[Tensor]) -> Tensor:
     return _total([weight * p for weight, p in zip(model["weights"], predictions, strict=True)])
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.blended import COMBINED, sharpened
+from autoclimb.learn.blended import combined, sharpened, without_graph
 from autoclimb.learn.features import Head, head_probabilities, votes_of_nearest
 from autoclimb.learn.fold import saved_net
 from autoclimb.learn.handmade import (
@@ -202,9 +202,9 @@ class BlendGraph(nn.Module):
         self, parts: Sequence[Part], model: dict[str, Any], material: Material, channels: int, cache: Path
     ) -> None:
         super().__init__()
-        if model["method"] not in COMBINED:
+        if lacking := without_graph(model):
             raise Mistake(
-                f"a blend by {model['method']} cannot be exported, for its trees have no place in a graph; "
+                f"a blend by {lacking[0]} cannot be exported, for its trees have no place in a graph; "
                 "export the best trial alone with --best"
             )
         kind, width = material.kind, material.width
@@ -237,9 +237,8 @@ class BlendGraph(nn.Module):
         predictions = []
         for (place, frozen), member in zip(self.places, self.members, strict=True):
             predictions.append(member(features[place] if frozen else pictures[place]))
-        combined = [torch.stack([predictions[i] for i in at]).mean(0) for at in self.model["seeds"]]
-        p = COMBINED[self.model["method"]](self.model, combined)
-        return sharpened(self.kind, p, self.model["sharpness"])
+        members = [torch.stack([predictions[i] for i in at]).mean(0) for at in self.model["seeds"]]
+        return sharpened(self.kind, combined(self.model, members), self.model["sharpness"])
 
 
 def trunk_of(config: Config, channels: int, cache: Path) -> nn.Module:

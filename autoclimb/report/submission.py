@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,8 @@ def write_submission(
             how = {"delimiter": form.delimiter, "lineterminator": "\n"}
             plain = csv.writer(out, **how)  # type: ignore[arg-type]
             quoted = csv.writer(out, quoting=csv.QUOTE_ALL, **how)  # type: ignore[arg-type]  # it would leave \r as it is
-            if form.header:
-                plain.writerow(form.order or form.columns)
-            for row in rows_of(task, answers, metric, probability):
+            head = [form.order or form.columns] if form.header else []
+            for row in chain(head, rows_of(task, answers, metric, probability)):
                 (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
         check_submission(task, part)  # before it takes the place of the last good one
 

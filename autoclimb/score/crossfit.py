@@ -1,6 +1,6 @@
 """Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from autoclimb.types import Goal, Rule
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
+RESAMPLES_OF_MEANS = 200  # of a metric that is a mean over rows, which take next to no time
 MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the error of all rows is scaled from it
 
 
@@ -140,6 +141,34 @@ def standard_error(
     ]
     scores = [v for v in scores if np.isfinite(v)]  # a metric of the user's own may lack a value on some rows
     return float(np.std(scores, ddof=1) * np.sqrt(share)) if len(scores) > 1 else 0.0
+
+
+def resampled_scores(
+    goal: Goal, truth: np.ndarray, answers: Sequence[np.ndarray], groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Scores `(B, K)`, higher is better, of K answers to the same rows, on rows drawn anew from them B times.
+
+    `truth` is what the metric takes; rows of one group are drawn together. Each draw is the same for all answers, so
+    differences between them are paired. Draws on which a score has no value are left out; if all are, it is one draw
+    of all rows.
+    """
+    n, groups = len(truth), groups_that_differ(groups)
+    values = [row_values(goal, truth, a) for a in answers]
+    if all(v is not None for v in values):  # a mean over rows: exponential weights (Rubin 1981) take no copies of rows
+        sign = 1.0 if goal.metric.greater_is_better else -1.0
+        unit_of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+        totals = np.stack([sign * np.bincount(unit_of, v) for v in values], axis=1)
+        size, random = np.bincount(unit_of), rng(0, "resampled scores", n)
+        weights = (random.exponential(size=len(size)) for _ in range(RESAMPLES_OF_MEANS))
+        return np.array([w @ totals / (w @ size) for w in weights])
+    wide = answers[0].shape[1] if answers[0].ndim == 2 else 1
+    share = min(1.0, max(500, MOST_CELLS // wide) / n)
+    scores = np.array([goal.score(truth, a) for a in answers])
+    lots = resamples(n, units_of(n, groups), RESAMPLES, share)
+    drawn = np.array([[goal.score(truth[lot], a[lot]) for a in answers] for lot in lots])
+    drawn = scores + np.sqrt(share) * (drawn - scores)  # fewer rows drawn spread more
+    known = np.isfinite(drawn).all(1)
+    return drawn[known] if known.any() else scores[None]
 
 
 def groups_that_differ(groups: np.ndarray | None) -> np.ndarray | None:

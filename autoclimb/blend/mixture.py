@@ -1,0 +1,52 @@
+"""Several blends as one: the mean of what each predicts, in shares."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from autoclimb.blend.averages import weighted
+from autoclimb.blend.blenders import BLENDERS, Blender, Model
+
+MIXTURE = "mixture"  # the method of a blend of several, which is no row of BLENDERS
+
+
+def mixed(models: Mapping[str, Model], shares: Mapping[str, float]) -> Model:
+    """What blenders have learned, as one model with its "method"; of one blender that blender's own."""
+    if len(models) == 1:
+        ((name, model),) = models.items()
+        return model | {"method": name}
+    picked = list(dict.fromkeys(member for model in models.values() for member in model["picked"]))
+    parts = [
+        {key: value for key, value in model.items() if key != "picked"}
+        | {"method": name, "share": shares[name], "members_at": [picked.index(member) for member in model["picked"]]}
+        for name, model in models.items()
+    ]
+    return {"picked": picked, "parts": parts, "method": MIXTURE}
+
+
+def apply(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+    """The predictions `(M, C)` of a model that `mixed` gave, as `Blender.apply` gives those of one blender."""
+    if model["method"] != MIXTURE:
+        return BLENDERS[model["method"]].apply(model, predictions, beside)
+    total = np.zeros(predictions[0].shape)
+    for part in model["parts"]:
+        own = [predictions[i] for i in part["members_at"]]
+        total += part["share"] * BLENDERS[part["method"]].apply(part, own, beside)
+    return total
+
+
+def blenders_in(model: Model) -> Iterator[Blender]:
+    """The rows of BLENDERS that a model answers by."""
+    for part in model.get("parts", [model]):
+        yield BLENDERS[part["method"]]
+
+
+def weights_in(model: Model, members: int) -> list[float]:
+    """A weight for each of so many members, none where a blender holds more than weights."""
+    if any(blender.apply is not weighted for blender in blenders_in(model)):
+        return []
+    total = [0.0] * members
+    for part in model.get("parts", [{**model, "share": 1.0, "members_at": range(members)}]):
+        for member, weight in zip(part["members_at"], part["weights"], strict=True):
+            total[member] += part["share"] * weight
+    return total

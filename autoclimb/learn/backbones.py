@@ -7,6 +7,8 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub.errors import HTTPError
+from safetensors import SafetensorError
 from torch import nn
 
 from autoclimb.errors import Mistake
@@ -18,6 +20,9 @@ from autoclimb.learn.material import PLAIN, Format
 from autoclimb.learn.several import see_tiles
 from autoclimb.learn.weights import INPUT, load_fitting, tensors_of
 from autoclimb.types import Config
+
+# what timm raises for what it cannot make, the hub's client for connections that break, safetensors for broken files
+BROKEN = (TypeError, RuntimeError, OSError, ValueError, AssertionError, HTTPError, SafetensorError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +80,7 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
     try:
         net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **_options(config, channels, fixed))
-    except (TypeError, RuntimeError, OSError, ValueError, AssertionError) as error:
+    except BROKEN as error:
         pool = f" with pool {config.pool!r}" if config.pool else ""
         raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
     if config.pool == "gem":

@@ -171,7 +171,8 @@ def _how(config: Config) -> str:
     words += [f"top {config.top}"] if config.top else []
     if config.backbone_lr != 1:
         words.insert(1, f"body {config.lr * config.backbone_lr:.1e}")
-    values = {"mixup": config.mixup, "cutmix": config.cutmix, "drop-path": config.drop_path, "ema": config.ema}
+    values = {"mixup": config.mixup, "cutmix": config.cutmix, "drop-path": config.drop_path}
+    values |= {"light end": config.light_end, "ema": config.ema}
     words += [f"layer decay {config.layer_decay:g}"] if config.layer_decay != 1 else []
     words += [f"{name} {value:g}" for name, value in values.items() if value]
     return ", ".join(words)

@@ -84,6 +84,18 @@ def policy_named(name: str, own: dict[str, str]) -> Policy:
     return Policy(tuple(dict.fromkeys(transform for row in rows for transform in POLICIES[row].transforms)))
 
 
+def light_policy(name: str, own: dict[str, str]) -> str:
+    """The policy that keeps of this one its shifts, flips and turns alone; one of the user's `own` stays as it is."""
+    policy = policy_named(name, own)
+    if name in own or not policy.transforms:
+        return name
+    if policy.turns:
+        return "dihedral"
+    if policy.upends:
+        return "flips" if policy.mirrors else "vertical"
+    return "flip" if policy.mirrors else "shift"
+
+
 def _symmetric_classes(pipeline: object) -> list[str]:
     """The rows of SYMMETRIC that albumentations' json of a pipeline names, however deep."""
     if isinstance(pipeline, list):

@@ -247,6 +247,7 @@ class Config:
     policy: str = "flip"  # rows of policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
+    light_end: float = 0.0  # last share of the training, without mixing, varied by shifts and the policy's flips alone
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own
     neighbours: int = 0  # of ArcFace: nearest train pictures that answer beside the classes' centres, 0 is off
     smoothing: float = 0.0

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
-from autoclimb.learn import features
+from autoclimb.learn import features, loop
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named, usable_memory
@@ -174,6 +174,35 @@ def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_ar
 def test_sizes_grow_in_the_first_half_of_training_only():
     config = Config(size=128, sizes=(64, 96))
     assert [size_at(p, config) for p in (0.0, 0.2, 0.3, 0.5, 0.99)] == [64, 64, 96, 128, 128]
+
+
+def test_in_the_light_end_nothing_is_mixed_and_pictures_are_only_shifted_and_flipped(monkeypatch):
+    policies, mixings = [], []
+
+    def noted(specs, material, config, processes):
+        for batch in load_batches(specs, material, config, processes):
+            policies.append(config.policy)
+            yield batch
+
+    def mixed(x, y, w, config, draw):
+        mixings.append((config.mixup, config.cutmix))
+        return x, y, w
+
+    monkeypatch.setattr(loop, "load_batches", noted)
+    monkeypatch.setattr(loop, "mixed", mixed)
+    config = TINY.vary(policy="medium", mixup=0.2, cutmix=1.0, light_end=0.25, batch=10)
+    material, fold = material_of(), fold_over(range(40))
+    _, facts = loop.train(build_net(config, 2), material, config, fold, Pace(lambda: 0.0, 0.0, steps=12))
+    assert facts["steps"] == 12
+    assert mixings == [(0.2, 1.0)] * 9
+    assert policies[:9] == ["medium"] * 9
+    assert set(policies[10:]) == {"flip"}
+
+
+@pytest.mark.parametrize("name", ["light_end", "retrain_head"])
+def test_a_share_of_the_training_is_under_one(name, tmp_path):
+    with pytest.raises(Mistake, match=name):
+        run_trial(TINY.vary(**{name: 1.5}), material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
 
 
 def test_stagnation_is_a_mean_that_does_not_fall():

@@ -1,12 +1,14 @@
 """Policies by contract: shape and seed, which symmetries a row teaches, and that names can be joined."""
 
+import json
+
 import albumentations as A
 import numpy as np
 import pytest
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.pipelines import TRANSFORMS, augmented, pipeline_of
-from autoclimb.policies import POLICIES, SYMMETRIC, policy_named
+from autoclimb.policies import POLICIES, SYMMETRIC, light_policy, policy_named
 from autoclimb.search.portfolio import POLICY_MOVES, tta_for
 from autoclimb.search.space import SearchSpace
 
@@ -37,6 +39,16 @@ def test_a_policy_draws_other_variations_for_another_seed(name):
         [augmented(pipeline, photo(32, 3)) for _ in range(8)] for pipeline in (pipeline_of(name, 32, s) for s in (1, 2))
     )
     assert any((a != b).any() for a, b in zip(one, two, strict=True)) == (name != "none")
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "trivial-straight+clahe", "flips+cutout"])
+def test_a_light_policy_keeps_the_symmetries_and_drops_what_makes_pictures_hard(name):
+    heavy, light = policy_named(name, {}), policy_named(light_policy(name, {}), {})
+    assert (light.mirrors, light.upends, light.turns) == (heavy.mirrors, heavy.upends, heavy.turns)
+    assert set(light.transforms) <= {"shift", "mirror", "upend", "turn"}
+    assert bool(light.transforms) == bool(heavy.transforms)
+    own = {"mine": A.Compose([A.HorizontalFlip()]).to_dict()}
+    assert light_policy("mine", {"mine": json.dumps(own["mine"])}) == "mine"
 
 
 def test_joined_policies_do_what_each_does_once():

@@ -54,8 +54,10 @@ def run_fold(
     leaves nothing of use (`_predictions`).
     """
     start, device = fold.now(), fold.device
-    if not 0 <= config.retrain_head < 1:
-        raise Mistake(f"retrain_head {config.retrain_head:g} is no share of the training; write one under 1, like 0.2")
+    for name in ("retrain_head", "light_end"):
+        share = getattr(config, name)
+        if not 0 <= share < 1:
+            raise Mistake(f"{name} {share:g} is no share of the training; write one under 1, like 0.2")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
     built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
     if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):

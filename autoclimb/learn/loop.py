@@ -31,6 +31,7 @@ from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.replays import Replayed
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import ThreadTuner
+from autoclimb.policies import light_policy
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
 from autoclimb.types import Config
@@ -98,17 +99,18 @@ def train(
     reported_at = pace.start
 
     while (progress := pace.progress(step)) < 1:
-        # batches of one size come from one loader; progressive resizing opens the next where the size changes
-        size = size_at(progress, config)
+        # one loader makes batches of one size and one kind; the next is opened where either changes
+        size, light = phase_at(progress, config)
+        recipe = lightened(config, material.pipelines) if light else config
         processes = loader_processes(device, batch_bytes(material, config, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
-        for spec, pictures in load_batches(specs, material, config, processes):
+        for spec, pictures in load_batches(specs, material, recipe, processes):
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at
             progress = pace.progress(step)
             if spec.epoch > epoch:
                 epoch = spec.epoch
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": mean_of(losses)})
-            if progress >= 1 or size_at(progress, config) != size:
+            if progress >= 1 or phase_at(progress, config) != (size, light):
                 break
             for group in optimizer.param_groups:
                 # while snapshots are averaged the rate stays where it was: a falling one would make them all alike
@@ -116,7 +118,7 @@ def train(
             if unfreezing:
                 unfreezing.at(progress)
             rows = torch.from_numpy(spec.rows).to(device, non_blocking=True)
-            x, y, w = model_inputs(built, pictures, target[rows], weight[rows], config, mix_draw, device)
+            x, y, w = model_inputs(built, pictures, target[rows], weight[rows], recipe, mix_draw, device)
             while True:  # once, unless memory runs out: then again in smaller parts, and so for the rest of the fold
                 outputs = share = None  # lets go of the graph that did not fit
                 try:
@@ -255,6 +257,16 @@ def model_inputs(
     """A batch, its targets and its rows' weights as net and loss take them: normalised and mixed."""
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     return mixed(x, y, w, config, mix_draw) if config.mixup or config.cutmix else (x, y, w)
+
+
+def phase_at(progress: float, config: Config) -> tuple[int, bool]:
+    """Pixels a side at a share of the training, and whether it is the light end."""
+    return size_at(progress, config), progress >= 1 - config.light_end
+
+
+def lightened(config: Config, own: dict[str, str]) -> Config:
+    """The config without mixing, its pictures varied by shifts and its policy's flips alone."""
+    return config.vary(mixup=0.0, cutmix=0.0, policy=light_policy(config.policy, own))
 
 
 def size_at(progress: float, config: Config) -> int:

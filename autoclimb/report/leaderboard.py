@@ -33,6 +33,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "preprocess": str,
     "mixup": lambda v: f"mixup {v:g}" if v else "no mixup",
     "cutmix": lambda v: f"cutmix {v:g}" if v else "no cutmix",
+    "light_end": lambda v: f"light for the last {v:.0%}" if v else "no light end",
     "loss": lambda v: f"{v} loss",
     "neighbours": lambda v: f"{v} neighbours" if v else "no neighbours",
     "smoothing": lambda v: f"smoothing {v:g}",

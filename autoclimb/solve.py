@@ -29,7 +29,7 @@ from autoclimb.run.checks import (
     fingerprint_of,
     without_unreadable,
 )
-from autoclimb.run.decoded import FIRST_SIZE, Decoded, OutOfTime
+from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import (
@@ -54,6 +54,7 @@ from autoclimb.search.climb import Stage, follow
 from autoclimb.search.fidelity import folds_for
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
+from autoclimb.search.situation import FIRST_SIZE
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.steering import notes_after
 from autoclimb.track.beside import Trackers

@@ -40,7 +40,7 @@ from autoclimb.search.fidelity import (
     within_memory,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import chosen, finalists, is_long, seconds_each
+from autoclimb.search.finals import chosen, finalists, is_long, least_again, seconds_each, used_up
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.order import PLAN
@@ -109,6 +109,18 @@ def test_shares_use_the_time_and_none_takes_most_of_it(time, count, rows, seed):
     assert all(seconds >= 0 for seconds in each)
     if count >= 3:
         assert max(each) * folds_of(s) <= 0.41 * time
+
+
+@settings(max_examples=30, deadline=None)
+@given(time=st.floats(60, 1e5), count=st.integers(1, 5), rows=st.integers(100, 50_000))
+def test_time_that_would_train_no_further_seed_goes_to_the_finalists(time, count, rows):
+    s = situation(**{**CARD, "rows": rows})
+    configs = [Config(backbone=row["backbone"], weights="hub", size=224) for row in from_hub("cuda")[:count]]
+    each = seconds_each(configs, time, s)
+    used = used_up(configs, each, time, s)
+    left = time - folds_of(s) * sum(used)
+    assert left >= -1e-6
+    assert left < 1e-6 or (used == each and left >= min(least_again(c, folds_of(s), s) for c in configs))
 
 
 def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_hand():

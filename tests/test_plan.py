@@ -10,6 +10,7 @@ from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
 from autoclimb.search.fidelity import epochs_for, folds_for, sound_at_its_size
+from autoclimb.search.finals import LONG_RECIPE, LONGEST, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.rates import DEVICES, speed_on
 from autoclimb.search.space import SearchSpace
@@ -249,6 +250,33 @@ def test_a_net_is_trained_again_from_another_seed_only_after_the_other_finalists
     again = [row.config.backbone for row in plan.trials if row.stage == "rest" and row.config.train == "net"]
     first = again[: len(plan.finalists)]
     assert len(set(first)) == len(first)
+
+
+def test_further_seeds_of_a_net_are_trained_longer_each_time_it_is_their_turn():
+    rows = SITUATIONS["many small pictures"]().trials
+    again = [row for row in rows if row.stage == "rest" and row.config.train == "net"]
+    first = [row.epochs for row in again if row.config.backbone == again[0].config.backbone]
+    assert first[1] >= 1.9 * first[0]
+    assert max(row.epochs for row in again) <= LONGEST
+
+
+def test_the_long_recipe_has_the_time_that_others_cannot_use():
+    plan = plan_on("cpu", 4 * HOUR, 800, 64)
+    long = [row for row in plan.finalists if is_long(row.config)]
+    assert len(long) == 1
+    assert long[0].epochs >= LONG_RECIPE
+    assert long[0].config.light_end > 0
+    for row in plan.finalists:
+        assert row.epochs >= sound_at_its_size(row.config, plan.situation)
+    assert sum(row.seconds for row in plan.trials if row.stage == "rest") < 0.2 * plan.situation.budget
+
+
+def test_a_card_that_is_offline_ends_with_three_kinds_one_of_them_a_large_net_from_scratch():
+    plan = plan_on("h100", 4 * HOUR, 20_000, 500, hub=False)
+    scratch = [row.config for row in plan.finalists if not row.config.weights]
+    assert len({(row.config.backbone, row.config.weights) for row in plan.finalists}) >= 3
+    assert [net_named(config.backbone).family for config in scratch] == ["resnet"]
+    assert net_named(scratch[0].backbone).gmacs > net_named("resnet18").gmacs
 
 
 def test_a_plan_says_which_facts_of_the_data_steer_it():

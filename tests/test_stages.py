@@ -19,7 +19,7 @@ from autoclimb.run.trials import situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
-from autoclimb.search.frozen import frozen_features
+from autoclimb.search.frozen import features_are_all, frozen_features
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.nets import net_named
 from autoclimb.search.order import PLAN
@@ -538,6 +538,15 @@ def test_a_minute_with_useful_features_trains_no_net(skill, budget, trains):
     s = replace(s, measure=lambda config: looks.append(config) or speed(config))
     assert bool([batch for name in (*SEARCH[1:], "finalists") for batch in PLAN[name](history, s)]) == trains
     assert bool(looks) == trains  # not even at a net's speed
+
+
+@pytest.mark.parametrize(("rows", "alone"), [(2_000, False), (200_000, True)])
+def test_where_no_net_would_be_trained_over_all_folds_useful_features_are_all_for_minutes(rows, alone):
+    s = situation(budget=300.0, pretrained=LOCAL, rows=rows)
+    config = Config(train="features", backbone="a", weights="box", folds=(0, 1))
+    history = History([replace(trial(config), facts={"skill": 0.8})])
+    assert features_are_all(history, s) == alone
+    assert not features_are_all(history, replace(s, budget=1200.0))
 
 
 @pytest.mark.parametrize("stage", [one_net, random_search])

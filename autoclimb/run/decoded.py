@@ -27,7 +27,6 @@ from autoclimb.data.stored import side_of
 from autoclimb.processors import allowed_cores
 from autoclimb.types import Event, Tell
 
-FIRST_SIZE = 64  # pixels a side of the first array: decoding it also tells which pictures cannot be read
 ENOUGH = 0.9  # of the rate on an array, from which nothing is built to be read faster
 SAMPLE_ERROR = 1.15  # of the bytes that JPEGs take by a sample
 Key = tuple[int, str, int]  # size, preprocess, grid

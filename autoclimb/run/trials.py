@@ -17,13 +17,13 @@ from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
-from autoclimb.run.decoded import FIRST_SIZE, OutOfTime
+from autoclimb.run.decoded import OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.cost import at_own_size, measured, seconds_words, speed_words
-from autoclimb.search.situation import Situation, Speed
+from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, History, Trial
 

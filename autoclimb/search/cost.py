@@ -7,7 +7,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.search.nets import net_named
-from autoclimb.search.situation import Situation, Speed, rows_of_fold
+from autoclimb.search.situation import FIRST_SIZE, Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History, Trial
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
@@ -18,6 +18,7 @@ HAND_MADE = {"gradients": 900.0, "patches": 280.0}  # rows a second on 2 cores, 
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
 DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
+CORES = {"cpu": 2, "cuda": 8}  # that decode, where the search does not know (assumption)
 RECORDING = 0.5  # seconds until a card has recorded a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
 VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures that a row of learn.views is; of any other
 PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
@@ -86,7 +87,8 @@ def with_kept(history: History, situation: Situation) -> Situation:
             kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
     on_disk = frozenset(features_like(trial.config) for trial in history.done(train="features"))
     warm = frozenset(shape for trial in history.done() for shape in shapes(trial.config))
-    return replace(situation, kept=kept, on_disk=on_disk, warm=warm)
+    decoded = frozenset({FIRST_SIZE, *(trial.config.cached_size for trial in history.done())})
+    return replace(situation, kept=kept, on_disk=on_disk, warm=warm, decoded=decoded)
 
 
 def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
@@ -190,6 +192,12 @@ def decoding_seconds(situation: Situation, cores: int) -> float:
     """Seconds to decode every picture once, by that many cores."""
     each = max(situation.side**2, 1) * situation.pictures / DECODED_AREA / DECODED
     return (situation.rows + situation.answered) * each / cores
+
+
+def decoding_of(config: Config, situation: Situation) -> float:
+    """Seconds to decode the pictures that the config looks at, about; 0 where that was done."""
+    known = config.cached_size in situation.decoded
+    return 0.0 if known else decoding_seconds(situation, CORES[situation.device])
 
 
 def download_seconds(config: Config) -> float:

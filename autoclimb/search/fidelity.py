@@ -141,8 +141,9 @@ def kinds_at_hand(s: Situation) -> int:
 
 
 def scratch_beside(s: Situation) -> bool:
-    """Whether a small net from scratch is tried beside pretrained ones, see `starting.from_nothing`."""
-    return bool(s.pretrained) and (s.device == "cpu" or s.budget < LONG) and not s.space.backbones
+    """Whether a net from scratch is tried beside pretrained ones, see `starting.from_nothing`."""
+    few = s.device == "cpu" or s.budget < LONG or one_family(s)
+    return bool(s.pretrained) and few and not s.space.backbones
 
 
 def search_seconds(base: Config, s: Situation) -> float:

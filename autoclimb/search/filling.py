@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from autoclimb.search.cost import cost_of
+from autoclimb.search.cost import cost_of, decoding_of
 from autoclimb.search.frozen import FROM_HAND, HEADS, SHORT, frozen_net, plain_features
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
@@ -20,7 +20,8 @@ def fill(history: History, s: Situation, seconds: float) -> Config | None:
     if seconds < LEAST or not s.space.features:
         return None
     known = {trial.key for trial in history.trials}
-    return next((c for c in fills(history, s) if c.key not in known and cost_of(c, s) <= seconds), None)
+    new = (config for config in fills(history, s) if config.key not in known)
+    return next((config for config in new if cost_of(config, s) + decoding_of(config, s) <= seconds), None)
 
 
 def fills(history: History, s: Situation) -> Iterator[Config]:

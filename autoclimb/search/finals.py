@@ -8,7 +8,7 @@ from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import corrected, cost_of, epoch_seconds, ready_seconds, with_kept
+from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, ready_seconds, with_kept
 from autoclimb.search.effects import SEED_NOISE, observed, single_fold
 from autoclimb.search.fidelity import (
     LARGEST,
@@ -31,7 +31,7 @@ from autoclimb.search.fidelity import (
     with_top,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.frozen import of_nets
+from autoclimb.search.frozen import features_are_all, of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
 from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch, with_useful_nets
@@ -41,7 +41,9 @@ KINDS = 3  # families that a budget should pay for before any net is trained for
 MOST = 6  # finalists: a blend of more gains little
 LONG_RECIPE = 30.0  # epochs at hand from which a second, more varied and longer recipe is trained beside the first
 LONGEST = 200.0  # epochs
+LIGHT_END = 0.1  # of a long recipe's training, see `long_recipe`
 MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take: a blend wants equals
+LOOK_LEFT, LOOK_SHARE = 10.0, 0.1  # seconds, and share of the budget, from which a net is trained after features
 HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond doubt, at which the other folds are saved
 AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
 
@@ -81,9 +83,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     every = tuple(range(folds_of(s)))
-    time = usable(s)  # decoding took its part, and so will what a card does before it trains
-    ready = sum(ready_seconds(c.vary(seconds=0.0, folds=every), s) for c in configs)
-    seconds = seconds_each(configs, time - min(ready, max(time, 0.0) / 2), s)
+    time = usable(s)  # decoding took its part
+    time -= min(sum(beside_folds(c, len(configs), s) for c in configs), max(time, 0.0) / 2)
+    seconds = used_up(configs, seconds_each(configs, time, s), time, s)
     timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
     return [averaged(config, s) for config in timed]
 
@@ -174,19 +176,31 @@ def chosen(
 
     [] also where the first family does not: what nothing speaks for does not take its place.
     """
-    share = time / n
     configs: list[Config] = []
     for i, family in enumerate(heads):
         if i and not configs:
             return []
-        most = [c.size if c.seconds and c.backbone in settled else LARGEST for c in family]
-        sized = [(at_size(c, share, s), limit) for c, limit in zip(family, most, strict=True)]
-        able = [row for row in sized if epochs_paid(share, row[0], s) >= times * epochs_for(level, row[0], s)]
-        best = sorted(able, key=lambda row: not at_its_size(row[0], s))[:1]
-        configs += [with_pixels(c, s, share, limit) for c, limit in best]
+        able: list[tuple[bool, Config]] = []
+        for config in family:
+            share = time / n - beside_folds(config, n, s)
+            most = config.size if config.seconds and config.backbone in settled else LARGEST
+            share -= decoding_of(at_size(config, share, s), s)
+            sized = at_size(config, share, s)
+            if epochs_paid(share, sized, s) >= times * epochs_for(level, sized, s):
+                able.append((at_its_size(sized, s), with_pixels(sized, s, share, most)))
+        configs += [config for _, config in sorted(able, key=lambda row: not row[0])[:1]]
         if len(configs) == n:
             return configs
     return []
+
+
+def beside_folds(config: Config, n: int, s: Situation) -> float:
+    """Seconds that one of n finalists takes beside its folds: what a card does before it trains, and its record.
+
+    Of several the first fold is a trial of its own.
+    """
+    records = SLACK.trial_overhead * (2 if n > 1 else 1)
+    return ready_seconds(config.vary(seconds=0.0, folds=tuple(range(folds_of(s)))), s) + records
 
 
 def at_size(config: Config, seconds: float, s: Situation) -> Config:
@@ -218,12 +232,20 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
-    """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe."""
-    share = time / (len(configs) + 1) / folds_of(s)  # once there is one finalist more
-    sound = all(epochs_in(share, c, s) >= sound_at_its_size(c, s) for c in configs)
-    if not sound or s.space.names() or configs[0].top or epochs_in(share, configs[0], s) < LONG_RECIPE:
+    """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe.
+
+    It may have the time that the others cannot use: further seeds of theirs gain less. Where rows are so many that a
+    few epochs are a full training, only an equal share: it would be most of the time, for what nobody has measured.
+    """
+    if s.space.names() or configs[0].top:
         return configs
-    return [configs[0], long_recipe(configs[0], s), *configs[1:]]
+    more = [configs[0], long_recipe(configs[0], s), *configs[1:]]
+    seconds = [time / len(more) / folds_of(s)] * len(more)
+    if epochs_for("full", configs[0], s) >= LONG_RECIPE / 2:
+        seconds = seconds_each(more, time, s)
+    epochs = [epochs_in(each, c, s) for each, c in zip(seconds, more, strict=True)]
+    sound = all(e >= sound_at_its_size(c, s) for e, c in zip(epochs, more, strict=True))
+    return more if sound and epochs[1] >= LONG_RECIPE else configs
 
 
 def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float]:
@@ -235,8 +257,17 @@ def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float
     each = [0.0] * len(configs)
     for place, i in enumerate(sorted(range(len(configs)), key=lambda i: most[i])):
         share = (time / folds - sum(each)) / (len(configs) - place)
-        each[i] = min(share, max(most[i], configs[i].seconds))
+        each[i] = min(share, most[i])
     return each
+
+
+def used_up(configs: list[Config], seconds: list[float], time: float, s: Situation) -> list[float]:
+    """The seconds a fold, longer in proportion where what is left would train none of the nets from another seed."""
+    planned = folds_of(s) * sum(seconds)
+    left = time - planned
+    if planned <= 0 or left <= 0 or left >= min(least_again(c, folds_of(s), s) for c in configs):
+        return seconds
+    return [each * time / planned for each in seconds]
 
 
 def most_epochs(config: Config, s: Situation) -> float:
@@ -246,9 +277,13 @@ def most_epochs(config: Config, s: Situation) -> float:
 
 
 def long_recipe(config: Config, s: Situation) -> Config:
-    """The config for a long training: trivial augmentation, mixup and cutmix, drop-path."""
+    """The config for a long training: trivial augmentation, mixup and cutmix, drop-path, and a light end.
+
+    The end is as YOLOX has it (arXiv 2107.08430: the last 15 of 300 epochs), a little longer; own choice.
+    """
     policy = "trivial" if policy_named(config.policy, s.space.pipelines()).mirrors else "trivial-straight"
-    return config.vary(policy=policy, mixup=0.2, cutmix=1.0, drop_path=max(config.drop_path, 0.1))
+    drop_path = max(config.drop_path, 0.1)
+    return config.vary(policy=policy, mixup=0.2, cutmix=1.0, drop_path=drop_path, light_end=LIGHT_END)
 
 
 def is_long(config: Config) -> bool:
@@ -344,10 +379,31 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
     frozen_lead = bool(features) and (not finals or max(features) > finals[0].score)
     if frozen_lead and (config := fill(history, s, usable(s))) is not None:
         return config.to_json()
-    config = again(finals[(i - 1) % len(finals)].config, i, s) if finals else None
+    turn = (i - 1) % len(finals) if finals else 0
+    nets = (again(t.config, i, 1 + (i - 1) // len(finals), s) for t in [*finals[turn:], *finals[:turn]])
+    config = next((net for net in nets if net is not None), None)
     if config is None and not frozen_lead:
         config = fill(history, s, usable(s))
+    if config is None and features_are_all(history, s) and not history.done(train="net"):
+        config = lone_net(history, s)
     return None if config is None else config.to_json()
+
+
+def lone_net(history: History, s: Situation) -> Config | None:
+    """The most promising net in the time that frozen features left, over all folds if that is enough for them.
+
+    None where even a look at its speed would take much of it.
+    """
+    if usable(s) < max(LOOK_LEFT, LOOK_SHARE * s.budget):
+        return None
+    heads = family_heads(history, s)
+    over_all = chosen(heads, 1, usable(s), "enough", s)
+    if not over_all:
+        return on_fewer_folds(history, heads[0], s)[0]
+    s.prepare(over_all[0])
+    time = usable(s) - beside_folds(over_all[0], 1, s)
+    longest = folds_of(s) * fold_seconds(most_epochs(over_all[0], s), over_all[0], s)
+    return fitted_in(over_all[0], min(time, longest), folds_of(s), s)
 
 
 def finals_of(history: History, s: Situation) -> list[Trial]:
@@ -359,20 +415,25 @@ def finals_of(history: History, s: Situation) -> list[Trial]:
     return sorted(finals or nets, key=lambda t: -t.score)
 
 
-def again(source: Config, i: int, s: Situation) -> Config | None:
+def again(source: Config, i: int, times: int, s: Situation) -> Config | None:
     """The source from another seed in the time that is left, over all of its folds if it covers all rows.
 
     Beside nets over all folds the blend has no use for one of some: they are shorter then, half of "enough" epochs at
-    the least.
+    the least. The second time that it is its turn it may be trained twice as long, and so on: one more net of the same
+    length gains ever less, and nobody knows that it was long enough.
     """
     s.prepare(source)
     time = usable(s, source.vary(seed=source.seed + 100 * i))
-    least = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
-    longest = fold_seconds(most_epochs(source, s), source, s)
-    everywhere = len(source.folds) == folds_of(s)
-    folds = len(source.folds) if everywhere else min(len(source.folds), int(time / max(source.seconds, least)))
-    folds = max(1, folds)
-    if time < max(folds * least, 5):
+    folds = len(source.folds)
+    if folds < folds_of(s):
+        folds = max(1, min(folds, int(time / max(source.seconds, least_again(source, 1, s)))))
+    if time < least_again(source, folds, s):
         return None
-    seconds = round(min(time / folds, longest), 1)
+    longest = max(most_epochs(source, s), min(times * most_epochs(source, s), LONGEST))
+    seconds = round(min(time / folds, fold_seconds(longest, source, s)), 1)
     return source.vary(seed=source.seed + 100 * i, seconds=seconds, folds=tuple(range(folds)))
+
+
+def least_again(source: Config, folds: int, s: Situation) -> float:
+    """Seconds under which training the source from another seed over so many folds is not worth it."""
+    return max(folds * fold_seconds(0.5 * epochs_for("enough", source, s), source, s), 5.0)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-from autoclimb.search.cost import full_cost, head_seconds
+from autoclimb.search.cost import decoding_of, full_cost, head_seconds
 from autoclimb.search.fidelity import (
     LONG,
     MOST_KEPT,
     PROBE_SHARE,
+    Level,
     epochs_for,
     epochs_in,
     final_seconds,
@@ -22,10 +23,12 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.nets import fine_tuning, net_named, top_of
 from autoclimb.search.regions import region_seconds, start_chain, try_regions
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import candidates, with_useful_nets
+from autoclimb.search.starting import candidates, over_all_folds, with_useful_nets
 from autoclimb.types import Config, History
 
-SHORT = 100.0  # seconds of budget below which frozen features are made of one view
+# seconds of budget below which useful frozen features are all there is time for, and made of one view. Measured at 60
+# and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice)
+SHORT = 150.0
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 # of the budget that the quickest of them may take: without them nothing says which flips are safe
 LEAST_HAND_MADE = 0.15
@@ -40,11 +43,14 @@ def features_are_all(history: History, s: Situation) -> bool:
     """Whether frozen features are all that there is time for: what they have to say is worth more than a net of a fold.
 
     In a minute no pretrained net sees enough pictures, and what it learns on one fold no blend of features over all of
-    them has taken (five sets of six; LOG.md). Further features it does take.
+    them has taken (five sets of six; LOG.md). Further features it does take. So it is with more minutes where pictures
+    are so many that not even the top of a net would be trained over all folds.
     """
-    short = s.device == "cpu" and s.budget < SHORT and not s.space.backbones
+    short = s.device == "cpu" and s.budget < LONG and not s.space.backbones
     looked_at = any(t.config.weights for t in history.done(train="features"))
-    return short and looked_at and bool(with_useful_nets(history, s).pretrained)
+    if not (short and looked_at and with_useful_nets(history, s).pretrained):
+        return False
+    return s.budget < SHORT or not over_all_folds(s)
 
 
 def of_nets(stage: Callable[..., Iterator[list[Config]]]) -> Callable[..., Iterator[list[Config]]]:
@@ -127,20 +133,47 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
-    """The pretrained nets, the largest affordable of each family first, then each family's next."""
+    """The pretrained nets, the largest affordable of each family first, then each family's next.
+
+    Where minutes are all there is, only nets that were looked at are trained: those that could be soundly, and other
+    families before that of the net that a short search starts from.
+    """
     time = final_seconds(s) / (3 * folds_of(s))
+    levels: tuple[Level, ...] = ("enough",) if s.budget >= LONG else ("sound", "enough")
     rows: list[dict[str, Any]] = []
-    for net in candidates(s) if s.pretrained else []:
-        smallest = net.vary(size=min(sizes_for(net, s)))
-        if epochs_in(time, smallest, s) >= epochs_for("enough", smallest, s):
-            rows.append({"backbone": net.backbone, "weights": net.weights, "model_args": dict(net.model_args)})
+    smallest = [net.vary(size=min(sizes_for(net, s))) for net in (candidates(s) if s.pretrained else [])]
+    for level in levels:
+        paid = [net for net in smallest if epochs_in(time, net, s) >= epochs_for(level, net, s)]
+        rows = rows or [{"backbone": n.backbone, "weights": n.weights, "model_args": dict(n.model_args)} for n in paid]
+    last = net_named(smallest[0].backbone).family if smallest and s.budget < LONG else ""
     turns: dict[str, int] = {}
     order = []
     for row in reversed(rows):
         family = net_named(row["backbone"]).family
         turns[family] = turns.get(family, 0) + 1
-        order.append((turns[family], row))
-    return [row for _, row in sorted(order, key=lambda pair: pair[0])]
+        order.append((family == last, turns[family], row))
+    return [row for *_, row in sorted(order, key=lambda entry: entry[:2])]
+
+
+def first_look(row: dict[str, Any], left: float, s: Situation) -> tuple[Config, float]:
+    """The first features of a net that the time pays for, the largest pictures first, and the seconds for first looks.
+
+    Two views take twice the time; they come before one view of larger pictures, as the training of a top needs both.
+    Where no more than stamps would fit, it may take what it could in a smaller budget: more time never shows less.
+    """
+    short = s.budget < SHORT
+    views = ("none",) if short else ("flip", "none")
+    large, small = ([(size, v) for v in views for size in sizes] for sizes in (FROZEN_SIZES[:-1], FROZEN_SIZES[-1:]))
+    # the rest is for heads, sizes and views of the best
+    usual = left if short else 0.75 * left
+    before = max(left, 0.75 * FROZEN_SHARE["short"] * min(s.budget, LONG))
+    for most, looks in ((usual, large), (before, [*large, *small])):
+        for size, view in looks:
+            for head in HEADS:
+                config = frozen_net(row, size, s, tta=view, head=head)
+                if full_cost(config, s) + decoding_of(config, s) <= most:
+                    return config, most - decoding_of(config, s)
+    return config, before
 
 
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
@@ -149,12 +182,9 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     if not rows:
         return
     left = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"] * s.budget
-    views = "flip" if s.budget >= SHORT else "none"  # two views take twice the time
-    most = left if s.budget < SHORT else 0.75 * left  # the rest is for heads, sizes and views of the best
-    looks = [(size, head) for size in FROZEN_SIZES for head in HEADS]
-    paid = (look for look in looks if full_cost(frozen_net(rows[0], look[0], s, tta=views, head=look[1]), s) <= most)
-    size, head = next(paid, looks[-1])
-    first = [frozen_net(row, size, s, tta=views, head=head) for row in rows]
+    left = max(left, FROZEN_SHARE["shortest"] * min(s.budget, SHORT))
+    look, most = first_look(rows[0], left, s)
+    first = [frozen_net(row, look.size, s, tta=look.tta, head=look.head) for row in rows]
     for config in first:
         cost = full_cost(config, s)
         if cost <= most:
@@ -171,7 +201,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         return
     yield from try_regions(history, s, region_seconds(s))
     best = max(tried, key=lambda t: t.score)
-    other = "none" if views == "flip" else "flip"
+    other = "none" if look.tta == "flip" else "flip"
     region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]
     changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
     changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
@@ -179,7 +209,11 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         config = best.config.vary(folds=every, **change)
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
-        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s)
+        decoding = decoding_of(config, s) if size else 0.0
+        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s) + decoding
+        if size and cost > left:  # pixels are worth more than a second view
+            config = config.vary(tta="none")
+            cost = full_cost(config, s) + decoding
         if near and cost <= left and config != best.config:
             left -= cost
             yield [config]

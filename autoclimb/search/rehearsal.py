@@ -12,7 +12,7 @@ from autoclimb.search.fidelity import epochs_in, pixel_bytes
 from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import Device, memory_gb
-from autoclimb.search.situation import Situation
+from autoclimb.search.situation import FIRST_SIZE, Situation
 from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
@@ -48,7 +48,7 @@ def rehearse(
     records: dict[str, Trial] = {}
     decisions: dict[str, Any] = {}
     nets_done: dict[Config, set[int]] = {}
-    decoded: set[int] = set()
+    decoded = {FIRST_SIZE}  # in the opening
     kept: dict[Config, int] = {}
     rows: list[PlannedTrial] = []
     standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
@@ -62,8 +62,8 @@ def rehearse(
 
     def prepare(config: Config) -> None:
         nonlocal time
-        if config.cached_size not in decoded:  # the first are decoded in the opening
-            time += decoding_seconds(situation, device.cores) if decoded else 0.0
+        if config.cached_size not in decoded:
+            time += decoding_seconds(situation, device.cores)
             decoded.add(config.cached_size)
         if config.train == "net":
             time += trunk_seconds(config, replace(s, kept=kept))

@@ -14,15 +14,18 @@ from autoclimb.search.fidelity import (
     at_its_size,
     epochs_for,
     epochs_in,
+    epochs_paid,
     final_seconds,
     folds_of,
+    least_size,
     scratch_beside,
     suits,
     with_pixels,
     with_size,
+    with_top,
     within_memory,
 )
-from autoclimb.search.nets import OTHER_SCRATCH, fine_tuning, from_scratch
+from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch
 from autoclimb.search.portfolio import rare_start, tta_for
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -105,13 +108,30 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
 
 
 def from_nothing(s: Situation) -> list[Config]:
-    """The small net without pretrained weights that is tried beside pretrained ones.
+    """The net without pretrained weights that is tried beside pretrained ones.
 
-    It sees several times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99 on a
-    held-out fold after 40 s from nothing on a processor (one run; benchmarks/LOG.md). On a card only where minutes are
-    all there is: its larger nets are worth more time. Not where the user names the backbones.
+    A small one sees several times the pictures a second, and pictures may be unlike ImageNet's: hand signs reached .99
+    on a held-out fold after 40 s from nothing on a processor (one run; benchmarks/LOG.md). On a card where minutes are
+    all there is, and with more time beside nets of one family, a third kind for the blend: the largest ResNet that a
+    third of the finalists' time trains soundly. Not where the user names the backbones.
     """
-    return candidates(replace(s, pretrained=()))[:1] if scratch_beside(s) else []
+    if not scratch_beside(s):
+        return []
+    nets = candidates(replace(s, pretrained=()))
+    if s.device == "cpu" or s.budget < LONG:
+        return nets[:1]
+    time = final_seconds(s) / 3
+    sized = [with_size(net, s, time) for net in nets if family_of(net.backbone) == "resnet"]
+    paid = [net for net in sized if epochs_paid(time, net, s) >= epochs_for("sound", net, s)]
+    return paid[-1:] or nets[:1]
+
+
+def over_all_folds(s: Situation) -> bool:
+    """Whether the finalists' time pays for enough epochs of the cheapest net over all folds, if need be of its top."""
+    net = candidates(s)[0]
+    whole = net.vary(size=least_size(net, s))
+    nets = [config for config in (whole, with_top(whole, s)) if config is not None]
+    return any(epochs_paid(final_seconds(s), config, s) >= epochs_for("enough", config, s) for config in nets)
 
 
 def ranked(history: History, s: Situation) -> list[Config]:

@@ -227,6 +227,16 @@ def hostile_bench(folder: Path) -> tuple[Suite, list[Outcome]]:
     return suite, rows
 
 
+def test_the_text_has_the_medals_where_the_suite_has_lines(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}))
+    medalled = replace(suite, sets=(replace(suite.sets[0], medals=(("gold", 0.9), ("bronze", 0.7))),))
+    outcomes = [outcome("ours", 0.95), outcome("theirs", 0.75)]
+    text = report_text(medalled, outcomes, lambda o: None, width=100)
+    assert re.search(r"pets +1m00s +ours +0\.9500 +gold", text)
+    assert re.search(r"pets +1m00s +theirs +0\.7500 +bronze", text)
+    assert "medal" not in report_text(suite, outcomes, lambda o: None, width=100)
+
+
 def test_hostile_names_are_shown_as_text(tmp_path):
     suite, rows = hostile_bench(tmp_path)
     page = bench_page(suite, rows, lambda o: None)

@@ -12,13 +12,12 @@ from autoclimb.contest.standings import (
     Promise,
     Ranking,
     budgets_of,
-    medal_of,
     promises,
     rankings,
     summaries,
 )
 from autoclimb.contest.suite import Suite
-from autoclimb.contest.text import COSTS, PAIRS, cost_rows, pairs_rows, scores_rows, spread_words
+from autoclimb.contest.text import COSTS, MEDALS, PAIRS, cost_rows, medal_rows, pairs_rows, scores_rows, spread_words
 from autoclimb.report.inspection import counted
 from autoclimb.report.parts import (
     Facts,
@@ -204,20 +203,8 @@ def promise_parts(rows: Sequence[Promise]) -> list[Part]:
 
 def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
     """The medals that mean scores reach, where the suite gives lines."""
-    lines = {s.name: s.medals for s in suite.sets if s.medals}
-    higher = {o.set: o.higher_is_better for o in outcomes}
-    rows = [
-        (
-            row.set,
-            in_words(row.budget),
-            row.solver,
-            score_words(row.mean),
-            medal_of(row.mean, lines[row.set], higher[row.set]),
-        )
-        for row in summaries(outcomes)
-        if row.set in lines and not math.isnan(row.mean)
-    ]
-    return [Table("Medals reached", ("set", "budget", "solver", "score", "medal"), rows, shown=True)] if rows else []
+    rows = medal_rows(suite, outcomes)
+    return [Table("Medals reached", MEDALS, rows, shown=True)] if rows else []
 
 
 def failed_parts(outcomes: Sequence[Outcome]) -> list[Part]:

@@ -10,6 +10,7 @@ from autoclimb.contest.standings import (
     Promise,
     Summary,
     budgets_of,
+    medal_of,
     pairs_at,
     promises,
     rankings,
@@ -20,6 +21,7 @@ from autoclimb.report.inspection import counted
 from autoclimb.report.parts import safe, score_words
 
 PAIRS = ("budget", "solver", "against", "wins", "ties", "losses")  # heads of the tables
+MEDALS = ("set", "budget", "solver", "score", "medal")
 COSTS = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
 
 
@@ -52,6 +54,8 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
     parts.append(_table(COSTS, cost_rows(outcomes)))
     if promised := promises(outcomes):
         parts.append("\n".join(promise_lines(promised)))
+    if medals := medal_rows(suite, outcomes):
+        parts.append(_table(MEDALS, medals))
     failed = [f"  {about(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
     return parts + (["\n".join(["without a score", *failed])] if failed else [])
 
@@ -142,6 +146,23 @@ def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def medal_rows(suite: Suite, outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """Rows of MEDALS: the medals that mean scores reach, where the suite gives lines."""
+    lines = {s.name: s.medals for s in suite.sets if s.medals}
+    higher = {o.set: o.higher_is_better for o in outcomes}
+    return [
+        [
+            row.set,
+            in_words(row.budget),
+            row.solver,
+            score_words(row.mean),
+            medal_of(row.mean, lines[row.set], higher[row.set]),
+        ]
+        for row in summaries(outcomes)
+        if row.set in lines and not math.isnan(row.mean)
+    ]
 
 
 def promise_lines(rows: Sequence[Promise]) -> list[str]:

@@ -10,7 +10,8 @@ from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, loop, probe
-from autoclimb.learn.backbones import build_net, for_prediction
+from autoclimb.learn.backbones import build_net
+from autoclimb.learn.folded import for_prediction
 from autoclimb.learn.material import Format
 from autoclimb.learn.probe import FORMATS, best_batch, formats_for, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial
@@ -96,7 +97,7 @@ def test_a_net_that_does_not_fit_at_its_batch_is_looked_at_in_a_smaller_one(monk
 
 @pytest.mark.parametrize("fastest", FORMATS["cuda without bf16"])
 def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypatch, fastest):
-    monkeypatch.setattr(probe, "has_bf16", lambda device: False)
+    monkeypatch.setattr(probe, "formats_for", lambda net, device, leisure: FORMATS["cuda without bf16"])
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", lambda built, *given: (0.5 if built.format == fastest else 1.0, 0.0))
     reply = measure_speed(TINY, material_of(), CPU, 0.0)
@@ -319,9 +320,9 @@ def test_a_net_with_depthwise_convolutions_is_looked_at_in_torchs_own_layout_fir
     monkeypatch.setattr(probe, "has_bf16", lambda device: False)
     assert {format.precision for format in formats_for(mobile, CARD)} == {"fp16", "fp32"}
     assert not any(format.channels_last for format in formats_for(mobile, CARD, leisure=False))
-    assert not for_prediction(seen, CARD).format.channels_last
-    assert for_prediction(seen, CPU).format.channels_last
-    assert for_prediction(build_net(TINY, 2), CARD).format.channels_last
+    assert not for_prediction(seen, CARD, 32).format.channels_last
+    assert for_prediction(seen, CPU, 32).format.channels_last
+    assert for_prediction(build_net(TINY, 2), CARD, 32).format.channels_last
 
 
 @pytest.mark.gpu

@@ -1,7 +1,7 @@
 """timm nets, how they are run, and where their weights come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,12 @@ class Built:
     width: int = 0  # classes predicted, where outputs are not one a class
     grid: int = 0  # pictures a side of an item's grid, each seen by itself
     batch: int = 0  # pictures that it is trained on at once: on a card it predicts as many
+    exactly: bool = False  # predicts as an exported file does, in float32 on a processor
 
 
 def place(built: Built, device: torch.device) -> nn.Module:
     """The net, moved to the device and into its layout."""
     return built.net.to(device, memory_format=built.format.layout)  # type: ignore[call-overload]
-
-
-def for_prediction(built: Built, device: torch.device) -> Built:
-    """The net in a layout that a card has kernels for at once, as long as it only predicts (learn/probe.py)."""
-    depthwise = device.type == "cuda" and has_depthwise(built.net)
-    return replace(built, format=replace(built.format, channels_last=False)) if depthwise else built
 
 
 def has_depthwise(net: nn.Module) -> bool:

@@ -10,6 +10,7 @@ from autoclimb.errors import Mistake
 from autoclimb.processors import CGROUP
 
 MEMINFO = Path("/proc/meminfo")
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")  # as torch names them; those of ARM were not measured
 
 
 def device_named(name: str) -> torch.device:
@@ -37,8 +38,11 @@ def device_named(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 by itself; cards before Ampere only emulate it, slowly."""
-    return device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether the device computes in bfloat16 by itself; cards before Ampere and most processors emulate it slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.15 has it; the oldest allowed may not
+    return any(known.get(name) for name in BF16_INSTRUCTIONS)
 
 
 def warm_up(device: torch.device) -> None:
@@ -51,9 +55,13 @@ def warm_up(device: torch.device) -> None:
     torch.cuda.synchronize(device)
 
 
-def prediction_autocast(device: torch.device) -> torch.autocast:
-    """The context that nets predict in: bfloat16 on cards that have it, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and has_bf16(device))
+def prediction_autocast(device: torch.device, exactly: bool = False) -> torch.autocast:
+    """The context that nets predict in: bfloat16 where the device computes in it, float32 elsewhere.
+
+    On a processor also where answers shall be `exactly` those of an exported file.
+    """
+    enabled = has_bf16(device) and not (exactly and device.type == "cpu")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def usable_memory(device: torch.device, cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float:

@@ -38,15 +38,16 @@ def features_of(
     report: Report,
     now: Callable[[], float] = time.monotonic,
     deadline: float = math.inf,
+    exactly: bool = False,
 ) -> np.ndarray:
     """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there.
 
-    Raises OutOfTime where the next block would not be done by the deadline: the worker, whose start takes seconds,
-    lives on.
+    With `exactly` they are those of an exported file: a whole net computes in float32 on a processor. Raises OutOfTime
+    where the next block would not be done by the deadline: the worker, whose start takes seconds, lives on.
     """
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
     net = (config.backbone, config.weights, config.model_args, config.layers)
-    identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "")
+    identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "", exactly)
     file_name = getattr(pixels, "filename", None) or "memory"
     name = hashlib.blake2b(repr((identity, str(file_name))).encode(), digest_size=8).hexdigest()
     path = cache / f"features-{name}.npy"
@@ -57,7 +58,7 @@ def features_of(
     elif config.top:
         blocks, extract = _frozen_above(config, pixels, cache, device, report, now, deadline)
     else:
-        blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1])
+        blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1], exactly)
     features = np.empty((0, 0), np.float32)
     start, begun = 0, now()
     for block in prefetch(blocks):
@@ -79,12 +80,13 @@ def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
         yield pictures_of_rows(pixels, np.arange(start, min(start + BATCH, len(pixels))), size)
 
 
-def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
-    from autoclimb.learn.backbones import for_prediction, place  # timm: seconds, not for hand-made features
+    from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
+    from autoclimb.learn.folded import for_prediction
     from autoclimb.learn.trunk import frozen_net, pooled
 
-    built = for_prediction(frozen_net(config, channels), device)
+    built = for_prediction(frozen_net(config, channels), device, config.size)
     place(built, device).eval()
     features = pooled(built.net, built, config.layers)
 
@@ -94,7 +96,7 @@ def _frozen(config: Config, device: torch.device, channels: int) -> Callable[[np
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
         x = to_input(block, built.mean, built.std, device, built.format.layout)
-        with prediction_autocast(device):
+        with prediction_autocast(device, exactly):
             return in_parts(features_of_batch, x).float().cpu().numpy()
 
     return extract
@@ -114,6 +116,7 @@ def _frozen_above(
     It is kept: a training of the top alone, or features of more layers, begin where this ends.
     """
     from autoclimb.learn.backbones import place
+    from autoclimb.learn.folded import for_prediction
     from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled
 
     if config.layers > config.top + 2:
@@ -121,7 +124,7 @@ def _frozen_above(
     if config.tta not in ("none", "flip"):
         raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
     views = kept_views(config, pixels, cache, device, report, now, deadline)
-    built = frozen_net(config, pixels.shape[-1])
+    built = for_prediction(frozen_net(config, pixels.shape[-1]), device, config.size)
     place(built, device).eval()
     upper = cut(built, config.top, config.size)[1]
     features = pooled(upper.net, built, config.layers)

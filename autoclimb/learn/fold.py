@@ -15,11 +15,12 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
-from autoclimb.learn.backbones import Built, build_net, for_prediction, place
+from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
+from autoclimb.learn.folded import folded, for_prediction
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.loop import Pace, train
@@ -135,7 +136,7 @@ def _predictions(
     deadline cuts off is NaN. Raises OutOfTime where no held-out row is reached, or not every test row by any fold.
     """
     watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report, each)
-    auto = config.tta == "auto"
+    built, auto = folded(built, fold.device, config.seen_size), config.tta == "auto"
     held_out, rows = fold.valid_rows, material.test_rows
     chosen = choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, len(held_out))
     test_share = len(rows) / max(len(rows) + len(held_out), 1)
@@ -188,7 +189,8 @@ def _training_seconds(
         return math.inf, 0.0
     rows = len(fold.valid_rows) + len(material.test_rows)
     rows += min(len(fold.train_rows), REMEMBERED) if config.neighbours else 0
-    each = SLACK.predict_margin * seconds_a_picture(built, material.pixels, fold.device, config.seen_size)
+    predicting = folded(built, fold.device, config.seen_size)
+    each = SLACK.predict_margin * seconds_a_picture(predicting, material.pixels, fold.device, config.seen_size)
     norms = 0.0
     if config.swa:
         norm_each = SLACK.predict_margin * seconds_a_picture(built, material.pixels, fold.device, config.size)
@@ -297,7 +299,7 @@ def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, targe
 def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
     """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
     built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
-    built = for_prediction(built, device)
+    built = replace(for_prediction(built, device, config.seen_size), exactly=True)
     place(built, device)
     rows = np.arange(len(material.pixels))
     return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoclimb.learn.backbones import Built, build_net, for_prediction, has_depthwise, place
+from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
+from autoclimb.learn.folded import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
@@ -79,7 +80,7 @@ def measure_speed(
 
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
-    built = for_prediction(built, device)
+    built = for_prediction(built, device, config.size)
     rows = np.arange(min(LOOKED_AT, len(material.pixels)))
     pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
     net = place(built, device).eval()
@@ -147,8 +148,9 @@ def _speed_of(
         batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
     built = replace(built, format=best)
     fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)
-    x = to_input(pictures, built.mean, built.std, device, best.layout)
-    net = place(built, device).eval()
+    predicting = folded(built, device, pictures.shape[1])
+    x = to_input(pictures, built.mean, built.std, device, predicting.format.layout)
+    net = place(predicting, device).eval()
     with torch.inference_mode(), prediction_autocast(device):
         predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return {
@@ -165,7 +167,7 @@ def _speed_of(
 
 def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True) -> tuple[Format, ...]:
     """The formats that a net may run in on the device; at `leisure` also those that take seconds to get ready."""
-    name = device.type if has_bf16(device) else "cuda without bf16"
+    name = "cuda without bf16" if device.type == "cuda" and not has_bf16(device) else device.type
     depthwise = name != "cpu" and has_depthwise(net)
     return FORMATS[name + (", depthwise" + ", at leisure" * leisure) * depthwise]
 

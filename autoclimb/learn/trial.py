@@ -223,7 +223,9 @@ def predict_again(
     pixels = material.pixels
     total = np.zeros((len(pixels), material.width), np.float32)
     plain = config.vary(top=0)  # of new pictures nothing need be kept
-    features = features_of(plain, pixels, cache, device, report) if config.train == "features" else None
+    features = None
+    if config.train == "features":
+        features = features_of(plain, pixels, cache, device, report, exactly=True)
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file
-from autoclimb.learn.backbones import Built, build_net, for_prediction, place
+from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BatchMaker, BatchSpec, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.features import BATCH, blocks_of
+from autoclimb.learn.folded import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
 from autoclimb.learn.optim import layers_of
 from autoclimb.learn.views import RESIZING, View, views_named
@@ -246,7 +247,7 @@ def _maps_of_blocks(
     config: Config, blocks: Iterator[np.ndarray], channels: int, device: torch.device, view: View | None = None
 ) -> Iterator[np.ndarray]:
     """The features that the frozen stages make of blocks of pictures in a view."""
-    built = for_prediction(frozen_net(config, channels), device)
+    built = for_prediction(frozen_net(config, channels), device, config.size)
     place(built, device).eval()
     trunk = cut(built, config.top, config.size)[0].eval()
     for block in prefetch(blocks):

@@ -209,7 +209,7 @@ def _predictions_by_view(
             part = block[: min(int(most), FEW)] if near else block
             block = block[len(part) :]
             start, count = watch.now(), len(part)
-            with torch.inference_mode(), prediction_autocast(device):
+            with torch.inference_mode(), prediction_autocast(device, built.exactly):
                 some = filled(part, batch) if on_card else part
                 x = to_input(some, built.mean, built.std, device, built.format.layout)
                 predictions = [seen(x, views[0], count)]

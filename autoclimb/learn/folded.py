@@ -1,0 +1,90 @@
+"""A net that only predicts: batch norms folded into the convolutions before them, in the number format that is fastest.
+
+On a processor a batch norm is another pass through memory. Of 2 cores of an AMD EPYC (torch 2.15) frozen
+tf_efficientnet_lite0 predicts 292 pictures of 128 px a second as it is, 375 folded, 699 folded and in bfloat16; at
+224 px 70, 122 and 219; resnet10t at 64 px 1,017, 1,063 and 1,858 (medians of 5; benchmarks/LOG.md).
+"""
+
+import copy
+from collections import defaultdict
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from autoclimb.learn.backbones import Built, has_depthwise, place
+
+TRIED = 2  # pictures that the folded net is compared on
+CLOSE = {"rtol": 1e-2, "atol": 1e-3}  # folding changes the last bits of float32 in each layer
+
+
+def for_prediction(built: Built, device: torch.device, size: int) -> Built:
+    """A net that was not trained here, for prediction of pictures of `size` pixels a side.
+
+    Folded on a processor; on a card in a layout that it has kernels for at once (learn/probe.py).
+    """
+    if device.type == "cuda" and has_depthwise(built.net):
+        return replace(built, format=replace(built.format, channels_last=False))
+    return folded(built, device, size)
+
+
+def folded(built: Built, device: torch.device, size: int) -> Built:
+    """The net for prediction of pictures of `size` pixels a side: on a processor a folded copy, on a card as it is.
+
+    As it is too where no batch norm follows a convolution, or where the copy would give other outputs.
+    """
+    if device.type != "cpu":
+        return built
+    net = place(built, device).eval()
+    draw = torch.Generator().manual_seed(0)  # its own: training's random numbers stay what they were
+    x = torch.rand(TRIED, len(built.mean), size, size, generator=draw).contiguous(memory_format=built.format.layout)
+    with torch.inference_mode():
+        outputs, pairs = _outputs_and_pairs(net, x)
+        if not pairs:
+            return built
+        lean = _with_folded(net, pairs)
+        if not torch.allclose(lean(x.contiguous(memory_format=torch.channels_last)), outputs, **CLOSE):
+            return built
+    head = lean.get_classifier()  # type: ignore[operator]
+    lean_format = replace(built.format, channels_last=True)  # in which all that was measured
+    return replace(built, net=lean, head=head if isinstance(head, nn.Module) else built.head, format=lean_format)
+
+
+def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
+    """The net's outputs for `x`, and the names of convolutions whose output a batch norm takes, each run once."""
+    made: dict[str, list[Tensor]] = defaultdict(list)
+    taken: dict[str, list[Tensor]] = defaultdict(list)
+    hooks = []
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(lambda m, ins, out, name=name: made[name].append(out)))
+        elif isinstance(module, _BatchNorm) and module.running_mean is not None:
+            hooks.append(module.register_forward_pre_hook(lambda m, ins, name=name: taken[name].append(ins[0])))
+    try:
+        outputs = net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    producer = {id(tensors[0]): name for name, tensors in made.items() if len(tensors) == 1}  # held, so ids differ
+    ends = ((producer.get(id(tensors[0])), name) for name, tensors in taken.items() if len(tensors) == 1)
+    return outputs, [(conv, norm) for conv, norm in ends if conv is not None]
+
+
+def _with_folded(net: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
+    """A copy of the net with those batch norms in those convolutions; what a norm does after norming stays."""
+    lean = copy.deepcopy(net)
+    for conv_name, norm_name in pairs:
+        conv, norm = lean.get_submodule(conv_name), lean.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, _BatchNorm)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        # timm's norms go on to drop and to activate
+        after = [child for child in norm.children() if not isinstance(child, nn.Identity)]
+        lean.set_submodule(norm_name, nn.Sequential(*after) if after else nn.Identity())
+    return lean.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,8 +1,10 @@
 """Which device trains, and how much of the machine there is for it."""
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,7 +43,9 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by itself; cards before Ampere and most processors emulate it slowly."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.15 has it; the oldest allowed may not
+    known: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # torch 2.15 has it; the oldest allowed may not
     return any(known.get(name) for name in BF16_INSTRUCTIONS)
 
 

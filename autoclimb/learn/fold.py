@@ -17,6 +17,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
+from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -65,6 +66,8 @@ def run_fold(
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     built = replace(built, format=sound_format(built, config, material.channels, device))
+    if device.type == "cpu":
+        quicken_gradients(built.net)
     place(built, device)
     whole = built
     if config.top:

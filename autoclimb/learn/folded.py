@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from autoclimb.learn.backbones import Built, has_depthwise, place
 
 TRIED = 2  # pictures that the folded net is compared on
-CLOSE = {"rtol": 1e-2, "atol": 1e-3}  # folding changes the last bits of float32 in each layer
+RTOL, ATOL = 1e-2, 1e-3  # folding changes the last bits of float32 in each layer
 
 
 def for_prediction(built: Built, device: torch.device, size: int) -> Built:
@@ -45,7 +45,7 @@ def folded(built: Built, device: torch.device, size: int) -> Built:
         if not pairs:
             return built
         lean = _with_folded(net, pairs)
-        if not torch.allclose(lean(x.contiguous(memory_format=torch.channels_last)), outputs, **CLOSE):
+        if not torch.allclose(lean(x.contiguous(memory_format=torch.channels_last)), outputs, RTOL, ATOL):
             return built
     head = lean.get_classifier()  # type: ignore[operator]
     lean_format = replace(built.format, channels_last=True)  # in which all that was measured
@@ -87,4 +87,4 @@ def _with_folded(net: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
         # timm's norms go on to drop and to activate
         after = [child for child in norm.children() if not isinstance(child, nn.Identity)]
         lean.set_submodule(norm_name, nn.Sequential(*after) if after else nn.Identity())
-    return lean.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return lean.to(memory_format=torch.channels_last)

@@ -11,6 +11,7 @@ import torch
 
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
+from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
 from autoclimb.learn.folded import folded, for_prediction
@@ -23,9 +24,9 @@ from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
-# In the order tried. On a processor no one is best: of 7 nets at 64 to 128 px (2 cores, AVX-512 BF16, one run) 4 were
-# fastest in bf16 and channels last (resnet18 429 img/s against 339 in fp32), mobilenetv2_100 and efficientnet_b0 in
-# fp32 and torch's own layout (124 and 120 against 117 and 95); bf16 in torch's own never was.
+# In the order tried. On a processor no one is best: where it has instructions for bf16, that is (resnet18 429 img/s
+# against 339 in fp32), since gradients of depthwise convolutions are quick (learn/depthwise.py) for these too; where it
+# has none, fp32 is, for some nets in torch's own layout. bf16 in torch's own never was.
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
     # tensor cores take pictures channels last; but of depthwise convolutions cuDNN 9 compiles kernels for each shape:
@@ -103,6 +104,8 @@ def _speed_of(
     first = batch_of(config, fold)
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
     pictures, target = tensor.numpy(), material.targets(spec.rows)
+    if device.type == "cpu":
+        quicken_gradients(built.net)
     if config.top:
         place(built, device).eval()
         trunk, upper = cut(built, config.top, config.size)

@@ -15,7 +15,7 @@ from record import append, heading
 
 from autoclimb.learn.backbones import place
 from autoclimb.learn.devices import has_bf16
-from autoclimb.learn.folded import folded
+from autoclimb.learn.lean import folded
 from autoclimb.learn.trunk import frozen_net
 from autoclimb.types import Config
 

@@ -11,7 +11,7 @@ from test_training import TINY, material_of
 from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, loop, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.folded import for_prediction
+from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Format
 from autoclimb.learn.probe import FORMATS, best_batch, formats_for, measure_speed, worth_compiling
 from autoclimb.learn.trial import run_trial

@@ -83,7 +83,7 @@ def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
 def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) -> Callable[[np.ndarray], np.ndarray]:
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
     from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
-    from autoclimb.learn.folded import for_prediction
+    from autoclimb.learn.lean import for_prediction
     from autoclimb.learn.trunk import frozen_net, pooled
 
     built = for_prediction(frozen_net(config, channels), device, config.size)
@@ -116,7 +116,7 @@ def _frozen_above(
     It is kept: a training of the top alone, or features of more layers, begin where this ends.
     """
     from autoclimb.learn.backbones import place
-    from autoclimb.learn.folded import for_prediction
+    from autoclimb.learn.lean import for_prediction
     from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled
 
     if config.layers > config.top + 2:

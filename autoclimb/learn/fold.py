@@ -21,9 +21,9 @@ from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
-from autoclimb.learn.folded import folded, for_prediction
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
+from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.probe import sound_format, worth_compiling

@@ -14,7 +14,7 @@ from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, picture
 from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
-from autoclimb.learn.folded import folded, for_prediction
+from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of

@@ -25,7 +25,7 @@ from autoclimb.learn.batches import BatchMaker, BatchSpec, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.features import BATCH, blocks_of
-from autoclimb.learn.folded import for_prediction
+from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
 from autoclimb.learn.optim import layers_of
 from autoclimb.learn.views import RESIZING, View, views_named

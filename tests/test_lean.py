@@ -10,7 +10,7 @@ from torch import nn
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.features import features_of
-from autoclimb.learn.folded import folded
+from autoclimb.learn.lean import folded
 from autoclimb.types import Config
 
 CPU = torch.device("cpu")

@@ -164,11 +164,13 @@ def test_predicting_in_parts_gives_what_predicting_at_once_does(most):
         in_parts(short_of_memory(0)[0], x)
 
 
-def test_a_processor_predicts_few_large_pictures_at_once():
+@pytest.mark.parametrize(("bf16", "parts"), [(False, [16, 16, 8]), (True, [32, 8])])
+def test_a_processor_predicts_few_large_pictures_at_once(bf16, parts):
     forward, seen = short_of_memory(99)
-    x = torch.randn(20, 3, 128, 128)
-    assert torch.equal(in_parts(forward, x), x.mean((2, 3)))
-    assert seen == [8, 8, 4]
+    x = torch.randn(40, 3, 128, 128)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        assert torch.equal(in_parts(forward, x), x.mean((2, 3)))
+    assert seen == parts
 
 
 def test_norms_are_averaged_in_smaller_batches_where_memory_is_short(monkeypatch):

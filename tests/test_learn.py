@@ -12,7 +12,7 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import CPU, fold_over
+from nets import CPU, ROUNDED, fold_over
 from safetensors.torch import save_file
 
 from autoclimb.arrays import read_predictions
@@ -232,7 +232,7 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
     assert hits(material, oof) > 0.9
     new = Material("multiclass", 2, np.zeros((0, 2), np.float32), np.zeros(0, int), material.pixels[80:])
     again = predict_again(config, new, tmp_path / "t", tmp_path, CPU, lambda facts: None)
-    assert np.allclose(again, test, atol=1e-5)
+    assert np.allclose(again, test, atol=ROUNDED)
 
 
 @pytest.mark.parametrize(
@@ -605,7 +605,7 @@ def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path
     assert told["status"] == "done", told
     assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
-    assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4
+    assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < ROUNDED
 
 
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])

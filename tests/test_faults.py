@@ -198,7 +198,7 @@ class Slow:
     """A clock that only predicting and training move: so many seconds a batch in one view, and a step."""
 
     def __init__(self, monkeypatch, batch=1.0, step=0.0):
-        self.time, self.batch = 0.0, batch
+        self.time, self.batch, self.each_step = 0.0, batch, step
         built_forward, optimizer_of = views.predictions_of, fold.train.__globals__["optimizer_of"]
 
         def slower(*given):
@@ -210,7 +210,7 @@ class Slow:
             original = optimizer.step
 
             def counted(*rest):
-                self.time += step
+                self.step()
                 return original(*rest)
 
             optimizer.step = counted
@@ -219,6 +219,9 @@ class Slow:
         monkeypatch.setattr(views, "predictions_of", slower)
         monkeypatch.setitem(fold.train.__globals__, "optimizer_of", stepping)
         monkeypatch.setattr(fold, "seconds_a_picture", lambda *given: 0.01)
+
+    def step(self, times=1.0):
+        self.time += times * self.each_step
 
     def __call__(self):
         return self.time
@@ -393,6 +396,24 @@ def test_a_training_that_counts_epochs_anneals_to_be_done_by_its_deadline(tmp_pa
     assert [pace.progress(step) for step in (0, 5, 10)] == [0.0, 0.5, 1.0]
     clock.time = 15.0
     assert pace.progress(5) == 0.75
+
+
+def test_a_training_that_neighbours_slow_down_ends_while_predictions_as_slow_still_fit(tmp_path, monkeypatch):
+    clock = Slow(monkeypatch, batch=1.0, step=0.5)
+    stepping = clock.step
+
+    def slower(*given):
+        clock.batch = 12.0 if clock.time > 20 else 1.0
+        stepping(5 if clock.time > 20 else 1)
+
+    clock.step = slower
+    monkeypatch.setattr(fold, "seconds_a_picture", lambda *given: 0.1)
+    config, part = TINY.vary(seconds=60.0, epochs=0.0), fold_over(range(8, 24), range(8), now=clock, deadline=62.0)
+    oof_pred, test_pred, facts = run_fold(config, 60.0, material_of(m=40), part, tmp_path)
+    assert np.isfinite(test_pred).all()
+    assert np.isfinite(oof_pred).all()
+    assert 40 < facts["steps"] < 50
+    assert clock.time < 62.0
 
 
 def test_a_trial_leaves_the_time_to_write_what_it_predicts(tmp_path, monkeypatch):

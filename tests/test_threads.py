@@ -8,7 +8,7 @@ import torch
 from nets import CPU
 from test_training import TINY, material_of
 
-from autoclimb.learn.threads import LONGEST_WAIT, ThreadTuner, settle_threads
+from autoclimb.learn.threads import LONGEST_WAIT, Slowing, ThreadTuner, settle_threads
 from autoclimb.learn.trial import run_trial
 
 
@@ -83,6 +83,24 @@ def test_of_many_threads_all_are_used_again_once_it_is_quiet():
     machine.rates = {8: 60.0, 4: 32.0, 2: 17.0, 1: 9.0}
     machine.train(tuner, 6 * LONGEST_WAIT)
     assert tuner.threads == 8
+
+
+def slowed(seconds_of_steps):
+    """How many times slower a training is after steps of so many seconds."""
+    time = [0.0]
+    slowing = Slowing(lambda: time[0])
+    for seconds in seconds_of_steps:
+        time[0] += seconds
+        slowing.after_step(1.0)
+    return slowing.times()
+
+
+def test_a_training_is_slower_than_it_began_only_where_several_windows_are():
+    assert slowed([]) == slowed([0.1] * 5) == slowed([0.1] * 100) == pytest.approx(1.0)
+    assert slowed([0.1] * 60 + [30.0]) == pytest.approx(1.0), "one step that waited long"
+    assert slowed([0.1] * 60 + [0.5] * 12) == pytest.approx(5.0)
+    assert slowed([0.1] * 60 + [0.5] * 12 + [0.1] * 60) == pytest.approx(1.0)
+    assert slowed([0.5] * 60 + [0.1] * 60) == 1.0, "faster than it began"
 
 
 @pytest.mark.parametrize("busy", [1.0, 0.7])

@@ -78,7 +78,7 @@ def run_fold(
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
     ready_s = fold.now() - begun
     start += ready_s  # which the search counts beside the fold's seconds
-    for_training, each = _training_seconds(built, material, config, fold, start, seconds)
+    for_training, each, after = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
         whiten(built, standard, config, fold)
@@ -96,7 +96,8 @@ def run_fold(
     if isinstance(built.forward, Replayed):
         facts["graphs"] = len(built.forward.graphs)
     left = (for_training - (fold.now() - training_from)) * (1 - config.retrain_head)
-    pace = Pace(fold.now, fold.now(), left, 0 if config.seconds else _steps_of(config, fold))
+    steps = 0 if config.seconds else _steps_of(config, fold)
+    pace = Pace(fold.now, fold.now(), left, steps, fold.deadline - SLACK.after_fold, after)
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
     net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, forward=None, head=net.get_classifier())  # type: ignore[operator]
@@ -183,13 +184,14 @@ def _predict(
 
 def _training_seconds(
     built: Built, material: Material, config: Config, fold: Fold, start: float, seconds: float
-) -> tuple[float, float]:
-    """Of the fold's seconds those for training, and those that a picture is expected to take to predict.
+) -> tuple[float, float, float]:
+    """Of the fold's seconds those for training; those that a picture is expected to take to predict in a view, and
+    those that at least come after the training.
 
     What predicting will take is kept back. Infinite, and 0, where no seconds count.
     """
     if not config.seconds and fold.deadline == math.inf:
-        return math.inf, 0.0
+        return math.inf, 0.0, 0.0
     rows = len(fold.valid_rows) + len(material.test_rows)
     rows += min(len(fold.train_rows), REMEMBERED) if config.neighbours else 0
     predicting = folded(built, fold.device, config.seen_size)
@@ -203,10 +205,11 @@ def _training_seconds(
         later = each * views_to_predict(rows, config.tta, built.fixed) + norms + SLACK.after_fold
         planned = max(seconds - (now - start) - later, SLACK.least_training_share * seconds)
     last_step = 4 * each * batch_of(config, fold)  # forward, backward, update: it may begin just before the end
-    possible = fold.deadline - now - each * rows - norms - last_step - SLACK.after_fold  # with one view
+    after = each * rows + norms + last_step  # with one view
+    possible = fold.deadline - now - after - SLACK.after_fold
     if possible <= 0:
         raise OutOfTime(f"{fold.deadline - now:.1f} s are left: too few to train and predict {rows} rows")
-    return min(planned, possible), each
+    return min(planned, possible), each, after
 
 
 def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Built:

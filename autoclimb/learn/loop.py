@@ -30,7 +30,7 @@ from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.replays import Replayed
 from autoclimb.learn.samplers import row_weights
-from autoclimb.learn.threads import ThreadTuner
+from autoclimb.learn.threads import Slowing, ThreadTuner
 from autoclimb.policies import light_policy
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
@@ -55,10 +55,13 @@ class Pace:
     start: float
     seconds: float = math.inf
     steps: int = 0
+    deadline: float = math.inf  # on that clock: then what comes after the training must be done
+    after: float = 0.0  # seconds that it takes, at the speed that the training began with
 
-    def progress(self, step: int) -> float:
-        """The share of the training that is done, 1 or more when it is over."""
-        by_clock = (self.now() - self.start) / max(self.seconds, 1e-3) if self.seconds < math.inf else 0.0
+    def progress(self, step: int, slower: float = 1.0) -> float:
+        """The share of the training that is done, 1 or more when it is over; steps are `slower` than they began."""
+        seconds = min(self.seconds, self.deadline - slower * self.after - self.start)
+        by_clock = (self.now() - self.start) / max(seconds, 1e-3) if seconds < math.inf else 0.0
         return max(by_clock, step / self.steps if self.steps else 0.0)
 
 
@@ -95,10 +98,17 @@ def train(
     if device.type == "cpu" and config.seconds:
         usual = built.format.img_s * config.size**2
         tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads(), usual=usual)
+    # where neighbours slow the training down they will slow the predictions down; a thawing net's steps say nothing
+    watched = device.type == "cpu" and pace.deadline < math.inf and not unfreezing
+    slowing = Slowing(pace.now) if watched else None
+    progress = 0.0
     first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
     reported_at = pace.start
 
-    while (progress := pace.progress(step)) < 1:
+    def progress_now() -> float:
+        return max(progress, pace.progress(step, slowing.times() if slowing else 1.0))
+
+    while (progress := progress_now()) < 1:
         # one loader makes batches of one size and one kind; the next is opened where either changes
         size, light = phase_at(progress, config)
         recipe = lightened(config, material.pipelines) if light else config
@@ -106,7 +116,7 @@ def train(
         specs = endless_batches(material, fold, config, size, batch, epoch)
         for spec, pictures in load_batches(specs, material, recipe, processes):
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at
-            progress = pace.progress(step)
+            progress = progress_now()
             if spec.epoch > epoch:
                 epoch = spec.epoch
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": mean_of(losses)})
@@ -151,6 +161,8 @@ def train(
             step, seen = step + 1, seen + len(x)
             if tuner:
                 tuner.after_step(len(x) * x.shape[-1] ** 2)
+            if slowing:
+                slowing.after_step(len(x) * x.shape[-1] ** 2)
             if ema:
                 ema.update(net, step)
             if swa and progress >= next_snapshot:

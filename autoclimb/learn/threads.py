@@ -1,10 +1,12 @@
-"""How many threads train, where other work shares the processor: changed while training, by what the last steps took.
+"""A processor that other work shares: how many threads train there, and how much slower steps have become.
 
 Threads that wait for one that lost its core to a neighbour cost far more than they bring: with nine busy processes on
 two cores resnet18 at 64 px trained at 1.4 pictures a second on two threads, at 18.4 on one (one run; LOG.md).
 """
 
+from collections import deque
 from collections.abc import Callable
+from statistics import median
 
 import torch
 
@@ -12,6 +14,7 @@ WINDOW = 0.5  # seconds of steps that are compared; a step's own time varies too
 LONG_STEP = 2.0  # a window of one step will do where it takes so long
 COLLAPSED = 0.6  # of the best rate so far, or of the probe's: under it fewer threads are tried
 BETTER = 1.1  # times as fast for a change to stay
+SECOND, WINDOWS = 1.0, 5  # of steps whose rate is taken together, at least; such windows that a median is taken over
 FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not pay is tried again; doubled each time
 
 
@@ -77,6 +80,33 @@ class ThreadTuner:
     def _use(self, threads: int) -> None:
         self.threads = threads
         self.set_threads(threads)
+
+
+class Slowing:
+    """How many times slower the last steps of a training are than its first ones.
+
+    By medians of windows of a second and more, so that one step that waited long says nothing.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.work, self.start = now, 0.0, now()
+        self.first: list[float] = []  # rates of work, in any unit a second
+        self.last: deque[float] = deque(maxlen=WINDOWS)
+
+    def after_step(self, work: float) -> None:
+        """Counts a step's work."""
+        now, self.work = self.now(), self.work + work
+        if (spent := now - self.start) < SECOND:
+            return
+        rate = self.work / spent
+        self.work, self.start = 0.0, now
+        self.last.append(rate)
+        if len(self.first) < WINDOWS:
+            self.first.append(rate)
+
+    def times(self) -> float:
+        """1 while steps are as fast as the first ones, or faster."""
+        return max(1.0, median(self.first) / median(self.last)) if self.first else 1.0
 
 
 def settle_threads(step: Callable[[], float], most: int) -> int:

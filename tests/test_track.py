@@ -1,5 +1,6 @@
 """Trackers: what a run tells them is what their own readers find, and none of them can cost a run anything."""
 
+import errno
 import json
 import sqlite3
 import struct
@@ -189,6 +190,23 @@ def test_a_process_that_hangs_or_dies_is_a_note(code, note, tmp_path, monkeypatc
     trackers.end(0.0 if "sleep" in code else 30.0)
     assert note in notes[-1].text
     assert trackers.process.poll() is not None
+
+
+def test_a_process_that_cannot_be_started_is_a_note(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+
+    def no_memory(*given, **how):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(beside.subprocess, "Popen", no_memory)
+    notes: list[Event] = []
+    trackers = Trackers(tmp_path, ("tensorboard",), notes.append)
+    for _ in range(2):
+        trackers.tell(Event("trial", ""))
+    trackers.end(9.0)
+    assert [event.text for event in notes if event.name == "note"] == [
+        "tensorboard cannot follow the run (Cannot allocate memory); the same command completes the record"
+    ]
 
 
 def test_a_name_that_is_unknown_or_not_installed_is_said_before_anything_is_done(monkeypatch):

@@ -45,6 +45,9 @@ for line in sys.stdin:
             say(end={})
         case "leave": sys.exit(3)
         case "be killed": os.kill(os.getpid(), 9)
+        case "be cut off":
+            print('{"end": {"status": "do', end="", flush=True)
+            os.kill(os.getpid(), 9)
         case "mistake": say(end={"mistake": "write it like this"})
         case "bug": say(end={"bug": "Traceback: ZeroDivisionError"})
 """
@@ -121,6 +124,12 @@ def test_a_worker_that_ends_by_itself_has_died_and_the_log_is_named(worker):
 def test_a_killed_worker_most_likely_lacked_memory(worker):
     with pytest.raises(Died, match="memory"):
         worker.ask({"do": "be killed"}, LONG)
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_its_reply_has_died(worker):
+    with pytest.raises(Died, match="memory"):
+        worker.ask({"do": "be cut off"}, LONG)
+    assert worker.ask({"do": "echo", "x": 4}, LONG)["x"] == 4
 
 
 def test_a_worker_that_ended_between_requests_is_started_again(worker):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import cv2
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from autoclimb.errors import no_room
@@ -19,7 +20,8 @@ MESSAGES = {
     "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED|"
     r"Insufficient memory",  # OpenCV's
     # what passes through /dev/shm is named /torch_PID_NUMBER there
-    "loader": r"DataLoader (worker|timed out)|unable to (open|write|mmap|resize|allocate) .*(shm|/torch_)|bus error",
+    "loader": r"^EOFError|DataLoader (worker|timed out)|"
+    r"unable to (open|write|mmap|resize|allocate) .*(shm|/torch_)|bus error",
     "device": r"CUDA|cuDNN|CUDNN|CUBLAS|cublas|device-side|NCCL|AcceleratorError",
 }
 
@@ -61,8 +63,19 @@ class OutOfTime(Fault):
 
 
 # RuntimeError is torch's for all that a net cannot do here, ValueError too (a batch norm of single numbers),
-# AssertionError timm's (pictures of a size that it was not made for), and OpenCV prepares the pictures
-STATUSES = (Fault, RuntimeError, ValueError, AssertionError, MemoryError, OSError, cv2.error)
+# AssertionError timm's (pictures of a size that it was not made for), and OpenCV prepares the pictures. A full disk or
+# a damaged file is no OSError where safetensors meets it, nor is the loss of a process that prepares batches
+STATUSES = (
+    Fault,
+    RuntimeError,
+    ValueError,
+    AssertionError,
+    MemoryError,
+    OSError,
+    EOFError,
+    cv2.error,
+    SafetensorError,
+)
 
 
 def kind_of(error: BaseException) -> str:
@@ -78,7 +91,7 @@ def kind_of(error: BaseException) -> str:
         return "memory"
     if no_room(error):
         return "disk"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | SafetensorError):
         return "files"
     text = f"{type(error).__name__}: {error}"
     return next((kind for kind, words in MESSAGES.items() if re.search(words, text)), "torch")

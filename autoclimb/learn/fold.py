@@ -42,6 +42,7 @@ from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
+FEWEST = 20  # held-out rows without which a fold that its deadline cut off is none; as many as blends compare by
 REMEMBERED = 20_000  # train pictures that neighbours are sought among, drawn where there are more; own choice
 
 
@@ -137,12 +138,13 @@ def _predictions(
 
     `each` is how many seconds a picture is expected to take. What the trial cannot do without comes first: the test
     rows, until a fold has predicted them all, then the held-out rows, which no other fold's net may predict. What the
-    deadline cuts off is NaN. Raises OutOfTime where no held-out row is reached, or not every test row by any fold.
+    deadline cuts off is NaN. Raises OutOfTime where fewer than FEWEST held-out rows are reached, which measure nothing,
+    or not every test row by any fold.
     """
     watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report, each)
     built, auto = folded(built, fold.device, config.seen_size), config.tta == "auto"
     held_out, rows = fold.valid_rows, material.test_rows
-    chosen = choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, len(held_out))
+    chosen = choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, config, fold)
     test_share = len(rows) / max(len(rows) + len(held_out), 1)
     oof_pred = np.empty((len(held_out), material.width), np.float32)
     test_pred = np.empty((len(rows), material.width), np.float32)
@@ -158,7 +160,7 @@ def _predictions(
     if not fold.answered:
         predict_held_out(watch)
     reached = [int(np.isfinite(p).all(1).sum()) for p in (oof_pred, test_pred)]
-    if (len(held_out) and not reached[0]) or (reached[1] < len(rows) and not fold.answered):
+    if reached[0] < min(len(held_out), FEWEST) or (reached[1] < len(rows) and not fold.answered):
         rows_reached = f"{reached[1]} of {len(rows)} test rows and {reached[0]} of {len(held_out)} held-out rows"
         raise OutOfTime(f"the deadline came when {rows_reached} were predicted")
     return oof_pred, test_pred, chosen.test if auto else ""

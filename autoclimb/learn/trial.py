@@ -19,7 +19,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
 from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, skill, symmetry_ratios
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
-from autoclimb.learn.taught import taught_by
+from autoclimb.learn.taught import UNREADABLE, taught_by
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -203,12 +203,15 @@ def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
 
 
 def _recorded_fold(nets: Path, number: int) -> FoldResult | None:
-    """A fold finished before, None where there is none."""
+    """A fold finished before, None where there is none that can be read: it is trained anew then."""
     path = nets / f"fold{number}.json"
     if not path.exists():
         return None
-    with np.load(nets / f"fold{number}.npz", allow_pickle=False) as arrays:
-        return arrays["oof_pred"], arrays["test_pred"], read_json(path)
+    try:
+        with np.load(nets / f"fold{number}.npz", allow_pickle=False) as arrays:
+            return arrays["oof_pred"], arrays["test_pred"], read_json(path)
+    except UNREADABLE:
+        return None
 
 
 def _least(facts: dict[str, Any], fold_facts: dict[str, Any]) -> dict[str, Any]:

@@ -238,9 +238,13 @@ class Chosen:
     held_out: tuple[tuple[np.ndarray, str], ...]
 
 
-def views_for_all(tta: str, held_out: int) -> Chosen:
-    """One row of VIEWS for the test rows and for so many held-out rows."""
-    return Chosen(tta, ((np.arange(held_out), tta),))
+def views_for_all(tta: str, config: Config, fold: Fold) -> Chosen:
+    """One row of VIEWS for the test rows and for the held-out rows.
+
+    These in an order by lot: where the deadline cuts some off, what is left is no matter of how the table was sorted.
+    """
+    places = rng(config.seed, "held out", fold.number).permutation(len(fold.valid_rows))
+    return Chosen(tta, ((places, tta),))
 
 
 def choose_views(built: Built, material: Material, config: Config, fold: Fold, watch: Watch) -> Chosen:
@@ -251,7 +255,7 @@ def choose_views(built: Built, material: Material, config: Config, fold: Fold, w
     units.
     """
     valid_rows = fold.valid_rows
-    one_view = views_for_all(CHOICES[0], len(valid_rows))
+    one_view = views_for_all(CHOICES[0], config, fold)
     if len(valid_rows) < LEAST_ROWS:
         return one_view
     views = views_named("auto")

@@ -27,7 +27,7 @@ from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
 from autoclimb.learn.devices import device_named, usable_memory, warm_up
-from autoclimb.learn.faults import free_memory
+from autoclimb.learn.faults import STATUSES, free_memory, kind_of
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -90,7 +90,10 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
         case "speed":
             from autoclimb.learn.probe import measure_speed  # timm
 
-            config, material = asked_for(request, setting)
+            try:
+                config, material = asked_for(request, setting)
+            except STATUSES as error:
+                return {"train": 0.0, "predict": 0.0, "note": str(error), "fault": kind_of(error)}
             return measure_speed(config, material, setting.device, request["look"], request["leisure"])
         case "keep":
             from autoclimb.learn.trunk import keep
@@ -98,7 +101,10 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             config, material = asked_for(request, setting)
             return keep(config, material, setting.cache, setting.device, report, request["seconds"])
         case "trial":
-            config, material = asked_for(request, setting)
+            try:
+                config, material = asked_for(request, setting)
+            except STATUSES as error:
+                return {"status": "failed", "note": str(error), "facts": {"fault": kind_of(error)}, "folds": 0}
             folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
             format = Format(request["precision"], request["channels_last"], request["img_s"])
             how = {"format": format, "seconds": request["seconds"]}
@@ -213,7 +219,10 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
 
 
 def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:
-    """The config of a request and the material with the pixels that it names."""
+    """The config of a request and the material with the pixels that it names.
+
+    Raises one of `faults.STATUSES` where these cannot be opened.
+    """
     if setting.warming:
         setting.warming.join()
         free_memory()

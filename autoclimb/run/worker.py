@@ -145,7 +145,10 @@ class Worker:
                 killed = code in (-signal.SIGKILL, -signal.SIGBUS)  # by the kernel, or by a full /dev/shm
                 why = "killed, most likely for want of memory" if killed else f"exit status {code}"
                 raise Died(f"the worker process ended ({why}); see {self.log.name}", "memory" if killed else "died")
-            reply = json.loads(line)
+            try:
+                reply = json.loads(line)
+            except ValueError:  # it was ended in the middle of a line
+                continue
             if "event" in reply:
                 watch(reply["event"])
             elif "mistake" in reply["end"]:

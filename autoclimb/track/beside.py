@@ -35,15 +35,21 @@ class Trackers:
         if not self.names:
             return
         if self.process is None:
-            with (self.folder / "track.log").open("ab") as log:
-                self.process = subprocess.Popen(
-                    [*FOLLOWER, str(self.folder), *self.names],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    start_new_session=True,  # Ctrl-C is the run's to handle
-                )
+            try:
+                with (self.folder / "track.log").open("ab") as log:
+                    self.process = subprocess.Popen(
+                        [*FOLLOWER, str(self.folder), *self.names],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        text=True,
+                        start_new_session=True,  # Ctrl-C is the run's to handle
+                    )
+            except OSError as error:  # most often there is no memory for another process
+                late, self.names = ", ".join(self.names), []
+                text = f"{late} cannot follow the run ({error.strerror}); the same command completes the record"
+                self.tell_on(Event("note", text))
+                return
         assert self.process.stdin is not None
         with suppress(OSError):  # it died: what it says is read at the end
             self.process.stdin.write("\n")

@@ -1,10 +1,12 @@
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 
+from autoclimb.blend import boosted
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
 from autoclimb.score.decide import learn_rule
@@ -106,6 +108,26 @@ def test_a_blend_of_members_of_noise_claims_no_skill(name, kind):
         scores = [blend_of(some, goal, truth, np.arange(n) // 12, quick=True).score for some in (trials, dealt)]
         claims.append(scores[0] - (0.5 if name in ("accuracy", "auc") else 0.0 if name == "qwk" else scores[1]))
     assert np.mean(claims) < 2.5 * np.std(claims, ddof=1) / len(claims) ** 0.5
+
+
+def test_where_lightgbm_does_not_load_a_blend_does_without(monkeypatch):
+    truth, trials = world("multiclass", 2000, members=2)
+    given = (trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    boosted.can_boost.cache_clear()
+    try:
+        assert set(blend_of(*given, allow=["best", "mean", "lightgbm"]).tried) == {"best", "mean"}
+    finally:
+        boosted.can_boost.cache_clear()
+
+
+def test_a_quick_blend_does_not_wait_for_the_import_of_lightgbm(monkeypatch):
+    def slow():
+        raise AssertionError("its import takes seconds")
+
+    truth, trials = world("multiclass", 2000, members=2)
+    monkeypatch.setattr(boosted, "can_boost", slow)
+    blend_of(trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2, quick=True)
 
 
 def test_averaging_helps_members_of_independent_errors():

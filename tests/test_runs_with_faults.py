@@ -106,7 +106,7 @@ def test_only_what_was_finished_after_the_last_blend_is_blended_before_a_run_goe
 def test_what_was_not_blended_has_the_time_that_is_left_or_what_every_blend_has(finished, monkeypatch):
     setup, trainer, constant = finished
     limits = []
-    monkeypatch.setattr(answers, "within", lambda seconds, make: limits.append(seconds))
+    monkeypatch.setattr(answers, "outcome_within", lambda seconds, make: limits.append(seconds) or (None, None))
     store.update_run(setup.folder, setup.clock, quick_blend=2.0)
     publish_unblended(setup)
     trainer.time += 10 * setup.clock.budget
@@ -226,8 +226,25 @@ def test_a_disk_that_is_full_when_answers_are_written_gets_the_room_of_nets_or_l
     monkeypatch.setattr(answers, "write_submission", with_room)
     publish(setup, History())
     assert (setup.folder / "submission.csv").read_text() != constant
-    monkeypatch.setattr(answers, "write_submission", raising(PermissionError(errno.EACCES, "Permission denied")))
-    with pytest.raises(PermissionError):
+
+
+def test_a_bug_in_blending_is_raised_at_once_and_a_note_once_something_is_blended(finished, monkeypatch):
+    setup, trainer, _ = finished
+    blend_trials = answers.blend_trials
+    monkeypatch.setattr(answers, "blend_trials", raising(IndexError("index 3 is out of bounds")))
+    with pytest.raises(IndexError):
+        publish(setup, History())
+    publish_unblended(setup)
+    assert "IndexError (index 3 is out of bounds)" in trainer.events[-1].text
+    monkeypatch.setattr(answers, "blend_trials", blend_trials)
+    publish(setup, History())
+    answered = (setup.folder / "submission.csv").read_text()
+    monkeypatch.setattr(answers, "blend_trials", raising(IndexError("index 3 is out of bounds")))
+    publish(setup, History())
+    assert "stays as it was" in trainer.events[-1].text
+    assert (setup.folder / "submission.csv").read_text() == answered
+    monkeypatch.setattr(answers, "blend_trials", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
         publish(setup, History())
 
 
@@ -260,6 +277,29 @@ def test_where_memory_is_short_for_a_blend_the_submission_stays_and_the_quick_bl
     run = finish(setup, plan_ended=True)
     assert run.submission.read_text() != constant
     assert any("in depth" in event.text for event in trainer.events)
+
+
+def test_a_blend_in_depth_that_fails_leaves_the_quick_one_and_the_run_is_finished(finished, monkeypatch):
+    setup, trainer, constant = finished
+    publish(setup, History())
+    quick = (setup.folder / "submission.csv").read_text()
+    missing = "libgomp.so.1: cannot open shared object file"
+    monkeypatch.setattr(answers, "blend_trials", raising(OSError(missing)))
+    run = finish(setup, plan_ended=True)
+    assert run.finished
+    assert run.submission.read_text() == quick != constant
+    assert any(missing in event.text and "quick blend stands" in event.text for event in trainer.events)
+    (setup.folder / "blend.json").unlink()
+    with pytest.raises(OSError, match="libgomp"):
+        finish(setup, plan_ended=True)
+
+
+def test_shares_of_test_classes_that_cannot_be_told_are_a_note(finished, monkeypatch):
+    setup, trainer, constant = finished
+    monkeypatch.setattr(answers, "label_shift", raising(FloatingPointError("underflow")))
+    run = finish(setup, plan_ended=True)
+    assert run.submission.read_text() != constant
+    assert any("FloatingPointError: underflow" in event.text for event in trainer.events)
 
 
 def test_memory_that_is_short_for_scores_or_answers_fails_the_trial_or_leaves_the_submission(finished, monkeypatch):

@@ -85,7 +85,9 @@ BLENDERS: dict[str, Blender] = {
         when_quick=False,
         most_columns=1000,
     ),
-    "lightgbm": Blender(boosted.fitted, boosted.apply, fewest_rows=2000, when_quick=False),
+    "lightgbm": Blender(
+        boosted.fitted, boosted.apply, suits=lambda g: boosted.can_boost(), fewest_rows=2000, when_quick=False
+    ),
     "linear+metadata": Blender(
         metadata.fitted_linear,
         metadata.apply_linear,
@@ -98,6 +100,7 @@ BLENDERS: dict[str, Blender] = {
     "lightgbm+metadata": Blender(
         metadata.fitted_boosted,
         metadata.apply_boosted,
+        suits=lambda g: boosted.can_boost(),
         fewest_rows=2000,
         fewest_members=1,
         when_quick=False,

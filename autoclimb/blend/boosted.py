@@ -1,6 +1,7 @@
 """A boosted-tree stacker for many rows: one small model for all classes, fed one row per item and class."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
     "verbosity": -1,
 }
+
+
+@cache
+def can_boost() -> bool:
+    """Whether LightGBM loads, which takes seconds: it wants OpenMP's library, and slim images of Linux lack that."""
+    try:
+        import lightgbm  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _cells(predictions: Sequence[np.ndarray], kind: str) -> np.ndarray:

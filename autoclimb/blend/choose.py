@@ -126,12 +126,12 @@ def _candidate(
         name
         for name, b in BLENDERS.items()
         if (allow is None or name in allow)
-        and b.suits(goal)
         and len(members) >= b.fewest_members
         and len(true) >= b.fewest_rows
         and width <= (b.most_columns or width)
         and (b.when_quick or not quick)
         and (beside is not None or not b.needs_metadata)
+        and b.suits(goal)  # the last to be asked: it may take seconds
     ) or ("best",)
     predictions = tuple(of_rows(m.oof, rows, len(members)) for m in members)
     parts = parts_for(part_of[rows], quick, row_groups)

@@ -16,7 +16,7 @@ from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
-from autoclimb.run.deadlines import within
+from autoclimb.run.deadlines import outcome_within
 from autoclimb.run.gallery import fill_gallery, forget_gallery
 from autoclimb.run.reporting import for_gallery, has_record, record_of, report_in_time
 from autoclimb.run.result import Run, open_run
@@ -50,18 +50,19 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
 
 
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
-    """Blends the trials so far, quickly, and replaces the submission; `own_scores` is what `blend_of` keeps of them."""
+    """Blends the trials so far, quickly, and replaces the submission; `own_scores` is what `blend_of` keeps of them.
+
+    Once something is blended, what goes wrong here never costs the run, a bug no more than memory: it is a note.
+    """
     start = setup.clock.spent()
     try:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
         store.where_room_is_made(setup.folder, partial(deliver, setup, blend), blend.members)
-    except MemoryError as error:
-        setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
-        return
-    except OSError as error:
-        if not no_room(error):
+    except BaseException as error:
+        expected = isinstance(error, MemoryError) or no_room(error) or store.blend_score(setup.folder) is not None
+        if isinstance(error, KeyboardInterrupt) or not expected:
             raise
-        setup.tell(Event("note", f"the disk is full ({error}); the submission stays as it was"))
+        setup.tell(Event("note", unblended_words(error, "", "the submission stays as it was")))
         return
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start
@@ -160,27 +161,27 @@ def finish(setup: Setup, plan_ended: bool, hindrance: str = "") -> Run:
         setup.worker.end()
     keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
     keep += seconds_for_report(clock.budget)
-    blend = None
-    try:
-        blend = within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
-    except MemoryError as error:
-        setup.tell(Event("note", f"{TOO_LARGE} in depth ({error}); the quick blend stands"))
+    blend, failed = outcome_within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
+    if failed is not None:
+        if not isinstance(failed, MemoryError) and store.read_blend(setup.folder) is None:
+            raise failed
+        setup.tell(Event("note", unblended_words(failed, " in depth", "the quick blend stands")))
     if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
         try:
             blend = blend_trials(setup, quick=True)
         except MemoryError:
             return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
     if blend is not None:
-        try:
-            shift = within(clock.left() - keep, partial(shift_of, setup, blend))
-        except MemoryError:
-            shift = None
+        shift, failed = outcome_within(clock.left() - keep, partial(shift_of, setup, blend))
+        if failed is not None:
+            text = f"whether test classes have other shares could not be told ({type(failed).__name__}: {failed})"
+            setup.tell(Event("note", text))
         try:
             store.where_room_is_made(setup.folder, partial(deliver, setup, blend, shift), blend.members)
         except MemoryError as error:
             if store.read_blend(setup.folder) is None:
                 return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
-            setup.tell(Event("note", f"{TOO_LARGE} in depth ({error}); the quick blend stands"))
+            setup.tell(Event("note", unblended_words(error, " in depth", "the quick blend stands")))
     run = open_run(setup.folder, setup.goal.metric)
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))
@@ -198,6 +199,12 @@ def finish(setup: Setup, plan_ended: bool, hindrance: str = "") -> Run:
     return run
 
 
+def unblended_words(error: BaseException, how: str, outcome: str) -> str:
+    """Why trials were not blended, and what stands instead."""
+    why = TOO_LARGE if isinstance(error, MemoryError) else f"blending failed with {type(error).__name__}"
+    return f"{'the disk is full' if no_room(error) else why}{how} ({error}); {outcome}"
+
+
 def publish_unblended(setup: Setup) -> None:
     """Blends trials that a killed run had finished but not blended, and replaces the submission.
 
@@ -209,12 +216,12 @@ def publish_unblended(setup: Setup) -> None:
     known = replace(setup, task=task_on_record(setup.task, setup.folder))
     quick_blend = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     least = SLACK.quick_blends_at_least * quick_blend
-    try:
-        blend = within(max(setup.clock.left() - SLACK.record_at_least, least), partial(blend_trials, known, quick=True))
-        if blend is not None:
-            store.where_room_is_made(setup.folder, partial(deliver, known, blend), blend.members)
-    except MemoryError as error:
-        setup.tell(Event("note", f"{TOO_LARGE} ({error}); the submission stays as it was"))
+    seconds = max(setup.clock.left() - SLACK.record_at_least, least)
+    blend, failed = outcome_within(seconds, partial(blend_trials, known, quick=True))
+    if blend is not None:
+        store.where_room_is_made(setup.folder, partial(deliver, known, blend), blend.members)
+    elif failed is not None:
+        setup.tell(Event("note", unblended_words(failed, "", "the submission stays as it was")))
 
 
 def task_on_record(task: Task, folder: Path) -> Task:

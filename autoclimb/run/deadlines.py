@@ -7,19 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def within(seconds: float, make: Callable[[], T]) -> T | None:
-    """What `make` returns if it does so in time; None if not: it is then left alone and its result is not used.
-
-    An error of `make` is raised here.
-    """
-    value, error = outcome_within(seconds, make)
-    if error is not None:
-        raise error
-    return value
-
-
 def outcome_within(seconds: float, make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    """What `make` returns and the error it ended with, each None where there is none in time."""
+    """What `make` returns and the error it ended with, each None where there is none in time.
+
+    What is not done in time is left alone, and its result is not used.
+    """
     box: list[T] = []
     failed: list[BaseException] = []
 

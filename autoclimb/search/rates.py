@@ -12,13 +12,15 @@ from autoclimb.types import Config
 
 RTX_3090 = 1218.0  # ResNet-50 training pictures a second at 224 px there: the card of timm's published figures
 RESNET50_GMACS = 4.089
-PREDICTING = 3.0  # times as fast as training: forward alone is a third of forward, backward and step (counted)
-# 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks/RESULTS.md: resnet18 at 64 px 419
-# pictures a second, mobilenetv2_100 at 128 px 193, convnext_atto at 64 px 515
-CPU_GMACS = {"plain": 62.0, "depthwise": 19.0, "convnext": 23.0}
+# times as fast as training: forward alone is a third of forward, backward and step (counted); on a processor it is leaner
+# (learn/lean.py): 4.2 to 6.5 times for resnet10t, resnet18 and the two EfficientNet-Lites of the box (benchmarks/LOG.md)
+PREDICTING = {"cpu": 5.0, "cuda": 3.0}
+# 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks: resnet18 at 64 px 419 pictures a
+# second, tf_efficientnet_lite0 at 128 px 112 (of its two upper stages 412, of lite2's 350), convnext_atto at 64 px 515
+CPU_GMACS = {"plain": 62.0, "depthwise": 16.0, "convnext": 23.0}
 COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
 STEP = 1.85e-3  # seconds that Python takes for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
-TOP_SHARE = 0.25  # of a step's time that a training of the top alone takes (assumption)
+TOP_SHARE = 0.27  # of a step's time that a training of the top alone takes: 112 pictures a second and 412, of lite0
 FROM_SCRATCH_HALF = (
     0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
 )
@@ -69,7 +71,7 @@ def speed_on(device: Device, config: Config) -> Speed:
     feed = FEED * device.cores * (224 / config.size) ** 2
     train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
     cold = 0.0 if device.kind == "cpu" else COLD / 3 if config.train == "features" else COLD  # forward alone
-    predict = min(PREDICTING * compute, feed if device.kind != "cpu" else math.inf)
+    predict = min(PREDICTING[device.kind] * compute, feed if device.kind != "cpu" else math.inf)
     return Speed(round(train, 1), round(predict, 1), cold=cold)
 
 

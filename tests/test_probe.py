@@ -20,8 +20,10 @@ from autoclimb.learn.views import predict_rows
 CARD = torch.device("cuda")
 
 
-@pytest.mark.parametrize("fastest", FORMATS["cpu"])
-def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
+@pytest.mark.parametrize(
+    ("name", "fastest"), [(name, fastest) for name in ("cpu", "cpu without bf16") for fastest in FORMATS[name]]
+)
+def test_the_fastest_format_is_the_reply(monkeypatch, name, fastest):
     seen = []
 
     def took(built, pictures, *rest):
@@ -30,8 +32,9 @@ def test_the_fastest_format_is_the_reply(monkeypatch, fastest):
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
+    monkeypatch.setattr(probe, "has_bf16", lambda device: name == "cpu")
     reply = measure_speed(TINY, material_of(), CPU, 0.5)
-    assert tuple(seen[:3]) == FORMATS["cpu"]
+    assert tuple(seen[:2]) == FORMATS[name]
     assert Format(reply["precision"], reply["channels_last"]) == fastest
     assert reply["train"] == 8 / 0.5
     assert reply["batch"] == 0
@@ -42,8 +45,9 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
 
     def took(built, *rest):
         seen.append(built.format)
-        return ({FORMATS["cpu"][1]: 0.5, FORMATS["cpu"][2]: 4.0}.get(seen[-1], 0.8) if len(seen) > 3 else 0.9), 0.0
+        return ({FORMATS["cpu"][1]: 0.5}.get(seen[-1], 0.8) if len(seen) > 2 else 0.9), 0.0
 
+    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.5)
@@ -56,12 +60,13 @@ def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
 
     def took(built, *rest):
         seen.append(built.format)
-        return (4.0 if seen[-1] == FORMATS["cpu"][2] else 1.0), 0.0
+        return (4.0 if seen[-1] == FORMATS["cpu"][1] else 1.0), 0.0
 
+    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     measure_speed(TINY, material_of(), CPU, 0.5)
-    assert seen == [*FORMATS["cpu"], *FORMATS["cpu"][:2]]
+    assert seen == [*FORMATS["cpu"], FORMATS["cpu"][0]]
 
 
 def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(monkeypatch):

@@ -24,11 +24,12 @@ from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
-# In the order tried. On a processor no one is best: where it has instructions for bf16, that is (resnet18 429 img/s
-# against 339 in fp32), since gradients of depthwise convolutions are quick (learn/depthwise.py) for these too; where it
-# has none, fp32 is, for some nets in torch's own layout. bf16 in torch's own never was.
+# In the order tried. A processor that has instructions for bf16 is fastest in it (resnet18 429 img/s against 339 in fp32),
+# nets with depthwise convolutions too since their gradients are quick (learn/depthwise.py); of 7 nets none was in bf16
+# and torch's own layout. One that has none emulates bf16 slowly; there some nets are fastest in torch's own layout.
 FORMATS: dict[str, tuple[Format, ...]] = {
-    "cpu": (Format("fp32"), Format("bf16"), Format("fp32", channels_last=False)),
+    "cpu": (Format("bf16"), Format("fp32")),
+    "cpu without bf16": (Format("fp32"), Format("fp32", channels_last=False)),
     # tensor cores take pictures channels last; but of depthwise convolutions cuDNN 9 compiles kernels for each shape:
     # 4 to 13 s for an EfficientNet on an H100, .6 s in torch's own layout, which trained at .9 of the speed (LOG.md)
     "cuda": (Format("bf16"),),
@@ -170,8 +171,8 @@ def _speed_of(
 
 def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True) -> tuple[Format, ...]:
     """The formats that a net may run in on the device; at `leisure` also those that take seconds to get ready."""
-    name = "cuda without bf16" if device.type == "cuda" and not has_bf16(device) else device.type
-    depthwise = name != "cpu" and has_depthwise(net)
+    name = device.type + " without bf16" * (not has_bf16(device))
+    depthwise = device.type == "cuda" and has_depthwise(net)
     return FORMATS[name + (", depthwise" + ", at leisure" * leisure) * depthwise]
 
 

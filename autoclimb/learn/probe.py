@@ -24,9 +24,9 @@ from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
-# In the order tried. A processor that has instructions for bf16 is fastest in it (resnet18 429 img/s against 339 in fp32),
+# In the order tried. A processor with instructions for bf16 is fastest in it (resnet18 429 img/s against 339 in fp32),
 # nets with depthwise convolutions too since their gradients are quick (learn/depthwise.py); of 7 nets none was in bf16
-# and torch's own layout. One that has none emulates bf16 slowly; there some nets are fastest in torch's own layout.
+# and torch's own layout. One without emulates bf16 slowly; there some nets are fastest in torch's own layout.
 FORMATS: dict[str, tuple[Format, ...]] = {
     "cpu": (Format("bf16"), Format("fp32")),
     "cpu without bf16": (Format("fp32"), Format("fp32", channels_last=False)),

@@ -153,8 +153,22 @@ def search_seconds(base: Config, s: Situation) -> float:
     return rung(max(fold_seconds(least, base, s), min(SEARCH_SHARE * working(s) / 40, full)))
 
 
+def comparable(net: Config, s: Situation) -> bool:
+    """Whether changes of the net are worth comparing: on a processor only if it will be trained soundly over all folds.
+
+    Otherwise the tops of nets alone are, of which a few epochs of a whole one say little: five comparisons in a
+    five-minute run on elpv_defect were all within two standard errors of nothing, and left 47 s of 300 for finalists.
+    """
+    return s.device != "cpu" or soundly(final_seconds(s) / folds_of(s), net, s)
+
+
 def slots(s: Situation, base: Config) -> int:
-    """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared."""
+    """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared.
+
+    None either where a few epochs would say little of what the finalists are.
+    """
+    if not comparable(base, s):
+        return 0
     for_trials = SEARCH_SHARE * working(s) - s.measure(measured(base)).cold  # a card gets ready for the base once
     paid = int(for_trials / search_seconds(base, s))
     return paid if paid >= FEWEST_TRIALS else 0

@@ -34,7 +34,14 @@ from autoclimb.search.filling import fill
 from autoclimb.search.frozen import features_are_all, of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
-from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch, with_useful_nets
+from autoclimb.search.starting import (
+    base_config,
+    from_nothing,
+    nets_are_useful,
+    ranked,
+    with_batch,
+    with_useful_nets,
+)
 from autoclimb.types import Config, History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer
@@ -100,15 +107,17 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
     others = ranked(history, s) if s.pretrained else []
-    # of one family the first is enough until a net from scratch stands beside it
-    order = [*from_nothing(s), *others] if one_family(s) else [*others, *from_nothing(s)]
+    # of one family the first is enough until a net from scratch stands beside it, unless frozen features alone were
+    # compared, and say that pretrained nets suit the pictures
+    scratch_first = one_family(s) and (compared(history, s) or not nets_are_useful(history))
+    order = [*from_nothing(s), *others] if scratch_first else [*others, *from_nothing(s)]
     fresh = [with_learnt(net, here).vary(seconds=0.0) for net in order]
     first = [here, *tried]
     if s.budget < LONG:  # a look at a net's speed costs 2 s: only those that were looked at, the best frozen ones first
         looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
         fresh = [config for config in fresh if config.backbone in looked_at or not config.weights]
         tuned = [config for config in fresh if config.weights]
-        if one_family(s) and tuned:
+        if scratch_first and tuned:
             tuned[1:1] = [config for config in fresh if not config.weights]
         first = first if compared(history, s) else [*tuned, here]
     families: dict[str, list[Config]] = {}

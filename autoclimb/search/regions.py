@@ -15,7 +15,7 @@ from autoclimb.types import Config, History, Trial
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-REGION_SHARE = {"cpu": 0.1, "cuda": 0.01}  # of the budget, at most; a round that does not fit is not begun
+REGION_SHARE = {"cpu": 0.06, "cuda": 0.01}  # of the budget, at most; a round that does not fit is not begun
 LEAST_SIDE = 128  # pixels of a picture's side, below which cutting gains nothing
 JUDGED_AT = 96  # pixels a side that what is cut is judged at: small pictures show what is useless too (assumption)
 SURE = 2.0  # standard errors of the gain from which a part is cut: five are tried, and pixels cut off are lost

@@ -12,6 +12,7 @@ from autoclimb.search.fidelity import (
     LONG,
     MORE_THAN_ENOUGH,
     at_its_size,
+    comparable,
     epochs_for,
     epochs_in,
     epochs_paid,
@@ -94,17 +95,22 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
 
     On a processor it sees several times the pictures a second. Drawn digits, cells and the like are unlike ImageNet,
     and frozen features say little of them; plain shapes are easy, and hand-made features say nearly as much. Where
-    there is time the search finds out itself.
+    there is time to compare nets the search finds out itself.
     """
-    if s.device != "cpu" or s.budget >= LONG or s.space.backbones:
+    if s.device != "cpu" or s.space.backbones or nets_are_useful(history) is not False:
         return s
+    return replace(s, pretrained=()) if s.budget < LONG or not comparable(candidates(s)[0], s) else s
+
+
+def nets_are_useful(history: History) -> bool | None:
+    """Whether frozen features say that pretrained nets suit the pictures; None where none were tried."""
     tried = [t for t in history.done(train="features") if "skill" in t.facts]
     skills = [t.facts["skill"] for t in tried if t.config.weights]
     if not skills:
-        return s
+        return None
     by_hand, best = max((t.facts["skill"] for t in tried if not t.config.weights), default=0.0), max(skills)
     plain = by_hand >= PLAIN and 1 - by_hand <= NEAR * (1 - best)
-    return replace(s, pretrained=()) if best < USEFUL or plain else s
+    return best >= USEFUL and not plain
 
 
 def from_nothing(s: Situation) -> list[Config]:

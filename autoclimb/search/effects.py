@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from autoclimb.search.fidelity import resized
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History, Trial
 
@@ -166,7 +167,7 @@ def adopted(history: History, base: Config, s: Situation) -> Config:
             if about == "policy":
                 config = config.vary(tta=giver.tta)
     # sizes that grow may have been adopted at a larger size than the net that was
-    return config.vary(sizes=tuple(size for size in config.sizes if size < config.size))
+    return resized(config, config.size)
 
 
 def lift_words(effect: Effect) -> str:

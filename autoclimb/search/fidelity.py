@@ -271,8 +271,13 @@ def with_size(config: Config, s: Situation, seconds: float, level: Level = "soun
     """The config at the largest sensible size at which `seconds` pay for all folds at that level; else the smallest."""
     sizes = sizes_for(config, s)
     least = times * epochs_for(level, config, s)
-    fitting = [n for n in sizes if epochs_paid(seconds, config.vary(size=n), s) >= least]
-    return within_memory(config.vary(size=max(fitting, default=min(sizes))), s)
+    fitting = [n for n in sizes if epochs_paid(seconds, resized(config, n), s) >= least]
+    return within_memory(resized(config, max(fitting, default=min(sizes))), s)
+
+
+def resized(config: Config, size: int) -> Config:
+    """The config at that size; of the smaller sizes that its training begins with, those that are smaller still."""
+    return config.vary(size=size, sizes=tuple(n for n in config.sizes if n < size))
 
 
 def kept_bytes(config: Config, s: Situation) -> float:

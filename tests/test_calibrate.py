@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.score.calibrate import along_curve, before_calibration, calibrated, curve, platt, temper, temperature
-from autoclimb.score.decide import learn_rule
+from autoclimb.score.decide import learn_rule, rule_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.probabilities import log_loss_rows
 from autoclimb.score.rules import answer
@@ -86,6 +86,26 @@ def test_a_curve_is_taken_where_a_line_will_not_do(kind, bent):
     assert ("curve" in rule.name) == bent
     gain = goal.score(truth[2000:], answer(rule, p[2000:])) - goal.score(truth[2000:], answer(line, p[2000:]))
     assert gain > 0.003 if bent else gain == 0
+
+
+def test_pictures_of_one_patient_are_no_evidence_for_a_curve():
+    """A line is right; twenty pictures each of a hundred patients, their log odds off by as much as two models'."""
+    goal, taken, losses = Goal(LOG_LOSS, "binary"), [], []
+    groups = np.repeat(np.arange(100), 20)
+    for seed in range(12):
+        r = np.random.default_rng(seed)
+        z = r.normal(size=2100) * 2
+        truth = (r.random(len(z)) < 1 / (1 + np.exp(-z))).astype(int)
+        z = z + 0.7 * r.normal(size=len(z))
+        of_rows = z[:100][groups] + 0.5 * r.normal(size=2000)
+        p, new = (np.stack([1 / (1 + np.exp(x)), 1 / (1 + np.exp(-x))], axis=1) for x in (of_rows, z[100:]))
+        known = truth[:100][groups]
+        rules = rule_of(goal, known, p, groups % 5), learn_rule(goal, known, p, quick=True)
+        taken.append(rules[0].name == "positive curve")
+        losses.append([-goal.score(truth[100:], answer(rule, new)) for rule in rules])
+    assert sum(taken) <= 3  # by thirds drawn by lot 8
+    curve, line = np.mean(losses, axis=0)
+    assert curve < line + 0.006  # by thirds .015 more
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60))

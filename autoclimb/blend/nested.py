@@ -144,7 +144,8 @@ class Nested:
             one = few or len(self.names) == 1
             shares = {self.names[0]: 1.0} if one else self._shares(self.tried(k), rows)
             some = rows_to_learn_from(self.goal, rows, self.width)
-            rule = learn_rule(self.goal, self.truth[some], self.mixed_predictions(shares, some, None if few else k))
+            p = self.mixed_predictions(shares, some, None if few else k)
+            rule = learn_rule(self.goal, self.truth[some], p, part_of=self.parts[some])
             model = mixed({name: self.model(name, (k,)) for name in shares}, shares)
 
             def answers(block: slice, model=model, rule=rule, own=own) -> np.ndarray:

@@ -81,11 +81,13 @@ def cross_answers(
     if len(p) == 1:
         return answer(learn_rule(goal, truth[:], p[:]), p)
 
+    parts = parts_within(part_of)
+
     def learn(others: np.ndarray) -> Rule:
         rows = rows_to_learn_from(goal, np.flatnonzero(others), p.shape[1])
-        return learn_rule(goal, truth[rows], p[rows], quick=quick)
+        return learn_rule(goal, truth[rows], p[rows], quick=quick, part_of=parts[rows])
 
-    return cross_fit(parts_within(part_of), learn, lambda rule, rows: answer(rule, View(p, np.flatnonzero(rows))))
+    return cross_fit(parts, learn, lambda rule, rows: answer(rule, View(p, np.flatnonzero(rows))))
 
 
 def cross_fitted_score(

@@ -45,16 +45,21 @@ COMPARED = 500  # rows tell which of two rules is better to a third of a standar
 WIDEST = (-np.finfo(float).max, np.finfo(float).max)
 
 
-def learn_rule(goal: Goal, truth: np.ndarray, p: np.ndarray, *, quick: bool = False) -> Rule:
+def learn_rule(
+    goal: Goal, truth: np.ndarray, p: np.ndarray, *, quick: bool = False, part_of: np.ndarray | None = None
+) -> Rule:
     """The rule that does best on these rows: what turns `p` `(N, C)` into the answers the metric wants.
 
     `truth` is the task's target. Scoring the rule on its own rows flatters it: `score.crossfit` does not.
-    `quick` leaves out the expected-F maximiser, for use inside a search over blends.
+    `quick` leaves out the expected-F maximiser, for use inside a search over blends. `part_of` `(N,)` are parts that
+    keep rows of one group together; without them a curve of calibration is tried on rows drawn by lot.
     """
     assert goal.kind in goal.metric.kinds
     assert len(truth) == len(p) > 0
-    decide = goal.metric.decide or CALLED[goal.metric.wants]
-    return decide(goal, truth_for(goal, truth), np.asarray(p, np.float64), quick)
+    decide, true, p = goal.metric.decide or CALLED[goal.metric.wants], truth_for(goal, truth), np.asarray(p, np.float64)
+    if decide is likely:
+        return likely(goal, true, p, quick, part_of)
+    return decide(goal, true, p, quick)
 
 
 def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
@@ -70,7 +75,7 @@ def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray) -> R
     """The rule for new pictures, learned from the predicted rows that belong to a part, or some of very many."""
     rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
     rows = rows_to_learn_from(goal, rows, oof.shape[1])
-    return learn_rule(goal, truth[rows], oof[rows])
+    return learn_rule(goal, truth[rows], oof[rows], part_of=part_of[rows])
 
 
 def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:
@@ -168,7 +173,9 @@ def ranked(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) ->
     return Rule("top", k=goal.metric.k)
 
 
-def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def likely(
+    goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False, part_of: np.ndarray | None = None
+) -> Rule:
     """Calibrated probabilities, no surer than the rows allow: the best answer to any proper score.
 
     No error among n rows does not make one in n impossible. By Laplace's rule of succession the next row is one with a
@@ -179,7 +186,7 @@ def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) ->
     else:
         prior, plain = shares(truth, p), Rule("tempered", (temperature(p, truth),))
     rule = replace(plain, prior=floats(prior), share=1 / (len(p) + 2))
-    return rule if quick or not bent(goal, truth, p) else curved(rule, truth, p)
+    return rule if quick or not bent(goal, truth, p, part_of) else curved(rule, truth, p)
 
 
 def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
@@ -190,16 +197,22 @@ def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
     return replace(rule, name="positive curve", values=floats(knots))
 
 
-def bent(goal: Goal, truth: np.ndarray, p: np.ndarray) -> bool:
-    """Whether an isotonic curve calibrates better than a line, learned on two parts of three and tried on the third.
+def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | None = None) -> bool:
+    """Whether an isotonic curve calibrates better than a line, learned on the other parts and tried on each.
 
-    Asked for two classes and for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error.
+    Parts are thirds drawn by lot where none are given; of a single one nothing is learned. Asked for two classes and
+    for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures of one patient on both sides
+    confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100 patients of twenty pictures
+    and lost .020 of log loss by it, parts in 3 and .002.
     """
     if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
         return False
-    part, gains = rng(0, "thirds", len(p)).permutation(len(p)) % 3, []
-    for k in range(3):
+    part = rng(0, "thirds", len(p)).permutation(len(p)) % 3 if part_of is None else part_of
+    gains = []
+    for k in np.unique(part):
         rest, own = part != k, part == k
+        if not rest.any():
+            return False
         line = likely(goal, truth[rest], p[rest], quick=True)
         losses = [log_loss_rows(truth[own], answer(r, p[own])) for r in (line, curved(line, truth[rest], p[rest]))]
         gains.append(losses[0] - losses[1])

@@ -27,6 +27,7 @@ CLOSE = 1e-4
 PRIOR_ROWS = 20.0  # rows of the train rows' shares that the estimate is drawn by (assumption)
 BEYOND = 1.5  # times the greatest gain of those draws that the test rows' must be
 EXPLAINED = 0.9  # of the difference in how test and train rows are predicted that shares must explain
+PARTS = 3  # of rows drawn with replacement, copies of one together
 MARGIN = 1.0  # standard errors that the gain on train rows drawn to the shares must be
 
 
@@ -149,7 +150,7 @@ def _if_it_pays(goal: Goal, truth: np.ndarray, oof: np.ndarray, shift: LabelShif
     drawn, plain, better = [], [], []
     for own, rest in ((half, ~half), (~half, half)):
         to_learn, to_score = (_drawn(np.flatnonzero(rows), odds, random) for rows in (rest, own))
-        rule = learn_rule(goal, truth[to_learn], allowed[to_learn])
+        rule = learn_rule(goal, truth[to_learn], allowed[to_learn], part_of=to_learn % PARTS)
         usual = learn_rule(goal, truth[rest], oof[rest])
         drawn.append(to_score)
         better.append(answer(rule, allowed[to_score]))
@@ -161,7 +162,7 @@ def _if_it_pays(goal: Goal, truth: np.ndarray, oof: np.ndarray, shift: LabelShif
     if not gain > MARGIN * stderr:
         return None
     every = _drawn(np.arange(len(oof)), odds, random)
-    rule = learn_rule(goal, truth[every], allowed[every])
+    rule = learn_rule(goal, truth[every], allowed[every], part_of=every % PARTS)
     return replace(shift, gain=gain, stderr=stderr, rule=rule)
 
 

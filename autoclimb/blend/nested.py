@@ -158,7 +158,7 @@ class Nested:
         """How often each blender would be chosen by other rows like these, the rarely chosen left out.
 
         Which of several blends is best is mostly luck, so the choice is smoothed: the blends are averaged in proportion
-        to how often resampled rows choose each (Efron 2014, "Estimation and accuracy after model selection"). Of six
+        to how often resampled rows choose each (Efron 2014, "Estimation and accuracy after model selection"). On six
         collections of kept runs that took 2 to 3 % off the errors of the one chosen by all rows (LOG.md). Columns
         beside the pictures are read only where the choice by all rows reads them.
         """

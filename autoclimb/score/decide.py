@@ -201,9 +201,9 @@ def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | Non
     """Whether an isotonic curve calibrates better than a line, learned on the other parts and tried on each.
 
     Parts are thirds drawn by lot where none are given; of a single one nothing is learned. Asked for two classes and
-    for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures of one patient on both sides
-    confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100 patients of twenty pictures
-    and lost .020 of log loss by it, parts in 3 and .002.
+    for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures of one patient on both
+    sides confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100 patients of twenty
+    pictures and lost .020 of log loss by it, parts in 3 and .002.
     """
     if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
         return False

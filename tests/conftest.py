@@ -20,6 +20,12 @@ def browser():
         yield started
 
 
+@pytest.fixture
+def in_fp32(monkeypatch):
+    """A processor without bfloat16: nets answer in a run as they do from their files, to the last digits."""
+    monkeypatch.setattr("autoclimb.learn.devices.has_bf16", lambda device: False)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def small_heap():
     """Garbage collections look at what a file makes, not at all that thousands of tests have imported: .3 s each."""

@@ -8,7 +8,6 @@ import torch
 from autoclimb.learn.material import Fold
 
 CPU = torch.device("cpu")
-ROUNDED = 1e-2  # of probabilities in a run, where a processor predicts in bfloat16: `predict` answers in float32
 
 
 def fold_over(train_rows: Any, valid_rows: Any = (), number: int = 0, **changes: Any) -> Fold:

@@ -61,6 +61,7 @@ def test_every_layer_is_asked_for_by_a_loss():
     assert {loss.layer for loss in LOSSES.values()} == {"", *LAYERS}
 
 
+@pytest.mark.usefixtures("in_fp32")
 @pytest.mark.parametrize("change", [*({"loss": name} for name in WITH_OWN), {"neighbours": 3}], ids=str)
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_net_learns_to_count_and_predicts_again_from_its_file(tmp_path, change, ema):

@@ -6,7 +6,7 @@ import torch
 from fakes import situation
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import CPU, ROUNDED, fold_over
+from nets import CPU, fold_over
 from PIL import Image
 from test_learn import TINY
 
@@ -152,6 +152,7 @@ def items_with_a_mark(count):
     return pixels, label
 
 
+@pytest.mark.usefixtures("in_fp32")
 def test_a_trial_finds_the_picture_that_tells_and_answers_again_from_its_files(tmp_path):
     pixels, label = items_with_a_mark(160)
     fold_of = np.arange(128) // 2 % 2
@@ -162,7 +163,7 @@ def test_a_trial_finds_the_picture_that_tells_and_answers_again_from_its_files(t
     test = np.load(tmp_path / "test.npy")
     assert (test.argmax(1) == label[128:]).mean() > 0.75  # of 32; half of them by guessing
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
-    assert np.allclose(again[128:], test, atol=ROUNDED)
+    assert np.allclose(again[128:], test, atol=1e-5)
 
 
 def test_what_cannot_see_pictures_one_by_one_is_said():

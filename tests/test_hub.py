@@ -1,6 +1,7 @@
 """The hub, by a stand-in on this machine: nets are found, downloaded once, looked at, fine-tuned; and what breaks."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -112,7 +113,8 @@ def test_a_net_of_the_hub_has_its_weights_there_and_a_head_of_its_own(hub, weigh
 
 
 @pytest.mark.parametrize("failing", ["status", "halves"])
-def test_a_download_that_fails_is_a_net_that_cannot_be_built(hub, failing):
+def test_a_download_that_fails_is_a_net_that_cannot_be_built(hub, failing, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's client asks again after up to 8 s, five times
     hub.failing = failing
     with pytest.raises(Unbuildable, match=NET):
         build_net(Config(backbone=NET, weights="hub"), 3)

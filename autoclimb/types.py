@@ -133,6 +133,14 @@ class Task:
         return len(self.classes) or 1
 
 
+@dataclass(frozen=True, eq=False)
+class How:
+    """How a rule is to be learned."""
+
+    quick: bool = False  # without what takes longest, for use inside a search over blends
+    part_of: np.ndarray | None = field(default=None, repr=False)  # (N,) parts that keep rows of one group together
+
+
 @dataclass(frozen=True)
 class Metric:
     """What the competition scores by.
@@ -145,7 +153,7 @@ class Metric:
     and `truth` is `Task.truth` (grade numbers for "grade"). A metric that looks at labels but is defined on several
     kinds of task lists them in `kinds`.
 
-    `decide(goal, truth, p, quick)` learns the Rule that turns predictions `p` `(N, C)` into the answers of the best
+    `decide(goal, truth, p, how)` learns the Rule that turns predictions `p` `(N, C)` into the answers of the best
     value. Where it is None nothing is known but how to call the function, and the rule of its `wants` is learned so.
     """
 
@@ -157,7 +165,7 @@ class Metric:
     k: int = 0  # places of a ranking
     beta: float = 0.0  # of an F-beta, 0 for every other metric
     average: str = ""  # of an F-beta: samples, macro, micro
-    decide: "Callable[[Goal, np.ndarray, np.ndarray, bool], Rule] | None" = field(default=None, repr=False)
+    decide: "Callable[[Goal, np.ndarray, np.ndarray, How], Rule] | None" = field(default=None, repr=False)
     on_kind: "Callable[[Kind], Callable[[np.ndarray, np.ndarray], float]] | None" = field(default=None, repr=False)
     constant: Literal["mean", "median"] = "mean"  # of the train rows' numbers: the best answer without a picture
     by_class: tuple[Kind, ...] = ()  # kinds on which it averages over classes, so that rare ones count like frequent

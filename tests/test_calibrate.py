@@ -1,5 +1,7 @@
 """Calibration: never worse than doing nothing, whatever the order of rows and however odd the predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -88,9 +90,13 @@ def test_a_curve_is_taken_where_a_line_will_not_do(kind, bent):
     assert gain > 0.003 if bent else gain == 0
 
 
-def test_pictures_of_one_patient_are_no_evidence_for_a_curve():
-    """A line is right; twenty pictures each of a hundred patients, their log odds off by as much as two models'."""
-    goal, taken, losses = Goal(LOG_LOSS, "binary"), [], []
+@pytest.mark.parametrize("metric", [LOG_LOSS, replace(LOG_LOSS, name="called", decide=None)], ids=lambda m: m.name)
+def test_pictures_of_one_patient_are_no_evidence_for_a_curve(metric):
+    """A line is right; twenty pictures each of a hundred patients, their log odds off by as much as two models'.
+
+    So it is with a metric of one's own, of which nothing is known but its values.
+    """
+    goal, taken, losses = Goal(metric, "binary"), [], []
     groups = np.repeat(np.arange(100), 20)
     for seed in range(12):
         r = np.random.default_rng(seed)

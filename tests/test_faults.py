@@ -382,7 +382,7 @@ def test_a_fold_alone_answers_the_test_before_its_held_out_rows(monkeypatch):
     assert reached.min() < 60, "of a table that is sorted by class all classes are reached"
     assert reached.max() > 230
     clock.time = 0.0
-    oof_pred, test_pred, _ = fold._predictions(*given, replace(part, answered=True), 2.5, 0.0)
+    oof_pred, test_pred, _ = fold._predictions(*given, replace(part, test_done=True), 2.5, 0.0)
     assert np.isfinite(oof_pred).all(1).sum() >= 128
     assert not np.isfinite(test_pred).any()
 

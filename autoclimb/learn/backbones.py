@@ -13,6 +13,7 @@ from torch import nn
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.boxed import BOX, boxed_tensors
+from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.heads import POOLS, set_last_layer, use_gem
 from autoclimb.learn.losses import find_loss
@@ -78,6 +79,7 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     except BROKEN as error:
         pool = f" with pool {config.pool!r}" if config.pool else ""
         raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
+    quicken_gradients(net)
     if config.pool == "gem":
         use_gem(net)
     note = ""

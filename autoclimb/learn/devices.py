@@ -43,10 +43,9 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by itself; cards before Ampere and most processors emulate it slowly."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known: Mapping[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # torch 2.15 has it; the oldest allowed may not
-    return any(known.get(name) for name in BF16_INSTRUCTIONS)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.15 has it; the oldest allowed may not
+    instructions: Mapping[str, Any] = capabilities()
+    return any(instructions.get(name) for name in BF16_INSTRUCTIONS)
 
 
 def warm_up(device: torch.device) -> None:

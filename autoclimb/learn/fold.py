@@ -17,7 +17,6 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
-from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
@@ -67,8 +66,6 @@ def run_fold(
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
     views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
     built = replace(built, format=sound_format(built, config, material.channels, device))
-    if device.type == "cpu":
-        quicken_gradients(built.net)
     place(built, device)
     whole = built
     if config.top:
@@ -153,14 +150,14 @@ def _predictions(
         for places, tta in chosen.held_out:
             oof_pred[places] = _predict(built, material, held_out[places], config.vary(tta=tta), fold, watch)
 
-    if fold.answered:
+    if fold.test_done:
         predict_held_out(watch.share(1 - test_share))
-    test_watch = watch if fold.answered else watch.share(test_share)
+    test_watch = watch if fold.test_done else watch.share(test_share)
     test_pred[:] = _predict(built, material, rows, config.vary(tta=chosen.test), fold, test_watch)
-    if not fold.answered:
+    if not fold.test_done:
         predict_held_out(watch)
     reached = [int(np.isfinite(p).all(1).sum()) for p in (oof_pred, test_pred)]
-    if reached[0] < min(len(held_out), FEWEST) or (reached[1] < len(rows) and not fold.answered):
+    if reached[0] < min(len(held_out), FEWEST) or (reached[1] < len(rows) and not fold.test_done):
         rows_reached = f"{reached[1]} of {len(rows)} test rows and {reached[0]} of {len(held_out)} held-out rows"
         raise OutOfTime(f"the deadline came when {rows_reached} were predicted")
     return oof_pred, test_pred, chosen.test if auto else ""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoclimb.learn.backbones import Built, has_depthwise, place
 
@@ -54,21 +54,22 @@ def folded(built: Built, device: torch.device, size: int) -> Built:
 
 def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
     """The net's outputs for `x`, and the names of convolutions whose output a batch norm takes, each run once."""
-    made: dict[str, list[Tensor]] = defaultdict(list)
-    taken: dict[str, list[Tensor]] = defaultdict(list)
+    outputs_of: dict[str, list[Tensor]] = defaultdict(list)
+    inputs_of: dict[str, list[Tensor]] = defaultdict(list)
     hooks = []
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(lambda m, ins, out, name=name: made[name].append(out)))
+            hooks.append(module.register_forward_hook(lambda m, ins, out, name=name: outputs_of[name].append(out)))
         elif isinstance(module, _BatchNorm) and module.running_mean is not None:
-            hooks.append(module.register_forward_pre_hook(lambda m, ins, name=name: taken[name].append(ins[0])))
+            hooks.append(module.register_forward_pre_hook(lambda m, ins, name=name: inputs_of[name].append(ins[0])))
     try:
         outputs = net(x)
     finally:
         for hook in hooks:
             hook.remove()
-    producer = {id(tensors[0]): name for name, tensors in made.items() if len(tensors) == 1}  # held, so ids differ
-    ends = ((producer.get(id(tensors[0])), name) for name, tensors in taken.items() if len(tensors) == 1)
+    # the tensors are held, so their ids differ
+    producer = {id(tensors[0]): name for name, tensors in outputs_of.items() if len(tensors) == 1}
+    ends = ((producer.get(id(tensors[0])), name) for name, tensors in inputs_of.items() if len(tensors) == 1)
     return outputs, [(conv, norm) for conv, norm in ends if conv is not None]
 
 
@@ -79,11 +80,7 @@ def _with_folded(net: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
         conv, norm = lean.get_submodule(conv_name), lean.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, _BatchNorm)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
+        lean.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
         # timm's norms go on to drop and to activate
         after = [child for child in norm.children() if not isinstance(child, nn.Identity)]
         lean.set_submodule(norm_name, nn.Sequential(*after) if after else nn.Identity())

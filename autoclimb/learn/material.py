@@ -112,7 +112,7 @@ class Fold:
     now: Callable[[], float]
     deadline: float = math.inf  # on that clock; then the worker is ended, and what is not written is lost
     taught: Taught | None = None  # of a student
-    answered: bool = False  # whether another fold of the trial has predicted every test row
+    test_done: bool = False  # whether another fold of the trial has predicted every test row
 
 
 def rows_of_fold(material: Material, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import torch
 
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
-from autoclimb.learn.depthwise import quicken_gradients
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
 from autoclimb.learn.lean import folded, for_prediction
@@ -105,8 +104,6 @@ def _speed_of(
     first = batch_of(config, fold)
     spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
     pictures, target = tensor.numpy(), material.targets(spec.rows)
-    if device.type == "cpu":
-        quicken_gradients(built.net)
     if config.top:
         place(built, device).eval()
         trunk, upper = cut(built, config.top, config.size)

@@ -80,7 +80,7 @@ def run_trial(
             def report_fold(event: dict[str, Any], done: int = done) -> None:
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
-            fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline, answered=done > 0)
+            fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline, test_done=done > 0)
             result = _recorded_fold(nets, number)
             if result is None:
                 fold_begun = now()

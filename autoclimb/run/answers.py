@@ -16,7 +16,7 @@ from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
-from autoclimb.run.deadlines import outcome_within
+from autoclimb.run.deadlines import outcome_of, outcome_within
 from autoclimb.run.gallery import fill_gallery, forget_gallery
 from autoclimb.run.reporting import for_gallery, has_record, record_of, report_in_time
 from autoclimb.run.result import Run, open_run
@@ -55,14 +55,18 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
     Once something is blended, what goes wrong here never costs the run, a bug no more than memory: it is a note.
     """
     start = setup.clock.spent()
-    try:
+
+    def blended_and_delivered() -> Blend:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
         store.where_room_is_made(setup.folder, partial(deliver, setup, blend), blend.members)
-    except BaseException as error:
-        expected = isinstance(error, MemoryError) or no_room(error) or store.blend_score(setup.folder) is not None
-        if isinstance(error, KeyboardInterrupt) or not expected:
-            raise
-        setup.tell(Event("note", unblended_words(error, "", "the submission stays as it was")))
+        return blend
+
+    blend, failed = outcome_of(blended_and_delivered)
+    if failed is not None:
+        if not (isinstance(failed, MemoryError) or no_room(failed) or store.blend_score(setup.folder) is not None):
+            raise failed
+        setup.tell(Event("note", unblended_words(failed, "", "the submission stays as it was")))
+    if blend is None:
         return
     before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     took = setup.clock.spent() - start

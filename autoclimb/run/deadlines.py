@@ -1,4 +1,4 @@
-"""Work that is given up at a deadline."""
+"""Work whose errors are for its caller to judge, and work that is given up at a deadline."""
 
 import threading
 from collections.abc import Callable
@@ -7,21 +7,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def outcome_of(make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """What `make` returns and None, or None and the error it ended with; Ctrl-C goes through."""
+    try:
+        return make(), None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - handed to the caller
+        return None, error
+
+
 def outcome_within(seconds: float, make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
     """What `make` returns and the error it ended with, each None where there is none in time.
 
     What is not done in time is left alone, and its result is not used.
     """
-    box: list[T] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            box.append(make())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
+    box: list[tuple[T | None, BaseException | None]] = []
+    thread = threading.Thread(target=lambda: box.append(outcome_of(make)), daemon=True)
     thread.start()
     thread.join(max(seconds, 0.0))
-    return (box[0] if box else None), (failed[0] if failed else None)
+    return box[0] if box else (None, None)

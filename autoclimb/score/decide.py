@@ -1,7 +1,7 @@
 """Decisions: the rule that turns predictions into a metric's best answers. Every rule is learned, then applied.
 
 A prediction `p` is `(N, C)`: class probabilities, one probability per label, or `(N, 1)` numbers. A decision is a
-function of (goal, truth, p, quick), `truth` being what the metric's function takes; rows of METRICS name theirs, and a
+function of (goal, truth, p, how), `truth` being what the metric's function takes; rows of METRICS name theirs, and a
 metric that names none gets the one of its `wants`, which knows nothing but how to call it.
 """
 
@@ -32,9 +32,10 @@ from autoclimb.score.sweep import (
     weights_for_classes,
 )
 from autoclimb.seeds import rng, some_of
-from autoclimb.types import Goal, Rule, Wants
+from autoclimb.types import Goal, How, Rule, Wants
 
-Decision = Callable[[Goal, np.ndarray, np.ndarray, bool], Rule]
+PLAINLY = How()
+Decision = Callable[[Goal, np.ndarray, np.ndarray, How], Rule]
 MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is tried
 MOST_LEARNED = 1 << 25  # cells that a rule is learned from, held in double precision; few numbers need no more
 MOST_LEARNED_BY_CLASS = 1 << 27  # where it has a number for each class, the rarest of which have few rows anyway
@@ -56,10 +57,8 @@ def learn_rule(
     """
     assert goal.kind in goal.metric.kinds
     assert len(truth) == len(p) > 0
-    decide, true, p = goal.metric.decide or CALLED[goal.metric.wants], truth_for(goal, truth), np.asarray(p, np.float64)
-    if decide is likely:
-        return likely(goal, true, p, quick, part_of)
-    return decide(goal, true, p, quick)
+    decide = goal.metric.decide or CALLED[goal.metric.wants]
+    return decide(goal, truth_for(goal, truth), np.asarray(p, np.float64), How(quick, part_of))
 
 
 def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
@@ -93,7 +92,7 @@ def best_rule(goal: Goal, rules: list[Rule], truth: np.ndarray, p: np.ndarray) -
 # --- classes and sets ------------------------------------------------------------------------------------------------
 
 
-def likeliest(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def likeliest(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The likeliest class."""
     return Rule("argmax")
 
@@ -101,7 +100,7 @@ def likeliest(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False)
 def weighed(counted: Counted | None = None) -> Decision:
     """The decision for one class a row: a threshold of two classes, a weight a class of more."""
 
-    def decide(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+    def decide(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
         if p.shape[1] == 2:
             return Rule("positive", (two_class_threshold(goal, truth, p[:, 1], counted),))
         return Rule("argmax", weights_for_classes(goal, truth, p))
@@ -109,29 +108,29 @@ def weighed(counted: Counted | None = None) -> Decision:
     return decide
 
 
-def called_sets(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def called_sets(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """One threshold for all labels, for a metric of sets of which nothing is known but its values."""
     if goal.kind != "multilabel":
-        return weighed()(goal, truth, p, quick)
+        return weighed()(goal, truth, p, how)
     some = some_of(len(p), max(1, MOST_CALLED // p.shape[1]), "called")
     true, q = truth[some], p[some]
     at = best_called(goal, true, q, lambda t: (q > t).astype(np.uint8))
     return best_rule(goal, [Rule("thresholds", (at,)), Rule("threshold or top", (at,))], true, q)
 
 
-def f_beta(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def f_beta(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The decision for an F-beta of any average, on any kind of task."""
     f = cast(FBeta, goal.function)
     if goal.kind != "multilabel":
         if f.average in ("micro", "samples"):
             return Rule("argmax")  # with one label a row these are accuracy
-        return weighed(counted_f(f))(goal, truth, p, quick)
+        return weighed(counted_f(f))(goal, truth, p, how)
     if f.average == "micro":
         return Rule("thresholds", (pooled_threshold(f, truth, p),))
     if f.average in ("macro", "weighted"):
         return Rule("thresholds", label_thresholds(f, truth, p))
     threshold = Rule("threshold or top", (row_threshold(f, truth, p),))
-    if quick:
+    if how.quick:
         return threshold
     line = platt(p, truth)
     maximiser = Rule("expected F", (f.beta, *line))
@@ -163,19 +162,17 @@ def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray) -> bool:
 # --- probabilities ---------------------------------------------------------------------------------------------------
 
 
-def as_is(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def as_is(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The predictions themselves: only their order counts."""
     return Rule("as is")
 
 
-def ranked(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def ranked(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The likeliest classes in order."""
     return Rule("top", k=goal.metric.k)
 
 
-def likely(
-    goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False, part_of: np.ndarray | None = None
-) -> Rule:
+def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """Calibrated probabilities, no surer than the rows allow: the best answer to any proper score.
 
     No error among n rows does not make one in n impossible. By Laplace's rule of succession the next row is one with a
@@ -186,7 +183,7 @@ def likely(
     else:
         prior, plain = shares(truth, p), Rule("tempered", (temperature(p, truth),))
     rule = replace(plain, prior=floats(prior), share=1 / (len(p) + 2))
-    return rule if quick or not bent(goal, truth, p, part_of) else curved(rule, truth, p)
+    return rule if how.quick or not bent(goal, truth, p, how.part_of) else curved(rule, truth, p)
 
 
 def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
@@ -213,19 +210,19 @@ def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | Non
         rest, own = part != k, part == k
         if not rest.any():
             return False
-        line = likely(goal, truth[rest], p[rest], quick=True)
+        line = likely(goal, truth[rest], p[rest], How(quick=True))
         losses = [log_loss_rows(truth[own], answer(r, p[own])) for r in (line, curved(line, truth[rest], p[rest]))]
         gains.append(losses[0] - losses[1])
     gain = np.concatenate(gains)
     return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
-def called_probabilities(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def called_probabilities(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """Probabilities calibrated or as they are, whichever the metric likes better."""
-    return best_rule(goal, [Rule("as is"), likely(goal, truth, p)], truth, p)
+    return best_rule(goal, [Rule("as is"), likely(goal, truth, p, how)], truth, p)
 
 
-def certain(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def certain(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """Yes or no as probabilities, for a probabilistic F-beta.
 
     It is linear over linear in each probability, so nothing between no and yes is better than both; measured on 300
@@ -235,7 +232,7 @@ def certain(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -
     return Rule("certain", (two_class_threshold(hard, truth, p[:, -1], counted_f(FBeta(goal.metric.beta, "binary"))),))
 
 
-def reweighted(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def reweighted(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The decision for a log loss with weights: its best answer is not p but p times the weights, normalised.
 
     Frequencies are those the predictions expect, not those of the truth: a class that is rare in the other parts is
@@ -253,7 +250,7 @@ def reweighted(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False
     yes = truth.sum(0, dtype=float)
     if f.weights:
         f.of_classes(yes)  # as many as labels, or a Mistake
-        return likely(goal, truth, p)
+        return likely(goal, truth, p, how)
     odds = expected / (len(p) + 2 - expected)
     n = len(truth) / 2
     weight = np.where(truth.astype(bool), n / np.maximum(yes, 1), n / np.maximum(len(truth) - yes, 1))
@@ -280,28 +277,28 @@ def floats(values: np.ndarray) -> tuple[float, ...]:
 # --- numbers and grades ----------------------------------------------------------------------------------------------
 
 
-def free(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def free(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The number as it is: clipping would tie what is ranked."""
     return Rule("number", WIDEST, goal.grades)
 
 
-def clipped(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def clipped(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The number, or the mean over grades, within the range of the truth."""
     return Rule("number", ends(truth), goal.grades)
 
 
-def called_numbers(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def called_numbers(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The number clipped or free, whichever the metric likes better."""
     return best_rule(goal, [clipped(goal, truth, p), free(goal, truth, p)], truth, p)
 
 
-def log_number(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def log_number(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The number whose log is as large on average as the truth's, drawn to no shift."""
     off = np.log1p(np.maximum(truth, 0)) - log_number_of(p, goal.grades)
     return Rule("log number", (*ends(truth), float(off.sum() / (len(off) + PRIOR_ROWS))), goal.grades)
 
 
-def middle_number(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def middle_number(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The number or the median over grades, whole where the truth is and it helps: for absolute errors."""
     rules = [clipped(goal, truth, p)]
     if goal.grades:
@@ -319,7 +316,7 @@ def ends(truth: np.ndarray) -> tuple[float, float]:
 def cuts(power: int) -> Decision:
     """The decision for a kappa weighted by the distance of two grades to this power."""
 
-    def decide(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+    def decide(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
         known = known_grades(goal, truth)
         place = np.searchsorted(known, truth)
         return Rule("cuts", cut_points(place, number_of(p, known), np.asarray(known), power), known)
@@ -327,14 +324,14 @@ def cuts(power: int) -> Decision:
     return decide
 
 
-def middle_grade(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def middle_grade(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The grade nearest to the mean, or the median grade: for absolute errors."""
     return best_rule(goal, _plain_grades(goal, truth, p), truth, p)
 
 
-def called_grades(goal: Goal, truth: np.ndarray, p: np.ndarray, quick: bool = False) -> Rule:
+def called_grades(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """Whichever way of grading the metric likes best, as nothing is known but that it grades."""
-    rules = [*_plain_grades(goal, truth, p), cuts(1)(goal, truth, p, quick), cuts(2)(goal, truth, p, quick)]
+    rules = [*_plain_grades(goal, truth, p), cuts(1)(goal, truth, p, how), cuts(2)(goal, truth, p, how)]
     return best_rule(goal, rules, truth, p)
 
 

@@ -16,7 +16,7 @@ from autoclimb.score.crossfit import standard_error
 from autoclimb.score.decide import learn_rule, likely, shares, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import rng, some_of
-from autoclimb.types import Goal, Rule
+from autoclimb.types import Goal, How, Rule
 
 FEWEST = 100  # test rows, and rows of a class in training on average
 MOST_CLASSES = 100
@@ -67,7 +67,7 @@ def label_shift(
     some, tested = (some_of(len(p), MOST_CELLS // width, "label shift") for p in (oof, test))
     independent = 1.0 if groups is None else len(np.unique(groups[some])) / len(some)
     truth, known = truth[some].astype(int), np.asarray(oof[some], np.float64)
-    calibration, prior = likely(goal, truth, known, quick=True), shares(truth, known)
+    calibration, prior = likely(goal, truth, known, How(quick=True)), shares(truth, known)
     own, new = answer(calibration, known), answer(calibration, np.asarray(test[tested], np.float64))
     balance = _balance(own, prior)
     own, new = weighted(own, balance), weighted(new, balance)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
-from autoclimb.search.finals import finalists, rest
+from autoclimb.search.finals import finalists
 from autoclimb.search.instead import one_net, random_search
+from autoclimb.search.leftover import rest
 from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
 from autoclimb.search.students import one_student, teaching_finalists

@@ -13,7 +13,7 @@ from autoclimb.types import Config
 RTX_3090 = 1218.0  # ResNet-50 training pictures a second at 224 px there: the card of timm's published figures
 RESNET50_GMACS = 4.089
 # times as fast as training: forward alone is a third of forward, backward and step (counted); on a processor it is
-# leaner (learn/lean.py): 4.2 to 6.5 times for resnet10t, resnet18 and the EfficientNet-Lites of the box (LOG.md)
+# leaner (learn/lean.py): by the probe 4.6 to 5.5 times for two ResNets, convnext_atto and the box's nets (LOG.md)
 PREDICTING = {"cpu": 5.0, "cuda": 3.0}
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks: resnet18 at 64 px 419 pictures a
 # second, tf_efficientnet_lite0 at 128 px 112 (of its two upper stages 412, of lite2's 350), convnext_atto at 64 px 515

@@ -339,7 +339,7 @@ def test_a_fold_that_predicts_slower_than_planned_still_gives_every_test_row(tmp
 
 
 def test_a_fold_whose_test_rows_cannot_be_predicted_in_time_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(views, "prefetch", list)
+    monkeypatch.setattr(views, "prefetch", lambda items, device: list(items))
     clock = Slow(monkeypatch, batch=50.0, step=0.5)
     many = replace(material_of(m=300))
     part = fold_over(range(8, 24), range(8), now=clock, deadline=20.0)

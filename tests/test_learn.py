@@ -3,6 +3,7 @@
 import json
 import math
 import multiprocessing
+import threading
 from collections import deque
 from itertools import islice
 
@@ -123,7 +124,7 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
 
     def first(processes):
         specs = endless_batches(material, fold_over(range(40)), config, 32, 16)
-        return list(islice(load_batches(specs, material, config, processes), 7))  # over three epochs
+        return list(islice(load_batches(specs, material, config, CPU, processes), 7))  # over three epochs
 
     for (spec, pictures), (again, others) in zip(first(0), first(2), strict=True):
         assert spec.epoch == again.epoch
@@ -136,7 +137,7 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
 def test_what_breaks_in_a_process_that_prepares_batches_is_raised_where_they_are_used():
     material, config = material_of(), TINY.vary(policy="unheard-of")
     with pytest.raises(Mistake, match="unheard-of"):
-        next(load_batches(endless_batches(material, fold_over(range(40)), config, 32, 16), material, config, 1))
+        next(load_batches(endless_batches(material, fold_over(range(40)), config, 32, 16), material, config, CPU, 1))
 
 
 def test_one_epoch_follows_another_without_a_gap():
@@ -160,15 +161,33 @@ def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_id
     assert [loader_processes(card, n) for n in (1000, 6_000_000, 38_000_000)] == ([7, 2, 0] if FORKS else [0, 0, 0])
 
 
-def test_what_breaks_in_the_thread_that_prepares_batches_is_raised_where_they_are_used():
+@pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
+def test_what_breaks_where_batches_are_prepared_is_raised_where_they_are_used(device):
     def broken():
         yield 1
         raise ValueError("no picture")
 
-    things = prefetch(broken())
+    things = prefetch(broken(), device)
     assert next(things) == 1
     with pytest.raises(ValueError, match="no picture"):
         next(things)
+
+
+@pytest.mark.parametrize(("device", "seconds", "in_turn"), [("cpu", 0.1, 10), ("cpu", 0.5, 4), ("cuda", 0.1, 0)])
+def test_a_thread_prepares_what_takes_long_and_for_a_card_everything(device, seconds, in_turn):
+    time, makers, used = [0.0], [], []
+
+    def items():
+        for number in range(10):
+            time[0] += seconds if number else 9.0  # the first one builds pipelines
+            makers.append(threading.current_thread())
+            yield number
+
+    for item in prefetch(items(), torch.device(device), lambda: time[0]):
+        time[0] += 1.0
+        used.append(item)
+    assert used == list(range(10))
+    assert [maker is threading.current_thread() for maker in makers] == [True] * in_turn + [False] * (10 - in_turn)
 
 
 def test_sizes_grow_in_the_first_half_of_training_only():
@@ -179,8 +198,8 @@ def test_sizes_grow_in_the_first_half_of_training_only():
 def test_in_the_light_end_nothing_is_mixed_and_pictures_are_only_shifted_and_flipped(monkeypatch):
     policies, mixings = [], []
 
-    def noted(specs, material, config, processes):
-        for batch in load_batches(specs, material, config, processes):
+    def noted(specs, material, config, device, processes):
+        for batch in load_batches(specs, material, config, device, processes):
             policies.append(config.policy)
             yield batch
 

@@ -93,7 +93,7 @@ def test_forked_loaders_read_what_a_thread_does(tmp_path, kind):
     config, read = TINY.vary(policy="flip", batch=4), []
     for processes in (0, 2):
         specs = endless_batches(material, fold, config, 16, 4)
-        batches = load_batches(specs, material, config, processes)
+        batches = load_batches(specs, material, config, CPU, processes)
         read.append([next(batches)[1].numpy().copy() for _ in range(3)])
         batches.close()
     np.testing.assert_array_equal(*read)

@@ -55,6 +55,15 @@ def test_a_training_far_slower_than_its_probe_tries_fewer_threads_at_once():
     assert tuner.threads == 1
 
 
+def test_first_steps_that_libraries_get_ready_for_are_not_taken_for_a_neighbours():
+    machine = Machine({2: 3.0, 1: 2.0})
+    tuner = machine.tuner(2, usual=20.0)
+    machine.train(tuner, 0.6)
+    machine.rates = {2: 20.0, 1: 11.0}
+    machine.train(tuner, 60)
+    assert machine.used == [2]
+
+
 def test_where_threads_wait_for_each_other_one_is_used_and_more_again_once_it_is_quiet():
     machine = Machine({2: 20.0, 1: 11.0})
     tuner = machine.tuner(2)

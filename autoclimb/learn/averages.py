@@ -32,7 +32,7 @@ def recompute_norms(built: Built, material: Material, config: Config, fold: Fold
     processes = loader_processes(device, batch_bytes(material, plain, batch, config.size))
 
     def inputs() -> Iterator[Tensor]:
-        for number, (_, pictures) in enumerate(load_batches(specs, material, config, processes)):
+        for number, (_, pictures) in enumerate(load_batches(specs, material, config, device, processes)):
             if number and fold.now() >= until:
                 return
             yield to_input(pictures, built.mean, built.std, device, layout)

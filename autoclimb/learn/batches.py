@@ -5,7 +5,8 @@ import multiprocessing
 import queue
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -25,7 +26,9 @@ from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
 LONGEST_WAIT = 240.0  # seconds for a batch, after which its process is taken for hung; slow sources take a minute
-PREFETCHED = 2  # batches that each process prepares ahead
+PREFETCHED = 2  # batches that each process prepares ahead, and a thread one more
+IN_TURN = 0.2  # of the net's time: items that take less to make are made between its steps; see prefetch
+FIRST_ITEMS = 4  # that are made in turn before that is decided; the first one, which builds pipelines, does not count
 SHARED_SHARE = 0.8  # of /dev/shm that they may fill; what is not enough ends a process by a bus error
 T = TypeVar("T")
 
@@ -121,7 +124,7 @@ def labelled_in(batch: int, config: Config, fold: Fold) -> int:
 
 
 def loader_processes(device: torch.device, batch_bytes: int) -> int:
-    """Processes that prepare batches: none for a processor, which a thread beside the training keeps busy.
+    """Processes that prepare batches: none for a processor, where `prefetch` does.
 
     On a GPU all cores but one, shared out among the GPUs. Without fork each would load torch anew for every training.
     Batches pass through /dev/shm, of which Docker gives 64 MB: no more processes than it holds batches for, and the
@@ -149,12 +152,12 @@ def batch_bytes(material: Material, config: Config, batch: int, size: int) -> in
 
 
 def load_batches(
-    specs: Iterator[BatchSpec], material: Material, config: Config, processes: int = 0
+    specs: Iterator[BatchSpec], material: Material, config: Config, device: torch.device, processes: int = 0
 ) -> Iterator[tuple[BatchSpec, Tensor]]:
-    """Batches with their pictures, in order, prepared ahead by a thread or by processes; the same either way."""
+    """Batches with their pictures, in order, prepared ahead by processes or as `prefetch` does; the same either way."""
     maker = BatchMaker(material, config)
     if not processes:
-        yield from prefetch(maker[spec] for spec in specs)
+        yield from prefetch((maker[spec] for spec in specs), device)
         return
     yield from DataLoader(
         maker,
@@ -173,9 +176,34 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)  # OpenCV's threads do not live on in a forked process
 
 
-def prefetch(items: Iterator[T], depth: int = 3) -> Iterator[T]:
-    """The same items, made by a thread up to `depth` in advance; an error there is raised here."""
-    ready: queue.Queue = queue.Queue(depth)
+def prefetch(items: Iterator[T], device: torch.device, now: Callable[[], float] = time.perf_counter) -> Iterator[T]:
+    """The same items, made by a thread in advance; an error there is raised here.
+
+    On a processor those that take a net's steps little longer are made in turn: a thread beside them takes a core from
+    one of the net's own, for which the others wait, and the interpreter's lock (LOG.md).
+    """
+    making = using = 0.0
+    for number, (item, seconds) in enumerate(_with_seconds(items, now) if device.type == "cpu" else ()):
+        start = now()
+        yield item
+        if number:
+            making, using = making + seconds, using + now() - start
+        if number + 1 >= FIRST_ITEMS and making > IN_TURN * using:
+            break
+    yield from _made_ahead(items)
+
+
+def _with_seconds(items: Iterator[T], now: Callable[[], float]) -> Iterator[tuple[T, float]]:
+    """The items, each with the seconds that it took to make."""
+    start = now()
+    for item in items:
+        yield item, now() - start
+        start = now()
+
+
+def _made_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made by a thread while those before them are used."""
+    ready: queue.Queue = queue.Queue(PREFETCHED + 1)
     end, consumer_left = object(), threading.Event()
 
     def offer(item: object) -> bool:

@@ -61,7 +61,7 @@ def features_of(
         blocks, extract = blocks_of(pixels, config.size), _frozen(config, device, pixels.shape[-1], exactly)
     features = np.empty((0, 0), np.float32)
     start, begun = 0, now()
-    for block in prefetch(blocks):
+    for block in prefetch(blocks, device):
         rows = extract(block)
         if not start:
             features = np.empty((len(pixels), rows.shape[1]), np.float32)

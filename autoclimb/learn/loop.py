@@ -114,7 +114,7 @@ def train(
         recipe = lightened(config, material.pipelines) if light else config
         processes = loader_processes(device, batch_bytes(material, config, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
-        for spec, pictures in load_batches(specs, material, recipe, processes):
+        for spec, pictures in load_batches(specs, material, recipe, device, processes):
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at
             progress = progress_now()
             if spec.epoch > epoch:

@@ -37,6 +37,7 @@ class ThreadTuner:
         self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
         self.fewer_paid = True  # whether fewer threads than now may pay: not where they were tried last and did not
         self.wait, self.not_until = FIRST_WAIT, now()
+        self.warm = False  # a net's first steps, which libraries get ready for, say nothing
         self.work, self.steps, self.start = 0.0, 0, now()
         set_threads(self.threads)
 
@@ -47,7 +48,9 @@ class ThreadTuner:
         spent = now - self.start
         if spent < WINDOW or (self.steps < 2 and spent < LONG_STEP):
             return
-        self._decide(self.work / spent, now)
+        if self.warm:
+            self._decide(self.work / spent, now)
+        self.warm = True
         self.work, self.steps, self.start = 0.0, 0, self.now()
 
     def _decide(self, rate: float, now: float) -> None:

@@ -250,7 +250,7 @@ def _maps_of_blocks(
     built = for_prediction(frozen_net(config, channels), device, config.size)
     place(built, device).eval()
     trunk = cut(built, config.top, config.size)[0].eval()
-    for block in prefetch(blocks):
+    for block in prefetch(blocks, device):
         yield maps_of(trunk, built, block, device, view)
 
 

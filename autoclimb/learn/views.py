@@ -200,7 +200,7 @@ def _predictions_by_view(
     views = [per_tile(view, built.grid) for view in views] if built.grid else views
     watch = watch or Watch(time.monotonic)
     left, each, waiting_from = len(rows), watch.each, watch.now()
-    for block in prefetch(pictures()):
+    for block in prefetch(pictures(), device):
         while len(block):
             most = watch.pictures_until(each)
             if most < (batch if on_card else 1):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from autoclimb.errors import Mistake
 
+SAME = 1.15  # ratio of losses under which features know mirrored or turned pictures as well as the originals
+
 
 @dataclass(frozen=True)
 class Policy:

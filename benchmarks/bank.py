@@ -73,6 +73,7 @@ CHANGES: dict[bool, tuple[dict[str, Any], ...]] = {  # of the base from scratch 
 ALIKE = ("policy", "mixup", "cutmix", "smoothing", "loss", "head", "tta")  # values that a stand-in should share
 OTHER_NET = 6.0  # how much less like it another net of its family is, in the unit of one such value
 TRIAL_LIMIT = 6 * 3600.0  # seconds of one trial, far beyond what the longest takes beside other work
+SEEN = ("skill", "mirror", "turn", "mirrored_copies")  # facts of features that the search asks for
 LOOKS = 5  # at a net's speed, the fastest of which was least disturbed
 RATES = Path(__file__).parent / "rates.json"
 
@@ -330,7 +331,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, rates: dict[s
             oof = np.where(np.isin(fold_of, config.folds)[:, None], record.oof, np.nan).astype(np.float32)
             test = record.test[list(config.folds)].mean(0)
             scored = cross_fitted_score(goal, truth, oof, fold_of, known.task.groups)
-            facts = {name: value for name, value in record.facts.items() if name in ("skill", "mirror", "turn")}
+            facts = {name: value for name, value in record.facts.items() if name in SEEN}
             trial = Trial(config, stage, "done", scored.score, scored.stderr, seconds, oof, test, facts=facts)
         played[config.key] = trial
         return trial

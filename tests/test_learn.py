@@ -351,6 +351,23 @@ def test_stripes_are_the_same_mirrored_and_another_thing_turned(tmp_path):
     assert facts["mirror"] < 2 < facts["turn"]
 
 
+@pytest.mark.parametrize("label", ["side", "height"])
+def test_mirrored_copies_help_where_the_label_stays_and_harm_where_it_changes(tmp_path, label):
+    draw = np.random.default_rng(0)
+    right, low = draw.random(240) < (0.5 if label == "side" else 0.15), draw.random(240) < 0.5
+    pictures = draw.integers(0, 60, (240, 32, 32, 3), dtype=np.uint8)
+    for picture, x, y in zip(pictures, np.where(right, 18, 2), np.where(low, 18, 2), strict=True):
+        picture[y : y + 12 : 3, x : x + 12] += 120  # a striped patch, most often on the left
+    target = np.eye(2, dtype=np.float32)[(right if label == "side" else low).astype(int)]
+    material = Material("multiclass", 2, target, np.arange(240) % 4, pictures)
+    config = Config(train="features", backbone="gradients", size=32)
+    known = features_of(config, pictures, tmp_path, CPU, lambda facts: None)
+    fold = fold_over(np.arange(60), np.arange(60, 240))
+    head = fit_head(config, known[fold.train_rows], target[fold.train_rows], "multiclass")
+    change, stderr = features.gain_of_mirrored(config, known, head, material, fold, tmp_path)
+    assert change + 2 * stderr < 0 if label == "height" else change - 2 * stderr > 0
+
+
 def test_a_linear_head_of_few_columns_is_the_linear_kernel_machine():
     draw = np.random.default_rng(0)
     x = torch.from_numpy(draw.normal(size=(60, 12))).float()

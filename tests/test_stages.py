@@ -433,7 +433,9 @@ def test_with_nothing_finished_there_is_no_rest():
     [
         ({"skill": 0.4, "mirror": 1.02, "turn": 1.04}, "dihedral"),
         ({"skill": 0.4, "mirror": 1.02, "turn": 1.3}, "flip"),
-        ({"skill": 0.4, "mirror": 1.3, "turn": 1.3}, "affine"),
+        ({"skill": 0.4, "mirror": 1.3, "turn": 1.3}, "shift"),
+        ({"skill": 0.4, "mirror": 1.3, "turn": 1.3, "mirrored_copies": [-0.07, 0.02]}, "flip"),
+        ({"skill": 0.4, "mirror": 1.3, "turn": 1.3, "mirrored_copies": [-0.03, 0.02]}, "shift"),
         ({"skill": 0.02, "mirror": 1.0, "turn": 1.0}, "shift"),
     ],
 )

@@ -52,6 +52,10 @@ def test_tiny_pictures_are_said_with_the_size_that_they_are_enlarged_to(pretrain
     [
         ({"mirror": 1.02, "turn": 1.04}, "mirrored and turned"),
         ({"mirror": 1.02}, "may be mirrored"),
+        (
+            {"mirrored_copies": [-0.07, 0.02]},
+            "may be mirrored (loss x1.30 mirrored, x1.30 turned, -7% with",
+        ),
         ({}, "neither"),
         ({"skill": 0.02}, "too little"),
     ],

@@ -181,6 +181,12 @@ def test_what_is_not_installed_is_not_in_the_box(monkeypatch):
         build_net(Config(backbone="resnet18", weights="box"), 3)
 
 
+def test_weights_that_are_nowhere_are_refused_instead_of_training_from_scratch(tmp_path):
+    for mistyped in ("boxed", str(tmp_path / "gone.safetensors")):
+        with pytest.raises(Unbuildable, match="no such file or folder; write a path, 'hub' or 'box'"):
+            build_net(Config(backbone="resnet10t", weights=mistyped), 3)
+
+
 class Answering:
     """A worker that finds these nets."""
 

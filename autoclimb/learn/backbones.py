@@ -65,6 +65,8 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     loss = find_loss(config.loss) if width else None
     outputs = loss.outputs(width) if loss else width
     source = Path(config.weights) if config.weights not in ("", "hub", BOX) else None
+    if source is not None and not source.exists():
+        raise Unbuildable(f"weights {config.weights}: no such file or folder; write a path, 'hub' or '{BOX}'")
     if config.pool not in ("", *POOLS):
         raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
     name = config.backbone

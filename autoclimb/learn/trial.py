@@ -17,13 +17,22 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
-from autoclimb.learn.features import FEATURES, features_of, fit_head, head_predictions, skill, symmetry_ratios
+from autoclimb.learn.features import (
+    FEATURES,
+    SYMMETRY_ROWS,
+    features_of,
+    fit_head,
+    gain_of_mirrored,
+    head_predictions,
+    skill,
+    symmetry_ratios,
+)
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
 from autoclimb.learn.taught import UNREADABLE, taught_by
+from autoclimb.policies import SAME
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
-SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned
 HEAD_CELLS = 1 << 27  # rows x classes that a head on frozen features is fitted on: they are held in double precision
 SKILL_CELLS = 1 << 24  # rows x classes that say how much of the loss it takes off
 FoldResult = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # predictions of valid and test rows, facts
@@ -184,6 +193,8 @@ def _run_head(
     if first and config.backbone in FEATURES:
         few = fold.valid_rows[:SYMMETRY_ROWS]
         facts |= symmetry_ratios(config, head, material.pixels[few], material.targets(few), kind, cache)
+        if facts["mirror"] >= SAME:
+            facts["mirrored_copies"] = gain_of_mirrored(config, features, head, material, fold, cache)
     fold.report({"progress": 1.0})
     return oof_pred, test_pred, facts
 

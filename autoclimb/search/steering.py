@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from autoclimb.policies import SAME
 from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, SMALLEST_FROM_SCRATCH, epochs_for, sizes_for
 from autoclimb.search.frozen import features_are_all
 from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
 from autoclimb.search.regions import LEAST_SIDE
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import account
-from autoclimb.search.starting import FEW_ROWS, SAME, SKILL, base_policy, candidates, with_useful_nets
+from autoclimb.search.starting import FEW_ROWS, SKILL, base_policy, candidates, may_mirror, with_useful_nets
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures
@@ -66,9 +67,11 @@ def orientation(history: History, s: Situation) -> str:
         return ""
     policy = base_policy(history)
     losses = f"loss x{seen['mirror']:.2f} mirrored, x{seen['turn']:.2f} turned"
+    if "mirrored_copies" in seen:
+        losses += f", {seen['mirrored_copies'][0]:+.0%} with mirrored copies to learn from"
     if seen["skill"] < SKILL:
         return f"orientation: features know too little of the pictures to say; policy {policy} to start with"
-    free = [name for name, ratio in (("mirrored", seen["mirror"]), ("turned", seen["turn"])) if ratio < SAME]
+    free = [word for word, may in (("mirrored", may_mirror(seen)), ("turned", seen["turn"] < SAME)) if may]
     how = f"pictures may be {' and '.join(free)}" if free else "pictures are neither mirrored nor turned"
     return f"orientation: {how} ({losses}); policy {policy} to start with"
 

@@ -131,6 +131,11 @@ def seconds_for_the_end(budget: float, quick_blend: float) -> float:
     return max(in_depth, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)
 
 
+def seconds_until_ended(clock: Clock, reserve: float) -> float:
+    """Seconds after which a trial is ended, whatever it was planned to take; `reserve` is kept for the end."""
+    return clock.left() - SLACK.worker_deadline_share * reserve
+
+
 def seconds_for_report(budget: float) -> float:
     """Seconds that writing the report may take."""
     return min(SLACK.report_at_most, SLACK.share_for_report * budget)

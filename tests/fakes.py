@@ -11,9 +11,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autoclimb.budget import SLACK, Clock
+from autoclimb.budget import SLACK, Clock, seconds_until_ended
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import cost_of, features_like
+from autoclimb.search.cost import cost_of, decoding_of, with_kept
 from autoclimb.search.nets import from_hub
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
@@ -33,6 +33,10 @@ WEIGHT = {
 LOCAL = tuple(
     {"backbone": name, "weights": f"/nets/{name}", "model_args": {}, "parameters": n}
     for n, name in enumerate(("mobilenetv3_small_100", "resnet18", "convnext_nano"), 1)
+)
+BOXED = tuple(
+    {"backbone": name, "weights": "box", "model_args": {}, "parameters": n}
+    for name, n in (("tf_efficientnet_lite0", 4_652_008), ("tf_efficientnet_lite2", 6_092_072))
 )
 SITUATIONS: dict[str, dict[str, Any]] = {
     "a processor, from scratch": {},
@@ -103,14 +107,16 @@ def trial(config: Config, stage: str = "stage", status: Any = "done", seconds: f
 class World:
     """What a run leaves on disk, and the time of the machine it runs on.
 
-    `overrun` multiplies the seconds of trials, `ends` their status. `kill_at` counts runs of trials: that one takes
-    half of its seconds (`lose` of them, where given), then the process is gone; the next `climb` is a resumed run.
+    `overrun` multiplies the seconds of trials, `ends` their status; with `evicts` what is kept at a net's cut is gone
+    when it is asked for. Trials are ended at their deadline, as a run's are. `kill_at` counts runs of trials: that one
+    takes half of its seconds (`lose` of them, where given), then the process is gone; the next `climb` resumes.
     """
 
     situation: Situation
     opening: float = 0.0  # seconds before the first trial: reading, decoding, imports
     overrun: Callable[[Config], float] = lambda config: 1.0
     ends: Callable[[Config], str] = lambda config: "done"
+    evicts: bool = False
     kill_at: int = 0
     lose: float = 0.5
     now: float = 1000.0  # any origin
@@ -119,9 +125,9 @@ class World:
     asked: list[str] = field(default_factory=list)  # keys, in the order the record was asked for them
     ran: list[Config] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
+    planned: dict[str, float] = field(default_factory=dict)  # seconds, by a config's key
     published: int = 0
     nets: dict[Config, set[int]] = field(default_factory=dict)  # folds that are trained, by the config without them
-    on_disk: set[Config] = field(default_factory=set)  # features that are on the disk
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.situation.budget, now=lambda: self.now, start=self.now)
@@ -149,11 +155,12 @@ class World:
             self.kill_at = 0
             self.now += self.lose * seconds
             raise Killed
-        self.now += seconds
-        made = trial(config, stage, self.ends(config), seconds)
+        most = max(seconds_until_ended(self.clock, self.reserve()), 0.0)
+        self.now += min(seconds, most)
+        made = trial(config, stage, self.ends(config) if seconds <= most else "late", min(seconds, most))
         self.record[config.key] = made
+        self.planned[config.key] = planned
         self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
-        self.on_disk.add(features_like(config))
         return made
 
     def folds_done(self, config: Config) -> int:
@@ -161,9 +168,12 @@ class World:
         return len(set(config.folds) & self.nets.get(config.vary(folds=()), set()))
 
     def seconds_of(self, config: Config) -> float:
-        return cost_of(config, replace(self.situation, folds_done=self.folds_done, on_disk=self.on_disk)) / (
-            SLACK.trial_margin if config.train == "features" or config.epochs else 1.0
-        )
+        """What is on the disk is made of no second time; margins are not used, and nets' pictures are there."""
+        known = with_kept(History(list(self.record.values())), replace(self.situation, folds_done=self.folds_done))
+        known = replace(known, kept={}) if self.evicts else known
+        features = config.train == "features"
+        seconds = cost_of(config, known) + (decoding_of(config, known) if features else 0.0)
+        return seconds / (SLACK.trial_margin if features or config.epochs else 1.0)
 
     def recall(self, config: Config) -> Trial | None:
         self.asked.append(config.key)

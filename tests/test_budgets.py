@@ -32,7 +32,7 @@ SITUATIONS = {  # device, rows, pixels a side, what else
     "a T4": ("t4", 2_500, 100, {}),
 }
 each_situation = pytest.mark.parametrize("name", SITUATIONS)
-TOLERATED = 1.1  # of the least loss so far: the world below is rough
+TOLERATED = 1.11  # of the least loss so far: the world below is rough
 FROM_NOTHING, BY_HAND, FROZEN, TOP = 1.7, 3.0, 1.5, 1.06  # times the loss of a pretrained net that is trained whole
 
 

@@ -4,15 +4,16 @@ from dataclasses import replace
 from itertools import cycle
 
 import pytest
-from fakes import SITUATIONS, Killed, World, check, situation, trial
+from fakes import BOXED, SITUATIONS, Killed, World, check, situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.budget import SLACK, seconds_of
 from autoclimb.search.climb import follow
-from autoclimb.search.cost import cost_of, speed_of
+from autoclimb.search.cost import cost_of, decoding_of, full_cost, speed_of
 from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.finals import is_long
+from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.types import Config
 
@@ -199,6 +200,18 @@ def test_a_trial_that_takes_longer_than_it_said_costs_no_more_than_its_own_overr
     assert w.clock.spent() <= w.clock.budget - w.reserve() + worst + 1e-6
 
 
+@pytest.mark.parametrize("evicts", [False, True])
+def test_features_that_find_nothing_kept_at_a_cut_are_ended_at_their_deadline(evicts):
+    """A quarter of a pass was planned; where the kept maps were deleted a whole one follows, for which is no time."""
+    w = World(situation(pretrained=BOXED, budget=155.0), evicts=evicts)
+    kept = frozen_net(BOXED[0], 128, w.situation, tta="flip").vary(top=2)
+    above, last = kept.vary(tta="none"), short(1, seconds=4.0)
+    history, _ = w.climb([("s", stage_of(kept, above, last))])
+    assert w.planned[above.key] < 0.4 * full_cost(above, w.situation)
+    assert [t.status for t in history.trials] == (["done", "late"] if evicts else ["done", "done", "done"])
+    assert w.clock.spent() <= w.clock.budget - (SLACK.worker_deadline_share if evicts else 1.0) * w.reserve() + 1e-6
+
+
 def test_a_trial_is_run_with_the_seconds_that_finished_trials_make_of_its_plan():
     planned = []
 
@@ -223,7 +236,8 @@ def test_features_that_come_first_wait_for_imports():
     w = world("a processor, from scratch", "1h")
     made = [Config(train="features", backbone="gradients", folds=(0, 1), size=size) for size in (64, 96)]
     follow([("s", stage_of(*made))], w.situation, run, w.recall, w.clock, w.reserve, w.publish)
-    assert planned == [cost_of(made[0], w.situation) + SLACK.first_features, cost_of(made[1], w.situation)]
+    costs = [cost_of(config, w.situation) for config in made]
+    assert planned == [costs[0] + SLACK.first_features, costs[1] + decoding_of(made[1], w.situation)]
 
 
 def test_a_config_asked_for_twice_is_run_once():

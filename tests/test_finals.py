@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import LOCAL, SITUATIONS, check, situation, speed, trial
+from fakes import BOXED, LOCAL, SITUATIONS, check, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.search.cost import (
     corrected,
     cost_of,
+    decoding_of,
+    decoding_seconds,
     full_cost,
     head_seconds,
+    ready_seconds,
     speed_of,
     speed_words,
     trunk_seconds,
@@ -370,12 +373,6 @@ def test_a_net_that_cannot_be_cut_is_trained_whole():
     assert instead_of(failed, History([failed]), situation()) == config.vary(top=0)
 
 
-BOXED = tuple(
-    {"backbone": name, "weights": "box", "model_args": {}, "parameters": n}
-    for name, n in (("tf_efficientnet_lite0", 4_652_008), ("tf_efficientnet_lite2", 6_092_072))
-)
-
-
 def with_features(s, score):
     every = tuple(range(s.folds))
     frozen = frozen_net(BOXED[0], 128, s)
@@ -432,21 +429,54 @@ def test_features_that_are_there_cost_their_head_alone():
     assert full_cost(other_head, known) == cost_of(other_head, s), "a replay plans with what it takes from nothing"
 
 
-def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
+def test_features_above_a_kept_cut_cost_less_than_from_pictures_and_both_less_than_to_keep_them():
+    s = situation(pretrained=BOXED, budget=300.0)
+    frozen = frozen_net(BOXED[0], 128, s, tta="flip")
+    known = with_kept(History([trial(frozen)]), s)
+    one_view = frozen.vary(tta="none")
+    assert frozen.top
+    assert cost_of(one_view, known) < 0.5 * cost_of(one_view.vary(top=0), s) < 0.5 * cost_of(one_view, s)
+    assert full_cost(one_view, known) == full_cost(one_view, s)
+    seen = with_kept(History([trial(one_view)]), s)
+    assert cost_of(one_view, s) < cost_of(frozen, seen) < cost_of(frozen, s), "one view of two is kept"
+
+
+def test_pictures_that_were_not_decoded_cost_their_decoding_more_of_larger_ones_and_for_larger_sizes():
     s = situation(pretrained=BOXED)
     frozen = frozen_net(BOXED[0], 128, s)
-    slow = trial(frozen, seconds=2 * full_cost(frozen, s))
+    known = with_kept(History([trial(frozen)]), s)
+    assert decoding_of(frozen, known) == decoding_of(frozen.vary(size=64), s) == 0
+    for other in (frozen.vary(size=160), frozen.vary(preprocess="trim"), frozen.vary(size=64, preprocess="trim")):
+        assert decoding_of(other, known) == decoding_seconds(s, 2, other.size) > 0
+    assert decoding_seconds(s, 2, 64) < decoding_seconds(s, 2, 224) < decoding_seconds(replace(s, side=500), 2, 224)
+    assert decoding_seconds(s, 4, 64) == decoding_seconds(s, 2, 64) / 2
+
+
+def test_heads_on_few_rows_take_next_to_no_time():
+    kernel, linear = (Config(train="features", head=head) for head in ("kernel", "linear"))
+    few, many = situation(rows=250), situation(rows=5000)
+    assert head_seconds(linear, 5, few) < head_seconds(kernel, 5, few) < 1
+    assert 3 < head_seconds(linear, 5, many) < 0.5 * head_seconds(kernel, 5, many)
+
+
+def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
+    s = situation(pretrained=BOXED)
+    frozen, other = (frozen_net(row, 128, s) for row in BOXED)
     net = Config(backbone="resnet18", size=64, seconds=10.0)
-    assert corrected(History([slow]), s) is s, "the first at a size decodes its pictures too"
-    decoded = trial(Config(size=128, seconds=1.0))
-    known = corrected(History([decoded, slow]), s)
-    other = frozen_net(BOXED[1], 128, s)
-    assert full_cost(other, known) - head_seconds(other, 5, s) == pytest.approx(
-        2 * (full_cost(other, s) - head_seconds(other, 5, s))
-    )
+
+    def beside(config):
+        return head_seconds(config, 5, s) + ready_seconds(config, s)
+
+    slow = trial(frozen, seconds=2 * full_cost(frozen, s) - beside(frozen) + decoding_of(frozen, s))
+    assert corrected(History([slow]), s) is s, "the first of all waits for imports"
+    first = trial(Config(seconds=1.0))
+    known = corrected(History([first, slow]), s)
+    assert full_cost(other, known) - beside(other) == pytest.approx(2 * (full_cost(other, s) - beside(other)))
     assert speed_of(net, known) == speed_of(net, s)
     again = trial(frozen.vary(head="linear"), seconds=1.0)  # from the cache: it says nothing of the net's speed
-    assert full_cost(other, corrected(History([decoded, slow, again]), s)) == full_cost(other, known)
+    assert full_cost(other, corrected(History([first, slow, again]), s)) == full_cost(other, known)
+    of_the_head = trial(frozen, seconds=beside(frozen) + decoding_of(frozen, s) + 0.1)
+    assert corrected(History([first, of_the_head]), s) is s, "what is hardly longer than its head says little"
 
 
 # --- what a card takes to get ready ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import View, predicted_rows
-from autoclimb.budget import SLACK, in_words
+from autoclimb.budget import SLACK, in_words, seconds_until_ended
 from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
@@ -81,7 +81,7 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
 
 def seconds_for(setup: Setup, config: Config) -> float:
     """Seconds after which a trial is ended, whatever it was planned to take."""
-    seconds = setup.clock.left() - SLACK.worker_deadline_share * setup.reserve()
+    seconds = seconds_until_ended(setup.clock, setup.reserve())
     if config.train == "features" and store.blend_score(setup.folder) is None:
         seconds = min(seconds, SLACK.first_features_share * setup.clock.left())
     return max(seconds, 0.1)

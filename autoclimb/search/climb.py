@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
-from autoclimb.search.cost import corrected, cost_of, ready_seconds, with_kept
+from autoclimb.search.cost import asked_cost, corrected, cost_of, ready_seconds, with_kept
 from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
@@ -56,9 +56,7 @@ def follow(
                         continue
                 if trial is None:
                     known = with_kept(history, corrected(history, situation))
-                    cost = cost_of(config, known)
-                    if config.train == "features" and not history.trials:
-                        cost += SLACK.first_features
+                    cost = asked_cost(config, history, known)
                     if not clock.affords(cost, keep=reserve()):
                         complete = False
                         fewer = shortened(config, known, clock.left() - reserve())

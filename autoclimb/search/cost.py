@@ -7,18 +7,23 @@ from typing import Any
 
 from autoclimb.budget import SLACK
 from autoclimb.search.nets import net_named
-from autoclimb.search.situation import FIRST_SIZE, Situation, Speed, rows_of_fold
+from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History, Trial
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
 NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
-HEAD_SECONDS = 4e-11  # a head's cross-validation: seconds per row cubed (2 cores: 4,000 rows, 2.5 s a fold)
-LINEAR_SECONDS = 6e-11  # of a linear one, to as many rows as features have columns; 404 to 2,001 rows took .6 to 3.5 s
-HAND_MADE = {"gradients": 900.0, "patches": 280.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
+# a kernel head's fit on 2 cores: per row squared of the thousand that its width is chosen on, and per row cubed of all
+CHOICE_SECONDS, HEAD_SECONDS = 5.5e-7, 4e-11
+LINEAR_SECONDS = 6e-11  # of a linear one, per row cubed, to as many rows as features have columns (benchmarks/LOG.md)
+HAND_MADE = {"gradients": 1400.0, "patches": 290.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
-# pictures of 500 x 375 px a second that one core decodes (benchmarks/RESULTS.md, cache.py); others by their area
-DECODED, DECODED_AREA = 508.0, 500.0 * 375.0
+# seconds of a core to open a picture, to decode a pixel of it, and to make one of what is kept (benchmarks/LOG.md)
+OPENED, DECODED, KEPT = 3e-4, 6e-9, 7e-9
 CORES = {"cpu": 2, "cuda": 8}  # that decode, where the search does not know (assumption)
+READY = 0.8  # seconds on a processor until features come, by records of runs: the net is built, the trial put on record
+# of a net's pass over pictures: up to its cut, with what it made of them written down, and from there on. Their sum is
+# of records of runs; one look had .78 to .99 and .18 to .27
+TO_CUT, ABOVE_CUT = 0.85, 0.25
 RECORDING = 0.5  # seconds until a card has recorded a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
 VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures that a row of learn.views is; of any other
 PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
@@ -87,8 +92,13 @@ def with_kept(history: History, situation: Situation) -> Situation:
             kept[trunk] = max(kept.get(trunk, 0), variants_kept(trial.config))
     on_disk = frozenset(features_like(trial.config) for trial in history.done(train="features"))
     warm = frozenset(shape for trial in history.done() for shape in shapes(trial.config))
-    decoded = frozenset({FIRST_SIZE, *(trial.config.cached_size for trial in history.done())})
+    decoded = frozenset({FIRST_PICTURES, *(pictures_of(trial.config) for trial in history.done())})
     return replace(situation, kept=kept, on_disk=on_disk, warm=warm, decoded=decoded)
+
+
+def pictures_of(config: Config) -> tuple[int, str, int]:
+    """What decides the pixels that a trial looks at: size, preprocess and grid."""
+    return config.cached_size, config.preprocess, config.grid
 
 
 def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
@@ -99,9 +109,12 @@ def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
 
 
 def ready_seconds(config: Config, situation: Situation) -> float:
-    """Seconds until a card has recorded the trial's nets, and has its kernels for what is new to it."""
+    """Seconds until a card has recorded the trial's nets, and has its kernels for what is new to it.
+
+    On a processor those until features come: a frozen net is built, hand-made ones are learned.
+    """
     if situation.device == "cpu" or config.backbone in HAND_MADE:
-        return 0.0
+        return READY if config.train == "features" else 0.0
     new = shapes(config) - set(situation.warm) - shapes(measured(config))
     changing = config.unfreeze or config.grid or config.scales  # such nets are not recorded
     folds = max(len(config.folds) - situation.folds_done(config), 0)
@@ -135,7 +148,7 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
     if not pictures:
         return 0.0
     speed = speed_of(config.vary(top=0, train="features"), situation).predict
-    return SLACK.trial_margin * pictures / speed + download_seconds(config) if speed else float("inf")
+    return SLACK.trial_margin * TO_CUT * pictures / speed + download_seconds(config) if speed else float("inf")
 
 
 def predict_seconds(config: Config, situation: Situation) -> float:
@@ -163,41 +176,56 @@ def cost_of(config: Config, situation: Situation) -> float:
     return SLACK.trial_margin * folds * (each + 1) + ready
 
 
+def asked_cost(config: Config, history: History, situation: Situation) -> float:
+    """Seconds that a trial takes that is asked for now; features decode their pictures, and the first wait for imports.
+
+    Nets' pictures are prepared before their time is planned.
+    """
+    cost = cost_of(config, situation)
+    if config.train == "features":
+        cost += decoding_of(config, situation) + (0.0 if history.trials else SLACK.first_features)
+    return cost
+
+
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
-    fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=())
+    fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=(), kept={})
     return cost_of(config, fresh)
 
 
 def features_seconds(config: Config, situation: Situation) -> float:
-    """Seconds to make the features of every item; no time once they are in the cache."""
+    """Seconds to make the features of every item; less where those at the net's cut are kept."""
     everything = situation.rows + situation.answered
     if config.backbone in HAND_MADE:
         return SLACK.trial_margin * everything / HAND_MADE[config.backbone]
-    speed = speed_of(config, situation).predict * (0.5 if config.tta == "flip" else 1.0)
-    return SLACK.trial_margin * everything / speed + download_seconds(config) if speed else float("inf")
+    views = 2 if config.tta == "flip" else 1
+    passes = views * 1.0
+    if config.top:
+        passes = views * ABOVE_CUT + max(views - situation.kept.get(trunk_of(config), 0), 0) * TO_CUT
+    speed = speed_of(config, situation).predict
+    return SLACK.trial_margin * passes * everything / speed + download_seconds(config) if speed else float("inf")
 
 
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     """Seconds to fit and apply a head on features, on so many folds."""
     rows = rows_of_fold(situation)
     if config.head == "kernel":
-        return 1 + folds * (0.5 + HEAD_SECONDS * min(rows, 6000) ** 3)
+        return folds * (0.05 + CHOICE_SECONDS * min(rows, 1000) ** 2 + HEAD_SECONDS * min(rows, 6000) ** 3)
     if config.head == "knn":
         return 1 + folds * (0.5 + NEIGHBOUR_SECONDS * min(rows, 20_000) ** 2)
-    return 0.5 + folds * (0.1 + LINEAR_SECONDS * min(rows, 2000) ** 3 + 1e-4 * rows)
+    return folds * (0.05 + LINEAR_SECONDS * min(rows, 2000) ** 3 + 1e-4 * rows)
 
 
-def decoding_seconds(situation: Situation, cores: int) -> float:
-    """Seconds to decode every picture once, by that many cores."""
-    each = max(situation.side**2, 1) * situation.pictures / DECODED_AREA / DECODED
+def decoding_seconds(situation: Situation, cores: int, size: int) -> float:
+    """Seconds to decode every picture once for items of so many pixels a side, by that many cores."""
+    each = situation.pictures * (OPENED + DECODED * situation.side**2) + KEPT * size**2
     return (situation.rows + situation.answered) * each / cores
 
 
 def decoding_of(config: Config, situation: Situation) -> float:
     """Seconds to decode the pictures that the config looks at, about; 0 where that was done."""
-    known = config.cached_size in situation.decoded
-    return 0.0 if known else decoding_seconds(situation, CORES[situation.device])
+    known = pictures_of(config) in situation.decoded
+    return 0.0 if known else decoding_seconds(situation, CORES[situation.device], config.cached_size)
 
 
 def download_seconds(config: Config) -> float:
@@ -209,23 +237,21 @@ def corrected(history: History, situation: Situation) -> Situation:
     """The situation with every net's speed as its finished trials had it, other nets' by the median of all.
 
     A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work. Trainings
-    and frozen features are corrected apart, these by trials that neither decoded pictures first nor found a part of
-    their features on the disk.
+    and frozen features are corrected apart, these by trials that neither waited for the worker's imports, as the first
+    does, nor found a part of their features on the disk.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
     pixels: set[tuple[int, str, int]] = set()
     features: set[Config] = set()
     for trial in history.done():
         config = trial.config
-        pictures = config.cached_size, config.preprocess, config.grid
-        tells = config.train == "net" or (
-            pictures in pixels and not {features_like(config), trunk_of(config)} & features
-        )
-        ratio = speed_ratio(trial, situation) if tells else 0.0
+        new = not {features_like(config), trunk_of(config)} & features
+        tells = config.train == "net" or (new and bool(pixels))
+        ratio = speed_ratio(trial, replace(situation, decoded={FIRST_PICTURES} | pixels)) if tells else 0.0
         if ratio:
             rows = ratios[config.train].setdefault(config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
-        pixels.add(pictures)
+        pixels.add(pictures_of(config))
         features |= {features_like(config)} if config.train == "features" else set()
         features |= {trunk_of(config)} if config.top else set()
     if not any(ratios.values()):
@@ -243,7 +269,7 @@ def corrected(history: History, situation: Situation) -> Situation:
 def speed_ratio(trial: Trial, situation: Situation) -> float:
     """How many times faster than planned the trial's net was; 0 where the trial does not say.
 
-    Nor does one of a run that went on from other hardware.
+    Nor does one of a run that went on from other hardware, or features that took no longer than what is beside them.
     """
     config = trial.config
     if trial.facts.get("hardware", "") != situation.hardware:
@@ -256,8 +282,10 @@ def speed_ratio(trial: Trial, situation: Situation) -> float:
         return rate / planned if planned else 0.0
     if config.weights in ("", "hub") or not trial.seconds:  # hand-made ones have no speed, and hubs download
         return 0.0
-    planned_s = full_cost(config, situation)
-    return planned_s / trial.seconds if planned_s < float("inf") else 0.0
+    beside = ready_seconds(config, situation) + decoding_of(config, situation)
+    planned_s = features_seconds(config, situation)
+    taken = trial.seconds - beside - head_seconds(config, len(config.folds), situation)
+    return planned_s / taken if planned_s < float("inf") and taken > trial.seconds / 3 else 0.0
 
 
 def speed_words(history: History, situation: Situation) -> str:

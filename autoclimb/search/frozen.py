@@ -4,10 +4,11 @@ On a card they are a look at the nets, on a processor a climb of its own: second
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from autoclimb.search.cost import decoding_of, full_cost, head_seconds
+from autoclimb.search.cost import decoding_of, full_cost, head_seconds, pictures_of
 from autoclimb.search.fidelity import (
     LONG,
     MOST_KEPT,
@@ -109,12 +110,13 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
 
 
 def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads included.
+    """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads and decoding included.
 
     One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
     """
     for_regions = region_seconds(s)
     left, by_family = PROBE_SHARE * s.budget - for_regions, _families_in_turn(s)
+    decoded = set(s.decoded)
     for row in by_family:
         own = net_named(row["backbone"]).sizes
         sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
@@ -124,9 +126,10 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
             frozen_net(row, size, s, folds=(0,)),
             frozen_net(row, size, s, folds=(0,), head="linear"),
         ):
-            cost = full_cost(config, s)
+            cost = full_cost(config, s) + decoding_of(config, replace(s, decoded=decoded))
             if cost <= left / 4 or (cost <= left and config.head == "linear"):
                 left -= cost
+                decoded.add(pictures_of(config))
                 yield [config]
                 break
     yield from try_regions(history, s, left + for_regions)
@@ -209,7 +212,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
         config = best.config.vary(folds=every, **change)
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
-        decoding = decoding_of(config, s) if size else 0.0
+        decoding = decoding_of(config, s) if size or "preprocess" in change else 0.0
         cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s) + decoding
         if size and cost > left:  # pixels are worth more than a second view
             config = config.vary(tta="none")

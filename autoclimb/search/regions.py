@@ -46,7 +46,7 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
     while box is not None:
         chains = [(chain_of(part, s), seen_at(part, box)) for part in (box, *cuts(box))]
         looks = [probe.vary(preprocess=chain, size=size) for chain, size in chains]
-        left -= sum(full_cost(look, s) + decoding_seconds(s, CORES[s.device]) for look in looks)
+        left -= sum(full_cost(look, s) + decoding_seconds(s, CORES[s.device], look.cached_size) for look in looks)
         if left < 0 or len(looks) == 1:
             return
         for look in looks:

@@ -6,13 +6,13 @@ from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import decoding_seconds, speed_of, trunk_of, trunk_seconds, variants_kept
+from autoclimb.search.cost import decoding_seconds, pictures_of, speed_of, trunk_of, trunk_seconds, variants_kept
 from autoclimb.search.effects import changes_of
 from autoclimb.search.fidelity import epochs_in, pixel_bytes
 from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import Device, memory_gb
-from autoclimb.search.situation import FIRST_SIZE, Situation
+from autoclimb.search.situation import FIRST_PICTURES, FIRST_SIZE, Situation
 from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
@@ -44,11 +44,11 @@ def rehearse(
     Scores are made up: nets do as well as their standing says and no change helps, so nothing is adopted. Times are
     what the situation's speeds say; the first trial starts when the pictures are read and decoded.
     """
-    time = SLACK.opening / 2 + decoding_seconds(situation, device.cores)
+    time = SLACK.opening / 2 + decoding_seconds(situation, device.cores, FIRST_SIZE)
     records: dict[str, Trial] = {}
     decisions: dict[str, Any] = {}
     nets_done: dict[Config, set[int]] = {}
-    decoded = {FIRST_SIZE}  # in the opening
+    decoded = {FIRST_PICTURES}  # in the opening
     kept: dict[Config, int] = {}
     rows: list[PlannedTrial] = []
     standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
@@ -62,9 +62,9 @@ def rehearse(
 
     def prepare(config: Config) -> None:
         nonlocal time
-        if config.cached_size not in decoded:
-            time += decoding_seconds(situation, device.cores)
-            decoded.add(config.cached_size)
+        if pictures_of(config) not in decoded and config.train == "net":  # the seconds of features hold it
+            time += decoding_seconds(situation, device.cores, config.cached_size)
+        decoded.add(pictures_of(config))
         if config.train == "net":
             time += trunk_seconds(config, replace(s, kept=kept))
         if config.top:

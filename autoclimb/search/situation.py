@@ -11,6 +11,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Kind, Trial
 
 FIRST_SIZE = 64  # pixels a side of the first array: decoding it also tells which pictures cannot be read
+FIRST_PICTURES = (FIRST_SIZE, "squash", 0)  # that array, as search.cost.pictures_of names it
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Situation:
     kept: Mapping[Config, int] = field(default_factory=dict)  # variants of the pictures whose features at a net's cut
     # are on the disk, by what search.cost.trunk_of says of a config
     on_disk: Collection[Config] = ()  # features that are on the disk, as search.cost.features_like names them
-    decoded: Collection[int] = (FIRST_SIZE,)  # pixels a side that pictures were decoded at
+    decoded: Collection[tuple[int, str, int]] = (FIRST_PICTURES,)  # what was decoded, as search.cost.pictures_of says
     warm: Collection[tuple[Any, ...]] = ()  # shapes of batches that a card has its kernels for, as search.cost.shapes
     width: int = 1  # columns of a prediction: one per class
     hardware: str = ""  # that speeds are measured on; trials made on other hardware say nothing of them

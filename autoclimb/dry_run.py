@@ -18,7 +18,7 @@ from autoclimb.score.own import metric_from
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage
 from autoclimb.search.fidelity import folds_for, folds_of
-from autoclimb.search.nets import from_box, from_hub
+from autoclimb.search.nets import from_box, with_hub
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, Device, speed_on
 from autoclimb.search.recipes import load_recipe
@@ -133,7 +133,7 @@ def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -
     """The situation of those facts on a device of the table."""
     nets: tuple[dict[str, Any], ...] = ()
     if pretrained:
-        nets = tuple(from_hub(device.kind) if hub else from_box())
+        nets = with_hub(device.kind, from_box()) if hub else tuple(from_box())
     return Situation(
         **facts,
         device=device.kind,

@@ -21,7 +21,7 @@ from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
 from autoclimb.search.frozen import features_are_all, frozen_features
 from autoclimb.search.instead import one_net, random_search
-from autoclimb.search.nets import net_named
+from autoclimb.search.nets import from_box, net_named, with_hub
 from autoclimb.search.order import PLAN
 from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.situation import Speed
@@ -153,6 +153,18 @@ def test_nets_are_ranked_by_their_size_and_their_probe_alike():
     history = History()
     asked("baseline", s, history, score=lambda config: scores.get(config.backbone, 0.0))
     assert [net.backbone for net in ranked(history, s)] == ["resnet18", "convnext_nano", "mobilenetv3_small_100"]
+
+
+def test_on_a_processor_nets_of_box_and_hub_are_ranked_by_what_they_cost_and_no_short_run_waits_for_a_download():
+    s = situation(budget=HOUR, pretrained=with_hub("cpu", from_box()))
+    names = [net.backbone.split(".")[0] for net in ranked(History(), s)]
+    assert names[0] == "convnext_nano"
+    assert names[-1] == "mobilenetv3_large_100"
+    assert "mobilenetv3_small_100" not in names
+    assert "mobilenetv3_small_100.lamb_in1k" in {row["backbone"] for row in with_hub("cpu", [])}
+    minutes = replace(s, budget=300.0)
+    assert base_config(History(), minutes).weights == "box"
+    assert {config.weights for config in asked("baseline", minutes) if config.weights} == {"box"}
 
 
 def test_without_features_there_are_only_nets():

@@ -21,7 +21,7 @@ from autoclimb.run import store
 from autoclimb.run.checks import check_folds
 from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
-from autoclimb.search.nets import from_hub
+from autoclimb.search.nets import with_hub
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Task, Tell, ranked
 
@@ -158,7 +158,7 @@ def find_nets(
         return tuple(reply["found"])
     if reply["hub"]:
         tell(Event("note", "pretrained weights come from timm's hub"))
-        return (*(reply["box"] if device == "cpu" else []), *from_hub(device))
+        return with_hub(device, reply["box"])
     if reply["box"]:
         names = ", ".join(row["backbone"] for row in reply["box"])
         tell(Event("note", f"pretrained: {names}, installed with autoclimb; timm's hub cannot be reached"))

@@ -221,6 +221,17 @@ def from_hub(device: str) -> list[dict[str, Any]]:
     ]
 
 
+def with_hub(device: str, box: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Rows for a machine that reaches the hub; on a processor behind those of the box, which need no download.
+
+    There nets smaller than all of the box are left out: they would be trained whole where the top of a better one pays.
+    """
+    if device != "cpu":
+        return tuple(from_hub(device))
+    least = min((row["parameters"] for row in box), default=0)
+    return (*box, *(row for row in from_hub(device) if row["parameters"] >= least))
+
+
 def from_box() -> list[dict[str, Any]]:
     """Rows as `Situation.pretrained` holds them, for the nets that come with autoclimb's own dependencies."""
     return [

@@ -90,6 +90,11 @@ def _efficiency(net: Net) -> float:
     return 1779 * 0.386 / (RTX_3090 * RESNET50_GMACS) if family.depthwise else 1.0
 
 
+def processor_cost(net: Net) -> float:
+    """What a picture costs a processor, in no unit: multiply-adds by the rate of their kind."""
+    return net.gmacs / _cpu_gmacs(net)
+
+
 def _cpu_gmacs(net: Net) -> float:
     if net.family == "convnext":
         return CPU_GMACS["convnext"]

@@ -27,8 +27,9 @@ from autoclimb.search.fidelity import (
     with_top,
     within_memory,
 )
-from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch
+from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch, net_named
 from autoclimb.search.portfolio import rare_start, tta_for
+from autoclimb.search.rates import processor_cost
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
@@ -154,16 +155,20 @@ def ranked(history: History, s: Situation) -> list[Config]:
     at .57 (arXiv 2510.06448), and the best of both lists beats either alone (arXiv 2010.06402).
     """
     nets = candidates(s)
+    standing = list(range(len(nets)))
+    if {net.weights for net in nets} >= {"box", "hub"}:  # those of the box are in front whatever their size
+        by_cost = sorted(standing, key=lambda i: processor_cost(net_named(nets[i].backbone)))
+        standing = [by_cost.index(i) for i in standing]
     probed = {t.config.backbone: t.score for t in reversed(history.done(train="features")) if t.config.weights}
     places = sorted(probed.values(), reverse=True)
 
     def place(i: int, net: Config) -> float:
-        static = 1 - i / max(len(nets) - 1, 1) if net.backbone not in OTHER_SCRATCH else 2.0
+        static = 1 - standing[i] / max(len(nets) - 1, 1) if net.backbone not in OTHER_SCRATCH else 2.0
         if net.backbone not in probed or len(places) < 2:
             return static
         return 0.5 * static + 0.5 * places.index(probed[net.backbone]) / (len(places) - 1)
 
-    order = sorted(range(len(nets)), key=lambda i: (place(i, nets[i]), -i))
+    order = sorted(range(len(nets)), key=lambda i: (place(i, nets[i]), -standing[i]))
     return [nets[i] for i in order]
 
 

@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,12 +23,11 @@ import numpy as np
 from record import heading
 
 from autoclimb.disk import read_json
-from autoclimb.run import store
 from autoclimb.run.trials import speed_key
 from autoclimb.search.cost import asked_cost, corrected, with_kept
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, History
+from autoclimb.types import Config, History, Trial
 
 HEADER = "| kind | trials | median error | 90th percentile | planned s | taken s |\n|---|---|---|---|---|---|\n"
 
@@ -57,10 +56,15 @@ def kind_of(config: Config, stage: str) -> str:
     return f"{part}, {stage if stage in ('finalists', 'rest', 'one-net', 'random') else 'search'}"
 
 
+def by_time(paths: Iterable[Path]) -> list[Path]:
+    """The files, oldest first."""
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
+
+
 def costs_in(folder: Path, anew: bool = False) -> Iterator[Cost]:
     """The costs of the finished trials of every run in the folder that were planned on record, or are planned anew."""
     plans: dict[Path, dict[str, float]] = {}
-    for path in sorted(folder.glob("**/trials/*/trial.json"), key=lambda path: path.stat().st_mtime_ns):
+    for path in by_time(folder.glob("**/trials/*/trial.json")):
         record = json.loads(path.read_text())
         planned = record.get("facts", {}).get("planned_s", 0.0)
         if record["status"] != "done" or not planned:
@@ -78,7 +82,7 @@ def costs_in(folder: Path, anew: bool = False) -> Iterator[Cost]:
 
 
 def planned_anew(run: Path) -> dict[str, float]:
-    """Seconds that this checkout would plan for each trial of a run on a processor when it began, by the config's key."""
+    """Seconds that this checkout would plan for each trial of a run on a processor when it began, by its key."""
     history, plans = History(), {}
 
     def folds_done(config: Config) -> int:
@@ -86,17 +90,23 @@ def planned_anew(run: Path) -> dict[str, float]:
         return len(set(config.folds) & {fold for folds in same for fold in folds})
 
     situation = replace(situation_of(run), folds_done=folds_done)
-    for trial in store.all_trials(run):
+    for trial in trials_of(run):
         known = with_kept(history, corrected(history, situation))
         plans[trial.config.key] = asked_cost(trial.config, history, known)
         history.add(trial)
     return plans
 
 
+def trials_of(run: Path) -> list[Trial]:
+    """A run's trials in their order, without their predictions."""
+    records = [read_json(path) for path in by_time(run.glob("trials/*/trial.json"))]
+    return [Trial(**{**record, "config": Config.from_json(record["config"])}) for record in records]
+
+
 def situation_of(run: Path) -> Situation:
     """What costs depend on, from a run's records."""
-    trials, speeds = store.all_trials(run), read_json(run / "speeds.json")
-    hardware = trials[0].facts.get("hardware", "")
+    speeds = read_json(run / "speeds.json")
+    hardware = trials_of(run)[0].facts.get("hardware", "")
     setup: Any = SimpleNamespace(hardware=hardware)
     sizes = [min(height, width) for _, height, width in read_json(run / "facts.json")["sizes"]["train"]]
     nothing: dict[str, Any] = {"kind": "multiclass", "metric": "", "wants": "", "beta": 0.0, "average": ""}

@@ -477,6 +477,9 @@ def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
     assert full_cost(other, corrected(History([first, slow, again]), s)) == full_cost(other, known)
     of_the_head = trial(frozen, seconds=beside(frozen) + decoding_of(frozen, s) + 0.1)
     assert corrected(History([first, of_the_head]), s) is s, "what is hardly longer than its head says little"
+    large = replace(s, side=2000)
+    decoded = trial(frozen, seconds=3 * decoding_of(frozen, large) + full_cost(frozen, s))
+    assert corrected(History([first, decoded]), large) is large, "and so does what took long to decode"
 
 
 # --- what a card takes to get ready ----------------------------------------------------------------------------------

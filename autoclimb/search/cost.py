@@ -269,7 +269,7 @@ def corrected(history: History, situation: Situation) -> Situation:
 def speed_ratio(trial: Trial, situation: Situation) -> float:
     """How many times faster than planned the trial's net was; 0 where the trial does not say.
 
-    Nor does one of a run that went on from other hardware, or features that took no longer than what is beside them.
+    Nor does one of a run that went on from other hardware, or features that decoding or a head took much of.
     """
     config = trial.config
     if trial.facts.get("hardware", "") != situation.hardware:
@@ -282,10 +282,11 @@ def speed_ratio(trial: Trial, situation: Situation) -> float:
         return rate / planned if planned else 0.0
     if config.weights in ("", "hub") or not trial.seconds:  # hand-made ones have no speed, and hubs download
         return 0.0
-    beside = ready_seconds(config, situation) + decoding_of(config, situation)
-    planned_s = features_seconds(config, situation)
-    taken = trial.seconds - beside - head_seconds(config, len(config.folds), situation)
-    return planned_s / taken if planned_s < float("inf") and taken > trial.seconds / 3 else 0.0
+    planned_s, decoding = features_seconds(config, situation), decoding_of(config, situation)
+    beside = ready_seconds(config, situation) + decoding + head_seconds(config, len(config.folds), situation)
+    taken = trial.seconds - beside
+    tells = planned_s < float("inf") and taken > trial.seconds / 3 and decoding < trial.seconds / 6
+    return planned_s / taken if tells else 0.0
 
 
 def speed_words(history: History, situation: Situation) -> str:

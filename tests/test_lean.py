@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from autoclimb.learn import lean
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.features import features_of
@@ -39,20 +40,20 @@ def norms_in(net: nn.Module) -> int:
 @pytest.mark.parametrize("name", NORMED)
 def test_a_folded_net_has_fewer_norms_and_the_same_answers(name):
     built = built_with_statistics(name)
-    lean = folded(built, CPU, SIDE)
+    lean_net = folded(built, CPU, SIDE).net
     x = torch.rand(4, 3, SIDE, SIDE)
     with torch.inference_mode():
-        assert torch.allclose(lean.net(x), built.net(x), rtol=1e-2, atol=1e-3)
-    assert norms_in(lean.net) < norms_in(built.net)
+        assert torch.allclose(lean_net(x), built.net(x), rtol=1e-2, atol=1e-3)
+    assert norms_in(lean_net) < norms_in(built.net)
 
 
 def test_folding_leaves_the_net_and_the_random_numbers_as_they_were():
     built = built_with_statistics("resnet10t")
     before = {name: tensor.clone() for name, tensor in built.net.state_dict().items()}
     random_before = torch.random.get_rng_state()
-    lean = folded(built, CPU, SIDE)
-    assert lean.net is not built.net
-    assert lean.head is lean.net.get_classifier()
+    copied = folded(built, CPU, SIDE)
+    assert copied.net is not built.net
+    assert copied.head is copied.net.get_classifier()
     assert torch.equal(torch.random.get_rng_state(), random_before)
     assert all(torch.equal(before[name], tensor) for name, tensor in built.net.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in built.net.modules())
@@ -91,12 +92,68 @@ class Twice(Branching):
         return self.head(self.norm(self.conv(self.norm(self.conv(x)))).mean((2, 3)))
 
 
-@pytest.mark.parametrize("kind", [Branching, Twice])
+class Plain(Branching):
+    """Nothing else looks at what the convolution gives."""
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+
+class Reaching(Branching):
+    """It looks at what its norm has, which a folded copy has no more."""
+
+    def forward(self, x):
+        return self.head((self.norm(self.conv(x)) * self.norm.weight[0]).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Branching, Twice, Reaching])
 def test_a_norm_that_cannot_be_folded_is_left(kind):
     net = kind().eval()
     nn.init.constant_(net.norm.running_mean, 1.0)
     built = replace(built_with_statistics("resnet10t"), net=net, head=net.head)
     assert folded(built, CPU, SIDE) is built
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room for two"), RuntimeError("only leaves can be copied")])
+def test_a_net_that_cannot_be_copied_predicts_as_it_is(monkeypatch, error):
+    built = built_with_statistics("resnet10t")
+
+    def broken(net):
+        raise error
+
+    monkeypatch.setattr(lean.copy, "deepcopy", broken)
+    assert folded(built, CPU, SIDE) is built
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in built.net.modules())
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("how", [{"affine": False}, {"track_running_stats": False}, {"momentum": None}], ids=str)
+def test_a_norm_of_any_make_gives_what_it_gave(channels, how):
+    torch.manual_seed(0)
+    net = Plain()
+    net.conv, net.norm = nn.Conv2d(channels, 4, 3, bias=False), nn.BatchNorm2d(4, **how)
+    with torch.no_grad():
+        net(torch.rand(8, channels, SIDE, SIDE))  # statistics that differ from nothing
+    built = replace(built_with_statistics("resnet10t"), net=net, head=net.head, mean=(0.5,) * channels)
+    lean_net = folded(built, CPU, SIDE).net
+    x = torch.rand(3, channels, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.allclose(lean_net(x), net(x), rtol=1e-4, atol=1e-5)
+    assert norms_in(lean_net) == (how.get("track_running_stats") is False)
+
+
+def test_a_convolution_whose_output_is_looked_at_keeps_it():
+    """Where each convolution is a stage, as in a VGG, features of several layers would be others than on a card."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    nn.init.constant_(net[4].running_mean, 1.0)
+    net.get_classifier = nn.Identity
+    built = replace(built_with_statistics("resnet10t"), net=net.eval(), head=nn.Identity())
+    copied = folded(built, CPU, SIDE, looked_at=["3"]).net
+    assert norms_in(copied) == 1
+    x = torch.rand(2, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.allclose(copied[:4](x), net[:4](x), rtol=1e-4, atol=1e-5)
+    assert norms_in(folded(built, CPU, SIDE).net) == 0
 
 
 def test_a_card_takes_the_net_as_it_is():

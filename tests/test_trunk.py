@@ -17,7 +17,7 @@ from autoclimb.learn.features import features_of
 from autoclimb.learn.material import Kept, Material
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
-from autoclimb.learn.trunk import cut, kept_features, kept_views, stages_of
+from autoclimb.learn.trunk import cut, kept_features, kept_views, pooled, stages_of
 from autoclimb.types import Config
 
 SMALL = (("channels", (4, 4, 8, 8)),)
@@ -109,6 +109,13 @@ def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layer
         kept, plain = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
         assert kept.shape == (30, width)
         assert np.allclose(kept, plain, atol=0.02)
+
+
+def test_stages_that_give_several_maps_at_once_are_no_bug():
+    built = build_net(Config(backbone="selecsls42"), 2)
+    features = pooled(built.net, built, 4)
+    with torch.inference_mode(), pytest.raises(Unbuildable, match="no maps"):
+        features(torch.rand(1, 3, 64, 64))
 
 
 def test_each_picture_of_a_batch_is_one_of_its_variants():

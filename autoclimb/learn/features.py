@@ -84,9 +84,10 @@ def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) 
     """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
     from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
     from autoclimb.learn.lean import for_prediction
-    from autoclimb.learn.trunk import frozen_net, pooled
+    from autoclimb.learn.trunk import frozen_net, pooled, stages_of
 
-    built = for_prediction(frozen_net(config, channels), device, config.size)
+    built = frozen_net(config, channels)
+    built = for_prediction(built, device, config.size, stages_of(built))
     place(built, device).eval()
     features = pooled(built.net, built, config.layers)
 
@@ -117,14 +118,15 @@ def _frozen_above(
     """
     from autoclimb.learn.backbones import place
     from autoclimb.learn.lean import for_prediction
-    from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled
+    from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled, stages_of
 
     if config.layers > config.top + 2:
         raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
     if config.tta not in ("none", "flip"):
         raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
     views = kept_views(config, pixels, cache, device, report, now, deadline)
-    built = for_prediction(frozen_net(config, pixels.shape[-1]), device, config.size)
+    built = frozen_net(config, pixels.shape[-1])
+    built = for_prediction(built, device, config.size, stages_of(built))
     place(built, device).eval()
     upper = cut(built, config.top, config.size)[1]
     features = pooled(upper.net, built, config.layers)

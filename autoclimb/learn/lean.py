@@ -6,7 +6,9 @@ tf_efficientnet_lite0 predicts 292 pictures of 128 px a second as it is, 375 fol
 """
 
 import copy
+import traceback
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -20,36 +22,51 @@ TRIED = 2  # pictures that the folded net is compared on
 RTOL, ATOL = 1e-2, 1e-3  # folding changes the last bits of float32 in each layer
 
 
-def for_prediction(built: Built, device: torch.device, size: int) -> Built:
+def for_prediction(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
     """A net that was not trained here, for prediction of pictures of `size` pixels a side.
 
-    Folded on a processor; on a card in a layout that it has kernels for at once (learn/probe.py).
+    Folded on a processor; on a card in a layout that it has kernels for at once (learn/probe.py). `looked_at` is that
+    of `folded`.
     """
     if device.type == "cuda" and has_depthwise(built.net):
         return replace(built, format=replace(built.format, channels_last=False))
-    return folded(built, device, size)
+    return folded(built, device, size, looked_at)
 
 
-def folded(built: Built, device: torch.device, size: int) -> Built:
+def folded(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
     """The net for prediction of pictures of `size` pixels a side: on a processor a folded copy, on a card as it is.
 
-    As it is too where no batch norm follows a convolution, or where the copy would give other outputs.
+    As it is too where no batch norm follows a convolution, where the copy would give other outputs, and where none can
+    be made: the net predicts without as well. Modules of the names `looked_at` give what they gave: into a convolution
+    among them no norm is folded.
     """
     if device.type != "cpu":
         return built
     net = place(built, device).eval()
-    draw = torch.Generator().manual_seed(0)  # its own: training's random numbers stay what they were
-    x = torch.rand(TRIED, len(built.mean), size, size, generator=draw).contiguous(memory_format=built.format.layout)
-    with torch.inference_mode():
-        outputs, pairs = _outputs_and_pairs(net, x)
-        if not pairs:
-            return built
-        lean = _with_folded(net, pairs)
-        if not torch.allclose(lean(x.contiguous(memory_format=torch.channels_last)), outputs, RTOL, ATOL):
-            return built
+    try:
+        with torch.inference_mode():
+            lean = _lean_copy(built, net, size, looked_at)
+    except Exception:  # noqa: BLE001 - nets of any make may reach for what a norm has, and memory may not do for two
+        traceback.print_exc()  # into the worker's log
+        lean = None
+    if lean is None:
+        return built
     head = lean.get_classifier()  # type: ignore[operator]
     lean_format = replace(built.format, channels_last=True)  # in which all that was measured
     return replace(built, net=lean, head=head if isinstance(head, nn.Module) else built.head, format=lean_format)
+
+
+def _lean_copy(built: Built, net: nn.Module, size: int, looked_at: Collection[str]) -> nn.Module | None:
+    """The folded copy, None where no norm can be folded or the copy gives other outputs."""
+    draw = torch.Generator().manual_seed(0)  # its own: training's random numbers stay what they were
+    x = torch.rand(TRIED, len(built.mean), size, size, generator=draw).contiguous(memory_format=built.format.layout)
+    outputs, pairs = _outputs_and_pairs(net, x)
+    pairs = [(conv, norm) for conv, norm in pairs if conv not in looked_at]
+    if not pairs:
+        return None
+    lean = _with_folded(net, pairs)
+    same = torch.allclose(lean(x.contiguous(memory_format=torch.channels_last)), outputs, RTOL, ATOL)
+    return lean if same else None
 
 
 def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:

@@ -127,8 +127,8 @@ def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tens
         raise Unbuildable(f"{type(net).__name__} has {len(names)} stages; layers {layers} are too many")
     outputs: list[Tensor] = []
 
-    def collect(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if output.ndim != 4 or output.shape[2] != output.shape[3]:
+    def collect(module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[2] != output.shape[3]:
             raise Unbuildable(f"the stages of {type(net).__name__} give no maps; only layers=1 can be had")
         outputs.append(output.mean((2, 3)))
 

@@ -25,8 +25,7 @@ from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
-from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import rule_of
+from autoclimb.score.crossfit import cross_fitted_score, rule_of
 from autoclimb.types import Config, Trial
 
 KEPT = ("run.json", "task.json", "train_ids.json", "fold_of.npy", "target.npy", "groups.npy", "metadata.npy")
@@ -52,7 +51,7 @@ def main() -> None:
                 shutil.copy(folder / name, out)
         trials = [kept(out, record, *member) for member in members(record, arrays)]
         blend = blend_of(trials, record.goal, record.truth, record.fold_of, groups=record.groups)
-        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
         store.save_blend(out, blend, rule.to_json())
         best = max(trials, key=lambda t: t.score)
         words = f"{len(trials)} trials, best {record.metric.shown(best.score):.4f}"

@@ -30,8 +30,8 @@ from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import Run, open_run
 from autoclimb.score.calibrate import calibrated, platt
-from autoclimb.score.crossfit import cross_fit, cross_fitted_score, standard_error
-from autoclimb.score.decide import learn_rule, rule_of, truth_for
+from autoclimb.score.crossfit import cross_fit, cross_fitted_score, rule_of, standard_error
+from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.expected import learnt_tilt
 from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import metric_named
@@ -418,7 +418,7 @@ def reblend(asked: argparse.Namespace) -> Iterator[str]:
         record, start = record_of(run), time.monotonic()
         blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, groups=record.groups)
         seconds, shown = time.monotonic() - start, run.metric.shown
-        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
         with tempfile.TemporaryDirectory() as temporary:
             answers = Path(temporary) / "answers.csv"
             p = np.asarray(blend.test, np.float64)

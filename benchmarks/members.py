@@ -17,8 +17,7 @@ from record import append, heading
 from autoclimb.blend.choose import blend_of
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
-from autoclimb.score.crossfit import standard_error
-from autoclimb.score.decide import rule_of
+from autoclimb.score.crossfit import rule_of, standard_error
 from autoclimb.score.rules import answer
 
 
@@ -50,7 +49,7 @@ def compared(runs: list[Path], answers: Path, name: str, value: str) -> Iterator
         cells, given = [], []
         for trials in (others, done):
             blend = blend_of(trials, record.goal, record.truth, record.fold_of, groups=record.groups)
-            rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+            rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
             given.append(answer(rule, np.asarray(blend.test, np.float64)))
             cells.append(f"{run.metric.shown(blend.score):.4f} ± {blend.stderr:.4f}")
         scores = [record.goal.score(target, a) for a in given]

@@ -163,6 +163,22 @@ def test_good_nets_on_one_fold_are_taken_over_weak_trials_on_all_rows():
     assert set(blend.members) & {t.key for t in nets}
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1-macro"])
+def test_a_fold_whose_rows_are_all_of_one_site_is_blended(name):
+    """Nets of one fold beside features over all folds, each fold a site: no part of that fold was left to learn on."""
+    truth, trials = world("multiclass", 400, members=2, noise=6.0)
+    _, better = world("multiclass", 400, members=3, noise=0.5)
+    sites = np.arange(400) // 80
+    for t in better:
+        t.oof[sites > 0] = np.nan
+    nets = [replace(t, config=t.config.vary(lr=0.5 + i)) for i, t in enumerate(better)]
+    features = [replace(t, config=t.config.vary(train="features")) for t in trials]
+    blend = blend_of([*features, *nets], Goal(metric_named(name), "multiclass"), truth, sites, groups=sites)
+    assert blend.rows == 80
+    assert np.isfinite(blend.score)
+    assert set(blend.tried) > {"best", "mean"}
+
+
 def test_a_weak_net_on_one_fold_does_not_narrow_the_rows():
     truth, good = world("multiclass", 300, members=2, noise=0.2)
     net = trial(9, np.full((300, 3), np.nan), test=np.full((7, 3), 1 / 3))

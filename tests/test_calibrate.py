@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoclimb.score import decide
 from autoclimb.score.calibrate import along_curve, before_calibration, calibrated, curve, platt, temper, temperature
-from autoclimb.score.decide import learn_rule, rule_of
+from autoclimb.score.crossfit import rule_of
+from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.probabilities import log_loss_rows
 from autoclimb.score.rules import answer
@@ -112,6 +114,14 @@ def test_pictures_of_one_patient_are_no_evidence_for_a_curve(metric):
     assert sum(taken) <= 3  # by thirds drawn by lot 8
     curve, line = np.mean(losses, axis=0)
     assert curve < line + 0.006  # by thirds .015 more
+
+
+def test_a_curve_is_tried_a_few_times_however_many_folds_there_are(monkeypatch):
+    curves = []
+    monkeypatch.setattr(decide, "curved", lambda *given: curves.append(len(given[1])) or given[0])
+    truth, p = drawn(0, 2000)
+    learn_rule(Goal(LOG_LOSS, "multilabel"), truth, p, part_of=np.arange(2000) % 100)
+    assert curves == [1600] * 5
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60))

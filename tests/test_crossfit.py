@@ -8,6 +8,7 @@ from autoclimb.score.crossfit import (
     cross_fit,
     cross_fitted_score,
     parts_within,
+    rule_of,
     standard_error,
 )
 from autoclimb.score.decide import learn_rule, truth_for
@@ -92,6 +93,27 @@ def test_the_same_answers_do_not_differ():
     truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
     for name in ("accuracy", "f1-macro"):
         assert standard_error(Goal(metric_named(name), "multiclass"), truth, said, others=said) == 0.0
+
+
+def test_rows_of_one_group_alone_are_parted_all_the_same():
+    assert len(np.unique(parts_within(np.zeros(23, int), 0, np.full(23, 7)))) == 5
+    sites = np.arange(24) // 8
+    parts = parts_within(np.zeros(24, int), 0, sites)
+    assert len(np.unique(parts)) == 3
+    assert all(len(np.unique(parts[sites == site])) == 1 for site in range(3))
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(3000) // 3])
+def test_the_rule_for_new_pictures_is_learned_as_the_one_that_was_scored(groups):
+    """Of a hundred thousand rows one fold alone is predicted; a curve was scored and a line answered."""
+    r = np.random.default_rng(0)
+    z = 2 * r.normal(size=3000)
+    truth = (r.random(3000) < 1 / (1 + np.exp(-z))).astype(int)
+    yes = 1 / (1 + np.exp(-np.where(z > 0, z, 4 * z)))
+    p, one_fold = np.stack([1 - yes, yes], axis=1), np.zeros(3000, int)
+    goal = Goal(metric_named("log-loss"), "binary")
+    assert rule_of(goal, truth, p, one_fold, groups).name == "positive curve"
+    assert rule_of(goal, truth, p, np.arange(3000) % 5, groups).name == "positive curve"
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1-macro"])

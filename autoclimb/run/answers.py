@@ -21,7 +21,8 @@ from autoclimb.run.gallery import fill_gallery, forget_gallery
 from autoclimb.run.reporting import for_gallery, has_record, record_of, report_in_time
 from autoclimb.run.result import Run, open_run
 from autoclimb.run.setup import Setup
-from autoclimb.score.decide import MOST_LEARNED, learn_rule, rule_of
+from autoclimb.score.crossfit import rule_of
+from autoclimb.score.decide import MOST_LEARNED, learn_rule
 from autoclimb.score.priors import LabelShift, label_shift
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
@@ -102,7 +103,7 @@ def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None
     Where test classes have other shares, the submission allows for it; beside it lie the answers that do not.
     """
     task, metric = setup.task, setup.goal.metric
-    rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of)
+    rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of, task.groups)
     path, plain = setup.folder / "submission.csv", setup.folder / TRAIN_SHARES
     if shift is None:
         write_answers(setup, rule, blend.test, path)
@@ -223,8 +224,9 @@ def publish_unblended(setup: Setup) -> None:
     seconds = max(setup.clock.left() - SLACK.record_at_least, least)
     blend, failed = outcome_within(seconds, partial(blend_trials, known, quick=True))
     if blend is not None:
-        store.where_room_is_made(setup.folder, partial(deliver, known, blend), blend.members)
-    elif failed is not None:
+        delivery = partial(deliver, known, blend)
+        _, failed = outcome_of(partial(store.where_room_is_made, setup.folder, delivery, blend.members))
+    if failed is not None:  # the run goes on, and the next trial is blended with these
         setup.tell(Event("note", unblended_words(failed, "", "the submission stays as it was")))
 
 

@@ -24,7 +24,7 @@ from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
 from autoclimb.run.worker import Worker, log_of
-from autoclimb.score.decide import rule_of
+from autoclimb.score.crossfit import rule_of
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]
     """The run as if its best trial were all of the blend: with a decision and a score of its own."""
     trial, record = max(trials, key=lambda t: t.score), record_of(run)
     blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
-    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
     return replace(run, blend=blend, rule=rule.to_json()), [trial]
 
 

@@ -56,14 +56,27 @@ def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None =
     """A partition with at least two parts: the given one, or five drawn by lot where it has but one.
 
     One part is what remains when only one fold was predicted; those predictions are out-of-fold all the same, so any
-    split of the rows is honest that keeps `groups` together. `most` merges parts down to that many.
+    split of the rows is honest that keeps `groups` together. Rows of a single group are dealt one by one: what was
+    learned on the very rows that it is scored on would be less honest still. `most` merges parts down to that many.
     """
     names, places = np.unique(part_of, return_inverse=True)
     if len(names) < 2:
+        groups = groups_that_differ(groups)
         units = np.arange(len(part_of)) if groups is None else np.unique(groups, return_inverse=True)[1]
         count = int(units.max()) + 1
         places = (rng(0, "parts", count).permutation(count) % min(5, max(2, count)))[units]
     return places % most if most and len(names) > most else places
+
+
+def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None) -> Rule:
+    """The rule for new pictures, learned from the predicted rows that belong to a part, or some of very many.
+
+    Of one part alone it is learned as it was scored, on a split that keeps rows of one of `groups` `(N,)` together.
+    """
+    rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
+    rows = rows_to_learn_from(goal, rows, oof.shape[1])
+    parts = parts_within(part_of[rows], 0, None if groups is None else groups[rows])
+    return learn_rule(goal, truth[rows], oof[rows], part_of=parts)
 
 
 def cross_answers(

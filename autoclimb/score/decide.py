@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 
-from autoclimb.arrays import ByRow, predicted_rows
 from autoclimb.score.calibrate import calibrated, curve, platt, temperature
 from autoclimb.score.classes import FBeta
 from autoclimb.score.expected import expected_f_sets, learnt_tilt
@@ -40,6 +39,7 @@ MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be ca
 MOST_LEARNED = 1 << 25  # cells that a rule is learned from, held in double precision; few numbers need no more
 MOST_LEARNED_BY_CLASS = 1 << 27  # where it has a number for each class, the rarest of which have few rows anyway
 FEWEST_BENT = 1000  # rows from which isotonic calibration is tried: on fewer it loses to a line (assumption)
+MOST_PARTS = 5  # that it is tried on: a run may have folds by the dozen, and each of them tries it anew
 FEWEST_DEPENDENT = 200  # rows from which it is asked whether the number of true labels helps
 MOST_DEPENDENT = 64  # labels up to which it is asked: the maximiser is cubic in them
 COMPARED = 500  # rows tell which of two rules is better to a third of a standard error of what all rows would say
@@ -68,13 +68,6 @@ def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
     )
     most = max(COMPARED, (MOST_LEARNED_BY_CLASS if by_class else MOST_LEARNED) // width)
     return rows[some_of(len(rows), most, "rule")]
-
-
-def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray) -> Rule:
-    """The rule for new pictures, learned from the predicted rows that belong to a part, or some of very many."""
-    rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
-    rows = rows_to_learn_from(goal, rows, oof.shape[1])
-    return learn_rule(goal, truth[rows], oof[rows], part_of=part_of[rows])
 
 
 def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:
@@ -197,14 +190,17 @@ def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
 def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | None = None) -> bool:
     """Whether an isotonic curve calibrates better than a line, learned on the other parts and tried on each.
 
-    Parts are thirds drawn by lot where none are given; of a single one nothing is learned. Asked for two classes and
-    for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures of one patient on both
-    sides confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100 patients of twenty
-    pictures and lost .020 of log loss by it, parts in 3 and .002.
+    Parts are thirds drawn by lot where none are given, and MOST_PARTS at most; of a single one nothing is learned.
+    Asked for two classes and for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures
+    of one patient on both sides confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100
+    patients of twenty pictures and lost .020 of log loss by it, parts in 3 and .002.
     """
     if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
         return False
-    part = rng(0, "thirds", len(p)).permutation(len(p)) % 3 if part_of is None else part_of
+    if part_of is None:
+        part = rng(0, "thirds", len(p)).permutation(len(p)) % 3
+    else:
+        part = np.unique(part_of, return_inverse=True)[1] % MOST_PARTS
     gains = []
     for k in np.unique(part):
         rest, own = part != k, part == k

@@ -78,6 +78,7 @@ class Slack:
     after_last_blend: float = 1.5  # the blend in depth is dropped where it leaves less; 2 % of a short budget
     share_after_last_blend: float = 0.02
     card: float = 5.0  # for a model card, at most: one of 300 rows takes hundredths of a second
+    card_at_least: float = 0.2  # even of a budget that is used up
     # for report.html, after the submission is written and the run is on record as finished
     share_for_report: float = 0.02  # of the budget, at most: a page is no reason to train less
     report_at_most: float = 20.0  # a page of 100,000 rows in a hundred classes is made in a fraction of it
@@ -110,7 +111,8 @@ class Slack:
     first_features: float = 4.0  # that a first trial of features takes longer: the worker is still importing (2 cores)
     trial_overhead: float = 0.5  # of a trial beside its folds: its pixels opened, its score and record
     misjudged: float = 0.02  # share of what is left, and up to a second, that no trial is planned into
-    least_share: float = 0.4  # of the time a fold was planned for, under which it is not started late (assumption)
+    least_share: float = 0.4  # of the time a fold was planned for, under which it is not started late (assumption); and
+    # what it gets though folds before it ran over
     # within a fold
     predict_margin: float = 1.3  # predicting was measured on two batches only and may be this much slower
     after_fold: float = 0.3  # writing a net and its predictions

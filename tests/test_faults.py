@@ -16,6 +16,7 @@ from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.budget import SLACK
+from autoclimb.disk import read_json
 from autoclimb.learn import averages, fold, trial, views, worker
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
@@ -336,6 +337,23 @@ def test_a_fold_that_predicts_slower_than_planned_still_gives_every_test_row(tmp
     _, test_pred, facts = run_fold(config, 10.0, material_of(), part, tmp_path)
     assert np.isfinite(test_pred).all()
     assert facts["steps"] > 2
+
+
+def test_views_that_would_end_after_the_deadline_are_not_begun_however_long_the_fold_was_to_take(monkeypatch):
+    clock = Slow(monkeypatch)
+    part = fold_over(range(8), range(8, 40), now=clock, deadline=10.0)
+    config = TINY.vary(seconds=100.0, epochs=0.0, tta="dihedral")
+    p = fold._predictions(build_net(TINY, 2), material_of(40, 300), config, part, 100.0, 0.0)
+    assert all(np.isfinite(some).all() for some in p[:2])
+    assert clock.time < 10.0
+
+
+def test_folds_that_ran_over_leave_those_after_them_enough_to_be_trained(tmp_path, monkeypatch):
+    clock = Slow(monkeypatch, batch=20.0, step=1.0)
+    config = TINY.vary(folds=(0, 1, 2), seconds=8.0, epochs=0.0)
+    assert trial_in(tmp_path, config, now=clock)["folds"] == 3
+    steps = [read_json(tmp_path / "nets" / f"fold{number}.json")["steps"] for number in range(3)]
+    assert min(steps) >= 1
 
 
 def test_a_fold_whose_test_rows_cannot_be_predicted_in_time_says_so(tmp_path, monkeypatch):

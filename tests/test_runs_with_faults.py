@@ -15,6 +15,7 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
+from autoclimb.run.deadlines import outcome_within
 from autoclimb.run.trials import measure, remember, run_trial, tell_error_of_speeds
 from autoclimb.run.worker import Died
 from autoclimb.search.cost import corrected, speed_of, speed_words
@@ -246,6 +247,22 @@ def test_a_bug_in_blending_is_raised_at_once_and_a_note_once_something_is_blende
     monkeypatch.setattr(answers, "blend_trials", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         publish(setup, History())
+
+
+def test_answers_of_what_was_not_blended_that_cannot_be_written_are_a_note(finished, monkeypatch):
+    setup, trainer, constant = finished
+    monkeypatch.setattr(answers, "write_submission", raising(ValueError("rows of another number")))
+    publish_unblended(setup)
+    assert "ValueError (rows of another number)" in trainer.events[-1].text
+    assert (setup.folder / "submission.csv").read_text() == constant
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3.0])
+def test_what_there_is_no_time_for_is_not_begun(seconds):
+    begun = []
+    assert outcome_within(seconds, lambda: begun.append(1)) == (None, None)
+    assert not begun
+    assert outcome_within(60.0, lambda: len(begun)) == (0, None)
 
 
 def test_a_line_that_a_full_disk_does_not_take_is_no_reason_to_end(finished, monkeypatch):

@@ -138,7 +138,9 @@ def _predictions(
     deadline cuts off is NaN. Raises OutOfTime where fewer than FEWEST held-out rows are reached, which measure nothing,
     or not every test row by any fold.
     """
-    watch = Watch(fold.now, soft if config.seconds else fold.deadline, fold.deadline, fold.report, each)
+    # where a trial began late its folds' time ends after its deadline, and views that were begun then cost everything
+    soft = min(soft, fold.deadline) if config.seconds else fold.deadline
+    watch = Watch(fold.now, soft, fold.deadline, fold.report, each)
     built, auto = folded(built, fold.device, config.seen_size), config.tta == "auto"
     held_out, rows = fold.valid_rows, material.test_rows
     chosen = choose_views(built, material, config, fold, watch) if auto else views_for_all(config.tta, config, fold)

@@ -80,8 +80,9 @@ def run_trial(
         missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
         until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:
-            # a fold that ran over its time takes it from the folds after it, not from the run
-            fold_seconds = (until - now()) / max(missing, 1)
+            # a fold that ran over its time takes it from the folds after it, not from the run, but leaves them enough
+            # to be trained
+            fold_seconds = max((until - now()) / max(missing, 1), SLACK.least_share * config.seconds)
             if done and deadline - now() < SLACK.least_fold_share * slowest:
                 notes.append(f"ended after {done} folds: there was no time for another")
                 break

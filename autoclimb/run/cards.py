@@ -22,6 +22,6 @@ def write_card(folder: Path, record: Callable[[], RunRecord], left: float, tell:
             part.write_text(text, encoding="utf-8", errors="replace")
         return folder / CARD
 
-    _, error = outcome_within(min(SLACK.card, left), write)
+    _, error = outcome_within(max(min(SLACK.card, left), SLACK.card_at_least), write)
     if error is not None:
         tell(Event("note", f"the model card failed ({type(error).__name__}: {error}); the submission stands"))

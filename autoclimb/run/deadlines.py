@@ -20,10 +20,13 @@ def outcome_of(make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
 def outcome_within(seconds: float, make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
     """What `make` returns and the error it ended with, each None where there is none in time.
 
-    What is not done in time is left alone, and its result is not used.
+    What is not done in time is left alone, and its result is not used; without any time it is not begun, for it would
+    take memory and cores of what comes next.
     """
+    if seconds <= 0:
+        return None, None
     box: list[tuple[T | None, BaseException | None]] = []
     thread = threading.Thread(target=lambda: box.append(outcome_of(make)), daemon=True)
     thread.start()
-    thread.join(max(seconds, 0.0))
+    thread.join(seconds)
     return box[0] if box else (None, None)

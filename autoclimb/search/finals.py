@@ -48,6 +48,7 @@ LONG_RECIPE = 30.0  # epochs at hand from which a second, more varied and longer
 LONGEST = 200.0  # epochs
 LIGHT_END = 0.1  # of a long recipe's training, see `long_recipe`
 MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take: a blend wants equals
+LEAST = 1.0  # seconds of a fold: with none a config would count epochs, or train no step
 HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond doubt, at which the other folds are saved
 AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
 
@@ -360,11 +361,15 @@ def usable(s: Situation, *configs: Config) -> float:
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
-    """The config over so many folds in so much time; fewer folds where predicting alone would not fit."""
+    """The config over so many folds in so much time; fewer folds where predicting alone would not fit.
+
+    Where there is no time any more it asks for a second, which the controller will not give it.
+    """
     fitted = config
     for n in range(folds, 0, -1):
         fitted = config.vary(folds=tuple(range(n)))
-        fitted = fitted.vary(seconds=round(max(time - ready_seconds(fitted, s), min(time, 1.0)) / n, 1))
+        seconds = max(time - ready_seconds(fitted, s), min(time, 1.0)) / n
+        fitted = fitted.vary(seconds=max(round(seconds, 1), LEAST))
         if cost_of(fitted, s) <= time + 1:
             break
     return fitted

@@ -2,12 +2,14 @@
 
     run.json                what the run is of: fingerprint, metric, versions, the user's policies, how it ended
     events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
+    task.json               what answering new pictures takes: kind, classes, the submission's form
     train_ids.json          of the train rows, in the order of the arrays
     fold_of.npy, and groups.npy, metadata.npy where train rows have them
     target.npy              what nets learn: class indices (N,), 0/1 rows, indices of labels (N, k), shares, numbers
     facts.json              what the report measured once: drift, looks and sizes of pictures
     speeds.json             measured pictures a second by hardware, so that a replay plans with the same numbers
     decisions.json          what was decided by the clock on a kind of device, so that a replay decides alike
+    dictionary-<way>.npz    patches that hand-made features are made by, of pictures prepared in that way
     trials/<key>/           oof.npy (the predicted rows), oof_place.npy (where each train row is in it, or -1),
                             test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is

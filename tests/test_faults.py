@@ -349,11 +349,11 @@ def test_views_that_would_end_after_the_deadline_are_not_begun_however_long_the_
 
 
 def test_folds_that_ran_over_leave_those_after_them_enough_to_be_trained(tmp_path, monkeypatch):
-    clock = Slow(monkeypatch, batch=20.0, step=1.0)
+    clock = Slow(monkeypatch, batch=20.0, step=0.2)
     config = TINY.vary(folds=(0, 1, 2), seconds=8.0, epochs=0.0)
     assert trial_in(tmp_path, config, now=clock)["folds"] == 3
     steps = [read_json(tmp_path / "nets" / f"fold{number}.json")["steps"] for number in range(3)]
-    assert min(steps) >= 1
+    assert min(steps) >= 4
 
 
 def test_a_fold_whose_test_rows_cannot_be_predicted_in_time_says_so(tmp_path, monkeypatch):

@@ -20,6 +20,8 @@ from autoclimb.learn.backbones import Built, has_depthwise, place
 
 TRIED = 2  # pictures that the folded net is compared on
 RTOL, ATOL = 1e-2, 1e-3  # folding changes the last bits of float32 in each layer
+# what nets raise that reach for what a norm had, that cannot be copied, or for two of which there is no memory
+UNFOLDED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, MemoryError)
 
 
 def for_prediction(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
@@ -46,7 +48,7 @@ def folded(built: Built, device: torch.device, size: int, looked_at: Collection[
     try:
         with torch.inference_mode():
             lean = _lean_copy(built, net, size, looked_at)
-    except Exception:  # noqa: BLE001 - nets of any make may reach for what a norm has, and memory may not do for two
+    except UNFOLDED:
         traceback.print_exc()  # into the worker's log
         lean = None
     if lean is None:

@@ -59,7 +59,7 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
 def lone_net(history: History, s: Situation) -> Config | None:
     """The most promising net in the time that frozen features left, over all folds if that is enough for them.
 
-    None where even a look at its speed would take much of it, or where getting its pictures ready took too much.
+    None where even a look at its speed would take much of it.
     """
     if usable(s) < max(LOOK_LEFT, LOOK_SHARE * s.budget):
         return None
@@ -69,8 +69,8 @@ def lone_net(history: History, s: Situation) -> Config | None:
         return on_fewer_folds(history, heads[0], s)[0]
     s.prepare(over_all[0])
     time = usable(s) - beside_folds(over_all[0], 1, s)
-    if time < least_again(over_all[0], folds_of(s), s):  # getting its pictures ready took the time
-        return None
+    if time < least_again(over_all[0], folds_of(s), s):  # getting its pictures ready took the time for all folds
+        return on_fewer_folds(history, heads[0], s)[0]
     longest = folds_of(s) * fold_seconds(most_epochs(over_all[0], s), over_all[0], s)
     return fitted_in(over_all[0], min(time, longest), folds_of(s), s)
 

@@ -15,7 +15,9 @@ NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
 # a kernel head's fit on 2 cores: per row squared of the thousand that its width is chosen on, and per row cubed of all
 CHOICE_SECONDS, HEAD_SECONDS = 5.5e-7, 4e-11
 LINEAR_SECONDS = 6e-11  # of a linear one, per row cubed, to as many rows as features have columns (benchmarks/LOG.md)
-HAND_MADE = {"gradients": 1400.0, "patches": 290.0}  # rows a second on 2 cores, low; benchmarks/LOG.md
+HAND_MADE = {"gradients": 1700.0, "patches": 350.0}  # pictures a second on 2 cores; benchmarks/LOG.md
+# held-out pictures that they are made of mirrored, and turned; train pictures whose mirror images may be learned from
+SYMMETRY_ROWS, MIRRORED_ROWS = 400, 250
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # seconds of a core to open a picture, to decode a pixel of it, and to make one of what is kept (benchmarks/LOG.md)
 OPENED, DECODED, KEPT = 3e-4, 6e-9, 7e-9
@@ -197,7 +199,9 @@ def features_seconds(config: Config, situation: Situation) -> float:
     """Seconds to make the features of every item; less where those at the net's cut are kept."""
     everything = situation.rows + situation.answered
     if config.backbone in HAND_MADE:
-        return SLACK.trial_margin * everything / HAND_MADE[config.backbone]
+        held_out = min(SYMMETRY_ROWS, situation.rows / situation.folds)
+        pictures = everything + 2 * held_out + min(MIRRORED_ROWS, situation.rows) / 2  # every other set needs those
+        return SLACK.trial_margin * pictures / HAND_MADE[config.backbone]
     views = 2 if config.tta == "flip" else 1
     passes = views * 1.0
     if config.top:

@@ -240,6 +240,18 @@ def test_features_that_come_first_wait_for_imports():
     assert planned == [costs[0] + SLACK.first_features, costs[1] + decoding_of(made[1], w.situation)]
 
 
+def test_features_over_fewer_folds_have_to_decode_their_pictures_too():
+    w = world("a processor, from scratch", "1h")
+    made = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4), size=96)
+    w.record[short(1).key] = trial(short(1))  # the features are no first trial, which waits for imports
+    decoding = decoding_of(made, w.situation)
+    seconds = cost_of(made.vary(folds=(0, 1, 2, 3)), w.situation) + decoding / 2
+    w.clock = replace(w.clock, start=w.now - w.clock.budget + w.reserve() + seconds)
+    w.climb([("s", stage_of(short(1), made))])
+    assert [len(config.folds) for config in w.ran] == [3]
+    assert cost_of(w.ran[0], w.situation) + decoding <= seconds
+
+
 def test_a_config_asked_for_twice_is_run_once():
     w = world()
     history, whole = w.climb([("one", stage_of(short(1), short(1), short(2))), ("two", stage_of(short(2), short(3)))])

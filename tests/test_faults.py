@@ -17,6 +17,7 @@ from test_training import TINY, material_of
 from autoclimb.arrays import read_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json
+from autoclimb.errors import Mistake
 from autoclimb.learn import averages, fold, trial, views, worker
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
@@ -149,6 +150,15 @@ def test_pixels_that_cannot_be_opened_are_a_status(tmp_path, do):
     assert reply.get("facts", reply)["fault"] == "files"
     assert "absent" in reply["note"]
     assert reply.get("status", "failed") == "failed"
+
+
+def test_weights_that_a_run_began_from_and_that_are_gone_are_a_mistake_of_who_predicts(tmp_path):
+    np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
+    config = TINY.vary(train="features", weights=str(tmp_path / "moved"))
+    request = {"do": "predict", "config": config.to_json(), "pixels": str(tmp_path / "pixels.npy")}
+    setting = worker.Setting(worker.NOTHING, CPU, tmp_path)
+    with pytest.raises(Mistake, match=r"moved: no such file"):
+        worker.reply_to({**request, "weights": str(tmp_path), "save": ""}, setting, lambda facts: None)
 
 
 def test_a_net_that_no_probe_can_run_has_no_speed_but_a_reason(monkeypatch):

@@ -190,7 +190,7 @@ def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[
     """
     few = torch.from_numpy(np.sort(rng(seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
     errors = {}
-    scale = float((torch.cdist(x[few], x[few]) ** 2).mean())
+    scale = _mean_distance(x[few])
     for width in widths:
         kernel = _kernel(x[few], x[few], width, scale)
         for ridge in RIDGES:
@@ -313,7 +313,7 @@ def gain_of_mirrored(
 
 def _held_out_errors(x: Tensor, y: Tensor, held_out: Tensor, truth: Tensor) -> Tensor:
     """Squared errors `(R,)` of the ridge regression in a Gaussian kernel that makes the smallest on held-out rows."""
-    scale = float((torch.cdist(x, x) ** 2).mean())
+    scale = _mean_distance(x)
     best = torch.full((len(truth),), math.inf, dtype=torch.double)
     for width in WIDTHS:
         kernel, across = _kernel(x, x, width, scale), _kernel(held_out, x, width, scale)
@@ -338,6 +338,11 @@ def mean_loss(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
     p = p.clip(1e-4, 1 - 1e-4)
     rest = (1 - target) * np.log(1 - p) if kind == "multilabel" else 0.0
     return float(-(target * np.log(p) + rest).sum(1).mean())
+
+
+def _mean_distance(x: Tensor) -> float:
+    """The mean squared distance between rows; 1 where all are the same row, as of pictures that are all blank."""
+    return float((torch.cdist(x, x) ** 2).mean()) or 1.0
 
 
 def _kernel(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:

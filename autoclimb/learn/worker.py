@@ -27,7 +27,7 @@ from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
 from autoclimb.learn.devices import device_named, usable_memory, warm_up
-from autoclimb.learn.faults import STATUSES, free_memory, kind_of
+from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, kind_of
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.trial import predict_again, run_trial
@@ -112,7 +112,10 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
         case "predict":
             config, material = asked_for(request, setting)
             nets = Path(request["weights"])
-            predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
+            try:
+                predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
+            except Unbuildable as error:  # weights that the run began from are elsewhere now, most often
+                raise Mistake(f"a net of the blend cannot be built again: {error}") from error
             write_array(Path(request["save"]), predictions)
         case "explain":
             from autoclimb.learn.gradcam import explain  # timm
@@ -209,7 +212,10 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
 
     file, inputs = Path(request["file"]), request["inputs"]
     parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request["parts"]]
-    graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
+    try:
+        graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
+    except Unbuildable as error:
+        raise Mistake(f"a net of the blend cannot be built again: {error}") from error
     graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
     _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)

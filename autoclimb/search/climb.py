@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
-from autoclimb.search.cost import asked_cost, corrected, cost_of, ready_seconds, with_kept
+from autoclimb.search.cost import asked_cost, corrected, ready_seconds, with_kept
 from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
@@ -59,10 +59,10 @@ def follow(
                     cost = asked_cost(config, history, known)
                     if not clock.affords(cost, keep=reserve()):
                         complete = False
-                        fewer = shortened(config, known, clock.left() - reserve())
+                        fewer = shortened(config, history, known, clock.left() - reserve())
                         if fewer is None or fewer.key in seen:
                             continue
-                        config, cost = fewer, cost_of(fewer, known)
+                        config, cost = fewer, asked_cost(fewer, history, known)
                         seen.add(config.key)
                     trial = run(config, name, cost)
                     if trial.status == "done":
@@ -76,16 +76,16 @@ def follow(
     return history, complete
 
 
-def shortened(config: Config, situation: Situation, seconds: float) -> Config | None:
+def shortened(config: Config, history: History, situation: Situation, seconds: float) -> Config | None:
     """The config over as many of its folds as fit into the seconds, or one fold for less time; None if too little.
 
     A run that was killed late in its finalists comes back with less time than they were planned for.
     """
     for n in range(len(config.folds) - 1, 0, -1):
         fewer = config.vary(folds=config.folds[:n])
-        if cost_of(fewer, situation) <= seconds:
+        if asked_cost(fewer, history, situation) <= seconds:
             return fewer
     one = config.vary(folds=config.folds[:1])
     shorter = one.vary(seconds=round(min(0.98 * seconds - 1 - ready_seconds(one, situation), config.seconds), 1))
     worthwhile = shorter.seconds >= SLACK.least_share * config.seconds > 0
-    return shorter if worthwhile and cost_of(shorter, situation) <= seconds else None
+    return shorter if worthwhile and asked_cost(shorter, history, situation) <= seconds else None

@@ -16,7 +16,7 @@ from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.budget import SLACK
-from autoclimb.disk import read_json
+from autoclimb.disk import read_json, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn import averages, fold, trial, views, worker
 from autoclimb.learn.averages import recompute_norms
@@ -154,6 +154,7 @@ def test_pixels_that_cannot_be_opened_are_a_status(tmp_path, do):
 
 def test_weights_that_a_run_began_from_and_that_are_gone_are_a_mistake_of_who_predicts(tmp_path):
     np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
+    write_json(tmp_path / "pixels.json", {"rows": 2, "size": 16, "channels": 3})
     config = TINY.vary(train="features", weights=str(tmp_path / "moved"))
     request = {"do": "predict", "config": config.to_json(), "pixels": str(tmp_path / "pixels.npy")}
     setting = worker.Setting(worker.NOTHING, CPU, tmp_path)

@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nets import CPU, fold_over
 from safetensors.torch import save_file
+from timm.utils import ModelEmaV3
 
 from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
 from autoclimb.learn import features, loop
+from autoclimb.learn.averages import EMA_STEPS, Ema
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
 from autoclimb.learn.devices import device_named, usable_memory
@@ -273,6 +275,28 @@ def test_every_trick_still_gives_finite_predictions(tmp_path, change):
     told = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert told["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
+
+
+def test_a_moving_average_updated_now_and_then_lags_as_one_of_every_step():
+    net = torch.nn.Linear(1, 1, bias=False)
+    every, rare = (kind(net, decay=0.99, use_warmup=True) for kind in (ModelEmaV3, Ema))
+    for step in range(1, 801):
+        with torch.no_grad():
+            net.weight.fill_(step)
+        every.update(net, step)
+        if step % EMA_STEPS == 0:
+            rare.update(net, step)
+    lags = [800 - average.module.weight.item() for average in (every, rare)]
+    assert lags[1] == pytest.approx(lags[0], rel=0.1)
+
+
+def test_a_moving_average_of_few_steps_is_no_untrained_net():
+    config = TINY.vary(ema=0.999, lr=0.05, batch=10)
+    built = build_net(config, 2)
+    before = built.head.weight.detach().clone()
+    net, facts = loop.train(built, material_of(), config, fold_over(range(40)), Pace(lambda: 0.0, 0.0, steps=3))
+    assert facts["steps"] == 3
+    assert not torch.allclose(net.get_classifier().weight, before)
 
 
 def test_the_same_seed_gives_the_same_bits(tmp_path):

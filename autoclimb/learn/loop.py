@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.arrays import ByRow, LabelSets, taken
-from autoclimb.learn.averages import SNAPSHOTS
+from autoclimb.learn.averages import EMA_STEPS, SNAPSHOTS, Ema
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import (
     batch_bytes,
@@ -81,7 +80,7 @@ def train(
     criterion = loss_named(config.loss, material.kind)
     optimizer, scaler = optimizer_of(net, built.head, config), built.format.scaler(device)
     schedule = schedule_named(config.schedule)
-    ema = ModelEmaV3(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
+    ema = Ema(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
     swa = AveragedModel(net) if config.swa else None
     next_snapshot = 1 - config.swa
     unfreezing = Unfreezing(net, built.head, config.unfreeze) if config.unfreeze else None
@@ -163,7 +162,7 @@ def train(
                 tuner.after_step(len(x) * x.shape[-1] ** 2)
             if slowing:
                 slowing.after_step(len(x) * x.shape[-1] ** 2)
-            if ema:
+            if ema and step % EMA_STEPS == 0:
                 ema.update(net, step)
             if swa and progress >= next_snapshot:
                 swa.update_parameters(net)
@@ -181,6 +180,8 @@ def train(
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
         epoch += 1
+    if ema and step % EMA_STEPS:
+        ema.update(net, step)
     last_loss = mean_of(losses, 50)
     fold.report({"epoch": epoch, "progress": 1.0, "loss": last_loss})
     if losses and not math.isfinite(last_loss):

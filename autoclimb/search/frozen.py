@@ -30,6 +30,9 @@ from autoclimb.types import Config, History
 # seconds of budget below which useful frozen features are all there is time for, and made of one view. Measured at 60
 # and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice)
 SHORT = 150.0
+# of a budget below LONG that probes may take on a card: over all folds they were the best that three minutes of an H100
+# made (intel_scenes .926, the nets .906 and .855; LOG.md)
+SHORT_PROBE_SHARE = 0.1
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 # of the budget that the quickest of them may take: without them nothing says which flips are safe
 LEAST_HAND_MADE = 0.15
@@ -110,29 +113,37 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
 
 
 def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One probe a net, families in turn, within PROBE_SHARE of the budget, downloads and decoding included.
+    """One probe a net, families in turn, within a share of the budget, downloads and decoding included.
 
-    One fold and a linear head where rows are many. Most share one size, so that pictures are decoded once.
+    Over all folds and by a linear head where time is short, then of one fold, then of smaller pictures. Most share one
+    size, so that pictures are decoded once.
     """
     for_regions = region_seconds(s)
-    left, by_family = PROBE_SHARE * s.budget - for_regions, _families_in_turn(s)
-    decoded = set(s.decoded)
-    for row in by_family:
+    left = (PROBE_SHARE if s.budget >= LONG else SHORT_PROBE_SHARE) * s.budget - for_regions
+    decoded, shared = set(s.decoded), 0
+    for row in _families_in_turn(s):
         own = net_named(row["backbone"]).sizes
         sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
-        size = 224 if not own and 224 in sizes else max(sizes, default=min(own, default=224))
-        for config in (
-            frozen_net(row, size, s),
-            frozen_net(row, size, s, folds=(0,)),
-            frozen_net(row, size, s, folds=(0,), head="linear"),
-        ):
+        first = 224 if not own and 224 in sizes else max(sizes, default=min(own, default=224))
+        smaller = sorted((n for n in sizes if n < first), reverse=True)
+        for config in _probes_of(row, [first, *smaller] if own or not shared else [shared], s):
             cost = full_cost(config, s) + decoding_of(config, replace(s, decoded=decoded))
             if cost <= left / 4 or (cost <= left and config.head == "linear"):
                 left -= cost
                 decoded.add(pictures_of(config))
+                shared = shared or (0 if own else config.size)
                 yield [config]
                 break
     yield from try_regions(history, s, left + for_regions)
+
+
+def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation) -> Iterator[Config]:
+    """What may be asked of a net's frozen features at those sizes, the best first."""
+    for size in sizes:
+        yield frozen_net(row, size, s)
+        yield frozen_net(row, size, s, head="linear")
+        yield frozen_net(row, size, s, folds=(0,))
+        yield frozen_net(row, size, s, folds=(0,), head="linear")
 
 
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ from autoclimb.types import Config, History
 # seconds of budget below which useful frozen features are all there is time for, and made of one view. Measured at 60
 # and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice)
 SHORT = 150.0
-# of a budget below LONG that probes may take on a card: over all folds they were the best that three minutes of an H100
-# made (intel_scenes .926, the nets .906 and .855; LOG.md)
+# of a budget below LONG that probes of nets at hand may take on a card: over all folds they were the best that three
+# minutes of an H100 made (intel_scenes .926, the nets .906 and .855; LOG.md)
 SHORT_PROBE_SHARE = 0.1
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 # of the budget that the quickest of them may take: without them nothing says which flips are safe
@@ -119,7 +119,8 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
     size, so that pictures are decoded once.
     """
     for_regions = region_seconds(s)
-    left = (PROBE_SHARE if s.budget >= LONG else SHORT_PROBE_SHARE) * s.budget - for_regions
+    at_hand = s.budget < LONG and not any(row["weights"] == "hub" for row in s.pretrained)
+    left = (SHORT_PROBE_SHARE if at_hand else PROBE_SHARE) * s.budget - for_regions
     decoded, shared = set(s.decoded), 0
     for row in _families_in_turn(s):
         own = net_named(row["backbone"]).sizes

@@ -115,8 +115,8 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
 def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
     """One probe a net, families in turn, within a share of the budget, downloads and decoding included.
 
-    Over all folds and by a linear head where time is short, then of one fold, then of smaller pictures. Most share one
-    size, so that pictures are decoded once.
+    One fold and a linear head where rows are many; of nets at hand, where time is short, a linear head over all folds
+    first, and smaller pictures if need be. Most share one size, so that pictures are decoded once.
     """
     for_regions = region_seconds(s)
     at_hand = s.budget < LONG and not any(row["weights"] == "hub" for row in s.pretrained)
@@ -126,23 +126,24 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
         own = net_named(row["backbone"]).sizes
         sizes = [n for n in sizes_for(Config(backbone=row["backbone"], weights=row["weights"]), s) if n <= 256]
         first = 224 if not own and 224 in sizes else max(sizes, default=min(own, default=224))
-        smaller = sorted((n for n in sizes if n < first), reverse=True)
-        for config in _probes_of(row, [first, *smaller] if own or not shared else [shared], s):
+        smaller = sorted((n for n in sizes if n < first), reverse=True) if at_hand else []
+        for config in _probes_of(row, [shared] if shared and not own else [first, *smaller], s, at_hand):
             cost = full_cost(config, s) + decoding_of(config, replace(s, decoded=decoded))
             if cost <= left / 4 or (cost <= left and config.head == "linear"):
                 left -= cost
                 decoded.add(pictures_of(config))
-                shared = shared or (0 if own else config.size)
+                shared = shared or (config.size if at_hand and not own else 0)
                 yield [config]
                 break
     yield from try_regions(history, s, left + for_regions)
 
 
-def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation) -> Iterator[Config]:
+def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation, at_hand: bool) -> Iterator[Config]:
     """What may be asked of a net's frozen features at those sizes, the best first."""
     for size in sizes:
         yield frozen_net(row, size, s)
-        yield frozen_net(row, size, s, head="linear")
+        if at_hand:
+            yield frozen_net(row, size, s, head="linear")
         yield frozen_net(row, size, s, folds=(0,))
         yield frozen_net(row, size, s, folds=(0,), head="linear")
 

@@ -135,6 +135,7 @@ def test_every_line_of_a_plan_says_why(name):
 def test_a_large_card_trains_two_families_over_all_rows_in_a_minute_and_a_quarter():
     plan = SITUATIONS["an H100 for a minute and a quarter, offline"]()
     assert plan.trials[0].config.train == "features"
+    assert len(plan.trials[0].config.folds) == plan.situation.folds  # what the blend can use
     assert plan.trials[0].seconds < 0.15 * plan.situation.budget  # with four seconds that the worker imports for
     assert not [row for row in plan.trials if row.stage in ("resize", "augmentation", "loss", "refine")]
     over_all = [row for row in plan.finalists if len(row.config.folds) > 1]

@@ -70,9 +70,9 @@ def costs_in(folder: Path, anew: bool = False) -> Iterator[Cost]:
         if record["status"] != "done" or not planned:
             continue
         if anew:
-            run = path.parents[2]
-            plans[run] = plans.get(run) or planned_anew(run)
-            planned = plans[run][path.parent.name]
+            home = path.parents[2]
+            plans[home] = plans.get(home) or planned_anew(home)
+            planned = plans[home][path.parent.name]
             if planned == math.inf:  # its net was not measured by that name
                 continue
         config = Config.from_json(record["config"])

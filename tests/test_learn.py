@@ -26,11 +26,12 @@ from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches
 from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions
-from autoclimb.learn.handmade import CONTRAST, Dictionary, patch_responses
+from autoclimb.learn.handmade import CONTRAST, Dictionary, extractor_of, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
 from autoclimb.learn.material import Material
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.pipelines import augmented, pipeline_of
+from autoclimb.learn.symmetry import gain_of_mirrored
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
 from autoclimb.processors import allowed_cores, usable_cores
@@ -397,7 +398,7 @@ def test_mirrored_copies_help_where_the_label_stays_and_harm_where_it_changes(tm
     known = features_of(config, pictures, tmp_path, CPU, lambda facts: None)
     fold = fold_over(np.arange(60), np.arange(60, 240))
     head = fit_head(config, known[fold.train_rows], target[fold.train_rows], "multiclass")
-    change, stderr = features.gain_of_mirrored(config, known, head, material, fold, tmp_path)
+    change, stderr = gain_of_mirrored(config, known, head, extractor_of(config, pictures, tmp_path), material, fold)
     assert change + 2 * stderr < 0 if label == "height" else change - 2 * stderr > 0
 
 
@@ -406,7 +407,7 @@ def test_a_linear_head_of_few_columns_is_the_linear_kernel_machine():
     x = torch.from_numpy(draw.normal(size=(60, 12))).float()
     y = torch.from_numpy(draw.normal(size=(60, 2)))
     weights, outputs = features._by_columns(x, y, 0.1)
-    by_row, same_outputs = features._leave_one_out((x @ x.T).double(), y, 0.1)
+    by_row, same_outputs = features.leave_one_out((x @ x.T).double(), y, 0.1)
     assert torch.allclose(weights, x.double().T @ by_row, atol=1e-5)
     assert torch.allclose(outputs, same_outputs, atol=1e-4)
 

@@ -179,8 +179,8 @@ def _one_thread(worker: int) -> None:
 def prefetch(items: Iterator[T], device: torch.device, now: Callable[[], float] = time.perf_counter) -> Iterator[T]:
     """The same items, made by a thread in advance; an error there is raised here.
 
-    On a processor those that take a net's steps little longer are made in turn: a thread beside them takes a core from
-    one of the net's own, for which the others wait, and the interpreter's lock (LOG.md).
+    On a processor those that take a small part of a net's step are made between steps: a thread beside it takes a core
+    from one of the net's own, for which the others wait, and the interpreter's lock (LOG.md).
     """
     making = using = 0.0
     for number, (item, seconds) in enumerate(_with_seconds(items, now) if device.type == "cpu" else ()):

@@ -23,7 +23,7 @@ from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
-from autoclimb.learn.material import Fold, Material, Report
+from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
@@ -150,8 +150,6 @@ WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, over the mean squared distance
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # over the mean of the kernel's diagonal
 REMEMBERED = 20_000  # rows that neighbours are looked for among
 NEIGHBOURS = (5, 10, 20, 40)
-SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned, or with mirrored ones to learn from
-MIRRORED_ROWS = 250  # train rows whose copies are learned from: told the same as 600 on seven sets (LOG.md)
 HEATS = (0.03, 0.1, 0.3)  # differences of cosines by which a neighbour's vote falls to a third
 
 
@@ -190,11 +188,11 @@ def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[
     """
     few = torch.from_numpy(np.sort(rng(seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
     errors = {}
-    scale = _mean_distance(x[few])
+    scale = mean_distance(x[few])
     for width in widths:
-        kernel = _kernel(x[few], x[few], width, scale)
+        kernel = kernel_of(x[few], x[few], width, scale)
         for ridge in RIDGES:
-            outputs = _leave_one_out(kernel, y[few] - y[few].mean(0), ridge)[1]
+            outputs = leave_one_out(kernel, y[few] - y[few].mean(0), ridge)[1]
             errors[width, ridge] = float(((outputs - (y[few] - y[few].mean(0))) ** 2).mean())
     width, ridge = min(errors, key=lambda pair: errors[pair])
     points = x
@@ -202,7 +200,7 @@ def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[
         weights, outputs = _by_columns(x, y, ridge)
         points = torch.eye(x.shape[1])
     elif len(x) <= LANDMARKS:
-        weights, outputs = _leave_one_out(_kernel(x, x, width, scale), y, ridge)
+        weights, outputs = leave_one_out(kernel_of(x, x, width, scale), y, ridge)
     else:
         points = x[torch.from_numpy(np.sort(rng(seed, "landmarks").permutation(len(x))[:LANDMARKS]))]
         weights, outputs = _through_landmarks(x, points, y, width, scale, ridge)
@@ -264,65 +262,8 @@ def head_outputs(head: Head, features: Tensor) -> Tensor:
         count, heat = head["neighbours"].tolist()
         x = votes_of_nearest(F.normalize(x) @ F.normalize(head["points"]).T, int(count), heat)
     elif width:
-        x = _kernel(x, head["points"], width, scale).float()
+        x = kernel_of(x, head["points"], width, scale).float()
     return x @ head["weights"] + head["target_mean"]
-
-
-def symmetry_ratios(
-    config: Config, head: Head, pictures: np.ndarray, target: np.ndarray, kind: Kind, cache: Path
-) -> dict[str, float]:
-    """How much worse held-out pictures `(R, S, S, C)` are predicted mirrored and turned: ratios of mean losses.
-
-    They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. They decide
-    which flips the nets are trained with by default. Without `skill` they say nothing.
-    """
-    extract = extractor_of(config, pictures, cache)
-    views = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
-    losses = {
-        name: mean_loss(head_predictions(head, extract(np.ascontiguousarray(x)), kind), target, kind)
-        for name, x in views.items()
-    }
-    plain = losses.pop("")
-    floor = 0.0 if kind == "regression" else 0.05  # where next to nothing is wrong, ratios of losses are noise
-    return {name: round((value + floor) / max(plain + floor, 1e-9), 3) for name, value in losses.items()}
-
-
-def gain_of_mirrored(
-    config: Config, features: np.ndarray, head: Head, material: Material, fold: Fold, cache: Path
-) -> tuple[float, float]:
-    """What mirrored copies of train pictures do to a kernel machine's error on held-out ones.
-
-    The mean change of its squared error by copies beside the originals, as a share of the error without them, and the
-    standard error. Leaves that all lie one way are predicted worse mirrored, and yet their copies help: -.06 to -.09;
-    copies of signs, whose labels mirroring changes, do harm: +.04 to +.1 (LOG.md).
-    """
-    few = np.sort(rng(config.seed, "mirrored").permutation(fold.train_rows)[:MIRRORED_ROWS])
-    judged = np.sort(rng(config.seed, "judged").permutation(fold.valid_rows)[:SYMMETRY_ROWS])
-    pictures = pictures_of_rows(material.pixels, few, config.size)
-    mirrored = extractor_of(config, material.pixels, cache)(np.ascontiguousarray(pictures[:, :, ::-1]))
-    x, copies, held_out = (
-        (torch.from_numpy(np.ascontiguousarray(rows)).float() - head["mean"]) / head["deviation"]
-        for rows in (features[few], mirrored, features[judged])
-    )
-    y, truth = (torch.from_numpy(material.targets(rows)).double() for rows in (few, judged))
-    plain = _held_out_errors(x, y, held_out, truth)
-    errors = _held_out_errors(torch.cat([x, copies]), torch.cat([y, y]), held_out, truth)
-    change = (errors - plain) / plain.mean().clamp(min=1e-9)
-    return round(float(change.mean()), 4), round(float(change.std(correction=0)) / math.sqrt(len(change)), 4)
-
-
-def _held_out_errors(x: Tensor, y: Tensor, held_out: Tensor, truth: Tensor) -> Tensor:
-    """Squared errors `(R,)` of the ridge regression in a Gaussian kernel that makes the smallest on held-out rows."""
-    scale = _mean_distance(x)
-    best = torch.full((len(truth),), math.inf, dtype=torch.double)
-    for width in WIDTHS:
-        kernel, across = _kernel(x, x, width, scale), _kernel(held_out, x, width, scale)
-        for ridge in RIDGES:
-            damp = ridge * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype)
-            weights = torch.cholesky_solve(y - y.mean(0), torch.linalg.cholesky(kernel + damp))
-            errors = ((across @ weights + y.mean(0) - truth) ** 2).sum(1)
-            best = errors if errors.mean() < best.mean() else best
-    return best
 
 
 def skill(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
@@ -340,12 +281,12 @@ def mean_loss(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
     return float(-(target * np.log(p) + rest).sum(1).mean())
 
 
-def _mean_distance(x: Tensor) -> float:
+def mean_distance(x: Tensor) -> float:
     """The mean squared distance between rows; 1 where all are the same row, as of pictures that are all blank."""
     return float((torch.cdist(x, x) ** 2).mean()) or 1.0
 
 
-def _kernel(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:
+def kernel_of(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:
     """The kernel between rows, in double precision: Gaussian, or linear for width 0."""
     if not width:
         return (a @ b.T).double()
@@ -358,7 +299,7 @@ def votes_of_nearest(likeness: Tensor, count: int, heat: float) -> Tensor:
     return torch.zeros_like(likeness).scatter(1, places, (nearest / heat).softmax(1))
 
 
-def _leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """The ridge's weights, and for each row the output of a ridge fitted without it."""
     n = len(kernel)
     ridged = kernel + ridge * kernel.diagonal().mean() * torch.eye(n, dtype=kernel.dtype)
@@ -368,7 +309,7 @@ def _leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Ten
 
 
 def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """`_leave_one_out` of the linear kernel where columns are fewer than rows: a weight a column, the same outputs.
+    """`leave_one_out` of the linear kernel where columns are fewer than rows: a weight a column, the same outputs.
 
     It costs columns squared by rows instead of rows cubed.
     """
@@ -390,16 +331,16 @@ def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 def _through_landmarks(x, points, y, width: float, scale: float, ridge: float) -> tuple[Tensor, Tensor]:
     """Weights on the landmarks, and outputs for all rows (in-sample: with far more rows than landmarks near honest)."""
-    gram = _kernel(points, points, width, scale)
+    gram = kernel_of(points, points, width, scale)
     square, right = torch.zeros_like(gram), torch.zeros(len(points), y.shape[1], dtype=y.dtype)
     for start in range(0, len(x), 4096):
-        cross = _kernel(x[start : start + 4096], points, width, scale)
+        cross = kernel_of(x[start : start + 4096], points, width, scale)
         square += cross.T @ cross
         right += cross.T @ y[start : start + 4096]
     damp = ridge * gram.diagonal().mean()
     jitter = 1e-6 * square.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     weights = torch.cholesky_solve(right, torch.linalg.cholesky(square + damp * gram + jitter))
-    outputs = torch.cat([_kernel(x[s : s + 4096], points, width, scale) @ weights for s in range(0, len(x), 4096)])
+    outputs = torch.cat([kernel_of(x[s : s + 4096], points, width, scale) @ weights for s in range(0, len(x), 4096)])
     return weights, outputs
 
 

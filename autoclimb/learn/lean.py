@@ -86,7 +86,7 @@ def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[st
     finally:
         for hook in hooks:
             hook.remove()
-    # the tensors are held, so their ids differ
+    # all these tensors are alive, so no two ids are equal
     producer = {id(tensors[0]): name for name, tensors in outputs_of.items() if len(tensors) == 1}
     ends = ((producer.get(id(tensors[0])), name) for name, tensors in inputs_of.items() if len(tensors) == 1)
     return outputs, [(conv, norm) for conv, norm in ends if conv is not None]

@@ -17,19 +17,11 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
-from autoclimb.learn.features import (
-    FEATURES,
-    SYMMETRY_ROWS,
-    features_of,
-    fit_head,
-    gain_of_mirrored,
-    head_predictions,
-    skill,
-    symmetry_ratios,
-)
+from autoclimb.learn.features import features_of, fit_head, head_predictions, skill
+from autoclimb.learn.handmade import FEATURES, extractor_of
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
+from autoclimb.learn.symmetry import symmetries
 from autoclimb.learn.taught import UNREADABLE, taught_by
-from autoclimb.policies import SAME
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
@@ -192,10 +184,7 @@ def _run_head(
         few = fold.valid_rows[: max(SKILL_CELLS // material.width, 1)]
         facts["skill"] = skill(oof_pred[: len(few)], material.targets(few), kind)
     if first and config.backbone in FEATURES:
-        few = fold.valid_rows[:SYMMETRY_ROWS]
-        facts |= symmetry_ratios(config, head, material.pixels[few], material.targets(few), kind, cache)
-        if facts["mirror"] >= SAME:
-            facts["mirrored_copies"] = gain_of_mirrored(config, features, head, material, fold, cache)
+        facts |= symmetries(config, features, head, extractor_of(config, material.pixels, cache), material, fold)
     fold.report({"progress": 1.0})
     return oof_pred, test_pred, facts
 

@@ -54,7 +54,7 @@ def base_policy(history: History) -> str:
         return "shift"
     if max(seen["mirror"], seen["turn"]) < SAME:
         return "dihedral"
-    # in trainings of 10 to 70 epochs shifts alone were as good as affine changes or better on four sets (LOG.md)
+    # in trainings of 4 to 70 epochs shifts alone were as good as affine changes or better on four sets (LOG.md)
     return "flip" if may_mirror(seen) else "shift"
 
 

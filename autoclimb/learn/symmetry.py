@@ -19,14 +19,10 @@ from autoclimb.learn.features import (
     mean_loss,
 )
 from autoclimb.learn.material import Fold, Material
-from autoclimb.policies import SAME
+from autoclimb.policies import MIRRORED_ROWS, SAME, SYMMETRY_ROWS
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
-SYMMETRY_ROWS = 400  # held-out pictures that are predicted mirrored and turned, or with mirrored ones to learn from
-# train rows whose copies are learned from; they told leaves, signs and photographs apart as 600 did, and said nothing
-# sure of solar and blood cells (LOG.md)
-MIRRORED_ROWS = 250
 Extract = Callable[[np.ndarray], np.ndarray]  # pictures (R, S, S, C) to features (R, D)
 
 

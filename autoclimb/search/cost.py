@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from autoclimb.budget import SLACK
+from autoclimb.policies import MIRRORED_ROWS, SYMMETRY_ROWS
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History, Trial
@@ -16,8 +17,6 @@ NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
 CHOICE_SECONDS, HEAD_SECONDS = 5.5e-7, 4e-11
 LINEAR_SECONDS = 6e-11  # of a linear one, per row cubed, to as many rows as features have columns (benchmarks/LOG.md)
 HAND_MADE = {"gradients": 1700.0, "patches": 350.0}  # pictures a second on 2 cores; benchmarks/LOG.md
-# held-out pictures that they are made of mirrored, and turned; train pictures whose mirror images may be learned from
-SYMMETRY_ROWS, MIRRORED_ROWS = 400, 250
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
 # seconds of a core to open a picture, to decode a pixel of it, and to make one of what is kept (benchmarks/LOG.md)
 OPENED, DECODED, KEPT = 3e-4, 6e-9, 7e-9

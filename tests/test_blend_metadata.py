@@ -11,6 +11,8 @@ from test_blend import softmax, trial
 from autoclimb.arrays import write_predictions
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
+from autoclimb.blend.metadata import fitted_linear
+from autoclimb.blend.rows import Beside, Rows
 from autoclimb.disk import write_array, write_json
 from autoclimb.run import store
 from autoclimb.run.result import describe_task, open_run
@@ -88,6 +90,22 @@ def test_columns_of_pure_noise_are_seldom_taken_and_cost_little():
         taken.append(needs_metadata(blend))
         assert blend.tried["linear+metadata"] > blend.tried["linear"] - 0.05
     assert sum(taken) <= 3  # at equal skill a sixth would be
+
+
+def test_how_much_columns_may_say_is_tried_on_groups_of_their_own():
+    """What a patient's other pictures say of noise in a patient's columns is no reason to believe it."""
+    goal, groups = Goal(metric_named("log-loss"), "binary"), np.repeat(np.arange(40), 8)
+    sizes = {}
+    for known in (None, groups):
+        sizes[known is None] = []
+        for seed in range(4):
+            r = np.random.default_rng(seed)
+            truth = r.integers(0, 2, 40)[groups]
+            p = softmax(np.column_stack([np.zeros(320), 2 * truth - 1 + r.normal(size=320)]))
+            beside = Beside(r.normal(size=(40, 12))[groups], (0,) * 12)
+            rows = Rows(goal, (p,), truth, np.arange(320), 1.0, beside, known)
+            sizes[known is None].append(np.abs(fitted_linear(rows)["effects"]).mean())
+    assert np.mean(sizes[False]) < 0.5 * np.mean(sizes[True])
 
 
 @pytest.mark.parametrize("method", READ)

@@ -7,13 +7,13 @@ from autoclimb.score.crossfit import (
     cross_answers,
     cross_fit,
     cross_fitted_score,
-    parts_within,
     rule_of,
     standard_error,
 )
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import METRICS, metric_named
+from autoclimb.score.parts import dealt, parts_within
 from autoclimb.score.rules import answer
 from autoclimb.types import Goal
 
@@ -101,6 +101,17 @@ def test_rows_of_one_group_alone_are_parted_all_the_same():
     parts = parts_within(np.zeros(24, int), 0, sites)
     assert len(np.unique(parts)) == 3
     assert all(len(np.unique(parts[sites == site])) == 1 for site in range(3))
+
+
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(2, 12), st.integers(0, 99))
+def test_rows_are_dealt_in_parts_that_have_no_group_in_common(n, count, of, seed):
+    groups = np.random.default_rng(seed).integers(0, of, n)
+    parts = dealt(n, count, groups, "a purpose")
+    assert set(parts) <= set(range(count))
+    if len(set(groups)) > 1:
+        assert all(len(set(parts[groups == g])) == 1 for g in groups)
+        assert len(set(parts)) == min(count, len(set(groups)))
+    assert np.array_equal(dealt(n, count, None, "a purpose"), dealt(n, count, np.arange(n), "a purpose"))
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(3000) // 3])

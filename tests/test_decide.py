@@ -119,6 +119,28 @@ def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
     assert learned > metric.score(true, answer(plain, p))
 
 
+def test_whether_numbers_of_labels_help_is_tried_on_groups_that_it_was_not_learned_from(monkeypatch):
+    """Of rows of one group on both sides whatever was learned from the one would be confirmed by the other."""
+    groups = np.repeat(np.arange(60), 5)
+    _, p = some("multilabel", 60)
+    p, truth = p[groups], some("multilabel", 60)[0][groups]  # a group's rows are alike, and known by their first label
+    learned, tried = [], []
+
+    def tilt(q, known):
+        learned.append(set(np.round(q[:, 0], 12)))
+        return learnt_tilt(q, known)
+
+    def sets(q, beta, tilt=()):
+        tried.append(set(np.round(q[:, 0], 12)))
+        return expected_f_sets(q, beta, tilt)
+
+    monkeypatch.setattr("autoclimb.score.decide.learnt_tilt", tilt)
+    monkeypatch.setattr("autoclimb.score.decide.expected_f_sets", sets)
+    learn_rule(Goal(metric_named("f2"), "multilabel"), truth, p, part_of=groups % 5)
+    assert [len(rows & other) for rows, other in zip(learned[:2], tried[::2], strict=True)] == [0, 0]
+    assert all(learned + tried)
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_has_words_for_a_report(name):
     words = rule_words(Rule(name))

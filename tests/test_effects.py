@@ -8,7 +8,7 @@ from fakes import situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.search.effects import adopted, changes_of, lift_words, posterior_effects
+from autoclimb.search.effects import adopted, changes_of, covariance_of_means, lift_words, posterior_effects
 from autoclimb.types import Config, History, Trial
 
 BASE = Config(seconds=60.0, size=96)
@@ -108,6 +108,24 @@ def test_the_account_says_gain_error_cost_and_verdict():
     assert line.startswith("policy=trivial: loss -1")
     assert "± " in line
     assert line.endswith("0.5 min, adopted")
+
+
+@given(st.integers(0, 99), st.integers(1, 5))
+def test_copies_of_a_row_in_one_group_say_no_more_than_the_row(seed, copies):
+    table = np.random.default_rng(seed).normal(size=(3, 40))
+    many, groups = np.repeat(table, copies, axis=1), np.repeat(np.arange(40), copies)
+    assert np.allclose(covariance_of_means(many, groups), covariance_of_means(table))
+    assert np.allclose(covariance_of_means(table), np.cov(table) / 40)
+
+
+def test_a_change_that_one_group_likes_is_not_adopted_where_its_rows_would_be_enough():
+    losses = rows_of({"policy=trivial": -0.1})
+    trials = history_of(BASE, BASE.vary(policy="trivial")).trials
+    rows = ROWS // 4
+    by_four = situation(row_losses=lambda t: np.repeat(losses(t)[:rows], 4), groups=np.repeat(np.arange(rows), 4))
+    alone = replace(by_four, groups=None)
+    surer, honest = (posterior_effects(trials, trials[0], s)["policy=trivial"] for s in (alone, by_four))
+    assert surer.stderr < honest.stderr
 
 
 def test_overclaim_is_a_fraction_of_the_raw_maximums():

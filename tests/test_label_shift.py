@@ -98,6 +98,23 @@ def test_train_rows_that_come_in_groups_prove_less():
     assert label_shift(goal("accuracy"), truth, oof, test, np.arange(800) % 20) is None
 
 
+def test_copies_of_a_row_in_one_group_are_no_more_evidence_and_on_one_side_of_every_split(monkeypatch):
+    truth, oof, _, test = world("multiclass", TAIL, seed=1)
+    groups, aim, sides = np.repeat(np.arange(800), 3), goal("accuracy"), []
+
+    def learn(goal, truth, p, **how):
+        sides.append({tuple(row) for row in p})
+        return learn_rule(goal, truth, p, **how)
+
+    monkeypatch.setattr("autoclimb.score.priors.learn_rule", learn)
+    known = label_shift(aim, truth[groups], oof[groups], test, groups)
+    by_rule, by_usual, by_other_rule, by_other_usual = sides[:4]
+    assert not by_rule & by_other_rule
+    assert not by_usual & by_other_usual
+    unknown = label_shift(aim, truth[groups], oof[groups], test)
+    assert known.stderr > 1.3 * unknown.stderr
+
+
 @pytest.mark.parametrize(("name", "kind"), [("auc", "binary"), ("auc", "multiclass"), ("f2", "multilabel")])
 def test_where_only_order_counts_or_rows_have_several_labels_nothing_is_done(name, kind):
     truth, oof, _, test = world("multiclass", TAIL)

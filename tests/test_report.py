@@ -27,6 +27,7 @@ from autoclimb.run.measurements import by_quarters, slices_by_size, slices_in
 from autoclimb.run.reporting import record_of, report_in_time, write_report
 from autoclimb.run.result import open_run
 from autoclimb.run.setup import command_line
+from autoclimb.score import crossfit
 
 FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
 
@@ -442,6 +443,43 @@ def test_columns_and_groups_on_record_are_slices(tmp_path):
     assert slices["site"][:4] == ("north", "south", "blank", "north")
     assert len(set(slices["age"])) == 4
     assert slices["group"][:3] == ("group 0", "group 0", "group 1")
+
+
+def test_copies_of_a_row_in_one_group_make_no_error_smaller(tmp_path):
+    """Each row thrice: counted by groups errors are those of the rows, counted by rows far too small."""
+    record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
+    once = replace(record, slices={"half": tuple(f"half {i % 2}" for i in range(240))})
+    at = np.repeat(np.arange(240), 3)
+    many = {name: np.asarray(getattr(once, name))[at] for name in ("target", "fold_of")}
+    blend = replace(record.blend, oof=np.asarray(record.blend.oof)[at])
+    slices = {"half": tuple(f"half {i % 2}" for i in at)}
+    thrice = replace(once, **many, blend=blend, slices=slices, groups=at)
+    errors = {}
+    for name, looked_at in (("once", once), ("groups", thrice), ("rows", replace(thrice, groups=None))):
+        found = findings.errors_of(looked_at)
+        bins = findings.reliability(looked_at, found)
+        errors[name] = [s.stderr for s in findings.slices_of(looked_at, found)], [stderr for _, _, stderr, _ in bins]
+    for once_, groups, rows in zip(*(errors[name] for name in ("once", "groups", "rows")), strict=True):
+        assert np.allclose(groups, once_, rtol=0.1)
+        assert (np.array(rows) < 0.8 * np.array(groups)).all()
+
+
+def test_answers_to_rows_of_one_fold_are_learned_from_other_groups(tmp_path, monkeypatch):
+    record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
+    groups, parts = np.arange(240) // 8, []
+    record = replace(record, fold_of=np.zeros(240, int), groups=groups)
+
+    def cross_answers(goal, truth, p, part_of, **how):
+        parts.append(part_of)
+        return crossfit.cross_answers(goal, truth, p, part_of, **how)
+
+    monkeypatch.setattr(findings, "cross_answers", cross_answers)
+    findings.errors_of(record)
+    findings.lift_of(record, record.trials[0].oof, record.trials[1].oof)
+    assert len(parts) == 3
+    for part_of in parts:
+        assert len(set(part_of)) > 1
+        assert all(len(set(part_of[groups == g])) == 1 for g in range(30))
 
 
 def test_pictures_of_unknown_size_are_in_no_slice(tmp_path):

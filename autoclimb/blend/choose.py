@@ -16,9 +16,10 @@ from autoclimb.blend.nested import Nested, parts_for
 from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
-from autoclimb.score.crossfit import parts_within, standard_error
+from autoclimb.score.crossfit import standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
+from autoclimb.score.parts import parts_within
 from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Goal, Metadata, Trial
 
@@ -141,7 +142,7 @@ def _candidate(
     nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups, keys, own_scores)
     alone = len(nested.part_names) < 2  # one row, or one group of rows: there is nothing to cross-fit
     shares = {"best": 1.0} if alone else nested.shares
-    every = Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, keys, own_scores)
+    every = Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, row_groups, keys, own_scores)
     model = mixture.mixed({name: BLENDERS[name].learn(every) for name in shares}, shares)
     if alone:
         oof = np.asarray(predictions[model["picked"][0]][:], np.float64)

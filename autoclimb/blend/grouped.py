@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from autoclimb.arrays import LARGE, ByRow, Predictions, predicted_rows
-from autoclimb.score.crossfit import cross_answers, parts_within, standard_error
+from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import truth_for
 from autoclimb.score.intervals import interval
+from autoclimb.score.parts import parts_within
 from autoclimb.types import Blend, Goal
 
 SHARES = (0.0, 0.5, 1.0)  # of the group's mean in a prediction

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from autoclimb.blend import boosted, linear
-from autoclimb.blend.rows import Rows, shares_of
-from autoclimb.seeds import rng
+from autoclimb.blend.rows import Beside, Rows, shares_of
+from autoclimb.score.parts import dealt
 
 # Prior precision of a column's effect in log odds, times the number of columns: at 1 all columns together are expected
 # to move them by 1. Which fits is asked of held-out rows: columns may hold the whole answer, or nothing.
@@ -24,10 +24,11 @@ Model = dict[str, Any]
 
 def fitted_linear(rows: Rows) -> Model:
     """The linear stacker with an effect `(J, C)` of each number and category, drawn to none."""
-    base, z, values, true, link = _start(rows)
-    columns = _columns_of(values, rows.beside.words if rows.beside else ())
-    x, target = _encoded(columns, values), _target(true, z.shape[1], link)
-    valid = rng(0, "strength", len(x)).permutation(len(x)) % 3 == 0
+    base, rows, z, beside = _start(rows)
+    link, values = base["link"], beside.values[rows.rows]
+    columns = _columns_of(values, beside.words)
+    x, target = _encoded(columns, values), _target(rows.true, z.shape[1], link)
+    valid = dealt(len(x), 3, None if rows.groups is None else rows.groups[rows.rows], "strength") == 0
     lost = []
     for strength in STRENGTHS:
         effects, shift, scale = _effects(x[~valid], z[~valid], target[~valid], link, strength * len(columns))
@@ -50,12 +51,12 @@ def fitted_boosted(rows: Rows) -> Model:
     """The linear stacker with trees that start from its log odds and see them, the class and the columns."""
     import lightgbm  # four seconds to import
 
-    base, z, values, true, link = _start(rows)
-    words = rows.beside.words if rows.beside else ()
-    cells, start = _cells(z, values, link)
+    base, rows, z, beside = _start(rows)
+    link, true = base["link"], rows.true
+    cells, start = _cells(z, beside.values[rows.rows], link)
     target = _target(true, z.shape[1], link)
     target = target[:, -1] if link == "classes" and z.shape[1] == 2 else target.ravel()
-    named = [2 + i for i, n in enumerate(words) if n]
+    named = [2 + i for i, n in enumerate(beside.words) if n]
     data = lightgbm.Dataset(cells, target, init_score=start, categorical_feature=named)
     settings = boosted.SETTINGS | {"objective": boosted.objective(rows.goal.kind, true)}
     text = lightgbm.train(settings, data, boosted.ROUNDS).model_to_string()
@@ -83,15 +84,15 @@ def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.nd
     return p / p.sum(1, keepdims=True)
 
 
-def _start(rows: Rows) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray, str]:
-    """The linear stacker, its log odds, the columns, the truth (all of few enough rows) and the link."""
+def _start(rows: Rows) -> tuple[Model, Rows, np.ndarray, Beside]:
+    """The linear stacker, few enough of the rows to fit effects on, its log odds of them, and the columns."""
     assert rows.beside is not None, "no columns beside the pictures"
     base = linear.fitted(rows)
     beside = rows.beside
     wide = sum(beside.words) + len(beside.words)
     rows = rows.at_most(MOST_CELLS, rows.width * wide)
     z = linear.scores(base, [rows.of(i) for i in base["picked"]])
-    return base, z, beside.values[rows.rows], rows.true, base["link"]
+    return base, rows, z, beside
 
 
 def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:

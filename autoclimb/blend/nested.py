@@ -11,8 +11,9 @@ from autoclimb.arrays import ByRow, blocks, by_blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import Beside, Rows
-from autoclimb.score.crossfit import cross_answers, parts_within, pooled, resampled_scores
+from autoclimb.score.crossfit import cross_answers, pooled, resampled_scores
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
+from autoclimb.score.parts import dealt, parts_within
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal
@@ -75,7 +76,7 @@ class Nested:
             if without not in self._rows:  # all blenders share one ranking of the members
                 rows = np.flatnonzero(~np.isin(self.parts, without))
                 effort = (QUICK if self.quick else 1.0) * (INNER if len(without) > 1 else 1.0)
-                about = self.goal, self.predictions, self.truth, rows, effort, self.beside
+                about = self.goal, self.predictions, self.truth, rows, effort, self.beside, self.groups
                 self._rows[without] = Rows(*about, self.members, self.own_scores)
             self._models[name, without] = BLENDERS[name].learn(self._rows[without])
         return self._models[name, without]
@@ -195,5 +196,5 @@ def parts_for(part_of: np.ndarray, quick: bool, groups: np.ndarray | None) -> np
     """Parts of the rows `(n,)`: the folds, 5 or in haste 3 at most; and 3 at least, so that two can be left out."""
     parts = parts_within(part_of, 3 if quick else 5, groups)
     if len(np.unique(parts)) < 3:
-        parts = 2 * parts + parts_within(np.zeros(len(parts), int), 2, groups)
+        parts = 2 * parts + dealt(len(parts), 2, groups, "halves of parts")
     return np.unique(parts, return_inverse=True)[1]

@@ -45,6 +45,7 @@ class Rows:
     rows: np.ndarray
     effort: float = 1.0
     beside: Beside | None = None  # of all rows
+    groups: np.ndarray | None = None  # of all rows
     names: tuple[str, ...] = ()  # of the members on all rows; () for none
     own_scores: dict[tuple[str, str], float] = field(default_factory=dict)
 

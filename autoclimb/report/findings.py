@@ -14,6 +14,7 @@ from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.parts import parts_within, unit_of
 from autoclimb.score.rules import answer, number_of
 from autoclimb.types import Config, Trial
 
@@ -64,8 +65,13 @@ def errors_of(record: RunRecord) -> Errors | None:
     if record.blend is None or len(rows) < 2:
         return None
     p = np.asarray(record.blend.oof[rows], np.float64)
-    answers = cross_answers(record.goal, record.truth[rows], p, record.fold_of[rows], quick=True)
+    answers = cross_answers(record.goal, record.truth[rows], p, parts_of(record, rows), quick=True)
     return Errors(rows, p, answers, picked_by(record, p, answers))
+
+
+def parts_of(record: RunRecord, rows: np.ndarray) -> np.ndarray:
+    """The parts `(n,)` of rows that rules are cross-fitted over: their folds, of a single one parts of its groups."""
+    return parts_within(record.fold_of[rows], 0, record.groups_of(rows))
 
 
 def picked_by(record: RunRecord, p: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -139,7 +145,8 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
             scores = []
             for rows in (of_row == value, known & (of_row != value)):
                 score = goal.score(true[rows], errors.answers[rows])
-                scores.append((score, standard_error(goal, true[rows], errors.answers[rows])))
+                groups = record.groups_of(errors.rows[rows])
+                scores.append((score, standard_error(goal, true[rows], errors.answers[rows], groups)))
             (inside, stderr), (outside, other) = scores
             error = float(np.hypot(stderr, other))
             if np.isfinite(inside - outside) and error > 0:
@@ -221,13 +228,15 @@ def wrong_outputs(record: RunRecord, errors: Errors, rows: Sequence[int]) -> lis
 def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple[float, float, float, int]]:
     """(mean probability, share that was so, its stderr, cells) by bins of equal width, empty ones left out.
 
-    Of classes the likeliest one's probability, of sets every label's.
+    Of classes the likeliest one's probability, of sets every label's. Errors count a row's labels together, and the
+    rows of a group.
     """
     if record.one_class:
         p = errors.p.max(1)
         so = errors.p.argmax(1) == record.class_of[errors.rows]
     else:
         p, so = errors.p.ravel(), record.truth[errors.rows].ravel() > 0
+    unit = np.repeat(unit_of(len(errors.rows), record.groups_of(errors.rows)), len(p) // len(errors.rows))
     place = np.clip((p * bins).astype(int), 0, bins - 1)
     rows = []
     for k in range(bins):
@@ -235,7 +244,10 @@ def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple
         n = int(inside.sum())
         if n >= 5:
             share = float(so[inside].mean())
-            rows.append((float(p[inside].mean()), share, float(np.sqrt((share * (1 - share) + 1 / n) / n)), n))
+            off = np.bincount(
+                unit[inside], so[inside] - share
+            )  # of units that are rows: its squares sum to those of so
+            rows.append((float(p[inside].mean()), share, float(np.sqrt(off @ off + 1) / n), n))
     return rows
 
 
@@ -279,8 +291,8 @@ def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[fl
     rows = thinned(np.flatnonzero(both), ROWS_PAIRED)
     if len(rows) < 20:
         return None
-    goal, truth, folds = record.goal, record.truth[rows], record.fold_of[rows]
-    first, second = (cross_answers(goal, truth, np.asarray(p[rows], np.float64), folds, quick=True) for p in (new, old))
+    goal, truth, parts = record.goal, record.truth[rows], parts_of(record, rows)
+    first, second = (cross_answers(goal, truth, np.asarray(p[rows], np.float64), parts, quick=True) for p in (new, old))
     true = truth_for(goal, truth)
     lift = goal.score(true, first) - goal.score(true, second)
     return (lift, standard_error(goal, true, first, record.groups_of(rows), second)) if np.isfinite(lift) else None

@@ -288,18 +288,24 @@ def situation_of(
         prepare=partial(prepare, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
+        groups=None if setup.task.groups is None else setup.task.groups[rows_of_losses(setup)],
         pixel_bytes=setup.decoded.limit,
         memory_gb=remembered("memory", lambda: memory_gb),
         hardware=setup.hardware,
     )
 
 
+def rows_of_losses(setup: Setup) -> np.ndarray:
+    """The train rows that losses of trials are compared on, at most LOSS_ROWS."""
+    return setup.rows[:: len(setup.rows) // LOSS_ROWS + 1]
+
+
 def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
     """What gives a trial's loss on train rows, NaN where it did not predict; None if its predictions are gone.
 
-    The rows are the same for all trials, and at most LOSS_ROWS. The search asks for each many times, so each is kept.
+    The rows are the same for all trials. The search asks for each many times, so each is kept.
     """
-    rows = setup.rows[:: len(setup.rows) // LOSS_ROWS + 1]
+    rows = rows_of_losses(setup)
     known: dict[str, np.ndarray] = {}
 
     def row_losses(trial: Trial) -> np.ndarray | None:

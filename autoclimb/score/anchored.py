@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoclimb.score.crossfit import MOST_CELLS, groups_that_differ, units_of
+from autoclimb.score.crossfit import MOST_CELLS
 from autoclimb.score.metrics import row_values
+from autoclimb.score.parts import groups_that_differ, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
 
@@ -61,18 +62,18 @@ def believed(score: float, anchored: Anchored) -> float:
 
 def _of_means(values: np.ndarray, anchor: np.ndarray, some: np.ndarray, groups: np.ndarray | None) -> Anchored:
     n = len(anchor)
-    unit_of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    unit = unit_of(n, groups)
     off, anchor_off = values - values.mean(), anchor[some] - anchor[some].mean()
-    sums, anchor_sums = (np.bincount(unit_of[some], x) for x in (off, anchor_off))
+    sums, anchor_sums = (np.bincount(unit[some], x) for x in (off, anchor_off))
     slope = _slope(float(sums @ anchor_sums), float(anchor_sums @ anchor_sums))
     score = values.mean() - slope * (anchor[some].mean() - anchor.mean())
-    units = len(np.unique(unit_of[some]))
+    units = len(np.unique(unit[some]))
 
     def error(weight: float) -> float:
         """The standard error of the score less (slope - weight) times the anchor's on all rows."""
         moved = weight * (anchor - anchor.mean()) / n  # what each row moves it by
         moved[some] += (off - slope * anchor_off) / len(values)
-        by_unit = np.bincount(unit_of, moved)
+        by_unit = np.bincount(unit, moved)
         return float(np.sqrt(max(units, 2) / max(units - 1, 1) * (by_unit @ by_unit)))
 
     return Anchored(float(score), error(slope), error(slope - 1))

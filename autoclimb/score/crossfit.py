@@ -1,6 +1,6 @@
 """Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from autoclimb.arrays import ByRow, View, predicted_rows
 from autoclimb.errors import Mistake
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.metrics import row_values
+from autoclimb.score.parts import groups_that_differ, parts_within, resamples, unit_of, units_of
 from autoclimb.score.rules import answer
 from autoclimb.seeds import rng
 from autoclimb.types import Goal, Rule
@@ -50,22 +51,6 @@ def pooled(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.nda
         out[rows] = part
     assert out is not None, "no part of the rows"
     return out
-
-
-def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None = None) -> np.ndarray:
-    """A partition with at least two parts: the given one, or five drawn by lot where it has but one.
-
-    One part is what remains when only one fold was predicted; those predictions are out-of-fold all the same, so any
-    split of the rows is honest that keeps `groups` together. Rows of a single group are dealt one by one: what was
-    learned on the very rows that it is scored on would be less honest still. `most` merges parts down to that many.
-    """
-    names, places = np.unique(part_of, return_inverse=True)
-    if len(names) < 2:
-        groups = groups_that_differ(groups)
-        units = np.arange(len(part_of)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        count = int(units.max()) + 1
-        places = (rng(0, "parts", count).permutation(count) % min(5, max(2, count)))[units]
-    return places % most if most and len(names) > most else places
 
 
 def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None) -> Rule:
@@ -146,7 +131,7 @@ def standard_error(
     if values is not None:
         off = values if minus is None else values - minus
         off = off - off.mean()
-        sums = off if groups is None else np.bincount(np.unique(groups, return_inverse=True)[1], off)
+        sums = np.bincount(unit_of(n, groups), off)
         return float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
     wide = answers.shape[1] if answers.ndim == 2 else 1
     share = min(1.0, max(500, MOST_CELLS // wide) / n)  # of the units drawn for a resample
@@ -171,9 +156,9 @@ def resampled_scores(
     values = [row_values(goal, truth, a) for a in answers]
     if all(v is not None for v in values):  # a mean over rows: exponential weights (Rubin 1981) take no copies of rows
         sign = 1.0 if goal.metric.greater_is_better else -1.0
-        unit_of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-        totals = np.stack([sign * np.bincount(unit_of, v) for v in values], axis=1)
-        size, random = np.bincount(unit_of), rng(0, "resampled scores", n)
+        unit = unit_of(n, groups)
+        totals = np.stack([sign * np.bincount(unit, v) for v in values], axis=1)
+        size, random = np.bincount(unit), rng(0, "resampled scores", n)
         weights = (random.exponential(size=len(size)) for _ in range(RESAMPLES_OF_MEANS))
         return np.array([w @ totals / (w @ size) for w in weights])
     wide = answers[0].shape[1] if answers[0].ndim == 2 else 1
@@ -184,25 +169,3 @@ def resampled_scores(
     drawn = scores + np.sqrt(share) * (drawn - scores)  # fewer rows drawn spread more
     known = np.isfinite(drawn).all(1)
     return drawn[known] if known.any() else scores[None]
-
-
-def groups_that_differ(groups: np.ndarray | None) -> np.ndarray | None:
-    """The groups, None where all rows are of one: it cannot say how groups differ, its rows say the least they can."""
-    return None if groups is None or (groups == groups[:1]).all() else groups
-
-
-def units_of(n: int, groups: np.ndarray | None) -> int | list[np.ndarray]:
-    """What is drawn as one: `n` rows, or the row indices of each group."""
-    if groups is None:
-        return n
-    order = np.argsort(groups, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-
-
-def resamples(n: int, units: int | list[np.ndarray], times: int, share: float = 1.0) -> Iterator[np.ndarray]:
-    """Row indices drawn with replacement, `times` times: rows, or whole groups of them."""
-    lots = rng(0, "resample", n)
-    count = len(units) if isinstance(units, list) else units
-    for _ in range(times):
-        drawn = lots.integers(0, count, max(2, round(share * count)))
-        yield np.concatenate([units[i] for i in drawn]) if isinstance(units, list) else drawn

@@ -15,6 +15,7 @@ import numpy as np
 from autoclimb.score.calibrate import calibrated, curve, platt, temperature
 from autoclimb.score.classes import FBeta
 from autoclimb.score.expected import expected_f_sets, learnt_tilt
+from autoclimb.score.parts import parts_to_try
 from autoclimb.score.probabilities import WeightedLogLoss, log_loss_rows
 from autoclimb.score.rules import answer, log_number_of, number_of
 from autoclimb.score.sweep import (
@@ -30,7 +31,7 @@ from autoclimb.score.sweep import (
     two_class_threshold,
     weights_for_classes,
 )
-from autoclimb.seeds import rng, some_of
+from autoclimb.seeds import some_of
 from autoclimb.types import Goal, How, Rule, Wants
 
 PLAINLY = How()
@@ -53,7 +54,7 @@ def learn_rule(
 
     `truth` is the task's target. Scoring the rule on its own rows flatters it: `score.crossfit` does not.
     `quick` leaves out the expected-F maximiser, for use inside a search over blends. `part_of` `(N,)` are parts that
-    keep rows of one group together; without them a curve of calibration is tried on rows drawn by lot.
+    keep rows of one group together; without them whatever is tried before it is taken is tried on rows drawn by lot.
     """
     assert goal.kind in goal.metric.kinds
     assert len(truth) == len(p) > 0
@@ -127,24 +128,26 @@ def f_beta(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> 
         return threshold
     line = platt(p, truth)
     maximiser = Rule("expected F", (f.beta, *line))
-    if dependent(f, truth, calibrated(p, *line)):
+    if dependent(f, truth, calibrated(p, *line), how.part_of):
         maximiser = Rule("expected F", (f.beta, *line, *learnt_tilt(calibrated(p, *line), truth)))
     some = some_of(len(p), COMPARED, "maximiser")
     return best_rule(goal, [threshold, maximiser], truth[some], p[some])
 
 
-def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray) -> bool:
+def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray, part_of: np.ndarray | None = None) -> bool:
     """Whether sets of greatest expected F gain by how many labels rows have, learned on one half, tried on the other.
 
     `q` are calibrated probabilities. The gain must be half of its standard error, as that of any more complex choice.
+    Halves are of parts, so that they have no group in common; of a single part nothing is learned.
     """
     if len(q) < FEWEST_DEPENDENT or q.shape[1] > MOST_DEPENDENT:
         return False
-    some = some_of(len(q), COMPARED, "dependent")
-    half = rng(0, "halves", len(some)).permutation(len(some)) % 2 == 0
+    some, half = some_of(len(q), COMPARED, "dependent"), parts_to_try(len(q), part_of, 2, "halves")
     gains = []
-    for own in (half, ~half):
-        rows, rest = some[own], np.setdiff1d(np.arange(len(q)), some[own])
+    for own in (0, 1):
+        rows, rest = some[half[some] == own], np.flatnonzero(half != own)
+        if not len(rest):
+            return False
         tilt = learnt_tilt(q[rest], truth[rest])
         values = [f.per_row(truth[rows], expected_f_sets(q[rows], f.beta, t)) for t in (tilt, ())]
         gains.append(values[0] - values[1])  # type: ignore[operator]
@@ -197,10 +200,7 @@ def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | Non
     """
     if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
         return False
-    if part_of is None:
-        part = rng(0, "thirds", len(p)).permutation(len(p)) % 3
-    else:
-        part = np.unique(part_of, return_inverse=True)[1] % MOST_PARTS
+    part = parts_to_try(len(p), part_of, 3 if part_of is None else MOST_PARTS, "thirds")
     gains = []
     for k in np.unique(part):
         rest, own = part != k, part == k

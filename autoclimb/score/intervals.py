@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autoclimb.score.crossfit import groups_that_differ, resamples, units_of
 from autoclimb.score.metrics import row_values
+from autoclimb.score.parts import groups_that_differ, resamples, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
 
@@ -54,7 +54,7 @@ def _of_means(
     values: np.ndarray, mismatched: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap means with the worst and with the best possible row added, in exponential weights (Rubin 1981)."""
-    places = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    places = unit_of(len(values), groups)
     size = np.bincount(places).astype(float)
     total = np.bincount(places, values)
     worst, best = min(values.min(), mismatched.min()), max(values.max(), mismatched.max())

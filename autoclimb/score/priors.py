@@ -14,6 +14,7 @@ import numpy as np
 from autoclimb.arrays import ByRow, by_blocks
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.decide import learn_rule, likely, shares, truth_for
+from autoclimb.score.parts import dealt, unit_of
 from autoclimb.score.rules import answer
 from autoclimb.seeds import rng, some_of
 from autoclimb.types import Goal, How, Rule
@@ -27,7 +28,7 @@ CLOSE = 1e-4
 PRIOR_ROWS = 20.0  # rows of the train rows' shares that the estimate is drawn by (assumption)
 BEYOND = 1.5  # times the greatest gain of those draws that the test rows' must be
 EXPLAINED = 0.9  # of the difference in how test and train rows are predicted that shares must explain
-PARTS = 3  # of rows drawn with replacement, copies of one together
+PARTS = 3  # that a rule is tried on: of groups, and of rows drawn with replacement, copies of one together
 MARGIN = 1.0  # standard errors that the gain on train rows drawn to the shares must be
 
 
@@ -65,7 +66,8 @@ def label_shift(
     if width > MOST_CLASSES or len(test) < FEWEST or len(oof) < FEWEST * width or width < 2:
         return None
     some, tested = (some_of(len(p), MOST_CELLS // width, "label shift") for p in (oof, test))
-    independent = 1.0 if groups is None else len(np.unique(groups[some])) / len(some)
+    units = unit_of(len(some), None if groups is None else groups[some])
+    independent = len(np.unique(units)) / len(some)
     truth, known = truth[some].astype(int), np.asarray(oof[some], np.float64)
     calibration, prior = likely(goal, truth, known, How(quick=True)), shares(truth, known)
     own, new = answer(calibration, known), answer(calibration, np.asarray(test[tested], np.float64))
@@ -75,7 +77,7 @@ def label_shift(
     if not _beyond_chance(own, new, prior, there, independent) or not _explained(truth, own, new, there / prior):
         return None
     shift = LabelShift(there, 0.0, 0.0, calibration, calibration, balance * there / prior)
-    return _if_it_pays(goal, truth, known, shift)
+    return _if_it_pays(goal, truth, known, units, shift)
 
 
 def weighted(p: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -142,27 +144,32 @@ def _explained(truth: np.ndarray, own: np.ndarray, new: np.ndarray, ratio: np.nd
     return bool(after - noise <= (1 - EXPLAINED) * (before - noise))
 
 
-def _if_it_pays(goal: Goal, truth: np.ndarray, oof: np.ndarray, shift: LabelShift) -> LabelShift | None:
-    """The shift with its rule, where train rows drawn to its shares are answered better by it than without it."""
+def _if_it_pays(
+    goal: Goal, truth: np.ndarray, oof: np.ndarray, units: np.ndarray, shift: LabelShift
+) -> LabelShift | None:
+    """The shift with its rule, where train rows drawn to its shares are answered better by it than without it.
+
+    Learned on one half of the `units` `(N,)`, rows or groups of them, and tried on the other.
+    """
     random, allowed = rng(0, "drawn to shares", len(oof)), shift.allowed(oof)
     odds = (shift.shares / np.bincount(truth, minlength=len(shift.shares)).clip(1))[truth]
-    half = random.permutation(len(oof)) % 2 == 0
+    half, parts = dealt(len(oof), 2, units, "drawn to shares") == 0, dealt(len(oof), PARTS, units, "parts of shares")
     drawn, plain, better = [], [], []
     for own, rest in ((half, ~half), (~half, half)):
         to_learn, to_score = (_drawn(np.flatnonzero(rows), odds, random) for rows in (rest, own))
-        rule = learn_rule(goal, truth[to_learn], allowed[to_learn], part_of=to_learn % PARTS)
-        usual = learn_rule(goal, truth[rest], oof[rest])
+        rule = learn_rule(goal, truth[to_learn], allowed[to_learn], part_of=parts[to_learn])
+        usual = learn_rule(goal, truth[rest], oof[rest], part_of=parts[rest])
         drawn.append(to_score)
         better.append(answer(rule, allowed[to_score]))
         plain.append(answer(usual, oof[to_score]))
     rows, with_it, without = (np.concatenate(parts) for parts in (drawn, better, plain))
     target = truth_for(goal, truth[rows])
     gain = goal.score(target, with_it) - goal.score(target, without)
-    stderr = standard_error(goal, target, with_it, rows, without)
+    stderr = standard_error(goal, target, with_it, units[rows], without)
     if not gain > MARGIN * stderr:
         return None
     every = _drawn(np.arange(len(oof)), odds, random)
-    rule = learn_rule(goal, truth[every], allowed[every], part_of=every % PARTS)
+    rule = learn_rule(goal, truth[every], allowed[every], part_of=parts[every])
     return replace(shift, gain=gain, stderr=stderr, rule=rule)
 
 

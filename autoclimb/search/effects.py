@@ -121,16 +121,27 @@ def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndar
     known = [row for row in rows if row is not None]
     if len(known) == len(rows):
         seen = np.flatnonzero(np.isfinite(np.stack(known)).all(0))
-        table = np.stack([row[seen[:: max(1, len(seen) // MOST_ROWS)]] for row in known])
+        seen = seen[:: max(1, len(seen) // MOST_ROWS)]
+        table = np.stack([row[seen] for row in known])
         if table.shape[1] >= 2:
             unit = max(float(table[0].mean()), 1e-9)
-            covariance = np.cov(table) / table.shape[1]
+            covariance = covariance_of_means(table, None if s.groups is None else s.groups[seen])
             noise = (SEED_NOISE * unit) ** 2 * np.eye(len(trials))
-            return table.mean(1) - table[0].mean(), np.atleast_2d(covariance) + noise, unit
+            return table.mean(1) - table[0].mean(), covariance + noise, unit
     scores = np.array([t.score for t in trials])
     errors = np.array([max(t.stderr, 1e-9) for t in trials])
     unit = float(errors[0]) / 0.05  # priors of a few hundredths are then about one standard error
     return scores[0] - scores, np.diag(errors**2), unit
+
+
+def covariance_of_means(table: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """The covariance `(T, T)` of the means of losses `(T, n)` over rows, or over `groups` `(n,)` of them."""
+    off = table - table.mean(1, keepdims=True)
+    if groups is not None and (groups != groups[0]).any():  # a single group cannot say how groups differ
+        group_of = np.unique(groups, return_inverse=True)[1]
+        off = np.stack([np.bincount(group_of, row) for row in off])
+    count = off.shape[1]
+    return np.asarray(count / max(count - 1, 1) * (off @ off.T) / table.shape[1] ** 2)
 
 
 def single_fold(history: History, base: Config) -> list[Trial]:

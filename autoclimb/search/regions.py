@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from autoclimb.search.cost import CORES, decoding_seconds, full_cost
+from autoclimb.search.effects import covariance_of_means
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History, Trial
@@ -115,9 +116,10 @@ def gain(trial: Trial, uncut: Trial, s: Situation) -> tuple[float, float]:
     loss, before = s.row_losses(trial), s.row_losses(uncut)
     if loss is None or before is None:
         return trial.score - uncut.score, math.hypot(trial.stderr, uncut.stderr)
-    less = (before - loss)[np.isfinite(before) & np.isfinite(loss)]
-    unit = max(float(np.nanmean(before)), 1e-9)
-    return float(less.mean()) / unit, float(less.std()) / math.sqrt(max(len(less), 1)) / unit
+    both = np.isfinite(before) & np.isfinite(loss)
+    less, unit = (before - loss)[both], max(float(np.nanmean(before)), 1e-9)
+    variance = covariance_of_means(less[None], None if s.groups is None else s.groups[both])
+    return float(less.mean()) / unit, math.sqrt(float(variance[0, 0])) / unit
 
 
 def cuts(box: Box) -> list[Box]:

@@ -61,6 +61,7 @@ class Situation:
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of a trial that was broken off
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None where they are not at hand
+    groups: np.ndarray | None = field(default=None, repr=False)  # (rows,) of these, whose errors go together in a group
     pixel_bytes: float = math.inf  # of disk that decoded pictures may take
     reading: Callable[[int, str, int], float] = field(default=lambda size, preprocess, grid: 0.0, repr=False)  # seconds
     # that reading a picture adds to a net's work: nothing where its pixels fit on the disk as an array

@@ -1,0 +1,72 @@
+"""Rows in parts and in lots, those of one group always together: on both sides of a split they would confirm anything.
+
+Pictures of one patient, one site, one sequence are alike, so that whatever was learned from some of them seems to hold
+for the others. Every split of rows that something is chosen, learned or scored by is one of these.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from autoclimb.seeds import rng
+
+
+def groups_that_differ(groups: np.ndarray | None) -> np.ndarray | None:
+    """The groups, None where all rows are of one: it cannot say how groups differ, its rows say the least they can."""
+    return None if groups is None or (groups == groups[:1]).all() else groups
+
+
+def unit_of(n: int, groups: np.ndarray | None) -> np.ndarray:
+    """`(n,)` which unit each row belongs to, from 0 on: its group, or itself where rows count one by one."""
+    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+
+
+def units_of(n: int, groups: np.ndarray | None) -> int | list[np.ndarray]:
+    """What is drawn as one: `n` rows, or the row indices of each group."""
+    if groups is None:
+        return n
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
+def dealt(n: int, parts: int, groups: np.ndarray | None, *purpose: str) -> np.ndarray:
+    """`(n,)` which of so many parts each row is in, dealt by lot; rows of one of `groups` `(n,)` go together.
+
+    Rows of a single group are dealt one by one: what was learned on the very rows that it is scored on would be less
+    honest still.
+    """
+    unit = unit_of(n, groups_that_differ(groups))
+    count = int(unit.max(initial=-1)) + 1
+    return (rng(0, *purpose, count).permutation(count) % parts)[unit]
+
+
+def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None = None) -> np.ndarray:
+    """A partition with at least two parts: the given one, or five drawn by lot where it has but one.
+
+    One part is what remains when only one fold was predicted; those predictions are out-of-fold all the same, so any
+    split of the rows is honest that keeps `groups` together. `most` merges parts down to that many.
+    """
+    names, places = np.unique(part_of, return_inverse=True)
+    if len(names) < 2:
+        units = int(unit_of(len(part_of), groups_that_differ(groups)).max()) + 1
+        places = dealt(len(part_of), min(5, max(2, units)), groups, "parts")
+    return places % most if most and len(names) > most else places
+
+
+def parts_to_try(n: int, part_of: np.ndarray | None, most: int, *purpose: str) -> np.ndarray:
+    """`(n,)` parts to learn a rule without and to try it on: the given ones, merged to `most`; dealt if none are given.
+
+    A single part stays one: whoever gave it could not divide its rows, and so nothing can be tried on them.
+    """
+    if part_of is None:
+        return dealt(n, most, None, *purpose)
+    return np.unique(part_of, return_inverse=True)[1] % most
+
+
+def resamples(n: int, units: int | list[np.ndarray], times: int, share: float = 1.0) -> Iterator[np.ndarray]:
+    """Row indices drawn with replacement, `times` times: rows, or whole groups of them."""
+    lots = rng(0, "resample", n)
+    count = len(units) if isinstance(units, list) else units
+    for _ in range(times):
+        drawn = lots.integers(0, count, max(2, round(share * count)))
+        yield np.concatenate([units[i] for i in drawn]) if isinstance(units, list) else drawn

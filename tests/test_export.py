@@ -358,6 +358,7 @@ def test_the_command_writes_the_best_trial_alone(run_of_two, format, tmp_path):
     assert len(json.loads(exporting.description_of(file).read_text())["members"]) == 1
 
 
+@pytest.mark.usefixtures("in_fp32")
 def test_the_page_on_export_answers_as_predict_does(run_of_two, exported, tmp_path, monkeypatch):
     folder, images = run_of_two
     (tmp_path / "new-images").symlink_to(images)
@@ -428,6 +429,7 @@ def changed(folder: Path, **values: object) -> None:
     write_json(path, {**read_json(path), **values})
 
 
+@pytest.mark.usefixtures("in_fp32")
 def test_predict_asks_a_faster_export_instead_of_the_nets(with_export, monkeypatch):
     folder, images = with_export
     notes: list[str] = []

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import threading
 from collections import deque
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -256,6 +257,17 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
     new = Material("multiclass", 2, np.zeros((0, 2), np.float32), np.zeros(0, int), material.pixels[80:])
     again = predict_again(config, new, tmp_path / "t", tmp_path, CPU, lambda facts: None)
     assert np.allclose(again, test, atol=1e-5)
+
+
+def test_pictures_are_answered_again_in_the_number_format_of_the_run(tmp_path, monkeypatch):
+    """Where a processor computes in bf16, sets of the demo were answered otherwise by predict than in its submission."""
+    monkeypatch.setattr("autoclimb.learn.devices.has_bf16", lambda device: True)
+    material, config = material_of(), TINY.vary(folds=(0, 2), epochs=2)
+    assert run_trial(config, material, tmp_path, tmp_path / "nets", tmp_path, CPU)["status"] == "done"
+    test, ask = np.load(tmp_path / "test.npy"), partial(predict_again, config, material, tmp_path / "nets", tmp_path)
+    again, exactly = (ask(CPU, lambda facts: None, exactly)[material.test_rows] for exactly in (False, True))
+    assert np.abs(again - test).max() < 1e-6
+    assert np.abs(exactly - test).max() > 1e-6
 
 
 @pytest.mark.parametrize(

@@ -303,10 +303,15 @@ def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, targe
         save_file({**tensors, **extra}, part)
 
 
-def predict_fold(config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device) -> np.ndarray:
-    """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units."""
+def predict_fold(
+    config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device, exactly: bool = False
+) -> np.ndarray:
+    """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units.
+
+    `exactly` as an exported file makes them: in float32 on a processor.
+    """
     built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
-    built = replace(for_prediction(built, device, config.seen_size), exactly=True)
+    built = replace(for_prediction(built, device, config.seen_size), exactly=exactly)
     place(built, device)
     rows = np.arange(len(material.pixels))
     return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean

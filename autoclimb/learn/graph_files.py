@@ -65,7 +65,7 @@ def by_graph(graph: nn.Module) -> Predict:
 
     def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
-            return graph(*(torch.from_numpy(array) for array in arrays)).numpy()
+            return graph(*(torch.from_numpy(array) for array in arrays)).float().numpy()
 
     return predict
 

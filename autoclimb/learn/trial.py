@@ -221,15 +221,24 @@ def _least(facts: dict[str, Any], fold_facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def predict_again(
-    config: Config, material: Material, weights: Path, cache: Path, device: torch.device, report: Report
+    config: Config,
+    material: Material,
+    weights: Path,
+    cache: Path,
+    device: torch.device,
+    report: Report,
+    exactly: bool = False,
 ) -> np.ndarray:
-    """A finished trial's predictions `(R, width)` for the R pictures of `material`, averaged over its folds' nets."""
+    """A finished trial's predictions `(R, width)` for the R pictures of `material`, averaged over its folds' nets.
+
+    In the number format that the run predicted in, where the machine has it; `exactly` as an exported file does.
+    """
     pixels = material.pixels
     total = np.zeros((len(pixels), material.width), np.float32)
     plain = config.vary(top=0)  # of new pictures nothing need be kept
     features = None
     if config.train == "features":
-        features = features_of(plain, pixels, cache, device, report, exactly=True)
+        features = features_of(plain, pixels, cache, device, report, exactly=exactly)
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:
@@ -239,6 +248,6 @@ def predict_again(
             from autoclimb.learn.views import with_views_of
 
             chosen = with_views_of(config, weights / f"fold{number}.json")
-            total += predict_fold(chosen, tensors, material, device)
+            total += predict_fold(chosen, tensors, material, device, exactly)
         report({"progress": (done + 1) / len(config.folds)})
     return total / len(config.folds)

@@ -26,7 +26,7 @@ from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
-from autoclimb.learn.devices import device_named, usable_memory, warm_up
+from autoclimb.learn.devices import device_named, prediction_autocast, usable_memory, warm_up
 from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, kind_of
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
@@ -35,6 +35,7 @@ from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
+CPU = torch.device("cpu")  # what files are exported for
 NOTHING = Material("multiclass", 0, np.zeros((0, 0), np.float32), np.zeros(0, np.int64), NO_PIXELS)
 
 
@@ -113,7 +114,8 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             config, material = asked_for(request, setting)
             nets = Path(request["weights"])
             try:
-                predictions = predict_again(config, material, nets, setting.cache, setting.device, report)
+                where = (nets, setting.cache, setting.device)
+                predictions = predict_again(config, material, *where, report, request["exactly"])
             except Unbuildable as error:  # weights that the run began from are elsewhere now, most often
                 raise Mistake(f"a net of the blend cannot be built again: {error}") from error
             write_array(Path(request["save"]), predictions)
@@ -218,7 +220,8 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
         raise Mistake(f"a net of the blend cannot be built again: {error}") from error
     graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
-    _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)
+    with prediction_autocast(CPU):  # the nets' own number format: `predict` is faster in it
+        _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)
     predictions, by_file = graph_files.timed_predictions(graph_files.opened(file, inputs), arrays)
     write_array(Path(request["save"]), predictions)
     return {"seconds_a_picture": {"nets": by_nets, "file": by_file}}

@@ -250,7 +250,7 @@ def written_and_checked(
     description: dict[str, Any],
     file: Path,
 ) -> Comparison:
-    """The blend's predictions by `predict`'s own code beside those of the file, which is written now."""
+    """The blend's predictions by `predict`'s own code, in float32, beside those of the file, which is written now."""
     assert run.blend is not None
     place = file.parent
     pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
@@ -266,7 +266,8 @@ def written_and_checked(
         for trial, source in zip(trials, inputs.of_trial, strict=True):
             part = {"config": trial.config.to_json(), "weights": str(store.nets_folder(run.folder, trial.config))}
             save = place / f"{trial.key}.npy"
-            worker.ask({"do": "predict", **part, "pixels": str(pixels[source]), "save": str(save)}, LONG)
+            asked = {"do": "predict", **part, "pixels": str(pixels[source]), "save": str(save), "exactly": True}
+            worker.ask(asked, LONG)
             predictions.append(np.load(save))
             parts.append({**part, "source": source})
         request = {

@@ -166,6 +166,7 @@ class Run:
                     "pixels": str(self._pixels_for(config, files, place, tell)),
                     "weights": str(store.nets_folder(self.folder, config)),
                     "save": str(place / f"{number}.npy"),
+                    "exactly": False,  # in the number format of the run, whose submission was answered in it
                 }
                 worker.ask(request, LONG_ENOUGH)
                 predictions.append(np.load(place / f"{number}.npy"))

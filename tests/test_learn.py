@@ -260,7 +260,7 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
 
 
 def test_pictures_are_answered_again_in_the_number_format_of_the_run(tmp_path, monkeypatch):
-    """Where a processor computes in bf16, sets of the demo were answered otherwise by predict than in its submission."""
+    """On a processor with bf16 predict answered sets of the demo otherwise than its submission did."""
     monkeypatch.setattr("autoclimb.learn.devices.has_bf16", lambda device: True)
     material, config = material_of(), TINY.vary(folds=(0, 2), epochs=2)
     assert run_trial(config, material, tmp_path, tmp_path / "nets", tmp_path, CPU)["status"] == "done"

@@ -156,7 +156,7 @@ def test_weights_that_a_run_began_from_and_that_are_gone_are_a_mistake_of_who_pr
     np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
     write_json(tmp_path / "pixels.json", {"rows": 2, "size": 16, "channels": 3})
     config = TINY.vary(train="features", weights=str(tmp_path / "moved"))
-    request = {"do": "predict", "config": config.to_json(), "pixels": str(tmp_path / "pixels.npy")}
+    request = {"do": "predict", "exactly": False, "config": config.to_json(), "pixels": str(tmp_path / "pixels.npy")}
     setting = worker.Setting(worker.NOTHING, CPU, tmp_path)
     with pytest.raises(Mistake, match=r"moved: no such file"):
         worker.reply_to({**request, "weights": str(tmp_path), "save": ""}, setting, lambda facts: None)

@@ -14,7 +14,7 @@ from PIL import Image
 from run_folders import HOSTILE, METRICS, run_folder, with_data_facts, with_gallery
 from typer.testing import CliRunner
 
-from autoclimb.arrays import write_predictions
+from autoclimb.arrays import taken, write_predictions
 from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
 from autoclimb.disk import append_json, read_lines, write_array, write_json
@@ -450,14 +450,14 @@ def test_copies_of_a_row_in_one_group_make_no_error_smaller(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
     once = replace(record, slices={"half": tuple(f"half {i % 2}" for i in range(240))})
     at = np.repeat(np.arange(240), 3)
-    many = {name: np.asarray(getattr(once, name))[at] for name in ("target", "fold_of")}
+    many = {"target": taken(once.target, at), "fold_of": once.fold_of[at]}
     blend = replace(record.blend, oof=np.asarray(record.blend.oof)[at])
     slices = {"half": tuple(f"half {i % 2}" for i in at)}
     thrice = replace(once, **many, blend=blend, slices=slices, groups=at)
     errors = {}
     for name, looked_at in (("once", once), ("groups", thrice), ("rows", replace(thrice, groups=None))):
         found = findings.errors_of(looked_at)
-        bins = findings.reliability(looked_at, found)
+        bins = findings.reliability(looked_at, found, bins=2)
         errors[name] = [s.stderr for s in findings.slices_of(looked_at, found)], [stderr for _, _, stderr, _ in bins]
     for once_, groups, rows in zip(*(errors[name] for name in ("once", "groups", "rows")), strict=True):
         assert np.allclose(groups, once_, rtol=0.1)

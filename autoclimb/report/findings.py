@@ -244,10 +244,9 @@ def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple
         n = int(inside.sum())
         if n >= 5:
             share = float(so[inside].mean())
-            off = np.bincount(
-                unit[inside], so[inside] - share
-            )  # of units that are rows: its squares sum to those of so
-            rows.append((float(p[inside].mean()), share, float(np.sqrt(off @ off + 1) / n), n))
+            off = np.bincount(unit[inside], so[inside] - share)  # of units of one cell, squared, n share (1 - share)
+            each = n / len(np.unique(unit[inside]))  # a unit more is the least that is not known
+            rows.append((float(p[inside].mean()), share, float(np.sqrt(off @ off + each**2) / n), n))
     return rows
 
 

@@ -79,6 +79,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
     configs = families_paid(heads, usable(s), s, settled_sizes(history, s))
+    if not configs and not compared(history, s):  # a cheaper net that frozen features speak for may be paid
+        others = ([head] for head in heads[1:] if head[0].weights)
+        configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])
     # nobody knows which net suits the data; but frozen features of one whose top alone trains were seen to
     alone = len(configs) < 2 and from_nothing(s) and not compared(history, s) and not any(c.top for c in configs)
     if not configs or alone:

@@ -16,15 +16,18 @@ from autoclimb.search.fidelity import (
     Level,
     epochs_for,
     epochs_in,
+    epochs_paid,
     final_seconds,
     folds_of,
     kept_bytes,
     sizes_for,
+    with_top,
+    working,
 )
 from autoclimb.search.nets import fine_tuning, net_named, top_of
 from autoclimb.search.regions import region_seconds, start_chain, try_regions
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import candidates, over_all_folds, with_useful_nets
+from autoclimb.search.starting import candidates, with_useful_nets
 from autoclimb.types import Config, History
 
 # seconds of budget below which useful frozen features are all there is time for, and made of one view. Measured at 60
@@ -55,6 +58,24 @@ def features_are_all(history: History, s: Situation) -> bool:
     if not (short and looked_at and with_useful_nets(history, s).pretrained):
         return False
     return s.budget < SHORT or not over_all_folds(s)
+
+
+def seconds_for_frozen(s: Situation) -> float:
+    """Seconds for frozen features of pretrained nets on a processor; a larger budget has no fewer than a smaller one."""
+    share = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"]
+    return max(share * s.budget, FROZEN_SHARE["shortest"] * min(s.budget, SHORT))
+
+
+def over_all_folds(s: Situation) -> bool:
+    """Whether what features leave of a short budget pays for enough epochs of the cheapest net over all folds.
+
+    If need be of its top alone. Where it did not, three minutes trained a whole net on one fold, for two epochs.
+    """
+    time = working(s) - seconds_for_frozen(s) - LEAST_HAND_MADE * s.budget
+    net = candidates(s)[0]
+    whole = net if "size" in s.space.start else net.vary(size=min(sizes_for(net, s)))
+    nets = [config for config in (whole, with_top(whole, s)) if config is not None]
+    return any(epochs_paid(time, config, s) >= epochs_for("enough", config, s) for config in nets)
 
 
 def of_nets(stage: Callable[..., Iterator[list[Config]]]) -> Callable[..., Iterator[list[Config]]]:
@@ -197,8 +218,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
     if not rows:
         return
-    left = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"] * s.budget
-    left = max(left, FROZEN_SHARE["shortest"] * min(s.budget, SHORT))
+    left = seconds_for_frozen(s)
     look, most = first_look(rows[0], left, s)
     first = [frozen_net(row, look.size, s, tta=look.tta, head=look.head) for row in rows]
     for config in first:

@@ -19,12 +19,10 @@ from autoclimb.search.fidelity import (
     epochs_paid,
     final_seconds,
     folds_of,
-    least_size,
     scratch_beside,
     suits,
     with_pixels,
     with_size,
-    with_top,
     within_memory,
 )
 from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch, net_named
@@ -138,14 +136,6 @@ def from_nothing(s: Situation) -> list[Config]:
     sized = [with_size(net, s, time) for net in nets if family_of(net.backbone) == "resnet"]
     paid = [net for net in sized if epochs_paid(time, net, s) >= epochs_for("sound", net, s)]
     return paid[-1:] or nets[:1]
-
-
-def over_all_folds(s: Situation) -> bool:
-    """Whether the finalists' time pays for enough epochs of the cheapest net over all folds, if need be of its top."""
-    net = candidates(s)[0]
-    whole = net.vary(size=least_size(net, s))
-    nets = [config for config in (whole, with_top(whole, s)) if config is not None]
-    return any(epochs_paid(final_seconds(s), config, s) >= epochs_for("enough", config, s) for config in nets)
 
 
 def ranked(history: History, s: Situation) -> list[Config]:

@@ -187,7 +187,7 @@ def test_a_pretrained_net_that_is_sound_at_some_size_sees_more_pixels_while_epoc
     assert config.vary(size=sound.size) == sound
     if config.size != sound.size:
         assert weights
-        assert sound.size < config.size <= min(224, 1.3 * side)
+        assert sound.size < config.size <= min(224, max(1.3 * side, 160))
         assert epochs_paid(seconds, config, s) >= epochs_for("enough", config, s)
     larger = [net.vary(size=n) for n in sizes_for(net, s) if config.size < n <= pixels_first(net, s)]
     assert not any(epochs_paid(seconds, c, s) >= epochs_for("enough", c, s) for c in larger)

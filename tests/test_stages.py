@@ -168,7 +168,7 @@ def test_on_a_processor_nets_of_box_and_hub_are_ranked_by_what_they_cost_and_no_
 
 
 def test_without_features_there_are_only_nets():
-    s = situation(budget=HOUR, pretrained=LOCAL, space=SearchSpace(features=False))
+    s = situation(budget=4 * HOUR, pretrained=LOCAL, space=SearchSpace(features=False))
     assert {config.train for config in asked("baseline", s)} == {"net"}
 
 

@@ -25,6 +25,7 @@ from autoclimb.search.fidelity import (
     one_family,
     search_seconds,
     sound_at_its_size,
+    whole_pays,
     with_pixels,
     with_size,
     with_top,
@@ -151,19 +152,18 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
     """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
 
     Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
-    soundly; else two, if both get more than enough; else one. For the sake of others the best is neither made much
-    smaller nor cut to its top.
+    soundly; else two, if both get more than enough; else one. For the sake of others the best is not made much smaller.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
         sound = chosen(heads, n, time, "sound", s, settled=settled)
-        less = paid and sound and (sound[0].size < OWN_SHARE * tried or bool(sound[0].top) > bool(paid[0].top))
-        if sound and not less:
+        alone = paid[0].size if paid else 0
+        if sound and sound[0].size >= OWN_SHARE * max(tried, alone):
             paid = sound
     if len(paid) < 2:
         two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
-        if two and two[0].size >= tried:
+        if two and two[0].size >= max(tried, OWN_SHARE * paid[0].size if paid else 0):
             return two
     while KINDS <= len(paid) < MOST:
         more = chosen(heads, len(paid) + 1, time, "full", s, settled=settled)
@@ -216,29 +216,27 @@ def beside_folds(config: Config, n: int, s: Situation) -> float:
 def at_size(config: Config, seconds: float, s: Situation) -> Config:
     """The config at the size that these seconds for all folds pay for; as it was tried, where they pay for that.
 
-    Where they do not pay for the whole net at a level, its top alone is trained if they do for that.
+    Its top alone is trained where they do not pay for the whole net soundly at about its own size, see `whole_pays`.
     """
     if "size" in s.space.start:
         return config
-    tried = config.seconds > 0
-    topped = with_top(config, s)
-    whole = with_size(config, s, seconds, "enough")
+    tried, topped = config.seconds > 0, with_top(config, s)
+    nets = [net for net in (config, topped) if net is not None]
+    if topped is not None and not whole_pays(config, s, seconds):
+        nets = [topped]
 
     def paid(net: Config, level: Level, times: float) -> bool:
         return epochs_paid(seconds, net, s) >= times * epochs_for(level, net, s)
 
-    levels: tuple[tuple[Level, float], ...] = (("sound", 1.0), ("enough", MORE_THAN_ENOUGH))
+    levels: tuple[tuple[Level, float], ...] = (("sound", 1.0), ("enough", MORE_THAN_ENOUGH), ("enough", 1.0))
     for level, times in levels:
         if tried and paid(config, level, times):
             return config
-        for net in filter(None, (config, topped)):
+        for net in nets:
             sized = with_size(net, s, seconds, level, times)
             if paid(sized, level, times):
                 return sized
-    if topped is None or paid(whole, "enough", 1.0):
-        return whole
-    sized = with_size(topped, s, seconds, "enough")
-    return sized if paid(sized, "enough", 1.0) else whole
+    return with_size(config, s, seconds, "enough")
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:

@@ -61,7 +61,7 @@ def features_are_all(history: History, s: Situation) -> bool:
 
 
 def seconds_for_frozen(s: Situation) -> float:
-    """Seconds for frozen features of pretrained nets on a processor; a larger budget has no fewer than a smaller one."""
+    """Seconds for frozen features of pretrained nets on a processor; no fewer than in a smaller budget."""
     share = FROZEN_SHARE["shortest" if s.budget < SHORT else "short" if s.budget < LONG else "long"]
     return max(share * s.budget, FROZEN_SHARE["shortest"] * min(s.budget, SHORT))
 

@@ -17,7 +17,8 @@ from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
-PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures
+PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures,
+PRETRAINED = {"skill": 0.8}  # and what pretrained ones are
 PACKED = 0.2  # of an array's bytes that its pictures take as JPEGs: .15 at 224 px to .27 at 64 (data/stored.py)
 
 
@@ -76,7 +77,9 @@ def rehearse(
         rows.append(planned(config, stage, seconds, rows, s))
         time += seconds
         nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
-        facts = PHOTOGRAPHS if config.train == "features" and not config.weights else {}
+        facts: dict[str, Any] = {}
+        if config.train == "features":
+            facts = dict(PRETRAINED if config.weights else PHOTOGRAPHS)
         score = 0.5 + 0.01 * standing.get(config.backbone, 0)
         records[config.key] = Trial(config, stage, "done", score, 0.05, seconds, facts=facts)
         return records[config.key]

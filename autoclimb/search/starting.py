@@ -13,13 +13,13 @@ from autoclimb.search.fidelity import (
     LONG,
     MORE_THAN_ENOUGH,
     at_its_size,
-    comparable,
     epochs_for,
     epochs_in,
     epochs_paid,
     final_seconds,
     folds_of,
     scratch_beside,
+    soundly,
     suits,
     with_pixels,
     with_size,
@@ -105,7 +105,8 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
     """
     if s.device != "cpu" or s.space.backbones or nets_are_useful(history) is not False:
         return s
-    return replace(s, pretrained=()) if s.budget < LONG or not comparable(candidates(s)[0], s) else s
+    short = s.budget < LONG or not soundly(final_seconds(s) / folds_of(s), candidates(s)[0], s)
+    return replace(s, pretrained=()) if short else s
 
 
 def nets_are_useful(history: History) -> bool | None:

@@ -1,8 +1,6 @@
 """bench(): solvers compared on sets whose answers are known, the whole story in one function."""
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from autoclimb.contest.cells import Outcome, answers_on_disk, outcomes_on_disk, 
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Suite, read_suite, selected
 from autoclimb.contest.text import report_text
-from autoclimb.disk import whole_file
+from autoclimb.disk import hold, whole_file
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.types import Tell
 
@@ -66,24 +64,13 @@ def bench(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
-    with alone_in(folder), room_on_disk(folder):
+    with hold(folder, "bench"), room_on_disk(folder):
         for outcome in run_cells(chosen, folder, retry, tell or (lambda event: None)):
             if outcome.seconds > PAGE_AFTER:
                 published(whole, folder)
             else:
                 write_results(folder, outcomes_on_disk(folder, whole))
         return published(whole, folder)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """A block during which no other bench runs in the folder; raises Mistake where one does."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Mistake(f"another bench is running in {folder}; wait for its end or name another --out") from None
-        yield
 
 
 def published(suite: Suite, folder: Path) -> Bench:

@@ -10,6 +10,8 @@ STARTED = (
 )  # before the other imports: a budget counts from the command on, not from the end of the imports
 
 # ruff: noqa: E402
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -292,8 +294,7 @@ def write_predictions(
     """Predict new pictures with a run's blend, in the form of its submission."""
     from autoclimb.report.view import watch
 
-    with _writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    _check_writable(out)
     with watch(quiet, 0.0, _left(0.0, STARTED)) as tell:
         from autoclimb.solve import open_run
 
@@ -466,6 +467,16 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Mistake(f"--out {out} cannot be written ({error.strerror or error}); name another place") from error
+
+
+def _check_writable(out: Path) -> None:
+    """Makes the folder of a file to be written; raises Mistake where it could not be, before minutes of work for it."""
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not os.access(out if out.exists() else out.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _left(seconds: float, started: float) -> Callable[[], float]:

@@ -3,14 +3,17 @@
 A journal grows by lines instead; one that was cut off by a kill is left out when it is read.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
+
+from autoclimb.errors import Mistake
 
 
 @contextmanager
@@ -28,6 +31,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def hold(folder: Path, what: str) -> TextIO:
+    """An open file that keeps other processes out of a folder until it is closed, or its process ends, however.
+
+    Raises Mistake where another one holds the folder. A file system without locks keeps nobody out.
+    """
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise Mistake(f"another {what} is running in {folder}; wait for its end or name another --out") from None
+    except OSError:
+        pass
+    return file
 
 
 def write_json(path: Path, values: Any) -> None:

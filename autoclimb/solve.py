@@ -15,7 +15,7 @@ from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import forget_half_built
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
-from autoclimb.disk import write_json
+from autoclimb.disk import hold, write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.report.view import notebook_tell
@@ -125,7 +125,7 @@ def fit(
         trackers.poke()
         trackers.end(SLACK.trackers_at_most)
         return open_run(folder, scorer)
-    store.open_folder(folder)
+    held = hold(store.open_folder(folder), "run")
     store.forget_half_made(folder)
     store.forget_failures_of_device(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
@@ -223,6 +223,7 @@ def fit(
     finally:
         worker.end()
         trackers.end(clock.left())
+        held.close()
 
 
 def metric_and_task(

@@ -12,13 +12,13 @@ from run_folders import HOSTILE, run_folder
 from typer.testing import CliRunner
 
 import autoclimb
-from autoclimb.benching import alone_in
 from autoclimb.cli import app
 from autoclimb.contest import cells
 from autoclimb.contest.cells import Outcome, command_of, with_promise
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite
 from autoclimb.contest.text import report_text
+from autoclimb.disk import hold
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import metric_named
 
@@ -148,7 +148,7 @@ def test_a_command_that_cannot_be_started_is_a_failed_cell(tmp_path):
 def test_two_benches_do_not_share_a_folder(tmp_path):
     path = suite_file(tmp_path, {"mine": "good"})
     (tmp_path / "out").mkdir()
-    with alone_in(tmp_path / "out"), pytest.raises(Mistake, match="another bench is running in"):
+    with hold(tmp_path / "out", "bench"), pytest.raises(Mistake, match="another bench is running in"):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 

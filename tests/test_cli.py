@@ -163,6 +163,13 @@ def test_predictions_are_written_in_the_submissions_form(rooms):
     assert "2 rows" in result.output
 
 
+def test_where_answers_cannot_be_written_is_said_before_they_are_made(rooms):
+    result = run_cli("predict", "run", "images", "--out", str(rooms.folder))
+    assert result.exit_code == 2
+    assert "cannot be written (it is a folder)" in result.stderr
+    assert "predicting" not in result.output
+
+
 def test_the_demo_compares_the_promise_with_the_truth(rooms):
     result = run_cli("demo", "--out", str(rooms.folder / "demo"), "--budget", "20s")
     assert result.exit_code == 0, result.output

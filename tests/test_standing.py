@@ -47,7 +47,14 @@ def test_who_is_level_came_first():
 
 
 @pytest.mark.parametrize(
-    "text", ["Rank,TeamName,Score\n1,a,0.9\n2,b,0.8\n", "\ufeffscore\n0.9\n0.8\n", "team,points\na,0.9\nb,0.8\n"]
+    "text",
+    [
+        "Rank,TeamName,Score\n1,a,0.9\n2,b,0.8\n",
+        "Rank,TeamName,Score\n1,a,0.9\n2,b,0.8\n3,late,\n",
+        "Rank;Score;TeamName\n1;0.9;a, b\n2;0.8;c\n",
+        "\ufeffscore\n0.9\n0.8\n",
+        "team,points\na,0.9\nb,0.8\n",
+    ],
 )
 def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
     (tmp_path / "scores.csv").write_text(text, encoding="utf-8")
@@ -58,6 +65,13 @@ def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
 def test_a_table_without_a_score_is_a_mistake_that_says_what_to_write(tmp_path, text):
     (tmp_path / "scores.csv").write_text(text)
     with pytest.raises(Mistake, match="Score"):
+        read_scores(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("text", ["team,Score\na,0.9\nb,none\n", "team,Score\na,\n"])
+def test_a_score_that_is_no_number_is_named(tmp_path, text):
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(Mistake, match=r"column Score holds ('none'|no score)"):
         read_scores(tmp_path / "scores.csv")
 
 

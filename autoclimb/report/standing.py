@@ -35,27 +35,35 @@ class Standing:
 def read_scores(path: Path) -> list[float]:
     """The scores of a leaderboard's csv: of its column `Score`, or of its only one that holds numbers.
 
-    Raises Mistake where the file cannot be read or no column can be told to be it.
+    Teams without a score are left out. Raises Mistake where the file cannot be read, no column can be told to be it or
+    a score is no number.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            first = file.readline()
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=max(",;\t", key=first.count)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Mistake(f"--against {path} cannot be read ({error}); give a csv with a column Score") from error
-    columns = {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name}
-    numbers = {name: [n for n in column if n is not None] for name, column in columns.items() if None not in column}
-    by_name = {name.strip().lower(): values for name, values in numbers.items()}
-    for name in COLUMNS:
-        if name in by_name:
-            return by_name[name]
-    if len(numbers) == 1:
-        return next(iter(numbers.values()))
-    raise Mistake(f"--against {path} has no column Score, but {', '.join(columns) or 'nothing'}; name one Score")
+    columns = {name: [(row[name] or "").strip() for row in rows] for name in (rows[0] if rows else {}) if name}
+    by_name = {name.strip().lower(): name for name in columns}
+    named = next((by_name[name] for name in COLUMNS if name in by_name), "")
+    numbers = [
+        name for name, cells in columns.items() if all(_number(c) is not None for c in cells if c) and any(cells)
+    ]
+    if not named and len(numbers) != 1:
+        raise Mistake(f"--against {path} has no column Score, but {', '.join(columns) or 'nothing'}; name one Score")
+    cells = [cell for cell in columns[named or numbers[0]] if cell]
+    wrong = next((cell for cell in cells if _number(cell) is None), None)
+    if wrong is not None or not cells:
+        fault = f"holds {wrong!r}, which is no number" if wrong else "holds no score"
+        raise Mistake(f"--against {path}: column {named or numbers[0]} {fault}; mend or leave out such rows")
+    return [score for cell in cells if (score := _number(cell)) is not None]
 
 
-def _number(cell: str | None) -> float | None:
+def _number(cell: str) -> float | None:
     try:
-        value = float(cell or "")
+        value = float(cell)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -12,8 +12,9 @@ import numpy as np
 
 from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.data.depth import Ranges, as_ranges
-from autoclimb.data.files.formats import PICTURES
+from autoclimb.data.files.formats import PICTURES, stem_of
 from autoclimb.data.pixels import build_pixels
+from autoclimb.data.read.survey import pictures_below
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
@@ -294,12 +295,14 @@ def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
 
 
 def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
-    """The pictures meant: files of a folder and its sub-folders in order of name, or the sources listed."""
+    """The pictures meant: those below a folder or in an archive in order of path, or the sources listed."""
     if isinstance(images, (str, Path)):
         folder = Path(images)
-        if folder.is_file():
+        if not folder.exists():
+            raise Mistake(f"{folder} does not exist; name a folder of image files")
+        if folder.is_file() and not stem_of(folder.name):
             return [str(folder)]
-        files = sorted(str(p) for p in folder.rglob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
+        files = pictures_below(folder)
         if not files:
             raise Mistake(f"no pictures in {folder}; name a folder of image files")
         return files

@@ -69,7 +69,9 @@ def open_folder(folder: Path) -> Path:
 
 def _only_ours(folder: Path) -> bool:
     """Whether the folder holds nothing but what a run killed in its first moments leaves."""
-    return all(p.name in ("trials", "cache", "worker.log") or p.name.startswith(".part-") for p in folder.iterdir())
+    return all(
+        p.name in ("trials", "cache", "worker.log", "lock") or p.name.startswith(".part-") for p in folder.iterdir()
+    )
 
 
 def read_run(folder: Path) -> dict[str, Any]:

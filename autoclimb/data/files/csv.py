@@ -13,6 +13,8 @@ import pandas as pd
 from autoclimb.data.files.cells import pixel_columns, pixel_string
 from autoclimb.data.files.delimiters import LOOKED_AT, first_lines, separator_of
 from autoclimb.data.files.formats import ending
+from autoclimb.data.files.mends import with_objects, without_headers, without_quotes, without_titles
+from autoclimb.data.files.starts import BEGUN, stand_in
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.text import NAMED, text_of
 from autoclimb.data.sources import inside
@@ -21,6 +23,7 @@ LISTINGS = (".txt", ".lst")  # texts that may be anything, and are tables where 
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
 FEWEST_ROWS = 10  # of a text that names no picture, from which it is taken for a table
 MOST_BAD = 0.1  # share of lines that may be bad; of more the table is not what it is taken for
+NAMED_WITHIN = 12  # first words of a table without a header, one of which names a picture
 FEW_VALUES = 50  # different values up to which a column's cells are known by them
 ID_WORDS = re.compile(r"(^|[_ ])(id|name|file|index|uid|uuid)s?$|[a-z]Id$")  # of a column that names rows
 DECIMAL = re.compile(r"-?\d+,\d+")
@@ -46,7 +49,10 @@ def tables_in(file: TableFile) -> list[Table]:
     notes: list[str] = []
     data = file.read()
     text = text_of(file.name, data, notes)
-    if not text:
+    if text and (words := stand_in(data[:BEGUN])) and not listing:
+        notes.append(f"{file.name} is {words}")
+        table = None
+    elif not text:
         notes.append(f"{file.name} {'holds no text' if data else 'has no rows'} and is ignored")
         table = None
     elif "\0" in text:  # pandas would end the cell there
@@ -59,12 +65,23 @@ def tables_in(file: TableFile) -> list[Table]:
     if listing:
         names_pictures = table and len(table.cells) > 1 and any(file.is_picture(c[0]) for c in table.cells.values())
         relation = table is not None and is_relation(table, file.is_picture)
+        if table and table.headless and are_boxes(list(table.cells.values())[1:]):
+            file.notes.append(f"{file.name} holds boxes, which are not read")
+            return []
         if not names_pictures and not relation:
             return []
         if table and table.headless and len(table.cells) == 2:
             table = named_by_file(table, relation)
     file.notes.extend(notes)
     return [table] if table else []
+
+
+def are_boxes(columns: list[list[str]]) -> bool:
+    """Whether these columns beside a picture's name are the corners of a box in it: left, top, right, bottom."""
+    if len(columns) != 4 or not all(cell.isdigit() for cells in columns for cell in cells):
+        return False
+    corners = [tuple(map(int, row)) for row in zip(*columns, strict=True)]
+    return all(left <= right and top <= bottom for left, top, right, bottom in corners)
 
 
 def is_relation(table: Table, is_picture: Callable[[str], bool]) -> bool:
@@ -126,7 +143,7 @@ def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:
             return None
     if short := short_lines(text, layout):
         notes.append(f"{name}: {shown(short)} fewer cells than the header; the last are blank")
-    cells, decimals = cells_of(name, frame, layout, notes)
+    cells, decimals = cells_of(file, frame, layout, notes)
     if not cells or not len(frame):
         notes.append(f"{name} has no rows and is ignored")
         return None
@@ -150,7 +167,7 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
     Where the first line names a picture, it is a row, not a header.
     """
     breaks = text.count("\n")
-    text = without_comments(text)
+    text = without_titles(without_comments(text))
     text = from_spaces(text, is_picture)
     lines = first_lines(text, count=LOOKED_AT + 1)
     separator, before = separator_of(lines)
@@ -160,7 +177,8 @@ def layout_of(text: str, is_picture: Callable[[str], bool]) -> tuple[str, Layout
     words = [w.strip().strip('"') for w in first.split(separator)]
     if len(words) == 1 and " " in first.strip() and is_picture(first.split()[0]):
         separator, words = " ", first.split()
-    headless = len(words) > 1 and any(is_picture(w) for w in words[:4] if re.search(r"\d", w) or "." in w)
+    likely = [w for i, w in enumerate(words[:NAMED_WITHIN]) if "." in w or (i < 4 and re.search(r"\d", w))]
+    headless = len(words) > 1 and any(map(is_picture, likely))
     headless |= len(words) > 1 and words[0].isdigit()
     begin = len(first) + 1
     pixels = None if headless else pixel_columns(words)
@@ -190,6 +208,9 @@ def from_spaces(text: str, is_picture: Callable[[str], bool]) -> str:
     lines = first_lines(text, count=LOOKED_AT)
     if len(lines) > 2 and lines[0].strip().isdigit() and len(lines[1].split()) > 1:
         lines, text = lines[1:], text[len(lines[0]) :]
+    if lines and all(is_picture(line.partition(": ")[0].strip()) for line in lines):  # a.jpg: cat
+        text = "\n".join("\t".join(line.split(": ", 1)) for line in text.splitlines()) + "\n"
+        lines = first_lines(text, count=LOOKED_AT)
     cut = [line.split() for line in lines]
     if len(lines) < 2 or any(sign in line for line in lines for sign in ",;\t|") or len({len(c) for c in cut[1:]}) > 1:
         return text
@@ -224,9 +245,12 @@ def frame_of(text: str, layout: Layout, columns: list[int] | None) -> pd.DataFra
 
 
 def cells_of(
-    name: str, frame: pd.DataFrame, layout: Layout, notes: list[str]
+    file: TableFile, frame: pd.DataFrame, layout: Layout, notes: list[str]
 ) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """The columns of a frame, stripped, a saved index left out, decimal commas made points; and which had such."""
+    """The columns of a frame, stripped, a saved index left out unless it names pictures, decimal commas made points,
+    objects of json taken apart; and which had decimal commas.
+    """
+    name = file.name
     decimals: list[str] = []
     repeated = [w for w, n in Counter(layout.header).items() if w and n > 1]
     if repeated and not layout.headless:
@@ -239,7 +263,13 @@ def cells_of(
         if broken:
             notes.append(f"{name}: {broken} cells of {title!r} hold line breaks; is a quote not closed?")
     for title in [t for t in cells if t.startswith("Unnamed:") or not t]:  # a saved index
-        del cells[title]
+        column = cells.pop(title)
+        if column and file.is_picture(column[0]) and file.is_picture(column[-1]) and not column[0].isdigit():
+            cells = {"index": column, **cells}
+    cells = without_quotes(cells)
+    if len(cells) > 1 and not layout.headless and layout.pixels is None:
+        cells = without_headers(name, cells, notes)
+    cells = with_objects(cells)
     if layout.separator != ",":
         for title in [t for t in cells if are_decimals(cells[t])]:
             cells[title] = [c.replace(",", ".") for c in cells[title]]

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from autoclimb.data.files.formats import MOST_PIXELS
+from autoclimb.data.files.heif import register_heif
 from autoclimb.data.files.stacks import Picture, views_of
 from autoclimb.data.files.tiff import quiet_tifffile, tiff_array
 
@@ -35,6 +36,7 @@ def opened_image(name: str, content: bytes | str, channels: int) -> Iterator[lis
     for what is no picture, ValueError for bombs, and whatever else decoders raise (opening.UNREADABLE).
     """
     quiet_decoders()
+    register_heif()
     with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{name} claims {image.width}x{image.height} pixels")

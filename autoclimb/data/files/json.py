@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
@@ -19,6 +20,7 @@ PIECE = 1 << 22
 
 FEWEST_PIXELS = 64  # numbers in a list from which it is a picture
 MOST_FIELDS = 10  # of an object that is a row
+ATTRIBUTES = re.compile(r"attributes?$|^(labels?|tags?|properties|meta|metadata|classification)$", re.IGNORECASE)
 
 
 class Pixels(int):
@@ -97,7 +99,7 @@ def tables_of(name: str, value: Any, source: str) -> Iterator[Table]:
     if not isinstance(value, dict) or not value:
         return
     images, annotations = value.get("images"), value.get("annotations")
-    if is_rows(images):
+    if is_rows(images) and (is_rows(annotations) or images[0].keys() & {"id", "image_id"}):
         yield coco_table(name, images, annotations if is_rows(annotations) else [], value.get("categories"))
         return
     if is_fiftyone(value):
@@ -165,8 +167,9 @@ def same_length(values: list[Any]) -> bool:
 def rows_table(name: str, rows: list[dict[str, Any]], place: Place | None = None) -> Table:
     """The table of a list of rows; fields that hold pictures become the channels of each row's picture.
 
-    Without a place for them pictures are left out.
+    Without a place for them pictures are left out. Fields that hold attributes of the picture are taken apart.
     """
+    rows = [with_attributes(row) for row in rows]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     bands = [
         k
@@ -184,6 +187,14 @@ def rows_table(name: str, rows: list[dict[str, Any]], place: Place | None = None
     if not cells:
         cells = {"row": [str(i) for i in range(len(rows))]}
     return Table(name, cells, sources, len(bands) if len(bands) > 1 else 3)
+
+
+def with_attributes(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the attributes in it as fields of their own, as in VIA's `file_attributes: {"class": "cat"}`."""
+    nested = {k: v for k, v in row.items() if isinstance(v, dict) and ATTRIBUTES.search(k)}
+    if not nested:
+        return row
+    return {**{k: v for attributes in nested.values() for k, v in attributes.items()}, **row}
 
 
 def coco_table(name: str, images: list[dict], annotations: list[dict], categories: Any) -> Table:

@@ -1,4 +1,4 @@
-"""Npy and npz files: a picture each, or all pictures of a split in one array, whose rows then make a Table."""
+"""Npy, npz and idx files: a picture each, or all pictures of a split in one array, whose rows then make a Table."""
 
 import io
 import math
@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from autoclimb.data.files import idx
 from autoclimb.data.files.archives import read_member
 from autoclimb.data.files.formats import MOST_NUMBERS, bomb
 from autoclimb.data.files.spool import Stretch
@@ -98,8 +99,10 @@ def first_array_in(data: bytes | Stretch) -> np.ndarray:
 
 
 def shapes_of(path: str) -> dict[str, tuple[int, ...]]:
-    """The shape of each array in an npy ("" is its name) or npz file, from headers alone; {} where unreadable."""
+    """The shape of each array in an npy, idx ("" is its name) or npz file, by headers alone; {} where unreadable."""
     try:
+        if idx.NAME.search(path):
+            return {"": idx.shape_of(path)}
         if not path.endswith(".npz"):
             with open(path, "rb") as file:
                 return {"": header_of(file)[0]}
@@ -150,7 +153,8 @@ def array_tables(root: Path, files: list[str], notes: list[str]) -> tuple[list[T
                     cells[name.strip("_") or "label"] = values
         if len(cells) > 1:
             notes.append(f"{where}: {shape[0]} pictures in one array, labels {', '.join(list(cells)[1:])} beside it")
-        tables.append(Table(f"{where}/{key}" if key else where, cells, sources))
+        title = f"{where}/{key}" if key else where
+        tables.append(Table(title.replace("t10k-", "test-") if idx.NAME.search(where) else title, cells, sources))
     used = {where for where, _, _ in stacks} | {where for where, _ in flat}
     return tables, [f for f in files if f not in used]
 
@@ -170,6 +174,8 @@ def of_one_split(stack: tuple[str, str], labels: tuple[str, str]) -> bool:
 def read_flat(path: str, name: str) -> list[str] | None:
     """The values of a flat array as text, None where they cannot be had without pickle."""
     try:
+        if idx.NAME.search(path):
+            return [str(value) for value in idx.values_in(path)]
         loaded = np.load(path, allow_pickle=False)
         values = loaded[name] if name else loaded
         return [str(v.decode() if isinstance(v, bytes) else v) for v in np.ravel(values).tolist()]

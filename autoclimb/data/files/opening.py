@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from autoclimb.data.files import bson, parquet
+from autoclimb.data.files import bson, idx, parquet
 from autoclimb.data.files.archives import ArchiveKind, kind_of
 from autoclimb.data.files.cells import pixel_rows
 from autoclimb.data.files.formats import MOST_PICTURE_BYTES, ending
@@ -128,7 +128,7 @@ def _open_inner(container: Container, steps: tuple[str, ...]) -> Container:
 
 
 def open_container(name: str, data: Stretch) -> Container:
-    """The container that first bytes or ending tell: an archive, npy, npz, json, bson or csv, compressed or not."""
+    """The container that first bytes or ending tell: an archive, array, json, bson or csv, compressed or not."""
     kind = kind_of(name, data.read(0, 512))
     if kind:
         return _archive(kind, name, data)
@@ -136,6 +136,9 @@ def open_container(name: str, data: Stretch) -> Container:
     if data.read(0, len(MAGIC)) == MAGIC:
         array = mapped(data)
         return Container(ANY, lambda steps: (name, one_item(array, steps)))
+    if idx.NAME.search(name):
+        numbers = idx.mapped(data)
+        return Container(1, lambda steps: (name, one_item(numbers, steps)))
     plain = ending(name.lower().removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz"))
     if plain in (".json", ".jsonl", ".ndjson"):
         numbers, spots = keep_numbers(name, data)

@@ -35,7 +35,8 @@ def tables_at(name: str, source: str, notes: list[str], is_picture: Callable[[st
     try:
         data = on_disk(name, read_member(file, *steps)) if steps else stretch_of(file)
         data = decompressed(name, data)
-        return TABLE_FORMATS[ending(name)](TableFile(name, source, data, notes, is_picture))
+        tables = TABLE_FORMATS[ending(name)](TableFile(name, source, data, notes, is_picture))
+        return [table for table in tables if table.cells]
     except UNREADABLE as error:
         notes.append(f"{name} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
         return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.extras import without_extras
-from autoclimb.data.read.levels import Levels, are_sources, class_level, kind_of, levelled, shown
+from autoclimb.data.read.levels import MISHAP, Levels, are_sources, class_level, kind_of, levelled, quoted, shown
 from autoclimb.data.read.looking import look_alike
 from autoclimb.data.read.matching import ENOUGH, Located, column_of, id_column, of_rows
 from autoclimb.data.read.raw import Overrides, RawTask
@@ -128,6 +128,12 @@ def labelled_by_folders(survey: Survey, words: Sequence[str], asked_for: Overrid
         raise Mistake("the labels are folder names here, so there is no table for --group to name; --group none is")
     rows, classes = [rows[k] for k in places], [path[level] for path in levels.paths]
     groups, notes = groups_of_levels(levels, level, [survey.pictures[i] for i in rows], classes)
+    mishaps = [name for name in names if MISHAP.fullmatch(name)]
+    if mishaps and not asked_for.target:
+        text = f"the folders {shown(mishaps)} are taken for classes"
+        rest = [quoted(name) for name in names if name not in mishaps]
+        ask = f"rename them or move their pictures, or name the classes with --target {','.join(rest[:2])}"
+        notes.append(Note("labels", text, mishaps[0], "guessed", ask))
     if strays:
         notes.append(Note("files", f"the pictures of {shown(strays)} are left out", strays[0], "likely"))
     text = f"labels from the folders {shown(names)}: {len(names)} classes, {len(rows)} pictures"

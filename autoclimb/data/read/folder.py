@@ -9,13 +9,14 @@ import numpy as np
 
 from autoclimb.arrays import LabelSets, row_keys, taken
 from autoclimb.data.checks import contradiction
-from autoclimb.data.files.formats import ending
+from autoclimb.data.files.formats import ending, unread_words
 from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
 from autoclimb.data.read.class_names import as_the_sample_shows
 from autoclimb.data.read.columns import columns_of, read_metadata
+from autoclimb.data.read.extras import masks_of
 from autoclimb.data.read.form import columns_beside, read_form
-from autoclimb.data.read.groups import find_group
+from autoclimb.data.read.groups import find_group, sources_in_paths
 from autoclimb.data.read.labels import Labels, read_labels
 from autoclimb.data.read.levels import shown
 from autoclimb.data.read.long import unfolded
@@ -38,7 +39,6 @@ FAMILIES: dict[str, Callable[[Survey, Overrides], RawTask | None]] = {
 MANY_CONFLICTS = 0.2  # share of ids with rows of different labels, from which ids are hardly those of pictures
 SHOWN = 6  # cells of the sample's first row that people see
 BINARY_TABLES = (".xlsx", ".xlsm", ".parquet")  # which are where the labels are, or else nobody would keep them
-UNREAD = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".mat", ".pkl", ".rar", ".zip", ".7z", ".xls", ".ods")
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,10 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     if family == "file names" and ignored:
         raise Mistake(f"{ignored.text}; or take it out of the folder: labels would be taken from the names of pictures")
     if raw is None:
-        tables = ", ".join(t.name for t in survey.tables) or "none"
-        unread = "".join(f"; {n} {e} files are not read" for e, n in survey.other.items() if e in UNREAD)
+        tables = shown([t.name for t in survey.tables]) or "none"
         raise Mistake(
             f"no labels found in {str(path)!r}: no table has a column of picture names and a target (tables: "
-            f"{tables}), no level of folders holds classes{unread}{lost}; "
+            f"{tables}), no level of folders holds classes{seen_instead(survey)}{unread_words(survey.other)}{lost}; "
             f"{advice(asked_for)}"
         )
     if family != "tables":
@@ -98,6 +97,19 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
         refuse_unread_annotations(raw)
     raw = replace(raw, literal=family != "tables", positive=positive)
     return Layout(survey, replace(raw, beside=columns_beside(raw)), group)
+
+
+def seen_instead(survey: Survey) -> str:
+    """What a folder without labels holds instead, the end of a sentence: masks, or pictures in one folder alone."""
+    masks = masks_of(survey)
+    if masks:
+        return f"; {len(masks)} masks such as {survey.pictures[min(masks)]} are not learned"
+    homes = {where.rpartition("/")[0] for where in survey.pictures}
+    if len(homes) != 1:
+        return ""
+    (home,) = homes
+    where = f"the one folder {home}: a second class needs a folder of its own" if home else "the folder itself"
+    return f"; all {len(survey.pictures)} pictures lie in {where}"
 
 
 def refuse_unread_labels(survey: Survey, raw: RawTask) -> None:
@@ -135,17 +147,21 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     survey, group = layout.survey, layout.group
     raw = joined_sets(layout.raw, metric)
     raw = without_repeats(raw)
-    labels = read_labels(raw, metric)
+    absent = tuple(n for n, f in zip(raw.train_ids, raw.train_files, strict=True) if not f)
+    raw = with_pictures(raw)
+    labels = read_labels(raw, metric, survey.root)
     labels, renamed = as_the_sample_shows(raw, labels, survey, metric)
     form, form_notes = read_form(raw, labels, metric)
-    keep = [i for i in range(len(raw.train_ids)) if labels.kept[i] and raw.train_files[i]]
+    keep = np.flatnonzero(labels.kept).tolist()
     place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
-    absent = tuple(n for n, f in zip(raw.train_ids, raw.train_files, strict=True) if not f)
     unseen = tuple(n for n, f in zip(raw.test_ids, raw.test_files, strict=True) if not f)
     if len(keep) < 2:
         raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
     rows = np.array([place[i] for i in keep])
     column, group_notes = group_column(raw, labels, group)
+    sources: list[str] | None = None
+    if not (raw.literal or raw.versions or group or column or group_notes):
+        sources, group_notes = sources_in_paths([raw.train_files[i] for i in keep], raw.test_files)
     target = taken(labels.target, rows)
     metadata, useless = read_metadata(raw, keep, row_keys(target))
     names = metadata.names if metadata else ()
@@ -160,7 +176,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
         test_ids=tuple(raw.test_ids),
         test_files=tuple(raw.test_files),
         form=replace(form, first=first_row(raw)),
-        groups=versions_of(raw, keep) if raw.versions and not group else groups_of(raw, column, keep),
+        groups=numbered(sources) if sources else rows_together(raw, column, keep, group),
         test_groups=None if raw.versions and not group else test_groups_of(raw, column),
         grades=labels.grades,
         channels=raw.channels,
@@ -302,6 +318,26 @@ def without_repeats(raw: RawTask) -> RawTask:
         others={c: [cells[i] for i in rows] for c, cells in raw.others.items()},
         notes=(*raw.notes, note),
     )
+
+
+def with_pictures(raw: RawTask) -> RawTask:
+    """The same with the train rows that have a picture: what others are called is no class that could be learned."""
+    rows = [i for i, file in enumerate(raw.train_files) if file]
+    if len(rows) == len(raw.train_files):
+        return raw
+    return replace(
+        raw,
+        train_ids=[raw.train_ids[i] for i in rows],
+        train_files=[raw.train_files[i] for i in rows],
+        labels={c: [cells[i] for i in rows] for c, cells in raw.labels.items()},
+        others={c: [cells[i] for i in rows] for c, cells in raw.others.items()},
+        versions=None if raw.versions is None else [raw.versions[i] for i in rows],
+    )
+
+
+def rows_together(raw: RawTask, column: str | None, keep: list[int], group: str | None) -> np.ndarray | None:
+    """The group number of each kept row by the versions of pictures or by a column, None for no groups."""
+    return versions_of(raw, keep) if raw.versions and not group else groups_of(raw, column, keep)
 
 
 def versions_of(raw: RawTask, keep: list[int]) -> np.ndarray:

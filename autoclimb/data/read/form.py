@@ -155,6 +155,8 @@ def one_column_form(
 ) -> tuple[Form, tuple[Note, ...]]:
     """The form of a sample with one column to fill."""
     wants = metric.wants if metric else ""
+    if labels.kind == "ordinal" and not are_numbers(labels.classes) and cells and not are_numbers(cells):
+        return Form(columns, ids, "label"), ()
     if labels.kind in ("regression", "ordinal"):
         return Form(columns, ids, "number", whole_numbers=whole_numbers), ()
     if labels.kind == "multilabel":
@@ -217,6 +219,8 @@ def own_form(raw: RawTask, labels: Labels, metric: Metric | None) -> Form:
     wants = metric.wants if metric else ""
     name = next(iter(raw.labels)) if len(raw.labels) == 1 else "label"
     ids = tuple(raw.test_ids)
+    if labels.kind == "ordinal" and not are_numbers(labels.classes):
+        return Form((raw.id_name, name), ids, "label")
     if labels.kind in ("regression", "ordinal"):
         return Form((raw.id_name, name), ids, "number", whole_numbers=labels.kind == "ordinal")
     if wants == "probability" and labels.kind == "binary":

@@ -1,5 +1,6 @@
 """Which column says where rows come from: found by evidence, so that folds hold out what the test set holds out."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK, are_numbers, are_whole
 from autoclimb.types import Note
 
+SOURCE_FOLDER = re.compile(
+    r"(patient|subject|person|participant|donor|specimen|animal|clip|video)s?[ _-]?\d+", re.IGNORECASE
+)
 PLENTY = 10  # groups from which five folds can be dealt evenly: two a fold
 FEWEST = 3  # groups that a column must have where its name and the test set both say that sources are new there
 LARGEST = 1 / 3  # of the rows: a larger group is a category (sex, camera) or leaves too little to learn from
@@ -93,6 +97,27 @@ def find_group(
     if others:
         notes.append(Note("group", f"{others} could be grouped by too; name one with --group", sure="guessed"))
     return best.name, notes
+
+
+def sources_in_paths(files: Sequence[str], tested: Sequence[str]) -> tuple[list[str] | None, list[Note]]:
+    """The patient, subject or clip whose folder each train picture lies in, and a note; None where no such folders are,
+    or where most test pictures are of the same ones, so that plain folds are like the test set.
+    """
+    names = [source_in(file) for file in files]
+    count = len(set(names))
+    if "" in names or count < PLENTY or len(names) < ROWS_EACH * count:
+        return None, []
+    asked = [name for name in map(source_in, tested) if name]
+    known = set(names)
+    if asked and sum(name in known for name in asked) >= len(asked) / 2:
+        return None, []
+    text = f"pictures of one {names[0]} or the like ({count}) stay in one fold; --group none deals rows freely"
+    return names, [Note("group", text, sure="likely")]
+
+
+def source_in(file: str) -> str:
+    """The folder of a patient, subject or clip in a path, "" where there is none."""
+    return next((folder for folder in file.split("/")[:-1] if SOURCE_FOLDER.fullmatch(folder)), "")
 
 
 def _source(

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from autoclimb.arrays import label_sets
+from autoclimb.data.read.grades import grades_in_words
 from autoclimb.data.read.positive import positive_last
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import (
@@ -22,6 +24,8 @@ from autoclimb.data.read.values import (
     separator_of,
     tokens_of,
     with_points,
+    without_spaces,
+    without_unit,
 )
 from autoclimb.errors import Mistake
 from autoclimb.types import Kind, Metric, Note
@@ -53,12 +57,13 @@ class Labels:
     soft: np.ndarray | None = None  # shares of votes, see types.Task
 
 
-def read_labels(raw: RawTask, metric: Metric | None) -> Labels:
+def read_labels(raw: RawTask, metric: Metric | None, root: Path | None = None) -> Labels:
     """The labels as a target array, by the cells' values and what the metric wants.
 
-    Raises Mistake where the metric cannot score what the labels are.
+    In the folder `root` a file may list grades in their order. Raises Mistake where the metric cannot score what the
+    labels are.
     """
-    labels = of_columns(raw, metric) if len(raw.labels) > 1 else of_one_column(raw, metric)
+    labels = of_columns(raw, metric) if len(raw.labels) > 1 else of_one_column(raw, metric, root)
     if metric and labels.kind not in metric.kinds:
         raise Mistake(
             f"the labels are {labels.kind} ({described(labels)}), which {metric.name} does not score; "
@@ -88,8 +93,9 @@ def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
         if number_of(wrong) is not None and are_votes(raw, metric):
             return of_votes(raw)
         raise Mistake(
-            f"several target columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, "
-            f"or --metric {OF_VOTES} for votes"
+            f"the target has the columns {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}, and several target "
+            f"columns must hold 0 and 1, but {name!r} holds {wrong!r}; name one target with --target, or --metric "
+            f"{OF_VOTES} for votes"
         )
     table = np.array([np.array([number_of(c) or 0 for c in cells], np.int8) for cells in columns]).T
     kept = np.array([any(c not in BLANK for c in row) for row in zip(*columns, strict=True)])
@@ -161,7 +167,7 @@ def of_classes(
     return Labels(kind, classes, target, kept, notes=notes)
 
 
-def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
+def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Labels:
     """Labels of one column: numbers, grades, names or sets of names."""
     ((name, column),) = raw.labels.items()
     wants = metric.wants if metric else ""
@@ -176,10 +182,21 @@ def of_one_column(raw: RawTask, metric: Metric | None) -> Labels:
     missing = len(column) - len(cells)
     notes = [Note("missing", f"{missing} train rows without a label are left out", name)] if missing else []
     notes += blank_notes
+    if numeric:
+        cells = without_spaces(cells) or cells
+    if numeric and (bare := without_unit(cells)):
+        notes.append(Note("cells", f"the numbers of {name!r} are read without {bare[1]!r}", name, "likely"))
+        cells = bare[0]
     if numeric and not are_numbers(cells):
+        if wants == "grade":
+            cells, spelling_notes = (cells, []) if raw.literal else one_spelling(name, cells, raw)
+            grade_of, why = grades_in_words(set(cells), root)
+            if grade_of:
+                return of_worded_grades(name, cells, kept, grade_of, why, (*notes, *spelling_notes))
         wrong = next(c for c in cells if number_of(c) is None)
+        listed = "list the grades from the lowest on in a classes.txt in the folder, " if wants == "grade" else ""
         raise Mistake(
-            f"{metric.name if metric else ''} needs numbers, but column {name!r} holds {wrong!r}; "
+            f"{metric.name if metric else ''} needs numbers, but column {name!r} holds {wrong!r}; {listed}"
             f"name a numeric target with --target or another metric"
         )
     if wants == "number" or (not wants and is_quantity(cells, raw)):
@@ -273,7 +290,8 @@ def blanks_of(name: str, column: Sequence[str], raw: RawTask, numeric: bool) -> 
 def one_spelling(name: str, cells: list[str], raw: RawTask) -> tuple[list[str], list[Note]]:
     """The cells with rare spellings of a name as the usual one: `Cat` in one row where forty have `cat`; and a note.
 
-    Names of one or two letters stay apart, as letters are classes too, and so does what the sample shows.
+    Names that differ in case alone are one, however frequent. Names of one or two letters stay apart, as letters are
+    classes too, and so does what the sample shows.
     """
     counts = Counter(cells)
     usual: dict[str, str] = {}
@@ -283,12 +301,15 @@ def one_spelling(name: str, cells: list[str], raw: RawTask) -> tuple[list[str], 
     rare = {
         word: usual[same_name(word)]
         for word, n in counts.items()
-        if n <= RARE * counts[usual[same_name(word)]] and len(word) > 2 and word not in shown
+        if word != usual[same_name(word)]
+        and len(word) > 2
+        and word not in shown
+        and (n <= RARE * counts[usual[same_name(word)]] or word.casefold() == usual[same_name(word)].casefold())
     }
     if not rare:
         return cells, []
     some = ", ".join(f"{word!r} as {to!r}" for word, to in list(rare.items())[:3])
-    text = f"{len(rare)} rare spellings of {name!r} are read as the usual ones: {some}"
+    text = f"{len(rare)} other spellings of {name!r} are read as the usual ones: {some}"
     return [rare.get(c, c) for c in cells], [Note("classes", text, name, "guessed")]
 
 
@@ -361,6 +382,20 @@ def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[Note, 
     place = {g: i for i, g in enumerate(grades)}
     target = np.array([place[float(c)] for c in cells], np.int64)
     return Labels("ordinal", tuple(f"{g:g}" for g in grades), target, kept, tuple(grades), notes=notes)
+
+
+def of_worded_grades(
+    name: str, cells: list[str], kept: np.ndarray, grade_of: dict[str, float], why: str, notes: tuple[Note, ...]
+) -> Labels:
+    """Ordinal labels that are words, in the order of their grades. Raises Mistake where all rows have the same."""
+    classes = tuple(sorted(set(cells), key=lambda c: grade_of[c]))
+    if len(classes) < 2:
+        raise Mistake(f"every train row has the grade {classes[0]!r} in column {name!r}")
+    place = {c: i for i, c in enumerate(classes)}
+    text = f"grades in order, as {why}: {', '.join(f'{grade_of[c]:g} {c}' for c in classes)}"
+    target = np.array([place[c] for c in cells], np.int64)
+    grades = tuple(grade_of[c] for c in classes)
+    return Labels("ordinal", classes, target, kept, grades, notes=(*notes, Note("grades", text, name, "likely")))
 
 
 def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> Labels:

@@ -19,7 +19,12 @@ VARIANT = re.compile(
 )
 DOCUMENT = re.compile(
     r"fig(ure)?s?|docs?|documentation|assets?|plots?|screenshots?|results?|outputs?|notebooks?|examples?|demos?|logos?|icons?|"
-    r"previews?|paper|readme|report|samples?|misc|te?mp"
+    r"previews?|paper|readme|report|samples?|misc|te?mp|runs?|logs?|checkpoints?|weights|tensorboard|wandb|mlruns"
+)
+MISHAP = re.compile(  # folders that nobody named, and those of copies
+    r"(new folder|untitled( folder)?|neuer ordner|nouveau dossier|nueva carpeta|trash|backup)( ?\(?\d+\)?)?"
+    r"|.*[ _-]copy( ?\(?\d+\)?)?|.* - kopie|copy of .*",
+    re.IGNORECASE,
 )
 CLASS_WORDS = re.compile(r"class|label|grade|level|type|category|cat|stage|score|species|kl", re.IGNORECASE)
 SOURCE_WORDS = re.compile(
@@ -164,7 +169,9 @@ def levelled(folders: Sequence[tuple[str, ...]], target: Sequence[str] | None) -
             elif path:
                 leaves[path[0]] += 1
         bare = sum(not path for path in paths)
-        out = {name for name in leaves if name not in deep and deep and is_stray(name, leaves[name], len(paths))}
+        out = {name for name in leaves if name not in deep and is_stray(name, leaves[name], len(paths))}
+        if not deep and (len(leaves) - len(out) < 2 or not few_beside(out, leaves)):
+            out = set()
         nest = next(iter(deep), "")
         if len(deep) == 1 and nest not in leaves and len(below[nest]) > 1 and leaves and not out:
             small = min(Counter(p[1] for p in paths if len(p) > 1).values())
@@ -194,6 +201,12 @@ def is_stray(name: str, pictures: int, of: int) -> bool:
     """Whether a folder of pictures beside deeper folders holds figures and the like."""
     words = re.findall(r"[a-z]+", name.lower())
     return bool(words) and all(map(DOCUMENT.fullmatch, words)) and pictures < of / 2
+
+
+def few_beside(strays: set[str], leaves: Counter[str]) -> bool:
+    """Whether each folder of strays holds far fewer pictures than any other folder."""
+    fewest = min(n for name, n in leaves.items() if name not in strays)
+    return all(leaves[name] * FEWER <= fewest for name in strays)
 
 
 def without_constants(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

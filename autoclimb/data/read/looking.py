@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from autoclimb.data.files.archives import UNREADABLE, read_member
+from autoclimb.data.files.heif import register_heif
 from autoclimb.data.sources import parts_of
 
 NO_RASTER: tuple[type[Exception], ...] = (
@@ -42,5 +43,6 @@ def thumbnail(source: str) -> np.ndarray | None:
 
 def first_raster(source: str) -> Image.Image:
     """The first picture at a source by Pillow, opened but not decoded. Raises one of NO_RASTER."""
+    register_heif()
     file, *members = parts_of(source)[0][0]
     return Image.open(BytesIO(read_member(file, *members)) if members else file)

@@ -26,7 +26,7 @@ from autoclimb.data.read.choosing import (
 from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, whole
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.survey import Survey
-from autoclimb.data.sources import pictures
+from autoclimb.data.sources import parts_of, pictures
 from autoclimb.types import Note
 
 CERTAIN = 0.9  # share of ids that keys of another spelling must explain
@@ -48,6 +48,7 @@ class Located:
     names: tuple[str, ...] = field(default=(), repr=False)
     doubt: str = ""
     loose: bool = False
+    views: tuple[str, ...] = ()  # columns whose pictures the items have too
 
     @property
     def share(self) -> float:
@@ -70,7 +71,41 @@ def locate(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey
             best = tried
             if best.share > ENOUGH and not best.doubt:
                 break
-    return best
+    return with_other_views(best, ids, table, id_name, survey, split) if best.share > ENOUGH else best
+
+
+def with_other_views(
+    located: Located, ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int
+) -> Located:
+    """The items with the pictures that other columns of the table name too: a left and a right eye, a pair of faces.
+
+    A column of the same pictures in another form adds nothing, nor does one of pictures that are items of their own.
+    """
+    first = next(filter(None, located.files), "")
+    if table is None or table.sources or len(ids) != table.rows or located.channels != 3 or len(parts_of(first)) > 1:
+        return located
+    step = max(1, table.rows // LOOKED_AT)
+    several = len(set(ids)) < len(ids)
+    views, used = [located.files], [id_name]
+    for column in some_columns(table):
+        cells = table.cells[column]
+        if column == id_name or not are_files(cells[::step]) or AUXILIARY.search(column.lower()):
+            continue
+        other = of_match(match(cells, survey, split), survey)
+        pairs = [(a, b) for a, b in zip(located.files, other.files, strict=True) if a and b]
+        same = sum(a.rsplit(".", 1)[0].rsplit("/", 1)[-1] == b.rsplit(".", 1)[0].rsplit("/", 1)[-1] for a, b in pairs)
+        items = set(located.files)
+        mingled = sum(b in items for _, b in pairs) > len(pairs) / 2 and not several
+        if other.share > ENOUGH and not other.doubt and other.channels == 3 and same <= len(pairs) / 10 and not mingled:
+            views.append(other.files)
+            used.append(column)
+    if len(views) == 1:
+        return located
+    files = [pictures(dict.fromkeys(filter(None, item))) for item in zip(*views, strict=True)]
+    names = tuple(";".join(row) for row in zip(*(table.cells[c] for c in used), strict=True)) if several else ()
+    text = f"an item has the pictures of {', '.join(map(repr, used[1:]))} too, one beside the other"
+    note = Note("match", text, used[1], "likely")
+    return replace(located, files=files, names=names, notes=(*located.notes, note), views=tuple(used[1:]))
 
 
 def by_own_pixels(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:

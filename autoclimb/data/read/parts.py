@@ -156,6 +156,12 @@ def with_validation(
     given where others without are the test), is none of `used`, has the ids' and targets' columns and ids of its own
     that name pictures; `asked` are the ids that test asks for.
     """
+
+    def files_of_test(table: Table) -> set[str]:
+        """The test pictures where the table speaks of test items, as somebody's answers do."""
+        same = set(asked).intersection(table.cells[id_name])
+        return set(locate(sorted(same), None, "", survey, -1).files) if same else set()
+
     notes = []
     for table in tables:
         aside = for_validation(table) if table.part in ("", "validation") else table.part == "test"
@@ -181,7 +187,7 @@ def with_validation(
         )
         if place.share <= ENOUGH or place.channels != where.channels or place.doubt:
             continue
-        if is_more(table, train) and set(place.files) & set(where.files) - {""}:
+        if is_more(table, train) and set(place.files) & (set(where.files) | files_of_test(table)) - {""}:
             continue
         below = {**table.cells, id_name: ids}
         cells = {c: [*column, *below.get(c, [""] * table.rows)] for c, column in train.cells.items()}

@@ -14,6 +14,8 @@ from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
 from autoclimb.data.read.values import BLANK, are_whole
 from autoclimb.errors import Mistake
 
+SUBMISSION = re.compile(r"submi|(^|[_ -])sub([_ -]?\d|[_ -]|$)")
+
 
 def find_sample(survey: Survey, target: Sequence[str] | None = None) -> Table | None:
     """The sample submission: a table that says so in its name, best by name, then by ids that name pictures.
@@ -33,6 +35,25 @@ def find_sample(survey: Survey, target: Sequence[str] | None = None) -> Table | 
         return None
     best = max(named, key=lambda t: (fit(t), id_column(t, survey)[1] > ENOUGH, -survey.tables.index(t)))
     return None if fit(best) == 2 and is_labels(best, survey, target) else best
+
+
+def refuse_several(survey: Survey) -> None:
+    """Raises Mistake where two folders hold a sample submission and a train table each: two competitions."""
+    names = {table.name: table.name.lower().rpartition("/") for table in survey.tables}
+    homes = {
+        home for home, _, name in names.values() if "sample" in name and "submi" in name and "train" not in name
+    } & {home for home, _, name in names.values() if "train" in name}
+    if len(homes) > 1:
+        one, other = sorted(homes)[:2]
+        raise Mistake(
+            f"{one or 'the folder'} and {other} hold a train table and a sample submission each, as competitions of "
+            f"their own do; give one of them as the folder"
+        )
+
+
+def submits(table: Table) -> bool:
+    """Whether a table's name says that it is a submission, of a sample or of answers given before."""
+    return SUBMISSION.search(table.name.lower().rsplit("/", 1)[-1].split(".")[0]) is not None
 
 
 def is_labels(table: Table, survey: Survey, target: Sequence[str] | None) -> bool:

@@ -9,8 +9,19 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from autoclimb.data.files.archives import UNREADABLE, members_of
-from autoclimb.data.files.formats import MOST_MEMBERS, PICTURES, RASTER, ending, stem_of
+from autoclimb.data.files.formats import (
+    MOST_MEMBERS,
+    NOT_READ,
+    PHOTOS,
+    PICTURES,
+    RASTER,
+    ending,
+    stem_of,
+    unread_words,
+)
+from autoclimb.data.files.idx import NAME as IDX
 from autoclimb.data.files.npy import array_tables
+from autoclimb.data.files.starts import begins_as_picture, stand_in, start_of
 from autoclimb.data.files.table import Table
 from autoclimb.data.files.table_formats import TABLE_FORMATS, tables_at
 from autoclimb.data.read.naming import folded, path_parts
@@ -24,7 +35,10 @@ UNSPEAKABLE = "files have names with control signs or no UTF-8 and are left; ren
 DEEPEST = 12  # folders below the given one
 DEEPEST_TABLE = 2
 MOST_XML = 5  # where there are more, each is about the boxes of one picture
+MOST_SIDECARS = 5  # files called as pictures are; where there are more, each is about that picture
 MOST_TABLES = 60  # where there are more, each is about one item and none lists them
+BARE_LOOKED_AT = 40  # files without an ending by which it is judged whether such files are pictures
+STAND_INS_LOOKED_AT = 5  # pictures whose first bytes are looked at: the rest of a checkout is like them
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +126,17 @@ def survey_of(path: Path) -> Survey:
     if not os.path.exists(path):
         raise Mistake(f"folder {shown} does not exist; give the folder that holds the pictures and tables")
     if not os.path.isdir(path):
-        raise Mistake(f"{shown} is a file; give the folder that holds the pictures and tables")
+        packed = "it: archives in a folder are read as they are" if stem_of(path.name) else "the pictures and tables"
+        raise Mistake(f"{shown} is a file; give the folder that holds {packed}")
     root = Path(os.path.abspath(path))
     if unspeakable(str(root)):
         raise Mistake(f"folder {shown} has control characters or no UTF-8 in its name; rename it")
     notes: list[Note] = []
-    walked = walk(root, notes)
-    notes += [Note("left", f"{n} {what} ({first})") for what, (n, first) in walked.passed.items()]
-    base = str(root) + os.sep
-    pictures = {where: base + where for where in walked.pictures}
-    files = {where: base + where for where in walked.tables}
-    for where in sorted(walked.archives, key=lambda a: (a.count("/"), a)):
-        add_archive(where, (base + where,), pictures, files, walked.other, notes)
+    walked, pictures, files = files_below(root, notes)
     arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(walked.arrays) < 1000 else []
+    arrays += [w for w in walked.arrays if w.removesuffix(".gz") not in walked.arrays or not w.endswith(".gz")]
     about_arrays: list[str] = []
-    stacked, _ = array_tables(root, sorted({*arrays, *walked.arrays}), about_arrays)
+    stacked, _ = array_tables(root, sorted(set(arrays)), about_arrays)
     notes += [Note("arrays", text) for text in about_arrays]
     for table in stacked:
         pictures.pop(table.name, None)
@@ -135,9 +145,37 @@ def survey_of(path: Path) -> Survey:
     tables = [*read_tables_of(survey, files, notes), *stacked]
     if not ordered and not any(t.sources for t in tables):
         raise Mistake(no_pictures(path, walked.other, notes))
+    refuse_stand_ins(survey)
+    photos = {e: n for e, n in walked.other.items() if e in PHOTOS}
+    if photos:
+        notes.append(Note("left", unread_words(photos).removeprefix("; "), sure="likely"))
     if walked.records:
         notes.append(Note("left", f"{walked.records} TFRecord files are not read; the pictures beside them are"))
     return Survey(root, survey.pictures, survey.sources, tuple(tables), walked.other, tuple(dict.fromkeys(notes)))
+
+
+def files_below(root: Path, notes: list[Note]) -> tuple["Walked", dict[str, str], dict[str, str]]:
+    """The files below a folder, and the sources of its pictures and tables by their paths, those in archives too."""
+    walked = walk(root, notes)
+    take_bare_pictures(walked, root)
+    notes += [Note("left", f"{n} {what} ({first})") for what, (n, first) in walked.passed.items()]
+    base = str(root) + os.sep
+    pictures = {where: base + where for where in walked.pictures}
+    tables = {where: base + where for where in walked.tables}
+    for where in sorted(walked.archives, key=lambda a: (a.count("/"), a)):
+        add_archive(where, (base + where,), pictures, tables, walked.other, notes)
+    return walked, pictures, tables
+
+
+def pictures_below(path: Path) -> list[str]:
+    """The sources of all pictures below a folder, or in an archive, in the order of their paths."""
+    notes: list[Note] = []
+    if stem_of(path.name) and path.is_file():
+        pictures: dict[str, str] = {}
+        add_archive(path.name, (str(path),), pictures, {}, Counter(), notes)
+    else:
+        _, pictures, _ = files_below(Path(os.path.abspath(path)), notes)
+    return [pictures[where] for where in sorted(pictures)]
 
 
 @dataclass
@@ -147,7 +185,8 @@ class Walked:
     pictures: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
-    arrays: list[str] = field(default_factory=list)  # .npz
+    arrays: list[str] = field(default_factory=list)  # .npz and idx
+    bare: list[str] = field(default_factory=list)  # without an ending, or with one of digits, as UIDs have
     other: Counter = field(default_factory=Counter)
     records: int = 0
     passed: dict[str, tuple[int, str]] = field(default_factory=dict)  # why files are not looked at -> how many, one
@@ -160,7 +199,9 @@ class Walked:
     def add(self, where: str, name: str, depth: int) -> None:
         """Takes a file in."""
         extension = ending(name)
-        if extension in PICTURES:
+        if IDX.search(name):
+            self.arrays.append(where)
+        elif extension in PICTURES:
             self.pictures.append(where)
         elif extension in TABLE_FORMATS and depth <= DEEPEST_TABLE:
             self.tables.append(where)
@@ -168,9 +209,36 @@ class Walked:
             self.archives.append(where)
         elif extension == ".npz":
             self.arrays.append(where)
+        elif not extension or (extension[1:].isdigit() and extension not in NOT_READ):
+            self.bare.append(where)
         else:
             self.records += extension in (".tfrec", ".tfrecord", ".tfrecords")
-            self.other[extension or name] += 1
+            self.other[extension] += 1
+
+
+def take_bare_pictures(walked: Walked, root: Path) -> None:
+    """Counts files without an ending as pictures where their first bytes say so, else among the others.
+
+    Where few of some are pictures, none is opened: a folder may hold a million files of another kind.
+    """
+
+    def is_picture(where: str) -> bool:
+        return begins_as_picture(start_of(str(root / where)))
+
+    some = walked.bare[:: max(1, len(walked.bare) // BARE_LOOKED_AT)]
+    if sum(map(is_picture, some)) > len(some) / 2:
+        walked.pictures += [where for where in walked.bare if is_picture(where)]
+        taken = set(walked.pictures)
+        walked.bare = [where for where in walked.bare if where not in taken]
+    walked.other.update(where.rsplit("/", 1)[-1] for where in walked.bare)
+
+
+def refuse_stand_ins(survey: Survey) -> None:
+    """Raises Mistake where pictures are pointers of Git LFS or web pages: all of some that are looked at."""
+    step = max(1, len(survey.sources) // STAND_INS_LOOKED_AT)
+    lies = [stand_in(start_of(source)) for source in survey.sources[::step]]  # a member of an archive has none
+    if lies and all(lies):
+        raise Mistake(f"{survey.pictures[0]} is {lies[0]}; other pictures are such files too")
 
 
 def walk(root: Path, notes: list[Note]) -> Walked:
@@ -273,6 +341,7 @@ def add_archive(
     for full in inner.tables:
         files.setdefault(full, inside(*place, names[full]))
     other.update(inner.other)
+    other.update(full.rsplit("/", 1)[-1] for full in inner.bare)
     for full in inner.archives:
         if len(place) < 2:
             add_archive(full, (*place, names[full]), pictures, files, other, notes)
@@ -289,6 +358,16 @@ def have_elsewhere(fresh: list[str], pictures: dict[str, str]) -> bool:
 def read_tables_of(survey: Survey, files: dict[str, str], notes: list[Note]) -> list[Table]:
     """The tables in csv, json and bson files, those nearest to the top first."""
     ordered = sorted(files, key=lambda t: (t.count("/"), t))
+    for kind in sorted({ending(where) for where in ordered}):
+        about = [where for where in ordered if ending(where) == kind]
+        aside = [w for w in about if folded(w.rsplit("/", 1)[-1].rsplit(".", 1)[0]) in survey.by_stem]
+        if len(aside) > max(MOST_SIDECARS, len(about) / 2):
+            text = (
+                f"{len(aside)} {kind} files such as {aside[0]} are about one picture each and are not read; to learn "
+                f"from them, write a csv of file and label"
+            )
+            notes.append(Note("ignored", text, aside[0]))
+            ordered = [where for where in ordered if where not in set(aside)]
     boxes = [where for where in ordered if ending(where) == ".xml"]
     if len(boxes) > MOST_XML:
         notes.append(Note("ignored", f"{len(boxes)} .xml files are not read ({boxes[0]} ...)", boxes[0]))
@@ -326,7 +405,8 @@ def no_pictures(path: Path, other: Counter, notes: list[Note]) -> str:
     """The sentence for a folder without pictures, naming what it holds instead."""
     broken = next((note.text for note in notes if note.kind in ("archive", "ignored", "refused")), "")
     counts = ", ".join(f"{n} {extension}" for extension, n in other.most_common(5))
-    hint = broken or f"pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
+    unread = unread_words(other).removeprefix("; ")
+    hint = broken or unread or f"pictures are {', '.join(sorted(RASTER))}, dcm, npy, also inside archives"
     return f"folder {str(path)!r} holds no pictures{f' ({counts})' if counts else ''}; {hint}"
 
 

@@ -2,19 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table, with_rows, without_columns
 from autoclimb.data.read.choosing import named, shifted, some_columns
 from autoclimb.data.read.joins import Joined, joined_tables
 from autoclimb.data.read.matching import ENOUGH, Located, column_of, locate
 from autoclimb.data.read.naming import is_bare
-from autoclimb.data.read.parts import in_parts, unlabelled, with_validation
+from autoclimb.data.read.parts import for_validation, in_parts, unlabelled, with_validation
 from autoclimb.data.read.raw import Overrides, RawTask
-from autoclimb.data.read.roles import find_sample, find_test, sample_id_column, train_id, train_tables
+from autoclimb.data.read.roles import (
+    find_sample,
+    find_test,
+    refuse_several,
+    sample_id_column,
+    submits,
+    train_id,
+    train_tables,
+)
+from autoclimb.data.read.splits import TRAIN
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
 from autoclimb.data.read.test_set import Tested, rows_of_ids, test_items, without_label
-from autoclimb.data.read.values import ABSENT, BLANK, are_flags, number_of
+from autoclimb.data.read.values import ABSENT, BLANK, are_flags, are_whole, number_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -41,6 +52,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
 
     Raises Mistake where the tables contradict each other or leave the target open.
     """
+    refuse_several(survey)
     sample = find_sample(survey, asked_for.target)
     sample_id = sample_id_column(sample, survey, asked_for) if sample else ""
     answers = [c for c in sample.columns if c != sample_id] if sample else []
@@ -49,7 +61,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     joint = joined_tables([t for t in survey.tables if t is not sample], survey, asked_ids, answers, named)
     tables, parted = in_parts(joint.tables, named)
     contenders = train_tables(tables, survey, sample, sample_id, asked_for, set(joint.links))
-    if not contenders:
+    if not contenders or (all(map(for_validation, contenders)) and has_train_folders(survey)):
         return None
     train = train_items(contenders, joint, survey, sample, sample_id, asked_for)
     name, files = train.table.whole or train.table.name, set(train.where.files)
@@ -57,7 +69,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     if sample is None and test is None and name in joint.links:
         test, test_id = unlabelled_sources(train.table, train.id_name, *joint.links[name])
     shared = test.columns if test and not set(train.table.columns) <= set(test.columns) else []
-    known = (*(c for c in shared if c != test_id), *joint.known.get(name, ()))
+    known = (*(c for c in shared if c != test_id), *joint.known.get(name, ()), *train.where.views)
     targets, notes = find_targets(train.table, train.id_name, sample, sample_id, known, asked_for)
     notes += [*joint.notes, *([parted[name]] if train.table.whole else [])]
     train, test, test_id, used, more = with_rows_aside(
@@ -79,6 +91,8 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         tested_files = set(tested.files) - {""}
         keep = [i for i in keep if where.files[i] not in tested_files]
     used |= {t.whole for t in tables if t.name in used}
+    if set(tested.files) - {""} and not {where.files[i] for i in keep} & set(tested.files):  # test rows were left out
+        tested = replace(tested, notes=tuple(note for note in tested.notes if note.kind != "shared"))
     notes += [*less, *source_note(joint.sources.get(name, ""))]
     notes += left_over(survey, used, targets, set(tested.ids), (*notes, *where.notes, *tested.notes))
     if where.channels != tested.channels and any(tested.files):
@@ -102,6 +116,12 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         versions=[cells[source][i] for i in keep] if source else None,
         notes=(labels_from, *dict.fromkeys((*notes, *where.notes, *tested.notes))),
     )
+
+
+def has_train_folders(survey: Survey) -> bool:
+    """Whether train pictures lie in several folders, which may be classes."""
+    homes = {w.rpartition("/")[0] for w, part in zip(survey.pictures, survey.parts, strict=True) if part == TRAIN}
+    return len(homes) > 1
 
 
 def train_items(
@@ -129,9 +149,10 @@ def train_items(
         lost = next(name for name, file in zip(ids, where.files, strict=True) if not file)
         looks = repr(survey.pictures[0]) if survey.pictures else "none"
         advice = "" if asked_for.id_column else "name the right column with --id, or "
+        unread = unread_words(survey.other)
         raise Mistake(
             f"{where.files.count('')} of {len(ids)} values of column {train.id_name!r} in {train.table.name} name no "
-            f"picture (such as {lost!r}); pictures look like {looks}; {advice}complete the download"
+            f"picture (such as {lost!r}); pictures look like {looks}; {advice}complete the download{unread}"
         )
     if where.doubt:
         raise Mistake(f"{train.table.name}: {where.doubt}")
@@ -160,7 +181,7 @@ def with_rows_aside(
         test, spare = unlabelled(test, targets)
     asked = sample.cells[sample_id] if sample else test.cells[test_id] if test else []
     used = {t.name for t in (train.table, test, sample) if t}
-    aside = [*(t for t in tables if t.part != "test"), *([spare] if spare else [])]
+    aside = [*(t for t in tables if t.part != "test" and not submits(t)), *([spare] if spare else [])]
     table, where, notes = with_validation(train.table, train.where, train.id_name, targets, aside, survey, asked, used)
     if sample is not None or test is not None or without_label(survey, set(where.files)):
         return Items(table, train.id_name, where), test, test_id, used, notes
@@ -247,11 +268,13 @@ def blanks_as_test(
 ) -> tuple[Table, Located, Table | None, list[Note]]:
     """The train table and its pictures without the rows that have no label, which are the test where nothing else is.
 
-    A word such as `?` or `NA` is none where all rows that have it lie together at one end of the table.
+    A word such as `?` or `NA` is none where all rows that have it lie together at one end of the table, and so is -1.
     """
     bare = [i for i in range(train.rows) if all(train.cells[t][i] in BLANK for t in targets)]
     if not bare:
         marked = [i for i in range(train.rows) if all(train.cells[t][i] in ABSENT for t in targets)]
+        if not marked and len(targets) == 1:
+            marked = minus_ones(train.cells[targets[0]])
         block = bool(marked) and marked[-1] - marked[0] + 1 == len(marked)
         bare = marked if block and (marked[0] == 0 or marked[-1] == train.rows - 1) else []
     bare = [i for i in bare if where.files[i]]
@@ -266,6 +289,15 @@ def blanks_as_test(
         without_columns(with_rows(train, bare), targets),
         [Note("test", text, sure="likely")],
     )
+
+
+def minus_ones(cells: list[str]) -> list[int]:
+    """The rows of -1 among codes from 0 on, [] where rows are sorted by their code: then it may be a class."""
+    codes = set(cells) - {"-1"}
+    if "-1" not in cells or len(codes) < 2 or not are_whole(codes) or min(map(float, codes)) < 0:
+        return []
+    runs = 1 + sum(a != b for a, b in pairwise(cells))
+    return [i for i, c in enumerate(cells) if c == "-1"] if runs > len(codes) + 1 else []
 
 
 def left_over(

@@ -15,7 +15,8 @@ LABEL_WORDS = re.compile(
     r"^(labels?|targets?|class(es|_?name|_?id)?|category(_?id)?|tags?|y|diagnosis|species|breed|label_?(name|id)s?)$"
 )
 RARER_LABEL_WORDS = re.compile(
-    r"^(choices?|annotations?|outcome|severity|grade|level|dx|disease|ground[_ ]?truth|gt|truth|answer|finding labels)$"
+    r"^(choices?|annotations?|outcome|severity|grade|level|dx|disease|consensus|majority([_ ]vote)?|"
+    r"(final|gold)[_ ]label|ground[_ ]?truth|gt|truth|answer|finding labels)$"
 )
 GROUP_WORDS = re.compile(
     r"(^|[_ ])(patient|subject|person|clip|video|sequence|location|site|group|series|plate|experiment|session|slide|"
@@ -24,6 +25,13 @@ GROUP_WORDS = re.compile(
     re.IGNORECASE,
 )
 WEIGHT_WORDS = re.compile(r"confidence|probability|score$|certainty", re.IGNORECASE)  # how sure a label is
+NAMES_OF_COCO = "category_name"  # beside category_id; a sample of numbers asks for the latter
+REGIONS = re.compile(  # boxes and masks in a cell
+    r"^(bbox(es)?|boxes|prediction_?string|encoded_?pixels|rles?|masks?|segmentations?|polygons?)$", re.IGNORECASE
+)
+CORNER = re.compile(r"^([xy]_?(min|max|1|2|cent(er|re))|(cent(er|re)_?)?[xy]|w|h|width|height)$", re.IGNORECASE)
+CORNERS = 3  # columns of a sample that are called as sides of a box are, from which it asks for boxes
+FEWEST_FLAGS = 3  # columns of flags at the end of a table that are its labels
 NO_TARGET = re.compile(  # parts of the data, annotators, geometry
     r"^(is_?)?(train|valid|validation|val|test)$|^(split|k?fold|subset|partition|usage|annotator|labell?er|rater)(_?id)?$"
     r"|^(image|original_?(image)?|img)?_?(width|height|size|channels|area)(\[.*|_?(px|pixels))?$|^[xywh](_?(min|max|1|2))?$"
@@ -49,6 +57,12 @@ def find_targets(
             raise Mistake(f"{train.name} has no column {absent!r}; it has {shortened(columns)}")
         return named, []
     asked = [c for c in sample.columns if c != sample_id] if sample else []
+    boxes = [c for c in asked if REGIONS.match(c)] or [c for c in asked if CORNER.match(c)]
+    if len(boxes) >= CORNERS or (boxes and len(asked) == 1 and REGIONS.match(boxes[0])):
+        raise Mistake(
+            f"the sample asks for {shortened(boxes, 4)}: boxes or masks are not learned; to learn a label of "
+            f"{train.name} all the same, name one of {shortened(columns, 6)} with --target"
+        )
     if sample and len(asked) > 1:  # a row number or a confidence beside the answer
         asked = [c for c in asked if not WEIGHT_WORDS.search(c) and not names_rows(c, sample)] or asked
     by_name = {same_name(c): c for c in columns}
@@ -122,7 +136,7 @@ def by_elimination(
         return explained, [Note("target", text, asked[0], "likely")] if asked else []
     chosen, notes = explained, []
     for words in (LABEL_WORDS, RARER_LABEL_WORDS):
-        named = [c for c in chosen if words.match(c.lower())]
+        named = [c for c in chosen if words.match(c.lower()) or (not asked and c.lower() == NAMES_OF_COCO)]
         if len(chosen) > 1 and named:
             chosen = named if len(without_codes(train, named)) == 1 else chosen
             break
@@ -137,6 +151,11 @@ def by_elimination(
         if len(one_hot) > 1 and one_each(train, one_hot):
             text = f"every row of {train.name} has one of the columns {shortened(one_hot, 4)}: they are the target"
             return one_hot, [Note("target", text, one_hot[0], "likely")]
+        tail = flags_at_the_end(train, chosen)
+        if not asked and len(tail) >= FEWEST_FLAGS:
+            text = f"the target is taken to be the flags at the end of {train.name}: {shortened(tail, 4)}"
+            ask = f"write --target {','.join(tail[:2])},... if it is others"
+            return tail, [*notes, Note("target", text, tail[0], "guessed", ask)]
         if len(likely) == 1:
             rest = ", ".join(repr(c) for c in chosen if c != likely[0])
             text = f"the target is taken to be {likely[0]!r}, as {rest} are no labels; name another with --target"
@@ -153,6 +172,16 @@ def by_elimination(
         if chosen or free
         else f"{train.name} has no column that could be the target, only {shortened(train.columns)}"
     )
+
+
+def flags_at_the_end(train: Table, columns: list[str]) -> list[str]:
+    """The columns of flags that a table ends with, [] where its last column is none."""
+    tail: list[str] = []
+    for column in reversed(columns if columns[-1] == train.columns[-1] else []):
+        if not are_marks(train.cells[column]):
+            break
+        tail.insert(0, column)
+    return tail
 
 
 def names_rows(column: str, table: Table) -> bool:

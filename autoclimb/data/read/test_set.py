@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import AUXILIARY, ENOUGH
 from autoclimb.data.read.matching import Located, locate, of_rows
@@ -54,7 +55,7 @@ def test_items(
         looks = repr(survey.pictures[-1]) if survey.pictures else "none"
         raise Mistake(
             f"{len(missing)} of {len(ids)} ids of {asking.name} name no picture (such as {missing[0]!r}); "
-            f"pictures look like {looks}"
+            f"pictures look like {looks}{unread_words(survey.other)}"
         )
     notes = not_asked(where.files, survey, asking.name)
     shared = sum(1 for file in where.files if file and file in train_files)

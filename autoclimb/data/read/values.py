@@ -12,8 +12,12 @@ FLAG_WORDS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "
 MARKS = {"x", "+", "\u2713", "\u2714"}
 BRACKETS = ("[]", "{}", "()")
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+SPACED = re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f'\u2019]\d{3})*([.,]\d+)?")  # 1 234 567, 1'234.5
 THOUSANDS = re.compile(r"[+-]?(\d{1,3}|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?")
+SPACES = " \u00a0\u202f'\u2019"
+WITHOUT_SPACES = str.maketrans("", "", SPACES)
 WHOLE = re.compile(r"[+-]?\d+\.0+")
+UNIT = re.compile(r"([^\d\s.,+-]{0,12}\s?)([+-]?\d[\d.,]*)(\s?[^\d.,]{0,12})")  # around a number
 DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 FREE = 0.25  # share of pieces in other combinations from which a cell is a set: real sets .5 and more, names of parts 0
 
@@ -69,6 +73,25 @@ def with_points(cells: Sequence[str]) -> list[str] | None:
     if not any("," in c for c in filled) or not all(DECIMAL_COMMA.fullmatch(c) for c in filled):
         return None
     return [c.replace(",", ".") for c in cells]
+
+
+def without_spaces(cells: Sequence[str]) -> list[str] | None:
+    """Numbers with spaces or apostrophes between thousands as Python writes them; None for other cells."""
+    if not any(sign in c for c in cells for sign in SPACES) or not all(SPACED.fullmatch(c) for c in cells):
+        return None
+    bare = [c.translate(WITHOUT_SPACES) for c in cells]
+    return with_points(bare) or bare
+
+
+def without_unit(cells: Sequence[str]) -> tuple[list[str], str] | None:
+    """Numbers that have one and the same sign or word around them, as 85% or $1,200 have, bare, and that; else None."""
+    cut = [UNIT.fullmatch(c) for c in cells]
+    frames = {(m[1].strip(), m[3].strip()) for m in cut if m}
+    if not all(cut) or len(frames) != 1 or frames == {("", "")}:
+        return None
+    numbers = [m[2] for m in cut if m]
+    numbers = with_points(numbers) or numbers
+    return (numbers, " ".join(filter(None, min(frames)))) if are_numbers(numbers) else None
 
 
 def tokens_of(cell: str, separator: str) -> list[str]:

@@ -1,0 +1,68 @@
+"""Tables as people save them: titles above the header, the header again between rows, single quotes, json in cells."""
+
+import json
+
+from autoclimb.data.files.delimiters import LOOKED_AT, first_lines
+
+MOST_TITLES = 5  # lines above the header that say what the table is
+
+
+def without_titles(text: str) -> str:
+    """The text without a few lines at its beginning that have one cell each, where all lines below have several."""
+    lines = first_lines(text, count=MOST_TITLES + LOOKED_AT)
+    for sign in ",;\t":
+        counts = [line.count(sign) for line in lines if line.strip()]
+        titles = next((i for i, n in enumerate(counts) if n), 0)
+        rest = counts[titles:]
+        if 0 < titles <= MOST_TITLES and len(rest) > titles and len(set(rest)) == 1:
+            first = next(i for i, line in enumerate(lines) if sign in line)
+            return text[sum(map(len, lines[:first])) :]
+    return text
+
+
+def without_quotes(cells: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The cells without the single quotes that stand around every name of a column."""
+
+    def quoted(word: str) -> bool:
+        return len(word) > 1 and word[0] == word[-1] == "'"
+
+    if not cells or not all(map(quoted, cells)):
+        return cells
+    return {title[1:-1]: [c[1:-1] if quoted(c) else c for c in column] for title, column in cells.items()}
+
+
+def without_headers(name: str, cells: dict[str, list[str]], notes: list[str]) -> dict[str, list[str]]:
+    """The cells without rows that repeat the header, as tables that were joined end to end have."""
+    header = list(cells)
+    first = cells[header[0]]
+    again = [i for i, c in enumerate(first) if c == header[0] and [cells[t][i] for t in header] == header]
+    if not again:
+        return cells
+    notes.append(f"{name}: {len(again)} rows repeat the header and are left out")
+    out = set(again)
+    return {title: [c for i, c in enumerate(column) if i not in out] for title, column in cells.items()}
+
+
+def with_objects(cells: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The cells, columns of json objects turned into a column for each of their keys: VIA's {"class": "cat"}."""
+    split: dict[str, list[str]] = {}
+    for title, column in cells.items():
+        filled = [c for c in column if c not in ("", "{}")]
+        rows = [object_in(c) for c in column] if filled and filled[0][0] + filled[0][-1] == "{}" else []
+        if not rows or None in rows:
+            split[title] = column
+            continue
+        for key in dict.fromkeys(key for row in rows if row for key in row):
+            named = key if key not in cells and key not in split else f"{title}.{key}"
+            split[named] = [str(row.get(key, "")).strip() if row else "" for row in rows]
+    return split
+
+
+def object_in(cell: str) -> dict[str, object] | None:
+    """The object of plain values that a cell holds as json, None where it holds something else."""
+    try:
+        value = json.loads(cell) if cell else {}
+    except (ValueError, RecursionError):
+        return None
+    plain = isinstance(value, dict) and not any(isinstance(v, dict | list) for v in value.values())
+    return value if plain else None

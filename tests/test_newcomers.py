@@ -157,7 +157,7 @@ def test_a_folder_of_a_few_charts_is_no_class(tmp_path):
 
 
 def test_one_class_alone_is_said(tmp_path):
-    assert "one folder cat: a second class needs a folder of its own" in refused(class_folders(tmp_path, ("cat",)))
+    assert "one folder cat: a second class needs one of its own" in refused(class_folders(tmp_path, ("cat",)))
 
 
 def test_an_archive_in_place_of_a_folder_is_asked_for_in_one(tmp_path):
@@ -175,7 +175,7 @@ def test_masks_are_said_not_to_be_learned(tmp_path):
 
 def test_two_competitions_in_a_folder_are_not_mixed(tmp_path):
     competition(tmp_path / "one")
-    competition(tmp_path / "two", label=lambda i: "xy"[i % 2])
+    competition(tmp_path / "two", label=lambda i: "xy"[i % 2], name=lambda split, i: f"{split}{split}{i}")
     assert "one and two hold a train table and a sample submission each" in refused(tmp_path)
 
 

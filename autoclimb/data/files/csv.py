@@ -263,9 +263,9 @@ def cells_of(
         if broken:
             notes.append(f"{name}: {broken} cells of {title!r} hold line breaks; is a quote not closed?")
     for title in [t for t in cells if t.startswith("Unnamed:") or not t]:  # a saved index
-        column = cells.pop(title)
-        if column and file.is_picture(column[0]) and file.is_picture(column[-1]) and not column[0].isdigit():
-            cells = {"index": column, **cells}
+        names = cells.pop(title)
+        if names and file.is_picture(names[0]) and file.is_picture(names[-1]) and not names[0].isdigit():
+            cells = {"index": names, **cells}
     cells = without_quotes(cells)
     if len(cells) > 1 and not layout.headless and layout.pixels is None:
         cells = without_headers(name, cells, notes)

@@ -4,20 +4,19 @@ import json
 
 from autoclimb.data.files.delimiters import LOOKED_AT, first_lines
 
+SIGNS = ",;\t"  # between cells
 MOST_TITLES = 5  # lines above the header that say what the table is
 
 
 def without_titles(text: str) -> str:
     """The text without a few lines at its beginning that have one cell each, where all lines below have several."""
-    lines = first_lines(text, count=MOST_TITLES + LOOKED_AT)
-    for sign in ",;\t":
-        counts = [line.count(sign) for line in lines if line.strip()]
-        titles = next((i for i, n in enumerate(counts) if n), 0)
-        rest = counts[titles:]
-        if 0 < titles <= MOST_TITLES and len(rest) > titles and len(set(rest)) == 1:
-            first = next(i for i, line in enumerate(lines) if sign in line)
-            return text[sum(map(len, lines[:first])) :]
-    return text
+    lines = [line for line in first_lines(text, count=MOST_TITLES + LOOKED_AT) if line.strip()]
+    titles = next((i for i, line in enumerate(lines) if any(sign in line for sign in SIGNS)), 0)
+    rest = lines[titles:]
+    if not 0 < titles <= MOST_TITLES or len(rest) <= titles:
+        return text
+    even = any(sign in rest[0] and len({line.count(sign) for line in rest}) == 1 for sign in SIGNS)
+    return text[text.index(rest[0]) :] if even else text
 
 
 def without_quotes(cells: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -137,8 +137,8 @@ def open_container(name: str, data: Stretch) -> Container:
         array = mapped(data)
         return Container(ANY, lambda steps: (name, one_item(array, steps)))
     if idx.NAME.search(name):
-        numbers = idx.mapped(data)
-        return Container(1, lambda steps: (name, one_item(numbers, steps)))
+        stack = idx.mapped(data)
+        return Container(1, lambda steps: (name, one_item(stack, steps)))
     plain = ending(name.lower().removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz"))
     if plain in (".json", ".jsonl", ".ndjson"):
         numbers, spots = keep_numbers(name, data)

@@ -105,11 +105,10 @@ def seen_instead(survey: Survey) -> str:
     if masks:
         return f"; {len(masks)} masks such as {survey.pictures[min(masks)]} are not learned"
     homes = {where.rpartition("/")[0] for where in survey.pictures}
-    if len(homes) != 1:
+    home = min(homes, default="")
+    if len(homes) != 1 or not home:
         return ""
-    (home,) = homes
-    where = f"the one folder {home}: a second class needs a folder of its own" if home else "the folder itself"
-    return f"; all {len(survey.pictures)} pictures lie in {where}"
+    return f"; all {len(survey.pictures)} pictures lie in the one folder {home}: a second class needs one of its own"
 
 
 def refuse_unread_labels(survey: Survey, raw: RawTask) -> None:

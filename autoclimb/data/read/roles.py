@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import combinations
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.levels import kind_of
@@ -38,17 +39,21 @@ def find_sample(survey: Survey, target: Sequence[str] | None = None) -> Table | 
 
 
 def refuse_several(survey: Survey) -> None:
-    """Raises Mistake where two folders hold a sample submission and a train table each: two competitions."""
-    names = {table.name: table.name.lower().rpartition("/") for table in survey.tables}
-    homes = {
-        home for home, _, name in names.values() if "sample" in name and "submi" in name and "train" not in name
-    } & {home for home, _, name in names.values() if "train" in name}
-    if len(homes) > 1:
-        one, other = sorted(homes)[:2]
-        raise Mistake(
-            f"{one or 'the folder'} and {other} hold a train table and a sample submission each, as competitions of "
-            f"their own do; give one of them as the folder"
-        )
+    """Raises Mistake where two folders hold a train table and a sample submission of other items each."""
+    places = [(table, *table.name.rpartition("/")[::2]) for table in survey.tables]
+    places = [(table, home, name.lower()) for table, home, name in places]
+    trained = {home for _, home, name in places if "train" in name}
+    asked = {
+        home: set(next(iter(table.cells.values())))
+        for table, home, name in places
+        if "sample" in name and "submi" in name and "train" not in name and home in trained
+    }
+    for one, other in combinations(sorted(asked), 2):
+        if asked[one].isdisjoint(asked[other]):  # else one is a copy of the other
+            raise Mistake(
+                f"{one or 'the folder'} and {other} hold a train table and a sample submission each, as competitions "
+                f"of their own do; give one of them as the folder"
+            )
 
 
 def submits(table: Table) -> bool:

@@ -1,7 +1,7 @@
-"""Arrays `(N, C)` that need not be in memory, known by row: sets of labels, stored predictions, views of others.
+"""Arrays `(N, C)` too large for memory, read by row: sets of labels, stored predictions, views of others.
 
-Each gives the rows that it is asked for as a plain array: `p[rows]`. A million rows of seven thousand classes are 56 GB
-as float64, and 3 labels a row of them 12 MB: so nothing here is made whole unless numpy is asked for it (`np.asarray`).
+`p[rows]` is a plain array of those rows. A million rows of seven thousand classes are 56 GB as float64, and three
+labels for each row 12 MB: so no array here is materialised in full unless numpy is asked for it (`np.asarray(p)`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +14,13 @@ import numpy as np
 
 from autoclimb.disk import write_array
 
-BLOCK = 1 << 23  # cells that are worked on at a time: 64 MB as float64
-LARGE = 1 << 26  # cells from which an array is not held in float64 (half a gigabyte) but as precisely as it is stored
-DENSE = 1 << 27  # cells of label sets that are held as a byte each
+BLOCK = 1 << 23  # cells processed at a time: 64 MB as float64
+LARGE = 1 << 26  # cells above which an array is kept in its stored dtype instead of float64 (half a gigabyte)
+DENSE = 1 << 27  # cells up to which label sets are stored as a byte each
 
 
 class ByRow(Protocol):
-    """Anything whose rows `(len(rows), C)` are had by index, slice or mask, as a numpy array's are."""
+    """Anything whose rows `(len(rows), C)` can be taken by index, slice or mask, as a numpy array's can."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -29,11 +29,11 @@ class ByRow(Protocol):
 
 
 class RowArray:
-    """What arrays by row share: axes and length by their shape; as a numpy array they are all of their rows."""
+    """The methods that follow from shape and `__getitem__`: number of axes, length, conversion to a numpy array."""
 
     @property
     def ndim(self: ByRow) -> int:
-        """Its axes."""
+        """The number of axes."""
         return len(self.shape)
 
     def __len__(self: ByRow) -> int:
@@ -45,9 +45,9 @@ class RowArray:
 
 @dataclass(frozen=True, eq=False)
 class LabelSets(RowArray):
-    """Rows `(N, width)` of zeros and ones, known by where their ones are; one-hot rows have one each.
+    """Rows `(N, width)` of zeros and ones, stored as the places of their ones; a one-hot row has a single one.
 
-    `ones` is `(N, k)` of integers: the labels of each row, filled up with -1. Rows come as uint8.
+    `ones` is `(N, k)` of integers: the labels of each row, padded with -1. Rows come as uint8.
     """
 
     ones: np.ndarray
@@ -61,7 +61,7 @@ class LabelSets(RowArray):
         return len(self.ones), self.width
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
-        """The rows `(len(rows), width)`, or one row `(width,)`; of `sets[rows, label]` whether they have the label."""
+        """The rows `(len(rows), width)`, or one row `(width,)`; `sets[rows, label]` is 1 where a row has the label."""
         if isinstance(rows, tuple):
             rows, label = rows
             return (self.ones[rows] == label).any(-1).astype(np.uint8)
@@ -77,17 +77,17 @@ class LabelSets(RowArray):
         return LabelSets(self.ones[rows], self.width)
 
     def sum(self, axis: int) -> np.ndarray:
-        """Rows that have each label (0), or labels that each row has (1)."""
+        """The number of rows with each label (axis 0), or of labels in each row (axis 1)."""
         if axis == 1:
             return (self.ones >= 0).sum(1)
         return np.bincount(self.ones[self.ones >= 0], minlength=self.width)
 
     def mean(self, axis: int) -> np.ndarray:
-        """The share of rows that have each label (0), or of labels that each row has (1)."""
+        """The share of rows with each label (axis 0), or of labels in each row (axis 1)."""
         return self.sum(axis) / max(self.shape[axis], 1)
 
     def any(self, axis: int) -> np.ndarray:
-        """Whether each row has a label (1), or each label a row (0)."""
+        """Whether each label has a row (axis 0), or each row a label (axis 1)."""
         return self.sum(axis) > 0
 
     def argmax(self, axis: int) -> np.ndarray:
@@ -108,7 +108,7 @@ class LabelSets(RowArray):
 
 
 def label_sets(sets: Sequence[Sequence[int]], width: int) -> Any:
-    """Rows `(N, width)` of zeros and ones from the labels of each: a uint8 array, LabelSets where that is too large."""
+    """Rows `(N, width)` of zeros and ones from each row's labels: a uint8 array, LabelSets where that is too large."""
     longest = max((len(labels) for labels in sets), default=0)
     if len(sets) * width <= DENSE or 4 * longest >= width:
         dense = np.zeros((len(sets), width), np.uint8)
@@ -121,18 +121,18 @@ def label_sets(sets: Sequence[Sequence[int]], width: int) -> Any:
     return LabelSets(ones, width)
 
 
-def taken(target: Any, rows: Any) -> Any:
-    """The target's rows in the form that it has: sets of labels stay such."""
+def take_rows(target: Any, rows: Any) -> Any:
+    """These rows of the target, as LabelSets where it is LabelSets."""
     return target.take(rows) if isinstance(target, LabelSets) else target[rows]
 
 
 def as_stored(target: Any) -> np.ndarray:
-    """The array that a target lies in: of sets of labels the labels of each row, filled up with -1."""
+    """The target as the array that is written to disk: of LabelSets the labels of each row, padded with -1."""
     return target.ones if isinstance(target, LabelSets) else target
 
 
 def row_keys(target: Any) -> list[Any]:
-    """For each row of a target something hashable that is equal where the rows are."""
+    """A hashable key for each row of a target, equal for equal rows."""
     if target.ndim == 1:
         return target.tolist()
     return [row.tobytes() for row in as_stored(target)]
@@ -140,9 +140,9 @@ def row_keys(target: Any) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Predictions(RowArray):
-    """Predictions `(N, C)` of some of N rows: `place` `(N,)` says where in `values` `(R, C)` a row is, -1 for nowhere.
+    """Predictions `(N, C)` for some of N rows: `place` `(N,)` is a row's index in `values` `(R, C)`, -1 for no value.
 
-    Rows come as float32 where values are stored in half precision, with NaN where they were not predicted.
+    Rows come as float32 where values are stored in half precision, and as NaN where they were not predicted.
     """
 
     values: Any  # ByRow
@@ -150,7 +150,7 @@ class Predictions(RowArray):
 
     @classmethod
     def of(cls, rows: np.ndarray, values: np.ndarray, count: int) -> "Predictions":
-        """The predictions `values` of `rows` by index, of `count` rows."""
+        """Predictions for `count` rows of which `rows` (indices) have `values`."""
         place = np.full(count, -1, np.int32)
         place[rows] = np.arange(len(rows), dtype=np.int32)
         return cls(values, place)
@@ -162,12 +162,12 @@ class Predictions(RowArray):
 
     @property
     def precision(self) -> np.dtype:
-        """The number format that values are stored in."""
+        """The dtype that the values are stored in."""
         return self.values.dtype
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """`(N,)` bool."""
+        """`(N,)` bool: the rows that have a value."""
         return np.asarray(self.place) >= 0
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
@@ -184,19 +184,19 @@ class Predictions(RowArray):
 
 @dataclass(frozen=True, eq=False)
 class View(RowArray):
-    """Some rows of what is known by row, in an order of their own; read when they are asked for."""
+    """Some rows of an array by row, in an order of their own, read when they are asked for."""
 
     source: Any  # ByRow
     rows: np.ndarray
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """These rows, and the source's columns."""
+        """The number of these rows, and the source's columns."""
         return len(self.rows), *self.source.shape[1:]
 
     @property
     def precision(self) -> np.dtype:
-        """The number format that the source is stored in."""
+        """The dtype that the source is stored in."""
         return precision_of(self.source)
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
@@ -211,17 +211,17 @@ class Mean(RowArray):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of each."""
+        """The shape that all sources have."""
         return self.sources[0].shape
 
     @property
     def precision(self) -> np.dtype:
-        """The number format that they are stored in."""
+        """The dtype that the sources are stored in."""
         return precision_of(self.sources[0])
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """`(N,)` bool."""
+        """`(N,)` bool: the rows that every source has."""
         return np.logical_and.reduce([predicted_rows(source) for source in self.sources])
 
     def __getitem__(self, rows: Any, /) -> np.ndarray:
@@ -229,46 +229,46 @@ class Mean(RowArray):
 
 
 def in_single(values: np.ndarray) -> np.ndarray:
-    """The values, those in half precision in single: sums and logarithms of the former lose too much."""
+    """The values, half precision widened to single: sums and logarithms in half precision lose too much."""
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def precision_of(p: Any) -> np.dtype:
-    """The number format that predictions are stored in."""
+    """The dtype that predictions are stored in."""
     return p.precision if hasattr(p, "precision") else p.dtype
 
 
 def stored_precision(wants: str, cells: int) -> str:
-    """The number format that predictions are stored in, for the answers that a metric wants (see types.Metric).
+    """The dtype to store predictions in, by the answers that a metric wants (see types.Metric) and the number of cells.
 
-    Single precision; half where it is enough and saves much. It keeps a probability to .05 %, and one near 1 to .0005:
-    enough for the likeliest class, the first few, or a set cut off at a threshold. Where rows are ranked by
-    probabilities near 1 they would tie, and a logarithm sees what 1 - p is: there single precision stays.
+    It is single precision, and half where that is exact enough and saves much. Half precision is accurate to .05 %, and
+    to .0005 near 1: enough for the likeliest class, the first few, or a set cut off at a threshold. It is too coarse
+    where rows are ranked by probabilities near 1, which would tie, and where a logarithm is taken of 1 - p.
     """
     return "float16" if cells > LARGE and wants in ("label", "labels", "ranking") else "float32"
 
 
 def working_precision(cells: int, p: Any) -> np.dtype:
-    """The number format to hold what is made of predictions in: double, of very many cells that which they have."""
+    """The dtype to compute with predictions in: double precision, or their own where cells are very many."""
     return np.dtype(np.float64) if cells <= LARGE else precision_of(p)
 
 
 def predicted_rows(p: Any) -> np.ndarray:
-    """`(N,)` bool: which rows of predictions `(N, C)` are numbers."""
+    """`(N,)` bool: the rows of predictions `(N, C)` whose values are all finite."""
     if hasattr(p, "predicted"):
         return p.predicted
     return by_blocks(lambda rows: np.isfinite(p[rows]).all(1), *p.shape)
 
 
 def blocks(count: int, width: int) -> Iterator[slice]:
-    """Slices that go through so many rows of `width` columns, about BLOCK cells each; one, empty, of no rows."""
+    """Slices over `count` rows of `width` columns, about BLOCK cells each; a single empty slice where count is 0."""
     step = max(1, BLOCK // max(width, 1))
     for start in range(0, max(count, 1), step):
         yield slice(start, min(start + step, count))
 
 
 def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, dtype: Any = None) -> np.ndarray:
-    """The values of a function of a slice of rows for all `count` rows of `width` columns, a block at a time."""
+    """`function(slice)` for all `count` rows of `width` columns, computed a block at a time and joined by row."""
     out = None
     for rows in blocks(count, width):
         part = function(rows)
@@ -283,7 +283,7 @@ def by_blocks(function: Callable[[slice], np.ndarray], count: int, width: int, d
 
 @dataclass(frozen=True, eq=False)
 class OnDisk(RowArray):
-    """The array of a `.npy` file, which is open only while rows are read: a run may have more trials than files."""
+    """The array of a `.npy` file that is open only while rows are read: trials may outnumber the files one may open."""
 
     path: Path
     shape: tuple[int, ...]
@@ -291,7 +291,7 @@ class OnDisk(RowArray):
 
     @classmethod
     def of(cls, path: Path) -> "OnDisk":
-        """The array of that file. Raises ValueError, OSError or EOFError where it is not whole."""
+        """The array of that file. Raises ValueError, OSError or EOFError where the file is incomplete."""
         array = mapped(path)
         return cls(path, array.shape, array.dtype)
 
@@ -305,7 +305,7 @@ class OnDisk(RowArray):
 def write_predictions(path: Path, p: Any) -> None:
     """Writes `<path>.npy`, the predicted rows, and then `<path>_place.npy`.
 
-    Rows that are added to predictions come last in `values`, so that the places of before fit those of now.
+    Rows added to predictions come last in `values`, so that a `place` read before an addition fits the values after it.
     """
     if not isinstance(p, Predictions):
         rows = np.flatnonzero(predicted_rows(p))
@@ -315,16 +315,17 @@ def write_predictions(path: Path, p: Any) -> None:
 
 
 def read_predictions(path: Path, open_file: Callable[[Path], Any] | None = None) -> Predictions:
-    """The predictions that `write_predictions` wrote: only the rows that are asked for are read.
+    """The predictions that `write_predictions` wrote, read row by row when they are asked for.
 
-    `open_file` says how: `OnDisk.of` (the default), or `mapped` for files that others may replace meanwhile.
+    `open_file` opens each of the two files: `OnDisk.of` (the default), or `mapped` for files that another process may
+    replace meanwhile.
     """
     values, place = (path.with_name(f"{path.name}{part}.npy") for part in ("", "_place"))
     return Predictions(*((open_file or OnDisk.of)(file) for file in (values, place)))
 
 
 def mapped(path: Path) -> np.ndarray:
-    """The array of a `.npy` file, read when it is looked at."""
+    """The array of a `.npy` file, memory-mapped."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:  # a file of no rows cannot be mapped
@@ -332,9 +333,9 @@ def mapped(path: Path) -> np.ndarray:
 
 
 def read_target(path: Path, width: int) -> Any:
-    """The target `(N, width)` by row of a `target.npy`: integers in it are labels, `(N,)` or `(N, k)` with -1 for none.
+    """The target `(N, width)` of a `target.npy`: LabelSets where the file holds integers, `(N,)` or `(N, k)` labels.
 
-    All else is as it is: bytes of 0/1, shares of votes, numbers.
+    Other arrays are returned unchanged: bytes of 0/1, shares of votes, numbers.
     """
     values = np.load(path, allow_pickle=False)
     return LabelSets(values.reshape(len(values), -1), width) if values.dtype.kind == "i" else values

@@ -1,4 +1,4 @@
-"""bench(): solvers compared on sets whose answers are known, the whole story in one function."""
+"""bench(): compare solvers on sets whose answers are known; the whole story in one function."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from autoclimb.disk import hold, whole_file
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.types import Tell
 
-PAGE_AFTER = 10.0  # seconds of a cell from which the page is written anew after it: its drawings take one or two
+PAGE_AFTER = 10.0  # seconds of a cell above which the page is written after it: its charts take one or two seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Bench:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """A row a finished cell: solver, set, metric, score and what it took; None where a solver does not tell."""
+        """A row for each finished cell: solver, set, metric, scores, seconds, memory; None for what is not reported."""
         return [outcome.row() for outcome in self.outcomes]
 
     @property
@@ -51,30 +51,31 @@ def bench(
 ) -> Bench:
     """The finished bench: every solver of the suite on every set, at every budget, with every seed, one at a time.
 
-    `suite` is a TOML file (docs/bench.md). `solvers` and `sets` name some of its own, `budgets` and `seeds` replace its
-    own. After each cell `results.json` in `out` is written anew, after long ones and at the end `bench.html` too; both
-    hold every cell on record of the suite as it is. A cell on record is not run again, a failed one only with `retry`.
+    `suite` is a TOML file (docs/bench.md). `solvers` and `sets` select some of its rows by name, `budgets` and `seeds`
+    replace its values. After each cell `results.json` in `out` is written again, after long cells and at the end
+    `bench.html` too; both hold every recorded cell of the suite as it now is. A recorded cell is not run again, a
+    failed one only with `retry`.
 
     Raises Mistake for whatever the caller can mend, before any cell is run.
     """
-    whole = read_suite(suite)
-    chosen = selected(whole, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
-    folder = (Path(out) if out else Path("autoclimb-bench") / whole.name).resolve()
+    full_suite = read_suite(suite)
+    selection = selected(full_suite, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
+    folder = (Path(out) if out else Path("autoclimb-bench") / full_suite.name).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     with hold(folder, "bench"), room_on_disk(folder):
-        for outcome in run_cells(chosen, folder, retry, tell or (lambda event: None)):
+        for outcome in run_cells(selection, folder, retry, tell or (lambda event: None)):
             if outcome.seconds > PAGE_AFTER:
-                published(whole, folder)
+                publish(full_suite, folder)
             else:
-                write_results(folder, outcomes_on_disk(folder, whole))
-        return published(whole, folder)
+                write_results(folder, outcomes_on_disk(folder, full_suite))
+        return publish(full_suite, folder)
 
 
-def published(suite: Suite, folder: Path) -> Bench:
-    """The bench on disk, after results.json and bench.html were written."""
+def publish(suite: Suite, folder: Path) -> Bench:
+    """Writes results.json and bench.html of all recorded cells, and returns the bench."""
     outcomes = outcomes_on_disk(folder, suite)
     write_results(folder, outcomes)
     bench = Bench(suite, folder, tuple(outcomes))

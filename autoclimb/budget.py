@@ -12,7 +12,10 @@ SHORTEST = 10.0  # below this not even the imports of a trial fit
 
 
 def seconds_of(text: str | float) -> float:
-    """Seconds in a budget such as `90s`, `15m`, `4h` or `1d12h`, or given as a number of them."""
+    """Seconds in a budget such as `90s`, `15m`, `4h` or `1d12h`, or in a number of seconds.
+
+    Raises Mistake for anything else, and for less than SHORTEST seconds or more than a year.
+    """
     if not isinstance(text, str):
         if not SHORTEST <= text <= 365 * UNITS["d"]:  # also where it is NaN
             raise Mistake(f"a budget of {text!r} seconds cannot be kept; give {SHORTEST:g} to a year of them, or 4h")
@@ -66,15 +69,15 @@ class Clock:
 
 @dataclass(frozen=True)
 class Slack:
-    """Every margin that a run sets aside, in seconds unless it is a share or a factor, each with its reason."""
+    """Every margin that a run sets aside, each with its reason, in seconds unless it is a share or a factor."""
 
     # for the end: the last blend in depth, its submission and the record
-    import_for_last_blend: float = 2.5  # LightGBM's import and scikit-learn's, on two cores
-    quick_blends_in_last: float = 10.0  # a blend in depth took up to ten quick ones (benchmarks/LOG.md)
+    import_for_last_blend: float = 2.5  # imports of LightGBM and scikit-learn, on two cores
+    quick_blends_in_last: float = 10.0  # a blend in depth took up to ten times a quick one (benchmarks/LOG.md)
     share_for_last_blend: float = 0.04  # of the budget, at most, so that a short run still trains
     quick_blends_at_least: float = 2.2  # one quick blend and its writing must always fit, measured or not
     record_at_least: float = 0.5  # writing run.json, the submission and its check
-    first_quick_blend: float = 0.5  # assumed before one was measured
+    first_quick_blend: float = 0.5  # assumed until the first one is measured
     after_last_blend: float = 1.5  # the blend in depth is dropped where it leaves less; 2 % of a short budget
     share_after_last_blend: float = 0.02
     card: float = 5.0  # for a model card, at most: one of 300 rows takes hundredths of a second
@@ -85,47 +88,45 @@ class Slack:
     report_drawing: float = 0.7  # least left for charts to be tried: eight took .3 to .6 s, matplotlib imported before
     report_drift: float = 8.0  # of report time, from which drift is measured: forests on 1,200 pictures, seconds
     report_chart: float = 0.3  # below it a section of the page shows tables instead of charts: two take .1 s
-    report_looks: float = 2.5  # of report time, from which brightness and the like are measured: .3 s
-    report_gallery_least: float = 0.35  # below it nets are not asked: 24 pictures and a sheet took .4 s of a core
-    report_rewriting: float = 0.2  # for the page with what nets showed, its charts as they were
+    report_looks: float = 2.5  # of report time, from which brightness, contrast and sharpness are measured: .3 s
+    report_gallery_least: float = 0.35  # below it the gallery is skipped: 24 pictures and a sheet took .4 s of a core
+    report_rewriting: float = 0.2  # for writing the page again with the gallery, its charts unchanged
     drift_ahead_from: float = 120.0  # budget from which drift is measured while a trial trains: 2 to 3 s of one core
-    sizes_ahead: float = (
-        1.0  # for headers of pictures, at most 1,600, read while a trial trains: .1 to .2 s of one core
-    )
+    sizes_ahead: float = 1.0  # for at most 1,600 headers of pictures, read while a trial trains: .1 to .2 s of one core
     report_import_ahead: float = 6.0  # of report time, below which matplotlib (1 s) is imported while a trial trains
     # for the trackers of --track, which work beside the run and have little left to do when it ends
     trackers_at_least: float = 0.2  # even of a budget that is used up
     trackers_at_most: float = 30.0  # of one that is not: a tracker that hangs is no reason to wait for its end
-    # for work that is under way
+    # for work in progress
     decoding_stops_at: float = 1.0  # left of the budget when decoding gives up: a constant submission still stands
-    first_features_share: float = 0.65  # of what is left, for features while no trial is done: beside busy neighbours
-    # they once took six times their plan, and no net was trained; at .5 a slow minute cut them to two folds
+    first_features_share: float = 0.65  # of the time left, for features while no trial is done: on a busy machine they
+    # once took six times their estimate, and no net was trained; at .5 a slow minute cut them to two folds
     worker_deadline_share: float = 0.5  # of the reserve for the end that a trial may overrun into before it is ended
     worker_start: float = 1.0  # left for the parent while it waits for the worker's imports
-    worker_reply: float = 0.7  # before its deadline a worker stops, to write what it has and say so
-    worker_silence: float = 300.0  # without a word of progress a worker hangs; torch.compile may take two minutes
+    worker_reply: float = 0.7  # before its deadline at which a worker stops, to write what it has and reply
+    worker_silence: float = 300.0  # without progress after which a worker counts as hung; torch.compile may take 120 s
     # for what the search plans
     opening: float = 20.0  # until the first net trains, on 2 cores: imports, reading, the first features
-    working_at_least: float = 0.4  # share of a short budget that trials are planned with all the same
-    trial_margin: float = 1.1  # factor on trials that count epochs or rows: they take what they take
-    first_features: float = 4.0  # that a first trial of features takes longer: the worker is still importing (2 cores)
-    trial_overhead: float = 0.5  # of a trial beside its folds: its pixels opened, its score and record
-    misjudged: float = 0.02  # share of what is left, and up to a second, that no trial is planned into
-    least_share: float = 0.4  # of the time a fold was planned for, under which it is not started late (assumption); and
-    # what it gets though folds before it ran over
+    working_at_least: float = 0.4  # share of a short budget that trials are planned with, whatever `opening` takes
+    trial_margin: float = 1.1  # factor on the estimate of trials that count epochs or rows, which no clock ends
+    first_features: float = 4.0  # added to a first trial of features: the worker is still importing (2 cores)
+    trial_overhead: float = 0.5  # of a trial beside its folds: opening its pixels, its score and record
+    misjudged: float = 0.02  # share of the time left, at most a second, that no trial is planned into
+    least_share: float = 0.4  # of its planned time below which a fold is not started late (assumption), and which it
+    # gets though the folds before it ran over
     # within a fold
-    predict_margin: float = 1.3  # predicting was measured on two batches only and may be this much slower
+    predict_margin: float = 1.3  # factor on the time for predicting, which is measured on two batches only
     after_fold: float = 0.3  # writing a net and its predictions
-    written: float = 2e8  # bytes a second of large predictions (assumption: a disk of a rented machine)
+    written: float = 2e8  # bytes of large predictions written in a second (assumption: a disk of a rented machine)
     least_training_share: float = 0.3  # of a fold's seconds, however long predicting takes
-    least_fold_share: float = 0.4  # of the time that folds took so far; with less the folds done are the trial
+    least_fold_share: float = 0.4  # of the mean time of the folds so far; with less left, the trial ends with them
 
 
 SLACK = Slack()
 
 
 def seconds_for_the_end(budget: float, quick_blend: float) -> float:
-    """Seconds kept for the end of a run whose quick blends take `quick_blend` seconds, submission written."""
+    """Seconds to reserve for the end of a run, its submission included, where a quick blend takes `quick_blend`."""
     in_depth = min(
         SLACK.import_for_last_blend + SLACK.quick_blends_in_last * quick_blend,
         SLACK.share_for_last_blend * budget + 0.2,
@@ -134,7 +135,7 @@ def seconds_for_the_end(budget: float, quick_blend: float) -> float:
 
 
 def seconds_until_ended(clock: Clock, reserve: float) -> float:
-    """Seconds after which a trial is ended, whatever it was planned to take; `reserve` is kept for the end."""
+    """Seconds after which a trial is ended, whatever it was planned to take; `reserve` is the time kept for the end."""
     return clock.left() - SLACK.worker_deadline_share * reserve
 
 

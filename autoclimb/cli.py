@@ -1,13 +1,12 @@
-"""The command line. Besides report/view.py, the live view, the only file that prints.
+"""The command line; with report/view.py, the live view, the only file that prints.
 
 Every command imports what it needs when it is called, so that `--help` imports nothing but typer.
 """
 
 import time
 
-STARTED = (
-    time.monotonic()
-)  # before the other imports: a budget counts from the command on, not from the end of the imports
+# before the other imports: a budget counts from the command on, not from the end of the imports
+STARTED = time.monotonic()
 
 # ruff: noqa: E402
 import errno
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     from autoclimb.solve import Run
 
 WIDEST = 100  # columns of a page, however wide the terminal is
-LONG = ("fit", "demo", "bench")  # commands that continue where they were stopped
+RESUMABLE = ("fit", "demo", "bench")  # commands that continue where they were stopped
 
 
-class Front(TyperGroup):
+class Commands(TyperGroup):
     """The commands, and how each kind of ending is shown."""
 
     def invoke(self, ctx: Any) -> Any:
-        """What the command returns. A `Mistake` becomes one line and status 2, Ctrl-C one line and status 130."""
+        """The command's return value. A `Mistake` becomes one line and status 2, Ctrl-C one line and status 130."""
         try:
             value = super().invoke(ctx)
             sys.stdout.flush()
@@ -45,7 +44,7 @@ class Front(TyperGroup):
             _print_error(" ".join(str(mistake).split()))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            hint = "; the same command continues from here" if ctx.invoked_subcommand in LONG else ""
+            hint = "; the same command continues from here" if ctx.invoked_subcommand in RESUMABLE else ""
             _print_error(f"stopped{hint}")
             raise typer.Exit(130) from None
         except BrokenPipeError:
@@ -57,7 +56,7 @@ class Front(TyperGroup):
 
 app = typer.Typer(
     name="autoclimb",
-    cls=Front,
+    cls=Commands,
     help="A folder of images, a metric and a budget in; a searched, stacked, honestly scored submission out.",
     epilog="Start with: [bold]autoclimb demo[/bold]  (90 seconds, no download)",
     no_args_is_help=True,
@@ -71,7 +70,7 @@ Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False)
 ]
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False)]
-Goal = Annotated[
+MetricName = Annotated[
     str | None,
     typer.Option(
         "--metric",
@@ -127,7 +126,7 @@ def _front(
 def run_fit(
     data: Data,
     budget: Budget,
-    metric: Goal = None,
+    metric: MetricName = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
     ] = None,
@@ -179,7 +178,7 @@ def run_fit(
     """
     seconds = seconds_of(budget)
     _print_end(
-        _climb(
+        _fit_in_view(
             data,
             metric,
             seconds,
@@ -354,9 +353,9 @@ def run_demo(
     with _writing(out):
         data = make_demo(out, seed)
     # drawing the competition does not count: a competitor would not pay for it
-    run = _climb(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
+    run = _fit_in_view(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
     _print_end(run, quiet)
-    value, stderr = _test_f2(run, out)
+    value, stderr = _f2_on_test_set(run, out)
     print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
 
 
@@ -364,7 +363,7 @@ def run_demo(
 def show_plan(
     data: Data,
     budget: Budget,
-    metric: Goal = None,
+    metric: MetricName = None,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="cpu (two cores), t4, p100, a100 or h100.")
     ] = "cpu",
@@ -448,12 +447,12 @@ def list_recipes() -> None:
         print(f"{name:<{width}}  {docstring.partition(chr(10))[0]}".rstrip())
 
 
-def _climb(
-    data: Path, metric: str | None, seconds: float, quiet: bool, started: float | None = None, **options: Any
+def _fit_in_view(
+    data: Path, metric: str | None, seconds: float, quiet: bool, started: float = STARTED, **options: Any
 ) -> "Run":
+    """The finished run of `fit`, shown in the live view while it goes on."""
     from autoclimb.report.view import watch
 
-    started = STARTED if started is None else started
     with watch(quiet, seconds, _left(seconds, started)) as tell:
         from autoclimb.solve import fit  # inside the view: these imports take seconds
 
@@ -480,6 +479,7 @@ def _check_writable(out: Path) -> None:
 
 
 def _left(seconds: float, started: float) -> Callable[[], float]:
+    """A function that returns the seconds left of a budget, negative once it is overrun."""
     return lambda: started + seconds - time.monotonic()
 
 
@@ -496,8 +496,8 @@ def _print_end(run: "Run", quiet: bool) -> None:
         print(f"{'report':<11} {run.folder / 'report.html'}")
 
 
-def _test_f2(run: "Run", folder: Path) -> tuple[float, float]:
-    """F2 over samples of a demo's submission, and its standard error over the test rows."""
+def _f2_on_test_set(run: "Run", folder: Path) -> tuple[float, float]:
+    """The mean F2 of a demo's submission, and its standard error over the test rows."""
     import numpy as np
     import pandas as pd
 
@@ -521,7 +521,7 @@ def _print_error(line: str) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run a command line and exit with 0 when done, 2 where the user can mend it, 130 when stopped."""
+    """Run a command line and exit with 0 when done, 2 on a Mistake, 130 when stopped."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # `±` where the terminal has no Unicode

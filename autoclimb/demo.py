@@ -14,7 +14,7 @@ from autoclimb.seeds import rng
 SIDE = 64  # pixels of a scene
 TRAIN, TEST = 800, 300
 VERSION = 1  # raised when the scenes change
-MARK = ".autoclimb-demo.json"  # says that a folder is ours, and which demo; hidden, so that reading passes it by
+MARK = ".autoclimb-demo.json"  # identifies a folder as a demo of this version and seed; hidden, so reading skips it
 
 
 def make_demo(folder: Path, seed: int = 0) -> Path:
@@ -28,9 +28,9 @@ def make_demo(folder: Path, seed: int = 0) -> Path:
     Raises Mistake where the folder holds anything else.
     """
     folder = Path(folder)
-    about = {"made by": "autoclimb demo", "version": VERSION, "seed": seed}
+    mark = {"made by": "autoclimb demo", "version": VERSION, "seed": seed}
     if folder.exists():
-        if is_complete(folder, about):
+        if is_complete(folder, mark):
             return folder
         if not folder.is_dir() or any(folder.iterdir()):
             raise Mistake(f"{str(folder)!r} exists and is not this demo; give a folder that does not exist yet")
@@ -38,14 +38,11 @@ def make_demo(folder: Path, seed: int = 0) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     digits = split_digits(seed)
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        sets = draw_split(partial / split, digits[split], count, seed)
-        if split == "train":
-            write_table(partial / "train.csv", sets)
-        else:
-            write_table(answers_of(folder), sets)
-            write_table(partial / "sample_submission.csv", {name: [1] for name in sets})
-    (partial / MARK).write_text(json.dumps(about) + "\n")
+    write_table(partial / "train.csv", draw_split(partial / "train", digits["train"], TRAIN, seed))
+    answers = draw_split(partial / "test", digits["test"], TEST, seed)
+    write_table(answers_of(folder), answers)
+    write_table(partial / "sample_submission.csv", {name: [1] for name in answers})
+    (partial / MARK).write_text(json.dumps(mark) + "\n")
     if folder.exists():
         folder.rmdir()  # empty, as checked above
     partial.rename(folder)
@@ -64,13 +61,13 @@ def answers_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-answers.csv")
 
 
-def is_complete(folder: Path, about: dict) -> bool:
-    """Whether the folder is this demo, complete and with its answers."""
-    mark = folder / MARK
-    if not mark.is_file() or not answers_of(folder).is_file():
+def is_complete(folder: Path, mark: dict) -> bool:
+    """Whether the folder is the demo of this mark, complete and with its answers."""
+    path = folder / MARK
+    if not path.is_file() or not answers_of(folder).is_file():
         return False
     try:
-        return json.loads(mark.read_text()) == about
+        return json.loads(path.read_text()) == mark
     except ValueError:
         return False
 
@@ -112,11 +109,11 @@ def draw_scene(images: np.ndarray, values: np.ndarray, random: np.random.Generat
     bright = random.random() < 0.7  # ink lighter or darker than the ground
     for _ in range(random.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.3, 0.15])):
         pick = int(random.integers(len(values)))
-        for _ in range(30):  # places to try before the digit is left out
-            ink = turned(images[pick], random)
+        for _ in range(30):  # attempts to place the digit before it is left out
+            ink = scaled_and_turned(images[pick], random)
             top, left = random.integers(0, SIDE - ink.shape[0] + 1), random.integers(0, SIDE - ink.shape[1] + 1)
             where = np.s_[top : top + ink.shape[0], left : left + ink.shape[1]]
-            if covered[where].mean() < 0.06:  # of the digit's box: corners may overlap, strokes hardly do
+            if covered[where].mean() < 0.06:  # share of the digit's box: corners may overlap, strokes hardly do
                 break
         else:
             continue
@@ -129,8 +126,8 @@ def draw_scene(images: np.ndarray, values: np.ndarray, random: np.random.Generat
     return noisy.clip(0, 255).astype(np.uint8), shown
 
 
-def turned(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One digit in 0..1, its frame scaled to 20-33 pixels and turned by up to 15 degrees."""
+def scaled_and_turned(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A digit's picture in 0..1, scaled to 20-33 pixels a side and turned by up to 15 degrees."""
     from PIL import Image
 
     side = int(random.integers(20, 34))

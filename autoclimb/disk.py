@@ -1,6 +1,6 @@
-"""The ways to put a file on disk: written beside its place, synced, then renamed, so that no half is ever read.
+"""Files on disk: written beside their place, synced, then renamed, so that nobody reads half a file.
 
-A journal grows by lines instead; one that was cut off by a kill is left out when it is read.
+A journal grows by lines instead; a line that was cut off by a kill is left out when the journal is read.
 """
 
 import fcntl
@@ -18,10 +18,10 @@ from autoclimb.errors import Mistake
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` when the block ends without an error, and is gone otherwise.
+    """A path beside `path` to write to; it is renamed to `path` when the block ends without an error, deleted else.
 
-    It keeps the ending of `path`, since some writers go by it. The contents are synced before the name exists: after
-    a power cut there is the old file or the new one.
+    It keeps the ending of `path`, since some writers go by it. The contents are synced before the renaming, so that
+    after a power cut there is the old file or the new one.
     """
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
@@ -50,13 +50,13 @@ def hold(folder: Path, what: str) -> TextIO:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes json, one value a line; numbers that are none (NaN, infinity) as Python writes them."""
+    """Writes json, one value a line; NaN and infinity as Python writes them."""
     with whole_file(path) as part:
         part.write_text(json.dumps(values, indent=1, allow_nan=True), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote; raises ValueError where the file was damaged from outside."""
+    """The values that `write_json` wrote; raises ValueError where the file was damaged from outside."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -74,7 +74,7 @@ def append_json(path: Path, values: Any) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The values of a journal in the order they were added, lines that are no whole json left out; [] without one."""
+    """A journal's values in the order they were added, lines that are not complete json left out; [] without a file."""
     values = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""plan(): what a run would do and why, without doing it."""
+"""plan(): what a run would do and why, without training anything."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.steering import steering_words
 from autoclimb.types import Config, History, Metric, Task
 
-OPEN = ("apache-2.0", "mit", "bsd-3-clause")  # licences of weights that need no word
+OPEN_LICENCES = ("apache-2.0", "mit", "bsd-3-clause")  # of weights, which the plan does not point out
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a run would do: its trials in order, and the facts and figures that it rests on."""
+    """The trials that a run would do, in order, and the facts that they were planned from."""
 
     situation: Situation
     device: Device
@@ -44,12 +44,15 @@ class Plan:
     def finalists(self) -> list[PlannedTrial]:
         """The finalists over all their folds, each net once."""
         rows = [row for row in self.trials if row.stage == "finalists"]
-        most = {row.config.vary(folds=()): len(row.config.folds) for row in sorted(rows, key=_folds)}
-        return [row for row in rows if len(row.config.folds) == most[row.config.vary(folds=())]]
+        most_folds: dict[Config, int] = {}
+        for row in rows:
+            net = row.config.vary(folds=())
+            most_folds[net] = max(most_folds.get(net, 0), len(row.config.folds))
+        return [row for row in rows if len(row.config.folds) == most_folds[row.config.vary(folds=())]]
 
     @property
     def oof_gb(self) -> float:
-        """Gigabytes of one net's predictions for its held-out rows and the test, as they are stored."""
+        """Gigabytes on disk of one net's predictions for its held-out rows and the test rows."""
         s = self.situation
         each = np.dtype(stored_precision(s.wants, max(s.rows // s.folds, s.answered) * s.width)).itemsize
         return (s.rows / s.folds * folds_of(s) + s.answered) * each * s.width / 1e9
@@ -100,12 +103,12 @@ def plan(
     target: str | None = None,
     group: str | None = None,
 ) -> Plan:
-    """What `fit` would do with that budget on that device and why; nothing is trained, decoded or written.
+    """The plan that `fit` would follow with that budget on that device; nothing is trained, decoded or written.
 
     The real controller is rehearsed on the device's rates: measured ones for "cpu" (two cores), published or estimated
-    ones for "t4", "p100", "a100" and "h100", as the plan says. Nets do as well as their standing, and no change helps,
-    so a run will differ where its trials say otherwise. With `hub` nets are
-    timm's, else those that come with autoclimb.
+    ones for "t4", "p100", "a100" and "h100", as the plan says. In the rehearsal each net scores as its published
+    standing suggests and no variation improves on it, so a run differs where its trials do. With `hub` the pretrained
+    nets are timm's, else those that come with autoclimb.
 
     Raises Mistake as `fit` does, and for an unknown device.
     """
@@ -158,14 +161,14 @@ def _line(row: PlannedTrial) -> str:
     name += f", {config.head}" if config.train == "features" else ""
     epochs = f"{row.epochs:.1f}" if row.epochs else ""
     rate = f"{row.rate:.0f}" if row.rate else ""
-    why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN) else "")
+    why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN_LICENCES) else "")
     memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""
     figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{memory:>6}{in_words(row.seconds):>8}"
-    how = f"; {_how(config)}" if row.stage in ("baseline", "finalists", "students") and config.train == "net" else ""
-    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}{how}"
+    trained = row.stage in ("baseline", "finalists", "students") and config.train == "net"
+    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}" + (f"; {_training_words(config)}" if trained else "")
 
 
-def _how(config: Config) -> str:
+def _training_words(config: Config) -> str:
     """The values of a net's training that a reader asks for first."""
     words = [f"lr {config.lr:g}", f"batch {config.batch}", config.policy]
     words += [f"top {config.top}"] if config.top else []
@@ -176,7 +179,3 @@ def _how(config: Config) -> str:
     words += [f"layer decay {config.layer_decay:g}"] if config.layer_decay != 1 else []
     words += [f"{name} {value:g}" for name, value in values.items() if value]
     return ", ".join(words)
-
-
-def _folds(row: PlannedTrial) -> int:
-    return len(row.config.folds)

@@ -1,4 +1,4 @@
-"""Mistake, the one error that users can mend, and what is turned into one: a full disk, an error in the user's code."""
+"""Mistake, the one error that users can mend, and the blocks that turn a full disk or an error in user code into it."""
 
 import errno
 import shutil
@@ -11,7 +11,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space, no quota, file too
 
 
 class Mistake(Exception):
-    """Something that the user gave cannot be used. The message says what was found and what to write instead.
+    """An input from the user that cannot be used. The message says what was found and what to write instead.
 
     The command line prints it as one line and exits with status 2.
     """
@@ -40,24 +40,24 @@ def room_on_disk(folder: Path) -> Iterator[None]:
 
 
 def full_disk(folder: Path, error: BaseException) -> str:
-    """The sentence for a full disk."""
+    """The message for a full disk: how much is free, and what to do."""
     free = 0
     with suppress(OSError):
         free = shutil.disk_usage(folder).free
     why = error.strerror if isinstance(error, OSError) and error.strerror else "the disk is full"
     return (
-        f"{folder} cannot be written on ({why}; {free >> 20} MB are free there): make room, then give the same command "
-        f"again, which continues; what was finished is kept"
+        f"{folder} cannot be written to ({why}; {free >> 20} MB are free there): make room, then give the same command "
+        f"again; it continues with everything that was finished"
     )
 
 
 @contextmanager
 def in_users_code(what: str) -> Iterator[None]:
-    """A block that runs the user's code; whatever it raises becomes a Mistake that says where and what.
+    """A block that runs the user's code, which `what` names; whatever it raises becomes a Mistake that quotes it.
 
-    Leaves no bytecode beside the user's file.
+    No bytecode is left beside the user's file.
     """
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    setting, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
     except (Mistake, KeyboardInterrupt):
@@ -65,4 +65,4 @@ def in_users_code(what: str) -> Iterator[None]:
     except BaseException as error:
         raise Mistake(f"{what}: {type(error).__name__}: {error}") from error
     finally:
-        sys.dont_write_bytecode = before
+        sys.dont_write_bytecode = setting

@@ -1,4 +1,4 @@
-"""What an exported graph predicts, a batch of pictures at a time, and how its ONNX file is opened; without torch."""
+"""The predictions of an exported graph, a batch of pictures at a time, and the session of its ONNX file; no torch."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from autoclimb.processors import usable_cores
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-KEY = "autoclimb"  # of the description among a file's metadata
-AT_ONCE = 16  # pictures, both where a file is checked and timed and where it answers
+KEY = "autoclimb"  # under which a file's metadata holds its description
+AT_ONCE = 16  # pictures in a batch, when a file is checked and timed and when it predicts
 Predict = Callable[[Sequence[np.ndarray]], np.ndarray]  # a batch for each input, in their order -> `(B, C)`
 
 
 def open_session(file: Path) -> "InferenceSession":
-    """An ONNX file, ready to run on the processor; raises onnxruntime's errors where it is none."""
+    """A session of the ONNX file on the processor; raises onnxruntime's errors where the file is no ONNX."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -27,23 +27,23 @@ def open_session(file: Path) -> "InferenceSession":
 
 
 def by_session(session: "InferenceSession", names: Sequence[str]) -> Predict:
-    """What predicts by a session whose inputs bear these names."""
+    """A function that predicts by the session, whose inputs have these names."""
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0]
 
 
 def described_in(session: "InferenceSession") -> dict[str, Any]:
     """The description that `export` wrote into the file of a session; {} where there is none."""
     try:
-        about = json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
+        description = json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
     except ValueError:
         return {}
-    return about if isinstance(about, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
 def predictions_for(
     predict: Predict, pictures: Sequence[Any], progress: Callable[[int, int], None] = lambda done, total: None
 ) -> np.ndarray:
-    """Predictions `(R, C)` for R pictures, `pictures` one array, or what slices to one, for each input.
+    """Predictions `(R, C)` for R pictures; `pictures` holds, for each input of the graph, an array or a sliceable of R.
 
     `progress(done, total)` is called after each batch.
     """

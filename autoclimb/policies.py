@@ -1,6 +1,6 @@
-"""POLICIES: how pictures are varied in training, as rows of named transforms. Neither torch nor albumentations here.
+"""POLICIES: how pictures are varied in training, as rows of named transforms; needs neither torch nor albumentations.
 
-The search asks a row which symmetries it teaches, for those are the views that predictions may be averaged over;
+The search asks a policy for its symmetries, since predictions may be averaged over exactly those views;
 learn.pipelines builds the transforms.
 """
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from autoclimb.errors import Mistake
 
-# pictures that features are asked about flips with (learn/symmetry.py), which the search counts the cost of: held-out
-# ones, mirrored and turned, and train ones whose mirror images are learned from. So few told leaves, signs and
-# photographs apart as 600 did, and said nothing sure of solar and blood cells (LOG.md)
+# Pictures in the test of which flips keep a label (learn/symmetry.py), whose cost the search counts: held-out ones that
+# are mirrored and turned, and train ones whose mirror images are learned from. These numbers settled leaves, signs and
+# photographs as 600 did; on solar and blood cells neither was conclusive (benchmarks/LOG.md).
 SYMMETRY_ROWS, MIRRORED_ROWS = 400, 250
-SAME = 1.15  # ratio of losses under which features know mirrored or turned pictures as well as the originals
+SAME = 1.15  # ratio of losses below which mirrored or turned pictures are recognised as well as the originals
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The transforms of a policy, rows of learn.pipelines.TRANSFORMS, and what follows from them."""
+    """The transforms of a policy (rows of learn.pipelines.TRANSFORMS), and the symmetries that follow from them."""
 
     transforms: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ POLICIES: dict[str, Policy] = {
     "trivial": Policy(("shift", "mirror", "one-of-many")),
     "trivial-straight": Policy(("shift", "one-of-many")),  # where a mirrored picture means something else
     "random": Policy(("shift", "mirror", "two-of-many")),
-    # one thing each, to be joined
+    # a single kind of change each, for joining by "+"
     "colour": Policy(("colour",)),
     "hsv": Policy(("hsv",)),
     "light": Policy(("light",)),
@@ -64,7 +64,7 @@ POLICIES: dict[str, Policy] = {
     "cutout": Policy(("cutout",)),
     "grid": Policy(("grid",)),
 }
-# albumentations' classes that do in a user's own pipeline what a transform here does
+# classes of albumentations, in a user's own pipeline, and the transform here that they correspond to
 SYMMETRIC = {
     "HorizontalFlip": "mirror",
     "VerticalFlip": "upend",
@@ -81,7 +81,7 @@ def policy_named(name: str, own: dict[str, str]) -> Policy:
     Of a user's pipeline only the flips and quarter turns are read. Raises Mistake for an unknown name.
     """
     if name in own:
-        return Policy(tuple(SYMMETRIC[found] for found in _symmetric_classes(json.loads(own[name]))))
+        return Policy(tuple(SYMMETRIC[transform] for transform in _symmetric_classes(json.loads(own[name]))))
     rows = name.split("+")
     unknown = [row for row in rows if row not in POLICIES]
     if unknown:
@@ -91,7 +91,7 @@ def policy_named(name: str, own: dict[str, str]) -> Policy:
 
 
 def light_policy(name: str, own: dict[str, str]) -> str:
-    """The policy that keeps of this one its shifts, flips and turns alone; one of the user's `own` stays as it is."""
+    """The policy with only the shifts, flips and turns of this one; a user's `own` policy is returned unchanged."""
     policy = policy_named(name, own)
     if name in own or not policy.transforms:
         return name
@@ -103,11 +103,11 @@ def light_policy(name: str, own: dict[str, str]) -> str:
 
 
 def _symmetric_classes(pipeline: object) -> list[str]:
-    """The rows of SYMMETRIC that albumentations' json of a pipeline names, however deep."""
+    """The rows of SYMMETRIC that albumentations' json of a pipeline names, at any depth."""
     if isinstance(pipeline, list):
         return [name for part in pipeline for name in _symmetric_classes(part)]
     if not isinstance(pipeline, dict):
         return []
     name = str(pipeline.get("__class_fullname__", "")).rpartition(".")[2]
-    inner = [found for part in pipeline.values() for found in _symmetric_classes(part)]
+    inner = [transform for part in pipeline.values() for transform in _symmetric_classes(part)]
     return [name, *inner] if name in SYMMETRIC else inner

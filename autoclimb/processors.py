@@ -1,4 +1,4 @@
-"""How many processors there are to use."""
+"""The number of processors that this process may use."""
 
 import math
 import os
@@ -9,9 +9,10 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def allowed_cores(cgroup: Path = CGROUP) -> int:
-    """Processors that this process may keep busy: its affinity, and its control group's quota; one at least.
+    """Processors that this process may keep busy, at least one: the lower of its affinity and its cgroup's quota.
 
-    In a container of 2 processors on a machine of 64 the affinity is 64; 64 threads would be stopped most of the time.
+    In a container of 2 processors on a machine of 64 the affinity is 64; the quota would stop 64 threads most of the
+    time.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = math.inf
@@ -26,7 +27,7 @@ def allowed_cores(cgroup: Path = CGROUP) -> int:
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Threads that computing may use: a core each of those allowed, no more than OMP_NUM_THREADS."""
+    """Threads to compute with: one for each allowed core, at most OMP_NUM_THREADS."""
     cores = allowed_cores(cgroup)
     with suppress(ValueError):
         cores = min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))

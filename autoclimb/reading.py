@@ -1,4 +1,4 @@
-"""A folder understood without a run: the Task in it, the metric that fits it, the facts that `inspect` shows."""
+"""Reading a folder without a run: the Task in it, the metric that fits it, the facts that `inspect` shows."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ def read_task(
 ) -> Task:
     """The competition in a folder, as `fit` reads it: ids, files, labels, groups, the submission's form, and notes.
 
-    `metric` is a name, a Metric, or `path/to/file.py:name`; it decides between kinds of labels that look alike, and
-    without one they are what they look like. `id_column`, `target` (several columns with commas between) and `group`
-    ("none" for no groups) overrule what the folder says. Opens tables, no pictures: 200,000 files take seconds.
+    `metric` is a name, a Metric, or `path/to/file.py:name`; where labels may be of two kinds it decides, and without
+    one the likelier kind is taken. `id_column`, `target` (several columns with commas between) and `group` ("none" for
+    no groups) overrule what the folder says. Opens tables, no pictures: 200,000 files take seconds.
 
     Raises Mistake, one line that says what was found and what to do, where the folder cannot be understood.
     """

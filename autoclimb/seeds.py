@@ -17,5 +17,5 @@ def rng(seed: int, *purpose: str | int) -> np.random.Generator:
 
 
 def some_of(n: int, most: int, *purpose: str | int) -> np.ndarray:
-    """Row indices in rising order: all `n`, or `most` drawn by lot. Every k-th row would alias with the rows' order."""
+    """Row indices, ascending: all `n`, or `most` drawn at random. Every k-th row would alias with the rows' order."""
     return np.arange(n) if n <= most else np.sort(rng(0, "some of", n, *purpose).permutation(n)[:most])

@@ -91,25 +91,31 @@ def fit(
 ) -> Run:
     """The finished run: searched, blended, honestly scored, its submission written, all within the budget.
 
-    `data` is a competition's folder, or a Task made in Python. `metric` is a name, a Metric, or `path/to/file.py:name`;
-    without one the metric that fits the task is proposed and said. `budget` is wall time in words (`4h`) or seconds,
-    counted from `started` (`time.monotonic()`), by default from this call. `space` says what may vary and `plan` which
-    stages run, by name or as functions `(history, situation) -> iterator of lists of Config`. The same call again
-    continues the run in `out`; a larger budget goes further. `cache_gb` is the disk that decoded pixels may take:
-    what does not fit is kept as JPEGs or read from its files. `yes` goes on where the reading
-    rests on a guess of consequence, which is refused otherwise. `nets_gb` is the disk for nets
-    while the search goes on: beyond it the weights of the worst trials outside the blend are deleted. `decisions` is a
-    decisions.csv that suspects.html saved: train rows to keep, drop or relabel. Where
-    classes are more or less frequent in the test set beyond doubt, the answers allow for it; with `label_shift=False`
-    they do not. `track` names rows of TRACKERS: trials
-    also go on record as those tools show them, in the run folder. `tell` hears every event; without one a notebook's
-    cell shows the run's progress, and elsewhere nothing is printed.
+    - `data` is a competition's folder, or a Task made in Python; `id_column`, `target` and `group` overrule what the
+      folder says (see `read_task`).
+    - `metric` is a name, a Metric, or `path/to/file.py:name`; without one the metric that fits the task is proposed.
+    - `budget` is wall time in words (`4h`) or seconds, counted from `started` (`time.monotonic()`), by default from
+      this call.
+    - `out` is the run's folder. The same call again continues the run in it; a larger budget goes further.
+    - `space` says what may vary, and `plan` which stages run, by name or as functions
+      `(history, situation) -> iterator of lists of Config`; `recipe` names a file that sets both.
+    - `weights` is a folder or file of pretrained weights, or an earlier run; without `pretrained` nets start from
+      scratch.
+    - `yes` continues where the reading rests on a guess of consequence, which is refused otherwise.
+    - `decisions` is a decisions.csv that suspects.html saved: train rows to keep, drop or relabel.
+    - `label_shift=False` ignores evidence that classes are more or less frequent in the test set than in train.
+    - `cache_gb` is the disk for decoded pixels; pictures beyond it are stored as JPEGs or read from their files.
+    - `nets_gb` is the disk for nets during the search; beyond it the weights of the worst trials outside the blend are
+      deleted.
+    - `track` names rows of TRACKERS, which record the trials in the run folder for those tools.
+    - `tell` is called with every event; without one a notebook's cell shows the progress, and elsewhere nothing is
+      printed.
 
     Raises Mistake for whatever the caller can mend, before anything is trained.
     """
     given = load_recipe(recipe, space=space, plan=plan, folds=folds, pretrained=pretrained)
     for chain in given.space.chains():
-        chain_of(chain)  # an unknown step is refused before anything is read
+        chain_of(chain)  # raises Mistake for an unknown step, before anything is read
     clock = Clock(seconds_of(budget), start=started or time.monotonic())
     tell = tell or notebook_tell(clock.budget, lambda: clock.budget - clock.spent())
     scorer, task = metric_and_task(metric, data, tell, id_column, target, group)
@@ -117,7 +123,7 @@ def fit(
     folder = Path(out) if out else Path("autoclimb-runs") / f"{name}-{scorer.name}"
     check_places(data, folder, weights, device)
     trackers = Trackers(folder, track, tell)
-    before = store.read_run(folder)
+    before = store.read_run(folder)  # the record of earlier calls, {} without any
     verdicts, digest = read_verdicts(Path(decisions)) if decisions else ([], "")
     check_decisions(folder, before, digest)
     if before.get("finished") and not before.get("ended_early") and clock.budget <= before["budget"] * 1.001:
@@ -171,7 +177,7 @@ def fit(
         task, fold_of = with_folds(folder, task, first, dealt, tell)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
-        del first  # a mapped file that is held cannot give its disk back
+        del first  # a file that is still mapped would not free its disk when it is deleted
         setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, keep=setup.reserve))
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
@@ -190,7 +196,7 @@ def fit(
         memory_gb = greeting.get("memory_gb", math.inf)
         situation = situation_of(setup, greeting["device"], seed, nets, given.space, memory_gb)
         plan_ended = False
-        with suppress(OutOfTime):  # what is finished is blended all the same
+        with suppress(OutOfTime):  # the trials that are finished are blended all the same
             _, plan_ended = follow(
                 plan_of(given.plan, folder),
                 situation,
@@ -204,7 +210,7 @@ def fit(
             )
         tell_error_of_speeds(setup, situation)
         return finish(setup, plan_ended)
-    except OutOfTime:  # what first takes time is decoding, once there is a setup
+    except OutOfTime:  # decoding is the first thing that takes time, so `setup` exists
         with room_on_disk(folder):
             tell_error_of_speeds(setup)
             return finish_without(folder, scorer, clock, tell)
@@ -234,7 +240,7 @@ def metric_and_task(
     target: str | None,
     group: str | None,
 ) -> tuple[Metric, Task | None]:
-    """The metric, and the task where it is known already: made in Python, or read to propose a metric that fits it."""
+    """The metric, and the task where it is known by now: made in Python, or read to propose a metric for it."""
     given_task = data if isinstance(data, Task) else None
     if metric is not None:
         return as_metric(metric), given_task

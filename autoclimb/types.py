@@ -1,4 +1,4 @@
-"""The nouns. All frozen but `History`; what happens to them are functions elsewhere."""
+"""The nouns. All are frozen but `History`; what happens to them is in functions elsewhere."""
 
 import hashlib
 import json
@@ -29,18 +29,18 @@ class Form:
     """
 
     columns: tuple[str, ...]
-    ids: tuple[str, ...]  # as text, in the sample's order, repeated as there; the test items are these, each once
+    ids: tuple[str, ...]  # as text, in the sample's order and as often as there; the test items are these, each once
     cell: Literal["label", "labels", "number", "columns"]
     separator: str = " "
     column_of: tuple[int, ...] = ()
     whole_numbers: bool = False  # the sample's cells are integers
-    at_most: int = 0  # names per "labels" cell in the sample, 0 if free
-    sums_to_one: bool = False  # "columns": the sample's rows do, so answers must
-    brackets: tuple[str, str, str] = ("", "", "")  # what opens and closes a "labels" cell, and the quote about a name
-    rows: tuple[tuple[str, int], ...] = ()  # where the file has a row an item and class: of each row, both
-    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()  # other columns of the sample and their cells, () for one that
-    # holds how sure the answer is
-    order: tuple[str, ...] = ()  # the columns as they are written, () for those of `columns`
+    at_most: int = 0  # most names in a "labels" cell of the sample, 0 where their number is free
+    sums_to_one: bool = False  # "columns": each row of the sample sums to one, so each row of answers must
+    brackets: tuple[str, str, str] = ("", "", "")  # opening and closing of a "labels" cell, and the quote about a name
+    rows: tuple[tuple[str, int], ...] = ()  # (item, class index) of each row, where the file has a row for every pair
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()  # the sample's other columns with their cells; () instead of
+    # cells for a column of confidences, which the answers fill
+    order: tuple[str, ...] = ()  # all columns in the order of the file, () where they are just `columns`
     delimiter: str = ","
     decimal: str = "."  # in numbers
     header: bool = True
@@ -49,29 +49,29 @@ class Form:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that reading found. Code asks the kind, people read the text.
+    """An observation made while reading a folder. Code asks the kind, people read the text.
 
-    `about` names the column, file or class that it is about. `sure` says how firmly the reading stands on it: a
-    "guessed" one is shown first.
+    `about` names the column, file or class concerned. `sure` says how certain the observation is: guesses are shown
+    first.
     """
 
-    kind: str  # a word of the room that writes it: "leak", "missing", "encoding", ...
+    kind: str  # a word chosen by the room that writes the note: "leak", "missing", "encoding", ...
     text: str  # a sentence for people
     about: str = ""
     sure: Literal["sure", "likely", "guessed"] = "sure"
-    ask: str = ""  # what to write instead, where a run should not go on for hours on this guess unless it is told to
+    ask: str = ""  # the option that settles a guess; where it is set, a run refuses to start on the guess without --yes
 
 
-def ranked(notes: Iterable[Note]) -> list[Note]:
-    """The notes, what was guessed first, then what is likely."""
+def least_certain_first(notes: Iterable[Note]) -> list[Note]:
+    """The notes in order of certainty: guesses, then likely ones, then sure ones."""
     return sorted(notes, key=lambda note: ("guessed", "likely", "sure").index(note.sure))
 
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """Columns beside the pictures that train and test rows share, K of them, as numbers with NaN where blank.
+    """The K columns that train and test tables share beside the pictures, as numbers, NaN where a cell is blank.
 
-    A column of words holds places in its `categories`; a column of numbers has none (`()`).
+    A column of words holds indices into its `categories`; a column of numbers has no categories (`()`).
     """
 
     names: tuple[str, ...]
@@ -82,11 +82,11 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the train table and what became of it."""
+    """A column of the train table and the role it was given."""
 
     name: str
     role: Literal["target", "group", "metadata", "leak", "unused"]
-    values: int  # different ones, blanks not counted
+    values: int  # number of distinct values, blanks not counted
     blank: float  # share of train rows
     why: str = ""  # a sentence for people
 
@@ -105,7 +105,7 @@ class Task:
     kind: Kind
     classes: tuple[str, ...]  # () for regression
     train_ids: tuple[str, ...]
-    train_files: tuple[str, ...]  # where the pixels are, one source an item (data/sources.py), "" for none
+    train_files: tuple[str, ...]  # one source of pixels for each item (data/sources.py), "" for none
     target: np.ndarray
     test_ids: tuple[str, ...]
     test_files: tuple[str, ...]
@@ -114,17 +114,17 @@ class Task:
     test_groups: np.ndarray | None = None  # (M,) int, where the test rows have the column that train rows group by
     grades: tuple[float, ...] = ()
     unreadable_train: tuple[str, ...] = ()  # ids left out of training
-    unreadable_test: tuple[str, ...] = ()  # ids in test_ids all the same, answered by the constant prediction
-    notes: tuple[Note, ...] = ()  # what was found, inferred or ignored, and why
+    unreadable_test: tuple[str, ...] = ()  # ids that stay in test_ids and are answered by the constant prediction
+    notes: tuple[Note, ...] = ()  # what was read, inferred or ignored, and why
     channels: int = 3  # of a picture
     metadata: Metadata | None = None
     columns: tuple[Column, ...] = ()  # of the train table but its ids; () where labels are in no table
-    other_files: tuple[tuple[str, int], ...] = ()  # endings of files that nothing here reads, and how many there are
+    other_files: tuple[tuple[str, int], ...] = ()  # (ending, number of files) of the files that nothing here reads
     soft: np.ndarray | None = None  # (N, C) float64 shares of votes, rows summing to one; `target` is then the largest
 
     @property
     def truth(self) -> np.ndarray:
-        """What is learned and scored: the shares of votes where there are any, else `target`."""
+        """The target that is learned and scored: the shares of votes where there are any, else `target`."""
         return self.target if self.soft is None else self.soft
 
     @property
@@ -135,17 +135,17 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class How:
-    """How a rule is to be learned."""
+    """How a rule is learned."""
 
-    quick: bool = False  # without what takes longest, for use inside a search over blends
+    quick: bool = False  # skip the slowest steps, for use inside a search over blends
     part_of: np.ndarray | None = field(default=None, repr=False)  # (N,) parts that keep rows of one group together
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What the competition scores by.
+    """The competition's score.
 
-    `function(truth, answers)` gets numpy arrays; the form of `answers` is `wants`, N rows, C classes:
+    `function(truth, answers)` takes numpy arrays; `wants` is the form of `answers`, for N rows and C classes:
 
     - "label" `(N,)` class index; "labels" `(N, C)` 0/1; "probability" `(N, C)`; "grade" `(N,)` grade number, truth too;
       "ranking" `(N, k)` class indices, best first; "number" `(N,)` float
@@ -154,7 +154,8 @@ class Metric:
     kinds of task lists them in `kinds`.
 
     `decide(goal, truth, p, how)` learns the Rule that turns predictions `p` `(N, C)` into the answers of the best
-    value. Where it is None nothing is known but how to call the function, and the rule of its `wants` is learned so.
+    value. Where it is None, as for a user's own metric, the rule is learned by calling the function on the answers
+    that `wants` allows.
     """
 
     name: str
@@ -168,10 +169,10 @@ class Metric:
     decide: "Callable[[Goal, np.ndarray, np.ndarray, How], Rule] | None" = field(default=None, repr=False)
     on_kind: "Callable[[Kind], Callable[[np.ndarray, np.ndarray], float]] | None" = field(default=None, repr=False)
     constant: Literal["mean", "median"] = "mean"  # of the train rows' numbers: the best answer without a picture
-    by_class: tuple[Kind, ...] = ()  # kinds on which it averages over classes, so that rare ones count like frequent
-    order_only: bool = False  # only the order of rows counts, not how likely or large an answer is
-    logs: bool = False  # numbers are compared by the logarithm of one more
-    votes: bool = False  # it scores shares of votes `(N, C)`, one row's summing to one, where the task has them
+    by_class: tuple[Kind, ...] = ()  # kinds on which it averages over classes, so that rare ones count as much
+    order_only: bool = False  # it depends on the order of the rows' answers only, not on their size
+    logs: bool = False  # it compares log(1 + number)
+    votes: bool = False  # where the task has shares of votes `(N, C)`, rows summing to one, it scores those
 
     def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
         """The metric's value turned so that higher is better."""
@@ -198,7 +199,7 @@ class Rule:
     share: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads back to an equal rule."""
+        """A dict for json, which `from_json` turns back into an equal rule."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -210,7 +211,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Goal:
-    """What the competition asks for: its metric on its kind of task. `grades` are the numbers of ordinal classes."""
+    """The competition's metric on its kind of task. `grades` are the numbers of ordinal classes."""
 
     metric: Metric
     kind: Kind
@@ -218,7 +219,7 @@ class Goal:
 
     @property
     def function(self) -> Callable[[np.ndarray, np.ndarray], float]:
-        """The metric's function as it is on this kind of task: plain F1 is another one on two classes than on three."""
+        """The metric's function on this kind of task: plain F1 means one thing on two classes, another on three."""
         return self.metric.on_kind(self.kind) if self.metric.on_kind else self.metric.function
 
     def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
@@ -241,21 +242,21 @@ class Config:
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
     whitened: bool = False  # first filters of a net from scratch begin as the train pictures' whitened patches
-    pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" as the net does
+    pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" for the net's
     head: str = "kernel"  # of "features": one of learn.features.HEADS
-    layers: int = 1  # of "features": the net's own, and before them those of so many less one of its last stages
-    top: int = 0  # stages below the head that train, on kept features of the frozen ones below them; 0 trains all
-    variants: int = 2  # of a train picture that `top` keeps features of: the views of `tta`, then as `policy` varies
+    layers: int = 1  # of "features": 1 for the net's pooled output, k to add the outputs of its last k - 1 stages
+    top: int = 0  # stages below the head that train, on stored features of the frozen ones below them; 0 trains all
+    variants: int = 2  # of each train picture whose features `top` stores: the views of `tta`, then draws of `policy`
     size: int = 64  # pixels a side in the last part of training, and in prediction where `test_size` is 0
     sizes: tuple[int, ...] = ()  # progressive resizing: sizes of equal parts of training before `size`
     scales: tuple[float, ...] = ()  # multi-scale training: (low, high) factors on the size, drawn for each batch
     test_size: int = 0  # pixels a side in prediction, 0 for `size` (FixRes)
-    grid: int = 0  # pictures a side in the grid of an item's, each seen by itself and pooled; 0: all as one picture
+    grid: int = 0  # side of the grid that an item's pictures lie in, each seen by itself and pooled; 0: as one picture
     preprocess: str = "squash"  # steps of data.steps.PREPROCESS joined by "+": "box:0.4,0,1,1+squash+clahe"
     policy: str = "flip"  # rows of policies.POLICIES joined by "+", or one of the user's own
     mixup: float = 0.0  # alpha of the beta distribution, 0 is off
     cutmix: float = 0.0
-    light_end: float = 0.0  # last share of the training, without mixing, varied by shifts and the policy's flips alone
+    light_end: float = 0.0  # last share of the training that mixes nothing and varies by shifts and the policy's flips
     loss: str = "default"  # a row of learn.losses.LOSSES; "default" is the kind's own
     neighbours: int = 0  # of ArcFace: nearest train pictures that answer beside the classes' centres, 0 is off
     smoothing: float = 0.0
@@ -276,9 +277,9 @@ class Config:
     ema: float = 0.0  # decay of averaged weights at the end of training, 0 is off
     swa: float = 0.0  # last share of the training, at a constant rate, whose weights are averaged in place of `ema`
     clip: float = 1.0  # gradient norm, 0 is off
-    teachers: tuple[str, ...] = ()  # `nets_key`s of the run: the mean of what their nets of the same fold predict of
+    teachers: tuple[str, ...] = ()  # `nets_key`s of the run: the mean prediction of their nets of the same fold for
     # held-out and test pictures is learned beside the labels of the train pictures
-    taught: float = 0.5  # largest share of a step's pictures that `teachers` answer for
+    taught: float = 0.5  # largest share of a step's pictures whose target is the teachers' prediction
     tta: str = "none"  # a row of learn.views.VIEWS, or "auto": chosen on held-out pictures
     seconds: float = 0.0
     epochs: float = 0.0
@@ -291,12 +292,12 @@ class Config:
 
     @property
     def seen_size(self) -> int:
-        """Pixels a side of the pictures that are predicted."""
+        """Pixels a side in prediction."""
         return self.test_size or self.size
 
     @property
     def cached_size(self) -> int:
-        """Pixels a side that pictures must be decoded at: the largest that training or prediction looks at."""
+        """Pixels a side that pictures are decoded at: the most that training or prediction uses."""
         return max(self.size, self.test_size, *(round(self.size * scale) for scale in self.scales))
 
     @cached_property
@@ -307,23 +308,23 @@ class Config:
 
     @cached_property
     def nets_key(self) -> str:
-        """The name of its nets on disk, which trials over other folds share."""
+        """The name of the config's nets on disk, which trials over other folds share."""
         return self.vary(folds=()).key
 
     def taught_share(self, labelled: int, others: int) -> float:
-        """The share of a step's pictures that teachers answer for, of so many train pictures and others of a fold.
+        """The share of a step's pictures that the teachers label, in a fold of `labelled` train pictures and `others`.
 
-        No more than there are, so that none of them is seen more often than a train picture.
+        It is at most the share of `others`, so that none of them is seen more often than a train picture.
         """
         return min(self.taught, others / max(labelled + others, 1)) if self.teachers else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads back to an equal config."""
+        """A dict for json, which `from_json` turns back into an equal config."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Config":
-        """The config that `to_json` wrote."""
+        """The config that `to_json` wrote; names that are no fields are passed over."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: _tuples(value) for name, value in values.items() if name in known})
 
@@ -344,8 +345,8 @@ class Trial:
     status: Status
     score: float  # higher is better, cross-fitted; -inf unless done
     stderr: float  # standard error of the score over rows
-    seconds: float  # wall time it took
-    oof: ByRow | None = field(default=None, repr=False)  # arrays.Predictions where it was read from disk
+    seconds: float  # wall time
+    oof: ByRow | None = field(default=None, repr=False)  # arrays.Predictions where the trial was read from disk
     test: ByRow | None = field(default=None, repr=False)
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # epochs run, img/s, parameters, peak memory, final loss
@@ -358,12 +359,12 @@ class Trial:
 
 @dataclass(eq=False)
 class History:
-    """The trials in the order they were asked for: the one noun that grows, so that a stage sees what it asked for."""
+    """The trials in the order they were asked for: the one noun that grows, so that a stage sees its own results."""
 
     trials: list[Trial] = field(default_factory=list)
 
     def add(self, trial: Trial) -> None:
-        """One trial more."""
+        """Append a trial."""
         self.trials.append(trial)
 
     def done(self, **values: Any) -> list[Trial]:
@@ -381,27 +382,27 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """What is answered: members' predictions combined.
+    """The combined predictions of several trials, from which the submission is answered.
 
     `score` is cross-fitted: for each part of the rows, weights and decision rule were learned on the other parts.
     """
 
     method: str  # a row of blend.BLENDERS, or blend.mixture.MIXTURE of several
     members: tuple[str, ...]  # keys of trials
-    weights: tuple[float, ...]  # one a member; () where a stacker holds more than weights
-    oof: ByRow = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted; of blend_of arrays.Predictions
+    weights: tuple[float, ...]  # one for each member; () where a stacker has more than weights
+    oof: ByRow = field(repr=False)  # (N, C), cross-fitted, NaN where not predicted; arrays.Predictions from blend_of
     test: np.ndarray = field(repr=False)  # (M, C)
     score: float
     stderr: float
-    rows: int  # train rows the score was taken on
-    tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender
-    stacker: dict[str, Any] = field(default_factory=dict)  # what applying it to new pictures takes, as json
-    interval: tuple[float, float] = (-float("inf"), float("inf"))  # of the score in 95 of 100 cases
+    rows: int  # train rows that the score is of
+    tried: dict[str, float] = field(default_factory=dict)  # cross-fitted score of each blender compared
+    stacker: dict[str, Any] = field(default_factory=dict)  # its fitted parameters as json, for new pictures
+    interval: tuple[float, float] = (-float("inf"), float("inf"))  # 95 % interval of the score
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something a watcher of the run may want to know. `text` is one plain line, "" for what only a live view shows.
+    """A thing that happened in the run. `text` is one plain line, "" for events that only a live view shows.
 
     `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, fold, folds, share (of the trial),
     done, total (progress counts), score, stderr, best, best_stderr, gain, seconds, left, submission (path), report

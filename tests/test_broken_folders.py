@@ -155,7 +155,7 @@ def test_a_limit_on_the_size_of_files_is_one_line_from_the_real_command(tmp_path
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))  # pixels of 16 pictures take 197 kB
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit, timeout=300)
     assert done.returncode == 2, done.stderr
-    assert re.fullmatch(r"autoclimb: run cannot be written on \(File too large; .*same command.*\n", done.stderr)
+    assert re.fullmatch(r"autoclimb: run cannot be written to \(File too large; .*same command.*\n", done.stderr)
     assert len((tmp_path / "run" / "submission.csv").read_text().splitlines()) == 5
 
 

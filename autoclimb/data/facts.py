@@ -11,7 +11,7 @@ from autoclimb.data.checks import check_facts
 from autoclimb.data.decoding import most_pictures, sizes_of
 from autoclimb.data.glance import LISTED, glance_at
 from autoclimb.data.sources import parts_of
-from autoclimb.types import Column, Form, Metadata, Metric, Note, Task, ranked
+from autoclimb.types import Column, Form, Metadata, Metric, Note, Task, least_certain_first
 
 MOST_SIZES = 5  # named one by one
 MOST_HEADERS = 50  # pictures whose size a plan goes by
@@ -78,7 +78,7 @@ def facts_of(task: Task) -> dict[str, Any]:
         "metadata": metadata_facts(task.metadata),
         "other_files": dict(task.other_files),
         "form": form_facts(task.form),
-        "notes": [asdict(note) for note in ranked(task.notes) if not shown_by_column(note, task.columns)],
+        "notes": [asdict(note) for note in least_certain_first(task.notes) if not shown_by_column(note, task.columns)],
     }
 
 

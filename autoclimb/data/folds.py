@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from autoclimb.arrays import LabelSets, taken
+from autoclimb.arrays import LabelSets, take_rows
 from autoclimb.errors import Mistake
 from autoclimb.seeds import rng
 from autoclimb.types import Kind, Task
@@ -34,7 +34,7 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
         what = "train rows with a readable picture" if task.groups is None else "groups"
         raise Mistake(f"{parts} {what}; two are needed to hold some out")
     random = rng(seed, "folds", k)
-    target = taken(task.target, rows)
+    target = take_rows(task.target, rows)
     if task.groups is not None:
         _, first, group_of, sizes = np.unique(
             task.groups[rows], return_index=True, return_inverse=True, return_counts=True
@@ -42,7 +42,7 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
         if parts < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
             fold_of[rows] = by_groups(*indicated(task.kind, target), task.groups[rows], k, random)
         else:  # a few near-duplicates: the first of each stands for all, so that folds are as even as without groups
-            fold_of[rows] = by_target(task.kind, taken(target, first), k, random)[group_of]
+            fold_of[rows] = by_target(task.kind, take_rows(target, first), k, random)[group_of]
     else:
         fold_of[rows] = by_target(task.kind, target, k, random)
     return fold_of

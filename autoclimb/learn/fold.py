@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from autoclimb.arrays import taken
+from autoclimb.arrays import take_rows
 from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
@@ -292,7 +292,7 @@ def remember(
             pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
             in_parts(built.net, to_input(pictures, built.mean, built.std, device, built.format.layout))
     hook.remove()
-    built.head.remember(torch.cat(features), torch.from_numpy(taken(material.target, rows).argmax(1)))
+    built.head.remember(torch.cat(features), torch.from_numpy(take_rows(material.target, rows).argmax(1)))
 
 
 def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, target_std: float, path: Path) -> None:

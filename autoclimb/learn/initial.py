@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autoclimb.arrays import taken
+from autoclimb.arrays import take_rows
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import pictures_of_rows, to_input
 from autoclimb.learn.losses import loss_named
@@ -33,7 +33,7 @@ def start_head(head: nn.Module, material: Material, fold: Fold, loss: str, anew:
                 bias.zero_()
     if start is not None and isinstance(bias, nn.Parameter):
         with torch.no_grad():
-            shares = np.asarray(taken(material.target, fold.train_rows).mean(0), np.float32)
+            shares = np.asarray(take_rows(material.target, fold.train_rows).mean(0), np.float32)
             bias.copy_(start(torch.from_numpy(shares)).to(bias))
 
 

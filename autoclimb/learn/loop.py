@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from autoclimb.arrays import ByRow, LabelSets, taken
+from autoclimb.arrays import ByRow, LabelSets, take_rows
 from autoclimb.learn.averages import EMA_STEPS, SNAPSHOTS, Ema
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import (
@@ -252,7 +252,7 @@ def targets_on(device: torch.device, material: Material, fold: Fold, config: Con
     """Targets of all rows, and the weights `(N + M,)` of those trained on, on the device."""
     weight = torch.ones(len(material.pixels))
     rows = fold.train_rows
-    weight[rows] = torch.from_numpy(row_weights(config.class_weights, taken(material.target, rows), material.kind))
+    weight[rows] = torch.from_numpy(row_weights(config.class_weights, take_rows(material.target, rows), material.kind))
     smoothing = config.smoothing if material.kind != "regression" else 0.0
     even = 0.5 if material.kind == "multilabel" else 1 / material.target.shape[1]
     return Targets(material.target, device, smoothing, even, fold.taught), weight.to(device)

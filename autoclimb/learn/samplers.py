@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.arrays import ByRow, LabelSets, taken
+from autoclimb.arrays import ByRow, LabelSets, take_rows
 from autoclimb.errors import Mistake
 from autoclimb.types import Config, Kind
 
@@ -52,5 +52,5 @@ def epoch_order(rows: np.ndarray, target: ByRow, kind: Kind, config: Config, dra
         return draw.permutation(rows)
     if config.sampler not in SAMPLERS:
         raise Mistake(f"sampler {config.sampler!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
-    odds = SAMPLERS[config.sampler](rarest_label_counts(taken(target, rows), kind))
+    odds = SAMPLERS[config.sampler](rarest_label_counts(take_rows(target, rows), kind))
     return draw.choice(rows, len(rows), p=odds / odds.sum())

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from autoclimb.arrays import taken
+from autoclimb.arrays import take_rows
 from autoclimb.report import charts, data_charts, findings
 from autoclimb.report.cleaner import given_words
 from autoclimb.report.inspection import counted
@@ -167,7 +167,7 @@ def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
             (low if low == high else f"{low} to {high}", some(part))
             for part, (low, high) in zip(quarters, ends, strict=True)
         ]
-    counts = np.asarray(taken(record.target, known).sum(0), np.float64)
+    counts = np.asarray(take_rows(record.target, known).sum(0), np.float64)
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
     if len(order) > CLASSES_WITH_EXAMPLES:  # the most frequent and the rarest
         half = CLASSES_WITH_EXAMPLES // 2

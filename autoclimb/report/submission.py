@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoclimb.arrays import BLOCK, taken
+from autoclimb.arrays import BLOCK, take_rows
 from autoclimb.disk import whole_file
 from autoclimb.types import Form, Metric, Task
 
@@ -267,7 +267,7 @@ def constant_prediction(
     `rows` are the train rows to take it from (all of them), `constant` is the metric's: mean or median of
     the target's numbers.
     """
-    target = task.truth if rows is None else taken(task.truth, np.asarray(rows))
+    target = task.truth if rows is None else take_rows(task.truth, np.asarray(rows))
     if task.kind == "regression":
         value = np.array([np.median(target) if constant == "median" else np.mean(target)])
     elif task.kind == "multilabel" or task.soft is not None:

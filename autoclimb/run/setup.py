@@ -23,7 +23,7 @@ from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
 from autoclimb.search.nets import with_hub
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Event, Goal, Task, Tell, ranked
+from autoclimb.types import Event, Goal, Task, Tell, least_certain_first
 
 DECISIVE = ("autoclimb", "torch", "timm", "scikit-learn", "lightgbm", "optuna", "albumentations", "pillow", "numpy")
 MOST_NOTES = 15  # of what reading noticed, that a run repeats
@@ -177,7 +177,7 @@ def notes_of(task: Task) -> list[str]:
     """What reading noticed, a line each, what was guessed first; the first ones of very many."""
     notes = [
         " ".join(f"{note.sure + ': ' if note.sure == 'guessed' else ''}{note.text}".split())
-        for note in ranked(task.notes)
+        for note in least_certain_first(task.notes)
     ]
     if len(notes) <= MOST_NOTES:
         return notes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoclimb.arrays import LabelSets, row_keys, taken
+from autoclimb.arrays import LabelSets, row_keys, take_rows
 from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import ending, unread_words
 from autoclimb.data.files.npy import MOST_SLICES, spread
@@ -161,7 +161,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     sources: list[str] | None = None
     if not (raw.literal or raw.versions or group or column or group_notes):
         sources, group_notes = sources_in_paths([raw.train_files[i] for i in keep], raw.test_files)
-    target = taken(labels.target, rows)
+    target = take_rows(labels.target, rows)
     metadata, useless = read_metadata(raw, keep, row_keys(target))
     names = metadata.names if metadata else ()
     columns, column_notes = columns_of(raw, labels, column, group_notes, names, useless, group is not None)

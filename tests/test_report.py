@@ -86,7 +86,7 @@ def test_the_page_of_each_kind_has_its_sections_in_order(of_kind):
     assert headings == [
         "The answer",
         "The climb",
-        "What paid",
+        "What helped",
         "Leaderboard",
         "Where it errs",
         "The data",
@@ -180,7 +180,7 @@ def test_hostile_labels_ids_and_names_are_text(tmp_path, kind):
 def test_a_run_without_a_blend_and_one_in_progress_have_a_page(tmp_path):
     page = page_of_run(run_folder(tmp_path / "none", blended=False, trials=0))
     assert "no score yet" in page.text
-    assert "Nothing is learned yet" in page.text
+    assert "Nothing has been learned yet" in page.text
     page = page_of_run(run_folder(tmp_path / "going", finished=False))
     assert "Still running" in page.text
 

@@ -12,7 +12,7 @@ from autoclimb.contest.standings import (
     friedman,
     medal_of,
     noise,
-    not_told_apart,
+    indistinguishable,
     pairs_at,
     promises,
     ranking_at,
@@ -76,8 +76,8 @@ def test_the_critical_difference_is_nemenyis(solvers, q):
 
 def test_groups_are_the_largest_within_the_difference():
     ranks = [("a", 1.0), ("b", 1.5), ("c", 2.2), ("d", 4.0)]
-    assert not_told_apart(ranks, 1.0) == (("a", "b"), ("b", "c"))
-    assert not_told_apart(ranks, 0.1) == ()
+    assert indistinguishable(ranks, 1.0) == (("a", "b"), ("b", "c"))
+    assert indistinguishable(ranks, 0.1) == ()
 
 
 def test_a_tie_is_a_difference_within_the_noise():

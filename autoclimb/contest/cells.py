@@ -1,4 +1,4 @@
-"""Cells run one after the other: each in a folder of its own, whose cell.json, written last, is the record."""
+"""Running a bench's cells one after the other, each in a folder of its own; cell.json, written last, is its record."""
 
 import shutil
 import sys
@@ -23,7 +23,7 @@ from autoclimb.run import store
 from autoclimb.run.result import open_run
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
-GRACE, GRACE_SHARE = 60.0, 0.1  # seconds and share of the budget after which a command that overran is stopped
+GRACE, GRACE_SHARE = 60.0, 0.1  # seconds and share of the budget by which a command may overrun before it is stopped
 RECORD = "cell.json"
 LONGEST_STATUS = 200  # characters of a command's last line that are shown
 
@@ -38,49 +38,50 @@ class Outcome:
     higher_is_better: bool
     budget_s: float
     seed: int
-    score: float | None  # on the answers; None where there is none, `status` says why
-    oof: float | None  # the out-of-fold score that it promised
+    score: float | None  # on the answers; where it is None, `status` says why
+    oof: float | None  # the out-of-fold score that the solver reported
     seconds: float
     trials: int | None
     peak_mb: float | None
     status: str = ""
     stderr: float | None = None  # of the score over the test rows
     oof_stderr: float | None = None
-    kind: str = ""  # of the task, and its grades: both are needed to score the answers on disk again
+    kind: str = ""  # of the task; with the grades it is needed to score the answers on disk again
     grades: tuple[float, ...] = ()
-    folder: str = ""  # of its answers, under the bench's
+    folder: str = ""  # name of the cell's folder, which holds the answers
     when: str = ""
     made_by: str = ""
 
     def row(self) -> dict[str, Any]:
-        """The row of results.json; a cell without a score has a `status` besides."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self)[:11]}  # up to peak_mb
-        return shown if self.score is not None else {**shown, "status": self.status}
+        """The cell's row in results.json, with a `status` where it has no score."""
+        names = [f.name for f in fields(self)]
+        values = {name: getattr(self, name) for name in names[: names.index("status")]}
+        return values if self.score is not None else {**values, "status": self.status}
 
 
 Answers = Callable[[Outcome], tuple[np.ndarray, np.ndarray, Goal] | None]  # truth, answers and goal of a cell
 
 
 def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[Outcome]:
-    """The outcomes of the suite's cells that are not on record, run one at a time; with `retry` also of failed ones.
+    """Runs the suite's cells one at a time and yields their outcomes; recorded ones are skipped.
 
-    Raises Mistake where a set or its answers cannot be read, before any cell is run.
+    With `retry`, recorded cells without a score are run again. Raises Mistake where a set or its answers cannot be read, before any cell is run.
     """
     cells = suite.cells()
-    before = {cell: outcome_on_disk(folder, cell) for cell in cells}
-    to_run = [cell for cell, outcome in before.items() if outcome is None or (retry and outcome.score is None)]
+    recorded = {cell: outcome_on_disk(folder, cell) for cell in cells}
+    to_run = [cell for cell, outcome in recorded.items() if outcome is None or (retry and outcome.score is None)]
     if to_run:
         longest = sum(cell.budget for cell in to_run)
         tell(Event("note", f"{len(to_run)} of {len(cells)} cells to run, {in_words(longest)} of budgets"))
     tasks = {known_set: task_of(suite, known_set) for known_set in {cell.known_set: None for cell in to_run}}
     for number, cell in enumerate(cells, 1):
-        about = f"{number}/{len(cells)} {safe(cell.solver.name)} on {safe(cell.known_set.name)}, "
-        about += f"{in_words(cell.budget)}, seed {cell.seed}"
-        outcome = before[cell]
+        title = f"{number}/{len(cells)} {safe(cell.solver.name)} on {safe(cell.known_set.name)}, "
+        title += f"{in_words(cell.budget)}, seed {cell.seed}"
+        outcome = recorded[cell]
         if cell not in to_run and outcome is not None:
-            tell(Event("note", f"{about}: on record, {outcome_words(outcome)}"))
+            tell(Event("note", f"{title}: on record, {outcome_words(outcome)}"))
             continue
-        tell(Event("note", about))
+        tell(Event("note", title))
         outcome = run_cell(cell, suite, folder / "cells" / cell.folder, tasks[cell.known_set])
         tell(Event("note", f"  {outcome_words(outcome)} in {in_words(outcome.seconds)}"))
         yield outcome
@@ -91,7 +92,7 @@ def task_of(suite: Suite, known_set: KnownSet) -> Task:
     try:
         task = read_folder(suite.folder / known_set.data, suite.metric_of(known_set))
         answers = suite.folder / known_set.answers
-        marked(task, suite.metric_of(known_set), answers, answers)  # they are in a submission's form
+        marked(task, suite.metric_of(known_set), answers, answers)  # checks that they are in a submission's form
     except Mistake as mistake:
         raise Mistake(f"set {known_set.name!r}: {mistake}") from mistake
     return task
@@ -107,8 +108,8 @@ def outcome_words(outcome: Outcome) -> str:
 
 
 def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
-    """The outcome of a cell, run from nothing and put on record."""
-    shutil.rmtree(place, ignore_errors=True)  # what was interrupted never happened
+    """The outcome of a cell, run from the beginning in the folder `place` and recorded there."""
+    shutil.rmtree(place, ignore_errors=True)  # an interrupted cell starts over
     place.mkdir(parents=True)
     metric = suite.metric_of(cell.known_set)
     command, submission = command_of(cell, suite, place)
@@ -142,7 +143,7 @@ def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
 
 
 def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
-    """The command of a cell, and the csv that it leaves."""
+    """The command of a cell, and the path of the csv that it writes."""
     data = str((suite.folder / cell.known_set.data).resolve())
     metric = suite.metric_text(cell.known_set)
     if not cell.solver.command:
@@ -156,14 +157,14 @@ def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
 
 
 def _filled(word: str, values: dict[str, str]) -> str:
-    """The argument with its places filled, whatever other braces it holds."""
+    """The argument with the `{name}`s of `values` filled in; other braces stay."""
     for name, value in values.items():
         word = word.replace(f"{{{name}}}", value)
     return word
 
 
 def with_promise(outcome: Outcome, run_folder: Path, metric: Metric) -> Outcome:
-    """The outcome with what the run on disk says of itself; its pixels and nets are deleted, its report stays."""
+    """The outcome with the run's own figures: trials, out-of-fold score. The run's pixels and nets are deleted."""
     if not (run_folder / "run.json").exists():
         return outcome
     run = open_run(run_folder, metric)
@@ -176,7 +177,7 @@ def with_promise(outcome: Outcome, run_folder: Path, metric: Metric) -> Outcome:
 
 
 def why_no_score(cell: Cell, ended: Ended, submission: Path) -> str:
-    """Why a command that ended so has no score, "" where its submission can be marked."""
+    """The reason why an ended command has no score, "" where its submission can be marked."""
     if ended.stopped:
         return f"stopped {in_words(ended.seconds - cell.budget)} after its budget had ended"
     if ended.status:
@@ -185,7 +186,10 @@ def why_no_score(cell: Cell, ended: Ended, submission: Path) -> str:
 
 
 def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submission: Path, place: Path) -> Outcome:
-    """The outcome with its score, or with the reason why the submission cannot be marked; what was marked is kept."""
+    """The outcome with its score, or with the reason why the submission cannot be marked.
+
+    Truth and answers are written to the cell's folder, for comparisons that are paired by row.
+    """
     metric, answers = suite.metric_of(cell.known_set), suite.folder / cell.known_set.answers
     try:
         mark = marked(task, metric, submission, answers)
@@ -200,24 +204,24 @@ def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submissio
 
 
 def outcome_on_disk(folder: Path, cell: Cell) -> Outcome | None:
-    """The cell's outcome where it was run as the suite has it now, None otherwise."""
+    """The cell's recorded outcome, None where there is none for the cell as the suite defines it now."""
     record = _recorded(folder / "cells" / cell.folder / RECORD)
     return record[1] if record else None
 
 
 def _recorded(path: Path) -> tuple[str, Outcome] | None:
-    """A cell's definition and outcome, None where its record is not there or was damaged: it will be run again."""
-    known = {f.name for f in fields(Outcome)}
+    """A cell's definition and outcome, None where its record is missing or damaged, so that it is run again."""
+    names = {f.name for f in fields(Outcome)}
     try:
         values = read_json(path)
-        own = {name: value for name, value in values.items() if name in known}
+        own = {name: value for name, value in values.items() if name in names}
         return values["definition"], Outcome(**own | {"grades": tuple(values.get("grades", ()))})
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
 
 
 def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
-    """Every outcome of the suite's solvers and sets as they are now, at any budget and seed, in the suite's order."""
+    """Every recorded outcome of the suite's solvers and sets, at any budget and seed, in the suite's order."""
     definitions = {
         Cell(solver, known_set, 1.0, 0).definition: (i, j)
         for i, known_set in enumerate(suite.sets)
@@ -233,7 +237,7 @@ def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
 
 
 def answers_on_disk(folder: Path, suite: Suite) -> Answers:
-    """A function that gives an outcome's truth and answers, as the metric takes them, and its goal; None if gone."""
+    """A function that returns an outcome's truth and answers, as the metric takes them, and its goal; None if gone."""
     metrics = {known_set.name: suite.metric_of(known_set) for known_set in suite.sets}
 
     def answers(outcome: Outcome) -> tuple[np.ndarray, np.ndarray, Goal] | None:
@@ -248,5 +252,5 @@ def answers_on_disk(folder: Path, suite: Suite) -> Answers:
 
 
 def write_results(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """Writes results.json: a row a cell."""
+    """Writes results.json: a row for each cell."""
     write_json(folder / "results.json", [outcome.row() for outcome in outcomes])

@@ -18,7 +18,7 @@ MOST_SIGNS = 18  # of a solver's name
 
 @dataclass(frozen=True)
 class Panel:
-    """A set's part of a figure: by solver (budget, score, error) points; `known` are scores of others, by name."""
+    """A set's part of a figure: (budget, score, error) points of each solver; `known` are others' (name, score)."""
 
     title: str
     points: Mapping[str, Sequence[tuple[float, float, float]]]
@@ -28,7 +28,7 @@ class Panel:
 
 @in_style
 def scores_figure(panels: Sequence[Panel]) -> "Figure":
-    """A panel a set, a line a solver: its score with its error, the better the further right; known scores dashed."""
+    """A panel for each set, a line for each solver: its score with its error, better to the right; `known` dashed."""
     solvers = list(dict.fromkeys(name for panel in panels for name in panel.points))
     figure, axes = panels_of(len(panels), 0.75 + 0.2 * len(solvers))
     for panel, place in zip(panels, axes, strict=True):
@@ -49,7 +49,7 @@ def scores_figure(panels: Sequence[Panel]) -> "Figure":
 
 @in_style
 def budgets_figure(panels: Sequence[Panel]) -> "Figure":
-    """A panel a set: each solver's score against its budget in seconds, on a log scale."""
+    """A panel for each set: each solver's score against its budget in seconds, on a log scale."""
     solvers = list(dict.fromkeys(name for panel in panels for name in panel.points))
     figure, axes = panels_of(len(panels), 1.75)
     budgets = sorted({x for panel in panels for points in panel.points.values() for x, _, _ in points})
@@ -74,6 +74,7 @@ def budgets_figure(panels: Sequence[Panel]) -> "Figure":
 
 
 def _finish(place: "Axes", title: str, of_scores: Literal["x", "y"]) -> None:
+    """Sets the panel's title and ticks; `of_scores` is the axis of scores."""
     place.set_title(plain(title, 30), loc="left", fontsize=9)
     place.locator_params(axis=of_scores, nbins=4)
     place.tick_params(labelsize=7.5)
@@ -81,7 +82,7 @@ def _finish(place: "Axes", title: str, of_scores: Literal["x", "y"]) -> None:
 
 @in_style
 def ranks_figure(ranks: Sequence[tuple[str, float]], critical: float, groups: Sequence[Sequence[str]]) -> "Figure":
-    """Mean ranks on a line, the best on the left; a bar joins solvers that the critical difference does not tell apart.
+    """Mean ranks on a line, best on the left; bars join the groups within the critical difference.
 
     After Demšar 2006, figure 1.
     """
@@ -117,7 +118,7 @@ def ranks_figure(ranks: Sequence[tuple[str, float]], critical: float, groups: Se
 
 @in_style
 def dots_figure(rows: Mapping[str, Sequence[float]], lines: Sequence[float], label: str) -> "Figure":
-    """A row a name with a dot a value, and vertical lines."""
+    """A row of dots for each name, one for each value, and vertical `lines`."""
     figure, axes = new_figure(0.75 + 0.26 * len(rows))
     for value in lines:
         axes.axvline(value, color=SOFT, lw=0.8, ls=(0, (4, 3)))

@@ -1,4 +1,4 @@
-"""A command watched from outside: how it ended, its wall time, its memory; and the machine in words."""
+"""Running a command and measuring its wall time and memory from outside; and the machine in words."""
 
 import os
 import platform
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from autoclimb.processors import allowed_cores
 
-LOOK_EVERY = 1.0  # seconds between two looks at a command's memory: a look at a family of ten takes 10 ms
+MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit status, whether it was stopped, wall seconds, most megabytes at once, last line."""
+    """How a command ended: exit status, whether it was stopped, wall seconds, peak megabytes, last line of output."""
 
     status: int
     stopped: bool
@@ -27,7 +27,7 @@ class Ended:
 
 
 def watched(command: Sequence[str], limit: float, output: Path, folder: Path | None = None) -> Ended:
-    """How the command ended, run in `folder`; stopped with everything it started after `limit` seconds.
+    """Runs the command in `folder` and says how it ended; after `limit` seconds it is killed with all its descendants.
 
     Its output goes to the file `output`. Memory is that of the process and all its descendants, measured once a second,
     shared pages counted once. Raises OSError where the command cannot be started.
@@ -52,16 +52,16 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                 if stopped:
                     break
                 try:
-                    process.wait(timeout=min(LOOK_EVERY, left))
+                    process.wait(timeout=min(MEASURE_EVERY, left))
                 except subprocess.TimeoutExpired:
                     continue
             seconds = time.monotonic() - began
-        finally:  # on Ctrl-C too: nothing that was started outlives us
+        finally:  # on Ctrl-C too, no process that was started outlives us
             if process.poll() is None:
                 for pid in family(parents(), known) | {process.pid}:
                     try:
                         os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:  # it ended while we looked
+                    except ProcessLookupError:  # it has ended since
                         continue
                 process.wait()
         printed.seek(0)
@@ -74,9 +74,9 @@ def parents() -> dict[int, int]:
     parent_of = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # names of commands may hold a ")"
+            # the name of a command, in parentheses, may hold a ")" itself
             parent_of[int(stat.parent.name)] = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
-        except OSError:  # it ended while we looked
+        except OSError:  # it has ended since
             continue
     return parent_of
 
@@ -84,7 +84,8 @@ def parents() -> dict[int, int]:
 def family(parent_of: Mapping[int, int], known: Collection[int]) -> set[int]:
     """The living processes of `known` and all their descendants, whatever sessions those opened.
 
-    Given the family of the last look, it keeps processes whose parent has ended since: the kernel gives them another.
+    With the family of the last measurement as `known` it includes processes whose parent has ended since, to which the
+    kernel gives another parent.
     """
     living = set(known) & parent_of.keys()
     while born := {pid for pid, parent in parent_of.items() if parent in living} - living:
@@ -99,7 +100,7 @@ def megabytes_of(processes: Collection[int]) -> float:
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):  # it ended while we looked
+        except (OSError, StopIteration):  # it has ended since
             continue
     return kilobytes * 1024 / 1e6
 

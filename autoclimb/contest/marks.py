@@ -1,4 +1,4 @@
-"""A submission marked against the answers: both read in the form of the sample, and scored."""
+"""Marking a submission against the answers: both are read in the sample's form, then scored."""
 
 import csv
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from autoclimb.types import Form, Goal, Metric, Task
 class Mark:
     """A submission's score, the metric's own value, with its standard error over the test rows.
 
-    `truth` and `answers` are what the metric took, rows in the order of the known answers: all test rows, or some.
+    `truth` and `answers` are the metric's arguments, rows in the order of the known answers: all test rows, or some.
     """
 
     score: float
@@ -28,17 +28,17 @@ class Mark:
 
 
 def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
-    """The mark of a submission. Raises Mistake where a file cannot be read as the sample's form wants it."""
+    """The mark of a submission. Raises Mistake where a file is not in the sample's form or answers other ids."""
     goal = Goal(metric, task.kind, task.grades)
     true_cells = cells_of(task.form, answers)
     cells = cells_of(task.form, submission)
     missing = [name for name in true_cells if name not in cells]
     unasked = sorted(set(cells) - {*task.test_ids, *true_cells})
     if missing or unasked:
-        what = f"lacks {missing[0]!r}" if missing else f"answers {unasked[0]!r}, which nobody asks for"
-        raise Mistake(f"{submission.name} {what}; it must answer the ids of {answers.name}")
+        fault = f"lacks {missing[0]!r}" if missing else f"answers {unasked[0]!r}, which nobody asks for"
+        raise Mistake(f"{submission.name} {fault}; it must answer the ids of {answers.name}")
     classes = [*task.classes]
-    if task.form.cell in ("label", "labels"):  # the test may hold classes that train rows lack
+    if task.form.cell in ("label", "labels"):  # the test rows may have classes that train rows lack
         names = [names_of(task.form, row[0], classes) for table in (true_cells, cells) for row in table.values()]
         classes += sorted({name for row in names for name in row} - set(classes))
     try:
@@ -50,7 +50,7 @@ def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
 
 
 def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
-    """The cells of each item under the sample's columns; where the sample has a row an item and class, of its rows."""
+    """The cells of each item under the sample's columns; of a sample with a row for each class, the item's rows."""
     csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -71,7 +71,7 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
         rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
     if not form.rows:
         return {row[0]: row[1:] for row in rows}
-    cell_of = {row[0]: row[1] for row in rows}  # such a sample names an item and a class in each id
+    cell_of = {row[0]: row[1] for row in rows}  # each id names an item and a class
     table: dict[str, list[str]] = {}
     for name, (item, _) in zip(form.ids, form.rows, strict=True):
         table.setdefault(item, []).append(cell_of.get(name, ""))
@@ -135,7 +135,7 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
 
 
 def numbers_in(cells: list[list[str]]) -> np.ndarray:
-    """The cells as numbers `(N, columns)`; raises ValueError for one that is none, NaN and infinity too."""
+    """The cells as finite numbers `(N, columns)`; raises ValueError for any other cell."""
     numbers = np.array(cells, float)
     if not np.isfinite(numbers).all():
         raise ValueError("NaN or infinity")

@@ -1,4 +1,4 @@
-"""bench.html: a bench as one page that opens anywhere, with the parts and the style of a run's."""
+"""bench.html: a bench as one file that any browser opens, with the parts and the style of a run's page."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,16 @@ from autoclimb.contest.standings import (
     summaries,
 )
 from autoclimb.contest.suite import Suite
-from autoclimb.contest.text import COSTS, MEDALS, PAIRS, cost_rows, medal_rows, pairs_rows, scores_rows, spread_words
+from autoclimb.contest.text import (
+    COST_HEAD,
+    MEDAL_HEAD,
+    PAIR_HEAD,
+    cost_rows,
+    medal_rows,
+    pairs_rows,
+    scores_rows,
+    spread_words,
+)
 from autoclimb.report.inspection import counted
 from autoclimb.report.parts import (
     Facts,
@@ -33,7 +42,7 @@ from autoclimb.report.parts import (
     unhurried,
 )
 
-MOST_PANELS = 20  # sets that are drawn; all are in the tables
+MOST_PANELS = 20  # sets that are drawn; the tables hold all
 
 
 def bench_page(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> str:
@@ -65,16 +74,14 @@ def headline(suite: Suite, outcomes: Sequence[Outcome], ranks: Sequence[Ranking]
     last = ranks[-1]
     best, rank = last.mean_ranks[0]
     level = [name for name, other in last.mean_ranks[1:] if other == rank]
-    about = (
-        f"has the best mean rank, {rank:.2f} of {len(last.mean_ranks)} solvers, over {counted(last.sets, 'set')} at "
-    )
-    about += in_words(last.budget)
+    solvers_words = f"{rank:.2f} of {len(last.mean_ranks)} solvers"
+    claim = f"has the best mean rank, {solvers_words}, over {counted(last.sets, 'set')} at {in_words(last.budget)}"
     if level:
-        about += f"; level with {', '.join(safe(name, 30) for name in level)}"
+        claim += f"; level with {', '.join(safe(name, 30) for name in level)}"
     elif any(best in group for group in last.groups):
         others = [name for group in last.groups if best in group for name in group if name != best]
-        about += f"; not told apart from {', '.join(safe(name, 30) for name in others)}"
-    return Headline(suite.name, safe(best, 24), "", about, cells)
+        claim += f"; not significantly better than {', '.join(safe(name, 30) for name in others)}"
+    return Headline(suite.name, safe(best, 24), "", claim, cells)
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -100,7 +107,7 @@ def score_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
 
 
 def panels_at(suite: Suite, outcomes: Sequence[Outcome]) -> list[Panel]:
-    """A panel a set with each solver's points (budget, score, error); lower-is-better scores are drawn downwards."""
+    """A panel for each set, with each solver's points (budget, score, error)."""
     rows = summaries(outcomes)
     higher = {o.set: o.higher_is_better for o in outcomes}
     metric = {o.set: o.metric for o in outcomes}
@@ -118,7 +125,7 @@ def panels_at(suite: Suite, outcomes: Sequence[Outcome]) -> list[Panel]:
 
 
 def budget_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
-    """Scores against the budget, where there are several."""
+    """Scores against the budget, where there are several budgets."""
     if len(budgets_of(outcomes)) < 2:
         return []
     panels = [p for p in panels_at(suite, outcomes) if any(len(points) > 1 for points in p.points.values())]
@@ -132,7 +139,7 @@ def budget_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
 
 
 def rank_parts(ranks: Sequence[Ranking]) -> list[Part]:
-    """Mean ranks at each budget, and what the test says of them."""
+    """Mean ranks at each budget, and the result of the test on them."""
     parts: list[Part] = []
     for i, row in enumerate(ranks):
         title = f"Mean ranks at {in_words(row.budget)}, over {counted(row.sets, 'set')}"
@@ -154,26 +161,26 @@ def pair_parts(outcomes: Sequence[Outcome], answers: Answers) -> list[Part]:
     if not rows:
         return []
     says = "A tie is a difference within two standard errors, of the test rows (paired) and of the seeds together."
-    return [Table("Sets won, level and lost", PAIRS, rows, shown=True), Words(says, "quiet")]
+    return [Table("Sets won, level and lost", PAIR_HEAD, rows, shown=True), Words(says, "quiet")]
 
 
 # --- costs and promises ----------------------------------------------------------------------------------------------
 
 
 def cost_parts(outcomes: Sequence[Outcome]) -> list[Part]:
-    """Budget used and memory."""
+    """The share of the budget used, and memory."""
     if not outcomes:
         return []
     solvers = list(dict.fromkeys(o.solver for o in outcomes))
-    used = {s: [o.seconds / o.budget_s for o in outcomes if o.solver == s] for s in solvers}
-    table = Table("By solver and budget", COSTS, cost_rows(outcomes))
+    shares = {s: [o.seconds / o.budget_s for o in outcomes if o.solver == s] for s in solvers}
+    table = Table("By solver and budget", COST_HEAD, cost_rows(outcomes))
     parts: list[Part] = []
     says = "A dot is a cell: its wall time as a share of its budget, which ends at the line."
     label = "share of the budget"
-    parts.append(chart("Budget used", says, "used", unhurried(), table, figures.dots_figure, used, (1.0,), label))
+    parts.append(chart("Budget used", says, "used", unhurried(), table, figures.dots_figure, shares, (1.0,), label))
     peaks = {s: [o.peak_mb / 1000 for o in outcomes if o.solver == s and o.peak_mb is not None] for s in solvers}
     if any(peaks.values()):
-        says = "Most that a cell's processes held at once, shared pages counted once; looked at every second."
+        says = "The peak of a cell's processes together, shared pages counted once, measured every second."
         parts.append(chart("Memory", says, "memory", unhurried(), None, figures.dots_figure, peaks, (), "gigabytes"))
     return parts
 
@@ -202,9 +209,9 @@ def promise_parts(rows: Sequence[Promise]) -> list[Part]:
 
 
 def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
-    """The medals that mean scores reach, where the suite gives lines."""
+    """The medals that mean scores reach, where the suite gives the scores of medals."""
     rows = medal_rows(suite, outcomes)
-    return [Table("Medals reached", MEDALS, rows, shown=True)] if rows else []
+    return [Table("Medals reached", MEDAL_HEAD, rows, shown=True)] if rows else []
 
 
 def failed_parts(outcomes: Sequence[Outcome]) -> list[Part]:

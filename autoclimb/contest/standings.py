@@ -1,7 +1,7 @@
 """Statistics of cells: spread over seeds, mean ranks, pairs, critical differences, promises against the truth.
 
 Ranks, the Friedman test and Nemenyi's critical difference after Demšar, "Statistical comparisons of classifiers over
-multiple data sets", JMLR 7 (2006). One budget at a time: the same sets at two budgets are no independent sets.
+multiple data sets", JMLR 7 (2006). They are taken at one budget: a set at two budgets is not two independent sets.
 """
 
 import math
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoclimb.contest.cells import Answers, Outcome
+from autoclimb.report.standing import MEDALS
 from autoclimb.score.crossfit import standard_error
 
 TIE = 2.0  # standard errors of the difference within which two solvers are level
@@ -20,7 +21,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Summary:
-    """A solver on a set at a budget: the mean of its scores, and how sure it is."""
+    """A solver on a set at a budget: the mean of its scores, and the errors of that mean."""
 
     solver: str
     set: str
@@ -33,7 +34,7 @@ class Summary:
 
     @property
     def error(self) -> float:
-        """How sure the mean is: over seeds where there are several, else over rows; NaN where neither is known."""
+        """The mean's error, over seeds where there are several, else over rows; NaN where neither is known."""
         return self.over_rows if math.isnan(self.over_seeds) else self.over_seeds
 
 
@@ -57,7 +58,7 @@ class Ranking:
     mean_ranks: tuple[tuple[str, float], ...]  # best first
     p_value: float  # that all solvers are equally good; NaN for fewer than three solvers or two sets
     critical: float  # difference of mean ranks beyond which two solvers differ (Nemenyi, 5 %); NaN where p_value is
-    groups: tuple[tuple[str, ...], ...]  # solvers that the difference does not tell apart, two or more in each
+    groups: tuple[tuple[str, ...], ...]  # of two or more solvers within the critical difference of each other
 
     @property
     def p_words(self) -> str:
@@ -79,7 +80,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Promise:
-    """A solver's out-of-fold score and the truth, `sigmas` apart: over zero where it promised too much."""
+    """A solver's out-of-fold score and its score on the answers, and the excess of the first in standard errors."""
 
     solver: str
     set: str
@@ -87,7 +88,7 @@ class Promise:
     seed: int
     promised: float
     score: float
-    sigmas: float  # of both standard errors together; NaN where they are unknown
+    sigmas: float  # excess in units of both standard errors together, positive where it promised too much; NaN unknown
 
 
 def summaries(outcomes: Sequence[Outcome]) -> list[Summary]:
@@ -151,7 +152,7 @@ def ranking_at(outcomes: Sequence[Outcome]) -> Ranking | None:
         tuple(by_rank),
         friedman(ranks) if testable else math.nan,
         critical,
-        not_told_apart(by_rank, critical) if testable else (),
+        indistinguishable(by_rank, critical) if testable else (),
     )
 
 
@@ -161,7 +162,7 @@ def friedman(ranks: np.ndarray) -> float:
 
     n, k = ranks.shape
     chi2 = 12 * n / (k * (k + 1)) * (float((ranks.mean(0) ** 2).sum()) - k * (k + 1) ** 2 / 4)
-    if chi2 >= n * (k - 1) - 1e-9:  # every set ranks alike
+    if chi2 >= n * (k - 1) - 1e-9:  # all sets give the same ranks
         return 0.0
     return float(f.sf((n - 1) * chi2 / (n * (k - 1) - chi2), k - 1, (k - 1) * (n - 1)))
 
@@ -174,7 +175,7 @@ def critical_difference(solvers: int, sets: int) -> float:
     return q * math.sqrt(solvers * (solvers + 1) / (6 * sets))
 
 
-def not_told_apart(by_rank: Sequence[tuple[str, float]], critical: float) -> tuple[tuple[str, ...], ...]:
+def indistinguishable(by_rank: Sequence[tuple[str, float]], critical: float) -> tuple[tuple[str, ...], ...]:
     """The largest groups of two solvers or more whose mean ranks lie within the critical difference."""
     groups: list[tuple[str, ...]] = []
     for i, (_, best) in enumerate(by_rank):
@@ -207,7 +208,7 @@ def pairs_at(outcomes: Sequence[Outcome], answers: Answers) -> list[Pair]:
 
 
 def _sign(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> int:
-    """1 where ours are better on a set, -1 where worse, 0 within the noise of seeds and test rows; no score loses."""
+    """1 where ours are better on a set, -1 where worse, 0 within the noise of seeds and rows; a missing score loses."""
     a, b = _summary(ours), _summary(theirs)
     if math.isnan(a.mean) or math.isnan(b.mean):
         return int(math.isnan(b.mean)) - int(math.isnan(a.mean))
@@ -219,8 +220,8 @@ def _sign(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> int:
 def noise(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> float:
     """The standard error of the difference of two solvers' mean scores on a set.
 
-    Test rows are the same for both, so their part is paired by row. Seeds are not; a solver of one seed is taken to
-    vary as the other does.
+    Test rows are the same for both, so their part is paired by row. Seeds are independent; a solver with a single seed
+    is assumed to vary over seeds as the other does.
     """
     a, b = _summary(ours), _summary(theirs)
     known = [v for v in (a.over_seeds, b.over_seeds) if not math.isnan(v)]
@@ -233,7 +234,7 @@ def noise(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> float
 
 
 def paired_error(one: Outcome, other: Outcome, answers: Answers) -> float:
-    """The standard error over test rows of the difference of two cells; both errors together where answers are gone."""
+    """The standard error of the difference of two cells, paired by test row where both cells' answers are on disk."""
     first, second = answers(one), answers(other)
     if first is None or second is None or first[1].shape != second[1].shape:
         return math.hypot(one.stderr or 0.0, other.stderr or 0.0)
@@ -244,7 +245,7 @@ def paired_error(one: Outcome, other: Outcome, answers: Answers) -> float:
 
 
 def promises(outcomes: Sequence[Outcome]) -> list[Promise]:
-    """Every cell that promised a score, beside the truth."""
+    """Each cell's reported out-of-fold score beside its score on the answers."""
     rows = []
     for o in outcomes:
         if o.oof is None or o.score is None:
@@ -256,10 +257,10 @@ def promises(outcomes: Sequence[Outcome]) -> list[Promise]:
     return rows
 
 
-def medal_of(score: float, medals: Sequence[tuple[str, float]], higher_is_better: bool) -> str:
-    """The best medal whose line the score reaches, "" for none."""
-    lines = dict(medals)
-    for colour in ("gold", "silver", "bronze"):
-        if colour in lines and (score >= lines[colour] if higher_is_better else score <= lines[colour]):
-            return colour
+def medal_reached(score: float, medals: Sequence[tuple[str, float]], higher_is_better: bool) -> str:
+    """The best of the (medal, score it takes) that the score reaches, "" for none."""
+    needed = dict(medals)
+    for medal in MEDALS:
+        if medal in needed and (score >= needed[medal] if higher_is_better else score <= needed[medal]):
+            return medal
     return ""

@@ -1,4 +1,4 @@
-"""A suite as its TOML file has it: sets whose answers are known, solvers, budgets and seeds."""
+"""Reading a suite from its TOML file: sets whose answers are known, solvers, budgets and seeds."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
+from autoclimb.report.standing import MEDALS
 from autoclimb.score.own import metric_from
 from autoclimb.types import Metric
 
-MEDALS = ("gold", "silver", "bronze")
-PLACES = ("data", "metric", "budget", "out", "seed")  # what a command's arguments may hold in braces
+PLACES = ("data", "metric", "budget", "out", "seed")  # names in braces that a command's arguments may hold
 KEYS = {
     "the suite": ("sets", "solvers", "budgets", "seeds"),
     "a set": ("data", "answers", "metric", "medals", "known"),
@@ -26,11 +26,11 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Solver:
-    """A way to solve a set: `autoclimb fit` with these options or, where `command` is not empty, that command."""
+    """A command that solves a set: `autoclimb fit` with `options` or, where `command` is not empty, that command."""
 
     name: str
     options: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()  # arguments; {data}, {metric}, {budget} (seconds), {out} (a csv), {seed} are filled
+    command: tuple[str, ...] = ()  # may hold {data}, {metric}, {budget} (seconds), {out} (a csv) and {seed}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class KnownSet:
     data: str
     answers: str  # a csv in the submission's form
     metric: str
-    medals: tuple[tuple[str, float], ...] = ()  # the scores of the last medals of each colour
-    known: tuple[tuple[str, float], ...] = ()  # scores of others, to be shown beside
+    medals: tuple[tuple[str, float], ...] = ()  # (medal, the lowest score that won one)
+    known: tuple[tuple[str, float], ...] = ()  # (name, score) of others, for comparison
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Suite:
     seeds: tuple[int, ...]
 
     def metric_text(self, known_set: KnownSet) -> str:
-        """The set's metric as `--metric` takes it: a name, or FILE.py:FUNCTION with the file's whole path."""
+        """The set's metric as `--metric` takes it: a name, or FILE.py:FUNCTION with the file's full path."""
         path, colon, name = known_set.metric.rpartition(":")
         return f"{self.folder / path}:{name}" if colon else known_set.metric
 
@@ -71,7 +71,7 @@ class Suite:
         return known_set
 
     def cells(self) -> "list[Cell]":
-        """Everything to run, one seed of one budget after the other, so that solvers can be compared early."""
+        """Every cell, a seed at a budget after the other, so that solvers can be compared early."""
         return [
             Cell(solver, known_set, budget, seed)
             for seed in self.seeds
@@ -92,14 +92,14 @@ class Cell:
 
     @property
     def definition(self) -> str:
-        """A digest of what the suite says of the solver and the set: a changed command is another one."""
-        what_runs = {name: value for name, value in asdict(self.known_set).items() if name not in ("medals", "known")}
-        text = json.dumps([asdict(self.solver), what_runs], sort_keys=True)
+        """A digest of the solver and the set as the suite defines them, so that a changed command is another cell."""
+        definition = {name: value for name, value in asdict(self.known_set).items() if name not in ("medals", "known")}
+        text = json.dumps([asdict(self.solver), definition], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def folder(self) -> str:
-        """The name of its folder: readable, whatever signs the names hold, and different for every cell."""
+        """The name of the cell's folder: unique, and readable whatever characters the names hold."""
         words = [re.sub(r"[^\w.-]+", "_", text)[:40] for text in (self.known_set.name, self.solver.name)]
         return "-".join([*words, f"{self.budget:.10g}s", f"seed{self.seed}", self.definition])
 
@@ -108,9 +108,9 @@ class Cell:
 
 
 def read_suite(path: str | Path) -> Suite:
-    """The suite in a TOML file; without solvers it is autoclimb's own plan, without seeds seed 0.
+    """The suite in a TOML file; its solver is autoclimb's default plan where it names none, its seed is 0 likewise.
 
-    Raises Mistake for whatever in it cannot be used, before anything is run.
+    Raises Mistake for whatever in it cannot be used.
     """
     path = Path(path)
     try:
@@ -152,24 +152,24 @@ def selected(
 ) -> Suite:
     """The suite with these solvers and sets only, and with these budgets and seeds instead of its own.
 
-    Raises Mistake for unknown names, for sets whose files are not there, and where nobody gives a budget.
+    Raises Mistake for unknown names, for sets whose files do not exist, and where no budget is given.
     """
-    chosen = replace(
+    selection = replace(
         suite,
         solvers=_named("solver", suite.solvers, solvers),
         sets=_named("set", suite.sets, sets),
         budgets=suite.budgets if budgets is None else budgets_from(budgets),
         seeds=suite.seeds if seeds is None else seeds_from(seeds),
     )
-    if not chosen.budgets:
+    if not selection.budgets:
         raise Mistake(f'{suite.name} has no budgets; give --budgets 60s,5m or write budgets = ["60s", "5m"] in it')
-    for known_set in chosen.sets:
+    for known_set in selection.sets:
         _check_files(suite, known_set)
-    return chosen
+    return selection
 
 
 def budgets_from(values: Any) -> tuple[float, ...]:
-    """Budgets in seconds, each once, as given; raises Mistake for what is none."""
+    """Budgets in seconds, in the given order without repetition; raises Mistake where `values` is no list of them."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise Mistake(f'budgets = {values!r} is no list; write budgets = ["60s", "5m"]')
     wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, str | int | float)]
@@ -179,7 +179,7 @@ def budgets_from(values: Any) -> tuple[float, ...]:
 
 
 def seeds_from(values: Any) -> tuple[int, ...]:
-    """Seeds, each once, as given; raises Mistake for what is no whole number from 0 on."""
+    """Seeds, in the given order without repetition; raises Mistake where `values` is no list of whole numbers >= 0."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise Mistake(f"seeds = {values!r} is no list; write seeds = [0, 1]")
     texts = [str(value) for value in values]
@@ -189,13 +189,14 @@ def seeds_from(values: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(text) for text in texts))
 
 
-def _named(what: str, rows: tuple[Any, ...], names: Sequence[str] | None) -> tuple[Any, ...]:
+def _named(kind: str, rows: tuple[Any, ...], names: Sequence[str] | None) -> tuple[Any, ...]:
+    """The rows (solvers or sets, as `kind` says) with these names, all for None; raises Mistake for an unknown name."""
     if names is None:
         return rows
     by_name = {row.name: row for row in rows}
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise Mistake(f"{what} {unknown[0]!r} is not in the suite; it has {', '.join(by_name)}")
+        raise Mistake(f"{kind} {unknown[0]!r} is not in the suite; it has {', '.join(by_name)}")
     return tuple(by_name[name] for name in dict.fromkeys(names))
 
 
@@ -206,10 +207,10 @@ def _tables(where: str, values: Mapping[str, Any], key: str) -> list[tuple[str, 
     return list(rows.items())
 
 
-def _check_keys(where: str, what: str, values: Mapping[str, Any]) -> None:
-    unknown = [key for key in values if key not in KEYS[what]]
+def _check_keys(where: str, table: str, values: Mapping[str, Any]) -> None:
+    unknown = [key for key in values if key not in KEYS[table]]
     if unknown:
-        raise Mistake(f"{where} has {unknown[0]!r}; {what} takes {', '.join(KEYS[what])}")
+        raise Mistake(f"{where} has {unknown[0]!r}; {table} takes {', '.join(KEYS[table])}")
 
 
 def _read_set(where: str, name: str, row: Mapping[str, Any]) -> KnownSet:
@@ -226,11 +227,11 @@ def _read_set(where: str, name: str, row: Mapping[str, Any]) -> KnownSet:
 
 def _numbers(where: str, key: str, row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     values = row.get(key, {})
-    right = isinstance(values, dict) and all(
+    valid = isinstance(values, dict) and all(
         isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values.values()
     )
-    if not right:
-        raise Mistake(f"{where}: {key} = {values!r} are no named scores; write {key} = {{ gold = 0.95 }}")
+    if not valid:
+        raise Mistake(f"{where}: {key} = {values!r} is no table of scores; write {key} = {{ gold = 0.95 }}")
     return tuple((name, float(value)) for name, value in values.items())
 
 
@@ -247,7 +248,7 @@ def _read_solver(where: str, name: str, row: Mapping[str, Any]) -> Solver:
     unknown = [place for place in places if place not in PLACES]
     known = ", ".join(f"{{{place}}}" for place in PLACES)
     if unknown:
-        raise Mistake(f"{where}: its command has {{{unknown[0]}}}, which nothing fills; it may have {known}")
+        raise Mistake(f"{where}: its command has {{{unknown[0]}}}, which is unknown; it may have {known}")
     if "command" in row and "out" not in places:
         raise Mistake(
             f"{where}: its command does not say where the csv goes; write {{out}} there (it may have {known})"

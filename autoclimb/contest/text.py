@@ -10,7 +10,7 @@ from autoclimb.contest.standings import (
     Promise,
     Summary,
     budgets_of,
-    medal_of,
+    medal_reached,
     pairs_at,
     promises,
     rankings,
@@ -20,9 +20,9 @@ from autoclimb.contest.suite import Suite
 from autoclimb.report.inspection import counted
 from autoclimb.report.parts import safe, score_words
 
-PAIRS = ("budget", "solver", "against", "wins", "ties", "losses")  # heads of the tables
-MEDALS = ("set", "budget", "solver", "score", "medal")
-COSTS = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
+PAIR_HEAD = ("budget", "solver", "against", "wins", "ties", "losses")
+MEDAL_HEAD = ("set", "budget", "solver", "score", "medal")
+COST_HEAD = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
 
 
 def report_text(suite: Suite, outcomes: Sequence[Outcome], answers: Answers, width: int | None = None) -> str:
@@ -50,18 +50,18 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
         lines += [f"  {row.caution}"] if row.caution else []
         parts.append("\n".join(lines))
     if pairs := pairs_rows(outcomes, answers):
-        parts.append(_table(PAIRS, pairs))
-    parts.append(_table(COSTS, cost_rows(outcomes)))
+        parts.append(_table(PAIR_HEAD, pairs))
+    parts.append(_table(COST_HEAD, cost_rows(outcomes)))
     if promised := promises(outcomes):
         parts.append("\n".join(promise_lines(promised)))
     if medals := medal_rows(suite, outcomes):
-        parts.append(_table(MEDALS, medals))
-    failed = [f"  {about(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
+        parts.append(_table(MEDAL_HEAD, medals))
+    failed = [f"  {cell_words(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
     return parts + (["\n".join(["without a score", *failed])] if failed else [])
 
 
-def about(o: Outcome) -> str:
-    """Which cell it is."""
+def cell_words(o: Outcome) -> str:
+    """The cell's solver, set, budget and seed."""
     return f"{safe(o.solver)} on {safe(o.set)}, {in_words(o.budget_s)}, seed {o.seed}"
 
 
@@ -78,20 +78,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> object:
 
 
 def spread_words(outcomes: Sequence[Outcome]) -> str:
-    """A sentence on what ± means in the table of scores."""
+    """A sentence on the meaning of ± in the table of scores."""
     seeds = usual_seeds(outcomes)
     over = f"the standard deviation over {seeds} seeds, with one seed " if seeds > 1 else ""
     return f"± is {over}the standard error over the test rows."
 
 
 def usual_seeds(outcomes: Sequence[Outcome]) -> int:
-    """The commonest number of seeds with a score."""
+    """The most frequent number of seeds with a score."""
     counts = Counter(row.seeds for row in summaries(outcomes) if row.seeds)
     return max(counts, key=lambda seeds: counts[seeds], default=1)
 
 
 def score_cell(row: Summary | None, usual: int) -> str:
-    """A solver's score on a set with its error; the number of seeds where it is not the usual one."""
+    """A solver's score on a set with its error, and its number of seeds where that is not the usual one."""
     if row is None:
         return ""
     if math.isnan(row.mean):
@@ -103,7 +103,7 @@ def score_cell(row: Summary | None, usual: int) -> str:
 
 
 def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table of scores: a row a set and budget, a column a solver."""
+    """Head and rows of the table of scores: a row for each set and budget, a column for each solver."""
     solvers = list(dict.fromkeys(o.solver for o in outcomes))
     by_cell = {(row.set, row.budget, row.solver): row for row in summaries(outcomes)}
     usual = usual_seeds(outcomes)
@@ -116,7 +116,7 @@ def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]
 
 
 def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]:
-    """Rows (budget, solver, against, wins, ties, losses)."""
+    """Rows under PAIR_HEAD, of the pairs that share a set."""
     return [
         [in_words(budget), pair.first, pair.second, str(pair.wins), str(pair.ties), str(pair.losses)]
         for budget in budgets_of(outcomes)
@@ -126,7 +126,7 @@ def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]
 
 
 def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """A row a solver and budget: its share of the budget on the mean and at most, trials, memory at most."""
+    """Rows under COST_HEAD for each solver and budget: mean and largest share of the budget, trials, peak memory."""
     rows = []
     for solver, budget in dict.fromkeys((o.solver, o.budget_s) for o in outcomes):
         cells = [o for o in outcomes if (o.solver, o.budget_s) == (solver, budget)]
@@ -149,8 +149,8 @@ def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 
 def medal_rows(suite: Suite, outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """Rows of MEDALS: the medals that mean scores reach, where the suite gives lines."""
-    lines = {s.name: s.medals for s in suite.sets if s.medals}
+    """Rows under MEDAL_HEAD: the medals that mean scores reach, of sets whose medals the suite gives."""
+    medals = {s.name: s.medals for s in suite.sets if s.medals}
     higher = {o.set: o.higher_is_better for o in outcomes}
     return [
         [
@@ -158,16 +158,16 @@ def medal_rows(suite: Suite, outcomes: Sequence[Outcome]) -> list[list[str]]:
             in_words(row.budget),
             row.solver,
             score_words(row.mean),
-            medal_of(row.mean, lines[row.set], higher[row.set]),
+            medal_reached(row.mean, medals[row.set], higher[row.set]),
         ]
         for row in summaries(outcomes)
-        if row.set in lines and not math.isnan(row.mean)
+        if row.set in medals and not math.isnan(row.mean)
     ]
 
 
 def promise_lines(rows: Sequence[Promise]) -> list[str]:
-    """How far out-of-fold scores were from the truth, a line a solver."""
-    lines = ["promise against truth: out-of-fold score minus test score, over zero where too much was promised"]
+    """The distance of out-of-fold scores from the truth, a line for each solver."""
+    lines = ["promise against truth: out-of-fold score minus test score, positive where too much was promised"]
     for solver in dict.fromkeys(row.solver for row in rows):
         sigmas = [r.sigmas for r in rows if r.solver == solver and not math.isnan(r.sigmas)]
         if sigmas:

@@ -1,7 +1,7 @@
 """Figures of a run: as matplotlib's, for notebooks, and as static SVG that follows the page's colours.
 
-Matplotlib, as everybody knows how to go on from its figures, its SVG is text, and it draws without a browser. Its
-pyplot is left out: it has a state, and windows.
+Matplotlib because everybody knows how to continue from its figures, its SVG is text, and it draws without a browser.
+pyplot is not used: it has global state, and windows.
 """
 
 import io
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 P = ParamSpec("P")
-# what a colour means; in a page each is a custom property of the style sheet, which has a light and a dark value
+# colours by meaning; in a page each is a custom property of the style sheet, which has a light and a dark value
 INK, SOFT, ACCENT, SECOND, GOOD, BAD, BAND = "#1b1f24", "#5d6670", "#1f6feb", "#b35900", "#1a7f37", "#c4322b", "#eef1f4"
 ROLES = {INK: "ink", SOFT: "soft", ACCENT: "accent", SECOND: "second", GOOD: "good", BAD: "bad", BAND: "band"}
 COLOURS = (ACCENT, SECOND, GOOD, BAD, INK, SOFT)  # of lines that a figure tells apart, in this order
 WIDTH = 5.0  # inches, 360 points: the width of a phone, so that text is 9 px there and larger elsewhere
 ACROSS = 2  # panels side by side
-MOST_SIGNS = 24  # of a label in a chart
-FAR, FEWEST_SCORES = 3.0, 4  # an axis ends there (worst_shown), with so many scores at least; own choice
+MOST_SIGNS = 24  # characters of a label in a chart
+FAR, FEWEST_SCORES = 3.0, 4  # of worst_shown: where an axis ends, and the scores it takes at least; own choice
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
     "text.parse_math": False,  # labels hold dollars
@@ -55,7 +55,7 @@ def plain(text: str, most: int = MOST_SIGNS) -> str:
 
 
 def import_library() -> None:
-    """Imports what a page needs: matplotlib, which takes a second, and Jinja2."""
+    """Imports the libraries of a page: matplotlib, which takes a second, Jinja2 and scipy.special."""
     import jinja2  # noqa: F401
     import matplotlib.backends.backend_svg
     import matplotlib.figure  # noqa: F401
@@ -63,7 +63,7 @@ def import_library() -> None:
 
 
 def in_style(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
-    """The drawing function, with the house's style while it draws; the caller's own settings stay as they are."""
+    """The drawing function, run with STYLE; the caller's own matplotlib settings stay as they are."""
 
     @wraps(draw)
     def styled(*args: P.args, **options: P.kwargs) -> "Figure":
@@ -84,7 +84,7 @@ def new_figure(height: float) -> "tuple[Figure, Axes]":
 
 
 def panels_of(count: int, height: float) -> "tuple[Figure, list[Axes]]":
-    """A figure of the page's width with so many panels, each so many inches high."""
+    """A figure of the page's width with `count` panels, each `height` inches high."""
     from matplotlib.figure import Figure
 
     down = math.ceil(count / ACROSS)
@@ -97,9 +97,9 @@ def panels_of(count: int, height: float) -> "tuple[Figure, list[Axes]]":
 
 
 def svg_of(figure: "Figure", name: str) -> str:
-    """The figure as an SVG element for a page: no style attributes, ids of its own, colours by the page's properties.
+    """The figure as an SVG element for a page, its ids prefixed by `name` and its colours the page's custom properties.
 
-    A content security policy forbids style attributes, so they become attributes of their own.
+    A content security policy forbids style attributes, so their values become attributes of their own.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -107,10 +107,10 @@ def svg_of(figure: "Figure", name: str) -> str:
     text = io.StringIO()
     settings = {**STYLE, "svg.hashsalt": name}
     with rc_context(settings), warnings.catch_warnings():  # type: ignore[arg-type]
-        warnings.simplefilter("ignore")  # a sign that matplotlib's font lacks is drawn by the reader's
+        warnings.simplefilter("ignore")  # a character that matplotlib's font lacks is drawn by the reader's
         for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
             patch.set_facecolor("none")
-        # figure.savefig would lay it out in a drawing of its own first, a sixth of the time
+        # figure.savefig would draw once more for the layout alone, which is a sixth of the time
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(text.getvalue())
@@ -131,7 +131,7 @@ def svg_of(figure: "Figure", name: str) -> str:
 
 
 def _plain_attributes(element: ElementTree.Element, name: str, used: set[str]) -> None:
-    """Turns style into attributes, renames what is referred to after the chart, and drops other ids."""
+    """Turns style into attributes, prefixes the ids in `used` by the chart's name, and drops the other ids."""
     for part in element.attrib.pop("style", "").split(";"):
         key, _, value = part.partition(":")
         if key.strip() == "font":
@@ -159,27 +159,15 @@ def climb_figure(
     metric: str,
     higher: bool,
 ) -> "Figure":
-    """Score against time. `trials` are (seconds, score, stderr, in the blend), `blends` (seconds, score), `stages`
-    (from, to, name)."""
+    """Score against time.
+
+    `trials` are (seconds, score, stderr, whether in the blend), `blends` (seconds, score), `stages` (start, end, name)
+    with both times in seconds.
+    """
     figure, axes = new_figure(3.1)
-    unit, word = (
-        (60.0, "minutes") if max([t[0] for t in trials] + [b[0] for b in blends] + [0]) > 180 else (1.0, "seconds")
-    )
-    for number, (start, end, name) in enumerate(stages):
-        if number % 2 == 0:
-            axes.axvspan(start / unit, end / unit, color=BAND, lw=0, zorder=0)
-        axes.text(
-            (start + end) / 2 / unit,
-            1.01,
-            plain(name, 16),
-            transform=axes.get_xaxis_transform(),
-            ha="left",
-            va="bottom",
-            fontsize=7.5,
-            color=SOFT,
-            rotation=35,
-            rotation_mode="anchor",
-        )
+    latest = max([row[0] for row in (*trials, *blends)], default=0.0)
+    unit, word = (60.0, "minutes") if latest > 180 else (1.0, "seconds")
+    _draw_stages(axes, stages, unit)
     edge = worst_shown([t[1] for t in trials], higher)
     for seconds, score, stderr, member in trials:
         colour = ACCENT if member else SOFT
@@ -217,10 +205,29 @@ def climb_figure(
     return figure
 
 
-def worst_shown(scores: Sequence[float], higher: bool) -> float | None:
-    """The score that an axis ends at, so that one far behind does not flatten the others; None where none is.
+def _draw_stages(axes: "Axes", stages: Sequence[tuple[float, float, str]], unit: float) -> None:
+    """Draws the (start, end, name) of stages as bands with slanted names above; `unit` is the seconds of a tick."""
+    for number, (start, end, name) in enumerate(stages):
+        if number % 2 == 0:
+            axes.axvspan(start / unit, end / unit, color=BAND, lw=0, zorder=0)
+        axes.text(
+            (start + end) / 2 / unit,
+            1.01,
+            plain(name, 16),
+            transform=axes.get_xaxis_transform(),
+            ha="left",
+            va="bottom",
+            fontsize=7.5,
+            color=SOFT,
+            rotation=35,
+            rotation_mode="anchor",
+        )
 
-    Far is FAR times as far from the best as the middle one.
+
+def worst_shown(scores: Sequence[float], higher: bool) -> float | None:
+    """The score at which an axis ends, so that outliers do not flatten the others; None where there is no outlier.
+
+    An outlier is more than FAR times as far from the best score as the middle score is.
     """
     ordered = sorted(scores, reverse=higher)
     if len(ordered) < FEWEST_SCORES:
@@ -239,7 +246,7 @@ def bars_figure(
     colours: Sequence[str] | None = None,
     written: Sequence[str] | None = None,
 ) -> "Figure":
-    """A horizontal bar a name, the first on top, with error bars and numbers written beside where given."""
+    """A horizontal bar for each name, the first on top, with error bars and numbers beside them where given."""
     figure, axes = new_figure(0.75 + 0.24 * len(names))
     places = np.arange(len(names))[::-1]
     axes.barh(places, values, height=0.7, color=list(colours) if colours else ACCENT)
@@ -261,7 +268,7 @@ def bars_figure(
 
 @in_style
 def matrix_figure(names: Sequence[str], table: np.ndarray, across: str, down: str, shares: np.ndarray) -> "Figure":
-    """A table of numbers as cells, the stronger coloured the nearer `shares` is to 1; the diagonal in a good colour."""
+    """A table `(n, n)` of numbers as cells, coloured by `shares` in 0..1: the diagonal in GOOD, the others in BAD."""
     n = len(names)
     figure, axes = new_figure(min(1.6 + 0.3 * n, 5.6))
     from matplotlib.patches import Rectangle
@@ -279,8 +286,8 @@ def matrix_figure(names: Sequence[str], table: np.ndarray, across: str, down: st
     axes.set_ylim(n - 0.5, -0.5)
     shown = [plain(name, 14) for name in names]
     short = max(map(len, shown), default=0) <= 3
-    turned: dict[str, Any] = {} if short else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(n), shown, fontsize=8 if n <= 12 else 6.5, **turned)
+    slanted: dict[str, Any] = {} if short else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(n), shown, fontsize=8 if n <= 12 else 6.5, **slanted)
     axes.set_yticks(range(n), shown, fontsize=8 if n <= 12 else 6.5)
     axes.tick_params(length=0, labelcolor=INK)
     for spine in axes.spines.values():
@@ -291,15 +298,15 @@ def matrix_figure(names: Sequence[str], table: np.ndarray, across: str, down: st
 
 
 @in_style
-def calibration_figure(predicted: Sequence[float], seen: Sequence[float], errors: Sequence[float]) -> "Figure":
-    """How often predictions of a probability come true, by bins, beside the line where they would be right."""
+def calibration_figure(predicted: Sequence[float], observed: Sequence[float], errors: Sequence[float]) -> "Figure":
+    """A reliability diagram: observed frequency against predicted probability by bins, with the line of equality."""
     figure, axes = new_figure(2.9)
     axes.plot([0, 1], [0, 1], color=SOFT, lw=1, ls=(0, (4, 3)))
-    axes.errorbar(predicted, seen, errors, fmt="o-", color=ACCENT, ms=4.5, lw=1.4)
+    axes.errorbar(predicted, observed, errors, fmt="o-", color=ACCENT, ms=4.5, lw=1.4)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("predicted probability")
-    axes.set_ylabel("share that was so")
+    axes.set_ylabel("observed frequency")
     return figure
 
 
@@ -317,7 +324,7 @@ def numbers_figure(truth: np.ndarray, answers: np.ndarray) -> "Figure":
 
 @in_style
 def histogram_figure(counts: Sequence[int], edges: Sequence[float], label: str) -> "Figure":
-    """Counts by bins."""
+    """A histogram of `counts` between `edges`, one more of them."""
     figure, axes = new_figure(2.3)
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=ACCENT, alpha=0.85)
     axes.set_xlabel(label)

@@ -11,7 +11,7 @@ from autoclimb.report.parts import number, rendered, safe, thumbnail
 from autoclimb.report.record import RunRecord
 from autoclimb.score.suspects import REASONS, Suspect, suspects_of
 
-MOST = 20_000  # suspects on a page, the most doubtful: at 2 kB a thumbnail 40 MB, which browsers still open
+MOST = 20_000  # suspects on a page, the most doubtful ones: at 2 kB a thumbnail 40 MB, which browsers still open
 CHOICES = 7  # labels offered for a row, keys 3 to 9
 
 
@@ -29,13 +29,13 @@ def suspects_page(record: RunRecord, suspects: Sequence[Suspect]) -> str:
     cards = [card(record, suspect) for suspect in suspects[:MOST]]
     data = {"run": f"{record.name}-{len(record.ids)}", "reasons": REASONS, "cards": cards}
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    about = f"{len(cards):,} suspects of {len(record.predicted):,} predicted train rows"
+    counts = f"{len(cards):,} suspects of {len(record.predicted):,} predicted train rows"
     # "<" could end the element that holds the data
-    return rendered("suspects.html", name=record.name, about=about, data=text.replace("<", "\\u003c"))
+    return rendered("suspects.html", name=record.name, about=counts, data=text.replace("<", "\\u003c"))
 
 
 def card(record: RunRecord, suspect: Suspect) -> dict[str, Any]:
-    """What the page shows of a suspect, and what a decision about it would write."""
+    """A suspect's values for the page's script: picture, labels, doubt, and the labels that a decision may write."""
     row = suspect.row
     picture = thumbnail(record.pictures[row], 65) if record.pictures is not None else ""
     choices = choices_of(record, suspect)
@@ -51,7 +51,7 @@ def card(record: RunRecord, suspect: Suspect) -> dict[str, Any]:
 
 
 def given_words(record: RunRecord, row: int) -> str:
-    """The label that the row has, for people."""
+    """The row's label, for people."""
     if record.goal.kind == "regression":
         return number(float(record.truth[row]))
     if record.goal.kind == "multilabel":
@@ -61,7 +61,7 @@ def given_words(record: RunRecord, row: int) -> str:
 
 
 def proposal_words(record: RunRecord, suspect: Suspect) -> str:
-    """What is proposed instead, for people."""
+    """The label proposed instead, for people."""
     if suspect.proposed < 0:
         return f"predicted {number(suspect.value)}"
     name = record.classes[suspect.proposed]
@@ -69,7 +69,7 @@ def proposal_words(record: RunRecord, suspect: Suspect) -> str:
 
 
 def choices_of(record: RunRecord, suspect: Suspect) -> list[tuple[str, str]]:
-    """(words, label as decisions.csv holds it) that the row can be relabelled to, the likeliest first."""
+    """(words, label as written in decisions.csv) of the labels that the row can be given, likeliest first."""
     row = suspect.row
     if record.goal.kind == "regression":
         return [(f"to {number(suspect.value)}", repr(float(suspect.value)))]
@@ -84,13 +84,17 @@ def choices_of(record: RunRecord, suspect: Suspect) -> list[tuple[str, str]]:
 
 
 def set_choices(classes: Sequence[str], has: np.ndarray, p: np.ndarray, proposed: int) -> list[tuple[str, str]]:
-    """(words, label) of sets that differ in the proposed label, in two labels changed for each other, or in another."""
-    off = np.where(has, 1 - p, p)
+    """(words, label) of CHOICES sets near the row's own: the proposed label flipped, then swapped for another one.
+
+    After these two come sets that differ in one other label, the most doubtful first. `has` `(C,)` bool is the row's
+    set, `p` `(C,)` its probabilities.
+    """
+    doubt = np.where(has, 1 - p, p)
     changes = [[proposed]]
-    others = np.flatnonzero(has != has[proposed])  # of the other kind: what the proposed label may stand in for
-    if len(others):
-        changes.append([proposed, int(others[off[others].argmax()])])
-    changes += [[int(i)] for i in np.argsort(-off, kind="stable") if i != proposed]
+    opposite = np.flatnonzero(has != has[proposed])  # the labels that the proposed one may have been mistaken for
+    if len(opposite):
+        changes.append([proposed, int(opposite[doubt[opposite].argmax()])])
+    changes += [[int(i)] for i in np.argsort(-doubt, kind="stable") if i != proposed]
     choices = []
     for change in changes[:CHOICES]:
         changed = has.copy()
@@ -102,7 +106,7 @@ def set_choices(classes: Sequence[str], has: np.ndarray, p: np.ndarray, proposed
 
 
 def suspects_table(record: RunRecord, suspects: Sequence[Suspect]) -> list[list[str]]:
-    """Rows of suspects.csv under a head: id, reason, doubt, label, proposed, probability (or predicted number)."""
+    """The rows of suspects.csv, head first: id, reason, doubt, label, proposed, probability (or predicted number)."""
     rows = [["id", "reason", "doubt", "label", "proposed", "probability"]]
     for s in suspects:
         proposed = record.classes[s.proposed] if s.proposed >= 0 else number(s.value)

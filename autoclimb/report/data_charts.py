@@ -1,4 +1,4 @@
-"""Figures of the pictures that a run was given: their sizes, their looks in train and test, and scores by slices."""
+"""Figures of a run's pictures: their sizes, their looks in train and test, and scores by slices of rows."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ SIDES = {"train": ACCENT, "test": SECOND}
 
 @in_style
 def sizes_figure(sizes: dict[str, Sequence[tuple[int, int, int]]]) -> "Figure":
-    """Widths and heights of train and of test pictures, each (width, height, pictures): the more, the larger."""
+    """Widths and heights of train and test pictures, given as (width, height, count); a dot's area is the count's."""
     figure, axes = new_figure(2.9)
     for (side, colour), marker in zip(SIDES.items(), "os", strict=True):
         rows = sizes.get(side, ())

@@ -1,4 +1,4 @@
-"""Why a score may promise too much or too little, in sentences: said at the end of a run and on its page."""
+"""Reasons why a score may promise too much or too little, in sentences for the end of a run and for its page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ STRENGTH = {"slight": "a little", "clear": "clearly", "strong": "strongly"}
 
 
 def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
-    """The doubts about a run's score that its record gives rise to, a sentence or two each."""
+    """The doubts about a run's score that follow from its record, a sentence or two each."""
     drifted = record.drift.get("verdict") in ("clear", "strong")
     folds = folds_words(findings.fold_scores(record, errors)) if errors else ""
     drift = drift_words(record.drift) if drifted else ""
@@ -20,7 +20,7 @@ def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
 
 
 def drift_words(drift: dict[str, Any]) -> str:
-    """How well test pictures are told from train pictures, and what that means for the score."""
+    """How well a classifier tells test pictures from train pictures, and what that means for the score."""
     auc = f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f}"
     if drift["verdict"] == "none":
         return f"Test pictures look like train pictures: {auc}, where 0.5 is chance."
@@ -30,7 +30,7 @@ def drift_words(drift: dict[str, Any]) -> str:
 
 
 def nearness_words(nearness: dict[str, Any]) -> str:
-    """That folds are another test than the test set; "" where test pictures lie as near as held-out ones."""
+    """A warning where test pictures lie farther from the train pictures than held-out ones, or nearer; "" else."""
     verdict = nearness.get("verdict", "alike")
     if verdict == "alike":
         return ""
@@ -43,9 +43,11 @@ def nearness_words(nearness: dict[str, Any]) -> str:
 
 
 def folds_words(scores: Sequence[tuple[int, int, float, float]]) -> str:
-    """That folds (fold, rows, score, stderr) differ by more than chance would make them; "" where they do not."""
+    """A warning where folds (fold, rows, score, stderr) differ by more than chance; "" where they do not."""
     if not findings.folds_disagree(scores):
         return ""
     low, high = min(score for _, _, score, _ in scores), max(score for _, _, score, _ in scores)
-    apart = f"Folds disagree: {score_words(low)} to {score_words(high)}, more than their standard errors allow."
-    return f"{apart} Rows seem to come from several sources; test may differ as much."
+    return (
+        f"Folds disagree: {score_words(low)} to {score_words(high)}, more than their standard errors allow. Rows seem "
+        "to come from several sources; test may differ as much."
+    )

@@ -1,6 +1,6 @@
-"""What a page says of a run, as numbers: lifts, errors by class, calibration, what each member adds, where time went.
+"""The numbers of a run's page: lifts, errors by class, calibration, the worth of each member, where time went.
 
-All from the record; what was learned from predictions is cross-fitted here as everywhere.
+All are computed from the record; decision rules are cross-fitted here as everywhere.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from autoclimb.score.parts import parts_within, unit_of
 from autoclimb.score.rules import answer, number_of
 from autoclimb.types import Config, Trial
 
-MOST_ROWS = 20_000  # that errors are looked at on: a share is known to .4 % of them
-MOST_CELLS = 20_000_000  # of them and classes
-ROWS_PAIRED = 4_000  # that two trials are compared on
-MOST_MOVES = 24  # trials that are compared with what was best before them
-ROWS_OF_SLICE = 20  # fewest on either side
-MOST_SLICES = 50  # values of one column
-UNLIKELY = 0.01  # probability of folds that differ so by chance, from which they are said to disagree
+MOST_ROWS = 20_000  # on which errors are analysed: a share of them is known to within .4 %
+MOST_CELLS = 20_000_000  # rows times classes, to which those rows are limited too
+ROWS_PAIRED = 4_000  # on which two trials are compared, at most
+MOST_MOVES = 24  # trials that are compared with the best one before them
+ROWS_OF_SLICE = 20  # inside a slice and outside it, at least
+MOST_SLICES = 50  # of one column
+UNLIKELY = 0.01  # significance level of slices that are worse and of folds that disagree
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +42,12 @@ class Errors:
 
 @dataclass(frozen=True)
 class Move:
-    """What a trial changed in the best one before it, and what that was worth; positive is better."""
+    """A trial compared with the best one before it: what it changed, and its lift (positive is better)."""
 
     number: int
     stage: str
     words: str
-    brief: str  # the net, and what differs from the first trial of it
+    brief: str  # the net, and its difference from that net's first trial
     lift: float
     stderr: float
     seconds: float
@@ -55,12 +55,12 @@ class Move:
 
 
 def thinned(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many rows, evenly spread."""
+    """At most `most` of the rows, evenly spread."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def errors_of(record: RunRecord) -> Errors | None:
-    """What the blend answers out of fold, None where there is no blend."""
+    """The blend's answers out of fold, None where there is no blend."""
     rows = thinned(record.predicted, min(MOST_ROWS, MOST_CELLS // max(len(record.classes), 1)))
     if record.blend is None or len(rows) < 2:
         return None
@@ -75,7 +75,7 @@ def parts_of(record: RunRecord, rows: np.ndarray) -> np.ndarray:
 
 
 def picked_by(record: RunRecord, p: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Answers as classes, sets or numbers, whatever the metric wants; its own decision wherever it makes one."""
+    """Answers as classes, sets or numbers (`Errors.picked`), by the metric's own decision wherever it makes one."""
     wants = record.metric.wants
     if record.goal.kind == "regression":
         return np.asarray(answers, float).reshape(len(p), -1)[:, 0]
@@ -90,7 +90,7 @@ def picked_by(record: RunRecord, p: np.ndarray, answers: np.ndarray) -> np.ndarr
 
 
 def fold_scores(record: RunRecord, errors: Errors) -> list[tuple[int, int, float, float]]:
-    """(fold, rows, score, stderr) of each fold that has rows enough, scores as the metric shows them."""
+    """(fold, rows, score, stderr) of each fold of five rows or more, scores as the metric's own values."""
     rows = []
     for fold in np.unique(record.fold_of[errors.rows]):
         inside = record.fold_of[errors.rows] == fold
@@ -116,9 +116,9 @@ def folds_disagree(scores: Sequence[tuple[int, int, float, float]]) -> bool:
 
 @dataclass(frozen=True)
 class Slice:
-    """The score on rows that share something, as the metric shows it. `worse` says that chance would hardly make it."""
+    """The metric's own value on rows that share a value; `worse` where it is significantly worse than on the others."""
 
-    of: str
+    of: str  # name of the slices, such as a column
     value: str
     rows: int
     score: float
@@ -127,14 +127,14 @@ class Slice:
 
 
 def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
-    """The score of each slice of rows against the others', the most surely worse first; rows of "" are in neither.
+    """The score of each slice against that of the other rows, the most surely worse first; rows of "" are in neither.
 
-    "Worse" is at a level of UNLIKELY over all the slices looked at (Bonferroni), one-sided.
+    `worse` is tested one-sided at a level of UNLIKELY over all slices (Bonferroni).
     """
     from scipy.special import ndtr
 
     goal, true = record.goal, record.scored_truth[errors.rows]
-    found: list[tuple[float, Slice]] = []
+    tested: list[tuple[float, Slice]] = []  # with the p-value
     for name, words in record.slices.items():
         of_row = np.array([words[row] for row in errors.rows])
         known = of_row != ""
@@ -153,13 +153,13 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
                 shown = Slice(
                     name, str(value), int((of_row == value).sum()), record.metric.shown(inside), stderr, False
                 )
-                found.append((float(ndtr((inside - outside) / error)), shown))
-    found.sort(key=lambda pair: pair[0])
-    return [replace(one, worse=p * len(found) < UNLIKELY) for p, one in found]
+                tested.append((float(ndtr((inside - outside) / error)), shown))
+    tested.sort(key=lambda pair: pair[0])
+    return [replace(one, worse=p * len(tested) < UNLIKELY) for p, one in tested]
 
 
 def constant_score(record: RunRecord) -> float:
-    """The metric's value where every row gets the same best answer, NaN where it has none for that."""
+    """The metric's value where every row gets the same best answer, NaN without train rows."""
     most = min(MOST_ROWS, MOST_CELLS // max(len(record.classes), 1))
     rows = thinned(np.flatnonzero(record.fold_of >= 0), most)
     if not len(rows):
@@ -173,7 +173,7 @@ def constant_score(record: RunRecord) -> float:
 
 
 def confusion(record: RunRecord, errors: Errors) -> np.ndarray:
-    """`(C, C)` counts: true classes down, answered ones across."""
+    """`(C, C)` numbers of rows: true classes down, answers across."""
     n = len(record.classes)
     pairs = record.class_of[errors.rows] * n + errors.picked
     return np.bincount(pairs, minlength=n * n).reshape(n, n)
@@ -191,10 +191,10 @@ def label_rows(record: RunRecord, errors: Errors) -> list[tuple[str, int, int, i
 
 
 def mistakes(record: RunRecord, errors: Errors, most: int) -> list[tuple[int, float]]:
-    """(train row, how sure or how far off) of the worst mistakes, worst first.
+    """(train row, size of the mistake) of the worst mistakes, worst first.
 
-    Of classes the probability of the wrong answer, of sets the largest error of a label's probability among wrong
-    labels, of numbers the distance.
+    The size is the probability of the wrong class, the largest error of a wrong label's probability, or the distance of
+    numbers.
     """
     at = np.arange(len(errors.rows))
     if record.one_class:
@@ -211,13 +211,13 @@ def mistakes(record: RunRecord, errors: Errors, most: int) -> list[tuple[int, fl
 
 
 def off_by(record: RunRecord, errors: Errors, at: np.ndarray) -> np.ndarray:
-    """`(n, C)` errors of labels' probabilities at these places of `errors`, 0 where a label was answered right."""
+    """`(n, C)` errors of labels' probabilities at these indices of `errors`, 0 where a label was answered right."""
     true = record.truth[errors.rows[at]]
     return np.abs(errors.p[at] - true) * (errors.picked[at] != true)
 
 
 def wrong_outputs(record: RunRecord, errors: Errors, rows: Sequence[int]) -> list[int]:
-    """The output that each row's mistake is about: the class answered, the label most wrong, 0 for a number."""
+    """The output behind each row's mistake: the class answered, the label with the largest error, 0 for a number."""
     if record.goal.kind == "regression":
         return [0] * len(rows)
     at = np.searchsorted(errors.rows, rows)
@@ -226,16 +226,16 @@ def wrong_outputs(record: RunRecord, errors: Errors, rows: Sequence[int]) -> lis
 
 
 def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple[float, float, float, int]]:
-    """(mean probability, share that was so, its stderr, cells) by bins of equal width, empty ones left out.
+    """(mean probability, observed frequency, its stderr, cells) of each bin of equal width that has 5 cells or more.
 
-    Of classes the likeliest one's probability, of sets every label's. Errors count a row's labels together, and the
-    rows of a group.
+    Cells are rows with the likeliest class's probability, or rows times labels with every label's.
+    The error counts a row's labels, and the rows of a group, as one observation.
     """
     if record.one_class:
         p = errors.p.max(1)
-        so = errors.p.argmax(1) == record.class_of[errors.rows]
+        true = errors.p.argmax(1) == record.class_of[errors.rows]
     else:
-        p, so = errors.p.ravel(), record.truth[errors.rows].ravel() > 0
+        p, true = errors.p.ravel(), record.truth[errors.rows].ravel() > 0
     unit = np.repeat(unit_of(len(errors.rows), record.groups_of(errors.rows)), len(p) // len(errors.rows))
     place = np.clip((p * bins).astype(int), 0, bins - 1)
     rows = []
@@ -243,23 +243,23 @@ def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple
         inside = place == k
         n = int(inside.sum())
         if n >= 5:
-            share = float(so[inside].mean())
-            off = np.bincount(unit[inside], so[inside] - share)  # of units of one cell, squared, n share (1 - share)
-            each = n / len(np.unique(unit[inside]))  # a unit more is the least that is not known
-            rows.append((float(p[inside].mean()), share, float(np.sqrt(off @ off + each**2) / n), n))
+            share = float(true[inside].mean())
+            residual = np.bincount(unit[inside], true[inside] - share)  # of units of one cell, squared, n share (1 - share)
+            each = n / len(np.unique(unit[inside]))  # cells of a unit: one unit more is the least that is not known
+            rows.append((float(p[inside].mean()), share, float(np.sqrt(residual @ residual + each**2) / n), n))
     return rows
 
 
 def calibration_error(rows: Sequence[tuple[float, float, float, int]]) -> float:
-    """The mean distance of predicted probability and share, weighed by cells."""
+    """The expected calibration error: the mean distance of probability and frequency, weighted by cells."""
     total = sum(n for *_, n in rows)
     return sum(abs(p - share) * n for p, share, _, n in rows) / total if total else float("nan")
 
 
 def moves_of(record: RunRecord) -> list[Move]:
-    """What each trial was worth against the best one before it, paired by row; the last MOST_MOVES of very many.
+    """Each trial's lift over the best one before it, paired by row; of many trials the last MOST_MOVES.
 
-    Both are scored on the rows that both predicted, their decision rules cross-fitted there.
+    Both are scored on the rows that both predicted, with decision rules cross-fitted there.
     """
     done = [t for t in record.trials if t.status == "done" and t.oof is not None and np.isfinite(t.score)]
     moves: list[Move] = []
@@ -283,7 +283,7 @@ def moves_of(record: RunRecord) -> list[Move]:
 
 
 def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[float, float] | None:
-    """How much better the new predictions are, and its standard error; None where they share too few rows."""
+    """The gain of the new predictions over the old and its standard error; None where they share under 20 rows."""
     if new is None or old is None:
         return None
     both = predicted_rows(new) & predicted_rows(old) & (record.fold_of >= 0)
@@ -298,9 +298,9 @@ def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[fl
 
 
 def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:
-    """(member, what the blend loses without it, stderr): its place is taken by the mean of the others, by weight.
+    """(member, the blend's loss without it, stderr), where the weighted mean of the other members replaces it.
 
-    The blend's own numbers stand as they were learned on all rows; the decision rules are cross-fitted.
+    The blend's weights stay as learned on all rows; the decision rules are cross-fitted.
     """
     blend, blended = record.blend, record.blended
     if blend is None or blended is None or len(blend.members) < 2:
@@ -313,19 +313,19 @@ def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:
     p = [np.asarray(t.oof[rows], np.float64) for t in members]  # type: ignore[index, union-attr]
     if not all(np.isfinite(each).all() for each in p):
         return []
-    whole = Predictions.of(rows, blended(p), len(record.fold_of))
+    with_all = Predictions.of(rows, blended(p), len(record.fold_of))
     weights = np.asarray(blend.weights if len(blend.weights) == len(p) else np.ones(len(p)))
-    out = []
+    losses = []
     for i, member in enumerate(members):
-        rest = np.where(np.arange(len(p)) == i, 0.0, weights)
-        if member is None or rest.sum() <= 0:
+        other_weights = np.where(np.arange(len(p)) == i, 0.0, weights)
+        if member is None or other_weights.sum() <= 0:
             continue
-        others = np.average(p, 0, rest)
+        others = np.average(p, 0, other_weights)
         without = blended([others if j == i else each for j, each in enumerate(p)])
-        paired = lift_of(record, whole, Predictions.of(rows, without, len(record.fold_of)))
+        paired = lift_of(record, with_all, Predictions.of(rows, without, len(record.fold_of)))
         if paired is not None:
-            out.append((member, *paired))
-    return out
+            losses.append((member, *paired))
+    return losses
 
 
 def member_correlation(record: RunRecord) -> tuple[list[Trial], np.ndarray]:
@@ -341,16 +341,16 @@ def member_correlation(record: RunRecord) -> tuple[list[Trial], np.ndarray]:
     if len(rows) < 20:
         return [], np.zeros((0, 0))
     numbers = record.goal.kind == "regression"
-    off = [
+    errors = [
         (number_of(t.oof[rows], ()) - record.truth[rows] if numbers else (t.oof[rows] - record.target[rows]).ravel())  # type: ignore[index]
         for t in members
     ]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return members, np.nan_to_num(np.atleast_2d(np.corrcoef(np.stack(off))))
+        return members, np.nan_to_num(np.atleast_2d(np.corrcoef(np.stack(errors))))
 
 
 def stage_spans(record: RunRecord) -> list[tuple[float, float, str]]:
-    """(from, to, name) of the stages that ran trials, in seconds of budget."""
+    """(start, end, name) of the stages that ran trials, in seconds of budget."""
     starts = [(e["spent"], e["facts"].get("stage") or e["text"]) for e in record.events if e["name"] == "stage"]
     ends = [*(spent for spent, _ in starts[1:]), record.spent]
     ran = {t.stage for t in record.trials}
@@ -358,7 +358,7 @@ def stage_spans(record: RunRecord) -> list[tuple[float, float, str]]:
 
 
 def trial_ends(record: RunRecord) -> dict[str, float]:
-    """Seconds of budget at which each trial ended, by key; of one that no event is on record of, the sum so far."""
+    """Seconds of budget at which each trial ended, by key; without its event on record, the trials' seconds so far."""
     known = {e["facts"]["trial"]: e["spent"] for e in record.events if e["name"] == "trial" and "trial" in e["facts"]}
     total, ends = 0.0, {}
     for trial in record.trials:
@@ -368,31 +368,30 @@ def trial_ends(record: RunRecord) -> dict[str, float]:
 
 
 def blend_scores(record: RunRecord) -> list[tuple[float, float]]:
-    """(seconds of budget, score as shown) of each blend that was published."""
+    """(seconds of budget, the metric's own value) of each blend that was published."""
     known = [(e["spent"], e["facts"].get("best")) for e in record.events if e["name"] == "blend"]
     return [(spent, best) for spent, best in known if isinstance(best, (int, float)) and np.isfinite(best)]
 
 
 def time_ledger(record: RunRecord) -> list[tuple[str, float]]:
-    """Where the budget went: (what, seconds), in order, from one event to the next."""
+    """(activity, seconds) in order, where each event begins an activity that lasts until the next event."""
     ledger: dict[str, float] = {}
-    stage, doing, before = "", "reading and decoding", 0.0
+    stage, activity = "", "reading and decoding"
     marks = [(e["spent"], e["name"], e["facts"]) for e in record.events]
     for (spent, name, facts), following in pairwise([*marks, (record.spent, "end", {})]):
         if not ledger:
-            ledger[doing] = spent
+            ledger[activity] = spent
         if name == "stage":
-            stage, doing = facts.get("stage") or "", "planning and measuring"
+            stage, activity = facts.get("stage") or "", "planning and measuring"
         elif name == "start":
-            doing = f"trials: {facts.get('stage') or stage}"
+            activity = f"trials: {facts.get('stage') or stage}"
         elif name == "trial":
-            doing = "blending"
+            activity = "blending"
         elif name == "blend":
-            doing = "planning and measuring"
+            activity = "planning and measuring"
         elif name == "done":
-            doing = "the report"
+            activity = "the report"
         elif "report" in facts:
-            doing = "idle, between calls"
-        before = max(following[0] - spent, 0.0)
-        ledger[doing] = ledger.get(doing, 0.0) + before
-    return [(what, seconds) for what, seconds in ledger.items() if seconds >= 0.05]
+            activity = "idle, between calls"
+        ledger[activity] = ledger.get(activity, 0.0) + max(following[0] - spent, 0.0)
+    return [(activity, seconds) for activity, seconds in ledger.items() if seconds >= 0.05]

@@ -1,4 +1,4 @@
-"""What `autoclimb inspect` shows: the facts of a folder as a page of 80 columns."""
+"""The page of `autoclimb inspect`: the facts of a folder in 80 columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +61,7 @@ def page_of(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None] = ())
 
 
 def row_lines(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None]) -> RenderableType:
-    """Train rows drawn at random, id, file and label side by side, their pictures above: is each what it is called?"""
+    """Random train rows with id, file and label, their pictures above, so that a reader sees whether labels fit."""
     rows = facts["check"]["rows"]
     listed = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3):
@@ -78,7 +78,7 @@ def row_lines(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None]) ->
 
 
 def half_blocks(picture: np.ndarray | None) -> Text:
-    """A picture as signs, two pixels in each, the upper one as the sign and the lower one as its background."""
+    """A picture as half blocks, two pixels in each character: the upper as its colour, the lower as its background."""
     if picture is None:
         return Text("cannot be\nread")
     text = Text()
@@ -92,10 +92,10 @@ def half_blocks(picture: np.ndarray | None) -> Text:
 
 
 def check_lines(facts: dict[str, Any]) -> list[str]:
-    """How ids found their files, and whether paths and copies contradict labels."""
+    """How ids were matched with files, and whether the class names in paths contradict labels."""
     check = facts["check"]
-    how = ", ".join(f"{share(part)} of {MATCHED[rule]}" for rule, part in check["matched"].items())
-    lines = [how] if how else []
+    matched = ", ".join(f"{share(part)} of {MATCHED[rule]}" for rule, part in check["matched"].items())
+    lines = [matched] if matched else []
     if check["named"]:
         agree = check["named"] - check["contradicting"]
         lines.append(f"{agree:,} of {counted(check['named'], 'path')} that name a class name the one of the label")
@@ -123,15 +123,16 @@ def item_lines(facts: dict[str, Any], split: str) -> list[str]:
     fate = "left out of training" if split == "train" else "answered by a constant"
     missing, unreadable = facts["missing"][split], facts["unreadable"][split]
     if missing["count"]:
-        lines.append(f"{counted(missing['count'], 'id')} without a picture, {fate}: {some(missing)}")
+        lines.append(f"{counted(missing['count'], 'id')} without a picture, {fate}: {first_names(missing)}")
     if unreadable["count"]:
         looked = facts["looked_at"][split]
-        lines.append(f"{unreadable['count']:,} of {looked:,} pictures cannot be read, {fate}: {some(unreadable)}")
+        names = first_names(unreadable)
+        lines.append(f"{unreadable['count']:,} of {looked:,} pictures cannot be read, {fate}: {names}")
     return lines
 
 
-def some(ids: dict[str, Any]) -> str:
-    """The first names of a list, and whether there are more."""
+def first_names(ids: dict[str, Any]) -> str:
+    """The first names of a list, with an ellipsis where there are more."""
     return ", ".join(map(short, ids["first"])) + (", ..." if ids["count"] > len(ids["first"]) else "")
 
 
@@ -146,22 +147,20 @@ def short(name: str, most: int = WIDEST) -> str:
 
 
 def picture_lines(facts: dict[str, Any]) -> list[str]:
-    """Sizes and modes; those of test where they differ."""
+    """Sizes and modes of train pictures, and of test pictures where they differ."""
     train, test = facts["pictures"]["train"], facts["pictures"]["test"]
     lines = [picture_words(train)] if train else []
     if test and (not train or looks(train) != looks(test)):
         lines.append(f"test: {picture_words(test)}")
     sampled = " and ".join(f"{p['sampled']:,} {split}" for split, p in facts["pictures"].items() if p)
     if sampled:
-        lines.append(
-            f"by the headers of {sampled} pictures"
-            + (f"; read with {facts['channels']} channels" * (facts["channels"] != 3))
-        )
+        channels = f"; read with {facts['channels']} channels" if facts["channels"] != 3 else ""
+        lines.append(f"by the headers of {sampled} pictures{channels}")
     return lines
 
 
 def looks(pictures: dict[str, Any]) -> tuple:
-    """Longest sides, one size or several, and modes: where they differ from train, test pictures get a line."""
+    """(longest sides, whether all sizes are one, modes): where these differ from train, test pictures get a line."""
     return pictures["sides"], pictures["distinct_sizes"] == 1, set(pictures["modes"])
 
 
@@ -185,12 +184,12 @@ def picture_words(pictures: dict[str, Any]) -> str:
 
 
 def share(part: float) -> str:
-    """A share in percent, `<1%` instead of `0%` for what is rare."""
+    """A share in percent, `<1%` instead of `0%` for a small one."""
     return f"{part:.0%}" if part == 0 or part >= 0.005 else "<1%"
 
 
 def label_lines(facts: dict[str, Any]) -> list[RenderableType]:
-    """Classes with their counts and a bar, commonest first or by grade, very many cut in the middle; or a range."""
+    """Classes with counts and bars, commonest first or by grade, abridged where many; or the numbers' range."""
     if facts["target"]:
         target = facts["target"]
         return [f"{target['min']:g} to {target['max']:g}, median {target['median']:g}, mean {target['mean']:.4g}"]
@@ -230,7 +229,7 @@ def label_lines(facts: dict[str, Any]) -> list[RenderableType]:
 
 
 def group_lines(facts: dict[str, Any]) -> list[str]:
-    """What rows are grouped by and why."""
+    """The groups that rows form, and why."""
     groups = facts["groups"]
     if groups is None:
         return ["none: rows are dealt freely to the folds"]
@@ -239,7 +238,7 @@ def group_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def column_lines(facts: dict[str, Any]) -> list[RenderableType]:
-    """The train table's columns and what became of each; nothing where there is the target only."""
+    """The train table's columns with their roles; nothing where the target is the only one."""
     columns = facts["columns"]
     if all(c["role"] == "target" for c in columns):
         return []
@@ -265,17 +264,17 @@ def column_lines(facts: dict[str, Any]) -> list[RenderableType]:
 
 def column_words(column: dict[str, Any], learned: dict[str, Any] | None) -> str:
     """A column's values, its blanks, and why it is not used."""
-    what = counted(column["values"], "value")
-    blank = [f"{share(column['blank'])} blank"] if column["blank"] else []
+    values = counted(column["values"], "value")
+    blanks = [f"{share(column['blank'])} blank"] if column["blank"] else []
     if learned:
-        what = f"{learned['words']:,} words" if learned["words"] else f"numbers, {what}"
-        blank = [f"{share(learned[f'blank_{s}'])} blank in {s}" for s in ("train", "test") if learned[f"blank_{s}"]]
+        values = f"{learned['words']:,} words" if learned["words"] else f"numbers, {values}"
+        blanks = [f"{share(learned[f'blank_{s}'])} blank in {s}" for s in ("train", "test") if learned[f"blank_{s}"]]
     why = column["why"] if column["role"] not in ("group", "leak") else ""
-    return ", ".join([what, *blank]) + (f"; {why}" if why else "")
+    return ", ".join([values, *blanks]) + (f"; {why}" if why else "")
 
 
 def copy_lines(facts: dict[str, Any]) -> list[str]:
-    """Near-duplicates and where their targets differ."""
+    """The near-duplicates, and those whose targets differ."""
     duplicates, looked = facts["duplicates"], facts["looked_at"]
     complete = looked["train"] + looked["test"] >= facts["train"] + facts["test"] - facts["missing"]["test"]["count"]
     among = f"among {'all' if complete else 'a sample of'} {looked['train']:,} train and {looked['test']:,} test items"
@@ -360,5 +359,5 @@ def metric_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def note_lines(notes: Sequence[dict[str, Any]]) -> list[str]:
-    """The notes as a list, what was inferred marked so."""
+    """The notes as a list; those that are not sure begin with how sure they are."""
     return [f"- {'' if note['sure'] == 'sure' else note['sure'] + ': '}{note['text']}" for note in notes]

@@ -11,6 +11,7 @@ from autoclimb.types import Blend, Config, Metric, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+WIDE = 110  # columns of a terminal from which the trials' keys are shown too
 START = {"": "from scratch", "hub": "pretrained", "box": "boxed weights"}  # of Config.weights; else a path
 WORDS: dict[str, Callable[[Any], str]] = {
     "train": lambda v: "trained" if v == "net" else v,
@@ -62,7 +63,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "seed": lambda v: f"seed {v}",
     "folds": lambda v: f"fold{'' if len(v) == 1 else 's'} {_ranges(v)}",
 }
-NAMED = ("train", "backbone", "size", "policy", "folds")  # always in the words of a config
+ALWAYS_NAMED = ("train", "backbone", "size", "policy", "folds")  # in the words of every config
 
 
 def net_words(config: Config) -> str:
@@ -71,19 +72,19 @@ def net_words(config: Config) -> str:
 
 
 def words_of(config: Config, against: Config | None = None) -> str:
-    """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 1e-3, fold 0`, without values that are default.
+    """A config for people: `resnet18 @64 flip+crop, mixup 0.2, lr 1e-3, fold 0`, without default values.
 
-    With `against`, only what differs from that config; "the same" where nothing differs.
+    With `against`, only the values that differ from that config; "the same" where none does.
     """
-    plain = against or Config()
-    changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(plain, f.name)]
+    reference = against or Config()
+    changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(reference, f.name)]
     if against is not None:
         return ", ".join(WORDS[name](getattr(config, name)) for name in WORDS if name in changed) or "the same"
     frozen = "frozen " if config.train == "features" else ""
     name = f"{frozen}{config.backbone} {WORDS['size'](config.size)}"
-    # a head on frozen features sees every picture once and unvaried
-    name += "" if frozen and config.policy == plain.policy else f" {config.policy}"
-    rest = [WORDS[part](getattr(config, part)) for part in WORDS if part in changed and part not in NAMED]
+    # a head on frozen features sees every picture once and unvaried, so its default policy is not worth a word
+    name += "" if frozen and config.policy == reference.policy else f" {config.policy}"
+    rest = [WORDS[part](getattr(config, part)) for part in WORDS if part in changed and part not in ALWAYS_NAMED]
     return ", ".join([name, *rest, WORDS["folds"](config.folds)])
 
 
@@ -98,7 +99,7 @@ def _brief(value: float) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """`0-4` for a run of numbers, `0,2` for others."""
+    """`0-4` for consecutive numbers, `0,2` for others."""
     ordered = sorted(numbers)
     run = len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1))
     return f"{ordered[0]}-{ordered[-1]}" if run else ",".join(map(str, numbers))
@@ -149,11 +150,8 @@ def _has_score(trial: Trial) -> bool:
     return trial.status == "done" and math.isfinite(trial.score)
 
 
-WIDE = 110  # columns from which the trials' keys are shown too
-
-
 def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
-    """The table as aligned text, `width` columns wide, the terminal's own width by default."""
+    """The table as aligned text, `width` columns wide, by default the terminal's width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

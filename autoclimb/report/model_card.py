@@ -13,10 +13,10 @@ from autoclimb.report.parts import safe
 from autoclimb.report.record import RunRecord
 from autoclimb.types import Config, Trial
 
-MOST_CLASSES = 30  # counted in the card; beyond them the first ones
-LONGEST = 60  # letters of a name from the data
+MOST_CLASSES = 30  # listed in the card, the first ones
+LONGEST = 60  # characters of a name from the data
 TAGS = {"regression": "image-to-number", "multilabel": "multi-label-image-classification"}
-# Config.weights -> what is known of their licence; paths and files are the user's own to answer for
+# Config.weights -> origin and licence; for weights that the user gave by path, the licence is not known here
 LICENCES = {
     "box": "ImageNet weights of TensorFlow's EfficientNet-Lite, Apache-2.0",
     "hub": "weights from timm's hub, each under the licence that its page names",
@@ -24,16 +24,16 @@ LICENCES = {
 
 
 def card_text(record: RunRecord) -> str:
-    """The card: what the model is, its data, its score with the interval, its training, limits and licence."""
+    """The card: the model in a sentence, its score with the interval, data, training, limits and licence."""
     members = members_of(record)
     sections = [
         front_matter(record, members),
-        f"# {plain(record.name)}\n\n{what_it_is(record, members)}",
-        "## Score\n\n" + score_words(record),
-        "## Data\n\n" + data_words(record),
-        "## Training\n\n" + training_words(record, members),
-        "## Limits\n\n" + limits(record, members),
-        "## Licence\n\n" + licence_words(members),
+        f"# {as_markdown(record.name)}\n\n{model_section(record, members)}",
+        "## Score\n\n" + score_section(record),
+        "## Data\n\n" + data_section(record),
+        "## Training\n\n" + training_section(record, members),
+        "## Limits\n\n" + limits_section(record, members),
+        "## Licence\n\n" + licence_section(members),
         "## Use\n\n" + USE,
     ]
     return "\n\n".join(sections) + "\n"
@@ -48,13 +48,13 @@ The first command answers a folder of pictures, the second writes one file that 
 
 
 def members_of(record: RunRecord) -> list[Trial]:
-    """The trials that the blend is made of."""
+    """The trials in the blend."""
     trials = {trial.key: trial for trial in record.trials}
     return [trials[key] for key in record.blend.members if key in trials] if record.blend else []
 
 
 def front_matter(record: RunRecord, members: Sequence[Trial]) -> str:
-    """What the hub reads: YAML, each value as JSON, which YAML contains."""
+    """The front matter that the hub reads: YAML, each value as JSON, which is YAML too."""
     values: dict[str, Any] = {
         "library_name": "autoclimb",
         "tags": ["autoclimb", "timm", TAGS.get(record.goal.kind, record.goal.kind)],
@@ -78,8 +78,8 @@ def front_matter(record: RunRecord, members: Sequence[Trial]) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def what_it_is(record: RunRecord, members: Sequence[Trial]) -> str:
-    """One sentence on the model."""
+def model_section(record: RunRecord, members: Sequence[Trial]) -> str:
+    """The model in a sentence or two: what it predicts, and how it was made."""
     answers = {
         "regression": "a number for each picture",
         "multilabel": f"which of {len(record.classes)} labels a picture has",
@@ -94,8 +94,8 @@ def what_it_is(record: RunRecord, members: Sequence[Trial]) -> str:
     )
 
 
-def score_words(record: RunRecord) -> str:
-    """The score, its error and interval, and how it was taken."""
+def score_section(record: RunRecord) -> str:
+    """The score, its error and interval, and how it was measured."""
     blend, metric = record.blend, record.metric
     if blend is None:
         return "None: nothing was learnt."
@@ -104,15 +104,15 @@ def score_words(record: RunRecord) -> str:
     grouped = "groups of rows" if record.groups is not None else "rows"
     return (
         f"| metric | value | standard error | 95 % interval | train rows |\n|---|---|---|---|---|\n"
-        f"| {plain(metric.name)}, {direction} | {metric.shown(blend.score):.4f} | {blend.stderr:.4f} | "
+        f"| {as_markdown(metric.name)}, {direction} | {metric.shown(blend.score):.4f} | {blend.stderr:.4f} | "
         f"{low:.4f} to {high:.4f} | {blend.rows} |\n\n"
         f"The value is cross-fitted: nets, blend and decision rule were each scored on rows that they were not learned "
         f"from. Error and interval are over {grouped} and hold for new pictures that are drawn like the train rows."
     )
 
 
-def data_words(record: RunRecord) -> str:
-    """How many rows there are, of which classes."""
+def data_section(record: RunRecord) -> str:
+    """The number of rows, and the rows of each class or the range of the numbers."""
     used = int((record.fold_of >= 0).sum())
     lines = [f"{len(record.target)} train rows, {used} of them learned from; {record.answered} rows answered."]
     if record.goal.kind == "regression":
@@ -121,7 +121,7 @@ def data_words(record: RunRecord) -> str:
     else:
         counts = record.target.sum(0)
         shown = [
-            f"| {plain(name)} | {count:.0f} |"
+            f"| {as_markdown(name)} | {count:.0f} |"
             for name, count in [*zip(record.classes, counts, strict=True)][:MOST_CLASSES]
         ]
         lines.append("\n".join(["| class | train rows |", "|---|---|", *shown]))
@@ -130,12 +130,12 @@ def data_words(record: RunRecord) -> str:
     return "\n\n".join(lines)
 
 
-def training_words(record: RunRecord, members: Sequence[Trial]) -> str:
+def training_section(record: RunRecord, members: Sequence[Trial]) -> str:
     """The members, the hardware and the versions."""
     rows = []
     for t in members:
         score = f"{record.metric.shown(t.score):.4f} ± {t.stderr:.4f}"
-        rows.append(f"| {plain(words_of(t.config), 200)} | {score} | {in_words(t.seconds)} |")
+        rows.append(f"| {as_markdown(words_of(t.config), 200)} | {score} | {in_words(t.seconds)} |")
     table = "\n".join(["| member | out of fold | time |", "|---|---|---|", *rows]) if rows else "No member."
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     hardware = record.settings.get("hardware", "unknown")
@@ -145,8 +145,8 @@ def training_words(record: RunRecord, members: Sequence[Trial]) -> str:
     )
 
 
-def limits(record: RunRecord, members: Sequence[Trial]) -> str:
-    """What the score does not say."""
+def limits_section(record: RunRecord, members: Sequence[Trial]) -> str:
+    """The cases for which the score makes no promise."""
     lines = ["- Pictures that come from elsewhere than the train rows (another camera, place or time) may score less."]
     if (record.drift.get("auc") or 0.5) > 0.6:  # None where pictures were too few to tell
         lines.append("- The test pictures differ from the train pictures: a small classifier tells them apart.")
@@ -163,8 +163,8 @@ def limits(record: RunRecord, members: Sequence[Trial]) -> str:
     return "\n".join(lines)
 
 
-def licence_words(members: Sequence[Trial]) -> str:
-    """Where the weights that training began from come from, and their licence."""
+def licence_section(members: Sequence[Trial]) -> str:
+    """The origin and licence of the weights that training began from."""
     sources = sorted({trial.config.weights for trial in members if is_pretrained(trial.config)})
     if not sources:
         return "Trained from scratch: no weights of others are in it. The licence of the data is not on record."
@@ -177,10 +177,10 @@ def licence_words(members: Sequence[Trial]) -> str:
 
 
 def is_pretrained(config: Config) -> bool:
-    """Whether its training began from weights of others."""
+    """Whether training began from the weights of others."""
     return bool(config.weights)
 
 
-def plain(text: str, longest: int = LONGEST) -> str:
-    """A name from the data as one line, or a table's cell, that is no markup."""
+def as_markdown(text: str, longest: int = LONGEST) -> str:
+    """A name from the data on one line, its Markdown and HTML escaped."""
     return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in safe(text, longest))

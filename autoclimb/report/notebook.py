@@ -1,4 +1,4 @@
-"""A run in a notebook: what it shows of itself, and its figures."""
+"""A run in a notebook: the HTML of its cell, and its figures."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ MOST_BARS = 40  # of a figure
 
 @dataclass(frozen=True, eq=False)
 class Plots:
-    """The figures of a run, matplotlib's own: `figure.axes[0]` goes on from there, `figure.savefig` writes them."""
+    """The figures of a run as matplotlib's: continue with `figure.axes[0]`, write them with `figure.savefig`."""
 
     record: RunRecord
 
@@ -34,10 +34,10 @@ class Plots:
         return charts.climb_figure(*values)
 
     def lifts(self) -> "Figure":
-        """What each trial was worth against the best one before it. Raises Mistake where there are fewer than two."""
+        """The lift of each trial over the best one before it. Raises Mistake where there are fewer than two."""
         moves = findings.moves_of(self.record)
         if not moves:
-            raise Mistake("there is one trial at most, or they share no rows; a lift needs two")
+            raise Mistake("a lift needs two trials that predicted the same rows; this run has none yet")
         return charts.bars_figure(*lift_values(moves, self.record.metric.name))
 
     def confusion(self) -> "Figure":
@@ -58,7 +58,7 @@ class Plots:
         return charts.bars_figure(names, values, None, "F1", None, [f"{value:.2f}" for value in values])
 
     def curves(self) -> "Figure":
-        """The training loss of nets as it fell. Raises Mistake where no net was trained."""
+        """The training losses of nets over time. Raises Mistake where no net was trained."""
         values = curve_values(self.record)
         if not values[0]:
             raise Mistake("no net has been trained yet, or not for long enough to have a curve")

@@ -1,4 +1,4 @@
-"""report.html: a run as one page that opens anywhere, from the answer to how it was made."""
+"""report.html: a run as one file that any browser opens, from the answer to how it was made."""
 
 from collections import Counter
 
@@ -42,33 +42,34 @@ MOST_SUSPECTS = 100  # rows of their table
 def report_page(record: RunRecord, errors: Errors | None, pen: Pen) -> str:
     """The page as HTML. `errors` are those of `findings.errors_of`.
 
-    What takes long is left out where the pen has no time for it, and the page says so.
+    Sections and charts that take long are left out where the pen has no time for them, and the page says so.
     """
+    in_time = pen.left() > 0
     sections = [
         Section("answer", "The answer", answer_parts(record, errors)),
         Section("climb", "The climb", climb_parts(record, pen)),
-        Section("paid", "What paid", paid_parts(record, pen) if pen.left() > 0 else [late("the lift of each trial")]),
+        Section("helped", "What helped", lift_parts(record, pen) if in_time else [late("the lift of each trial")]),
         Section("leaderboard", "Leaderboard", leaderboard_parts(record)),
         Section("errors", "Where it errs", error_parts(record, errors, pen)),
         Section("data", "The data", data_parts(record, pen)),
         Section("suspects", "Suspects", suspect_parts(record)),
         Section("made", "How it was made", made_parts(record, pen)),
     ]
-    kept = [section for section in sections if section.parts]
-    charts_without_drawing = any(isinstance(part, Chart) and not part.svg for s in kept for part in s.parts)
+    filled = [section for section in sections if section.parts]
+    undrawn = any(isinstance(part, Chart) and not part.svg for section in filled for part in section.parts)
     footer = "Scores are out of fold: every row was predicted by nets that had not seen it."
-    if charts_without_drawing:
+    if undrawn:
         footer += " Some charts were left out for want of time; `autoclimb report RUN` draws them."
-    return rendered("page.html", headline=headline(record), sections=kept, footer=footer)
+    return rendered("page.html", headline=headline(record), sections=filled, footer=footer)
 
 
-def late(what: str) -> Part:
-    """Says that there was no time for something."""
-    return Words(f"There was no time left for {what}; `autoclimb report RUN` shows it.", "quiet")
+def late(content: str) -> Part:
+    """A sentence in place of content for which no time was left."""
+    return Words(f"There was no time left for {content}; `autoclimb report RUN` shows it.", "quiet")
 
 
 def headline(record: RunRecord) -> Headline:
-    """The score, large."""
+    """The head of the page: the score with its error, the metric, and the state of the run."""
     better = "higher is better" if record.metric.greater_is_better else "lower is better"
     spent = f"{in_words(record.spent)} of {in_words(record.budget)}"
     state = f"{record.words}." if record.finished else f"Still running: {spent} used."
@@ -87,7 +88,7 @@ def headline(record: RunRecord) -> Headline:
 
 
 def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
-    """What the submission is, what a constant would score, and what the score does not promise."""
+    """The submission, its score's interval, the score of a constant answer, doubts, and the score of each fold."""
     rows: list[tuple[str, str]] = []
     if record.submission:
         rows.append(("submission", f"{record.submission}, {record.answered:,} rows"))
@@ -99,15 +100,15 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
             rows.insert(0, ("95 % interval", f"{score_words(low)} to {score_words(high)}{unless}"))
         rows.append(("answered by", f"{blend.method} of {counted(len(blend.members), 'trial')}"))
     if record.groups is not None:
-        many = len(np.unique(record.groups[record.fold_of >= 0]))
-        rows.append(("groups", f"{many:,}; rows of one share a fold and count together in the error"))
+        groups = len(np.unique(record.groups[record.fold_of >= 0]))
+        rows.append(("groups", f"{groups:,}; rows of one share a fold and count together in the error"))
     constant = findings.constant_score(record)
     if np.isfinite(constant):
         rows.append(("a constant answer", f"would score {score_words(constant)}"))
     rows.append(("budget", f"{in_words(record.spent)} of {in_words(record.budget)} used"))
     parts: list[Part] = [Facts(rows)]
     if record.blend is None:
-        parts.append(Words("Nothing is learned yet: the submission, where there is one, is a constant.", "warning"))
+        parts.append(Words("Nothing has been learned yet: the submission, if there is one, is a constant.", "warning"))
     if record.drift.get("auc") is not None:
         tone = {"none": "quiet", "slight": "plain"}.get(record.drift["verdict"], "warning")
         parts.append(Words(drift_words(record.drift), tone))
@@ -116,8 +117,8 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
     if errors is None:
         return parts
     scores = findings.fold_scores(record, errors)
-    if apart := folds_words(scores):
-        parts.append(Words(apart, "warning"))
+    if disagreement := folds_words(scores):
+        parts.append(Words(disagreement, "warning"))
     unscored = int((record.fold_of >= 0).sum()) - len(record.predicted)
     if unscored:
         parts.append(Words(f"{unscored:,} train rows were not predicted by every member and are not in the score."))
@@ -127,11 +128,11 @@ def answer_parts(record: RunRecord, errors: Errors | None) -> list[Part]:
     return parts
 
 
-# --- the climb and what paid -----------------------------------------------------------------------------------------
+# --- the climb, and what helped --------------------------------------------------------------------------------------
 
 
 def climb_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """Every trial by the time it ended, and the blend's score as it rose."""
+    """Every trial's score by the time it ended, and the blend's score over time."""
     values = climb_values(record)
     if not values[0]:
         return [Words("No trial has ended yet.", "quiet")]
@@ -143,29 +144,8 @@ def climb_parts(record: RunRecord, pen: Pen) -> list[Part]:
     ]
     table = Table("Trials in order", ("at", "stage", "trial", record.metric.name, "standard error"), rows[:MOST_ROWS])
     says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
-    added = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
-    return [chart("Score against time", says, "climb", pen, table, charts.climb_figure, *values), *added]
-
-
-def suspect_parts(record: RunRecord) -> list[Part]:
-    """The rows whose labels look wrong: how many of each reason, the most doubtful as thumbnails, and as a table."""
-    suspects = suspects_in(record)
-    if not suspects:
-        return []
-    counts = Counter(s.reason for s in suspects)
-    lines = [(reason, f"{counted(n, 'row')}: {REASONS[reason]}") for reason, n in counts.items()]
-    advice = f"`autoclimb suspects` makes a page of all {len(suspects):,}, to keep, drop or relabel."
-    parts: list[Part] = [Words(f"A suspect is a question: nothing was changed. {advice}"), Facts(lines)]
-    few = suspects[:SUSPECTS]
-    if record.pictures is not None:
-        shown = [
-            Picture(thumbnail(record.pictures[s.row]), given_words(record, s.row), proposal_words(record, s))
-            for s in few
-        ]
-        parts.append(Pictures("Most doubtful", "The label, and below it what the nets rather see.", shown))
-    head, *rows = suspects_table(record, suspects[:MOST_SUSPECTS])
-    parts.append(Table(f"The first {len(rows):,} suspects", head, rows))
-    return parts
+    gain = [Words(blend_gain(record))] if record.blend and len(record.blend.members) > 1 else []
+    return [chart("Score against time", says, "climb", pen, table, charts.climb_figure, *values), *gain]
 
 
 Dots = list[tuple[float, float, float, bool]]
@@ -174,7 +154,7 @@ Dots = list[tuple[float, float, float, bool]]
 def climb_values(
     record: RunRecord,
 ) -> tuple[Dots, list[tuple[float, float]], list[tuple[float, float, str]], str, bool]:
-    """What `charts.climb_figure` draws of a run."""
+    """The arguments of `charts.climb_figure` for a run."""
     ends = findings.trial_ends(record)
     members = set(record.blend.members) if record.blend else set()
     dots = [
@@ -187,15 +167,15 @@ def climb_values(
 
 
 def blend_gain(record: RunRecord) -> str:
-    """What blending added to the best trial, in words."""
+    """The blend's gain over the best trial, in words."""
     assert record.blend is not None
     best = max((t.score for t in record.trials if t.status == "done"), default=float("nan"))
     gain = record.blend.score - best
     return f"The blend is {abs(gain):.4f} {'better' if gain >= 0 else 'worse'} than the best single trial."
 
 
-def paid_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """The lift of each trial, and of each member of the blend."""
+def lift_parts(record: RunRecord, pen: Pen) -> list[Part]:
+    """The lift of each trial, the loss without each member of the blend, and the blenders compared."""
     parts: list[Part] = []
     moves = pen.once("moves", lambda: findings.moves_of(record))
     if moves:
@@ -208,26 +188,25 @@ def paid_parts(record: RunRecord, pen: Pen) -> list[Part]:
         says = "Against the best trial before it, on the rows that both predicted; positive is better."
         values = lift_values(moves, record.metric.name)
         parts.append(chart("Lift of each trial", says, "lifts", pen, table, charts.bars_figure, *values))
-    lost = findings.ablation(record)
-    if lost:
-        names = member_names([trial for trial, _, _ in lost])
-        rows_lost = [(name, loss, stderr) for name, (_, loss, stderr) in zip(names, lost, strict=True)]
-        table = Table("The blend without each member", ("member", "loss", "standard error"), rows_lost)
-        says = "What the blend loses where a member is replaced by the mean of the others."
-        brief = [f"{i}: {net_words(trial.config)}" for i, (trial, _, _) in enumerate(lost, 1)]
-        values_lost = (brief, [r[1] for r in rows_lost], [r[2] for r in rows_lost], "loss")
-        parts.append(chart("Each member of the blend", says, "members", pen, table, charts.bars_figure, *values_lost))
+    losses = findings.ablation(record)
+    if losses:
+        names = member_names([trial for trial, _, _ in losses])
+        loss_rows = [(name, loss, stderr) for name, (_, loss, stderr) in zip(names, losses, strict=True)]
+        table = Table("The blend without each member", ("member", "loss", "standard error"), loss_rows)
+        says = "The blend's loss where a member is replaced by the mean of the others."
+        brief = [f"{i}: {net_words(trial.config)}" for i, (trial, _, _) in enumerate(losses, 1)]
+        loss_values = (brief, [r[1] for r in loss_rows], [r[2] for r in loss_rows], "loss")
+        parts.append(chart("Each member of the blend", says, "members", pen, table, charts.bars_figure, *loss_values))
     if record.blend and len(record.blend.tried) > 1:
-        tried = sorted(record.blend.tried.items(), key=lambda kv: -kv[1])
-        rows_tried = [(name, record.metric.shown(score)) for name, score in tried]
-        parts.append(
-            Table("Ways to blend that were compared", ("blend", f"{record.metric.name}, cross-fitted"), rows_tried)
-        )
+        by_score = sorted(record.blend.tried.items(), key=lambda row: -row[1])
+        blender_rows = [(name, record.metric.shown(score)) for name, score in by_score]
+        head = ("blend", f"{record.metric.name}, cross-fitted")
+        parts.append(Table("Ways to blend that were compared", head, blender_rows))
     return parts
 
 
 def lift_values(moves: list[Move], metric: str) -> tuple[list[str], list[float], list[float], str, list[str]]:
-    """What `charts.bars_figure` draws of lifts."""
+    """The arguments of `charts.bars_figure` for the lifts of trials."""
     return (
         [f"{m.number}: {m.brief}" for m in moves],
         [m.lift for m in moves],
@@ -238,19 +217,19 @@ def lift_values(moves: list[Move], metric: str) -> tuple[list[str], list[float],
 
 
 def member_names(members: list[Trial]) -> list[str]:
-    """Numbered names: the first member in full, the others by what they change in it."""
+    """Numbered names: the first member in full, the others by their difference from it."""
     first = members[0].config
     others = [f"{i}: {words_of(t.config, against=first)}" for i, t in enumerate(members[1:], 2)]
     return [f"1: {words_of(first)}", *others]
 
 
 def a_minute(move: Move) -> float:
-    """Lift for a minute of training."""
+    """Lift per minute of training."""
     return move.lift / max(move.seconds / 60, 1e-3)
 
 
 def leaderboard_parts(record: RunRecord) -> list[Part]:
-    """Every trial, best first, and how alike the members' errors are."""
+    """Every trial, best first, and the correlation of the members' errors."""
     frame = leaderboard_frame(record.trials, record.metric, record.blend)
     if frame.empty:
         return []
@@ -272,11 +251,35 @@ def leaderboard_parts(record: RunRecord) -> list[Part]:
         )
     head = ("rank", record.metric.name, "trial", "stage", "seconds", "folds", "weight")
     parts: list[Part] = [Table(f"{counted(len(record.trials), 'trial')}, best first", head, rows, shown=True)]
-    members, alike = findings.member_correlation(record)
+    members, correlation = findings.member_correlation(record)
     if members:
         names = member_names(members)
-        table_rows: list[list[str | float]] = [[name, *map(float, alike[i])] for i, name in enumerate(names)]
+        table_rows: list[list[str | float]] = [[name, *map(float, correlation[i])] for i, name in enumerate(names)]
         names_across = ["member", *(str(i) for i in range(1, len(members) + 1))]
         title = "Correlation of the members' errors: the lower, the more a blend gains"
         parts.append(Table(title, names_across, table_rows))
+    return parts
+
+
+# --- suspects --------------------------------------------------------------------------------------------------------
+
+
+def suspect_parts(record: RunRecord) -> list[Part]:
+    """The rows whose labels look wrong: a count for each reason, the most doubtful as thumbnails, and as a table."""
+    suspects = suspects_in(record)
+    if not suspects:
+        return []
+    counts = Counter(s.reason for s in suspects)
+    lines = [(reason, f"{counted(n, 'row')}: {REASONS[reason]}") for reason, n in counts.items()]
+    advice = f"`autoclimb suspects` makes a page of all {len(suspects):,}, to keep, drop or relabel."
+    parts: list[Part] = [Words(f"A suspect is a question: nothing was changed. {advice}"), Facts(lines)]
+    few = suspects[:SUSPECTS]
+    if record.pictures is not None:
+        shown = [
+            Picture(thumbnail(record.pictures[s.row]), given_words(record, s.row), proposal_words(record, s))
+            for s in few
+        ]
+        parts.append(Pictures("Most doubtful", "The label, and below it the nets' own answer.", shown))
+    head, *rows = suspects_table(record, suspects[:MOST_SUSPECTS])
+    parts.append(Table(f"The first {len(rows):,} suspects", head, rows))
     return parts

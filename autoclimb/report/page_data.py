@@ -1,4 +1,4 @@
-"""The page's section on the data that a run learned from: balance, sizes, copies, looks, examples."""
+"""The page's section on the data of a run: balance, sizes, looks, copies, examples."""
 
 from collections import Counter
 from itertools import pairwise
@@ -17,11 +17,11 @@ from autoclimb.types import Config
 
 EXAMPLES = 4  # thumbnails of a class
 CLASSES_WITH_EXAMPLES = 12
-QUARTERS = 4  # of numbers, in order
+QUARTERS = 4  # parts of equal size that ordered numbers are cut into
 
 
 def data_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """What was learned from: rows, balance, sizes, looks, copies, and examples of each class."""
+    """Rows, balance, sizes, looks and copies of the data, and examples of each class."""
     learned = int((record.fold_of >= 0).sum())
     folds = len(np.unique(record.fold_of[record.fold_of >= 0]))
     rows = [("train rows", f"{learned:,} in {folds} folds"), ("kind", kind_words(record))]
@@ -29,50 +29,43 @@ def data_parts(record: RunRecord, pen: Pen) -> list[Part]:
         rows.append(("left out", f"{len(record.fold_of) - learned:,} train rows"))
     if record.answered:
         rows.append(("answered", f"{record.answered:,} rows"))
-    same = {tuple(size[-2:]) for known in record.sizes.values() for size in known}
-    if len(same) == 1:
-        rows += [("picture size", f"all {w} x {h} px") for w, h in same]
-    parts: list[Part] = [Facts(rows)]
-    if record.goal.kind == "regression":
-        counts, edges = np.histogram(record.truth, bins=min(30, max(8, len(record.truth) // 20)))
-        bins = [(f"{number(a)} to {number(b)}", int(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
-        table = Table("Numbers", ("from, to", "rows"), bins)
-        parts.append(
-            chart(
-                "Numbers to predict",
-                f"From {number(float(record.truth.min()))} to {number(float(record.truth.max()))}.",
-                "balance",
-                pen,
-                table,
-                charts.histogram_figure,
-                counts,
-                edges,
-                "number",
-            )
-        )
-    else:
-        counts = np.asarray(record.target.sum(0), np.float64)
-        order = np.argsort(-counts, kind="stable")
-        balance = [(record.classes[i], float(counts[i]), f"{counts[i] / len(record.target):.1%}") for i in order]
-        few = balance[:MOST_CLASSES]
-        rest = "" if len(few) == len(balance) else f" The {len(few)} most frequent of {len(balance):,} are drawn."
-        ratio = counts[order[0]] / max(counts[order[-1]], 1)
-        often = (
-            f"the most frequent {ratio:,.3g} times the rarest"
-            if ratio >= 1.05
-            else "about as many of one as of another"
-        )
-        says = f"Train rows of each, {often}.{rest}"
-        values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
-        table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
-        parts.append(chart("Balance", says, "balance", pen, table, charts.bars_figure, *values))
+    sizes = {tuple(size[-2:]) for rows_of_split in record.sizes.values() for size in rows_of_split}
+    if len(sizes) == 1:
+        rows += [("picture size", f"all {w} x {h} px") for w, h in sizes]
     return [
-        *parts,
+        Facts(rows),
+        numbers_chart(record, pen) if record.goal.kind == "regression" else balance_chart(record, pen),
         *size_parts(record, pen),
         *look_parts(record, pen),
         *copy_parts(record),
         *example_parts(record),
     ]
+
+
+def numbers_chart(record: RunRecord, pen: Pen) -> Part:
+    """A histogram of the train rows' numbers."""
+    counts, edges = np.histogram(record.truth, bins=min(30, max(8, len(record.truth) // 20)))
+    bins = [(f"{number(a)} to {number(b)}", int(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
+    table = Table("Numbers", ("from, to", "rows"), bins)
+    says = f"From {number(float(record.truth.min()))} to {number(float(record.truth.max()))}."
+    values = (counts, edges, "number")
+    return chart("Numbers to predict", says, "balance", pen, table, charts.histogram_figure, *values)
+
+
+def balance_chart(record: RunRecord, pen: Pen) -> Part:
+    """The train rows of each class or label, the most frequent drawn."""
+    counts = np.asarray(record.target.sum(0), np.float64)
+    order = np.argsort(-counts, kind="stable")
+    balance = [(record.classes[i], float(counts[i]), f"{counts[i] / len(record.target):.1%}") for i in order]
+    few = balance[:MOST_CLASSES]
+    drawn = "" if len(few) == len(balance) else f" The {len(few)} most frequent of {len(balance):,} are drawn."
+    ratio = counts[order[0]] / max(counts[order[-1]], 1)
+    even = "about as many of one as of another"
+    skew = f"the most frequent {ratio:,.3g} times the rarest" if ratio >= 1.05 else even
+    says = f"Train rows of each, {skew}.{drawn}"
+    values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
+    table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
+    return chart("Balance", says, "balance", pen, table, charts.bars_figure, *values)
 
 
 def kind_words(record: RunRecord) -> str:
@@ -90,21 +83,21 @@ def kind_words(record: RunRecord) -> str:
 def size_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Widths and heights of pictures, where they differ."""
     sizes: dict[str, list[tuple[int, int, int]]] = {}
-    for side, known in record.sizes.items():
-        counts = Counter(tuple(size[-2:]) for size in known)
-        sizes[side] = [(int(w), int(h), n) for (w, h), n in counts.most_common()]
-    different = {size[:2] for rows in sizes.values() for size in rows}
-    if len(different) < 2:
+    for split, measured in record.sizes.items():
+        counts = Counter(tuple(size[-2:]) for size in measured)
+        sizes[split] = [(int(w), int(h), n) for (w, h), n in counts.most_common()]
+    distinct = {size[:2] for rows in sizes.values() for size in rows}
+    if len(distinct) < 2:
         return []
-    looked = ", ".join(f"{sum(n for *_, n in rows):,} {side}" for side, rows in sizes.items() if rows)
-    rows = [(side, f"{w} x {h}", n) for side, known in sizes.items() for w, h, n in known]
+    sampled = ", ".join(f"{sum(n for *_, n in rows):,} {split}" for split, rows in sizes.items() if rows)
+    rows = [(split, f"{w} x {h}", n) for split, counted_sizes in sizes.items() for w, h, n in counted_sizes]
     table = Table("Picture sizes", ("of", "width x height", "pictures"), rows[:MOST_ROWS])
-    says = f"{len(different):,} sizes, by the headers of {looked} pictures; the larger a dot, the more of that size."
+    says = f"{len(distinct):,} sizes, by the headers of {sampled} pictures; the larger a dot, the more of that size."
     return [chart("Picture sizes", says, "sizes", pen, table, data_charts.sizes_figure, sizes)]
 
 
 def look_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """Brightness, contrast, colour and sharpness of train and test pictures: where drift would show."""
+    """Brightness, contrast, colour and sharpness of train and test pictures, in which drift would show."""
     looks = record.looks
     if not looks:
         return []
@@ -114,18 +107,15 @@ def look_parts(record: RunRecord, pen: Pen) -> list[Part]:
         for name, look in looks.items()
         for (a, b), train, test in zip(pairwise(look["edges"]), look["train"], look["test"], strict=True)
     ]
-    tested = any(any(look["test"]) for look in looks.values())
-    says = (
-        "In grey levels; where train and test lie apart, the score may promise too much."
-        if tested
-        else "In grey levels."
-    )
+    with_test = any(any(look["test"]) for look in looks.values())
+    drift = "; where train and test lie apart, the score may promise too much" if with_test else ""
+    says = f"In grey levels{drift}."
     table = Table("Looks of pictures", head, rows)
     return [chart("Looks of pictures", says, "looks", pen, table, data_charts.looks_figure, looks)]
 
 
 def copy_parts(record: RunRecord) -> list[Part]:
-    """How many near-duplicates there are, and pictures of those whose labels differ."""
+    """The number of near-duplicates, and pictures of those whose labels differ."""
     copies = record.copies
     if not copies:
         return []
@@ -157,14 +147,14 @@ def copy_parts(record: RunRecord) -> list[Part]:
 
 
 def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
-    """(words, EXAMPLES train rows) of each class, very many cut in the middle; or of quarters of the numbers."""
+    """(words, EXAMPLES train rows) of each class, of many the most frequent and the rarest; or of QUARTERS."""
     known = np.flatnonzero(record.fold_of >= 0)
     if record.goal.kind == "regression":
         ordered = known[np.argsort(record.truth[known], kind="stable")]
         quarters = [part for part in np.array_split(ordered, QUARTERS) if len(part)]
         ends = [(number(float(record.truth[part[0]])), number(float(record.truth[part[-1]]))) for part in quarters]
         return [
-            (low if low == high else f"{low} to {high}", some(part))
+            (low if low == high else f"{low} to {high}", examples_of(part))
             for part, (low, high) in zip(quarters, ends, strict=True)
         ]
     counts = np.asarray(take_rows(record.target, known).sum(0), np.float64)
@@ -172,18 +162,18 @@ def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
     if len(order) > CLASSES_WITH_EXAMPLES:  # the most frequent and the rarest
         half = CLASSES_WITH_EXAMPLES // 2
         order = np.concatenate([order[:half], order[-half:]])
-    has = (record.target[known, i] for i in order)
-    of_class = [known[of_rows == of_rows.max()] for of_rows in has]
-    return [(record.classes[i], some(rows)) for i, rows in zip(order, of_class, strict=True)]
+    shares = (record.target[known, i] for i in order)  # zeros and ones, or shares of votes
+    rows_of_class = [known[share == share.max()] for share in shares]
+    return [(record.classes[i], examples_of(rows)) for i, rows in zip(order, rows_of_class, strict=True)]
 
 
-def some(rows: np.ndarray) -> list[int]:
-    """EXAMPLES of the rows, evenly spread; some of them twice where there are fewer."""
+def examples_of(rows: np.ndarray) -> list[int]:
+    """EXAMPLES of the rows, evenly spread; where there are fewer rows, some are repeated."""
     return [int(row) for row in np.resize(findings.thinned(rows, EXAMPLES), EXAMPLES)]
 
 
 def example_parts(record: RunRecord) -> list[Part]:
-    """Train pictures of each class, or from small to large numbers; below them as nets saw them in training."""
+    """Train pictures of each class, or from small to large numbers, and below them as augmented in training."""
     blocks, gallery = example_blocks(record), record.gallery
     augmented = next((t.config for t in record.trials if t.key == gallery.augmented), None)
     shown_rows = tuple(tuple(rows) for _, rows in blocks)
@@ -197,9 +187,9 @@ def example_parts(record: RunRecord) -> list[Part]:
         for words, rows in blocks
         for row in dict.fromkeys(rows)
     ]
-    what = "From small to large numbers" if numbers else f"{EXAMPLES} train pictures of a class"
+    order = "From small to large numbers" if numbers else f"{EXAMPLES} train pictures of a class"
     note = f" Augmented ones are not shown: {gallery.sheet_note}." if gallery.sheet_note else ""
-    return [Pictures("Examples", f"{what}, decoded at {record.pictures.shape[1]} px.{note}", shown)]
+    return [Pictures("Examples", f"{order}, decoded at {record.pictures.shape[1]} px.{note}", shown)]
 
 
 def sheet_part(sheet: np.ndarray, names: list[str], config: Config) -> Part:

@@ -15,12 +15,12 @@ from autoclimb.score.rules import rule_words
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
 MOST_ROWS = 400  # of a table
 MISTAKES = 24  # thumbnails of the worst mistakes
-MOST_SLICES = 16  # drawn, the most doubtful
-FEW_NUMBERS = 4  # of a decision, that stand in its sentence
+MOST_SLICES = 16  # drawn in a chart, the most doubtful
+FEW_NUMBERS = 4  # of a decision, up to which they stand in its sentence
 
 
 def error_parts(record: RunRecord, errors: Errors | None, pen: Pen) -> list[Part]:
-    """Confusion, labels or residuals, as fits the kind; calibration, decision and the worst mistakes."""
+    """Confusion, labels or residuals, by kind of task; then calibration, decision, slices and the worst mistakes."""
     if errors is None:
         return []
     slices = findings.slices_of(record, errors)
@@ -31,9 +31,9 @@ def error_parts(record: RunRecord, errors: Errors | None, pen: Pen) -> list[Part
         parts += class_parts(record, errors, pen)
         bins = findings.reliability(record, errors)
         if bins:
-            off = findings.calibration_error(bins)
-            table = Table("Calibration", ("predicted", "was so", "standard error", "cells"), bins)
-            says = f"Predicted probabilities against what was so; {off:.1%} apart on average."
+            error = findings.calibration_error(bins)
+            table = Table("Calibration", ("predicted", "observed", "standard error", "cells"), bins)
+            says = f"Predicted probabilities against observed frequencies; {error:.1%} apart on average."
             values = tuple([row[i] for row in bins] for i in range(3))
             parts.append(chart("Calibration", says, "calibration", pen, table, charts.calibration_figure, *values))
     parts += rule_parts(record)
@@ -51,20 +51,19 @@ def error_parts(record: RunRecord, errors: Errors | None, pen: Pen) -> list[Part
 
 
 def mistake_words(record: RunRecord, shown: Sequence[Picture]) -> str:
-    """What the mistakes' pictures show: where a net looked, or why that is not shown."""
+    """The caption of the mistakes: what glows in the pictures of evidence, or why there are none."""
     says = "Worst first. Some may be wrong labels."
-    looked = next((t for t in record.trials if t.key == record.gallery.looked), None)
-    if looked is not None and any(picture.beside for picture in shown):
-        what = {"multilabel": "the label named", "regression": "a larger number"}.get(
-            record.goal.kind, "the wrong answer"
-        )
-        return f"{says} What glows speaks for {what}, as {net_words(looked.config)} sees it (Grad-CAM)."
+    trial = next((t for t in record.trials if t.key == record.gallery.looked), None)
+    if trial is not None and any(picture.beside for picture in shown):
+        outputs = {"multilabel": "the label named", "regression": "a larger number"}
+        output = outputs.get(record.goal.kind, "the wrong answer")
+        return f"{says} What glows is evidence for {output} in {net_words(trial.config)} (Grad-CAM)."
     note = record.gallery.maps_note
     return f"{says} Where nets looked is not shown: {note}." if note else says
 
 
 def slice_warnings(slices: Sequence[Slice]) -> list[Part]:
-    """Names the slices that are worse than chance would make them."""
+    """A warning that names the slices worse than chance explains; none where there are none."""
     worse = [s for s in slices if s.worse]
     if not worse:
         return []
@@ -73,17 +72,17 @@ def slice_warnings(slices: Sequence[Slice]) -> list[Part]:
 
 
 def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], pen: Pen) -> list[Part]:
-    """Scores by what rows share, the most doubtful first."""
+    """The score of each slice of rows, the most doubtful first."""
     if not slices:
         return []
     head = ("of", "slice", "rows", record.metric.name, "standard error", "worse than chance")
     rows = [(s.of, s.value, s.rows, s.score, s.stderr, "yes" if s.worse else "no") for s in slices]
     table = Table("Scores by slices of rows", head, rows[:MOST_ROWS])
     worse = sum(s.worse for s in slices)
-    what = f"{worse} of {counted(len(slices), 'slice')} {'is' if worse == 1 else 'are'}" if worse else "None is"
+    subject = f"{worse} of {counted(len(slices), 'slice')} {'is' if worse == 1 else 'are'}" if worse else "None is"
     says = (
-        f"{what} worse than chance would make it, at 1 % over all of them. The dashed line is the score of all rows; "
-        f"the most doubtful first."
+        f"{subject} worse than chance would make it, at 1 % over all of them. The dashed line is the score of all "
+        f"rows; the most doubtful first."
     )
     few = slices[:MOST_SLICES]
     values = (
@@ -99,7 +98,7 @@ def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], pen:
 
 
 def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float, output: int) -> Picture:
-    """A mistake's thumbnail: what is true, what was answered, how surely; and where the evidence for it lies."""
+    """A mistake's thumbnail with truth, answer and probability, and beside it the evidence for `output`, if known."""
     assert record.pictures is not None
     pixels, evidence = record.pictures[row], record.gallery.maps.get((row, output))
     source, beside = thumbnail(pixels), "" if evidence is None else thumbnail(pixels, evidence=evidence)
@@ -119,7 +118,7 @@ def mistake_picture(record: RunRecord, errors: Errors, row: int, badness: float,
 
 
 def class_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
-    """The confusion matrix of few classes, the pairs confused most of many, and precision and recall of each."""
+    """The confusion matrix (of few classes), the pairs confused most, and precision and recall of each class."""
     parts: list[Part] = []
     names = record.classes
     if record.one_class:
@@ -139,8 +138,8 @@ def class_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
     numbers = Table("Precision and recall", head, worst[:MOST_ROWS])
     few = worst[:MOST_CLASSES]
     says = f"Worst first{'' if len(few) == len(worst) else f', the worst {len(few)} of {len(worst):,}'}."
-    what = [r[0] for r in few], [r[5] for r in few], None, "F1", None, [f"{r[5]:.2f}" for r in few]
-    parts.append(chart(f"F1 of each {head[0]}", says, "labels", pen, numbers, charts.bars_figure, *what))
+    bars = [r[0] for r in few], [r[5] for r in few], None, "F1", None, [f"{r[5]:.2f}" for r in few]
+    parts.append(chart(f"F1 of each {head[0]}", says, "labels", pen, numbers, charts.bars_figure, *bars))
     return parts
 
 
@@ -152,7 +151,7 @@ def label_scores(record: RunRecord, errors: Errors) -> list[tuple[str, int, int,
 
 
 def confused_pairs(names: Sequence[str], table: np.ndarray) -> list[tuple[str, str, int, str]]:
-    """(true, answered, rows, share of the true class) of what is confused, the most rows first."""
+    """(true, answered, rows, share of the true class) of each pair of classes confused, the most rows first."""
     off = table - np.diag(np.diag(table))
     places = np.argwhere(off)
     order = sorted(places.tolist(), key=lambda ij: -off[ij[0], ij[1]])
@@ -160,42 +159,35 @@ def confused_pairs(names: Sequence[str], table: np.ndarray) -> list[tuple[str, s
 
 
 def precision_recall_f1(true: int, answered: int, both: int) -> tuple[float, float, float]:
-    """Precision, recall and F1; 0 where there is nothing to share."""
+    """Precision, recall and F1 from counts of rows; 0 where a denominator is 0."""
     return both / max(answered, 1), both / max(true, 1), 2 * both / max(true + answered, 1)
 
 
 def residual_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
-    """True numbers against answers, and how far off they are."""
+    """Answers against true numbers, and the residuals."""
     truth, picked = record.truth[errors.rows], errors.picked
-    off = picked - truth
+    residual = picked - truth
     few = findings.thinned(np.arange(len(truth)), 700)
     quantiles = [
-        (f"{q:.0%}", float(np.quantile(truth, q)), float(np.quantile(picked, q)), float(np.quantile(off, q)))
+        (f"{q:.0%}", float(np.quantile(truth, q)), float(np.quantile(picked, q)), float(np.quantile(residual, q)))
         for q in (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
     ]
     table = Table("Quantiles", ("quantile", "true", "answered", "answer less truth"), quantiles)
-    counts, edges = np.histogram(off, bins=min(30, max(8, len(off) // 20)))
+    counts, edges = np.histogram(residual, bins=min(30, max(8, len(residual) // 20)))
     bins = [(f"{number(a)} to {number(b)}", int(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
-    says = f"On the line an answer is right. {len(few):,} of {len(truth):,} rows are drawn."
-    mean = f"Off by {number(float(off.mean()))} on average: {number(float(np.abs(off).mean()))} in absolute value."
+    says = f"Answers on the line are right. {len(few):,} of {len(truth):,} rows are drawn."
+    bias, error = number(float(residual.mean())), number(float(np.abs(residual).mean()))
+    residuals = Table("Residuals", ("answer less truth", "rows"), bins)
+    values = (counts, edges, "answer less truth")
+    average = f"Off by {bias} on average: {error} in absolute value."
     return [
         chart("Answers and truth", says, "numbers", pen, table, charts.numbers_figure, truth[few], picked[few]),
-        chart(
-            "Residuals",
-            mean,
-            "residuals",
-            pen,
-            Table("Residuals", ("answer less truth", "rows"), bins),
-            charts.histogram_figure,
-            counts,
-            edges,
-            "answer less truth",
-        ),
+        chart("Residuals", average, "residuals", pen, residuals, charts.histogram_figure, *values),
     ]
 
 
 def rule_parts(record: RunRecord) -> list[Part]:
-    """How predictions become answers, in words; the numbers of it as a table where they are many."""
+    """The decision rule in words, its numbers as a table where they are many."""
     rule = record.rule
     if rule is None:
         return []

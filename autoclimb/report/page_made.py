@@ -17,7 +17,7 @@ MOST_CURVES = len(charts.COLOURS)
 
 
 def made_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """Settings, the time ledger, how nets were trained, versions, and every note."""
+    """Settings, the time ledger, learning curves, rate sweeps, versions and notes."""
     parts: list[Part] = [Facts([(name, str(value)) for name, value in record.settings.items()])]
     ledger = findings.time_ledger(record)
     if ledger:
@@ -43,7 +43,7 @@ def made_parts(record: RunRecord, pen: Pen) -> list[Part]:
 
 
 def trained_with(record: RunRecord, fact: str) -> list[tuple[str, Trial]]:
-    """(name, trial) of nets that have this curve on record, members of the blend first, then the best."""
+    """(name, trial) of at most MOST_CURVES nets that recorded this fact, members of the blend first, then by score."""
     members = record.blend.members if record.blend else ()
     known = [t for t in record.trials if len(t.facts.get(fact, ())) > 1 and t.status == "done"]
     known.sort(key=lambda t: (t.key not in members, -t.score))
@@ -52,14 +52,14 @@ def trained_with(record: RunRecord, fact: str) -> list[tuple[str, Trial]]:
 
 
 def curve_values(record: RunRecord) -> tuple[list[training_charts.Line], list[float | None]]:
-    """What `training_charts.curves_figure` draws of a run."""
+    """The arguments of `training_charts.curves_figure` for a run."""
     trained = trained_with(record, "loss_curve")
     lines: list[training_charts.Line] = [(name, *points_of(trial.facts["loss_curve"])) for name, trial in trained]
     return lines, [loss_out_of_fold(record, trial) for _, trial in trained]
 
 
 def curve_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """The training loss of nets as it fell, and the loss out of fold at the end."""
+    """The training losses of nets over time, and their losses out of fold at the end."""
     lines, ends = curve_values(record)
     if not lines:
         return []
@@ -77,7 +77,7 @@ def curve_parts(record: RunRecord, pen: Pen) -> list[Part]:
 
 
 def loss_out_of_fold(record: RunRecord, trial: Trial) -> float | None:
-    """The log loss of a trial's out-of-fold predictions, None where the net was not trained on it."""
+    """The log loss of a trial's out-of-fold predictions, None where the net was trained on another loss."""
     classes = record.one_class and trial.config.loss in ("default", "ce") and record.goal.kind != "ordinal"
     labels = record.goal.kind == "multilabel" and trial.config.loss in ("default", "bce")
     if trial.oof is None or not (classes or labels):
@@ -91,7 +91,7 @@ def loss_out_of_fold(record: RunRecord, trial: Trial) -> float | None:
 
 
 def sweep_parts(record: RunRecord, pen: Pen) -> list[Part]:
-    """The sweeps that learning rates were read from."""
+    """The sweeps from which learning rates were chosen."""
     swept = trained_with(record, "lr_curve")
     if not swept:
         return []
@@ -99,7 +99,7 @@ def sweep_parts(record: RunRecord, pen: Pen) -> list[Part]:
     rates = [trial.facts["lr"] for _, trial in swept]
     rows = [(name, f"{rate:.3g}", loss) for name, x, y in lines for rate, loss in zip(x, y, strict=True)]
     table = Table("Rate sweeps", ("net", "learning rate", "loss"), rows)
-    says = "The rate rises at every step; a dot is the rate that was read off, in the valley."
+    says = "The rate rises at every step; a dot is the chosen rate, in the valley."
     return [chart("Rate sweeps", says, "sweeps", pen, table, training_charts.sweep_figure, lines, rates)]
 
 

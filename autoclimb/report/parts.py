@@ -1,6 +1,6 @@
-"""What a page is put together from: charts, tables, pictures, facts and sentences; and how they become one file.
+"""The parts of a page (charts, tables, pictures, facts, sentences) and the templates that turn them into one file.
 
-Text is hostile until Jinja2 escapes it; only SVG that charts.py drew is taken as it is.
+Text is hostile until Jinja2 escapes it; only SVG drawn by charts.py is inserted unescaped.
 """
 
 import base64
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STYLES = {"page.html": ("page.css",), "suspects.html": ("page.css", "suspects.css")}
 SCRIPTS = {"suspects.html": "suspects.js"}
-GLOW = ((120, 235, 255), (0, 80, 225), (60, 20, 90))  # red, green and blue of no, half and full evidence
-THUMBNAIL = 96  # pixels of the longer side; shown as large
-LONGEST = 90  # signs of a label in running text; the whole of it is its title
+GLOW = ((120, 235, 255), (0, 80, 225), (60, 20, 90))  # red, green and blue, each for no, half and full evidence
+THUMBNAIL = 96  # pixels of the longer side, as decoded and as shown
+LONGEST = 90  # characters of a label in running text
 
 
 @dataclass(frozen=True)
 class Words:
-    """A sentence; a "warning" stands out."""
+    """A sentence in a tone: "plain", "quiet" or "warning"."""
 
     text: str
     tone: str = "plain"
@@ -47,7 +47,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head. Shown at once where `shown`, else unfolded by the reader. Numbers stand on the right."""
+    """Rows under a head, folded away until the reader opens them unless `shown`. Numbers are aligned right."""
 
     title: str
     head: Sequence[str]
@@ -57,7 +57,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it shows in a sentence, and its numbers. `svg` is empty where there was no time to draw."""
+    """A figure, a sentence that explains it, and its numbers. `svg` is empty where there was no time to draw."""
 
     title: str
     says: str
@@ -67,7 +67,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail, its caption, a second line; `beside` is another picture of the same thing."""
+    """A thumbnail with a caption and a second line; `beside` is a second picture. Pictures are data URIs."""
 
     source: str
     title: str
@@ -86,7 +86,7 @@ class Pictures:
 
     @property
     def widest(self) -> str:
-        """How much room a picture takes: "one", "two" side by side, or a "strip" of several."""
+        """The widest layout among the pictures: "one", "two" side by side, or a "strip" of several."""
         if any(picture.sides[0] > THUMBNAIL for picture in self.pictures):
             return "strip"
         return "two" if any(picture.beside for picture in self.pictures) else "one"
@@ -97,7 +97,7 @@ Part = Words | Facts | Table | Chart | Pictures
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the parts under it; `key` is its anchor."""
 
     key: str
     title: str
@@ -106,7 +106,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """The first thing seen: a score, what it is of, and where it stands."""
+    """The head of a page: a name, its score with the error, what the score is, and the state of the run."""
 
     name: str
     score: str
@@ -123,7 +123,7 @@ def safe(text: object, most: int = LONGEST) -> str:
 
 
 def with_code(text: str) -> str:
-    """The text as HTML, escaped, what stands between backticks as code."""
+    """The text as escaped HTML, with code elements for the parts between backticks."""
     from markupsafe import Markup, escape
 
     parts = [
@@ -140,7 +140,7 @@ def number(value: float) -> str:
 
 
 def rendered(template: str, **values: object) -> str:
-    """The template of that name, filled; its style sheet and script are inline and the only ones its policy allows."""
+    """The template of that name, filled, with its styles and script inline: the only ones that its policy allows."""
     styles = [_text(name) for name in STYLES.get(template, ())]
     script = _text(SCRIPTS[template]) if template in SCRIPTS else ""
     inline = {"style": "".join(styles), "script": script}
@@ -194,21 +194,22 @@ def _class_of(value: str | float | int) -> str:
 
 @dataclass(frozen=True)
 class Pen:
-    """What draws the charts of a page, of each of its versions: true while there is time for another one.
+    """Draws the charts of a page while there is time, and reuses them in later versions of the page.
 
-    `left()` are the seconds left for the page. What was made once is `kept` under its name, and made no more. A `dry`
-    pen draws nothing.
+    `left()` is the number of seconds left for the page. `drawn` holds what was made before, by name. A `dry` pen draws
+    nothing.
     """
 
     left: Callable[[], float]
     dry: bool = False
     drawn: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def __bool__(self) -> bool:
-        return not self.dry and self.left() > SLACK.report_chart
+    def may_draw(self, name: str) -> bool:
+        """Whether a chart of that name is there already, or there is time to draw it."""
+        return not self.dry and (name in self.drawn or self.left() > SLACK.report_chart)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What is kept under the name, made now where nothing is."""
+        """The value stored under the name, made and stored now where there is none."""
         if name not in self.drawn:
             self.drawn[name] = make()
         return self.drawn[name]
@@ -222,11 +223,11 @@ def unhurried() -> Pen:
 def chart(
     title: str, says: str, key: str, pen: Pen, table: Table | None, draw: "Callable[..., Figure]", *values: Any
 ) -> Chart:
-    """The chart of a figure function and its values; without a drawing where the pen has none and no time for it."""
+    """The chart of the figure `draw(*values)`, without a drawing where the pen may not draw it."""
     from autoclimb.report.charts import svg_of
 
-    drawn = pen or (not pen.dry and key in pen.drawn)
-    return Chart(title, says, pen.once(key, lambda: svg_of(draw(*values), key)) if drawn else "", table)
+    svg = pen.once(key, lambda: svg_of(draw(*values), key)) if pen.may_draw(key) else ""
+    return Chart(title, says, svg, table)
 
 
 def score_words(value: float) -> str:
@@ -237,7 +238,7 @@ def score_words(value: float) -> str:
 def thumbnail(pixels: np.ndarray, quality: int = 78, evidence: np.ndarray | None = None) -> str:
     """The picture `(h, w, channels)` uint8 as a JPEG in a data URI; of more than three channels the first three.
 
-    With `evidence` `(h, w)` uint8, of any size, places glow by it, and the picture below is dark and grey.
+    With `evidence`, `(h, w)` uint8 of any size, the picture is dark and grey and glows where the evidence lies.
     """
     from PIL import Image
 
@@ -251,10 +252,10 @@ def thumbnail(pixels: np.ndarray, quality: int = 78, evidence: np.ndarray | None
 
 
 def glowing(grey: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """A grey picture `(h, w)` with a glow over it `(h, w, 3)`: none, red, orange, yellow as evidence rises to 255."""
+    """A grey picture `(h, w)` with a glow on it, `(h, w, 3)` uint8: none, red, orange, yellow as evidence nears 255."""
     strength = evidence.astype(np.float32) / 255
     glow = np.stack([np.interp(strength, (0.0, 0.5, 1.0), channel) for channel in GLOW], -1)
-    cover = 0.7 * strength[..., None] ** 1.6  # what speaks little stays a picture
+    cover = 0.7 * strength[..., None] ** 1.6  # weak evidence leaves the picture visible
     return ((0.85 * grey[..., None]) * (1 - cover) + glow * cover).clip(0, 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a page is made from: a run as read from its directory, in nouns that know nothing of directories."""
+"""The data of a page: a run as read from its directory, in nouns that know nothing of directories."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +14,19 @@ from autoclimb.types import Blend, Goal, Metric, Rule, Trial
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """What the nets showed at the end of the run, {} and None where they showed nothing; a note says why not.
+    """Pictures that the nets made at the end of the run: maps of evidence and augmented examples.
 
-    `maps` are of train rows and the output they speak for: `(h, w)` uint8, 255 where the net saw the most evidence.
-    `sheet` `(2 B tile, columns tile, 3)` uint8 holds B blocks of two rows: pictures as decoded, and augmented.
+    `maps` are `(h, w)` uint8 by (train row, output), 255 where the net saw the most evidence for that output. `sheet`
+    `(2 B tile, columns tile, 3)` uint8 holds B blocks of two rows: pictures as decoded, and augmented. Where `maps` is
+    empty or `sheet` is None, its note says why.
     """
 
     maps: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
-    looked: str = ""  # key of the trial whose nets looked
+    looked: str = ""  # key of the trial whose nets made the maps
     maps_note: str = ""
     sheet: np.ndarray | None = field(default=None, repr=False)
     blocks: tuple[tuple[int, ...], ...] = ()  # train rows of each block
-    augmented: str = ""  # key of the trial that was trained so
+    augmented: str = ""  # key of the trial that was trained with this augmentation
     sheet_note: str = ""
 
 
@@ -54,25 +55,23 @@ class RunRecord:
     blended: Callable[[Sequence[np.ndarray]], np.ndarray] | None = field(default=None, repr=False)  # of its members'
     rule: Rule | None = None
     events: Sequence[dict[str, Any]] = field(default=(), repr=False)
-    settings: dict[str, Any] = field(
-        default_factory=dict, repr=False
-    )  # name -> value, as given or decided at the start
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)  # name -> value, given or decided at the start
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     pictures: Any = field(default=None, repr=False)
     slices: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # name -> a word for each train row
-    nearness: dict[str, Any] = field(default_factory=dict)  # as data.nearness.nearness_of says it
-    drift: dict[str, Any] = field(default_factory=dict)  # as data.drift.drift_of says it, {} where it was not measured
-    looks: dict[str, Any] = field(default_factory=dict)  # of pictures: name -> (edges, train, test: shares)
-    # of pictures looked at, train: [row, width, height], test: [width, height]
+    nearness: dict[str, Any] = field(default_factory=dict)  # of data.nearness.nearness_of
+    drift: dict[str, Any] = field(default_factory=dict)  # of data.drift.drift_of, {} where it was not measured
+    looks: dict[str, Any] = field(default_factory=dict)  # name -> {"edges", "train", "test"}: a histogram's shares
+    # of a sample of pictures: "train" -> [row, width, height], "test" -> [width, height]
     sizes: dict[str, Any] = field(default_factory=dict)
-    copies: dict[str, Any] = field(default_factory=dict)  # as data.duplicates.duplicate_facts says it
+    copies: dict[str, Any] = field(default_factory=dict)  # of data.duplicates.duplicate_facts
     gallery: Gallery = field(default_factory=Gallery, repr=False)
     submission: str = ""  # its path, "" for none
     answered: int = 0  # rows of the submission
 
     @property
     def metric(self) -> Metric:
-        """What the run is scored by."""
+        """The run's metric."""
         return self.goal.metric
 
     @property
@@ -87,7 +86,7 @@ class RunRecord:
 
     @cached_property
     def truth(self) -> Any:
-        """What is scored, as `Task.truth`."""
+        """The target that is scored, as `Task.truth`."""
         if self.goal.kind == "regression":
             return self.target[:, 0].astype(np.float64)
         if self.goal.kind == "multilabel":

@@ -1,4 +1,4 @@
-"""Where a score would stand on a competition's leaderboard: rank, percentile and medal, and how sure they are."""
+"""A score's place on a competition's leaderboard: rank, percentile and medal, and how certain they are."""
 
 import csv
 import math
@@ -8,13 +8,8 @@ from pathlib import Path
 
 from autoclimb.errors import Mistake
 
-COLUMNS = (
-    "score",
-    "private score",
-    "privatescore",
-    "public score",
-    "publicscore",
-)  # of a table of scores, by preference
+# names of the column of scores, by preference
+COLUMNS = ("score", "private score", "privatescore", "public score", "publicscore")
 MEDALS = ("gold", "silver", "bronze")
 
 
@@ -33,10 +28,10 @@ class Standing:
 
 
 def read_scores(path: Path) -> list[float]:
-    """The scores of a leaderboard's csv: of its column `Score`, or of its only one that holds numbers.
+    """The scores in a leaderboard's csv: its column `Score`, or the only column that holds numbers.
 
-    Teams without a score are left out. Raises Mistake where the file cannot be read, no column can be told to be it or
-    a score is no number.
+    Teams without a score are left out. Raises Mistake where the file cannot be read, has no such column, or has a score
+    that is no number.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -70,7 +65,7 @@ def _number(cell: str) -> float | None:
 
 
 def standing_of(score: float, scores: Sequence[float], greater_is_better: bool) -> Standing:
-    """Where the score would stand among others' scores; a team level with it is ahead of it, for it came first."""
+    """The score's place among others' scores; a team with the same score is ahead, since it was there first."""
     ahead = sum(other >= score if greater_is_better else other <= score for other in scores)
     return Standing(ahead + 1, len(scores), medal_of(ahead + 1, len(scores) + 1))
 

@@ -12,18 +12,17 @@ from autoclimb.arrays import BLOCK, take_rows
 from autoclimb.disk import whole_file
 from autoclimb.types import Form, Metric, Task
 
-LONGEST_CELL = 1 << 30  # letters; csv's own limit of 131,072 is shorter than an id may be
+LONGEST_CELL = 1 << 30  # characters; csv's own limit of 131,072 is shorter than an id may be
 
 
 def write_submission(
     task: Task, answers: np.ndarray, path: Path, metric: Metric, probability: np.ndarray | None = None
 ) -> None:
-    """Writes the submission: the sample's columns and rows, each cell in the sample's form; whole or not at all.
+    """Writes the submission: the sample's columns and rows, each cell in the sample's form, checked before it is kept.
 
-    Where there are no test items there is nothing to submit, and nothing is written.
-
-    `answers` are for `task.test_ids` in order, in the form of `metric.wants` (see types.Metric). `probability` `(M, C)`
-    fills cells that hold probabilities where the answers are labels (a sample with a column per class).
+    Nothing is written for a task without test items. `answers` are for `task.test_ids` in order, in the form of
+    `metric.wants` (see types.Metric). `probability` `(M, C)` fills cells that hold probabilities where the answers are
+    labels (a sample with a column per class).
     """
     if not task.test_ids:
         return
@@ -32,9 +31,9 @@ def write_submission(
     form = task.form
     with whole_file(Path(path)) as part:
         with open(part, "w", newline="", encoding="utf-8") as out:
-            how = {"delimiter": form.delimiter, "lineterminator": "\n"}
-            plain = csv.writer(out, **how)  # type: ignore[arg-type]
-            quoted = csv.writer(out, quoting=csv.QUOTE_ALL, **how)  # type: ignore[arg-type]  # it would leave \r as it is
+            plain = csv.writer(out, delimiter=form.delimiter, lineterminator="\n")
+            # a lone \r needs quotes, which csv would not set by itself
+            quoted = csv.writer(out, delimiter=form.delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
             head = [form.order or form.columns] if form.header else []
             for row in chain(head, rows_of(task, answers, metric, probability)):
                 (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
@@ -49,16 +48,16 @@ def rows_of(task: Task, answers: np.ndarray, metric: Metric, probability: np.nda
     cells: dict[int, Sequence[str]] = {}
     step = len(form.ids) if form.cell in ("number", "label") else max(1, BLOCK // (8 * max(task.width, 1)))
     for row, (name, item) in enumerate(zip(form.ids, item_of.tolist(), strict=True)):
-        if row % step == 0:  # cells of many classes are too many to hold those of all items
+        if row % step == 0:  # the cells of all items would not fit in memory where classes are many
             cells = cells_of(task, np.unique(item_of[row : row + step]), answers, metric, probability)
         filled = [cells[item][form.rows[row][1]]] if form.rows else cells[item]
         if not form.order:
             yield [name, *filled]
             continue
         by_column = dict(zip(form.columns, (name, *filled), strict=True))
-        for column, kept in form.beside:
-            sure = 1.0 if probability is None else float(probability[item].max())
-            by_column[column] = kept[row] if kept else shortest(sure)
+        for column, sample_cells in form.beside:
+            confidence = 1.0 if probability is None else float(probability[item].max())
+            by_column[column] = sample_cells[row] if sample_cells else shortest(confidence)
         yield [by_column[column] for column in form.order]
 
 
@@ -67,8 +66,8 @@ def cells_of(
 ) -> dict[int, Sequence[str]]:
     """The cells of some test items under `form.columns` but the id, by item."""
     form = task.form
-    looked_at = form.cell in ("labels", "columns")  # else it would be copied for nothing, all items at once
-    likely = probability[items] if probability is not None and looked_at else None
+    needs_probability = form.cell in ("labels", "columns")  # the other forms would copy it for nothing
+    likely = probability[items] if probability is not None and needs_probability else None
     cells: list[list[str]] = CELLS[form.cell](task, answers[items], metric, likely)
     if form.decimal != "." and form.cell in ("number", "columns"):
         cells = [[cell.replace(".", form.decimal) for cell in row] for row in cells]
@@ -111,21 +110,21 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
         if metric.wants in ("label", "labels", "ranking"):
             return [[str(i)] for i in class_of(task, answers, metric)]
         return [[shortest(v)] for v in (answers[:, -1] if answers.ndim == 2 else answers)]
-    # no answer beyond what train rows hold: graders refuse a score of 101 in 1..100; new pictures come without any
+    # no answer beyond the train rows' range: a grader refuses 101 in 1..100; `predict` has no train rows to clip to
     if task.kind == "regression" and len(task.target):
         answers = np.clip(answers, task.target.min(), task.target.max())
     if task.kind == "ordinal" and metric.wants in ("label", "labels"):
         answers = np.asarray(task.grades)[class_of(task, answers, metric)]
     graded = metric.wants in ("label", "labels", "grade")
     if task.form.whole_numbers and graded and all(float(v).is_integer() for v in answers):
-        return [[str(int(v))] for v in answers]  # grades in half steps are written as such, whatever the sample shows
+        return [[str(int(v))] for v in answers]  # a grade of a half step is written as such, whatever the sample shows
     return [[shortest(v)] for v in answers]
 
 
 def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
-    """One number per asked class: a probability, also where the metric ranks, or 0 and 1 where it wants labels.
+    """A number for each class of the sample: a probability, also where the metric ranks, or 0/1 where it wants labels.
 
-    Classes that train rows lack get 0, or where rows must sum to one, the share that `of_asked` leaves them.
+    Classes that train rows lack get 0, or, where rows must sum to one, the share that `of_sample_classes` gives them.
     """
     if metric.wants == "ranking" and probability is not None:
         answers = probability
@@ -133,17 +132,17 @@ def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
         flags = answers if answers.ndim == 2 and metric.wants == "labels" else one_hot(task, answers, metric)
         table = [[str(int(v)) for v in row] for row in flags]
     elif task.form.sums_to_one:
-        return [[shortest(v) for v in row] for row in of_asked(task, answers)]
+        return [[shortest(v) for v in row] for row in of_sample_classes(task, answers)]
     else:
         table = [[shortest(v) for v in row] for row in answers]
     return [[row[c] if c >= 0 else "0" for c in task.form.column_of] for row in table]
 
 
-def of_asked(task: Task, answers: np.ndarray) -> np.ndarray:
-    """`(M, columns)` probabilities of the asked classes, rows summing to one.
+def of_sample_classes(task: Task, answers: np.ndarray) -> np.ndarray:
+    """`(M, columns)` probabilities of the sample's classes, rows summing to one.
 
-    Classes that train rows lack share what is expected of classes never seen: the share of train rows whose class
-    was seen once (Good 1953), and a millionth each at least, for a grader's logarithm.
+    Classes that train rows lack share the probability of unseen classes, estimated by the share of train rows whose
+    class occurs once (Good 1953); each gets at least a millionth, for a grader's logarithm.
     """
     place = np.asarray(task.form.column_of)
     lacking = place < 0
@@ -159,7 +158,7 @@ def of_asked(task: Task, answers: np.ndarray) -> np.ndarray:
 
 
 def never_empty(task: Task) -> bool:
-    """Whether every train row has a label, so that an empty set is no answer."""
+    """Whether every train row has a label, so that an empty set would be no valid answer."""
     return task.target.ndim == 2 and bool(task.target.any(1).all())
 
 
@@ -188,9 +187,10 @@ def one_hot(task: Task, answers: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 def shortest(value: float) -> str:
-    """The number with the fewest digits that read back as it, never in exponent form.
+    """The number with the fewest digits that read back as the same number, never in exponent form.
 
-    As a float32 only where it is one: rounded to that, probabilities near 1 tie (an AUC of .922 became .907).
+    A value that float32 holds exactly is written with float32's digits. Others are not rounded to float32: there
+    probabilities near 1 tied, and an AUC of .922 became .907.
     """
     assert math.isfinite(value), f"answer {value} is no finite number"
     short = np.float32(value)
@@ -198,9 +198,10 @@ def shortest(value: float) -> str:
 
 
 def check_submission(task: Task, path: Path) -> None:
-    """Reads the file back and asserts the sample's columns, ids, order and full, finite, known cells.
+    """Reads the file back and asserts the sample's columns, ids and order, and that every cell is valid.
 
-    Also that rows sum to one where they must, sets hold a name where train rows' do, and rankings are short enough.
+    A valid cell is filled, finite or a known name; rows sum to one where they must, sets hold a name where every train
+    row's does, and rankings are short enough.
     """
     csv.field_size_limit(LONGEST_CELL)
     form = task.form
@@ -224,7 +225,7 @@ def check_submission(task: Task, path: Path) -> None:
 
 
 def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bool) -> None:
-    """Asserts full, finite, known cells in a row, its id first; `empty` says whether a set may be."""
+    """Asserts that a row's cells are valid; its first cell is the id, and `empty` says whether a set may be empty."""
     form = task.form
     if form.decimal != "." and form.cell in ("number", "columns"):
         row = [row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])]
@@ -247,25 +248,29 @@ def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bo
 
 
 def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | None:
-    """The known names that a cell joins, longer ones where they may hold the separator; None where it is no such cell.
+    """The known names that a cell joins, the longest possible where names hold the separator; None where unknown.
 
     "fin whale blue whale" joined by spaces is two names, if those are classes.
     """
     parts = cell.split(separator) if cell else []
-    ways: list[list[str] | None] = [[]]  # [k]: names of the first k parts
+    splits: list[list[str] | None] = [[]]  # [k]: the names that the first k parts join, None where they join none
     for end in range(1, len(parts) + 1):
-        names = ((start, separator.join(parts[start:end])) for start in range(end))
-        ways.append(next(([*ways[s], n] for s, n in names if ways[s] is not None and n in known), None))  # type: ignore[misc]
-    return ways[-1]
+        names = None
+        for start, head in enumerate(splits[:end]):
+            name = separator.join(parts[start:end])
+            if head is not None and name in known:
+                names = [*head, name]
+                break
+        splits.append(names)
+    return splits[-1]
 
 
 def constant_prediction(
     task: Task, rows: Sequence[int] | np.ndarray | None = None, constant: str = "mean"
 ) -> np.ndarray:
-    """`(M, C)` for the test items, one row seen M times: shares of classes or votes, frequencies, or the mean.
+    """`(M, C)` for the test items, a view of one row: shares of classes or votes, frequencies of labels, or a number.
 
-    `rows` are the train rows to take it from (all of them), `constant` is the metric's: mean or median of
-    the target's numbers.
+    It is computed from the train `rows`, by default all; `constant` is the metric's: mean or median of numbers.
     """
     target = task.truth if rows is None else take_rows(task.truth, np.asarray(rows))
     if task.kind == "regression":

@@ -1,4 +1,4 @@
-"""Figures of how nets were trained: losses as they fell, and the sweeps that learning rates were read from."""
+"""Figures of training: losses over time, and the sweeps from which learning rates were chosen."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ Line = tuple[str, Sequence[float], Sequence[float]]  # name, x, y
 
 @in_style
 def curves_figure(lines: Sequence[Line], ends: Sequence[float | None]) -> "Figure":
-    """A falling loss each, against the share of its training, with a diamond at the loss out of fold where known."""
+    """Each net's loss against the share of its training, with a diamond at its loss out of fold (`ends`) if known."""
     figure, axes = new_figure(2.5 + LINE * len(lines))
     for (name, x, y), end, colour in zip(lines, ends, COLOURS, strict=False):
         share = [100 * epoch / x[-1] for epoch in x]
@@ -30,7 +30,7 @@ def curves_figure(lines: Sequence[Line], ends: Sequence[float | None]) -> "Figur
 
 @in_style
 def sweep_figure(lines: Sequence[Line], rates: Sequence[float]) -> "Figure":
-    """Smoothed loss against the learning rate, a sweep each, with a dot at the rate that was read off."""
+    """Each sweep's smoothed loss against the learning rate, with a dot at the chosen rate."""
     figure, axes = new_figure(2.5 + LINE * len(lines))
     for (name, x, y), rate, colour in zip(lines, rates, COLOURS, strict=False):
         axes.plot(x, y, color=colour, lw=1.5, label=plain(name, 40))

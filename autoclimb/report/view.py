@@ -1,7 +1,7 @@
-"""The live view: what people see of a run while it runs, on a terminal, in a notebook, through a pipe.
+"""The live view of a run on a terminal, in a notebook or through a pipe.
 
-Besides cli.py the only file that prints. A Scene holds what is known so far, `after` adds one event to it, `drawn`
-turns it into something rich prints, `framed` into HTML. Nothing is decided here, and the time is an argument.
+With cli.py the only file that prints. A Scene holds the state of the run, `after` adds an event to it, `drawn` turns it
+into a renderable for rich, `framed` into HTML. Nothing is decided here, and the time is an argument.
 """
 
 import os
@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # types.py imports numpy, which the view does not need
 ROWS = 6  # finished trials shown
 SIDE_BY_SIDE = 4  # running trials shown; each device runs one
 FRAMES_A_SECOND = 2  # each costs about 5 ms of a core that is needed for training
-PASSING = ("epoch", "progress")  # events that come often; a notebook is brought up to date for one in a second
-NOTES = 12  # the last ones, shown in a notebook
+FREQUENT = ("epoch", "progress")  # events for which a notebook is updated at most once a second
+NOTES = 12  # shown in a notebook, the last ones
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Running:
     epochs: float = 0.0
     fold: int = 0
     folds: int = 0
-    share: float = 0.0  # of all folds' training that is done
+    share: float = 0.0  # of the training over all folds that is done
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that the view shows of a run."""
+    """Everything that the view shows."""
 
     stage: str = ""
     running: Mapping[str, Running] = field(default_factory=dict)
     finished: tuple[Finished, ...] = ()
     best: float | None = None
     best_stderr: float | None = None
-    work: str = ""  # what `done` and `total` count: decoding, predicting
+    work: str = ""  # the work that `done` and `total` count: decoding, predicting
     done: float = 0.0
     total: float = 0.0
     submission: str = ""
@@ -98,8 +98,8 @@ def after(scene: Scene, event: "Event") -> Scene:
     )
     if event.name == "progress":
         done, total = facts.get("done", 0), facts.get("total", 0)
-        over = done >= total
-        return replace(scene, work="" if over else event.text or scene.work or "preparing", done=done, total=total)
+        work = "" if done >= total else event.text or scene.work or "preparing"
+        return replace(scene, work=work, done=done, total=total)
     if event.name == "trial":
         row = Finished(
             stage=scene.stage,
@@ -122,12 +122,13 @@ def number(value: float | None, sign: bool = False) -> str:
 
 
 def give_or_take(value: float | None, stderr: float | None) -> str:
-    """`0.9123 ± 0.0061`, or the part of it that is known."""
+    """`0.9123 ± 0.0061`, the score alone where its error is unknown, "" where both are."""
     return number(value) + (f" ± {number(stderr)}" if number(stderr) and number(value) else "")
 
 
 def drawn(scene: Scene, budget: float, left: float, moving: bool = True) -> RenderableType:
-    """The scene as something rich prints, without a time bar if `budget` is 0, without what moves unless `moving`."""
+    """The scene as a renderable for rich, without a time bar if `budget` is 0, without running trials if not `moving`.
+    """
     parts: list[RenderableType] = []
     if moving:
         parts.append(_head(scene, budget, left))
@@ -222,12 +223,12 @@ def _finished_trials(scene: Scene) -> Table:
 
 @contextmanager
 def watch(quiet: bool, budget: float, left: Callable[[], float], console: Console | None = None) -> Iterator["Tell"]:
-    """A function that shows the events it is called with, while the context lasts.
+    """A block with a function that shows the events it is called with.
 
-    On a terminal the view is live and notes scroll above it; in a notebook one output is brought up to date; a file or
-    a pipe gets one line an event with the time since the start; with `quiet` nothing is shown. The caller prints what
-    follows the last event. `left()` may be negative, so that a run past its budget still shows the time it took;
-    `budget` 0 stands for no budget.
+    On a terminal the view is live and notes scroll above it; in a notebook one output is updated; a file or a pipe gets
+    one line for each event with the time since the start; with `quiet` nothing is shown. The caller prints what follows
+    the last event. `left()` may be negative, so that a run past its budget still shows its time; `budget` 0 stands for
+    no budget.
     """
     if quiet:
         yield ignore
@@ -253,7 +254,7 @@ def ignore(event: "Event") -> None:
 
 @dataclass(frozen=True)
 class Frame:
-    """What a notebook's output shows: HTML, and a line for frontends that have none."""
+    """A notebook's output: HTML, and a line for frontends that show none."""
 
     html: str
     line: str
@@ -266,14 +267,14 @@ class Frame:
 
 
 def notebook_display() -> Callable[..., Any] | None:
-    """IPython's `display` where this process is a notebook's kernel, None elsewhere; IPython is not imported for it."""
+    """IPython's `display` where this process is a notebook's kernel, None elsewhere; does not import IPython."""
     shell = sys.modules.get("IPython.core.getipython")
     kernel = getattr(shell.get_ipython(), "kernel", None) if shell is not None else None
     return sys.modules["IPython.display"].display if kernel is not None and "IPython.display" in sys.modules else None
 
 
 def notebook_tell(budget: float, left: Callable[[], float]) -> "Tell":
-    """What shows events in a notebook's cell, in one output that is brought up to date; elsewhere it shows nothing."""
+    """A function that shows events in a notebook's cell, in one output that is updated; elsewhere it shows nothing."""
     display = notebook_display()
     if display is None:
         return ignore
@@ -286,7 +287,7 @@ def notebook_tell(budget: float, left: Callable[[], float]) -> "Tell":
         if event.name == "note" and event.text:
             notes.append(event.text)
         now = left()
-        if event.name in PASSING and drawn_at - now < 1:
+        if event.name in FREQUENT and drawn_at - now < 1:
             return
         drawn_at = now
         handle.update(framed(scene, notes[-NOTES:], budget, now, finished))
@@ -337,7 +338,7 @@ def framed(scene: Scene, notes: list[str], budget: float, left: float, finished:
 
 
 def _plain(budget: float, left: Callable[[], float]) -> "Tell":
-    stage = ""  # the one that began, until something happens in it
+    stage = ""  # of a stage that has begun, printed with the first event in it
 
     def show(text: str) -> None:
         try:
@@ -359,7 +360,7 @@ def _plain(budget: float, left: Callable[[], float]) -> "Tell":
 
 
 def discard_output() -> None:
-    """Discards standard output from here on: its reader has gone (`| head`), which is no reason to lose a search."""
+    """Discards standard output from here on: its reader is gone (`| head`), which is no reason to lose a search."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -65,7 +65,8 @@ Answers = Callable[[Outcome], tuple[np.ndarray, np.ndarray, Goal] | None]  # tru
 def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[Outcome]:
     """Runs the suite's cells one at a time and yields their outcomes; recorded ones are skipped.
 
-    With `retry`, recorded cells without a score are run again. Raises Mistake where a set or its answers cannot be read, before any cell is run.
+    With `retry`, recorded cells without a score are run again. Raises Mistake where a set or its answers cannot be
+    read, before any cell is run.
     """
     cells = suite.cells()
     recorded = {cell: outcome_on_disk(folder, cell) for cell in cells}

@@ -9,7 +9,7 @@ from autoclimb.contest.cells import Outcome, answers_on_disk, outcomes_on_disk, 
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Suite, read_suite, selected
 from autoclimb.contest.text import report_text
-from autoclimb.disk import hold, whole_file
+from autoclimb.disk import lock_folder, whole_file
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.types import Tell
 
@@ -65,7 +65,7 @@ def bench(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
-    with hold(folder, "bench"), room_on_disk(folder):
+    with lock_folder(folder, "bench"), room_on_disk(folder):
         for outcome in run_cells(selection, folder, retry, tell or (lambda event: None)):
             if outcome.seconds > PAGE_AFTER:
                 publish(full_suite, folder)

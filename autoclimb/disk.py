@@ -33,17 +33,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def hold(folder: Path, what: str) -> TextIO:
-    """An open file that keeps other processes out of a folder until it is closed, or its process ends, however.
+def lock_folder(folder: Path, kind: str) -> TextIO:
+    """An open file that locks a folder against other processes until it is closed or its process ends.
 
-    Raises Mistake where another one holds the folder. A file system without locks keeps nobody out.
+    `kind` is the work that goes on there, for the message. Raises Mistake where another process has the lock. A file
+    system without locks locks nothing.
     """
     file = (folder / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise Mistake(f"another {what} is running in {folder}; wait for its end or name another --out") from None
+        raise Mistake(f"another {kind} is running in {folder}; wait for its end or name another --out") from None
     except OSError:
         pass
     return file

@@ -12,10 +12,10 @@ from pathlib import Path
 from autoclimb.budget import SLACK, Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
-from autoclimb.data.pixels import forget_half_built
+from autoclimb.data.pixels import forget_unfinished_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
-from autoclimb.disk import hold, write_json
+from autoclimb.disk import lock_folder, write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_and_propose
 from autoclimb.report.view import notebook_tell
@@ -39,15 +39,15 @@ from autoclimb.run.setup import (
     find_nets,
     hardware_words,
     introduce,
-    made_with,
-    mixed_words,
+    equipment_of,
+    equipment_changes,
     notes_of,
     task_words,
     with_folds,
 )
 from autoclimb.run.trials import run_trial, situation_of, tell_error_of_speeds
-from autoclimb.run.verdicts import judged, read_verdicts
-from autoclimb.run.worker import Died, Worker
+from autoclimb.run.verdicts import apply_verdicts, read_verdicts
+from autoclimb.run.worker import TRAINER, Died, Worker
 from autoclimb.score.own import tried
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
@@ -131,18 +131,18 @@ def fit(
         trackers.poke()
         trackers.end(SLACK.trackers_at_most)
         return open_run(folder, scorer)
-    held = hold(store.open_folder(folder), "run")
-    store.forget_half_made(folder)
+    lock = lock_folder(store.open_folder(folder), "run")
+    store.forget_unfinished(folder)
     store.forget_failures_of_device(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
     tell = store.recorded(folder, clock, trackers.tell)
 
-    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")  # imports while we read
+    worker = Worker(TRAINER, folder / "worker.log")  # imports while we read
     try:
         task = task or read_folder(Path(data), scorer, id_column, target, group)
         check_guesses(task, yes)
         folds = given.folds or folds_for(len(task.train_ids))
-        task, dropped, judgement = judged(task, verdicts)
+        task, dropped, verdict_words = apply_verdicts(task, verdicts)
         goal = Goal(scorer, task.kind, task.grades)
         fingerprint = {**fingerprint_of(task, scorer, seed, folds, given), "decisions": digest}
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)
@@ -160,10 +160,10 @@ def fit(
         if not before:
             publish_constant(task, goal, folder)
         tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv") if task.test_ids else ""}))
-        for note in [*notes_of(task), *([judgement] if verdicts else [])]:
+        for note in [*notes_of(task), *([verdict_words] if verdicts else [])]:
             tell(Event("note", note))
 
-        forget_half_built(folder / "cache")
+        forget_unfinished_pixels(folder / "cache")
         files = (*task.train_files, *task.test_files)
         decoded = Decoded(folder / "cache", files, clock, tell, task.channels, cache_gb * 1e9)
         known = store.read_folds(folder)
@@ -173,19 +173,19 @@ def fit(
         task = without_unreadable(task, first.bad, tell)
         task = joined_duplicates(task, first, tell)
         check_guesses(task, yes)
-        dealt = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
-        task, fold_of = with_folds(folder, task, first, dealt, tell)
+        deal = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
+        task, fold_of = with_folds(folder, task, first, deal, tell)
         write_json(folder / "task.json", describe_task(task, first.ranges))
         write_json(folder / "train_ids.json", task.train_ids)
         del first  # a file that is still mapped would not free its disk when it is deleted
-        setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, keep=setup.reserve))
+        setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, reserve=setup.reserve))
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
-        equipment = made_with(greeting, nets)
-        for sentence in mixed_words(before, equipment):
+        equipment = equipment_of(greeting, nets)
+        for sentence in equipment_changes(before, equipment):
             tell(Event("note", sentence))
-        made_of = {"pipelines": given.space.pipelines(), "unreadable_test": task.unreadable_test}
-        store.update_run(folder, clock, **made_of, **equipment)
+        pipelines = given.space.pipelines()
+        store.update_run(folder, clock, pipelines=pipelines, unreadable_test=task.unreadable_test, **equipment)
         tell(Event("note", f"training on {equipment['hardware']}"))
         setup = replace(setup, hardware=hardware_words(greeting))
 
@@ -229,7 +229,7 @@ def fit(
     finally:
         worker.end()
         trackers.end(clock.left())
-        held.close()
+        lock.close()
 
 
 def metric_and_task(

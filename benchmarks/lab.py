@@ -19,7 +19,7 @@ from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.setup import learning_target
-from autoclimb.run.worker import Worker
+from autoclimb.run.worker import TRAINER, Worker
 from autoclimb.search.cost import measured
 from autoclimb.types import Config, Goal
 
@@ -109,7 +109,7 @@ def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: M
     hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
     hello["precision"] = "float32"
     hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
-    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], folder / "worker.log")
+    worker = Worker(TRAINER, folder / "worker.log")
     try:
         worker.greet(hello, STARTING)
         yield Lab(task, metric, fold_of, folder, worker, hello)

@@ -49,10 +49,10 @@ def disk(folder):
 
 def test_what_the_end_of_a_run_is_kept_for_is_not_decoded_into(files, tmp_path):
     clock = Clock(60.0, now=lambda: 50.0, start=0.0)
-    made = Decoded(tmp_path / "px", files, clock, lambda event: None, keep=lambda: 15.0)
+    made = Decoded(tmp_path / "px", files, clock, lambda event: None, reserve=lambda: 15.0)
     with pytest.raises(OutOfTime):
         made.at(16, "squash")
-    assert replace(made, keep=lambda: 5.0).at(16, "squash").path.exists()
+    assert replace(made, reserve=lambda: 5.0).at(16, "squash").path.exists()
 
 
 def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tmp_path):
@@ -69,10 +69,10 @@ def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tm
 
 def test_pixels_at_hand_are_those_that_are_opened_or_kept(files, tmp_path):
     made = of(files, tmp_path / "px", 1e9)
-    assert made.at_hand(16, "squash") is None
+    assert made.decoded_already(16, "squash") is None
     first = made.at(16, "squash")
-    assert made.at_hand(16, "squash") is first
-    assert kind(replace(made, opened={}).at_hand(16, "squash")) == (".npy", 16)
+    assert made.decoded_already(16, "squash") is first
+    assert kind(replace(made, opened={}).decoded_already(16, "squash")) == (".npy", 16)
 
 
 def test_pixels_of_an_earlier_run_make_room(files, tmp_path):

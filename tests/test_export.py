@@ -385,7 +385,7 @@ def test_the_best_trial_alone_has_a_decision_and_a_score_of_its_own(run_of_two):
 
 def test_a_file_that_is_off_is_not_written(run_of_two, tmp_path, monkeypatch):
     off = exporting.Comparison(np.full((3, 2), 0.5), np.full((3, 2), 0.6), {})
-    monkeypatch.setattr(exporting, "written_and_checked", lambda *_: off)
+    monkeypatch.setattr(exporting, "write_and_compare", lambda *_: off)
     with pytest.raises(Mistake, match=r"1\.0e-01 off .* nothing was written"):
         open_run(run_of_two[0]).export("torch", out=tmp_path / "blend.pt2")
     assert not list(tmp_path.iterdir())
@@ -491,13 +491,13 @@ def times_that_are_no_numbers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "note"),
     [
-        (other_blend, "of an earlier blend: the nets answer"),
+        (other_blend, "of an earlier blend: the nets predict"),
         (slower_file, ""),
         (untimed_file, ""),
         (damaged_file, "does not run"),
         (damaged_description, ""),
         (file_of_another_blend, "holds another blend than export/blend.onnx.json says"),
-        (description_without_inputs, "of an earlier blend: the nets answer"),
+        (description_without_inputs, "of an earlier blend: the nets predict"),
         (times_that_are_no_numbers, ""),
     ],
 )

@@ -155,13 +155,13 @@ class Asked:
 def setup_for(tmp_path):
     folder = run_folder(tmp_path / "run")
 
-    def setup(*replies, at_hand=True):
-        pixels = SimpleNamespace(path=Path("pixels.npy")) if at_hand else None
+    def setup(*replies, decoded_already=True):
+        pixels = SimpleNamespace(path=Path("pixels.npy")) if decoded_already else None
         return SimpleNamespace(
             folder=folder,
             worker=Asked(*replies),
             clock=Clock(600.0, now=lambda: 0.0, start=0.0),
-            decoded=SimpleNamespace(at_hand=lambda *_: pixels),
+            decoded=SimpleNamespace(decoded_already=lambda *_: pixels),
             task=SimpleNamespace(train_files=("",), test_files=(), channels=3),
         )
 
@@ -199,11 +199,11 @@ def test_a_worker_that_ends_is_a_note(setup_for, reply, note):
 
 
 def test_pictures_that_would_have_to_be_decoded_are_not_asked_for(setup_for):
-    setup = setup_for(at_hand=False)
+    setup = setup_for(decoded_already=False)
     filled(setup, record_of(open_run(setup.folder)))
     assert {name: values["note"] for name, values in notes_of(setup).items()} == {
-        "maps": gallery.NOT_AT_HAND,
-        "sheet": gallery.NOT_AT_HAND,
+        "maps": gallery.NOT_CACHED,
+        "sheet": gallery.NOT_CACHED,
     }
 
 
@@ -307,8 +307,8 @@ def test_no_worker_is_started_where_pictures_are_gone(finished_run, monkeypatch)
     notes = completed(finished_run, worker, monkeypatch)
     assert worker.command is None
     assert {name: values["note"] for name, values in notes.items()} == {
-        "maps": gallery.NOT_AT_HAND,
-        "sheet": gallery.NOT_AT_HAND,
+        "maps": gallery.NOT_CACHED,
+        "sheet": gallery.NOT_CACHED,
     }
 
 

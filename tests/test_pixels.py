@@ -17,7 +17,7 @@ from PIL import Image
 
 from autoclimb.data.decoding import decode, sizes_of
 from autoclimb.data.files.dicom import pixels_in
-from autoclimb.data.pixels import build_pixels, forget_half_built, open_pixels
+from autoclimb.data.pixels import build_pixels, forget_unfinished_pixels, open_pixels
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.data.steps import GREY
 from autoclimb.errors import Mistake
@@ -256,9 +256,9 @@ def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
         tmp_path / "px" / "features-0123456789abcdef.npy",
     ):
         left.write_bytes(b"half")
-    forget_half_built(tmp_path / "px")
+    forget_unfinished_pixels(tmp_path / "px")
     assert sorted(p.name[:6] for p in (tmp_path / "px").iterdir()) == ["featur", "squash", "squash"]
-    forget_half_built(tmp_path / "no such folder")
+    forget_unfinished_pixels(tmp_path / "no such folder")
 
 
 def test_no_files_make_no_rows(tmp_path):

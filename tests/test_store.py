@@ -110,7 +110,7 @@ def test_half_made_trials_are_cleared_away_and_whole_ones_stay(folder):
     half.mkdir()
     (half / "oof.npy").write_bytes(b"half")
     (folder / "trials" / "stray.txt").write_text("not a folder")
-    store.forget_half_made(folder)
+    store.forget_unfinished(folder)
     assert place.is_dir()
     assert not half.exists()
 

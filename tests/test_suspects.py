@@ -17,7 +17,7 @@ from autoclimb.report.cleaner import card, suspects_in
 from autoclimb.run.checks import check_decisions
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
-from autoclimb.run.verdicts import Verdict, judged, read_verdicts
+from autoclimb.run.verdicts import Verdict, apply_verdicts, read_verdicts
 from autoclimb.score.suspects import REASONS, suspects_of
 from autoclimb.types import Form, Task
 
@@ -124,7 +124,7 @@ def test_rows_are_kept_dropped_and_relabelled(tmp_path, kind, label, becomes):
     path = saved(tmp_path / "decisions.csv", ("y", "drop", ""), ("x", "relabel", label), ("z", "keep", ""))
     task = task_of_kind(kind)
     verdicts, digest = read_verdicts(path)
-    changed, dropped, words = judged(task, verdicts)
+    changed, dropped, words = apply_verdicts(task, verdicts)
     assert dropped.tolist() == [False, True, False]
     assert np.array_equal(changed.target[0], becomes)
     assert np.array_equal(changed.target[1:], task.target[1:])
@@ -142,7 +142,7 @@ def test_rows_are_kept_dropped_and_relabelled(tmp_path, kind, label, becomes):
 )
 def test_what_decisions_cannot_mean_is_a_mistake(tmp_path, row, says):
     with pytest.raises(Mistake, match=says):
-        judged(task_of_kind("multiclass"), read_verdicts(saved(tmp_path / "d.csv", row))[0])
+        apply_verdicts(task_of_kind("multiclass"), read_verdicts(saved(tmp_path / "d.csv", row))[0])
 
 
 def test_another_file_is_no_decisions(tmp_path):
@@ -176,7 +176,7 @@ def test_every_choice_of_the_page_is_a_verdict_that_fit_takes(tmp_path, kind):
     for suspect in suspects:
         for choice in card(record, suspect)["choices"]:
             verdict = Verdict(record.id_of(suspect.row), "relabel", choice["label"], 2)
-            changed, _, _ = judged(task, [verdict])
+            changed, _, _ = apply_verdicts(task, [verdict])
             assert not np.array_equal(changed.target[suspect.row], task.target[suspect.row])
 
 

@@ -276,7 +276,7 @@ def make_room(folder: Path, needed: int, limit: float, keep: Collection[Path] = 
         raise NoRoom(f"the pixels take more than the {limit / 1e9:g} GB they may; give a larger --cache-gb")
 
 
-def forget_half_built(folder: Path) -> None:
+def forget_unfinished_pixels(folder: Path) -> None:
     """Deletes what builds that were killed left in the folder."""
     for path in [*folder.glob(".part-*"), *folder.glob("*-*-*.*")]:
         if path.name.startswith(".") or (NAMED.fullmatch(path.name) and not _facts_of(path).exists()):

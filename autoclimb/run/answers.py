@@ -1,4 +1,4 @@
-"""What a run answers: the constant submission, the blend after every trial, and the last blend in depth."""
+"""The submissions of a run: a constant one first, the blend after every trial, and the last blend in depth."""
 
 from collections import Counter
 from dataclasses import replace
@@ -28,8 +28,8 @@ from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Event, Goal, History, Metric, Rule, Task, Tell, Trial
 
-QUIET_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # lightgbm's import alone costs seconds
-PAYS_FOR_LIGHTGBM = 300.0  # seconds of budget from which its import is worth its time; own choice
+FAST_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # LightGBM's import alone takes seconds
+LIGHTGBM_FROM = 300.0  # seconds of budget from which its import is worth its time; own choice
 TRAIN_SHARES = "submission-train-shares.csv"
 MOST_SHIFTED = 3  # classes that a note names
 TOO_LARGE = "there is too little memory to blend the trials"
@@ -38,40 +38,40 @@ OUT_OF_TIME = "the budget ended before anything was learnt: give more time"
 
 
 def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | None = None) -> None:
-    """Writes a submission of the same answer everywhere, learned from `rows`: valid from the first seconds on."""
+    """Writes a submission with the same answer for every row, learned from the train `rows` (by default all)."""
     if not task.test_ids:
         return
     rows = np.arange(len(task.target)) if rows is None else rows
     p = constant_prediction(task, rows, goal.metric.constant)
-    some = rows[some_of(len(rows), max(1, MOST_LEARNED // task.width), "constant")]
-    rule = learn_rule(goal, task.truth[some], np.repeat(p[:1], len(some), 0))
-    (one,) = answer(rule, p[:1])
-    answers = np.broadcast_to(one, (len(p), *np.shape(one)))
+    sample = rows[some_of(len(rows), max(1, MOST_LEARNED // task.width), "constant")]
+    rule = learn_rule(goal, task.truth[sample], np.repeat(p[:1], len(sample), 0))
+    (constant,) = answer(rule, p[:1])
+    answers = np.broadcast_to(constant, (len(p), *np.shape(constant)))
     write_submission(task, answers, folder / "submission.csv", goal.metric, p)
 
 
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
-    """Blends the trials so far, quickly, and replaces the submission; `own_scores` is what `blend_of` keeps of them.
+    """Blends the trials so far, quickly, and replaces the submission; `own_scores` is the memory of `blend_of`.
 
-    Once something is blended, what goes wrong here never costs the run, a bug no more than memory: it is a note.
+    Once a blend is on disk, no error here ends the run, whether it is a bug or want of memory: it becomes a note.
     """
     start = setup.clock.spent()
 
-    def blended_and_delivered() -> Blend:
+    def blend_and_deliver() -> Blend:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
-        store.where_room_is_made(setup.folder, partial(deliver, setup, blend), blend.members)
+        store.retry_with_room(setup.folder, partial(deliver, setup, blend), blend.members)
         return blend
 
-    blend, failed = outcome_of(blended_and_delivered)
-    if failed is not None:
-        if not (isinstance(failed, MemoryError) or no_room(failed) or store.blend_score(setup.folder) is not None):
-            raise failed
-        setup.tell(Event("note", unblended_words(failed, "", "the submission stays as it was")))
+    blend, error = outcome_of(blend_and_deliver)
+    if error is not None:
+        if not (isinstance(error, MemoryError) or no_room(error) or store.blend_score(setup.folder) is not None):
+            raise error
+        setup.tell(Event("note", blend_failure_words(error, "", "the submission stays as it was")))
     if blend is None:
         return
-    before = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
-    took = setup.clock.spent() - start
-    store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * before + 0.5 * took, 3))
+    average = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
+    seconds = setup.clock.spent() - start
+    store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * average + 0.5 * seconds, 3))
     size, limit = store.limit_weights(setup.folder, set(blend.members), setup.nets_limit), setup.nets_limit
     if size > limit and not store.read_run(setup.folder).get("nets_over_limit"):
         store.update_run(setup.folder, setup.clock, nets_over_limit=True)
@@ -79,7 +79,7 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
 
 
 def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
-    """The blend of every trial on disk, those of earlier budgets included; by groups where that helps."""
+    """The blend of every trial on disk, including those of earlier calls; drawn to group means where that helps."""
     task, goal = setup.task, setup.goal
     blend = blend_of(
         store.all_trials(setup.folder),
@@ -87,7 +87,7 @@ def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], fl
         task.truth,
         setup.fold_of,
         groups=task.groups,
-        allow=QUIET_BLENDERS if not quick and setup.clock.budget < PAYS_FOR_LIGHTGBM else None,
+        allow=FAST_BLENDERS if not quick and setup.clock.budget < LIGHTGBM_FROM else None,
         quick=quick,
         metadata=task.metadata,
         own_scores=own_scores,
@@ -98,9 +98,10 @@ def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], fl
 
 
 def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None:
-    """Writes the blend's answers and puts the blend on record.
+    """Writes the blend's answers and records the blend.
 
-    Where test classes have other shares, the submission allows for it; beside it lie the answers that do not.
+    With a `shift` the submission allows for other shares of the classes in the test rows; the answers that do not are
+    written beside it, to TRAIN_SHARES.
     """
     task, metric = setup.task, setup.goal.metric
     rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of, task.groups)
@@ -130,7 +131,7 @@ def write_answers(setup: Setup, rule: Rule, test: np.ndarray, path: Path) -> Non
 
 
 def shift_of(setup: Setup, blend: Blend) -> LabelShift | None:
-    """What the test rows' classes are shifted by, where that is beyond doubt and the user does not forbid it."""
+    """The shift of the test rows' classes, where the evidence for one is beyond doubt and the user allows for it."""
     task, rows = setup.task, np.flatnonzero(predicted_rows(blend.oof) & (setup.fold_of >= 0))
     if not setup.label_shift or task.soft is not None or isinstance(task.target, LabelSets):
         return None
@@ -140,98 +141,111 @@ def shift_of(setup: Setup, blend: Blend) -> LabelShift | None:
 
 
 def shift_words(shift: LabelShift, task: Task, rows: np.ndarray) -> str:
-    """What is different, what is done about it and where the answers without that are."""
-    before = np.bincount(task.target[rows], minlength=task.width) / len(rows)
-    most = np.argsort(-np.abs(shift.shares - before))[:MOST_SHIFTED]
-    classes = ", ".join(f"{task.classes[c]} {shift.shares[c]:.1%} instead of {before[c]:.1%}" for c in most)
+    """The shift for people: which classes differ most, what that gains, and where the answers without it are."""
+    train_shares = np.bincount(task.target[rows], minlength=task.width) / len(rows)
+    most = np.argsort(-np.abs(shift.shares - train_shares))[:MOST_SHIFTED]
+    classes = ", ".join(f"{task.classes[c]} {shift.shares[c]:.1%} instead of {train_shares[c]:.1%}" for c in most)
     gain = f"{abs(shift.gain):.4f} ± {shift.stderr:.4f}"
     return (
         f"Classes are not as frequent in the test set as in train rows ({classes}): the submission allows for that, "
-        f"worth {gain} on train rows drawn alike; the score is for the train rows' shares, and {TRAIN_SHARES} holds "
-        "the answers for them (--no-label-shift)"
+        f"which gains {gain} on train rows drawn with these shares; the score is for the train rows' own shares, and "
+        f"{TRAIN_SHARES} holds the answers for them (--no-label-shift)"
     )
 
 
 def finish(setup: Setup, plan_ended: bool, hindrance: str = "") -> Run:
-    """The run, after a last blend in depth if there is time for it; the quick one stands otherwise.
+    """The finished run: blended in depth if there is time for it, else with the last quick blend.
 
-    With a `hindrance` to training anything the run ends early: the same command goes on with it, budget or no.
+    A `hindrance` says why nothing more can be trained; the run then counts as ended early, so that the same command
+    continues it.
     """
     trials = store.all_trials(setup.folder)
     done = [trial for trial in trials if trial.status == "done"]
     if not done:
-        return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, why_nothing(trials))
+        return finish_without(setup.folder, setup.goal.metric, setup.clock, setup.tell, failure_reasons(trials))
     clock = setup.clock
     if hindrance or not for_gallery(seconds_for_report(clock.budget) / 2):  # the other half goes to tables and charts
         setup.worker.end()
-    keep = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
-    keep += seconds_for_report(clock.budget)
-    blend, failed = outcome_within(clock.left() - keep, lambda: blend_trials(setup, quick=False))
-    if failed is not None:
-        if not isinstance(failed, MemoryError) and store.read_blend(setup.folder) is None:
-            raise failed
-        setup.tell(Event("note", unblended_words(failed, " in depth", "the quick blend stands")))
-    if blend is None and store.read_blend(setup.folder) is None:  # everything was recalled and nothing blended yet
-        try:
-            blend = blend_trials(setup, quick=True)
-        except MemoryError:
-            return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
-    if blend is not None:
-        shift, failed = outcome_within(clock.left() - keep, partial(shift_of, setup, blend))
-        if failed is not None:
-            text = f"whether test classes have other shares could not be told ({type(failed).__name__}: {failed})"
-            setup.tell(Event("note", text))
-        try:
-            store.where_room_is_made(setup.folder, partial(deliver, setup, blend, shift), blend.members)
-        except MemoryError as error:
-            if store.read_blend(setup.folder) is None:
-                return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
-            setup.tell(Event("note", unblended_words(error, " in depth", "the quick blend stands")))
+    if not deliver_last_blend(setup):
+        return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
     run = open_run(setup.folder, setup.goal.metric)
     assert run.blend is not None
     store.forget_weights(setup.folder, set(run.blend.members))
     why = "the plan is exhausted" if plan_ended and clock.left() > 0.1 * clock.budget else "the budget is used"
     why = f"no more can be trained: {hindrance}" if hindrance else why
-    how = f"{counted(len(done), 'trial')}, {run.blend.method} of {len(run.blend.members)}"
-    words = f"{how}, {in_words(clock.spent())}: {why}"
+    blend_words = f"{counted(len(done), 'trial')}, {run.blend.method} of {len(run.blend.members)}"
+    words = f"{blend_words}, {in_words(clock.spent())}: {why}"
     store.update_run(setup.folder, clock, finished=True, ended_early=bool(hindrance), words=words)
     setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
     forget_gallery(setup.folder)
-    record = cache(partial(record_of, run))  # read once, for both
+    record = cache(partial(record_of, run))  # read once, for the card and the report
     write_card(run.folder, record, clock.left(), setup.tell)
     report_in_time(run, clock, setup.tell, None if hindrance else partial(fill_gallery, setup), record)
     return run
 
 
-def unblended_words(error: BaseException, how: str, outcome: str) -> str:
-    """Why trials were not blended, and what stands instead."""
+def deliver_last_blend(setup: Setup) -> bool:
+    """Blends in depth and delivers it in the time before the report; False where no blend is on disk afterwards.
+
+    Where there is no time or memory for it, the quick blend on disk stands; a bug is raised only where there is none.
+    """
+    clock, folder = setup.clock, setup.folder
+    reserve = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
+    reserve += seconds_for_report(clock.budget)
+    blend, error = outcome_within(clock.left() - reserve, lambda: blend_trials(setup, quick=False))
+    if error is not None:
+        if not isinstance(error, MemoryError) and store.read_blend(folder) is None:
+            raise error
+        setup.tell(Event("note", blend_failure_words(error, " in depth", "the quick blend stands")))
+    if blend is None and store.read_blend(folder) is None:  # every trial was recalled, so none was blended yet
+        try:
+            blend = blend_trials(setup, quick=True)
+        except MemoryError:
+            return False
+    if blend is None:
+        return True
+    shift, error = outcome_within(clock.left() - reserve, partial(shift_of, setup, blend))
+    if error is not None:
+        text = f"the shares of classes in the test set could not be estimated ({type(error).__name__}: {error})"
+        setup.tell(Event("note", text))
+    try:
+        store.retry_with_room(folder, partial(deliver, setup, blend, shift), blend.members)
+    except MemoryError as error:
+        if store.read_blend(folder) is None:
+            return False
+        setup.tell(Event("note", blend_failure_words(error, " in depth", "the quick blend stands")))
+    return True
+
+
+def blend_failure_words(error: BaseException, depth: str, outcome: str) -> str:
+    """A sentence on why trials were not blended (`depth` is " in depth" or ""), and what stands instead."""
     why = TOO_LARGE if isinstance(error, MemoryError) else f"blending failed with {type(error).__name__}"
-    return f"{'the disk is full' if no_room(error) else why}{how} ({error}); {outcome}"
+    return f"{'the disk is full' if no_room(error) else why}{depth} ({error}); {outcome}"
 
 
 def publish_unblended(setup: Setup) -> None:
     """Blends trials that a killed run had finished but not blended, and replaces the submission.
 
-    It is done before anything that takes time: where the budget ends before the run is ready to go on, they are
-    answered. That may take all that is left, and where next to nothing is left what every run keeps for a blend.
+    This comes before anything that takes time, so that these trials count even if the budget ends before the run is
+    ready to continue. It may take all the time that is left, and at least the time that every run reserves for a blend.
     """
     if len(setup.fold_of) != len(setup.task.train_ids) or not store.has_unblended(setup.folder):
         return
-    known = replace(setup, task=task_on_record(setup.task, setup.folder))
+    recorded = replace(setup, task=task_on_record(setup.task, setup.folder))
     quick_blend = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     least = SLACK.quick_blends_at_least * quick_blend
     seconds = max(setup.clock.left() - SLACK.record_at_least, least)
-    blend, failed = outcome_within(seconds, partial(blend_trials, known, quick=True))
+    blend, error = outcome_within(seconds, partial(blend_trials, recorded, quick=True))
     if blend is not None:
-        delivery = partial(deliver, known, blend)
-        _, failed = outcome_of(partial(store.where_room_is_made, setup.folder, delivery, blend.members))
-    if failed is not None:  # the run goes on, and the next trial is blended with these
-        setup.tell(Event("note", unblended_words(failed, "", "the submission stays as it was")))
+        delivery = partial(deliver, recorded, blend)
+        _, error = outcome_of(partial(store.retry_with_room, setup.folder, delivery, blend.members))
+    if error is not None:  # the run continues, and the next trial is blended with these
+        setup.tell(Event("note", blend_failure_words(error, "", "the submission stays as it was")))
 
 
 def task_on_record(task: Task, folder: Path) -> Task:
-    """The task with what the run learnt of its pictures before: unreadable test ones, and groups that they showed."""
+    """The task with the facts that the run recorded of its pictures: unreadable test pictures, and groups."""
     groups = folder / "groups.npy"
     return replace(
         task,
@@ -241,9 +255,9 @@ def task_on_record(task: Task, folder: Path) -> Task:
 
 
 def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: str = OUT_OF_TIME) -> Run:
-    """Ends a run without a finished trial, or whose budget ended in the middle of something; says why.
+    """The run, ended without a finished trial or in the middle of something, with the reason `why` on record.
 
-    What is on disk stands.
+    The submission on disk stands.
     """
     if store.blend_score(folder) is None:
         unblended = any(trial.status == "done" for trial in store.all_trials(folder))  # killed before it was blended
@@ -259,8 +273,8 @@ def finish_without(folder: Path, metric: Metric, clock: Clock, tell: Tell, why: 
     return run
 
 
-def why_nothing(trials: list[Trial]) -> str:
-    """Why none of the trials was finished, the commonest reason first."""
+def failure_reasons(trials: list[Trial]) -> str:
+    """The reasons why no trial was finished, the commonest first."""
     notes = Counter(trial.note for trial in trials if trial.status == "failed")
     if not notes:
         return OUT_OF_TIME

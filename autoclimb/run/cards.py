@@ -14,7 +14,7 @@ CARD = "model_card.md"
 
 
 def write_card(folder: Path, record: Callable[[], RunRecord], left: float, tell: Tell) -> None:
-    """Writes `model_card.md`. It never costs the run: what goes wrong is a note, and what hangs is left alone."""
+    """Writes `model_card.md`. An error becomes a note, and writing that hangs is abandoned, so the run goes on."""
 
     def write() -> Path:
         text = card_text(record())

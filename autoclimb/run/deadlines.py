@@ -1,4 +1,4 @@
-"""Work whose errors are for its caller to judge, and work that is given up at a deadline."""
+"""Running a function for its result or its error, and giving it up at a deadline."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def outcome_of(make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    """What `make` returns and None, or None and the error it ended with; Ctrl-C goes through."""
+    """`make()` and None, or None and the error that it raised; Ctrl-C is raised as always."""
     try:
         return make(), None
     except KeyboardInterrupt:
@@ -18,15 +18,15 @@ def outcome_of(make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
 
 
 def outcome_within(seconds: float, make: Callable[[], T]) -> tuple[T | None, BaseException | None]:
-    """What `make` returns and the error it ended with, each None where there is none in time.
+    """`make()` and None, or None and the error that it raised; None and None where it does not end in time.
 
-    What is not done in time is left alone, and its result is not used; without any time it is not begun, for it would
-    take memory and cores of what comes next.
+    After the deadline its thread is abandoned and its result ignored. Without any time it is not started, since it
+    would take memory and cores from the work that follows.
     """
     if seconds <= 0:
         return None, None
-    box: list[tuple[T | None, BaseException | None]] = []
-    thread = threading.Thread(target=lambda: box.append(outcome_of(make)), daemon=True)
+    outcomes: list[tuple[T | None, BaseException | None]] = []
+    thread = threading.Thread(target=lambda: outcomes.append(outcome_of(make)), daemon=True)
     thread.start()
     thread.join(seconds)
-    return box[0] if box else (None, None)
+    return outcomes[0] if outcomes else (None, None)

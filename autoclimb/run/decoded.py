@@ -1,7 +1,7 @@
 """The decoded pixels of a run: made when first asked for, kept within a limit of disk.
 
-Where the array of a size does not fit beside those in use, its pictures are read from JPEGs shrunk to that size, from
-pixels of a larger size, or from the source files, by what reading costs beside the net's work.
+Where the array of a size does not fit beside those in use, its pictures are read from JPEGs of that size, from pixels
+of a larger size, or from the source files, whichever costs least beside the net's work.
 """
 
 import math
@@ -27,21 +27,21 @@ from autoclimb.data.stored import side_of
 from autoclimb.processors import allowed_cores
 from autoclimb.types import Event, Tell
 
-ENOUGH = 0.9  # of the rate on an array, from which nothing is built to be read faster
-SAMPLE_ERROR = 1.15  # of the bytes that JPEGs take by a sample
+ENOUGH = 0.9  # of the training rate on an array, above which no faster form is built
+SAMPLE_ERROR = 1.15  # factor on the bytes of JPEGs, which are estimated from a sample
 Key = tuple[int, str, int]  # size, preprocess, grid
 
 
 class OutOfTime(Exception):
-    """The budget ended before anything could be learnt; the constant submission stands."""
+    """The budget ended before anything could be learned; the constant submission stands."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """Decoded pixels of all items, train first, by size, preprocessing and grid.
 
-    `opened` remembers what this run opened: it is in use, and nothing else is built in its place. `costs` remembers
-    what decoding was measured to cost.
+    `opened` are the pixels that this run has opened: they are in use, so nothing is built in their place. `costs` are
+    the measured costs of decoding.
     """
 
     folder: Path
@@ -52,26 +52,24 @@ class Decoded:
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
     opened: dict[Key, Pixels] = field(default_factory=dict, repr=False)
     costs: dict[Key, Costs] = field(default_factory=dict, repr=False)
-    keep: Callable[[], float] = field(
-        default=lambda: 0.0, repr=False
-    )  # seconds of the budget that are for other things
+    reserve: Callable[[], float] = field(default=lambda: 0.0, repr=False)  # seconds of the budget for other work
 
     def at(self, size: int, preprocess: str, grid: int = 0, rate: float = 0.0) -> Pixels:
-        """The pixels for pictures of this size; perhaps larger ones, which whoever looks at them shrinks.
+        """The pixels for pictures of this size; they may be larger, for the reader to shrink.
 
-        `rate` is how many pictures a second the net that looks at them would train on, 0 where that is not known.
-        Raises OutOfTime where they cannot be had within the budget, NoRoom where the disk is full.
+        `rate` is the net's own speed in pictures a second, 0 where it is unknown. Raises OutOfTime where the budget
+        does not allow for decoding, NoRoom where the disk is full.
         """
         key = size, preprocess, grid
         pixels = self.opened.get(key)
         if pixels is None or not pixels.path.exists():
-            for other in [other for other, there in self.opened.items() if not there.path.exists()]:
-                del self.opened[other]
+            for gone in [other for other, opened in self.opened.items() if not opened.path.exists()]:
+                del self.opened[gone]
             pixels = self.opened[key] = self._open(key, rate)
         mark_used(pixels.path)
         return pixels
 
-    def at_hand(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
+    def decoded_already(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
         """The pixels for pictures of this size, None where they would have to be decoded first."""
         key = size, preprocess, grid
         if (pixels := self.opened.get(key)) is not None and pixels.path.exists():
@@ -79,7 +77,7 @@ class Decoded:
         return self.at(*key) if self._is_kept(key, ".npy") else None
 
     def reading_seconds(self, size: int, preprocess: str, grid: int = 0) -> float:
-        """Seconds that reading one picture of this size will take all cores, beyond a row of an array: 0 for that."""
+        """Seconds of all cores to read a picture of this size: 0 where it is a row of an array."""
         key = size, preprocess, grid
         pixels = self.opened.get(key)
         if pixels is None:
@@ -92,7 +90,7 @@ class Decoded:
     def _open(self, key: Key, rate: float) -> Pixels:
         if self._fits_as_array(key):
             return self._build(key, jpegs=False, limit=self.limit)
-        if not self.opened:  # the first look: which pictures can be read, and which are duplicates
+        if not self.opened:  # the first pixels must exist: they show which pictures are unreadable, which duplicates
             return self._jpegs_within_limit(key) or self._first_beyond_limit(key)
         seconds, ready = self._best_without_building(key)
         enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / allowed_cores()) >= ENOUGH)
@@ -100,7 +98,7 @@ class Decoded:
 
     def _jpegs_within_limit(self, key: Key) -> Pixels | None:
         if self._fits_as_jpegs(key):
-            with suppress(NoRoom):  # the sample promised fewer bytes
+            with suppress(NoRoom):  # the estimate from a sample was too low
                 return self._build(key, jpegs=True, limit=self.limit)
         return None
 
@@ -110,14 +108,14 @@ class Decoded:
         return self._build(key, jpegs=True, limit=math.inf)
 
     def _best_without_building(self, key: Key) -> tuple[float, Callable[[], Pixels]]:
-        """Seconds a core of the cheapest way to read a picture that needs no room, and what opens it."""
+        """The cheapest pixels that need no room: seconds of a core a picture, and a function that opens them."""
         size, preprocess, grid = key
         first = next(iter(self.opened.values()))
 
         def sources() -> Pixels:
-            self.tell(Event("note", f"pictures at {size} px are decoded from their files whenever they are looked at"))
-            known = (first.bad, self.channels, first.ranges)
-            return leave_in_sources(self.files, size, preprocess, self.folder, *known, grid)
+            self.tell(Event("note", f"pictures at {size} px are decoded from their files whenever they are read"))
+            facts = (first.bad, self.channels, first.ranges, grid)
+            return leave_in_sources(self.files, size, preprocess, self.folder, *facts)
 
         choices: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
         for other, pixels in self.opened.items():
@@ -126,7 +124,7 @@ class Decoded:
         return min(choices, key=lambda choice: choice[0])
 
     def _seconds(self, key: Key, ending: str) -> float:
-        """Seconds of one core that reading a picture takes where it is kept in a file of that ending."""
+        """Seconds of one core to read a picture from a file of that ending."""
         if ending == ".npy":
             return 0.0
         return self._costs(key).unpack if ending == ".jpegs" else self._costs(key).decode
@@ -151,11 +149,11 @@ class Decoded:
         return needed <= self._room() or self._is_kept(key, ".jpegs")
 
     def _is_kept(self, key: Key, ending: str) -> bool:
-        """Whether these pixels are on the disk already. Naming them looks at every file: only where it must."""
+        """Whether these pixels are on disk already."""
         size, preprocess, grid = key
         side = side_of(size, grid)
         if not any(self.folder.glob(f"{escape(preprocess)}-{side}-*{ending}")):
-            return False
+            return False  # path_of would stat every source file
         return path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending).exists()
 
     def _costs(self, key: Key) -> Costs:
@@ -171,11 +169,21 @@ class Decoded:
 
         def progress(done: int, total: int) -> None:
             self.tell(Event("progress", texts.pop() if texts else "", {"done": done, "total": total}))
-            if self.clock.left() < max(SLACK.decoding_stops_at, self.keep()):
+            if self.clock.left() < max(SLACK.decoding_stops_at, self.reserve()):
                 raise OutOfTime
 
-        of = (self.files, size, preprocess, self.folder, progress, None, self.channels, None, limit, grid)
-        pixels = build_pixels(*of, jpegs=jpegs, keep={pixels.path for pixels in self.opened.values()})
+        pixels = build_pixels(
+            self.files,
+            size,
+            preprocess,
+            self.folder,
+            progress,
+            channels=self.channels,
+            limit=limit,
+            grid=grid,
+            jpegs=jpegs,
+            keep={pixels.path for pixels in self.opened.values()},
+        )
         if pixels.note:
             self.tell(Event("note", pixels.note))
         return pixels

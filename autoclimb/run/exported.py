@@ -1,4 +1,4 @@
-"""A run's exported blend, which answers for its nets where it is of the blend as it is now and faster than they are."""
+"""Predictions by a run's exported ONNX file instead of its nets, where it is of the present blend and faster."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -18,77 +18,78 @@ if TYPE_CHECKING:
     from autoclimb.run.result import Run
 
 DEVICES = Path("/dev")
-CARDS = ("nvidia[0-9]*", "dxg", "kfd")  # there where torch may see a card: NVIDIA's, one below Windows, AMD's
-# Of the nets' time, at most. The times are of the day of the export, on batches that suit the file, not the nets; and
-# an answer that is 1e-4 off is not worth a tenth of the time.
+CARDS = ("nvidia[0-9]*", "dxg", "kfd")  # device files of cards: NVIDIA's, one under Windows' WSL, AMD's
+# Share of the nets' time that the file may take at most. The times were measured at the export, in batches that suit
+# the file rather than the nets, and a deviation of 1e-4 is not worth saving a tenth of the time.
 WORTH = 0.8
 
 
 def predictions_by_export(
     run: "Run", trials: Sequence[Trial], pixels_for: Callable[[Config], Path], tell: Tell
 ) -> np.ndarray | None:
-    """The predictions `(M, C)` of the run's blend by its exported file; None where the nets have to answer.
+    """The predictions `(M, C)` of the run's blend by its exported file; None where the nets have to predict.
 
-    `trials` are the blend's members, `pixels_for` gives where the pictures lie, decoded as a config wants them. Nets
-    answer where no ONNX file was exported, where it is of an earlier blend or not faster than they are, and where
+    `trials` are the blend's members; `pixels_for(config)` is the path of the pictures as decoded for a config. The nets
+    predict where no ONNX file was exported, where it is of an earlier blend or not faster than they are, and where
     there may be a card.
     """
     assert run.blend is not None
     file = place_of(run.folder, "blend", "onnx")
-    about = description_in(file)
-    if about is None or has_card():
+    description = description_in(file)
+    if description is None or has_card():
         return None
     name = f"{file.parent.name}/{file.name}"
-    if not is_of(about, run, trials):
-        tell(Event("note", f"{name} is of an earlier blend: the nets answer; `autoclimb export` writes it anew"))
+    if not matches_blend(description, run, trials):
+        tell(Event("note", f"{name} is of an earlier blend: the nets predict; `autoclimb export` writes a new one"))
         return None
-    seconds = about["check"]["seconds_a_picture"]
+    seconds = description["check"]["seconds_a_picture"]
     if seconds["file"] > WORTH * seconds["nets"]:
         return None
     if find_spec("onnxruntime") is None:
-        tell(Event("note", f"{name} would answer faster, with onnxruntime: pip install 'autoclimb[export]'"))
+        tell(Event("note", f"{name} would predict faster, with onnxruntime: pip install 'autoclimb[export]'"))
         return None
     inputs = inputs_for(trials, run.task.get("channels", 3))
     first_with = [inputs.of_trial.index(number) for number in range(len(inputs.rows))]
     pictures = [open_rows(pixels_for(trials[at].config)) for at in first_with]
     try:
-        return answers_of(file, digest_of(run.blend, trials), [row["name"] for row in inputs.rows], pictures, tell)
+        names = [row["name"] for row in inputs.rows]
+        return predictions_of_file(file, digest_of(run.blend, trials), names, pictures, tell)
     except Mistake as mistake:
-        tell(Event("note", f"{mistake}: the nets answer"))
+        tell(Event("note", f"{mistake}: the nets predict"))
         return None
 
 
 def description_in(file: Path) -> dict[str, Any] | None:
-    """What is on record of an exported file; None where there is no such file, or no record of how fast it is."""
+    """The description of an exported file; None where there is no such file, or no times of it and of the nets."""
     path = description_of(file)
     if not (file.exists() and path.exists()):
         return None
     try:
-        about = read_json(path)
-        seconds = about["check"]["seconds_a_picture"]
-        return about if all(isinstance(seconds[by], int | float) for by in ("file", "nets")) else None
-    except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or of before files were timed
+        description = read_json(path)
+        seconds = description["check"]["seconds_a_picture"]
+        return description if all(isinstance(seconds[by], int | float) for by in ("file", "nets")) else None
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged
         return None
 
 
-def is_of(about: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
-    """Whether an exported file is of the run's blend as it is now."""
+def matches_blend(description: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
+    """Whether an exported file is of the run's present blend."""
     assert run.blend is not None
-    same_inputs = about.get("inputs") == inputs_for(trials, run.task.get("channels", 3)).rows
-    return same_inputs and about.get("digest") == digest_of(run.blend, trials)
+    same_inputs = description.get("inputs") == inputs_for(trials, run.task.get("channels", 3)).rows
+    return same_inputs and description.get("digest") == digest_of(run.blend, trials)
 
 
 def has_card(devices: Path = DEVICES) -> bool:
-    """Whether nets may find a card to run on, judged without torch, whose import takes longer than few answers."""
+    """Whether there may be a card, judged without torch, whose import takes longer than a few predictions."""
     return any(True for pattern in CARDS for _ in devices.glob(pattern))
 
 
-def answers_of(
+def predictions_of_file(
     file: Path, digest: str, names: Sequence[str], pictures: Sequence[PictureRows], tell: Tell
 ) -> np.ndarray:
-    """Predictions `(M, C)` of an ONNX file for M pictures, `pictures` one for each of its inputs.
+    """Predictions `(M, C)` of an ONNX file for M pictures; `pictures` has their rows for each of the file's inputs.
 
-    Raises Mistake where the file does not run, or is not of the blend of this digest whatever its json says.
+    Raises Mistake where the file does not run, or where its own digest is another one.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -102,7 +103,7 @@ def answers_of(
     try:
         session = open_session(file)
         if described_in(session).get("digest") != digest:
-            raise Mistake(f"{name} holds another blend than {name}.json says; `autoclimb export` writes it anew")
+            raise Mistake(f"{name} holds another blend than {name}.json says; `autoclimb export` writes it again")
         return predictions_for(by_session(session, names), pictures, progress)
     except errors as error:
         raise Mistake(f"{file} does not run ({str(error).partition(chr(10))[0][:200]})") from error

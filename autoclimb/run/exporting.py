@@ -1,9 +1,8 @@
-"""A run's blend as one file that answers without autoclimb, ONNX or torch's, checked against predict."""
+"""Exporting a run's blend as one file that predicts without autoclimb, ONNX or torch's, checked against `predict`."""
 
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,23 +22,23 @@ from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
-from autoclimb.run.worker import Worker, log_of
+from autoclimb.run.worker import TRAINER, Worker, log_of
 from autoclimb.score.crossfit import rule_of
-from autoclimb.types import Blend, Config, Event, Tell, Trial
+from autoclimb.types import Blend, Event, Tell, Trial
 
 if TYPE_CHECKING:
     from autoclimb.run.result import Run
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}  # what --format may say
-PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}  # what writing and checking takes beyond torch
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}  # needed beyond torch to write and check a file
 MOST_CHECKED = 32  # pictures
-MOST_OFF = 1e-4  # of probabilities, or of numbers beside the largest of them
-LONG = 3600.0  # seconds: a graph of forty nets is written in minutes; a worker silent for an hour is dead
+MOST_OFF = 1e-4  # deviation of probabilities, or of numbers relative to the largest of them
+LONG = 3600.0  # seconds: a graph of forty nets is written in minutes, so a worker silent for an hour is dead
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how far it is from `predict` at most on the pictures that it was checked with."""
+    """An exported file, and its largest deviation from `predict` on the pictures of the check."""
 
     path: Path
     deviation: float
@@ -47,14 +46,14 @@ class Exported:
 
     @property
     def words(self) -> str:
-        """Its size and check in words."""
+        """The file's size and deviation in words."""
         size = self.path.stat().st_size / 1e6
         return f"{size:.1f} MB, at most {self.deviation:.1e} off predict on {self.pictures} pictures"
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Predictions `(R, C)` by `predict`'s own code and by a file, and what the file and its nets took for a picture."""
+    """Predictions `(R, C)` by `predict`'s own code and by a file, and the seconds that both took for a picture."""
 
     expected: np.ndarray
     predicted: np.ndarray
@@ -62,20 +61,23 @@ class Comparison:
 
     @property
     def deviation(self) -> float:
-        """The largest difference, over the largest number where that is over one."""
+        """The largest difference, divided by the largest number where that is above one."""
         return float(np.abs(self.expected - self.predicted).max()) / max(1.0, float(np.abs(self.expected).max()))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A graph's inputs: of each its name, size, channels, preprocess and grid; and which of them each trial sees."""
+    """A graph's inputs, rows of name, size, channels, preprocess and grid, and the index of the row for each trial."""
 
     rows: list[dict[str, Any]]
     of_trial: list[int]
 
 
 def export_run(run: "Run", format: str, best: bool, out: Path | None, files: list[str] | None, tell: Tell) -> Exported:
-    """Writes the blend, or its best trial alone, with its description beside it as json; see `Run.export`."""
+    """Writes the blend, or its best trial alone, with its description beside it as json; see `Run.export`.
+
+    The file is written in a temporary folder, compared with `predict` there, and put in place only if it agrees.
+    """
     if format not in ENDINGS:
         raise Mistake(f"--format {format!r} is unknown; choose from {', '.join(ENDINGS)}")
     path = out or place_of(run.folder, "best" if best else "blend", format)
@@ -97,7 +99,7 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
         place = Path(temporary)
         arrays = pictures_to_check(run, inputs, files, place)
         tell(Event("note", f"writing and comparing {len(trials)} members; many folds take minutes"))
-        compared = written_and_checked(run, trials, inputs, arrays, description, place / path.name)
+        compared = write_and_compare(run, trials, inputs, arrays, description, place / path.name)
         deviation = compared.deviation
         if not deviation <= MOST_OFF:  # also where it is NaN
             raise Mistake(
@@ -113,19 +115,19 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
 
 
 def place_of(folder: Path, what: str, format: str) -> Path:
-    """Where an export of a run lies unless it was put elsewhere."""
+    """The default path of an export of a run, `what` being "blend" or "best"."""
     return folder / "export" / f"{what}{ENDINGS[format]}"
 
 
 def description_of(file: Path) -> Path:
-    """Where the description of an exported file lies: `blend.onnx.json`, since a blend may be there in both formats."""
+    """The path of an exported file's description: `blend.onnx.json`, since a blend may be exported in both formats."""
     return file.with_name(f"{file.name}.json")
 
 
 def digest_of(blend: Blend, trials: Sequence[Trial]) -> str:
-    """What tells a blend from any other: its numbers, its members and their scores, which their nets gave them."""
-    known = [blend.method, blend.stacker, [(trial.key, trial.score) for trial in trials]]
-    return hashlib.blake2b(json.dumps(known, sort_keys=True).encode(), digest_size=16).hexdigest()
+    """A digest of a blend's method, parameters and members, and of their scores, which change with their nets."""
+    contents = [blend.method, blend.stacker, [(trial.key, trial.score) for trial in trials]]
+    return hashlib.blake2b(json.dumps(contents, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def trials_of(run: "Run") -> list[Trial]:
@@ -134,14 +136,16 @@ def trials_of(run: "Run") -> list[Trial]:
         raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
     trials = {trial.key: trial for trial in store.all_trials(run.folder)}
     members = [trials[key] for key in run.blend.members]
-    lost = [trial for trial in members if not store.has_weights(run.folder, trial.config)]
-    if lost:
-        raise Mistake(f"nets of {len(lost)} members of the blend were deleted to save disk; give fit a larger nets_gb")
+    without_nets = [trial for trial in members if not store.has_weights(run.folder, trial.config)]
+    if without_nets:
+        raise Mistake(
+            f"nets of {len(without_nets)} members of the blend were deleted to save disk; give fit a larger nets_gb"
+        )
     return members
 
 
 def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]:
-    """The run as if its best trial were all of the blend: with a decision and a score of its own."""
+    """The run as if its blend were its best trial alone, with that trial's decision rule and score."""
     trial, record = max(trials, key=lambda t: t.score), record_of(run)
     blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
     rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
@@ -149,22 +153,18 @@ def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]
 
 
 def inputs_for(trials: Sequence[Trial], channels: int) -> Inputs:
-    """One input for each way that the trials want pictures decoded."""
-    ways = [(_side(t.config), t.config.preprocess, t.config.grid) for t in trials]
-    distinct = list(dict.fromkeys(ways))
+    """An input for each combination of size, preprocessing and grid that the trials need."""
+    combinations = [(side_of(t.config.seen_size, t.config.grid), t.config.preprocess, t.config.grid) for t in trials]
+    distinct = list(dict.fromkeys(combinations))
     rows = [
         {"name": _name(at, distinct), "size": size, "channels": channels, "preprocess": preprocess, "grid": grid}
         for at, (size, preprocess, grid) in enumerate(distinct)
     ]
-    return Inputs(rows, [distinct.index(way) for way in ways])
-
-
-def _side(config: Config) -> int:
-    return side_of(config.seen_size, config.grid)
+    return Inputs(rows, [distinct.index(combination) for combination in combinations])
 
 
 def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:
-    """`pictures` where there is one way, `pictures_128` where the size tells it from the others."""
+    """`pictures` for the only input, `pictures_128` for one whose size no other has, else with its number too."""
     size = distinct[at][0]
     if len(distinct) == 1:
         return "pictures"
@@ -173,10 +173,10 @@ def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:
 
 
 def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, Any]:
-    """What using the file takes, as json: it stands in the file and beside it."""
+    """The description of the file as json, which is written into it and beside it."""
     assert run.blend is not None
     kind, blend = run.task["kind"], run.blend
-    sums = "rows sum to one" if kind in ("binary", "multiclass", "ordinal") else "each label is its own"
+    sums = "rows sum to one" if kind in ("binary", "multiclass", "ordinal") else "labels are independent"
     members = [{"config": words_of(t.config), "score": run.metric.shown(t.score), "key": t.key} for t in trials]
     for member, weight in zip(members, blend.weights, strict=False):  # a stacker holds more than weights
         member["weight"] = weight
@@ -207,10 +207,11 @@ def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, A
 
 
 def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place: Path) -> list[np.ndarray]:
-    """Up to 32 pictures `(R, size, size, channels)` for each input: these files', else the run's decoded test pictures.
+    """Up to 32 pictures `(R, size, size, channels)` for each input: of `files`, else the run's decoded test pictures.
 
-    Without test pictures they are train pictures. Those of another size than an input's are brought to it by leaving
-    out or repeating pixels: a check wants any picture, but the same for both. Raises Mistake where there are none.
+    Without test pictures they are train pictures. Pictures of another size are brought to the input's by leaving out or
+    repeating pixels, since the check needs any pictures as long as both sides get the same. Raises Mistake where there
+    are none.
     """
     if files is not None:
         return [_decoded(run, row, files[:MOST_CHECKED], place) for row in inputs.rows]
@@ -218,18 +219,20 @@ def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place
     for path in reversed(pixels_in(run.folder / "cache")):
         pixels = open_pixels(path)
         readable = np.flatnonzero(~pixels.bad)
-        some = readable[readable >= rows] if (readable >= rows).any() else readable
-        if len(pixels.bad) >= rows and len(some):
-            pictures = np.asarray(pixels.array[some[:: -(-len(some) // MOST_CHECKED)]])
+        of_test = readable[readable >= rows]
+        usable = of_test if len(of_test) else readable
+        if len(pixels.bad) >= rows and len(usable):
+            pictures = np.asarray(pixels.array[usable[:: -(-len(usable) // MOST_CHECKED)]])
             return [_at_size(pictures, row["size"]) for row in inputs.rows]
     raise Mistake(f"the decoded pictures of {run.folder} were deleted; name others to check with: --images FOLDER")
 
 
 def _decoded(run: "Run", row: dict[str, Any], files: list[str], place: Path) -> np.ndarray:
-    """The files as an input wants them."""
+    """The files decoded for an input."""
     ranges = as_ranges(run.task.get("ranges", ()))
-    how = {"channels": row["channels"], "ranges": ranges, "grid": row["grid"]}
-    pixels = build_pixels(files, row["size"], row["preprocess"], place, **how)
+    pixels = build_pixels(
+        files, row["size"], row["preprocess"], place, channels=row["channels"], ranges=ranges, grid=row["grid"]
+    )
     if pixels.bad.any():
         raise Mistake(
             f"{int(pixels.bad.sum())} of the pictures to check with cannot be read; name others with --images"
@@ -242,7 +245,7 @@ def _at_size(pictures: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(pictures[:, at][:, :, at])
 
 
-def written_and_checked(
+def write_and_compare(
     run: "Run",
     trials: Sequence[Trial],
     inputs: Inputs,
@@ -250,7 +253,7 @@ def written_and_checked(
     description: dict[str, Any],
     file: Path,
 ) -> Comparison:
-    """The blend's predictions by `predict`'s own code, in float32, beside those of the file, which is written now."""
+    """Writes the file; the blend's predictions by `predict`'s own code, in float32, beside those of the file."""
     assert run.blend is not None
     place = file.parent
     pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
@@ -259,9 +262,9 @@ def written_and_checked(
         rows, size, _, channels = array.shape
         write_json(path.with_suffix(".json"), {"rows": rows, "size": size, "channels": channels})
     predictions, parts = [], []
-    worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(run.folder, place))
+    worker = Worker(TRAINER, log_of(run.folder, place))
     try:
-        # on a card nets predict in bfloat16, which would be a deviation of its own
+        # on the processor, since on a card nets predict in bfloat16, which deviates by itself
         worker.greet({**run.hello(place), "device": "cpu", "fold_of": str(run.folder / "fold_of.npy")}, LONG)
         for trial, source in zip(trials, inputs.of_trial, strict=True):
             part = {"config": trial.config.to_json(), "weights": str(store.nets_folder(run.folder, trial.config))}

@@ -1,12 +1,11 @@
-"""What only nets can show: where one looked in the pictures that a run gets wrong, and what augmentation made of some.
+"""The gallery of a report: maps of where a net saw evidence for the run's mistakes, and a sheet of augmented pictures.
 
-The worker is asked at the end of a run, within the report's time; what it shows lies in the run folder. What there was
-no time for is asked for when a report is written later, once.
+Only a worker with nets can make them: at the end of a run, within the report's time, and into the run folder. Parts for
+which there was no time are made once when a report is written later.
 """
 
 import math
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,101 +28,101 @@ from autoclimb.report.page_errors import MISTAKES
 from autoclimb.report.record import Gallery, RunRecord
 from autoclimb.run import store
 from autoclimb.run.setup import Setup
-from autoclimb.run.worker import Died, Late, Worker, log_of
+from autoclimb.run.worker import TRAINER, Died, Late, Worker, log_of
 from autoclimb.types import Config, Trial
 
 MAPS, SHEET, NOTES = "maps.npz", "sheet.jpg", "gallery.json"  # in the folder `gallery` of a run
 NO_TIME = "there was no time to ask the nets; on a finished run `autoclimb report RUN` does"
-SHARE_TO_LOOK = 0.7  # of the seconds left: a fold's look that was begun is ended, and late is lost
-LATER = 600.0  # seconds that nets of a finished run may show things in; own choice
-NOT_AT_HAND = "its pictures are not in the cache any more"
+SHARE_FOR_MAPS = 0.7  # of the seconds left: a fold that was begun is finished, and a late reply is lost
+SECONDS_LATER = 600.0  # for the gallery of a finished run; own choice
+NOT_CACHED = "its pictures are not in the cache any more"
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, UnidentifiedImageError)
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
-    """What a gallery is asked for through: where decoded pictures lie, a worker, and the seconds that are left."""
+class GallerySource:
+    """The means to make a gallery: the run folder, its decoded pictures, a worker, and the seconds left."""
 
     folder: Path  # of the run
-    pixels: Callable[[Config], Path | None]  # as a config's nets look at them; None where they are not at hand
-    ask: Callable[[dict[str, Any], float], dict[str, Any]]  # a worker's reply to a request, within so many seconds
-    left: Callable[[], float]
+    pixels: Callable[[Config], Path | None]  # decoded for a config; None where they are not on disk any more
+    ask: Callable[[dict[str, Any], float], dict[str, Any]]  # a worker's reply to a request within some seconds
+    left: Callable[[], float]  # seconds
 
 
 def fill_gallery(setup: Setup, record: RunRecord, errors: Errors | None, seconds: float) -> None:
-    """Has the worker show where a net looked and how pictures were augmented, within so many seconds, and keeps it.
+    """Has the run's worker make the gallery within some seconds and writes it to the run folder.
 
-    Where there is nothing to show, or no time, a note says why.
+    For a part that there is nothing to show in, or no time to make, a note says why.
     """
     end = setup.clock.spent() + seconds
 
     def left() -> float:
         return end - setup.clock.spent()
 
-    def at_hand(config: Config) -> Path | None:
-        pixels = setup.decoded.at_hand(config.cached_size, config.preprocess, config.grid)
+    def decoded_already(config: Config) -> Path | None:
+        pixels = setup.decoded.decoded_already(config.cached_size, config.preprocess, config.grid)
         return pixels.path if pixels else None
 
-    fill(Asking(setup.folder, at_hand, setup.worker.ask, left), record, errors, list(SHOWN))
+    fill(GallerySource(setup.folder, decoded_already, setup.worker.ask, left), record, errors, list(PARTS))
 
 
 def complete_gallery(
     folder: Path, record: RunRecord, errors: Errors | None, items: int, hello: Callable[[Path], dict[str, Any]]
 ) -> None:
-    """Has nets of a finished run show what there was no time for at its end, by a worker of their own.
+    """Makes the parts of a finished run's gallery that there was no time for at its end, by a worker of its own.
 
-    `items` were decoded, and `hello` gives what a worker is told that works in a place. Nothing is tried twice that
-    had its time.
+    `items` is the number of decoded items; `hello(place)` is the greeting of a worker that works in that folder. Parts
+    that failed for another reason are not tried again.
     """
-    before = _notes_in(folder)
-    lacking = [name for name in SHOWN if before.get(name, {}).get("note", NO_TIME) == NO_TIME]
+    notes = _notes_in(folder)
+    lacking = [name for name in PARTS if notes.get(name, {}).get("note", NO_TIME) == NO_TIME]
     if not (record.finished and record.blend and lacking):
         return
-    workers, until = list[Worker](), time.monotonic() + LATER
+    workers, until = list[Worker](), time.monotonic() + SECONDS_LATER
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
 
         def ask(request: dict[str, Any], seconds: float) -> dict[str, Any]:
-            if not workers:  # it imports for seconds, which a gallery without pictures need not wait for
-                workers.append(Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(folder, place)))
-                learned = {"target": str(folder / "target.npy"), "fold_of": str(folder / "fold_of.npy")}
-                workers[0].greet({**hello(place), **learned}, seconds)
+            if not workers:  # started at the first request only, since its imports take seconds
+                workers.append(Worker(TRAINER, log_of(folder, place)))
+                train_files = {"target": str(folder / "target.npy"), "fold_of": str(folder / "fold_of.npy")}
+                workers[0].greet({**hello(place), **train_files}, seconds)
             return workers[0].ask(request, seconds)
 
         try:
-            pixels = partial(kept_pixels, folder / "cache", items)
-            asking = Asking(folder, pixels, ask, lambda: until - time.monotonic())
-            fill(asking, record, errors, lacking)
+            pixels = partial(cached_pixels, folder / "cache", items)
+            source = GallerySource(folder, pixels, ask, lambda: until - time.monotonic())
+            fill(source, record, errors, lacking)
         finally:
             for worker in workers:
                 worker.end()
 
 
-def fill(asking: Asking, record: RunRecord, errors: Errors | None, names: Sequence[str]) -> None:
-    """Asks for these parts of the gallery and writes what came of each, before the next is asked for."""
-    place = asking.folder / "gallery"
+def fill(source: GallerySource, record: RunRecord, errors: Errors | None, names: Sequence[str]) -> None:
+    """Makes these parts of the gallery, and writes the outcome of each before the next is begun."""
+    place = source.folder / "gallery"
     place.mkdir(exist_ok=True)
-    values = _notes_in(asking.folder)
+    values = _notes_in(source.folder)
     for name in names:
         try:
-            values[name] = SHOWN[name](asking, record, errors, place) if asking.left() > 0 else {"note": NO_TIME}
+            values[name] = PARTS[name](source, record, errors, place) if source.left() > 0 else {"note": NO_TIME}
         except Late:
             values[name] = {"note": NO_TIME}
-        except (Died, Mistake, RuntimeError) as error:  # of a bug in the worker the last line says what it was
+        except (Died, Mistake, RuntimeError) as error:  # for a bug in the worker, the last line of its traceback
             values[name] = {"note": str(error).strip().splitlines()[-1][:200]}
         write_json(place / NOTES, values)
 
 
 def _notes_in(folder: Path) -> dict[str, Any]:
-    """What came of each part of a run's gallery so far."""
+    """The outcome of each part of a run's gallery so far, by name."""
     try:
         return dict(read_json(folder / "gallery" / NOTES))
     except DAMAGED:
         return {}
 
 
-def kept_pixels(cache: Path, items: int, config: Config) -> Path | None:
-    """Where a run keeps its pictures as a config's nets look at them, or larger; None where it does not any more."""
+def cached_pixels(cache: Path, items: int, config: Config) -> Path | None:
+    """The path of a run's pictures decoded for a config, at its size or a larger one; None where they are gone."""
     fitting = []
     for path in pixels_in(cache):
         facts = read_json(path.with_suffix(".json"))
@@ -134,46 +133,46 @@ def kept_pixels(cache: Path, items: int, config: Config) -> Path | None:
     return min(fitting)[1] if fitting else None
 
 
-def ask_maps(asking: Asking, record: RunRecord, errors: Errors | None, place: Path) -> dict[str, Any]:
-    """The trial whose nets looked at the worst mistakes, the heaviest member that can; or a note on why none did."""
+def make_maps(source: GallerySource, record: RunRecord, errors: Errors | None, place: Path) -> dict[str, Any]:
+    """Has the heaviest member that can explain the worst mistakes; the trial, or a note on why none could."""
     rows = [row for row, _ in findings.mistakes(record, errors, MISTAKES)] if errors else []
     if errors is None or not rows:
         return {"note": ""}
     outputs, note = findings.wrong_outputs(record, errors, rows), NO_TIME
     for trial in members_by_weight(record):
-        if asking.left() <= 0:
+        if source.left() <= 0:
             break
-        pixels = asking.pixels(trial.config)
+        pixels = source.pixels(trial.config)
         if pixels is None:
-            note = NOT_AT_HAND
+            note = NOT_CACHED
             continue
         request = {
             "do": "explain",
             "config": trial.config.to_json(),
             "pixels": str(pixels),
-            "nets": str(store.nets_folder(asking.folder, trial.config)),
+            "nets": str(store.nets_folder(source.folder, trial.config)),
             "rows": rows,
             "outputs": outputs,
-            "seconds": SHARE_TO_LOOK * asking.left(),
+            "seconds": SHARE_FOR_MAPS * source.left(),
             "save": str(place / MAPS),
         }
-        reply = asking.ask(request, max(asking.left(), 0.0))
+        reply = source.ask(request, max(source.left(), 0.0))
         if reply["shown"]:
             return {"trial": trial.key, "note": reply["note"]}
         note = reply["note"] or note
     return {"note": note}
 
 
-def ask_sheet(asking: Asking, record: RunRecord, errors: Errors | None, place: Path) -> dict[str, Any]:
-    """The trial whose augmentation the sheet shows, its blocks of train rows, and their layout; or a note."""
+def make_sheet(source: GallerySource, record: RunRecord, errors: Errors | None, place: Path) -> dict[str, Any]:
+    """Has the heaviest augmented member draw the sheet; the trial and the blocks of train rows, or a note."""
     trained = [trial for trial in members_by_weight(record) if trial.config.train == "net"]
-    varied = [trial for trial in trained if trial.config.policy != "none"]
-    if not varied:
+    augmented = [trial for trial in trained if trial.config.policy != "none"]
+    if not augmented:
         why = "its nets see pictures as they are" if trained else "its features are frozen or made by hand"
         return {"note": f"the blend was trained without augmentation, for {why}"}
     blocks = [rows for _, rows in example_blocks(record)]
-    for trial in varied:
-        pixels = asking.pixels(trial.config)
+    for trial in augmented:
+        pixels = source.pixels(trial.config)
         if pixels is not None and blocks:
             request = {
                 "do": "sheet",
@@ -182,19 +181,19 @@ def ask_sheet(asking: Asking, record: RunRecord, errors: Errors | None, place: P
                 "blocks": blocks,
                 "save": str(place / SHEET),
             }
-            asking.ask(request, max(asking.left(), 0.0))
+            source.ask(request, max(source.left(), 0.0))
             return {"trial": trial.key, "note": "", "blocks": blocks}
-    return {"note": NOT_AT_HAND}
+    return {"note": NOT_CACHED}
 
 
-SHOWN: dict[str, Callable[[Asking, RunRecord, Errors | None, Path], dict[str, Any]]] = {
-    "maps": ask_maps,
-    "sheet": ask_sheet,
+PARTS: dict[str, Callable[[GallerySource, RunRecord, Errors | None, Path], dict[str, Any]]] = {
+    "maps": make_maps,
+    "sheet": make_sheet,
 }
 
 
 def members_by_weight(record: RunRecord) -> list[Trial]:
-    """The blend's members on record, the heaviest first; where it has no weights, the best first."""
+    """The blend's recorded members, heaviest first; best first where the blend has no weights."""
     if record.blend is None:
         return []
     weights = record.blend.weights or (math.nan,) * len(record.blend.members)
@@ -204,7 +203,7 @@ def members_by_weight(record: RunRecord) -> list[Trial]:
 
 
 def read_gallery(folder: Path) -> Gallery:
-    """What the gallery of a run folder holds; empty but for a note where it was not filled yet, or was damaged."""
+    """The gallery in a run folder; empty but for a note where it was not made yet, or is damaged."""
     place, none = folder / "gallery", Gallery(maps_note=NO_TIME, sheet_note=NO_TIME)
     if not (place / NOTES).exists():
         return none
@@ -234,5 +233,5 @@ def read_gallery(folder: Path) -> Gallery:
 
 
 def forget_gallery(folder: Path) -> None:
-    """Deletes what nets showed of a run that was gone on with: its mistakes are others now."""
+    """Deletes the gallery of a run that was continued, since its mistakes have changed."""
     shutil.rmtree(folder / "gallery", ignore_errors=True)

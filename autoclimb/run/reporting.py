@@ -1,4 +1,4 @@
-"""A run directory -> what its page is made from, and the page itself, within the time that the budget leaves for it."""
+"""From a run directory to the record that a page is made from, and to the page, within the budget's time for it."""
 
 import csv
 import threading
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
 
 def has_record(folder: Path) -> bool:
-    """Whether the run came as far as its folds, without which there is nothing to show."""
+    """Whether the run has its folds, without which there is nothing to show."""
     return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
 
 
 def record_of(run: "Run") -> RunRecord:
-    """The run as a page needs it; raises Mistake where it stopped before its folds were made."""
+    """The record of a run for its page; raises Mistake where the run stopped before its folds were made."""
     folder = run.folder
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
@@ -103,9 +103,9 @@ def record_of(run: "Run") -> RunRecord:
 
 
 def with_measurements(run: "Run", record: RunRecord, seconds: float) -> RunRecord:
-    """The run's record with what its pictures show, as far as there are seconds to measure that, and its gallery.
+    """The run's record with measurements of its pictures, as far as `seconds` allow, and its gallery.
 
-    Looks are measured where there are over SLACK.report_looks seconds, drift over SLACK.report_drift.
+    Looks are measured with more than SLACK.report_looks seconds, drift with more than SLACK.report_drift.
     """
     folder, rows, answered = run.folder, len(record.target), items_of(run) - len(record.target)
     slices = record.slices
@@ -120,21 +120,18 @@ def with_measurements(run: "Run", record: RunRecord, seconds: float) -> RunRecor
 
 
 def items_of(run: "Run") -> int:
-    """How many items were decoded: train rows, and those that are answered; a row may be one of several of an item."""
+    """The number of decoded items: train rows and test items, each of which may have several rows in the submission."""
     return len(np.load(run.folder / "fold_of.npy", mmap_mode="r")) + len(set(run.task["form"]["ids"]))
 
 
 def copies_in(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What reading found of near-duplicates, {} where it found none."""
-    known = [event["facts"]["copies"] for event in events if "copies" in event["facts"]]
-    return known[-1] if known else {}
+    """The facts on near-duplicates that the run reported last, {} without any."""
+    reported = [event["facts"]["copies"] for event in events if "copies" in event["facts"]]
+    return reported[-1] if reported else {}
 
 
 def write_report(run: "Run") -> Path:
-    """The path of `report.html`, written now with all that can be shown.
-
-    Where nets looked and how pictures were augmented is shown now if there was no time for it at the run's end.
-    """
+    """The path of `report.html`, written with all measurements and the gallery, whatever time they take."""
     record, pen = record_of(run), unhurried()
     errors = errors_of(record)
     complete_gallery(run.folder, record, errors, items_of(run), run.hello)
@@ -142,7 +139,7 @@ def write_report(run: "Run") -> Path:
 
 
 def write_page(folder: Path, page: str) -> Path:
-    """The path of the page, on disk."""
+    """The path of `report.html`, written with this content."""
     path = folder / "report.html"
     with whole_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="replace")
@@ -150,9 +147,9 @@ def write_page(folder: Path, page: str) -> Path:
 
 
 def write_suspects(run: "Run") -> tuple[Path, int]:
-    """The path of `suspects.html`, and how many suspects there are; `suspects.csv` lists the same beside it.
+    """The path of `suspects.html`, and the number of suspects; `suspects.csv` beside it lists the same.
 
-    Raises Mistake where nothing is blended yet.
+    Raises Mistake where the run has no blend yet.
     """
     record = record_of(run)
     if record.blend is None:
@@ -167,7 +164,7 @@ def write_suspects(run: "Run") -> tuple[Path, int]:
 
 
 def import_ahead(budget: float) -> None:
-    """Imports what a page needs while the first trial trains, where the end of a run has no second left for that."""
+    """Imports the libraries of a page while the first trial trains, where the budget leaves no second for it later."""
     if seconds_for_report(budget) < SLACK.report_import_ahead:
         threading.Thread(target=import_library, daemon=True).start()
 
@@ -179,33 +176,34 @@ def report_in_time(
     show: Callable[[RunRecord, Errors | None, float], None] | None = None,
     record: Callable[[], RunRecord] | None = None,
 ) -> None:
-    """Writes the run's report within its share of the budget, each version over the one before it.
+    """Writes the run's report within its share of the budget, in up to three versions, each over the one before.
 
-    First with tables, then with charts if there is time, then with what `show(record, errors, seconds)` had the nets
-    show in the seconds that are left. `record` gives the run's record, built when it is first asked. It never costs
-    the run: whatever goes wrong here, a bug too, is a note, since the submission is written.
+    The first has tables, the second charts, and the third the gallery that `show(record, errors, seconds)` has the nets
+    make. `record` returns the run's record, by default read from disk when it is needed. Any error here, a bug too,
+    becomes a note, since the submission is written already.
     """
     start = clock.spent()
-    most = min(seconds_for_report(clock.budget), clock.left())
+    allowed = min(seconds_for_report(clock.budget), clock.left())
 
     def left() -> float:
-        return most - (clock.spent() - start)
+        return allowed - (clock.spent() - start)
 
-    known = record or cache(partial(record_of, run))
-    measured = cache(lambda: with_measurements(run, known(), left()))
-    errors = cache(lambda: errors_of(known()))
+    plain = record or cache(partial(record_of, run))
+    measured = cache(lambda: with_measurements(run, plain(), left()))
+    errors = cache(lambda: errors_of(plain()))
     pen = Pen(left)
 
     def write(record: RunRecord, pen: Pen) -> Path:
         return write_page(run.folder, report_page(record, errors(), pen))
 
-    path, error = outcome_within(left(), lambda: write(known(), replace(pen, dry=True)))
+    path, error = outcome_within(left(), lambda: write(plain(), replace(pen, dry=True)))
     if path is not None and left() > SLACK.report_drawing:
         drawn, error = outcome_within(left(), lambda: write(measured(), pen))
         if drawn is not None and show is not None and (seconds := for_gallery(left())):
-            _, failed = outcome_within(seconds, lambda: show(known(), errors(), seconds))
-            if failed is not None:
-                tell(Event("note", f"the report cannot show what the nets see ({type(failed).__name__}: {failed})"))
+            _, no_gallery = outcome_within(seconds, lambda: show(plain(), errors(), seconds))
+            if no_gallery is not None:
+                reason = f"{type(no_gallery).__name__}: {no_gallery}"
+                tell(Event("note", f"the report cannot show what the nets see ({reason})"))
             _, error = outcome_within(left(), lambda: write(replace(measured(), gallery=read_gallery(run.folder)), pen))
     if error is not None:
         tell(Event("note", f"the report failed ({type(error).__name__}: {error}); the submission stands"))
@@ -215,26 +213,26 @@ def report_in_time(
         tell(Event("note", f"report: {path}", {"report": str(path)}))
     if path is not None and run.blend is not None:
         drift = facts_in(run.folder).get("drift", {})
-        reasons, _ = outcome_within(left(), lambda: doubts_of(replace(known(), drift=drift), errors()))
-        for reason in reasons or ():
-            tell(Event("note", reason))
+        doubts, _ = outcome_within(left(), lambda: doubts_of(replace(plain(), drift=drift), errors()))
+        for doubt in doubts or ():
+            tell(Event("note", doubt))
 
 
 def for_gallery(left: float) -> float:
-    """Of the seconds left for a report with its charts those that nets may show something in, 0 where too few."""
+    """The seconds for a gallery, of those left for a report that has its charts; 0 where they are too few."""
     seconds = left - SLACK.report_rewriting
     return seconds if seconds >= SLACK.report_gallery_least else 0.0
 
 
 def measure_ahead(folder: Path, task: Task, budget: float) -> None:
-    """Measures picture sizes while the first trials train, and drift where the budget has seconds for that.
+    """Measures picture sizes in the background, and drift where the budget has seconds for that.
 
-    The end of a run tells of them, and a report written later, which knows no source files any more.
+    They are measured now since a report written later does not know the source files any more.
     """
     until = time.monotonic() + SLACK.sizes_ahead
 
     def measure() -> None:
-        with suppress(Exception):  # a warning that fails is no reason for anything
+        with suppress(Exception):  # a measurement that fails is missing from the report, which is harmless
             measured_sizes(folder, task, lambda: until - time.monotonic())
             if task.test_ids and budget >= SLACK.drift_ahead_from:
                 measured_drift(folder, len(task.train_ids), len(task.test_ids), task.groups)

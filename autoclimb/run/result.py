@@ -1,7 +1,6 @@
 """Run: a run directory as people use it from Python."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -25,7 +24,7 @@ from autoclimb.run import store
 from autoclimb.run.exported import predictions_by_export
 from autoclimb.run.exporting import Exported, export_run, trials_of
 from autoclimb.run.reporting import has_record, record_of, write_report, write_suspects
-from autoclimb.run.worker import Worker, log_of
+from autoclimb.run.worker import TRAINER, Worker, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
@@ -33,13 +32,13 @@ from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
 if TYPE_CHECKING:
     import pandas as pd
 
-LONG_ENOUGH = 24 * 3600.0  # predicting has no budget; a worker that says nothing for a day is dead
-DISK_SHARE = 0.5  # of the free disk that pictures to be answered may take as an array; beyond it they are JPEGs
+LONG_ENOUGH = 24 * 3600.0  # predicting has no budget, but a worker that is silent for a day is dead
+DISK_SHARE = 0.5  # of the free disk that decoded new pictures may take as an array; beyond it they are stored as JPEGs
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run on disk. `score` and `stderr` are the metric's own value, cross-fitted, and its standard error."""
+    """A run on disk. `score` is the metric's own value, cross-fitted, and `stderr` its standard error."""
 
     folder: Path
     metric: Metric
@@ -52,7 +51,7 @@ class Run:
 
     @property
     def score(self) -> float:
-        """The blend's cross-fitted score, NaN where nothing was learnt."""
+        """The blend's cross-fitted score, NaN where nothing was learned."""
         return self.metric.shown(self.blend.score) if self.blend else float("nan")
 
     @property
@@ -62,7 +61,7 @@ class Run:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What new rows score in 95 of 100 cases, lower and upper end: lopsided where errors are rare and dear."""
+        """Both ends of the score's 95 % interval on new rows, asymmetric where errors are rare but costly."""
         if not self.blend:
             return float("nan"), float("nan")
         low, high = sorted(self.metric.shown(end) for end in self.blend.interval)
@@ -70,7 +69,7 @@ class Run:
 
     @property
     def submission(self) -> Path:
-        """The submission's path; there is none where the data had no test pictures."""
+        """The submission's path; the file does not exist where the data had no test pictures."""
         return self.folder / "submission.csv"
 
     @property
@@ -83,30 +82,30 @@ class Run:
         return leaderboard_frame(store.all_trials(self.folder), self.metric, self.blend)
 
     def report(self) -> Path:
-        """The path of `report.html`, written anew: one file that opens anywhere. Works while the run goes on.
+        """The path of `report.html`, written again: one file that any browser opens. Works while the run goes on.
 
-        Where nets looked and how pictures were augmented is shown now if there was no time for it at the run's end.
+        On a finished run it adds the maps and augmented examples that there was no time for at the run's end.
         """
         return write_report(self)
 
     def suspects(self) -> tuple[Path, int]:
-        """The path of `suspects.html`, written anew, where one decides about doubtful labels, and their number."""
+        """The path of `suspects.html`, a page to decide about doubtful labels, written again, and their number."""
         return write_suspects(self)
 
     @property
     def plot(self) -> Plots:
-        """The run's figures, matplotlib's: `run.plot.climb()`, `.lifts()`, `.confusion()`, `.errors()`, `.curves()`."""
+        """The run's matplotlib figures: `run.plot.climb()`, `.lifts()`, `.confusion()`, `.errors()`, `.curves()`."""
         return Plots(record_of(self))
 
     def _repr_html_(self) -> str | None:
-        """What a notebook shows of the run, None (its repr then) where it stopped before its folds were made."""
+        """The run as a notebook shows it; None, for its repr, where it stopped before its folds were made."""
         return notebook_html(record_of(self)) if has_record(self.folder) else None
 
     def predict(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> "pd.DataFrame":
         """Answers for other pictures, a folder of them or a list of files, in the submission's columns and cells.
 
-        Unreadable pictures raise Mistake: an answer that nobody looked at would be worse than none. A blend that was
-        fitted with metadata answers by the linear stacker beneath, for pictures come without: it says so.
+        A blend that was fitted with metadata answers by the linear stacker beneath it, since new pictures come without
+        metadata, and notes that. Raises Mistake for unreadable pictures: an answer without a look would mislead.
         """
         import pandas as pd
 
@@ -120,7 +119,7 @@ class Run:
     def predictions(self, images: str | Path | Sequence[str | Path], tell: Tell | None = None) -> np.ndarray:
         """The blend's predictions `(M, C)` for other pictures, before a decision is taken; see `predict`.
 
-        On a processor those of the exported ONNX file, where there is one and it is faster.
+        On a processor they are those of the exported ONNX file, where there is one and it is faster.
         """
         tell = tell or (lambda event: None)
         blend, files = self._blend(), pictures_of(images)
@@ -143,21 +142,21 @@ class Run:
         images: str | Path | Sequence[str | Path] | None = None,
         tell: Tell | None = None,
     ) -> Exported:
-        """What was written: the blend, or its best trial alone, as one file that answers without autoclimb.
+        """The blend, or its best trial alone, written as one file that predicts without autoclimb.
 
         `format` is "onnx" or "torch" (an exported program, .pt2). `out` is the file, by default in the run's `export`
-        folder. It is compared with `predict` on up to 32 of `images`, by default of the test pictures, and not
-        written where it is off by more than 1e-4. Raises Mistake then, and where a member cannot be exported.
+        folder. It is compared with `predict` on up to 32 of `images`, by default of the test pictures. Raises Mistake
+        where it deviates by more than 1e-4, so that nothing is written, and where a member cannot be exported.
         """
-        where, files = None if out is None else Path(out), None if images is None else pictures_of(images)
-        return export_run(self, format, best, where, files, tell or (lambda event: None))
+        path, files = None if out is None else Path(out), None if images is None else pictures_of(images)
+        return export_run(self, format, best, path, files, tell or (lambda event: None))
 
     def _members_predictions(
         self, configs: Sequence[Config], files: list[str], place: Path, tell: Tell
     ) -> list[np.ndarray]:
-        """The predictions `(R, C)` of each of the blend's members for the pictures, made by a worker of their own."""
+        """The predictions `(M, C)` of each of the blend's members for the pictures, made by a worker of their own."""
         predictions = []
-        worker = Worker([sys.executable, "-m", "autoclimb.learn.worker"], log_of(self.folder, place))
+        worker = Worker(TRAINER, log_of(self.folder, place))
         try:
             worker.greet(self.hello(place), LONG_ENOUGH)
             for number, config in enumerate(configs, 1):
@@ -178,7 +177,7 @@ class Run:
         return predictions
 
     def _pixels_for(self, config: Config, files: list[str], place: Path, tell: Tell) -> Path:
-        """Where the pictures lie, decoded as the config's net wants them; raises Mistake where some cannot be read."""
+        """The path of the pictures, decoded for the config; raises Mistake where some cannot be read."""
         channels, size = self.task.get("channels", 3), config.seen_size
         array = len(files) * size * size * channels
         pixels = build_pixels(
@@ -203,9 +202,10 @@ class Run:
         return self.blend
 
     def hello(self, place: Path) -> dict[str, Any]:
-        """What a worker is told that shall predict for this run. What it learned once is copied to `place`.
+        """The greeting of a worker that predicts for this run, with `place` as its cache.
 
-        Features of other pictures are of no use later, and the run folder may be one that cannot be written.
+        The dictionaries of hand-made features are copied to `place`. The run's own cache is not used, since features of
+        other pictures are of no use later, and the run folder may be read-only.
         """
         for file in self.folder.glob("dictionary-*.npz"):
             shutil.copy(file, place)
@@ -225,9 +225,9 @@ class Run:
     def _task_of(self, files: Sequence[str]) -> Task:
         form = plain_form(Form(**_tuples_for_lists(self.task["form"])), self.task["classes"])
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
-        names = [Path(parts_of(f)[0][0][-1]) for f in files]  # of a member its own, of several pictures the first's
+        names = [Path(parts_of(f)[0][0][-1]) for f in files]  # a member's own name, the first one's of several pictures
         ids = tuple(name.name if with_ending else name.stem for name in names)
-        if len(set(ids)) < len(ids):  # rows of a table: "band_1" each
+        if len(set(ids)) < len(ids):  # rows of a table share a name, such as "band_1"
             ids = tuple(".".join(parts_of(f)[0][0][1:]) or Path(f).name for f in files)
         return Task(
             name=self.task["name"],
@@ -244,16 +244,19 @@ class Run:
 
 
 def plain_form(form: Form, classes: Sequence[str]) -> Form:
-    """The form for pictures that no sample asks for: a comma-separated row an item, its id and its answers."""
+    """The form for pictures that are in no sample: a comma-separated row for each item, its id and its answers."""
     form = replace(form, order=(), beside=(), delimiter=",", decimal=".", header=True)
     if not form.rows:
         return form
-    asked = tuple(c for c in form.column_of if c >= 0)
-    return replace(form, rows=(), columns=(form.columns[0], *(classes[c] for c in asked)), column_of=asked)
+    known = tuple(c for c in form.column_of if c >= 0)
+    return replace(form, rows=(), columns=(form.columns[0], *(classes[c] for c in known)), column_of=known)
 
 
 def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
-    """The run in a folder. `metric` is needed only for its function, where it was one of the user's own."""
+    """The run in a folder. `metric` is needed only to compute scores by a metric of the user's own.
+
+    Raises Mistake where the folder is no run, or of another version of autoclimb.
+    """
     folder = Path(folder)
     values = store.read_run(folder)
     if not values:
@@ -274,13 +277,13 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
 
 
 def describe_metric(metric: Metric) -> dict[str, Any]:
-    """The metric as json: enough to answer and to show scores without its function."""
+    """The metric as json, without its functions: enough to predict and to show scores."""
     functions = ("function", "decide", "on_kind")
     return {f.name: getattr(metric, f.name) for f in fields(metric) if f.name not in functions}
 
 
 def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
-    """What answering new pictures takes, as json; `ranges` are those of the pixels."""
+    """The facts of the task as json that predicting new pictures needs; `ranges` are those of the pixels."""
     return {
         "name": task.name,
         "kind": task.kind,
@@ -295,7 +298,10 @@ def describe_task(task: Task, ranges: Ranges = ()) -> dict[str, Any]:
 
 
 def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
-    """The pictures meant: those below a folder or in an archive in order of path, or the sources listed."""
+    """The sources of pictures: a picture file, those below a folder or in an archive by path, or those listed.
+
+    Raises Mistake where there are none, or where a listed file does not exist.
+    """
     if isinstance(images, (str, Path)):
         folder = Path(images)
         if not folder.exists():
@@ -313,7 +319,7 @@ def pictures_of(images: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def _metric_from(values: dict[str, Any]) -> Metric:
-    """The metric by its name, or a shell of a user's own that can show scores but not compute them."""
+    """The metric by its name; for a metric of the user's own, one that can show scores but not compute them."""
     try:
         return metric_named(values["name"])
     except Mistake:
@@ -325,5 +331,5 @@ def _metric_from(values: dict[str, Any]) -> Metric:
 
 
 def _tuples_for_lists(values: dict[str, Any]) -> dict[str, Any]:
-    """What json made lists of as the tuples they were."""
+    """The values with lists, which json makes of tuples, as tuples again."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

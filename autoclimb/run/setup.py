@@ -1,4 +1,4 @@
-"""The setting-up of a run: what its trials share, the worker told of the task, the pretrained nets to start from."""
+"""Setting up a run: the context that its trials share, the worker's greeting, folds, pretrained nets, equipment."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Task, Tell, least_certain_first
 
 DECISIVE = ("autoclimb", "torch", "timm", "scikit-learn", "lightgbm", "optuna", "albumentations", "pillow", "numpy")
-MOST_NOTES = 15  # of what reading noticed, that a run repeats
+MOST_NOTES = 15  # of the task that a run repeats
 
 
 class NoDevice(Mistake):
-    """The device that was asked for is not there, or cannot be used now."""
+    """The requested device does not exist or cannot be used now."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What the trials of a run share. Nothing here changes: what a run learns is in its folder."""
+    """The context that the trials of a run share. It does not change; what a run learns is in its folder."""
 
     task: Task
     goal: Goal
@@ -45,9 +45,9 @@ class Setup:
     decoded: Decoded
     clock: Clock
     tell: Tell = field(repr=False)
-    label_shift: bool = True  # whether other shares of the classes in the test rows are allowed for, on evidence
+    label_shift: bool = True  # whether answers allow for other shares of the classes in the test rows, on evidence
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
-    hardware: str = ""  # that trials are trained on; speeds measured on other hardware say nothing of it
+    hardware: str = ""  # on which trials are trained; speeds are compared within one hardware only
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class Setup:
         return np.flatnonzero(self.fold_of >= 0)
 
     def reserve(self) -> float:
-        """Seconds kept for the end, by what the last quick blends of this run took."""
+        """Seconds kept for the end, estimated from the last quick blends of this run."""
         quick_blend = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
         return seconds_for_the_end(self.clock.budget, quick_blend) + seconds_for_report(self.clock.budget)
 
@@ -63,9 +63,9 @@ class Setup:
 def with_folds(
     folder: Path, task: Task, pixels: Pixels, deal: Callable[[Task], np.ndarray], tell: Tell
 ) -> tuple[Task, np.ndarray]:
-    """The task, grouped where test pictures lie far, and the fold `(N,)` of each row, as `deal` deals it.
+    """The task, grouped where test pictures lie far from train pictures, and the fold `(N,)` of each row by `deal`.
 
-    A run that goes on takes the groups that it began with: other processors may find a pair more or less.
+    A continued run takes the groups that it began with, since another processor may find a pair more or less.
     """
     place, groups = folder / "facts.json", folder / "groups.npy"
     near = (read_json(place) if place.exists() else {}).get("nearness")
@@ -91,7 +91,7 @@ def introduce(
     space: SearchSpace,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Tells the worker of the task; what it says of itself: device, name, threads, torch's version.
+    """Greets the worker with the task and returns its reply: device, name, threads, torch's version.
 
     Raises NoDevice where it cannot train on the device, OutOfTime where it is not ready within the budget.
     """
@@ -121,7 +121,7 @@ def introduce(
 
 
 def learning_target(task: Task) -> np.ndarray:
-    """Targets as `arrays.read_target` reads them: class indices, 0/1 rows or indices of labels, shares, numbers."""
+    """The target in the form of `arrays.read_target`: class indices, 0/1 rows, indices of labels, shares, numbers."""
     if task.soft is not None:
         return task.soft.astype(np.float32)
     if task.kind == "regression":
@@ -130,7 +130,7 @@ def learning_target(task: Task) -> np.ndarray:
 
 
 def precision_for(goal: Goal, task: Task, fold_of: np.ndarray) -> str:
-    """The number format that trials' predictions are stored in, by those of one fold and of the test rows."""
+    """The dtype to store trials' predictions in, by the cells of one fold's and of the test rows' predictions."""
     held_out = int(np.bincount(fold_of[fold_of >= 0]).max(initial=0))
     return stored_precision(goal.metric.wants, max(held_out, len(task.test_ids)) * task.width)
 
@@ -140,8 +140,9 @@ def find_nets(
 ) -> tuple[dict[str, Any], ...]:
     """Pretrained nets to start from, cheapest first: those of `weights`, else of the hub, else of the box.
 
-    On a processor the box's nets come before the hub's: they are small, need no download, and are looked at as frozen
-    features. None where the user wants none.
+    On a processor the box's nets come before the hub's: they are small, need no download, and serve as frozen features.
+    () where the user wants none. Raises Mistake where `weights` and `pretrained=False` contradict each other, OutOfTime
+    where the worker does not reply within the budget.
     """
     if not pretrained:
         if weights:
@@ -168,13 +169,13 @@ def find_nets(
 
 
 def task_words(task: Task) -> str:
-    """One line about what was read."""
-    what = f"{task.width} {'labels' if task.kind == 'multilabel' else 'classes'}" if task.classes else "numbers"
-    return f"{task.name}: {task.kind}, {what}, {len(task.train_ids)} train and {len(task.test_ids)} test items"
+    """The task in a line: name, kind, number of classes and of items."""
+    targets = f"{task.width} {'labels' if task.kind == 'multilabel' else 'classes'}" if task.classes else "numbers"
+    return f"{task.name}: {task.kind}, {targets}, {len(task.train_ids)} train and {len(task.test_ids)} test items"
 
 
 def notes_of(task: Task) -> list[str]:
-    """What reading noticed, a line each, what was guessed first; the first ones of very many."""
+    """The task's notes, a line each, least certain first; at most MOST_NOTES of them."""
     notes = [
         " ".join(f"{note.sure + ': ' if note.sure == 'guessed' else ''}{note.text}".split())
         for note in least_certain_first(task.notes)
@@ -185,35 +186,35 @@ def notes_of(task: Task) -> list[str]:
 
 
 def hardware_words(greeting: dict[str, Any]) -> str:
-    """What trials run on, in words."""
+    """The hardware that trials run on, in words."""
     return str(greeting["name"]) if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
 
 
 def command_line(words: Sequence[str]) -> str:
-    """The command that a process of these words (`sys.argv`) was started by; "" where that was none of autoclimb's."""
+    """The command of a process with these words (`sys.argv`); "" where it is not autoclimb's."""
     program = Path(words[0])
     ours = program.name == "autoclimb" or program.parts[-2:] == ("autoclimb", "__main__.py")
     return shlex.join(["autoclimb", *words[1:]]) if ours else ""
 
 
 def versions() -> dict[str, str]:
-    """The versions of what a run's numbers depend on, by name."""
+    """The versions of Python and of the packages that a run's numbers depend on, by name."""
     packages = {name: metadata.version(name) for name in DECISIVE}
     return {"python": python_version(), **packages}
 
 
-def made_with(greeting: dict[str, Any], nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What trials are made with, for run.json: versions, hardware, and the pretrained nets with where they are from."""
-    named = [f"{row['backbone']} ({row['weights']})" for row in nets]
+def equipment_of(greeting: dict[str, Any], nets: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The equipment of trials, for run.json: versions, hardware, and the pretrained nets with their sources."""
+    names = [f"{row['backbone']} ({row['weights']})" for row in nets]
     hardware = f"{hardware_words(greeting)}, torch {greeting['torch']}"
-    return {"versions": versions(), "hardware": hardware, "nets": named}
+    return {"versions": versions(), "hardware": hardware, "nets": names}
 
 
-def mixed_words(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What a run goes on with that its first trials were not made with, a sentence each: the blend will hold both."""
+def equipment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A sentence for each difference between the equipment of a run's earlier calls and of this one."""
     old, new = (
-        {**made.get("versions", {}), "hardware": _without_torch(made.get("hardware")), "nets": made.get("nets")}
-        for made in (before, now)
+        {**values.get("versions", {}), "hardware": _without_torch(values.get("hardware")), "nets": values.get("nets")}
+        for values in (before, now)
     )
     changed = [name for name in new if old.get(name) not in (None, new[name])]
     return [
@@ -222,7 +223,7 @@ def mixed_words(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _without_torch(hardware: str | None) -> str | None:
-    """Where trials run, without torch's version, which stands among the versions."""
+    """The hardware without torch's version, which is among the versions."""
     return hardware and hardware.partition(", torch ")[0]
 
 

@@ -1,32 +1,32 @@
 """The run directory: the only state that outlives a process.
 
-    run.json                what the run is of: fingerprint, metric, versions, the user's policies, how it ended
-    events.jsonl            what was reported while it ran, a line each, with the seconds of budget spent until then
-    task.json               what answering new pictures takes: kind, classes, the submission's form
-    train_ids.json          of the train rows, in the order of the arrays
+    run.json                fingerprint, metric, versions, the user's policies, budget spent, how the run ended
+    events.jsonl            the events of the run, a line each, with the seconds of budget spent until then
+    task.json               facts for predicting new pictures: kind, classes, the submission's form
+    train_ids.json          ids of the train rows, in the order of the arrays
     fold_of.npy, and groups.npy, metadata.npy where train rows have them
-    target.npy              what nets learn: class indices (N,), 0/1 rows, indices of labels (N, k), shares, numbers
-    facts.json              what the report measured once: drift, looks and sizes of pictures
+    target.npy              the nets' target: class indices (N,), 0/1 rows, indices of labels (N, k), shares, numbers
+    facts.json              measurements for the report: drift, looks and sizes of pictures
     speeds.json             measured pictures a second by hardware, so that a replay plans with the same numbers
-    decisions.json          what was decided by the clock on a kind of device, so that a replay decides alike
-    dictionary-<way>.npz    patches that hand-made features are made by, of pictures prepared in that way
-    trials/<key>/           oof.npy (the predicted rows), oof_place.npy (where each train row is in it, or -1),
+    decisions.json          decisions that depended on the clock, by device, so that a replay takes them again
+    dictionary-<way>.npz    patches for hand-made features, by how their pictures are preprocessed
+    trials/<key>/           oof.npy (the predicted rows), oof_place.npy (each train row's index in it, or -1),
                             test.npy, and last of all trial.json
     nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
-                            the config's without its folds, so that a trial over more folds goes on from these
+                            the config's without its folds, so that a trial over more folds continues from these
     blend.json, blend_oof.npy, blend_oof_place.npy, blend_test.npy
     submission.csv, and submission-train-shares.csv where it allows for other shares of the classes in the test rows
     report.html             the run as a page
-    gallery/                maps.npz (where a net looked), sheet.jpg (augmented pictures), and last gallery.json
+    gallery/                maps.npz (evidence in pictures), sheet.jpg (augmented pictures), and last gallery.json
     model_card.md           the run as the Hugging Face hub shows a model
-    tracked.json            what the trackers of --track were told; their records and track.log lie beside it
-    export/                 what `autoclimb export` wrote
-    suspects.html, .csv     train rows to look at again, where `autoclimb suspects` wrote them
+    tracked.json            what the trackers of --track have received; their records and track.log lie beside it
+    export/                 files written by `autoclimb export`
+    suspects.html, .csv     train rows with doubtful labels, written by `autoclimb suspects`
     study.journal           Optuna's own
     cache/                  pixels and features; may be deleted at any time
-    worker.log              what libraries had to say
+    worker.log              the standard error of the worker
 
-Every file is written whole (disk.py); a trial without its json never happened. No pickle.
+Every file is written by disk.py, complete or not at all; a trial without its json never happened. No pickle.
 """
 
 import json
@@ -46,12 +46,12 @@ from autoclimb.errors import Mistake, no_room
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
-DEVICE = "device"  # the kind of a fault of the card: it is gone, or nothing can be computed on it any more
-FORMAT = 3  # raised when older run directories cannot be gone on with
+DEVICE = "device"  # a fault of the card: it is gone, or cannot compute any more
+FORMAT = 3  # raised when older run directories cannot be continued
 
 
 def open_folder(folder: Path) -> Path:
-    """The run folder, made if need be; raises Mistake where it cannot be written or holds something else."""
+    """The run folder, created if need be; raises Mistake where it cannot be written or holds something else."""
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise Mistake(f"--out {folder} is a file; name a folder for the run")
     try:
@@ -68,16 +68,16 @@ def open_folder(folder: Path) -> Path:
 
 
 def _only_ours(folder: Path) -> bool:
-    """Whether the folder holds nothing but what a run killed in its first moments leaves."""
+    """Whether the folder holds nothing but files that a run killed in its first moments leaves."""
     return all(
         p.name in ("trials", "cache", "worker.log", "lock") or p.name.startswith(".part-") for p in folder.iterdir()
     )
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, {} where there is none; raises Mistake if another version of autoclimb wrote it."""
+    """The values of `run.json`, {} where there is none; raises Mistake where it is damaged or of another version."""
     path = folder / "run.json"
-    if not os.path.exists(path):  # unlike Path's, it takes a name too long for one that is not there
+    if not os.path.exists(path):  # Path.exists() would raise for a name that is too long
         return {}
     try:
         values = json.loads(path.read_text())
@@ -89,20 +89,20 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def update_run(folder: Path, clock: Clock, **values: Any) -> None:
-    """Writes `run.json`: what it said, these values, and what is spent; a killed run must know that."""
+    """Updates `run.json` by these values and the budget spent, which a killed run must know when it is continued."""
     spent = {"format": FORMAT, "budget": clock.budget, "spent": round(clock.spent(), 2)}
     write_json(folder / "run.json", {**read_run(folder), **values, **spent})
 
 
 def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
-    """A teller that puts events on record, but those of single epochs and counts, before it passes them on."""
+    """A function that appends events to the journal, except PASSING ones, and passes every event on to `tell`."""
 
     def record_and_tell(event: Event) -> None:
         if event.name not in PASSING:
             line = {"spent": round(clock.spent(), 2), "name": event.name, "text": event.text, "facts": event.facts}
             try:
                 append_json(folder / "events.jsonl", line)
-            except OSError as error:  # a line that a full disk does not take is no reason to end
+            except OSError as error:  # a line lost to a full disk does not end the run
                 if not no_room(error):
                     raise
         tell(event)
@@ -111,49 +111,49 @@ def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The events on record, each (spent: seconds, name, text, facts), in the order they happened."""
+    """The recorded events, dicts of spent (seconds), name, text and facts, in order."""
     return [line for line in read_lines(folder / "events.jsonl") if isinstance(line, dict)]
 
 
 def read_folds(folder: Path) -> np.ndarray:
-    """The fold of each row as the run dealt them before, empty where it had not come so far."""
+    """The recorded fold `(N,)` of each train row, empty where the run has none yet."""
     path = folder / "fold_of.npy"
     return np.load(path, allow_pickle=False) if path.exists() else np.zeros(0, np.int64)
 
 
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
-    """The value under a key of a json file; made and written where it is not there yet, so that a replay finds it."""
-    known = recalled(path)
-    if key not in known:
+    """The value under a key of a json file; made and written where it is missing, so that a replay finds it."""
+    values = recalled(path)
+    if key not in values:
         value = make()
-        known = recalled(path)  # making it took time: others may have written meanwhile
-        known[key] = value
-        write_json(path, known)
-    return known[key]
+        values = recalled(path)  # read again, since another thread may have written while it was made
+        values[key] = value
+        write_json(path, values)
+    return values[key]
 
 
 def recalled(path: Path) -> dict[str, Any]:
-    """All that `recall` has written to a json file."""
+    """All values that `recall` has written to a json file, by key."""
     return dict(read_json(path)) if path.exists() else {}
 
 
 def trial_folder(folder: Path, config: Config) -> Path:
-    """Where a config's trial lies."""
+    """The folder of a config's trial."""
     return folder / "trials" / config.key
 
 
 def nets_folder(folder: Path, config: Config) -> Path:
-    """Where a config's nets lie, whatever folds a trial asks for."""
+    """The folder of a config's nets, the same for trials over other folds."""
     return folder / "nets" / config.nets_key
 
 
 def folds_done(folder: Path, config: Config) -> int:
-    """How many of the config's folds are trained and predicted already."""
+    """The number of the config's folds that are trained and predicted already."""
     return sum((nets_folder(folder, config) / f"fold{fold}.json").exists() for fold in config.folds)
 
 
 def save_trial(folder: Path, trial: Trial) -> None:
-    """Records a trial whose arrays and weights are already in its folder, each written whole: the json, last."""
+    """Records a trial, whose arrays and weights are in its folder already, by writing its json."""
     place = trial_folder(folder, trial.config)
     place.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -172,24 +172,24 @@ def save_trial(folder: Path, trial: Trial) -> None:
 
 
 def recall_trial(folder: Path, config: Config) -> Trial | None:
-    """The trial of this config if it is on disk, whole."""
+    """The trial of this config, None where it is not on disk or incomplete."""
     return _read_trial(trial_folder(folder, config))
 
 
 def all_trials(folder: Path) -> list[Trial]:
-    """Every whole trial on disk, oldest first; of its arrays only the rows that are looked at are read."""
+    """Every complete trial on disk, oldest first; its arrays are read by row when they are used."""
     places = sorted(folder.glob("trials/*/trial.json"), key=lambda p: p.stat().st_mtime_ns)
     trials = (_read_trial(place.parent) for place in places)
     return [trial for trial in trials if trial is not None]
 
 
 def count_trials(folder: Path) -> int:
-    """How many trials were asked for and are on record."""
+    """The number of recorded trials, whatever their status."""
     return sum(1 for _ in folder.glob("trials/*/trial.json"))
 
 
 def predictions_of(folder: Path, config: Config) -> tuple[Predictions, OnDisk]:
-    """A trial's `oof` `(N, C)` and `test` `(M, C)`, read when they are looked at."""
+    """A trial's `oof` `(N, C)` and `test` `(M, C)`, read by row when they are used."""
     place = trial_folder(folder, config)
     return read_predictions(place / "oof"), OnDisk.of(place / "test.npy")
 
@@ -209,7 +209,7 @@ def _read_trial(place: Path) -> Trial | None:
 
 
 def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
-    """Records the blend and the decision rule its answers follow."""
+    """Records the blend and its decision rule (as json)."""
     write_predictions(folder / "blend_oof", blend.oof)
     write_array(folder / "blend_test.npy", blend.test)
     write_json(
@@ -250,7 +250,7 @@ def blend_score(folder: Path) -> float | None:
 
 
 def cut_short(folder: Path, config: Config, folds: int) -> Config:
-    """The config over the first folds only, after the folder of the longer trial became its own."""
+    """The config over its first `folds` folds only, after renaming the longer trial's folder to its own."""
     shorter = config.vary(folds=config.folds[:folds])
     place, to = trial_folder(folder, config), trial_folder(folder, shorter)
     if to != place:
@@ -261,7 +261,7 @@ def cut_short(folder: Path, config: Config, folds: int) -> Config:
 
 
 def forget_weights(folder: Path, keep: set[str]) -> None:
-    """Deletes the nets' weights of every trial but those in `keep`; predictions stay."""
+    """Deletes the nets' weights of every trial but those whose keys are in `keep`; predictions stay."""
     needed = {nets_folder(folder, trial.config).name for trial in all_trials(folder) if trial.key in keep}
     for file in folder.glob("nets/*/*.safetensors"):
         if file.parent.name not in needed:
@@ -269,15 +269,15 @@ def forget_weights(folder: Path, keep: set[str]) -> None:
 
 
 def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
-    """Bytes of the nets on disk, after the worst trials' weights were deleted until they are within the limit.
+    """Deletes the worst trials' weights until the nets on disk take at most `limit` bytes; the bytes they take then.
 
-    Those of the trials in `keep` stay, and every prediction.
+    The weights of the trials whose keys are in `keep` stay, and so do all predictions.
     """
     size_of = {place: sum(f.stat().st_size for f in place.glob("*.safetensors")) for place in folder.glob("nets/*")}
     total = sum(size_of.values())
     if total <= limit:
         return total
-    best: dict[str, float] = {}  # of the trials that share nets; nets of trials that failed have no score
+    best: dict[str, float] = {}  # score of the trials that share a folder of nets; failed trials have none
     needed = set()
     for trial in all_trials(folder):
         name = nets_folder(folder, trial.config).name
@@ -300,8 +300,8 @@ def make_room(folder: Path, keep: Collection[str] = ()) -> None:
     limit_weights(folder, {*keep, *(blend[0].members if blend else ())}, 0.0)
 
 
-def where_room_is_made(folder: Path, write: Callable[[], None], keep: Collection[str] = ()) -> None:
-    """Calls `write`, on a full disk once more after `make_room`; raises OSError where that is no help."""
+def retry_with_room(folder: Path, write: Callable[[], None], keep: Collection[str] = ()) -> None:
+    """Calls `write`, and once more after `make_room` where the disk is full; raises OSError where it stays full."""
     try:
         write()
     except OSError as error:
@@ -316,27 +316,27 @@ def has_weights(folder: Path, config: Config) -> bool:
     return all((nets_folder(folder, config) / f"fold{fold}.safetensors").exists() for fold in config.folds)
 
 
-def forget_half_made(folder: Path) -> None:
-    """Deletes the folders of trials that have no json: they never happened."""
+def forget_unfinished(folder: Path) -> None:
+    """Deletes the folders of trials that have no json, which never happened."""
     for place in (folder / "trials").iterdir():
         if place.is_dir() and not (place / "trial.json").exists():
             shutil.rmtree(place)
 
 
 def forget_failures_of_device(folder: Path) -> None:
-    """Deletes trials and measurements that failed for the device: a run that goes on may have it again."""
+    """Deletes trials and speeds that failed because of the device, which may work again when a run is continued."""
     for trial in all_trials(folder):
         if trial.status == "failed" and trial.facts.get("fault") == DEVICE:
             shutil.rmtree(trial_folder(folder, trial.config))
     path = folder / "speeds.json"
-    known = recalled(path)
-    kept = {key: value for key, value in known.items() if not isinstance(value, dict) or value.get("fault") != DEVICE}
-    if len(kept) < len(known):
-        write_json(path, kept)
+    speeds = recalled(path)
+    valid = {key: value for key, value in speeds.items() if not isinstance(value, dict) or value.get("fault") != DEVICE}
+    if len(valid) < len(speeds):
+        write_json(path, valid)
 
 
 def has_unblended(folder: Path) -> bool:
-    """Whether a trial was finished after the blend on disk: the process was ended between the two."""
+    """Whether a trial was finished after the blend on disk, since the process ended between the two."""
     blend = folder / "blend.json"
     done = [trial_folder(folder, t.config) / "trial.json" for t in all_trials(folder) if t.status == "done"]
     return bool(done) and (not blend.exists() or done[-1].stat().st_mtime_ns > blend.stat().st_mtime_ns)

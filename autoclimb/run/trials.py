@@ -1,4 +1,4 @@
-"""Trials of a run: each asked of the worker, scored, and put on record. All state is in the run directory."""
+"""The trials of a run: requested from the worker, scored and recorded. All state is in the run directory."""
 
 import math
 from collections.abc import Callable
@@ -27,28 +27,28 @@ from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Event, History, Trial
 
-LOSS_ROWS = 100_000  # a fold of these tells effects apart
-LEISURE = 1800.0  # seconds of budget from which a look at a net may take a card a quarter of a minute
-LOOK, LOOK_SHARE = 0.8, 0.005  # seconds of a look at a net's speed beside its warm-up, and the share of the budget
-LOOKS = 2  # at a net whose probe ends its worker: what is measured is on record for the run, and it may not be the net
-POISONED = ("device", "loader")  # faults after which a worker's process may not be used again
+LOSS_ROWS = 100_000  # whose losses the search compares, at most: one fold of these separates effects
+LONG_PROBES_FROM = 1800.0  # seconds of budget from which a speed probe may take a card a quarter of a minute
+LOOK, LOOK_SHARE = 0.8, 0.005  # seconds of a speed probe beside its warm-up, and its share of the budget, at most
+PROBE_ATTEMPTS = 2  # at a net that ends its worker: the result stays for the run, and the net may not be to blame
+FATAL_FAULTS = ("device", "loader")  # faults after which a worker process cannot be used again
 
 
 def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) -> Trial:
-    """The config's trial, trained by the worker, scored and on record. What may go wrong in training is its status.
+    """The config's trial, trained by the worker, scored and recorded; errors in training are its status.
 
-    Where the worker is ended at its deadline or dies, the folds that it had finished are the trial. The seconds that it
-    was `planned` to take go on record with it, 0 where nobody planned.
+    Where the worker dies or is ended at its deadline, the folds that it had finished are the trial. `planned` seconds
+    are recorded with it, 0 for none.
     """
     number = store.count_trials(setup.folder) + 1
-    about = {"trial": config.key, "number": number, "config": words_of(config), "stage": stage}
-    setup.tell(Event("start", f"trial {number}: {about['config']}", about))
+    event_facts = {"trial": config.key, "number": number, "config": words_of(config), "stage": stage}
+    setup.tell(Event("start", f"trial {number}: {event_facts['config']}", event_facts))
     start = setup.clock.spent()
-    finished: dict[str, Any] = {}  # the folds that are done, and their facts
+    finished: dict[str, Any] = {}  # the number of folds done, and their facts
     try:
         request = trial_request(setup, config)  # decoding and measuring take time, so the deadline is set after them
         seconds = seconds_for(setup, config)
-        watch = partial(watch_trial, setup, about, finished)
+        watch = partial(watch_trial, setup, event_facts, finished)
         reply = setup.worker.ask({**request, "seconds": seconds}, seconds, watch, SLACK.worker_silence)
     except (NoRoom, OSError) as error:
         if not (isinstance(error, NoRoom) or no_room(error)):
@@ -59,7 +59,7 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
     except Died as error:
         reply = failure(error, error.fault, finished)
     fault = reply["facts"].get("fault", "")
-    if fault in POISONED:
+    if fault in FATAL_FAULTS:
         setup.worker.end()  # the next request starts another
     if fault == "disk":
         store.make_room(setup.folder)
@@ -73,9 +73,9 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
         trial = scored(setup, config, stage, reply, setup.clock.spent() - start)
     except MemoryError as error:
         trial = scored(setup, config, stage, failure(error, "memory"), setup.clock.spent() - start)
-    store.where_room_is_made(setup.folder, partial(store.save_trial, setup.folder, trial))
+    store.retry_with_room(setup.folder, partial(store.save_trial, setup.folder, trial))
     store.update_run(setup.folder, setup.clock)
-    announce(setup, trial, about)
+    announce(setup, trial, event_facts)
     return trial
 
 
@@ -88,7 +88,7 @@ def seconds_for(setup: Setup, config: Config) -> float:
 
 
 def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
-    """What the worker is asked; raises NoRoom where the pixels do not fit on the disk."""
+    """The request to the worker for a trial; raises NoRoom where the pixels do not fit on the disk."""
     speed = measure(setup, measured(config)) if config.train == "net" else Speed(0.0, 0.0)
     pixels = pixels_for(setup, config)
     return {
@@ -103,22 +103,22 @@ def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
     }
 
 
-def watch_trial(setup: Setup, about: dict[str, Any], finished: dict[str, Any], event: dict[str, Any]) -> None:
-    """Passes on what the worker reports; what it says of finished folds goes to `finished`."""
+def watch_trial(setup: Setup, event_facts: dict[str, Any], finished: dict[str, Any], event: dict[str, Any]) -> None:
+    """Tells of a worker's event with `event_facts`; an event on finished folds updates `finished` instead."""
     if "folds_done" in event:
         finished.update(event)
     elif event.get("what") == "features":
         setup.tell(Event("progress", "", {"done": event["progress"], "total": 1.0}))
     else:
         fold, total, progress = event.get("fold", 1), event.get("folds", 1), event.get("progress", 0.0)
-        facts = {**about, "fold": fold, "folds": total, "share": (fold - 1 + progress) / total}
-        if "epoch" in event and progress:  # a schedule is fitted to seconds: its epochs are an estimate
+        facts = {**event_facts, "fold": fold, "folds": total, "share": (fold - 1 + progress) / total}
+        if "epoch" in event and progress:  # the total is an estimate, since a schedule is fitted to seconds
             facts |= {"epoch": event["epoch"], "epochs": round(event["epoch"] / progress)}
         setup.tell(Event("epoch", "", facts))
 
 
 def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seconds: float) -> Trial:
-    """The trial that the worker's reply tells of, with its cross-fitted score."""
+    """The trial of a worker's reply, with its cross-fitted score."""
     trial = Trial(
         config, stage, reply["status"], -np.inf, 0.0, round(seconds, 2), None, None, reply["note"], reply["facts"]
     )
@@ -129,16 +129,16 @@ def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seco
     return replace(trial, score=result.score, stderr=result.stderr, oof=oof, test=test)
 
 
-def announce(setup: Setup, trial: Trial, about: dict[str, Any]) -> None:
-    """Tells how the trial ended, and what it bought over the blend so far."""
-    facts = {**about, "seconds": trial.seconds}
+def announce(setup: Setup, trial: Trial, event_facts: dict[str, Any]) -> None:
+    """Tells of the trial's end, its score and its gain over the blend so far."""
+    facts = {**event_facts, "seconds": trial.seconds}
     if trial.status != "done":
-        text = f"trial {about['number']} {trial.status}: {trial.note}"
+        text = f"trial {facts['number']} {trial.status}: {trial.note}"
         setup.tell(Event("trial", text, {**facts, "status": trial.status}))
         return
     metric = setup.goal.metric
     value = metric.shown(trial.score)
-    text = f"trial {about['number']}: {metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
+    text = f"trial {facts['number']}: {metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
     facts |= {"score": value, "stderr": trial.stderr}
     best = store.blend_score(setup.folder)
     if best is not None:
@@ -147,7 +147,7 @@ def announce(setup: Setup, trial: Trial, about: dict[str, Any]) -> None:
 
 
 def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The reply of a worker that ended with this error; the folds that it had finished are a trial."""
+    """A reply in place of a worker that ended with this error: "done" with the folds that it had finished, if any."""
     if finished:
         folds = finished["folds_done"]
         note = f"ended after {folds} folds: {error}"
@@ -157,8 +157,8 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 
 def prepare(setup: Setup, config: Config) -> None:
-    """Decodes the pixels that a config's trial will need and computes what it keeps, before its time is planned."""
-    with suppress(NoRoom, OSError, Late, Died):  # the trial itself will fail of it and say so
+    """Decodes the pixels of a config's trial and computes the features it stores, before its time is planned."""
+    with suppress(NoRoom, OSError, Late, Died):  # the trial itself will fail for the same reason and report it
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)
@@ -168,7 +168,7 @@ def prepare(setup: Setup, config: Config) -> None:
 
 
 def pixels_for(setup: Setup, config: Config) -> Pixels:
-    """The pixels that the config's trial looks at, kept as suits its net's speed."""
+    """The pixels for the config's trial, stored in the form that suits its net's speed."""
     rate = 0.0
     if config.train == "net":
         rate = at_own_size(measure(setup, measured(config)), config).train
@@ -178,29 +178,29 @@ def pixels_for(setup: Setup, config: Config) -> Pixels:
 
 
 def reading_seconds(setup: Setup, size: int, preprocess: str, grid: int) -> float:
-    """Seconds that reading a picture adds to a net's work, measured once a run and then read from disk."""
+    """Seconds that reading a picture adds to a net's work, measured once in a run and then read from disk."""
     make = partial(setup.decoded.reading_seconds, size, preprocess, grid)
     seconds: float = store.recall(setup.folder / "speeds.json", reading_key(setup, size, preprocess, grid), make)
     return seconds
 
 
 def reading_key(setup: Setup, size: int, preprocess: str, grid: int) -> str:
-    """The name of what `reading_seconds` measures."""
+    """The key in speeds.json of a measurement by `reading_seconds`."""
     return f"reading {size} {preprocess} {grid}{on(setup.hardware)}"
 
 
 def speed_key(setup: Setup, config: Config) -> str:
-    """The name of what `measure` measures."""
+    """The key in speeds.json of a measurement by `measure`."""
     key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
     key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
     key += f"|grid {config.grid}" if config.grid else ""
     key += f"|top {config.top}" if config.top else ""
-    key += "|features" if config.train == "features" else ""  # training them is not measured
+    key += "|features" if config.train == "features" else ""  # for which training is not measured
     return key + on(setup.hardware)
 
 
 def on(where: str) -> str:
-    """The end of a name for what holds on some hardware only; "" where that is not known."""
+    """The suffix of a key for a value that holds on some hardware only; "" where the hardware is unknown."""
     return f" on {where}" if where else ""
 
 
@@ -212,22 +212,22 @@ def measure(setup: Setup, config: Config) -> Speed:
     look = min(LOOK, LOOK_SHARE * setup.clock.budget)
 
     def ask() -> dict[str, Any]:
-        pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the purpose: what they show is no matter
+        pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the probe, for which any pictures do
         request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "look": look}
-        request["leisure"] = setup.clock.budget >= LEISURE
+        request["leisure"] = setup.clock.budget >= LONG_PROBES_FROM
         reply: dict[str, Any] = {}
-        for _ in range(LOOKS):
+        for _ in range(PROBE_ATTEMPTS):
             try:
                 left = max(setup.clock.left() - setup.reserve(), 0.1)
                 reply = setup.worker.ask(request, left, lambda event: None, SLACK.worker_silence)
             except Died as error:
                 reply = {"train": 0.0, "predict": 0.0, "fault": error.fault}
-                if error.fault == "hung":  # five minutes of silence are enough
+                if error.fault == "hung":  # another attempt would cost five minutes of silence again
                     break
                 continue
             except Late:
                 raise OutOfTime from None
-            if reply.get("fault") not in POISONED:
+            if reply.get("fault") not in FATAL_FAULTS:
                 break
             setup.worker.end()
         return {name: value for name, value in reply.items() if name != "note"}
@@ -236,17 +236,17 @@ def measure(setup: Setup, config: Config) -> Speed:
 
 
 def with_known_speeds(setup: Setup, situation: Situation) -> Situation:
-    """The situation with the speeds on record, 0 for others: nothing is measured any more."""
-    known = store.recalled(setup.folder / "speeds.json")
+    """The situation with the recorded speeds, 0 for nets that were not measured; measures nothing."""
+    speeds = store.recalled(setup.folder / "speeds.json")
     return replace(
         situation,
-        measure=lambda config: Speed(**known.get(speed_key(setup, config), {"train": 0.0, "predict": 0.0})),
-        reading=lambda *how: known.get(reading_key(setup, *how), 0.0),
+        measure=lambda config: Speed(**speeds.get(speed_key(setup, config), {"train": 0.0, "predict": 0.0})),
+        reading=lambda *pictures: speeds.get(reading_key(setup, *pictures), 0.0),
     )
 
 
 def tell_error_of_speeds(setup: Setup, situation: Situation | None = None) -> None:
-    """Says how far off the speeds were that trials were planned with, or, where no net's is known, their seconds."""
+    """Tells the error of the speeds that trials were planned with or, where no net's is known, of their seconds."""
     history = History(store.all_trials(setup.folder))
     words = speed_words(history, with_known_speeds(setup, situation)) if situation else ""
     if words := words or seconds_words(history):
@@ -254,9 +254,9 @@ def tell_error_of_speeds(setup: Setup, situation: Situation | None = None) -> No
 
 
 def remember(folder: Path, budget: float, device: str, name: str, make: Callable[[], Any]) -> Any:
-    """A decision that depended on the clock: taken once, then read from disk, so that a replay goes alike.
+    """A decision that depends on the clock: taken once, then read from disk, so that a replay takes it again.
 
-    What was decided for a card is none for a processor, should the run go on there.
+    Decisions are stored by device, since a run may be continued on another one.
     """
     return store.recall(folder / "decisions.json", f"{name}@{budget:g}{on(device)}", make)
 
@@ -269,7 +269,7 @@ def situation_of(
     space: SearchSpace,
     memory_gb: float = math.inf,
 ) -> Situation:
-    """The facts the plan depends on, with this run's measuring and remembering behind them."""
+    """The facts the plan depends on, with this run's measurements and decisions behind them."""
     clock = setup.clock
     remembered = partial(remember, setup.folder, clock.budget, device)
     return Situation(
@@ -301,22 +301,22 @@ def rows_of_losses(setup: Setup) -> np.ndarray:
 
 
 def losses_of_trials(setup: Setup) -> Callable[[Trial], np.ndarray | None]:
-    """What gives a trial's loss on train rows, NaN where it did not predict; None if its predictions are gone.
+    """A function that returns a trial's loss on train rows, NaN where it did not predict; None without predictions.
 
-    The rows are the same for all trials. The search asks for each many times, so each is kept.
+    The rows are the same for all trials. Losses are cached, as the search needs each many times.
     """
     rows = rows_of_losses(setup)
-    known: dict[str, np.ndarray] = {}
+    losses_of: dict[str, np.ndarray] = {}
 
     def row_losses(trial: Trial) -> np.ndarray | None:
         if trial.oof is None:
             return None
-        if trial.key not in known:
+        if trial.key not in losses_of:
             losses = np.full(len(rows), np.nan, np.float32)
             places = np.flatnonzero(predicted_rows(trial.oof)[rows])
             truth, predicted = (View(p, rows[places]) for p in (setup.task.truth, trial.oof))
             losses[places] = losses_by_row(setup.goal, truth, predicted)
-            known[trial.key] = losses
-        return known[trial.key]
+            losses_of[trial.key] = losses
+        return losses_of[trial.key]
 
     return row_losses

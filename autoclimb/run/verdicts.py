@@ -1,4 +1,4 @@
-"""A person's verdicts on train rows, as suspects.html saves them in decisions.csv, applied to a task."""
+"""Applying a person's verdicts on train rows, saved by suspects.html as decisions.csv, to a task."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ LONGEST_CELL = 1 << 24
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to become of a train row: "keep", "drop" or "relabel" to `label`."""
+    """A person's decision on a train row: "keep", "drop" or "relabel" to `label`."""
 
     id: str
     decision: str
@@ -28,9 +28,10 @@ class Verdict:
 
 
 def read_verdicts(path: Path) -> tuple[list[Verdict], str]:
-    """The verdicts in a decisions.csv and a digest of them; raises Mistake where it is none.
+    """The verdicts in a decisions.csv and a digest of them; raises Mistake where the file has another form.
 
-    Columns id, decision (keep, drop or relabel) and label: a class name, a number, or for sets a json list of names.
+    Its columns are id, decision (keep, drop or relabel) and label: a class name, a number, or for a set a json list of
+    names.
     """
     csv.field_size_limit(LONGEST_CELL)
     try:
@@ -53,8 +54,8 @@ def read_verdicts(path: Path) -> tuple[list[Verdict], str]:
     return verdicts, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
-    """The task with rows relabelled, `(N,)` bool which rows are dropped, and what was done in a sentence.
+def apply_verdicts(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
+    """The task with rows relabelled, `(N,)` bool of the rows to drop, and the changes in a sentence.
 
     Raises Mistake for an id that no train row has and for a label that the task does not know.
     """
@@ -64,7 +65,7 @@ def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
     if task.soft is not None and any(v.decision == "relabel" for v in verdicts):
         raise Mistake("rows of votes cannot be relabelled; keep or drop them")
     dropped, new = np.zeros(len(task.train_ids), bool), dict[int, np.ndarray]()
-    label_of = reader_of(task)
+    label_of = label_reader(task)
     for verdict in verdicts:
         if verdict.id not in rows_of:
             raise Mistake(f"decisions, line {verdict.line}: no train row has the id {verdict.id!r}")
@@ -74,13 +75,13 @@ def judged(task: Task, verdicts: list[Verdict]) -> tuple[Task, np.ndarray, str]:
         elif verdict.decision == "relabel":
             new |= dict.fromkeys(rows, label_of(verdict))
     changed = sum(bool((label != task.target[row]).any()) for row, label in new.items())
-    kept = sum(v.decision == "keep" for v in verdicts)
-    words = f"decisions: {kept} rows kept, {int(dropped.sum())} dropped, {changed} relabelled"
+    to_keep = sum(v.decision == "keep" for v in verdicts)
+    words = f"decisions: {to_keep} rows kept, {int(dropped.sum())} dropped, {changed} relabelled"
     return replace(task, target=relabelled(task.target, new)), dropped, words
 
 
 def relabelled(target: np.ndarray, new: dict[int, np.ndarray]) -> np.ndarray:
-    """The target with some rows replaced."""
+    """The target with the rows of `new` replaced by its values."""
     if not new:
         return target
     rows, values = np.array(list(new)), np.stack(list(new.values()))
@@ -91,18 +92,18 @@ def relabelled(target: np.ndarray, new: dict[int, np.ndarray]) -> np.ndarray:
     return changed
 
 
-def reader_of(task: Task) -> Callable[[Verdict], np.ndarray]:
-    """A function from a verdict to what its row of `target` becomes."""
+def label_reader(task: Task) -> Callable[[Verdict], np.ndarray]:
+    """A function from a verdict to the value that its row of `target` takes."""
     index = {name: i for i, name in enumerate(task.classes)}
 
-    def known(name: str, verdict: Verdict) -> int:
+    def index_of(name: str, verdict: Verdict) -> int:
         if name not in index:
-            some = ", ".join(task.classes[:6])
-            raise Mistake(f"decisions, line {verdict.line}: {name!r} is no class; the classes are {some}, ...")
+            names = ", ".join(task.classes[:6])
+            raise Mistake(f"decisions, line {verdict.line}: {name!r} is no class; the classes are {names}, ...")
         return index[name]
 
     def of_class(verdict: Verdict) -> np.ndarray:
-        return np.asarray(known(verdict.label, verdict))
+        return np.asarray(index_of(verdict.label, verdict))
 
     def of_set(verdict: Verdict) -> np.ndarray:
         try:
@@ -112,7 +113,7 @@ def reader_of(task: Task) -> Callable[[Verdict], np.ndarray]:
         if not isinstance(names, list):
             raise Mistake(f'decisions, line {verdict.line}: write the set as a json list, ["a", "b"]')
         row = np.zeros(task.width, np.uint8)
-        row[[known(str(name), verdict) for name in names]] = 1
+        row[[index_of(str(name), verdict) for name in names]] = 1
         return row
 
     def of_number(verdict: Verdict) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Where trials run: a worker process that is asked in json lines and ended when its time is up.
+"""The worker process that trials run in: it takes requests as json lines and is ended when its time is up.
 
-The search does not know what answers; the command is handed in, so a test can put a script behind it.
+Its command is an argument, so that a test can put a script behind it.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +19,15 @@ from typing import Any
 
 from autoclimb.errors import Mistake
 
-# glibc gives large blocks back to the kernel and asks for them again at every layer; kept, training on a CPU ran at
-# 1.0 to 2.7 times the speed (benchmarks/LOG.md). Set for the worker only: it must be there before its first malloc.
+TRAINER = (sys.executable, "-m", "autoclimb.learn.worker")  # the command of the worker that trains and predicts
+# glibc returns large blocks to the kernel and asks for them again at every layer. With thresholds that keep them,
+# training on a CPU ran at 1.0 to 2.7 times the speed (benchmarks/LOG.md). The variables must be set before the first
+# malloc, hence in the worker's environment.
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
-    # OpenMP's threads spin for milliseconds before they sleep; where cores are shared they keep others from working.
+    # OpenMP's threads spin for milliseconds before they sleep, which keeps others from working on shared cores.
     # With nine busy processes on two cores: 1.4 pictures a second by default, 3.4 passive, 3.9 with this (LOG.md)
     "GOMP_SPINCOUNT": "10000",
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -32,16 +35,16 @@ ENVIRONMENT = {
 
 
 def log_of(folder: Path, place: Path) -> Path:
-    """Where a worker logs: in the run's folder, elsewhere where that cannot be written, as input folders on Kaggle."""
+    """The path of a worker's log: in the run's folder, or in `place` where that is read-only, as Kaggle's input is."""
     return (folder if os.access(folder, os.W_OK) else place) / "worker.log"
 
 
 class Late(Exception):
-    """The worker did not answer in time and was ended."""
+    """The worker did not reply in time and was ended."""
 
 
 class Died(Exception):
-    """The worker ended by itself, for want of memory most often, or hung and was ended: `fault` says which."""
+    """The worker ended by itself, most often for want of memory, or hung and was ended; `fault` is the kind."""
 
     def __init__(self, text: str, fault: str = "died") -> None:
         super().__init__(text)
@@ -49,17 +52,18 @@ class Died(Exception):
 
 
 class Worker:
-    """A process that answers requests, started at once and restarted when it has died."""
+    """A process that replies to requests, started at once and restarted when it has died."""
 
-    def __init__(self, command: Sequence[str], log: Path, hello: dict[str, Any] | None = None) -> None:
-        self.command, self.log, self.greeting = list(command), log, hello
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.command, self.log = list(command), log
+        self.greeting: dict[str, Any] | None = None
         self.process: subprocess.Popen[str] | None = None
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.ready = False
         self.start()
 
     def start(self) -> None:
-        """Starts the process without waiting for it: it imports for seconds while the parent reads the data."""
+        """Starts the process without waiting for its imports, which take seconds while the parent reads the data."""
         self.lines, self.ready = queue.Queue(), False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -74,7 +78,7 @@ class Worker:
         threading.Thread(target=_read, args=(self.process, self.lines), daemon=True).start()
 
     def greet(self, hello: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """What the worker says to `hello`, which is said again to every later process of this worker."""
+        """The worker's reply to `hello`, which is sent again to every later process of this worker."""
         self.greeting = hello
         return self.ask(hello, seconds)
 
@@ -85,10 +89,11 @@ class Worker:
         watch: Callable[[dict[str, Any]], None] = lambda event: None,
         silence: float = math.inf,
     ) -> dict[str, Any]:
-        """The worker's reply, events going to `watch`. After `seconds` the process is ended and Late raised.
+        """The worker's reply; its events go to `watch`. After `seconds` the process is ended and Late raised.
 
-        A request's own `seconds` count from here too: what starting the process takes is taken off them. Raises Died
-        where it has ended by itself, has not said a word for `silence` seconds, or cannot be started again.
+        A request's own `seconds` count from this call too, so the time to start a process is subtracted from them.
+        Raises Died where the process has ended by itself, was silent for `silence` seconds, or cannot be started again;
+        Mistake for a mistake and RuntimeError for a bug that the worker reports.
         """
         begun = time.monotonic()
         until = begun + seconds
@@ -108,7 +113,7 @@ class Worker:
         return self._answer(until, watch, silence)
 
     def _greet_again(self, hello: dict[str, Any], until: float, watch: Callable[[dict[str, Any]], None]) -> None:
-        """Greets a later process. An earlier one took the greeting, so that what fails now is the machine's."""
+        """Greets a later process; since an earlier one accepted the greeting, an error now is the machine's (Died)."""
         try:
             self._send(hello)
             self._answer(until, watch)
@@ -137,7 +142,7 @@ class Worker:
             except queue.Empty:
                 self.end()
                 if silence < left:
-                    raise Died(f"the worker hung: not a word for {silence:g} s", "hung") from None
+                    raise Died(f"the worker hung: silent for {silence:g} s", "hung") from None
                 raise Late("the worker was ended at its deadline") from None
             if line is None:
                 code = self.process.wait() if self.process else 0
@@ -147,7 +152,7 @@ class Worker:
                 raise Died(f"the worker process ended ({why}); see {self.log.name}", "memory" if killed else "died")
             try:
                 reply = json.loads(line)
-            except ValueError:  # it was ended in the middle of a line
+            except ValueError:  # the process ended in the middle of a line
                 continue
             if "event" in reply:
                 watch(reply["event"])
@@ -160,10 +165,10 @@ class Worker:
                 return reply["end"]
 
     def end(self) -> None:
-        """Ends the process at once; nothing it had not finished counts."""
+        """Kills the process; work that it had not finished is lost."""
         if self.process is not None and self.process.poll() is None:
-            with suppress(ProcessLookupError):  # it ended while we looked
-                os.killpg(self.process.pid, signal.SIGKILL)  # with what prepares its batches
+            with suppress(ProcessLookupError):  # it has ended since
+                os.killpg(self.process.pid, signal.SIGKILL)  # with the processes that prepare its batches
             self.process.wait()
         self.process = None
 

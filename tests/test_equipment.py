@@ -5,23 +5,23 @@ import pytest
 
 from autoclimb.errors import Mistake
 from autoclimb.run.checks import check_folds
-from autoclimb.run.setup import made_with, mixed_words
+from autoclimb.run.setup import equipment_of, equipment_changes
 
 HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": ""}
 NETS = ({"backbone": "resnet18", "weights": "hub"}, {"backbone": "swin", "weights": "/w"})
 
 
 def test_versions_hardware_and_nets_are_on_record():
-    made = made_with(HERE, NETS)
+    made = equipment_of(HERE, NETS)
     assert {"python", "torch", "timm", "numpy"} <= set(made["versions"])
     assert made["hardware"] == "2 processor threads, torch 2.15.0"
     assert made["nets"] == ["resnet18 (hub)", "swin (/w)"]
 
 
 def test_a_run_that_goes_on_as_it_began_says_nothing():
-    made = made_with(HERE, NETS)
-    assert mixed_words({}, made) == []
-    assert mixed_words({**made, "fingerprint": {"seed": 0}}, made) == []
+    made = equipment_of(HERE, NETS)
+    assert equipment_changes({}, made) == []
+    assert equipment_changes({**made, "fingerprint": {"seed": 0}}, made) == []
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_a_run_that_goes_on_as_it_began_says_nothing():
     ],
 )
 def test_what_is_mixed_is_said(change, sentence):
-    made = made_with(HERE, NETS)
-    (said,) = mixed_words({**made, **change}, made)
+    made = equipment_of(HERE, NETS)
+    (said,) = equipment_changes({**made, **change}, made)
     assert sentence in said
 
 

@@ -127,8 +127,7 @@ def give_or_take(value: float | None, stderr: float | None) -> str:
 
 
 def drawn(scene: Scene, budget: float, left: float, moving: bool = True) -> RenderableType:
-    """The scene as a renderable for rich, without a time bar if `budget` is 0, without running trials if not `moving`.
-    """
+    """The scene as a renderable for rich: no time bar if `budget` is 0, no running trials if not `moving`."""
     parts: list[RenderableType] = []
     if moving:
         parts.append(_head(scene, budget, left))

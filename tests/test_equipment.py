@@ -5,7 +5,7 @@ import pytest
 
 from autoclimb.errors import Mistake
 from autoclimb.run.checks import check_folds
-from autoclimb.run.setup import equipment_of, equipment_changes
+from autoclimb.run.setup import equipment_changes, equipment_of
 
 HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": ""}
 NETS = ({"backbone": "resnet18", "weights": "hub"}, {"backbone": "swin", "weights": "/w"})

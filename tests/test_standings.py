@@ -10,9 +10,9 @@ from scipy.stats import friedmanchisquare
 from autoclimb.contest.standings import (
     critical_difference,
     friedman,
-    medal_of,
-    noise,
     indistinguishable,
+    medal_reached,
+    noise,
     pairs_at,
     promises,
     ranking_at,
@@ -117,5 +117,5 @@ def test_a_promise_is_over_zero_where_it_was_too_much():
 
 def test_medals_go_by_the_lines():
     lines = (("gold", 0.95), ("bronze", 0.9))
-    assert [medal_of(v, lines, True) for v in (0.96, 0.95, 0.92, 0.8)] == ["gold", "gold", "bronze", ""]
-    assert medal_of(1.9, (("silver", 2.0),), False) == "silver"
+    assert [medal_reached(v, lines, True) for v in (0.96, 0.95, 0.92, 0.8)] == ["gold", "gold", "bronze", ""]
+    assert medal_reached(1.9, (("silver", 2.0),), False) == "silver"

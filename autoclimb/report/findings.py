@@ -244,7 +244,8 @@ def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple
         n = int(inside.sum())
         if n >= 5:
             share = float(true[inside].mean())
-            residual = np.bincount(unit[inside], true[inside] - share)  # of units of one cell, squared, n share (1 - share)
+            # summed by unit; with units of one cell the sum of squares is n share (1 - share)
+            residual = np.bincount(unit[inside], true[inside] - share)
             each = n / len(np.unique(unit[inside]))  # cells of a unit: one unit more is the least that is not known
             rows.append((float(p[inside].mean()), share, float(np.sqrt(residual @ residual + each**2) / n), n))
     return rows

@@ -18,7 +18,7 @@ from autoclimb.contest.cells import Outcome, command_of, with_promise
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite
 from autoclimb.contest.text import report_text
-from autoclimb.disk import hold
+from autoclimb.disk import lock_folder
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import metric_named
 
@@ -148,7 +148,7 @@ def test_a_command_that_cannot_be_started_is_a_failed_cell(tmp_path):
 def test_two_benches_do_not_share_a_folder(tmp_path):
     path = suite_file(tmp_path, {"mine": "good"})
     (tmp_path / "out").mkdir()
-    with hold(tmp_path / "out", "bench"), pytest.raises(Mistake, match="another bench is running in"):
+    with lock_folder(tmp_path / "out", "bench"), pytest.raises(Mistake, match="another bench is running in"):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 

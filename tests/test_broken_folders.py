@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from autoclimb import cli, solve
 from autoclimb.data.files.spool import stretch_of
 from autoclimb.data.read.folder import read_folder
-from autoclimb.disk import hold
+from autoclimb.disk import lock_folder
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.run.worker import Late
 
@@ -200,7 +200,7 @@ def test_a_7z_without_its_package_is_said(fit, monkeypatch):
 
 def test_a_run_that_goes_on_keeps_another_out_of_its_folder(fit, tmp_path):
     (tmp_path / "run").mkdir()
-    with hold(tmp_path / "run", "run"):
+    with lock_folder(tmp_path / "run", "run"):
         result, _ = fit(broken(lambda root: root.exists() or competition(root)))
         assert result.exit_code == 2
         assert "another run is running in" in result.stderr

@@ -1,1 +1,1 @@
-"""What to try next. No torch here, so that the controller is tested in milliseconds."""
+"""The choice of the next trials. No torch here, so that the controller is tested in milliseconds."""

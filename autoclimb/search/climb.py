@@ -1,4 +1,4 @@
-"""The controller: stages ask, the budget answers, the record is asked before anything runs."""
+"""The controller: stages ask for trials, the record is consulted first, and the budget decides what runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -26,12 +26,12 @@ def follow(
     tell: Tell = lambda event: None,
     account: Account = lambda stage, history, situation: [],
 ) -> tuple[History, bool]:
-    """The history of what was tried, and whether the plan was completed: nothing left out for want of time.
+    """The history of the trials, and whether the plan was completed, that is, nothing was left out for want of time.
 
-    For each stage in turn, each config it asks for is recalled if it is on record, otherwise run if its cost, corrected
-    by the finished trials, still leaves `reserve()` seconds; otherwise it may run over fewer folds, or for less time.
-    `publish` is called after every trial that was run to its end, `account` after every stage: its lines say what the
-    stage's changes paid. A config asked for twice is run once; in place of one that fails a smaller one is.
+    Each config that a stage asks for is recalled if it is on record. Otherwise it is run if its cost, corrected by the
+    finished trials, leaves `reserve()` seconds; if it does not, it may run over fewer folds, or for less time.
+    `publish` is called after every trial that was run to its end, and `account` after every stage, for lines on the
+    worth of the stage's changes. A config asked for twice is run once; a smaller one is run in place of one that fails.
     """
     history = History()
     seen: set[str] = set()
@@ -51,7 +51,7 @@ def follow(
                     continue
                 if trial is None and not fits_memory(config, situation, 1.0):  # not even in the smallest batches
                     smaller = in_the_plan(config, history, situation)
-                    if smaller is not None:  # without one it is tried all the same: the estimate is rough
+                    if smaller is not None:  # without a smaller one it is run, since the estimate is rough
                         waiting[:0] = [smaller]
                         continue
                 if trial is None:
@@ -77,9 +77,9 @@ def follow(
 
 
 def shortened(config: Config, history: History, situation: Situation, seconds: float) -> Config | None:
-    """The config over as many of its folds as fit into the seconds, or one fold for less time; None if too little.
+    """The config over as many of its folds as fit into `seconds`, or over one for less time; None if too little.
 
-    A run that was killed late in its finalists comes back with less time than they were planned for.
+    A run that was killed late in its finalists is continued with less time than they were planned for.
     """
     for n in range(len(config.folds) - 1, 0, -1):
         fewer = config.vary(folds=config.folds[:n])

@@ -1,4 +1,4 @@
-"""Seconds a config will take, from what was measured on this machine and this data."""
+"""The seconds that a config will take, from measurements on this machine and this data."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -11,27 +11,28 @@ from autoclimb.search.nets import net_named
 from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History, Trial
 
-SWEEP_STEPS = 100  # of learn.finder, beside the epochs that are counted
-NEIGHBOUR_SECONDS = 1e-7  # per row squared of a head that votes by neighbours
-# a kernel head's fit on 2 cores: per row squared of the thousand that its width is chosen on, and per row cubed of all
+SWEEP_STEPS = 100  # of learn.finder, beside the epochs of the config
+NEIGHBOUR_SECONDS = 1e-7  # of a nearest-neighbour head, per row squared
+# of a kernel head on 2 cores: per row squared of the thousand rows that choose its width, and per row cubed of all
 CHOICE_SECONDS, HEAD_SECONDS = 5.5e-7, 4e-11
-LINEAR_SECONDS = 6e-11  # of a linear one, per row cubed, to as many rows as features have columns (benchmarks/LOG.md)
+LINEAR_SECONDS = 6e-11  # of a linear head, per row cubed, for up to as many rows as features (benchmarks/LOG.md)
 HAND_MADE = {"gradients": 1700.0, "patches": 350.0}  # pictures a second on 2 cores; benchmarks/LOG.md
 DOWNLOAD = 20e6  # bytes a second from the hub (assumption; Kaggle and Colab are faster, homes are slower)
-# seconds of a core to open a picture, to decode a pixel of it, and to make one of what is kept (benchmarks/LOG.md)
+# seconds of a core to open a picture, to decode one of its pixels, and to make a pixel of the result
+# (benchmarks/LOG.md)
 OPENED, DECODED, KEPT = 3e-4, 6e-9, 7e-9
-CORES = {"cpu": 2, "cuda": 8}  # that decode, where the search does not know (assumption)
-READY = 0.8  # seconds on a processor until features come, by records of runs: the net is built, the trial put on record
-# of a net's pass over pictures: up to its cut, with what it made of them written down, and from there on. Their sum is
-# of records of runs; one look had .78 to .99 and .18 to .27
+CORES = {"cpu": 2, "cuda": 8}  # for decoding, where the search does not know their number (assumption)
+READY = 0.8  # seconds of a trial of features on a processor beside the features: building the net, recording the trial
+# shares of a net's pass over pictures: up to its cut, its features written to disk, and above it. Their sum is from
+# records of runs; one measurement had .78 to .99 and .18 to .27
 TO_CUT, ABOVE_CUT = 0.85, 0.25
-RECORDING = 0.5  # seconds until a card has recorded a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
-VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures that a row of learn.views is; of any other
-PLAUSIBLE = (0.2, 3.0)  # of a measured speed that a finished trial may correct it by; beyond, something else happened
+RECORDING = 0.5  # seconds until a card has recorded the graphs of a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
+VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures of a row of learn.views, and of any other row
+PLAUSIBLE = (0.2, 3.0)  # factors by which a finished trial may correct a speed; beyond them something else happened
 
 
 def speed_of(config: Config, situation: Situation) -> Speed:
-    """The config's speed at its own size, reading its pictures taken into account."""
+    """The config's speed at its own size, with the time to read its pictures."""
     speed = at_own_size(situation.measure(measured(config)), config)
     seconds = situation.reading(config.cached_size, config.preprocess, config.grid)
     if not seconds:
@@ -44,26 +45,26 @@ def speed_of(config: Config, situation: Situation) -> Speed:
 
 
 def at_own_size(speed: Speed, config: Config) -> Speed:
-    """What was measured for the config (`measured`), at the config's own size: scaled by the pixels."""
+    """The speed of the config that stands for this one (`measured`), scaled to this one's size by the pixels."""
     size = measured(config).size
     trained, seen = (size / config.size) ** 2, (size / config.seen_size) ** 2
     return replace(speed, train=speed.train * trained, predict=speed.predict * seen)
 
 
-@lru_cache(4096)  # every decision asks it of every trial
+@lru_cache(4096)  # every decision calls it for every trial
 def measured(config: Config) -> Config:
-    """The config whose speed tells this one's: at one size, and that small where the net has a choice."""
+    """The config whose speed stands for this one's: at a single small size, unless the net has a fixed one."""
     size = min(config.size, 64) if not config.weights else 128
     if net_named(config.backbone).sizes:
         size = config.size
-    top = config.top if config.train == "net" else 0  # frozen features come through the whole net
+    top = config.top if config.train == "net" else 0  # frozen features pass through all stages
     return config.vary(size=size, sizes=(), scales=(), test_size=0, top=top)
 
 
 def epoch_seconds(config: Config, situation: Situation) -> float:
-    """Seconds for one pass over a fold's training rows, with what a student's teachers answer for beside them.
+    """Seconds for one pass over a fold's train rows, with a student's pictures that its teachers label.
 
-    Progressive resizing and several scales are taken into account.
+    Progressive resizing and several scales are taken into account. Infinite where the net has no speed.
     """
     speed = speed_of(config, situation).train
     if not speed:
@@ -79,13 +80,13 @@ def epoch_seconds(config: Config, situation: Situation) -> float:
 
 
 def trunk_of(config: Config) -> Config:
-    """What decides the features at a net's cut, all else left at its default: configs that share them have it alike."""
+    """A config of the values that decide the features at a net's cut: equal for configs that share those features."""
     names = ("backbone", "weights", "model_args", "fine_stem", "size", "preprocess", "grid", "top")
     return Config(**{name: getattr(config, name) for name in names})
 
 
 def with_kept(history: History, situation: Situation) -> Situation:
-    """The situation with the features that finished trials have made of the pictures, whole nets' and at their cuts."""
+    """The situation with what finished trials left behind: stored features, decoded pictures, a card's kernels."""
     kept: dict[Config, int] = {}
     for trial in history.done():
         if trial.config.top:
@@ -98,39 +99,39 @@ def with_kept(history: History, situation: Situation) -> Situation:
 
 
 def pictures_of(config: Config) -> tuple[int, str, int]:
-    """What decides the pixels that a trial looks at: size, preprocess and grid."""
+    """The key of the pixels that a trial reads: size, preprocess and grid."""
     return config.cached_size, config.preprocess, config.grid
 
 
 def shapes(config: Config) -> frozenset[tuple[Any, ...]]:
-    """The shapes of batches that a trial's net sees, as far as a card chooses its kernels by them."""
+    """The shapes of the batches of a trial's net, by which a card chooses its kernels."""
     net = config.backbone, config.model_args, config.fine_stem, config.train, config.batch
     sizes = (config.size,) if config.train == "features" else (config.size, config.seen_size, *config.sizes)
     return frozenset((*net, size) for size in sizes)
 
 
 def ready_seconds(config: Config, situation: Situation) -> float:
-    """Seconds until a card has recorded the trial's nets, and has its kernels for what is new to it.
+    """Seconds until a card has recorded the graphs of the trial's nets and has kernels for their new shapes.
 
-    On a processor those until features come: a frozen net is built, hand-made ones are learned.
+    On a processor they are the seconds until features can be computed: building a frozen net, or learning a dictionary.
     """
     if situation.device == "cpu" or config.backbone in HAND_MADE:
         return READY if config.train == "features" else 0.0
     new = shapes(config) - set(situation.warm) - shapes(measured(config))
-    changing = config.unfreeze or config.grid or config.scales  # such nets are not recorded
+    changing = config.unfreeze or config.grid or config.scales  # the graphs of such nets are not recorded
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     recorded = 0.0 if config.train == "features" or changing else RECORDING * folds
     return recorded + (len(new) * situation.measure(measured(config)).cold if new else 0.0)
 
 
 def features_like(config: Config) -> Config:
-    """What decides the features that a head is fitted on, all else left at its default."""
+    """A config of the values that decide the features below a head: equal for configs that share those features."""
     names = ("train", "backbone", "weights", "model_args", "layers", "size", "preprocess", "grid", "tta")
     return Config(**{name: getattr(config, name) for name in names})
 
 
 def variants_kept(config: Config) -> int:
-    """Variants of the train pictures that a trial keeps features of: those trained on; for a head the views alone."""
+    """The number of variants of each train picture whose features a trial stores; for a head it is its views."""
     views = _views(config)
     return views if config.train == "features" else max(views, config.variants)
 
@@ -140,7 +141,7 @@ def _views(config: Config) -> int:
 
 
 def trunk_seconds(config: Config, situation: Situation) -> float:
-    """Seconds until the features are kept that the top of a net trains on; 0 where the whole net trains."""
+    """Seconds to store the features that the top of a net trains on; 0 where the full net trains."""
     if not config.top:
         return 0.0
     kept = situation.kept.get(trunk_of(config), 0)
@@ -153,16 +154,13 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
 
 
 def predict_seconds(config: Config, situation: Situation) -> float:
-    """Seconds to predict a fold's held-out rows and the test with one net and one view."""
+    """Seconds to predict a fold's held-out rows and the test rows with one net and one view."""
     speed = speed_of(config, situation).predict
     return (situation.rows / situation.folds + situation.answered) / speed if speed else float("inf")
 
 
 def cost_of(config: Config, situation: Situation) -> float:
-    """Seconds that the rest of the trial will take: what is done of it already costs nothing more.
-
-    That is its folds, and features that other trials have made.
-    """
+    """Seconds that the trial will still take: folds that are done, and features that are stored, cost nothing more."""
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         there = features_like(config) in situation.on_disk
@@ -178,9 +176,10 @@ def cost_of(config: Config, situation: Situation) -> float:
 
 
 def asked_cost(config: Config, history: History, situation: Situation) -> float:
-    """Seconds that a trial takes that is asked for now; features decode their pictures, and the first wait for imports.
+    """Seconds that a trial takes if it is run now.
 
-    Nets' pictures are prepared before their time is planned.
+    A trial of features decodes its pictures, and the first one waits for the worker's imports. The pictures of nets are
+    prepared before their time is planned, so they cost nothing here.
     """
     cost = cost_of(config, situation)
     if config.train == "features":
@@ -189,17 +188,17 @@ def asked_cost(config: Config, history: History, situation: Situation) -> float:
 
 
 def full_cost(config: Config, situation: Situation) -> float:
-    """Seconds that the trial takes from nothing, whatever of it is done already: what a replay must plan with."""
+    """Seconds that the trial takes from the beginning, whatever is done already, as a replay must plan it."""
     fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=(), kept={})
     return cost_of(config, fresh)
 
 
 def features_seconds(config: Config, situation: Situation) -> float:
-    """Seconds to make the features of every item; less where those at the net's cut are kept."""
+    """Seconds to compute the features of every item; fewer where the features at the net's cut are stored."""
     everything = situation.rows + situation.answered
     if config.backbone in HAND_MADE:
         held_out = min(SYMMETRY_ROWS, situation.rows / situation.folds)
-        pictures = everything + 2 * held_out + min(MIRRORED_ROWS, situation.rows) / 2  # every other set needs those
+        pictures = everything + 2 * held_out + min(MIRRORED_ROWS, situation.rows) / 2  # needed by about half the sets
         return SLACK.trial_margin * pictures / HAND_MADE[config.backbone]
     views = 2 if config.tta == "flip" else 1
     passes = views * 1.0
@@ -210,7 +209,7 @@ def features_seconds(config: Config, situation: Situation) -> float:
 
 
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:
-    """Seconds to fit and apply a head on features, on so many folds."""
+    """Seconds to fit and apply a head on features, over `folds` folds."""
     rows = rows_of_fold(situation)
     if config.head == "kernel":
         return folds * (0.05 + CHOICE_SECONDS * min(rows, 1000) ** 2 + HEAD_SECONDS * min(rows, 6000) ** 3)
@@ -220,28 +219,28 @@ def head_seconds(config: Config, folds: int, situation: Situation) -> float:
 
 
 def decoding_seconds(situation: Situation, cores: int, size: int) -> float:
-    """Seconds to decode every picture once for items of so many pixels a side, by that many cores."""
+    """Seconds to decode every picture once at `size` pixels a side on `cores` cores."""
     each = situation.pictures * (OPENED + DECODED * situation.side**2) + KEPT * size**2
     return (situation.rows + situation.answered) * each / cores
 
 
 def decoding_of(config: Config, situation: Situation) -> float:
-    """Seconds to decode the pictures that the config looks at, about; 0 where that was done."""
+    """Seconds to decode the config's pictures, roughly; 0 where they are decoded already."""
     known = pictures_of(config) in situation.decoded
     return 0.0 if known else decoding_seconds(situation, CORES[situation.device], config.cached_size)
 
 
 def download_seconds(config: Config) -> float:
-    """Seconds until the net's weights are here; 0 where they are already, or where nothing is downloaded."""
+    """Seconds to download the net's weights; 0 for weights that do not come from the hub."""
     return 4e6 * net_named(config.backbone).parameters / DOWNLOAD if config.weights == "hub" else 0.0
 
 
 def corrected(history: History, situation: Situation) -> Situation:
-    """The situation with every net's speed as its finished trials had it, other nets' by the median of all.
+    """The situation with each net's speed corrected by its finished trials, other nets' by the median of all.
 
     A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work. Trainings
-    and frozen features are corrected apart, these by trials that neither waited for the worker's imports, as the first
-    does, nor found a part of their features on the disk.
+    and frozen features are corrected separately, the latter by trials that neither waited for the worker's imports, as
+    the first one does, nor found a part of their features on disk.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
     pixels: set[tuple[int, str, int]] = set()
@@ -249,8 +248,8 @@ def corrected(history: History, situation: Situation) -> Situation:
     for trial in history.done():
         config = trial.config
         new = not {features_like(config), trunk_of(config)} & features
-        tells = config.train == "net" or (new and bool(pixels))
-        ratio = speed_ratio(trial, replace(situation, decoded={FIRST_PICTURES} | pixels)) if tells else 0.0
+        informative = config.train == "net" or (new and bool(pixels))
+        ratio = speed_ratio(trial, replace(situation, decoded={FIRST_PICTURES} | pixels)) if informative else 0.0
         if ratio:
             rows = ratios[config.train].setdefault(config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
@@ -261,45 +260,44 @@ def corrected(history: History, situation: Situation) -> Situation:
         return situation
 
     def measure(config: Config) -> Speed:
-        speed, known = situation.measure(config), ratios[config.train]
-        alike = known.get(config.backbone) or [ratio for row in known.values() for ratio in row] or [1.0]
-        factor = median(alike)
+        speed, by_net = situation.measure(config), ratios[config.train]
+        factor = median(by_net.get(config.backbone) or [ratio for row in by_net.values() for ratio in row] or [1.0])
         return replace(speed, train=speed.train * factor, predict=speed.predict * factor)
 
     return replace(situation, measure=measure)
 
 
 def speed_ratio(trial: Trial, situation: Situation) -> float:
-    """How many times faster than planned the trial's net was; 0 where the trial does not say.
+    """The speed of the trial's net over the planned one; 0 where the trial does not tell.
 
-    Nor does one of a run that went on from other hardware, or features that decoding or a head took much of.
+    A trial on other hardware does not tell, nor does one of features whose time went largely into decoding or a head.
     """
     config = trial.config
     if trial.facts.get("hardware", "") != situation.hardware:
         return 0.0
     if config.train == "net":
         rate = trial.facts.get("img_s", 0.0)
-        if not rate or config.sizes or config.scales:  # img_s counts pictures of several sizes alike
+        if not rate or config.sizes or config.scales:  # img_s counts pictures of all sizes the same
             return 0.0
         planned = speed_of(config, situation).train
         return rate / planned if planned else 0.0
-    if config.weights in ("", "hub") or not trial.seconds:  # hand-made ones have no speed, and hubs download
+    if config.weights in ("", "hub") or not trial.seconds:  # hand-made features have no speed, hub weights download
         return 0.0
     planned_s, decoding = features_seconds(config, situation), decoding_of(config, situation)
-    beside = ready_seconds(config, situation) + decoding + head_seconds(config, len(config.folds), situation)
-    taken = trial.seconds - beside
-    tells = planned_s < float("inf") and taken > trial.seconds / 3 and decoding < trial.seconds / 6
-    return planned_s / taken if tells else 0.0
+    other_work = ready_seconds(config, situation) + decoding + head_seconds(config, len(config.folds), situation)
+    seconds = trial.seconds - other_work
+    informative = planned_s < float("inf") and seconds > trial.seconds / 3 and decoding < trial.seconds / 6
+    return planned_s / seconds if informative else 0.0
 
 
 def speed_words(history: History, situation: Situation) -> str:
-    """How far the speeds that were planned with were off, "" where no net was trained."""
+    """The error of the speeds that trials were planned with, in words; "" where no net was trained."""
     ratios = [ratio for trial in history.done(train="net") if (ratio := speed_ratio(trial, situation))]
     return _ratio_words("nets trained at {} of the speed that was measured before", ratios)
 
 
 def seconds_words(history: History) -> str:
-    """How far off the seconds were that trials were planned to take, "" where none was planned and finished."""
+    """The error of the seconds that trials were planned to take, in words; "" where none was planned and finished."""
     ratios = [trial.seconds / trial.facts["planned_s"] for trial in history.done() if trial.facts.get("planned_s")]
     return _ratio_words("trials took {} of the seconds planned for them", ratios)
 

@@ -1,8 +1,8 @@
 """The worth of each change: an additive model over all trials that differ in it, paired by row.
 
-A trial's loss is that of the base plus the effects of whatever it changes, so a trial that varies three things teaches
-about each. All trials saw the same held-out rows, so most of their noise is common and falls out: the covariance of the
-losses over rows says how much. Effects have a prior each, and what is reported is the posterior.
+A trial's loss is modelled as that of the base plus the effects of its changes, so a trial that varies three things is
+evidence on each. All trials predicted the same held-out rows, so most of their noise is common and cancels; the
+covariance of the losses over rows says how much. Each effect has a prior, and the posterior is reported.
 """
 
 import math
@@ -15,12 +15,12 @@ from autoclimb.search.fidelity import resized
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History, Trial
 
-SEED_NOISE = 0.03  # relative to the loss: what another seed changes (LOG.md: .003 over nine pairs at an error of .17)
-ADOPTED = 0.8  # probability of helping from which a change is adopted (own choice: two to one and some against noise)
-MOST_ROWS = 5_000  # that are looked at; more tell the covariance no better
-# Effects on the relative loss, mean and deviation, before anything was tried here; negative is better. From short
-# trainings on three sets (benchmarks/LOG.md): mixup cost .017 of accuracy at an error of .17, GeM pooling .013, other
-# losses for labels sets up to .023; sizes, policies and nets go either way.
+SEED_NOISE = 0.03  # standard deviation over seeds, relative to the loss (LOG.md: .003 over nine pairs at error .17)
+ADOPTED = 0.8  # probability of helping above which a change is adopted (own choice: two to one and some against noise)
+MOST_ROWS = 5_000  # for the covariance, which more rows do not improve
+# Prior effects on the relative loss, mean and standard deviation; negative is better. From short trainings on three
+# sets (benchmarks/LOG.md): mixup cost .017 of accuracy at an error of .17, GeM pooling .013, other losses for label
+# sets up to .023; sizes, policies and nets may help or hurt.
 PRIORS: dict[str, tuple[float, float]] = {
     "backbone": (0.0, 0.15),
     "size": (0.0, 0.08),
@@ -37,21 +37,21 @@ PRIORS: dict[str, tuple[float, float]] = {
     "grid": (0.0, 0.08),
     "other": (0.02, 0.04),
 }
-# values that come with a net, or that another change brings along, are no changes of their own
+# values that come with a net (WITH_NET), or with another change, are no changes of their own
 WITH_NET = ("model_args", "weights", "lr", "backbone_lr", "layer_decay", "drop_path", "batch", "whitened", "size")
 IGNORED = ("backbone", "tta", "seconds", "epochs", "folds", "seed", "train", "head", "ema")
-TOGETHER = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")  # what the refinement draws at once
+TOGETHER = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")  # drawn at once by the refinement
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The worth of a change, relative to the base's loss (negative helps), and the cost of finding out."""
+    """The effect of a change on the loss, relative to the base's (negative helps), and the cost of measuring it."""
 
     change: str  # "policy=trivial"
     mean: float
     stderr: float
-    trials: int  # that have it
-    seconds: float  # that those trials took
+    trials: int  # with the change
+    seconds: float  # of those trials
 
     @property
     def helps(self) -> float:
@@ -60,19 +60,19 @@ class Effect:
 
     @property
     def adopted(self) -> bool:
-        """Whether the change is sure enough to help."""
+        """Whether the change is likely enough to help."""
         return self.helps >= ADOPTED
 
 
 def changes_of(config: Config, base: Config) -> dict[str, str]:
-    """The changes of the config in the base: their names, each with the value of Config it is about."""
+    """The config's changes against the base: the name of each, and the field of Config that it changes."""
     changes: dict[str, str] = {}
-    left = set(IGNORED)
+    ignored = set(IGNORED)
     if (config.backbone, config.model_args) != (base.backbone, base.model_args):
         changes[f"backbone={config.backbone}{_arguments(config)}@{config.size}"] = "backbone"
-        left |= set(WITH_NET)
+        ignored |= set(WITH_NET)
     own = {f.name: getattr(config, f.name) for f in fields(config)}
-    differing = [name for name in own if name not in left and own[name] != getattr(base, name)]
+    differing = [name for name in own if name not in ignored and own[name] != getattr(base, name)]
     if len([name for name in differing if name in TOGETHER]) > 2:  # a point of the refinement is one change
         point = " ".join(f"{name}={own[name]:g}" for name in differing if name in TOGETHER)
         changes[point] = "other"
@@ -85,7 +85,7 @@ def _arguments(config: Config) -> str:
 
 
 def posterior_effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dict[str, Effect]:
-    """The posterior of every change that the trials make in the base trial's config, by name.
+    """The posterior effect of every change that the trials make to the base trial's config, by the change's name.
 
     `trials` were scored on the same rows as `base`, which may be among them.
     """
@@ -96,8 +96,8 @@ def posterior_effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dic
         return {}
     loss, covariance, unit = observed(trials, s)
     design = np.array([[1.0, *(float(name in row) for name in names)] for row in changes])
-    about = {name: field for row in changes for name, field in row.items()}
-    priors = [PRIORS.get(about[name], PRIORS["other"]) for name in names]
+    field_of = {name: field for row in changes for name, field in row.items()}
+    priors = [PRIORS.get(field_of[name], PRIORS["other"]) for name in names]
     mean = np.array([0.0, *(m * unit for m, _ in priors)])
     precision = np.diag([1e-6 / unit**2, *(1 / (sd * unit) ** 2 for _, sd in priors)])
     weights = np.linalg.inv(covariance)
@@ -113,19 +113,19 @@ def posterior_effects(trials: Sequence[Trial], base: Trial, s: Situation) -> dic
 
 
 def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndarray, float]:
-    """The trials' losses less the first one's `(T,)`, their covariance `(T, T)`, and the size of a relative loss of 1.
+    """The trials' losses less the first one's `(T,)`, their covariance `(T, T)`, and the loss that counts as 1.
 
-    Without losses by row it is the scores, whose errors then count as independent.
+    Where losses by row are missing, negative scores stand in for losses, with independent errors.
     """
     rows = [s.row_losses(t) for t in trials]
     known = [row for row in rows if row is not None]
     if len(known) == len(rows):
-        seen = np.flatnonzero(np.isfinite(np.stack(known)).all(0))
-        seen = seen[:: max(1, len(seen) // MOST_ROWS)]
-        table = np.stack([row[seen] for row in known])
+        shared = np.flatnonzero(np.isfinite(np.stack(known)).all(0))
+        shared = shared[:: max(1, len(shared) // MOST_ROWS)]
+        table = np.stack([row[shared] for row in known])
         if table.shape[1] >= 2:
             unit = max(float(table[0].mean()), 1e-9)
-            covariance = covariance_of_means(table, None if s.groups is None else s.groups[seen])
+            covariance = covariance_of_means(table, None if s.groups is None else s.groups[shared])
             noise = (SEED_NOISE * unit) ** 2 * np.eye(len(trials))
             return table.mean(1) - table[0].mean(), covariance + noise, unit
     scores = np.array([t.score for t in trials])
@@ -136,53 +136,53 @@ def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndar
 
 def covariance_of_means(table: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """The covariance `(T, T)` of the means of losses `(T, n)` over rows, or over `groups` `(n,)` of them."""
-    off = table - table.mean(1, keepdims=True)
+    residual = table - table.mean(1, keepdims=True)
     if groups is not None and (groups != groups[0]).any():  # a single group cannot say how groups differ
         group_of = np.unique(groups, return_inverse=True)[1]
-        off = np.stack([np.bincount(group_of, row) for row in off])
-    count = off.shape[1]
-    return np.asarray(count / max(count - 1, 1) * (off @ off.T) / table.shape[1] ** 2)
+        residual = np.stack([np.bincount(group_of, row) for row in residual])
+    count = residual.shape[1]
+    return np.asarray(count / max(count - 1, 1) * (residual @ residual.T) / table.shape[1] ** 2)
 
 
 def single_fold(history: History, base: Config) -> list[Trial]:
-    """The search trials that can be compared with the base: one fold, as long as it."""
+    """The search trials that are comparable with the base: one fold, the same seconds."""
     return history.done(train="net", folds=(0,), seconds=base.seconds)
 
 
 def adopted(history: History, base: Config, s: Situation) -> Config:
-    """The base with every change that is likely to help: of each value of Config the most helpful one.
+    """The base with every change that is likely to help, and for each field of Config the most helpful one.
 
-    Instead of the trial with the highest score, which on one fold is the luckiest.
+    This stands in for the trial with the highest score, which on a single fold is the luckiest.
     """
     trials = single_fold(history, base)
     first = next((t for t in trials if t.key == base.key), None)
     if first is None:
         return base
-    known = posterior_effects(trials, first, s)
-    best: dict[str, Effect] = {}
+    effects = posterior_effects(trials, first, s)
+    best: dict[str, Effect] = {}  # by the field of Config that they change
     source: dict[str, Config] = {}
     for trial in trials:
-        for name, about in changes_of(trial.config, base).items():
-            effect = known[name]
-            if effect.adopted and (about not in best or effect.mean < best[about].mean):
-                best[about], source[about] = effect, trial.config
+        for name, field in changes_of(trial.config, base).items():
+            effect = effects[name]
+            if effect.adopted and (field not in best or effect.mean < best[field].mean):
+                best[field], source[field] = effect, trial.config
     config = base
     if "backbone" in source:
         config = config.vary(backbone=source["backbone"].backbone)
         config = config.vary(**{name: getattr(source["backbone"], name) for name in WITH_NET})
-    for about, giver in source.items():
-        if about == "other" and " " in best[about].change:
-            config = config.vary(**{name: getattr(giver, name) for name in TOGETHER})
-        elif about not in ("backbone", "other") and (about != "size" or "backbone" not in source):
-            config = config.vary(**{about: getattr(giver, about)})
-            if about == "policy":
-                config = config.vary(tta=giver.tta)
-    # sizes that grow may have been adopted at a larger size than the net that was
+    for field, donor in source.items():
+        if field == "other" and " " in best[field].change:
+            config = config.vary(**{name: getattr(donor, name) for name in TOGETHER})
+        elif field not in ("backbone", "other") and (field != "size" or "backbone" not in source):
+            config = config.vary(**{field: getattr(donor, field)})
+            if field == "policy":
+                config = config.vary(tta=donor.tta)
+    # progressive sizes may have been adopted from a trial at a larger size than the adopted net's
     return resized(config, config.size)
 
 
 def lift_words(effect: Effect) -> str:
-    """One line of the account: what a change paid, with its error, and what it cost to find out."""
+    """One line of the account: a change's effect on the loss with its error, and the minutes of its trials."""
     gain, error = -100 * effect.mean, 100 * effect.stderr
     verdict = "adopted" if effect.adopted else "not adopted"
     return f"{effect.change}: loss {-gain:+.1f} ± {error:.1f} %, {effect.seconds / 60:.1f} min, {verdict}"

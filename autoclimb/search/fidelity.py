@@ -1,6 +1,6 @@
-"""How long a net should be trained, at what size, on how many folds, and what the budget pays for.
+"""How long a net should be trained, at what size and on how many folds, and how much of that the budget can pay for.
 
-Everything here follows from the budget and the facts of the data, never from the clock, so that a replay plans alike.
+It all follows from the budget and the facts of the data, never from the clock, so that a replay plans the same.
 """
 
 import math
@@ -18,37 +18,37 @@ Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 SMALLEST_BATCH = 8
-LONG = 600.0  # seconds of budget from which every net of the portfolio is looked at: a look costs two seconds
-MEMORY_SHARE = 0.85  # of the memory that a training is planned to take: the estimate is rough
+LONG = 600.0  # seconds of budget from which every net of the portfolio is measured, at two seconds each
+MEMORY_SHARE = 0.85  # of the memory that a training is planned to take, since the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
-PROBE_SHARE = 0.05  # of the budget, for frozen features of the nets at hand on a card
-FEWEST_TRIALS = 4  # single-fold trials: a base and three moves; with fewer nothing is compared
+PROBE_SHARE = 0.05  # of the budget for frozen features of the available nets on a card
+FEWEST_TRIALS = 4  # on a single fold, a base and three moves; with time for fewer, nothing is compared
 MORE_THAN_ENOUGH = 1.5  # times enough epochs, from which a larger size or a second net is better (assumption)
-SURPLUS = {3: 2.0, 2: 1.5, 1: 1.0}  # the part of the time that one of so many finalists may get, as a divisor
-THIRD = 3.0  # a finalist's epochs over a search trial's, at the most: shorter trials rank nets wrongly (LOG.md)
+SURPLUS = {3: 2.0, 2: 1.5, 1: 1.0}  # number of finalists -> divisor of the time that one of them may get
+THIRD = 3.0  # a finalist's epochs over a search trial's, at most: shorter trials rank nets wrongly (LOG.md)
 ONE_HOLDOUT = 100_000  # rows above which one held-out part stands for all folds: its standard error is small enough
 LARGER_FOR_WEIGHTS = 50_000  # rows of a fold up to which small pictures are enlarged for pretrained nets
 SMALLEST_FOR_WEIGHTS, LARGEST = 96, 512  # pixels a side
 SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged to; cifar10 gained .1 (LOG.md)
-# pixels a side up to which pixels are worth more to a pretrained net than epochs, see `pixels_first`
+# pixels a side, and factor on the pictures' own, up to which a pretrained net gains more by pixels than by epochs
 PIXELS_FIRST, PIXELS_OF_PICTURE = 224, 1.3
-ENLARGED_TO = 160  # and smaller pictures are enlarged to that: cifar10's, of 32 px, gained more than any (LOG.md)
-OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', under which a smaller net is better
-LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side; what graders of retinas and leaves look at is small
+ENLARGED_TO = 160  # to which smaller pictures are enlarged: cifar10's, of 32 px, gained most (LOG.md)
+OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', below which a smaller net is better
+LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
 KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
-MOST_KEPT = 1.5e9  # bytes of them that a plan keeps of one net
-VARIANTS = 2  # of each picture that they are kept for: itself and its mirror image
+MOST_KEPT = 1.5e9  # bytes of such maps that a plan stores for one net
+VARIANTS = 2  # of each picture in those maps: itself and its mirror image
 PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
 
 
 def epochs_for(level: Level, config: Config, s: Situation) -> float:
-    """Epochs of a net that is trained quickly, enough, soundly or fully.
+    """The number of epochs of a level of training.
 
-    "quick" is the least of a search trial, "enough" the least worth fitting, "sound" what a finalist should get, and
-    beyond "full" other nets pay more than longer ones. Where rows are few an epoch is a handful of steps, so pictures
-    seen count too (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73); where they are very many,
-    few epochs do.
+    "quick" is the minimum of a search trial, "enough" the least worth training, "sound" the aim for a finalist, and
+    beyond "full" other nets gain more than longer training. Where rows are few an epoch is a handful of steps, so the
+    number of pictures counts too (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73); where they
+    are very many, a few epochs are enough.
     """
     tuned, rows = bool(config.weights), rows_of_fold(s)
     if level == "quick":
@@ -67,7 +67,7 @@ def epochs_for(level: Level, config: Config, s: Situation) -> float:
 
 
 def rung(seconds: float) -> float:
-    """The lowest rung of the ladder that is not below `seconds`: a larger budget asks for some of the same trials."""
+    """The lowest rung of the ladder that is not below `seconds`, so that a larger budget repeats some of the trials."""
     return min((r for r in LADDER if r >= seconds), default=LADDER[-1])
 
 
@@ -75,45 +75,45 @@ def rung(seconds: float) -> float:
 
 
 def working(s: Situation) -> float:
-    """Seconds of the budget that trials can have: imports, reading and the first features take the others."""
+    """Seconds of the budget for trials, without those for imports, reading and the first features."""
     return max(s.budget - SLACK.opening, SLACK.working_at_least * s.budget)
 
 
 def final_seconds(s: Situation) -> float:
-    """Seconds that the finalists will have, roughly."""
+    """Seconds for the finalists, roughly."""
     return (1 - SEARCH_SHARE) * 0.9 * working(s)
 
 
 def folds_of(s: Situation) -> int:
-    """Folds that a finalist is trained over where time allows."""
+    """The number of folds that a finalist is trained over where time allows."""
     return 1 if s.rows > ONE_HOLDOUT else s.folds
 
 
 def folds_for(rows: int) -> int:
-    """Folds that train rows are dealt into: five, and more where one holdout of them is large enough by itself."""
+    """The number of folds for so many rows: five, and more where a single smaller holdout is large enough."""
     return 5 if rows <= ONE_HOLDOUT else 10 if rows <= 5 * ONE_HOLDOUT else 20
 
 
 def epochs_in(seconds: float, config: Config, s: Situation) -> float:
-    """Epochs over one fold's rows that fit into these seconds of one fold, predictions included."""
+    """Epochs over one fold's rows that fit into the seconds, predictions included."""
     epoch = epoch_seconds(config, s)
     return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch if epoch < math.inf else 0.0
 
 
 def epochs_paid(seconds: float, config: Config, s: Situation) -> float:
-    """Epochs of each fold that these seconds pay for over all folds, features of frozen stages included."""
+    """Epochs of each fold where all folds together take the seconds, features of frozen stages included."""
     return epochs_in((seconds - trunk_seconds(config, s)) / folds_of(s), config, s)
 
 
 def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
-    """Seconds of one fold of so many epochs, predictions included."""
+    """Seconds of one fold with this number of epochs, predictions included."""
     return epochs * epoch_seconds(config, s) + predict_seconds(config, s) + 1
 
 
 def finalist_epochs(config: Config, s: Situation) -> float:
-    """Epochs that the config would get as a finalist over all folds; at least enough, at most full.
+    """Epochs that the config would get as a finalist over all folds, at least enough and at most full.
 
-    Of several it may get more than an equal share, for others need less.
+    It may get more than an equal share, since other finalists need less.
     """
     each = final_seconds(s) / folds_of(s)
     most = kinds_at_hand(s)
@@ -123,12 +123,12 @@ def finalist_epochs(config: Config, s: Situation) -> float:
 
 
 def one_family(s: Situation) -> bool:
-    """Whether the pretrained nets at hand are all of one family, as those in the box are."""
+    """Whether the available pretrained nets are all of one family, as those in the box are."""
     return len({net_named(row["backbone"]).family for row in s.pretrained}) == 1
 
 
 def kind_of(backbone: str, s: Situation) -> str:
-    """What a pretrained net stands for among finalists: its family, or itself where there is no other family.
+    """The kind by which pretrained finalists differ: the family, or the net itself where there is only one family.
 
     EfficientNet-Lite 0 and 2 beside frozen features, five minutes each, against the better of the two alone: .9636 and
     .9621 of F2 on fod_multilabel, .765 and .757 QWK on elpv_defect, .9312 and .9348 on intel_scenes out of fold; .9636
@@ -138,7 +138,7 @@ def kind_of(backbone: str, s: Situation) -> str:
 
 
 def kinds_at_hand(s: Situation) -> int:
-    """Kinds that finalists may be of: the pretrained nets', and a net from scratch where one is tried beside them."""
+    """The number of kinds among finalists: the pretrained nets', and one from scratch where it is tried too."""
     if not s.pretrained or s.space.backbones:
         return len(SURPLUS)
     return len({kind_of(row["backbone"], s) for row in s.pretrained}) + scratch_beside(s)
@@ -151,7 +151,7 @@ def scratch_beside(s: Situation) -> bool:
 
 
 def search_seconds(base: Config, s: Situation) -> float:
-    """Seconds of one single-fold trial: at least a third of a finalist's epochs; with much time some forty trials."""
+    """Seconds of a single-fold trial: at least a third of a finalist's epochs; more where there is time for forty."""
     least = max(finalist_epochs(base, s) / THIRD, epochs_for("quick", base, s))
     full = fold_seconds(epochs_for("full", base, s) / THIRD, base, s)
     return rung(max(fold_seconds(least, base, s), min(SEARCH_SHARE * working(s) / 40, full)))
@@ -160,9 +160,9 @@ def search_seconds(base: Config, s: Situation) -> float:
 def comparable(net: Config, s: Situation) -> bool:
     """Whether changes of the net are worth comparing: on a processor only if all of it will be trained over all folds.
 
-    A pretrained one beside a net of another kind. Otherwise tops alone are, of which a few epochs of a whole net say
-    little: five comparisons in a five-minute run on elpv_defect were all within two standard errors of nothing, and
-    left 47 s of 300 for finalists.
+    So is a pretrained net beside a net of another kind. Otherwise finalists train the tops of nets only, about which a
+    few epochs of a full net say little: five comparisons in a five-minute run on elpv_defect were all within two
+    standard errors of 0, and left 47 s of 300 for finalists.
     """
     if s.device != "cpu":
         return True
@@ -181,13 +181,13 @@ def whole_pays(net: Config, s: Situation, seconds: float) -> bool:
 
 
 def slots(s: Situation, base: Config) -> int:
-    """Single-fold trials that the search's share pays for; none where it pays for so few that nothing is compared.
+    """The number of single-fold trials that the search's share pays for, 0 where it would be under FEWEST_TRIALS.
 
-    None either where a few epochs would say little of what the finalists are.
+    It is 0, too, where changes of the net are not worth comparing (`comparable`).
     """
     if not comparable(base, s):
         return 0
-    for_trials = SEARCH_SHARE * working(s) - s.measure(measured(base)).cold  # a card gets ready for the base once
+    for_trials = SEARCH_SHARE * working(s) - s.measure(measured(base)).cold  # a card compiles for the base once
     paid = int(for_trials / search_seconds(base, s))
     return paid if paid >= FEWEST_TRIALS else 0
 
@@ -196,15 +196,15 @@ def slots(s: Situation, base: Config) -> int:
 
 
 def pixel_bytes(size: int, s: Situation) -> float:
-    """Bytes of the decoded pictures of this size, as an array."""
+    """Bytes of an array of all decoded pictures at this size."""
     return float(s.rows + s.answered) * size * size * s.channels
 
 
 def largest_for(config: Config, s: Situation) -> int:
     """Pixels a side beyond which the net gains nothing from the pictures.
 
-    Pretrained filters expect objects of a certain size, so small pictures are enlarged for them while rows are few;
-    large ones are worth up to 1.75 times the size that the net was trained at.
+    Pretrained filters expect objects of a certain size, so small pictures are enlarged for them where rows are few;
+    large pictures are worth up to 1.75 times the size that the net was trained at.
     """
     near = max(SMALLEST_FROM_SCRATCH, math.floor(1.3 * s.side))
     if not config.weights:
@@ -214,26 +214,26 @@ def largest_for(config: Config, s: Situation) -> int:
 
 
 def at_its_size(config: Config, s: Situation) -> bool:
-    """Whether a pretrained net sees pictures about as large as it was trained on, as far as the pictures allow."""
+    """Whether a pretrained net's pictures are about as large as those it was trained on, as far as the data allow."""
     own = min(net_named(config.backbone).size, largest_for(config, s))
     return not config.weights or config.size >= OWN_SHARE * own
 
 
 def pixels_first(config: Config, s: Situation) -> float:
-    """Pixels a side up to which a pretrained net gains more by larger pictures than by more epochs, beyond enough.
+    """Pixels a side up to which a pretrained net gains more by larger pictures than by epochs beyond enough.
 
-    In the time of a five-minute run the top of an EfficientNet-Lite left a loss of .161, .142 and .147 on intel_scenes
-    at 96, 128 and 160 px after 8, 5 and 3 epochs, .972, .729 and .795 on elpv_defect at 96, 160 and 224 px after 9, 4
-    and 1, .309, .260 and .247 on cifar10 at 96, 128 and 160 px after 10, 5 and 3 (LOG.md).
+    In the time of a five-minute run the top of an EfficientNet-Lite reached a loss of .161, .142 and .147 on
+    intel_scenes at 96, 128 and 160 px after 8, 5 and 3 epochs, of .972, .729 and .795 on elpv_defect at 96, 160 and
+    224 px after 9, 4 and 1, of .309, .260 and .247 on cifar10 at 96, 128 and 160 px after 10, 5 and 3 (LOG.md).
     """
     most = max(PIXELS_OF_PICTURE * s.side, ENLARGED_TO)
     return min(PIXELS_FIRST, net_named(config.backbone).size, most) if config.weights else 0.0
 
 
 def least_size(config: Config, s: Situation) -> int:
-    """The smallest size that a plan may train the config's net at: its own, where the net or the user leaves no choice.
+    """The smallest size at which a plan may train the config's net: its own where the net or the user leaves no choice.
 
-    No other may be asked for: a net of fixed sizes cannot be measured at one that it was not made for.
+    A net of fixed sizes cannot even be measured at another one.
     """
     if not config.weights or "size" in s.space.start:
         return config.size
@@ -241,22 +241,22 @@ def least_size(config: Config, s: Situation) -> int:
 
 
 def sound_at_its_size(config: Config, s: Situation) -> float:
-    """Epochs that are sound at the config's size: where pixels come first, and it got more than the least, enough."""
+    """Sound epochs at the config's size; enough epochs count as sound at a larger size up to `pixels_first`."""
     larger = least_size(config, s) < config.size <= pixels_first(config, s)
     return epochs_for("enough" if larger else "sound", config, s)
 
 
 def soundly(seconds: float, config: Config, s: Situation) -> bool:
-    """Whether so many seconds a fold train the net soundly: if need be at the least size, and enough at its own."""
+    """Whether the seconds of a fold train the net soundly at its least size, and soundly for its own size too."""
     least = config.vary(size=least_size(config, s))
     at_least_size = epochs_in(seconds, least, s) >= epochs_for("sound", least, s)
     return at_least_size and epochs_in(seconds, config, s) >= sound_at_its_size(config, s)
 
 
 def with_pixels(config: Config, s: Situation, seconds: float, most: int = LARGEST) -> Config:
-    """The config at a larger size where pixels come first, and `seconds` and the memory do for enough epochs there.
+    """The config at the largest size up to `pixels_first` at which memory and `seconds` allow enough epochs.
 
-    At most `most` pixels a side: what the search found out about a net's size stands.
+    It has at most `most` pixels a side, for a net whose sizes the search has compared.
     """
     if "size" in s.space.start or config.sizes or config.scales or config.test_size:
         return config
@@ -268,14 +268,14 @@ def with_pixels(config: Config, s: Situation, seconds: float, most: int = LARGES
 
 
 def suits(config: Config, s: Situation) -> bool:
-    """Whether a net of fixed sizes has one that suits the pictures: not far above theirs, not far below large ones."""
+    """Whether a net of fixed sizes has one neither far above the pictures' size nor far below large pictures'."""
     sizes = net_named(config.backbone).sizes if config.weights else ()
     large = s.side >= LARGE_PICTURES and rows_of_fold(s) <= LARGER_FOR_WEIGHTS
     return not sizes or (min(sizes) <= largest_for(config, s) and not (large and max(sizes) < SMALL_FOR_LARGE))
 
 
 def sizes_for(config: Config, s: Situation) -> list[int]:
-    """The sizes that make sense for the net, the pictures and the disk, smallest first; at least one."""
+    """The sensible sizes for the net, the pictures and the disk, ascending; at least one."""
     most, fixed = largest_for(config, s), list(net_named(config.backbone).sizes)
     if s.space.sizes:
         sizes = sorted(s.space.sizes)
@@ -287,7 +287,10 @@ def sizes_for(config: Config, s: Situation) -> list[int]:
 
 
 def with_size(config: Config, s: Situation, seconds: float, level: Level = "sound", times: float = 1.0) -> Config:
-    """The config at the largest sensible size at which `seconds` pay for all folds at that level; else the smallest."""
+    """The config at the largest sensible size at which `seconds` pay for `times` the level over all folds.
+
+    Where they do so at none, it has the smallest size.
+    """
     sizes = sizes_for(config, s)
     least = times * epochs_for(level, config, s)
     fitting = [n for n in sizes if epochs_paid(seconds, resized(config, n), s) >= least]
@@ -295,19 +298,20 @@ def with_size(config: Config, s: Situation, seconds: float, level: Level = "soun
 
 
 def resized(config: Config, size: int) -> Config:
-    """The config at that size; of the smaller sizes that its training begins with, those that are smaller still."""
+    """The config at that size, without progressive sizes that are not smaller."""
     return config.vary(size=size, sizes=tuple(n for n in config.sizes if n < size))
 
 
 def kept_bytes(config: Config, s: Situation) -> float:
-    """Bytes that the features at a net's cut take on disk, about: float16 at a sixteenth of the pictures' sides."""
+    """Bytes on disk of the features at a net's cut, roughly: float16 maps of a sixteenth of the pictures' side."""
     return 2.0 * KEPT_CHANNELS * (config.size / 16) ** 2 * (s.rows + s.answered) * config.variants
 
 
 def with_top(config: Config, s: Situation) -> Config | None:
-    """The config with only the top of its net trained, on features that are kept of the stages below.
+    """The config that trains only the top of its net, on stored features of the stages below.
 
-    For a processor, where it trains several times as fast. None where the net cannot be cut, or the disk is too small.
+    A processor trains it several times as fast. None on a card, where the net cannot be cut, or where the disk is too
+    small.
     """
     top = top_of(config.backbone) if config.weights and s.device == "cpu" and not config.grid else 0
     if not top or "top" in s.space.start or (s.space.tta and s.space.tta[0] not in ("none", "flip")):
@@ -320,7 +324,7 @@ def with_top(config: Config, s: Situation) -> Config | None:
 
 
 def fits_disk(config: Config, s: Situation) -> bool:
-    """Whether the features at the net's cut, if there is one, may be kept at the config's size."""
+    """Whether there is disk for the features at the net's cut, if it has one, at the config's size."""
     return not config.top or kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
 
 
@@ -332,12 +336,12 @@ def within_memory(config: Config, s: Situation) -> Config:
 
 
 def fits_memory(config: Config, s: Situation, share: float = MEMORY_SHARE) -> bool:
-    """Whether training the config is planned to take at most that share of the memory."""
+    """Whether training the config is estimated to take at most that share of the memory."""
     return config.train != "net" or s.memory_gb == math.inf or memory_for(config, s) <= share * s.memory_gb
 
 
 def memory_for(config: Config, s: Situation) -> float:
-    """Gigabytes that training takes: as the probe of its net measured them, linear in pictures and in their area."""
+    """Gigabytes of training, by the probe of its net: linear in the number of pictures and in their area."""
     speed = s.measure(measured(config))
     if not speed.picture_bytes:
         return memory_gb(config)

@@ -1,4 +1,4 @@
-"""Further frozen features for the blend: they fill the seconds in which no net can be trained any more."""
+"""Further frozen features for the blend, for the seconds in which no net can be trained any more."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History
 
 FILL_SIZES = (160, 224, 96)  # pixels a side, after that of the best features so far
-LEAST = 4.0  # seconds that are worth filling: features take 2 at the least, and the blend after them one
+LEAST = 4.0  # seconds worth filling: features take 2 at least, and the blend after them 1
 
 
 def fill(history: History, s: Situation, seconds: float) -> Config | None:
-    """Frozen features over all folds that were not tried and take at most so many seconds; None where there are none.
+    """Untried frozen features over all folds that take at most `seconds`; None where there are none.
 
-    They cover every row, so the blend can use them beside nets over all folds; a net of some folds it could not.
+    They cover every row, so that the blend can use them beside nets over all folds, unlike a net of some folds.
     """
     if seconds < LEAST or not s.space.features:
         return None
@@ -25,8 +25,9 @@ def fill(history: History, s: Situation, seconds: float) -> Config | None:
 
 
 def fills(history: History, s: Situation) -> Iterator[Config]:
-    """Candidates: hand-made features where there are none, for a blend gains most from what is unlike the others; then
-    other nets at the best features' size and head, then other sizes, then other heads.
+    """Candidates in order: hand-made features if there are none, since a blend gains most from unlike members.
+
+    After them come other nets at the best features' size and head, then other sizes, then other heads.
     """
     every = history.done(train="features")
     tried = [t for t in every if t.config.weights]
@@ -36,8 +37,8 @@ def fills(history: History, s: Situation) -> Iterator[Config]:
         names = FROM_HAND if s.budget >= SHORT else FROM_HAND[::-1]  # in a minute the quicker leave time for a net's
         yield from (plain_features(s).vary(backbone=name, head=head) for name in names for head in HEADS)
     best = max(tried, key=lambda t: t.score).config
-    here = {t.config.backbone for t in tried}
-    rows = [row for row in s.pretrained if row["weights"] != "hub" or row["backbone"] in here]  # no download that late
+    downloaded = {t.config.backbone for t in tried}
+    rows = [row for row in s.pretrained if row["weights"] != "hub" or row["backbone"] in downloaded]
     rows.sort(key=lambda row: row["backbone"] == best.backbone)
     sizes = [best.size, *(n for n in FILL_SIZES if n != best.size and n <= max(FILL_SIZES[0], 2 * s.side))]
     for head in (best.head, *(h for h in HEADS if h != best.head)):

@@ -1,4 +1,4 @@
-"""The finalists: nets of several families, each with its own size and epochs."""
+"""The finalists: nets of several families over all folds, each with its own size and epochs."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -45,20 +45,20 @@ from autoclimb.types import Config, History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer
 MOST = 6  # finalists: a blend of more gains little
-LONG_RECIPE = 30.0  # epochs at hand from which a second, more varied and longer recipe is trained beside the first
+LONG_RECIPE = 30.0  # affordable epochs from which a second, more varied and longer recipe is trained beside the first
 LONGEST = 200.0  # epochs
 LIGHT_END = 0.1  # of a long recipe's training, see `long_recipe`
-MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take: a blend wants equals
-LEAST = 1.0  # seconds of a fold: with none a config would count epochs, or train no step
-HOPELESS = 1.5  # times the best finalist's loss on the first fold, and beyond doubt, at which the other folds are saved
-AVERAGED = ((5_000, 0.999), (500, 0.99))  # steps from which averaged weights of this decay span a tenth of a training
+MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take, since a blend gains most from equals
+LEAST = 1.0  # seconds of a fold: with 0 a config would count epochs, or train no step
+HOPELESS = 1.5  # times the best finalist's loss on the first fold, significantly, at which other folds are skipped
+AVERAGED = ((5_000, 0.999), (500, 0.99))  # (steps, decay): averaged weights that span a tenth of a training
 
 
 @of_nets
 def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     """Nets of several families over all folds, each as long as its share of the time allows; most time goes here.
 
-    The first fold of each comes first: a finalist that is beyond doubt far worse there does not get the others.
+    The first fold of each is trained first: a finalist that is significantly and far worse there gets no other folds.
     """
     rows = s.remember("finalists", lambda: [config.to_json() for config in decide_finalists(history, s)])
     configs = [Config.from_json(row) for row in rows]
@@ -72,27 +72,28 @@ def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def decide_finalists(history: History, s: Situation) -> list[Config]:
-    """Which configs, sizes, folds and seconds, from the time that is left.
+    """The finalists' configs with sizes, folds and seconds, for the time that is left.
 
-    Three families soundly trained over all folds, more where each is trained fully; else two, else one; where one net
-    does not get enough epochs on all folds, fewer folds, shared with nets that nothing was compared with.
+    They are three families trained soundly over all folds, and more where each is trained fully; else two, else one.
+    Where a single net does not get enough epochs on all folds there are fewer folds, shared with a net that was not
+    compared.
     """
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
     configs = families_paid(heads, usable(s), s, settled_sizes(history, s))
-    if not configs and not compared(history, s):  # a cheaper net that frozen features speak for may be paid
+    if not configs and not compared(history, s):  # a cheaper net with good frozen features may be affordable
         others = ([head] for head in heads[1:] if head[0].weights)
         configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])
-    # nobody knows which net suits the data; but frozen features of one whose top alone trains were seen to
+    # a single net was not compared with any other, unless it is one whose frozen features did well and whose top trains
     alone = len(configs) < 2 and from_nothing(s) and not compared(history, s) and not any(c.top for c in configs)
     if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
-    configs = [c if c.seconds else with_batch(c, s) for c in configs]  # what was tried keeps the batch it was tried in
+    configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
     configs = with_long_recipe(configs, usable(s), s)
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     every = tuple(range(folds_of(s)))
-    time = usable(s)  # decoding took its part
+    time = usable(s)  # again, since decoding took some
     time -= min(sum(beside_folds(c, len(configs), s) for c in configs), max(time, 0.0) / 2)
     seconds = used_up(configs, seconds_each(configs, time, s), time, s)
     timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
@@ -100,24 +101,24 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 
 
 def family_heads(history: History, s: Situation) -> list[list[Config]]:
-    """The configs that may stand for each family, most promising first, families in the order of their best.
+    """The configs that may represent each family, most promising first, families in the order of their best.
 
-    Nets that were tried come first, the leader before all, and keep the size that they were tried at, or get a larger
-    one where it was the only one. From scratch nets of one family differ as families do, but none is taken that was not
-    compared: nobody knows which suits the data.
+    Nets that were tried come first, beginning with the leader, and keep the size that they were tried at, or get a
+    larger one where it was the only one. From scratch, each net counts as a family, but only those that were compared
+    are taken, since nothing else says which suits the data.
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
     others = ranked(history, s) if s.pretrained else []
-    # of one family the first is enough until a net from scratch stands beside it, unless frozen features alone were
-    # compared, and say that pretrained nets suit the pictures
+    # With pretrained nets of one family a net from scratch comes before the second of them, unless only frozen features
+    # were compared and show that pretrained nets suit the pictures.
     scratch_first = one_family(s) and (compared(history, s) or not nets_are_useful(history))
     order = [*from_nothing(s), *others] if scratch_first else [*others, *from_nothing(s)]
     fresh = [with_learnt(net, here).vary(seconds=0.0) for net in order]
     first = [here, *tried]
-    if s.budget < LONG:  # a look at a net's speed costs 2 s: only those that were looked at, the best frozen ones first
-        looked_at = {t.config.backbone for t in history.done(train="features") if t.config.weights}
-        fresh = [config for config in fresh if config.backbone in looked_at or not config.weights]
+    if s.budget < LONG:  # measuring a net's speed takes 2 s: only nets with frozen features on record, best first
+        probed = {t.config.backbone for t in history.done(train="features") if t.config.weights}
+        fresh = [config for config in fresh if config.backbone in probed or not config.weights]
         tuned = [config for config in fresh if config.weights]
         if scratch_first and tuned:
             tuned[1:1] = [config for config in fresh if not config.weights]
@@ -141,7 +142,7 @@ def _near(history: History, s: Situation) -> list[Config]:
 
 
 def settled_sizes(history: History, s: Situation) -> set[str]:
-    """The nets that the search compared at several sizes: what it found out about them stands."""
+    """The nets that the search compared at several sizes, so that their size is settled."""
     sizes: dict[str, set[int]] = {}
     for trial in single_fold(history, search_base(history, s)):
         sizes.setdefault(trial.config.backbone, set()).add(trial.config.size)
@@ -149,10 +150,11 @@ def settled_sizes(history: History, s: Situation) -> set[str]:
 
 
 def families_paid(heads: list[list[Config]], time: float, s: Situation, settled: Collection[str] = ()) -> list[Config]:
-    """One config of each family that the time pays for over all folds; [] where one net gets too few epochs on all.
+    """One config of each family that the time pays for over all folds; [] where it pays for none.
 
-    Three families, where each is trained soundly, and more where each is trained fully; else as many as are trained
-    soundly; else two, if both get more than enough; else one. For the sake of others the best is not made much smaller.
+    There are three families where each is trained soundly, and more where each is trained fully; else as many as are
+    trained soundly; else two, if both get more than enough epochs; else one. The best family is not made much smaller
+    to make time for others.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
@@ -167,7 +169,7 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
             return two
     while KINDS <= len(paid) < MOST:
         more = chosen(heads, len(paid) + 1, time, "full", s, settled=settled)
-        if [c.backbone for c in more[:-1]] != [c.backbone for c in paid]:  # smaller nets for one family more
+        if [c.backbone for c in more[:-1]] != [c.backbone for c in paid]:  # one more family would cost smaller nets
             break
         paid = more
     return paid or chosen(heads, 1, time, "enough", s, settled=settled)
@@ -184,7 +186,7 @@ def chosen(
 ) -> list[Config]:
     """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do.
 
-    [] also where the first family does not: what nothing speaks for does not take its place.
+    It is [] also where the first family does not, since nothing is known in favour of the others.
     """
     configs: list[Config] = []
     for i, family in enumerate(heads):
@@ -205,18 +207,18 @@ def chosen(
 
 
 def beside_folds(config: Config, n: int, s: Situation) -> float:
-    """Seconds that one of n finalists takes beside its folds: what a card does before it trains, and its record.
+    """Seconds that one of n finalists takes beside its folds, for a card's preparations and for its record.
 
-    Of several the first fold is a trial of its own.
+    Of several finalists each first fold is a trial of its own, with a record of its own.
     """
     records = SLACK.trial_overhead * (2 if n > 1 else 1)
     return ready_seconds(config.vary(seconds=0.0, folds=tuple(range(folds_of(s)))), s) + records
 
 
 def at_size(config: Config, seconds: float, s: Situation) -> Config:
-    """The config at the size that these seconds for all folds pay for; as it was tried, where they pay for that.
+    """The config at the size that `seconds` for all folds pay for, unchanged if they pay for it as it was tried.
 
-    Its top alone is trained where they do not pay for the whole net soundly at about its own size, see `whole_pays`.
+    Only its top is trained where they do not pay for the full net soundly at about its own size, see `whole_pays`.
     """
     if "size" in s.space.start:
         return config
@@ -240,10 +242,11 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
-    """The finalists and, where all are still sound beside it and thirty epochs are at hand, a long recipe.
+    """The finalists with a long recipe beside them, where all stay sound and it gets thirty epochs.
 
-    It may have the time that the others cannot use: further seeds of theirs gain less. Where rows are so many that a
-    few epochs are a full training, only an equal share: it would be most of the time, for what nobody has measured.
+    It may have the time that the others cannot use, since further seeds of theirs gain less. Where rows are so many
+    that a few epochs are a full training it gets an equal share only: more would be most of the time, for an unmeasured
+    gain.
     """
     if s.space.names() or configs[0].top:
         return configs
@@ -257,7 +260,7 @@ def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[C
 
 
 def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float]:
-    """Seconds a fold for each config: equal shares, and what one cannot use goes to the others."""
+    """Seconds of a fold for each config: equal shares, where the time that one cannot use goes to the others."""
     folds = folds_of(s)
     most = [fold_seconds(most_epochs(c, s), c, s) for c in configs]
     if len(configs) >= KINDS:
@@ -270,7 +273,7 @@ def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float
 
 
 def used_up(configs: list[Config], seconds: list[float], time: float, s: Situation) -> list[float]:
-    """The seconds a fold, longer in proportion where what is left would train none of the nets from another seed."""
+    """The seconds of a fold, increased in proportion where the time left would train no net from another seed."""
     planned = folds_of(s) * sum(seconds)
     left = time - planned
     if planned <= 0 or left <= 0 or left >= min(least_again(c, folds_of(s), s) for c in configs):
@@ -279,12 +282,12 @@ def used_up(configs: list[Config], seconds: list[float], time: float, s: Situati
 
 
 def least_again(source: Config, folds: int, s: Situation) -> float:
-    """Seconds under which training the source from another seed over so many folds is not worth it."""
+    """Seconds below which training the source from another seed over `folds` folds is not worth it."""
     return max(folds * fold_seconds(0.5 * epochs_for("enough", source, s), source, s), 5.0)
 
 
 def most_epochs(config: Config, s: Situation) -> float:
-    """Epochs beyond which the config gains less than another net would."""
+    """Epochs beyond which another net would gain more."""
     full = epochs_for("full", config, s)
     return max(LONGEST, full) if is_long(config) else full
 
@@ -292,7 +295,7 @@ def most_epochs(config: Config, s: Situation) -> float:
 def long_recipe(config: Config, s: Situation) -> Config:
     """The config for a long training: trivial augmentation, mixup and cutmix, drop-path, and a light end.
 
-    The end is as YOLOX has it (arXiv 2107.08430: the last 15 of 300 epochs), a little longer; own choice.
+    The end without mixing is from YOLOX (arXiv 2107.08430: the last 15 of 300 epochs), a little longer by own choice.
     """
     policy = "trivial" if policy_named(config.policy, s.space.pipelines()).mirrors else "trivial-straight"
     drop_path = max(config.drop_path, 0.1)
@@ -305,7 +308,7 @@ def is_long(config: Config) -> bool:
 
 
 def averaged(config: Config, s: Situation) -> Config:
-    """The config with averaged weights where a card takes many steps; in short trainings they did not pay (LOG.md)."""
+    """The config with averaged weights where a card takes many steps; in short trainings they did not help (LOG.md)."""
     steps = epochs_in(config.seconds, config, s) * rows_of_fold(s) / config.batch
     decay = next((decay for least, decay in AVERAGED if steps >= least), 0.0)
     free = s.device != "cpu" and "ema" not in s.space.start and not config.swa
@@ -313,31 +316,31 @@ def averaged(config: Config, s: Situation) -> Config:
 
 
 def hopeless(config: Config, configs: list[Config], history: History, s: Situation) -> bool:
-    """Whether the finalist's first fold is beyond doubt far worse than the best one's."""
+    """Whether the finalist's first fold is significantly and far worse than the best one's."""
     keys = {c.vary(folds=c.folds[:1]).key for c in configs}
     firsts = [t for t in history.done() if t.key in keys]
     own = next((t for t in firsts if t.key == config.vary(folds=config.folds[:1]).key), None)
-    if own is None:  # it failed, or there was no time: asking for it again is the budget's to judge
+    if own is None:  # it failed, or there was no time: the controller decides about its other folds
         return False
     best = max(firsts, key=lambda t: t.score)
     return own is not best and far_worse(own, best, s)
 
 
 def far_worse(trial: Trial, best: Trial, s: Situation) -> bool:
-    """Whether a trial's loss by row is HOPELESS times the best's by more than two standard errors."""
+    """Whether a trial's loss by row exceeds HOPELESS times the best's by more than two standard errors."""
     loss, covariance, unit = observed([best, trial], s)
-    if s.row_losses(best) is None:  # scores alone do not say how far apart losses are
+    if s.row_losses(best) is None:  # differences of scores are not ratios of losses
         return False
     stderr = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5 + SEED_NOISE * unit
     return float(loss[1]) > (HOPELESS - 1) * unit + 2 * stderr
 
 
 def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list[Config]:
-    """The best net over as many folds as get enough epochs, and beside it one that nothing was compared with.
+    """The best net over as many folds as get enough epochs, and beside it a net from scratch where none was compared.
 
-    Where there is not enough time for all folds they share what there is, and the blend finds out which was right. A
-    pretrained net that would not even be trained quickly leaves all of it to the other: in 5 s, a third of an epoch, it
-    added nothing to what its frozen features say (intel_scenes, 60 s).
+    The two share the time, and the blend's weights decide between them. A pretrained net that would not even be trained
+    quickly leaves all of the time to the other: in 5 s, a third of an epoch, it added nothing to its frozen features
+    (intel_scenes, 60 s).
     """
     time = usable(s)
     scratch = replace(s, pretrained=())
@@ -356,15 +359,15 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
 
 
 def usable(s: Situation, *configs: Config) -> float:
-    """Seconds left that trials may be planned for, once a card is ready for them; a little kept for misjudgements."""
+    """Seconds left for trials of these configs, less a card's preparations and a margin for misjudgements."""
     ready = sum(ready_seconds(config, s) for config in configs)
     return (1 - SLACK.misjudged) * s.left() - min(1.0, SLACK.misjudged * s.budget) - ready
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
-    """The config over so many folds in so much time; fewer folds where predicting alone would not fit.
+    """The config over `folds` folds in `time` seconds; over fewer folds where predicting alone would take longer.
 
-    Where there is no time any more it asks for a second, which the controller will not give it.
+    Without time it asks for a second, which the controller will refuse.
     """
     fitted = config
     for n in range(folds, 0, -1):
@@ -377,8 +380,8 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
 
 
 def finals_of(history: History, s: Situation) -> list[Trial]:
-    """The finalists that cover most folds, or where there are none the search's nets; best first."""
-    nets = [t for t in history.done(train="net") if t.stage != "rest"]  # further seeds stand for no net of their own
+    """The finalists over the most folds, or the search's nets where there are no finalists; best first."""
+    nets = [t for t in history.done(train="net") if t.stage != "rest"]  # those are further seeds of the same nets
     searched = search_seconds(base_config(history, s), s) if nets else 0.0
     finals = [t for t in nets if t.config.seconds > searched or t.stage == "finalists"]
     finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]

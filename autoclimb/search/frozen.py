@@ -1,6 +1,6 @@
 """Frozen features under a head in closed form: hand-made ones, and those of pretrained nets.
 
-On a card they are a look at the nets, on a processor a climb of its own: seconds each, scored over all folds.
+On a card they probe the nets; on a processor they are a climb of their own, seconds each and scored over all folds.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,32 +30,32 @@ from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates, with_useful_nets
 from autoclimb.types import Config, History
 
-# seconds of budget below which useful frozen features are all there is time for, and made of one view. Measured at 60
-# and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice)
+# Seconds of budget below which there is time for frozen features only, if they are useful, and of a single view.
+# Measured at 60 and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice).
 SHORT = 150.0
-# of a budget below LONG that probes of nets at hand may take on a card: over all folds they were the best that three
-# minutes of an H100 made (intel_scenes .926, the nets .906 and .855; LOG.md)
+# Share of a budget below LONG for probes of downloaded nets on a card: over all folds they were the best members in
+# three minutes of an H100 (intel_scenes .926, the nets .906 and .855; LOG.md).
 SHORT_PROBE_SHARE = 0.1
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
-# of the budget that the quickest of them may take: without them nothing says which flips are safe
+# share of the budget that the faster of them may take: nothing else says which flips are safe
 LEAST_HAND_MADE = 0.15
-# of the budget for frozen features on a processor: where no nets can be compared they are the search
+# shares of the budget for frozen features on a processor, where they replace the search if no nets can be compared
 FROZEN_SHARE = {"shortest": 0.45, "short": 0.3, "long": 0.12}  # below SHORT, below LONG, and beyond
-FROZEN_SIZES = (128, 96, 64)  # pixels a side of a first look at frozen features: the largest that the time pays for,
+FROZEN_SIZES = (128, 96, 64)  # pixels a side of the first frozen features: the largest that the time pays for,
 HEADS = ("kernel", "linear")  # with the better head if it pays for that
-LAYERS = 4  # whose features come under one head: on intel_scenes .906, .913, .918, .919 for one to four (LOG.md)
+LAYERS = 4  # whose features are joined under one head: on intel_scenes .906, .913, .918, .919 for 1 to 4 (LOG.md)
 
 
 def features_are_all(history: History, s: Situation) -> bool:
-    """Whether frozen features are all that there is time for: what they have to say is worth more than a net of a fold.
+    """Whether there is time for frozen features only, since they are worth more than a net on a single fold.
 
-    In a minute no pretrained net sees enough pictures, and what it learns on one fold no blend of features over all of
-    them has taken (five sets of six; LOG.md). Further features it does take. So it is with more minutes where pictures
-    are so many that not even the top of a net would be trained over all folds.
+    In a minute no pretrained net sees enough pictures, and a blend of features over all folds gave no weight to a net
+    trained on one of them (five sets of six; LOG.md), while it does to further features. The same holds in more minutes
+    where pictures are so many that not even the top of a net could be trained over all folds.
     """
     short = s.device == "cpu" and s.budget < LONG and not s.space.backbones
-    looked_at = any(t.config.weights for t in history.done(train="features"))
-    if not (short and looked_at and with_useful_nets(history, s).pretrained):
+    probed = any(t.config.weights for t in history.done(train="features"))
+    if not (short and probed and with_useful_nets(history, s).pretrained):
         return False
     return s.budget < SHORT or not over_all_folds(s)
 
@@ -79,7 +79,7 @@ def over_all_folds(s: Situation) -> bool:
 
 
 def of_nets(stage: Callable[..., Iterator[list[Config]]]) -> Callable[..., Iterator[list[Config]]]:
-    """The stage, left out where features are all that there is time for: even a look at a net's speed takes seconds."""
+    """The stage, skipped where there is time for features only: even measuring a net's speed takes seconds."""
 
     @wraps(stage)
     def unless_features_are_all(history: History, s: Situation, **more: Any) -> Iterator[list[Config]]:
@@ -90,7 +90,7 @@ def of_nets(stage: Callable[..., Iterator[list[Config]]]) -> Callable[..., Itera
 
 
 def frozen_features(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Frozen features under a head in closed form: on a card a look at the nets, on a processor a climb of its own."""
+    """Frozen features under a head in closed form: probes of nets on a card, a climb of their own on a processor."""
     if not s.space.features:
         return
     if s.device == "cpu":
@@ -102,14 +102,14 @@ def frozen_features(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def plain_features(s: Situation) -> Config:
-    """The quickest hand-made features under a kernel head, over all folds."""
+    """The fastest hand-made features under a kernel head, over all folds."""
     every = tuple(range(s.folds))
     config = Config(train="features", backbone="gradients", size=64, tta="none", folds=every, seed=s.seed)
     return config.vary(preprocess=s.space.chains()[0])
 
 
 def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
-    """The best hand-made features that take less than that share of the budget: an honest score within seconds."""
+    """The best hand-made features that take less than that share of the budget, for a first score within seconds."""
     plain = plain_features(s)
     for name in FROM_HAND:
         most = max(share, LEAST_HAND_MADE) if name == FROM_HAND[-1] and s.device == "cpu" else share
@@ -121,23 +121,24 @@ def _hand_made(s: Situation, share: float) -> Iterator[list[Config]]:
 def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> Config:
     """The frozen features of a pretrained net under a kernel head, over all folds.
 
-    On a processor what its lower stages give is kept where the disk allows it: other layers and the training of its top
-    begin there.
+    On a processor the features of its lower stages are stored where the disk allows it, since features of other layers
+    and the training of its top start from them.
     """
     args = tuple(sorted(row["model_args"].items()))
     net = {"backbone": row["backbone"], "weights": row["weights"], "model_args": args, "size": size}
     config = plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
     top = top_of(config.backbone)
     layers = min(LAYERS, top + 2) if top else 1
-    keeps = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
-    return config.vary(layers=layers, top=top if keeps else 0)
+    stored = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
+    return config.vary(layers=layers, top=top if stored else 0)
 
 
 def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One probe a net, families in turn, within a share of the budget, downloads and decoding included.
+    """A probe of each net, families in turn, within a share of the budget that includes downloads and decoding.
 
-    One fold and a linear head where rows are many; of nets at hand, where time is short, a linear head over all folds
-    first, and smaller pictures if need be. Most share one size, so that pictures are decoded once.
+    Where rows are many a probe has one fold and a linear head. Where time is short, nets that need no download are
+    probed over all folds first, with a linear head and smaller pictures if need be. Most probes share one size, so that
+    pictures are decoded once.
     """
     for_regions = region_seconds(s)
     at_hand = s.budget < LONG and not any(row["weights"] == "hub" for row in s.pretrained)
@@ -160,7 +161,7 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation, at_hand: bool) -> Iterator[Config]:
-    """What may be asked of a net's frozen features at those sizes, the best first."""
+    """The probes of a net's frozen features at those sizes, the best first."""
     for size in sizes:
         yield frozen_net(row, size, s)
         if at_hand:
@@ -170,9 +171,9 @@ def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation, at_hand: boo
 
 
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
-    """The pretrained nets, the largest affordable of each family first, then each family's next.
+    """The pretrained nets, the largest affordable one of each family first, then each family's next.
 
-    Where minutes are all there is, only nets that were looked at are trained: those that could be soundly, and other
+    In a short budget only probed nets are trained, so the probes are of nets that can be trained soundly, and of other
     families before that of the net that a short search starts from.
     """
     time = final_seconds(s) / (3 * folds_of(s))
@@ -193,10 +194,11 @@ def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
 
 
 def first_look(row: dict[str, Any], left: float, s: Situation) -> tuple[Config, float]:
-    """The first features of a net that the time pays for, the largest pictures first, and the seconds for first looks.
+    """The first frozen features of a net that the time pays for, at the largest size, and the seconds for such trials.
 
-    Two views take twice the time; they come before one view of larger pictures, as the training of a top needs both.
-    Where no more than stamps would fit, it may take what it could in a smaller budget: more time never shows less.
+    Two views take twice the time; they are preferred to one view of larger pictures, as the training of a top needs
+    both. Where only tiny pictures would fit, they may take as long as in a smaller budget, so that a larger budget
+    never uses smaller pictures.
     """
     short = s.budget < SHORT
     views = ("none",) if short else ("flip", "none")
@@ -214,7 +216,7 @@ def first_look(row: dict[str, Any], left: float, s: Situation) -> tuple[Config, 
 
 
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Every net that is here, then sizes, heads and views of the best: seconds each, scored over all folds."""
+    """Every available net, then sizes, heads and views of the best: seconds each, scored over all folds."""
     rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
     if not rows:
         return
@@ -227,7 +229,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
             most -= cost
             left -= cost
             yield [config]
-        if s.budget < LONG and cost > most:  # a larger net costs more, and a look at its speed seconds
+        if s.budget < LONG and cost > most:  # larger nets cost more, and measuring their speed takes seconds
             break
         if not with_useful_nets(history, s).pretrained:
             return
@@ -240,7 +242,7 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     other = "none" if look.tta == "flip" else "flip"
     region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]
     changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
-    changes += [{"tta": other}] if s.budget >= LONG else []  # as long as a further net, and gains least
+    changes += [{"tta": other}] if s.budget >= LONG else []  # takes as long as a further net, and gains least
     for change in changes:
         config = best.config.vary(folds=every, **change)
         size = change.get("size", 0)

@@ -1,6 +1,6 @@
-"""Stages for the alternatives to a search: one net for all of the time, and random search.
+"""Stages of the alternatives to a search: one net for all of the time, and random search.
 
-The recipes `fixed` and `random-search` consist of them: every change of the plan is compared with these.
+The recipes `fixed` and `random-search` consist of them; they are the baselines for every change of the plan.
 """
 
 from collections.abc import Iterator
@@ -37,13 +37,13 @@ MIXING: tuple[dict[str, Any], ...] = ({}, {"mixup": 0.3}, {"cutmix": 1.0})
 
 
 def one_net(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The largest net and size that the time pays a sound training over all folds for, with flips and one cycle."""
+    """The largest net and size that can be trained soundly over all folds in the time, with flips and one cycle."""
     row = s.remember("one net", lambda: largest_paid(s).to_json())
     yield from for_the_rest(Config.from_json(row), s)
 
 
 def largest_paid(s: Situation) -> Config:
-    """The net and size for all of the time: sound on all folds, else enough, else the cheapest net."""
+    """The largest net and size that get sound epochs on all folds, else enough epochs, else the cheapest net."""
     time, nets = usable(s), at_hand(s)
     levels: tuple[Level, ...] = ("sound", "enough")
     for level in levels:
@@ -56,24 +56,24 @@ def largest_paid(s: Situation) -> Config:
 
 
 def sized_for(net: Config, s: Situation, time: float, level: Level) -> Config:
-    """The net at the largest size that the time pays that level for over all folds, or at the user's own size."""
+    """The net at the largest size at which the time pays for the level over all folds, or at the user's own size."""
     return within_memory(net, s) if "size" in s.space.start else with_size(net, s, time, level)
 
 
 def at_hand(s: Situation) -> list[Config]:
-    """The nets to choose from, cheapest first; few where time is short, as measuring a net's speed takes seconds."""
+    """The candidates, cheapest first; few where time is short, since measuring a net's speed takes seconds."""
     nets = [net for net in candidates(s) if net.backbone not in OTHER_SCRATCH or s.space.backbones]
     return nets if s.budget >= LONG else nets[:2] if s.budget >= SHORT else nets[:1]
 
 
 def plain(net: Config, s: Situation) -> Config:
-    """The net with the first of the policies and the views that go with it."""
+    """The net with the first policy and its views."""
     policy = (s.space.names() or POLICIES)[0]
     return net.vary(policy=policy, tta=tta_for(policy, s.space)).vary(**s.space.start)
 
 
 def for_all_folds(config: Config, s: Situation) -> Config:
-    """The config over as many folds as get enough epochs, for all of the time, but no longer than helps."""
+    """The config over as many folds as get enough epochs, for all of the time, up to `most_epochs`."""
     time = usable(s)
     folds = max(1, min(folds_of(s), int(time / fold_seconds(epochs_for("enough", config, s), config, s))))
     longest = folds * fold_seconds(most_epochs(config, s), config, s)
@@ -81,7 +81,7 @@ def for_all_folds(config: Config, s: Situation) -> Config:
 
 
 def for_the_rest(config: Config, s: Situation) -> Iterator[list[Config]]:
-    """The config over all folds for what is left of the time, and from other seeds while there is enough for one."""
+    """The config over all folds in the time left, then from other seeds while the time allows another one."""
     for i in range(MOST_SEEDS):
         source = config.vary(seed=s.seed + 100 * i)
         row = s.remember(f"seed {i}", partial(timed, source, i > 0, s))
@@ -91,7 +91,7 @@ def for_the_rest(config: Config, s: Situation) -> Iterator[list[Config]]:
 
 
 def timed(source: Config, again: bool, s: Situation) -> dict[str, Any] | None:
-    """The config in what is left of the time; None where it was trained before and too little is left."""
+    """The config in the time left, as json; None for another seed where the time is too short."""
     enough = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
     return None if again and usable(s) < max(enough, 5.0) else for_all_folds(source, s).to_json()
 
@@ -109,21 +109,21 @@ def random_search(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def draws(s: Situation) -> list[Config]:
-    """The configs to draw, each for an equal part of the time; none where a few would not even be trained quickly."""
+    """The random configs, each for an equal part of the time; [] where a few would not even be trained quickly."""
     time, nets = DRAWING_SHARE * usable(s), at_hand(s)
     cheapest = plain(nets[0], s).vary(size=min(sizes_for(nets[0], s)))
     quick = fold_seconds(epochs_for("quick", cheapest, s), cheapest, s)
     number = min(int(time / quick), MOST_DRAWS)
     if number < FEWEST_DRAWS:
         return []
-    lot = np.random.default_rng(s.seed)
+    random = np.random.default_rng(s.seed)
     policies = s.space.names() or POLICIES
     configs = []
     for _ in range(number):
-        net = nets[lot.integers(len(nets))]
-        policy = str(policies[lot.integers(len(policies))])
+        net = nets[random.integers(len(nets))]
+        policy = str(policies[random.integers(len(policies))])
         sizes = sizes_for(net, s)
-        changes = {"size": sizes[lot.integers(len(sizes))], **MIXING[lot.integers(len(MIXING))]}
+        changes = {"size": sizes[random.integers(len(sizes))], **MIXING[random.integers(len(MIXING))]}
         drawn = plain(net, s).vary(policy=policy, tta=tta_for(policy, s.space), **changes).vary(**s.space.start)
         seconds = min(time / number, fold_seconds(most_epochs(drawn, s), drawn, s))
         configs.append(within_memory(drawn.vary(seconds=round(seconds, 1)), s))

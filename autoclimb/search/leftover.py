@@ -1,4 +1,4 @@
-"""What is left of the time after the finalists: the best nets again from other seeds, and further frozen features."""
+"""Trials for the time left after the finalists: the best nets from other seeds, and further frozen features."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,11 +23,11 @@ from autoclimb.search.frozen import features_are_all
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History
 
-LOOK_LEFT, LOOK_SHARE = 10.0, 0.1  # seconds, and share of the budget, from which a net is trained after features
+LOOK_LEFT, LOOK_SHARE = 10.0, 0.1  # seconds left, and share of the budget, from which a net is trained after features
 
 
 def rest(history: History, s: Situation) -> Iterator[list[Config]]:
-    """What is left of the time: the best nets again from other seeds, and further frozen features."""
+    """The best nets again from other seeds, and further frozen features, while there is time."""
     for i in range(1, 61):
         row = s.remember(f"rest-{i}", partial(decide_rest, i, history, s))
         if row is None:
@@ -36,9 +36,9 @@ def rest(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None:
-    """The next config for the time that is left; None where that is too little to learn anything.
+    """The next config for the time left, as json; None where the time is too short to learn anything.
 
-    Where frozen features did better than every net, which nets had no time to, there are more of them first.
+    Where frozen features did better than every net, further features come first.
     """
     s = with_kept(history, corrected(history, s))
     finals = finals_of(history, s)
@@ -57,9 +57,9 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
 
 
 def lone_net(history: History, s: Situation) -> Config | None:
-    """The most promising net in the time that frozen features left, over all folds if that is enough for them.
+    """The most promising net in the time that frozen features left, over all folds if the time is enough for them.
 
-    None where even a look at its speed would take much of it.
+    None where measuring its speed would take much of the time.
     """
     if usable(s) < max(LOOK_LEFT, LOOK_SHARE * s.budget):
         return None
@@ -69,18 +69,18 @@ def lone_net(history: History, s: Situation) -> Config | None:
         return on_fewer_folds(history, heads[0], s)[0]
     s.prepare(over_all[0])
     time = usable(s) - beside_folds(over_all[0], 1, s)
-    if time < least_again(over_all[0], folds_of(s), s):  # getting its pictures ready took the time for all folds
+    if time < least_again(over_all[0], folds_of(s), s):  # preparing its pictures took the time for all folds
         return on_fewer_folds(history, heads[0], s)[0]
     longest = folds_of(s) * fold_seconds(most_epochs(over_all[0], s), over_all[0], s)
     return fitted_in(over_all[0], min(time, longest), folds_of(s), s)
 
 
 def again(source: Config, i: int, times: int, s: Situation) -> Config | None:
-    """The source from another seed in the time that is left, over all of its folds if it covers all rows.
+    """The source from another seed in the time left, over all folds where it covers all; None in too little time.
 
-    Beside nets over all folds the blend has no use for one of some: they are shorter then, half of "enough" epochs at
-    the least. The second time that it is its turn it may be trained twice as long, and so on: one more net of the same
-    length gains ever less, and nobody knows that it was long enough.
+    The blend cannot use a net of some folds beside nets over all, so such a net is trained shorter rather than on fewer
+    folds, for at least half of "enough" epochs. In its second turn (`times` 2) it may be trained twice as long, and so
+    on, since one more net of the same length gains ever less, and the first one may have been too short.
     """
     s.prepare(source)
     time = usable(s, source.vary(seed=source.seed + 100 * i))

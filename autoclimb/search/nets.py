@@ -1,6 +1,6 @@
-"""NETS: the pretrained nets of timm's hub that are tried unasked, and the nets that are trained from scratch.
+"""NETS: the pretrained nets of timm's hub that are tried by default, and the nets that are trained from scratch.
 
-Nothing here knows torch. Names are timm 1.0.31's. Rates are timm's own published training figures (RTX 3090, mixed
+No torch here. Names are timm 1.0.31's. Rates are timm's own published training figures (RTX 3090, mixed
 precision, channels last: results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv); 0.0 where that table has none.
 Multiply-adds and parameters were counted with torch's FlopCounterMode.
 """
@@ -15,10 +15,10 @@ from autoclimb.types import Config
 
 @dataclass(frozen=True)
 class Net:
-    """A pretrained net: what it costs, how it is fine-tuned, and whose licence its weights have.
+    """A pretrained net: its cost, its rates for fine-tuning, and the licence of its weights.
 
-    Nets of one family err alike, so finalists come from several. `body_lr` is the peak rate of everything below the
-    head, which learns ten times as fast. `sizes` are the only ones that a net of fixed input size is used at.
+    Nets of one family make similar errors, so finalists come from several. `body_lr` is the peak rate of everything
+    below the head, which learns ten times as fast. `sizes` are the only sizes at which a net of fixed input is used.
     """
 
     backbone: str
@@ -54,7 +54,7 @@ class Family:
     one_size: bool = False  # a net is built for one size of pictures, and takes no other while it trains
 
 
-# Where the rates are from, in the order of the rows; none was measured on a card here.
+# Sources of the rates, in the order of the rows; none was measured on a card here.
 # - convolutions: between AutoGluon's 1e-4 for any of timm's nets (AdamW, layer decay .9) and the 6e-4 that gained on a
 #   processor, where mobilenetv2_100 reached .910 after 2.7 epochs and .882 at 2e-4 (benchmarks/LOG.md); own choice
 # - ConvNeXt: its own fine-tuning from ImageNet-22k takes 5e-5 for 512 pictures and decay .8, over 30 epochs; here, for
@@ -79,9 +79,9 @@ FAMILIES = {
     "vit": Family(True, 2.3, VITS, 0.8, one_size=True),
     "other": Family(False, 4.0, CONVOLUTIONS, depthwise=True),
 }
-NON_COMMERCIAL = ("-nc-", "noncommercial")  # words of licences whose weights are never used unasked
+NON_COMMERCIAL = ("-nc-", "noncommercial")  # words of licences whose weights are never used by default
 
-# Cheapest first within a device. Where body rates and decays are from is said at FAMILIES.
+# Cheapest first within a device. The sources of body rates and decays are at FAMILIES.
 NETS: dict[str, tuple[Net, ...]] = {
     "cpu": (
         Net("mobilenetv3_small_100.lamb_in1k", "mobilenet", 224, 0.057, 2.5, 8035.0, 6e-4),
@@ -126,15 +126,15 @@ NETS: dict[str, tuple[Net, ...]] = {
 
 HALF = (("channels", (32, 64, 128, 256)),)  # a ResNet with half the channels: 3 times as fast on a processor
 ModelArgs = tuple[tuple[str, Any], ...]
-# From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures, so the others
-# come in only as further families of a long run.
+# From scratch, cheapest first: (backbone, model_args). Residual nets learn fastest from few pictures, so other families
+# are only added in a long run.
 SCRATCH: dict[str, Sequence[tuple[str, ModelArgs]]] = {
     "cpu": (("resnet10t", HALF), ("resnet14t", HALF), ("resnet10t", ()), ("resnet18", HALF), ("resnet18d", ())),
     "cuda": (("resnet18", HALF), ("resnet18", ()), ("resnet34", ()), ("resnet50d", ()), ("convnext_nano", ())),
 }
 OTHER_SCRATCH = ("regnety_004", "mobilenetv4_conv_small")  # further families; on intel_scenes weaker (LOG.md)
 BOX = ("tf_efficientnet_lite0", "tf_efficientnet_lite2")  # rows of learn.boxed.BOXED, smallest first
-# 1e9 multiply-adds and millions of parameters at 224 px of nets that are no rows of NETS
+# 1e9 multiply-adds and millions of parameters at 224 px, for nets without a row in NETS
 COUNTED = {
     "resnet10t": (1.097, 5.4),
     "resnet14t": (1.677, 10.1),
@@ -150,7 +150,7 @@ COUNTED = {
     "regnety_004": (0.402, 4.3),
     "mobilenetv4_conv_small": (0.186, 3.8),
 }
-PATTERNS = (  # of names, to the family they belong to
+PATTERNS = (  # pattern of a name -> its family
     (r"dinov3", "dinov3"),
     (r"siglip", "siglip2"),
     (r"eva", "eva02"),
@@ -164,7 +164,7 @@ PATTERNS = (  # of names, to the family they belong to
     (r"resne", "resnet"),
     (r"vit|deit|beit", "vit"),
 )
-TOPS = (  # of names, to the stages that train where only the top of a net does; transformers cannot be cut
+TOPS = (  # pattern of a name -> the stages of its top, where only that trains; transformers cannot be cut
     (r"mobilenetv1|ghostnet", 1),
     (r"mobilenet|efficientnet|mnasnet", 2),  # maps at a sixteenth and a 32nd of the side
     (r"resne|regnet|convnext", 1),
@@ -174,12 +174,12 @@ _BY_ARCHITECTURE = {name.split(".")[0]: net for name, net in _BY_NAME.items()}
 
 
 def net_named(backbone: str) -> Net:
-    """The row of a net, with or without the tag of its weights; one with its family's usual values for any other."""
+    """The row of a net, named with or without the tag of its weights; for any other net its family's usual values."""
     known = _BY_NAME.get(backbone) or _BY_ARCHITECTURE.get(backbone.split(".")[0])
     if known:
         return known
     family = family_of(backbone)
-    gmacs, parameters = COUNTED.get(backbone.split(".")[0], (4.0, 25.0))  # a ResNet-50's, where nobody counted
+    gmacs, parameters = COUNTED.get(backbone.split(".")[0], (4.0, 25.0))  # a ResNet-50's for nets not counted
     usual = FAMILIES[family]
     return Net(backbone, family, 224, gmacs, parameters, 0.0, usual.body_lr[1], usual.layer_decay)
 
@@ -190,19 +190,19 @@ def family_of(backbone: str) -> str:
 
 
 def top_of(backbone: str) -> int:
-    """The last stages of a net that train where only its top does; 0 where it cannot be cut."""
+    """The number of stages in a net's top, for training that alone; 0 where the net cannot be cut."""
     return next((top for pattern, top in TOPS if re.search(pattern, backbone)), 0)
 
 
 def may_use(net: Net) -> bool:
-    """Whether the licence of the weights lets them be used without asking the user."""
+    """Whether the licence of the weights allows their use without asking the user."""
     return not any(word in net.licence for word in NON_COMMERCIAL)
 
 
 def from_scratch(device: str) -> list[Config]:
     """The nets for training without pretrained weights, cheapest first; other families last.
 
-    The rate is AdamW's of all comparisons in benchmarks/LOG.md; twice as much gained .004 ± .003 there.
+    The learning rate is that of all comparisons in benchmarks/LOG.md; twice as much gained .004 ± .003 there.
     """
     batch = 64 if device == "cpu" else 128
     rows = [*SCRATCH[device], *((name, ()) for name in OTHER_SCRATCH)]
@@ -222,9 +222,10 @@ def from_hub(device: str) -> list[dict[str, Any]]:
 
 
 def with_hub(device: str, box: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Rows for a machine that reaches the hub; on a processor behind those of the box, which need no download.
+    """Rows for a machine that reaches the hub; on a processor they come after those of the box, which need no download.
 
-    There nets smaller than all of the box are left out: they would be trained whole where the top of a better one pays.
+    There, nets smaller than all of the box are left out: they would be trained in full, where the top of a better net
+    is worth more.
     """
     if device != "cpu":
         return tuple(from_hub(device))

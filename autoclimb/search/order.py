@@ -1,4 +1,4 @@
-"""PLAN: the stages in order, by name; OTHERS: those of other plans."""
+"""PLAN: the stages in order, by name; OTHERS: the stages of other plans."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -29,15 +29,18 @@ OTHERS: dict[str, Stage] = {"students": one_student, "one-net": one_net, "random
 def plan_of(
     plan: Sequence[str | Stage | tuple[str, Stage]] | None, folder: Path | None = None
 ) -> list[tuple[str, Stage]]:
-    """The stages to run, named: PLAN, or the names and functions of the user in their order."""
+    """The stages to run as (name, stage): PLAN, or the user's names and functions in their order.
+
+    With a `folder` the refinement writes its journal there. Raises Mistake for an unknown name.
+    """
     stages: list[tuple[str, Stage]] = []
     plan = plan if plan is not None else list(PLAN)
     for entry in plan:
         if isinstance(entry, str):
-            known = PLAN | OTHERS
-            if entry not in known:
-                raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(known)}, or give a function")
-            stage = known[entry]
+            menu = PLAN | OTHERS
+            if entry not in menu:
+                raise Mistake(f"stage {entry!r} is unknown; choose from {', '.join(menu)}, or give a function")
+            stage = menu[entry]
             if entry == "refine" and folder is not None:
                 stage = partial(refinement, journal=folder / JOURNAL)
             if entry == "finalists" and "students" in plan:

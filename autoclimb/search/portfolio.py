@@ -1,6 +1,6 @@
-"""The policies and losses that are tried unasked. Sources: benchmarks/LOG.md where measured, else the papers.
+"""The policies and losses that are tried by default. Sources: benchmarks/LOG.md where measured, else the papers.
 
-Nothing here knows torch; a row is values of a Config.
+A row is a dict of values of Config.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "di
 
 
 def tta_for(name: str, space: SearchSpace) -> str:
-    """The views to average in prediction: those that the policy teaches the net to treat alike."""
+    """The views to average in prediction: the symmetries that the policy teaches the net."""
     if space.tta:
         return space.tta[0]
     policy = policy_named(name, space.pipelines())
@@ -33,7 +33,7 @@ def _single_label(s: Situation) -> list[dict[str, Any]]:
 
 
 def _ordinal(s: Situation) -> list[dict[str, Any]]:
-    # in the order of what they cost against expected-grade on elpv_defect (benchmarks/LOG.md)
+    # in the order of their loss against expected-grade on elpv_defect (benchmarks/LOG.md)
     moves: list[dict[str, Any]] = [{"loss": "ce"}, {"loss": "ce", "smoothing": 0.1}]
     return [*moves, {"loss": "emd"}, {"loss": "soft-grades"}, {"loss": "corn"}]
 
@@ -60,22 +60,22 @@ IMBALANCED = 5.0  # rows of the most frequent class for one of the rarest; own c
 
 
 def counts_classes_alike(s: Situation) -> bool:
-    """Whether some classes are rare and the metric is a mean over classes, so that rare ones count as any other."""
+    """Whether some classes are rare and the metric averages over classes, so that rare ones count as much."""
     return s.kind in ("binary", "multiclass") and s.by_class and s.imbalance >= IMBALANCED
 
 
 def rare_start(s: Situation) -> dict[str, Any]:
-    """The first values of nets for rare classes: a head retrained on classes drawn alike, where that pays.
+    """The first values of nets for rare classes: a head retrained on balanced classes, where the metric gains by it.
 
     On three sets thinned to a tail of 1 in 20 it gained .028 ± .009 of macro-F1 from scratch and .087 ± .028 with
-    weights in a minute (benchmarks/LOG.md). Not where the user says what is done about rare classes.
+    weights in a minute (benchmarks/LOG.md). {} where the user chose class weights or samplers.
     """
     own = s.space.class_weights or s.space.samplers
     return {"retrain_head": 0.2} if counts_classes_alike(s) and not own else {}
 
 
 def rare_moves(s: Situation) -> list[dict[str, Any]]:
-    """The moves for rare classes: rows that weigh more in the loss, then rows drawn more often."""
+    """The moves for rare classes: class weights in the loss, then samplers that draw their rows more often."""
     rare = s.kind != "regression" and s.imbalance >= IMBALANCED
     weights = s.space.class_weights or (["effective"] if rare else [])
     samplers = s.space.samplers or (["sqrt"] if rare else [])
@@ -83,9 +83,9 @@ def rare_moves(s: Situation) -> list[dict[str, Any]]:
 
 
 def loss_moves(s: Situation) -> list[dict[str, Any]]:
-    """The moves of the loss: others that fit the kind and the metric, and rare classes made to count more.
+    """The moves of the loss: losses for the kind and the metric, and class weights and samplers for rare classes.
 
-    The latter first where the metric counts classes alike.
+    The latter come first where the metric counts classes alike.
     """
     losses = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s)
     rare = rare_moves(s)

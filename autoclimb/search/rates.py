@@ -1,6 +1,6 @@
-"""DEVICES: how fast nets are on machines that are not here, from published and measured figures, for dry runs.
+"""DEVICES: the speed of nets on other machines, from published and measured figures, for dry runs.
 
-Every row says where its figures come from; of the cards only the H100 was measured by this project.
+Every row names the source of its figures; of the cards only the H100 was measured by this project.
 """
 
 import math
@@ -10,25 +10,24 @@ from autoclimb.search.nets import FAMILIES, Net, net_named
 from autoclimb.search.situation import Speed
 from autoclimb.types import Config
 
-RTX_3090 = 1218.0  # ResNet-50 training pictures a second at 224 px there: the card of timm's published figures
+RTX_3090 = 1218.0  # training pictures a second of a ResNet-50 at 224 px on the card of timm's published figures
 RESNET50_GMACS = 4.089
-# times as fast as training: forward alone is a third of forward, backward and step (counted); on a processor it is
-# leaner (learn/lean.py): by the probe 4.6 to 5.5 times for two ResNets, convnext_atto and the box's nets (LOG.md)
+# speed of predicting over that of training: a forward pass is a third of the multiply-adds of a step. On a processor
+# nets are made lean for it (learn/lean.py): by the probe 4.6 to 5.5 times for two ResNets, convnext_atto and the box's
+# nets (LOG.md)
 PREDICTING = {"cpu": 5.0, "cuda": 3.0}
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks: resnet18 at 64 px 419 pictures a
 # second, tf_efficientnet_lite0 at 128 px 112 (of its two upper stages 412, of lite2's 350), convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 16.0, "convnext": 23.0}
 COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
-STEP = 1.85e-3  # seconds that Python takes for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
-TOP_SHARE = 0.27  # of a step's time that a training of the top alone takes: 112 pictures a second and 412, of lite0
-FROM_SCRATCH_HALF = (
-    0.3  # multiply-adds of a ResNet with half the channels (a quarter, and memory), over the whole one's
-)
+STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
+TOP_SHARE = 0.27  # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0
+FROM_SCRATCH_HALF = 0.3  # cost of a ResNet with half the channels over the full one's: a quarter, and memory
 
 
 @dataclass(frozen=True)
 class Device:
-    """A machine as a plan sees it."""
+    """The figures of a machine that a plan depends on."""
 
     kind: str  # "cpu" or "cuda"
     name: str
@@ -55,12 +54,12 @@ DEVICES: dict[str, Device] = {
         "measured: 3,877 img/s (benchmarks/LOG.md); published: 2,616 to 2,791",
     ),
 }  # fmt: skip
-# pictures of 224 px a second that one core prepares: random-resized crops take Pillow 1,282 and OpenCV 4,300 a thread
+# pictures of 224 px that one core prepares in a second: Pillow makes 1,282 random-resized crops, OpenCV 4,300
 FEED = 1500.0
 
 
 def speed_on(device: Device, config: Config) -> Speed:
-    """Pictures a second of the config's net on that device; the smaller of what it computes and what cores prepare."""
+    """Pictures a second of the config's net on that device, at most the rate at which its cores prepare batches."""
     net = net_named(config.backbone)
     half = FROM_SCRATCH_HALF if config.model_args else 1.0
     if device.kind == "cpu":
@@ -76,11 +75,11 @@ def speed_on(device: Device, config: Config) -> Speed:
 
 
 def _efficiency(net: Net) -> float:
-    """Multiply-adds a second over a ResNet-50's, where no rate was published.
+    """Multiply-adds a second relative to a ResNet-50's, for nets whose rate was not published.
 
-    A ViT-Base's 393 img/s at 17.6 GMACs for transformers, a ConvNeXt-Base's 340 at 15.4 for its kind, an EfficientNet
-    B0's 1,779 at .386 for other depthwise convolutions. By the last an H100 trains tf_efficientnet_lite0 at 224 px at
-    5,660 img/s; measured were 4,879, and 3,720 of lite2's 3,380.
+    It is a ViT-Base's 393 img/s at 17.6 GMACs for transformers, a ConvNeXt-Base's 340 at 15.4 for ConvNeXts, an
+    EfficientNet B0's 1,779 at .386 for other depthwise convolutions. By the last an H100 trains tf_efficientnet_lite0
+    at 224 px at 5,660 img/s and lite2 at 3,380; 4,879 and 3,720 were measured.
     """
     family = FAMILIES[net.family]
     if family.transformer:
@@ -91,7 +90,7 @@ def _efficiency(net: Net) -> float:
 
 
 def processor_cost(net: Net) -> float:
-    """What a picture costs a processor, in no unit: multiply-adds by the rate of their kind."""
+    """The relative cost of a picture on a processor: multiply-adds divided by the rate of their kind."""
     return net.gmacs / _cpu_gmacs(net)
 
 

@@ -1,4 +1,4 @@
-"""Recipes: Python files over the public API that say what may vary and which stages run."""
+"""Recipes: Python files over the public API that define a search space and a plan."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from autoclimb.errors import Mistake, in_users_code
 from autoclimb.search.climb import Stage
 from autoclimb.search.space import SearchSpace
 
-INSTALLED = Path(__file__).parent.parent / "recipes"  # where a wheel puts them
+INSTALLED = Path(__file__).parent.parent / "recipes"  # of an installed wheel
 CHECKOUT = INSTALLED.parent.parent / "recipes"
 KEYS: dict[str, tuple[type, ...]] = {  # of a dict RECIPE
     "space": (SearchSpace,),
@@ -22,7 +22,7 @@ KEYS: dict[str, tuple[type, ...]] = {  # of a dict RECIPE
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """The search settings of the caller and the recipe together; the caller's value counts where both give one."""
+    """The search settings of the caller, completed by those of the recipe."""
 
     space: SearchSpace
     plan: Sequence[str | Stage | tuple[str, Stage]] | None

@@ -1,4 +1,4 @@
-"""Refinement by Optuna: values around the best config are suggested and scored; optuna-dashboard opens the study."""
+"""Refinement by Optuna: it suggests values around the best config; its study can be opened in optuna-dashboard."""
 
 import json
 import logging
@@ -23,8 +23,8 @@ MOST_SUGGESTIONS = 60
 def refinement(history: History, s: Situation, journal: Path | None = None) -> Iterator[list[Config]]:
     """Rates, decay, mixing, smoothing and dropout near the best single-fold config, suggested by TPE.
 
-    The study is rebuilt from nothing each time, so that a resumed run asks for the same configs and finds them on
-    record. A journal with a torn last line could not be appended to; a new one is written whole.
+    The study is rebuilt each time, so that a resumed run asks for the same configs and finds them on record. Its
+    journal is written from the beginning too, since one with a torn last line could not be continued.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -48,11 +48,11 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
         if (trial.config.backbone, trial.config.size) == (centre.backbone, centre.size):
             known_values = _values(trial.config, centre, s)
             if known_values is None:
-                continue  # it lies outside of what is drawn
+                continue  # its values could not have been drawn
             study.enqueue_trial(known_values, user_attrs={"key": trial.key})
-            known = study.ask()
-            _suggested(known, centre, s)  # its distributions, so that the sampler learns from it
-            study.tell(known, trial.score)
+            enqueued = study.ask()
+            _suggested(enqueued, centre, s)  # sets its distributions, so that the sampler learns from it
+            study.tell(enqueued, trial.score)
     for _ in range(count):
         suggestion = study.ask()
         config = _suggested(suggestion, centre, s)
@@ -68,7 +68,7 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
 
 
 def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
-    """Low and high of what is drawn: the user's, or around the centre."""
+    """Low and high of each value that is drawn: the user's, or around the centre's."""
     ranges: dict[str, Any] = {
         "lr": s.space.lr or (centre.lr and (centre.lr / 4, centre.lr * 4)),
         "weight_decay": s.space.weight_decay or (0.005, 0.3),
@@ -86,6 +86,7 @@ def _ranges(centre: Config, s: Situation) -> dict[str, tuple[float, float]]:
 
 
 def _suggested(trial: Any, centre: Config, s: Situation) -> Config:
+    """The centre with the values that Optuna's trial suggests."""
     drawn: dict[str, Any] = {}
     for name, values in _ranges(centre, s).items():
         if isinstance(values, list):
@@ -118,7 +119,7 @@ def _values(config: Config, centre: Config, s: Situation) -> dict[str, Any] | No
 
 
 def _menus(s: Situation) -> dict[str, list[str]]:
-    """The menus that are drawn from: those of which the user named several rows."""
+    """The menus to draw from: those of which the user named several rows."""
     space = s.space
     named = {"policy": space.names(), "optimizer": space.optimizers, "schedule": space.schedules, "tta": space.tta}
     named |= {"pool": space.pools, "class_weights": space.class_weights, "sampler": space.samplers}

@@ -17,27 +17,28 @@ from autoclimb.types import Config, History, Trial
 Box = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 REGION_SHARE = {"cpu": 0.06, "cuda": 0.01}  # of the budget, at most; a round that does not fit is not begun
-LEAST_SIDE = 128  # pixels of a picture's side, below which cutting gains nothing
-JUDGED_AT = 96  # pixels a side that what is cut is judged at: small pictures show what is useless too (assumption)
-SURE = 2.0  # standard errors of the gain from which a part is cut: five are tried, and pixels cut off are lost
+LEAST_SIDE = 128  # pixels of a picture's side below which cutting gains nothing
+JUDGED_AT = 96  # pixels a side at which cuts are compared: small pictures show useless parts as well (assumption)
+SURE = 2.0  # standard errors of the gain from which a part is cut: five cuts are tried, and pixels cut off are lost
 LEAST_GAIN = 0.03  # of the loss: a smaller gain in small pictures says little about large ones
-LEAST_SHARE = 0.1  # of a side that is left
+LEAST_SHARE = 0.1  # of a side that must remain
 
 
 def region_seconds(s: Situation) -> float:
-    """Seconds of the budget that looking for useless parts may take: none where no part may be left out.
+    """Seconds of the budget for the search for useless parts.
 
-    That is where the user says what is seen, where pictures are small, and where an item is several of them.
+    They are 0 where no part may be cut: where the user chose the preprocessing, pictures are small, or items have
+    several pictures.
     """
     own = s.space.preprocess or "preprocess" in s.space.start
     return 0.0 if own or s.side < LEAST_SIDE or s.pictures > 1 else REGION_SHARE[s.device] * s.budget
 
 
 def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Config]]:
-    """Frozen features of the pictures without a third on one side, or on both, then without a third of what is left.
+    """Frozen features of the pictures without a third on one side, or without a sixth on each.
 
-    Five cuts a round, each paired by row with the box that it is cut from; another round follows where one was adopted
-    and `left` seconds pay for it.
+    A round compares five cuts, paired by row, with the box that they are cut from; another round follows where one was
+    adopted and `left` seconds pay for it.
     """
     best = max(history.done(train="features"), key=_suits, default=None)
     if best is None or not region_seconds(s):
@@ -56,10 +57,10 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
 
 
 def seen_at(part: Box, box: Box) -> int:
-    """Pixels a side that a part of the box is judged at: about as many for its area as the box has at JUDGED_AT.
+    """Pixels a side at which a part of the box is judged: as many for its area as the box has at JUDGED_AT.
 
-    Seen larger than what it is cut from, any part would gain: without their upper third solar cells, which fill their
-    pictures, went from QWK .584 to .618, both at 64 px.
+    Any part would gain by being enlarged: solar cells, which fill their pictures, went from QWK .584 to .618 without
+    their upper third, both at 64 px.
     """
     return 16 * round(JUDGED_AT * math.sqrt(_area(part) / _area(box)) / 16)
 
@@ -69,13 +70,13 @@ def _area(box: Box) -> float:
 
 
 def _suits(trial: Trial) -> tuple[bool, float]:
-    """A sort key: pretrained nets that take any size come last, the better the later."""
+    """A sort key under which pretrained nets that take any size are greatest, the better the greater."""
     free = bool(trial.config.weights) and not net_named(trial.config.backbone).sizes
     return free, trial.score
 
 
 def start_chain(history: History, s: Situation) -> str:
-    """The preprocessing to start with: the first chain of the space, behind the region that was adopted."""
+    """The preprocessing to start with: the space's first chain, after cutting the adopted region."""
     plain = s.space.chains()[0]
     if not any("box:" in t.config.preprocess for t in history.trials):
         return plain
@@ -91,35 +92,36 @@ def start_chain(history: History, s: Situation) -> str:
 
 
 def trials_of(probe: Config, history: History, s: Situation) -> dict[tuple[str, int], Trial]:
-    """The finished trials of the probe, by how its pictures were preprocessed and their pixels a side."""
+    """The finished trials of the probe, by preprocessing and pixels a side."""
     same = {"preprocess": probe.preprocess, "size": probe.size}
-    trials = history.done(train="features", backbone=probe.backbone, head=probe.head)  # few are left to be varied
+    trials = history.done(train="features", backbone=probe.backbone, head=probe.head)  # so that few configs are varied
     return {(t.config.preprocess, t.config.size): t for t in trials if t.config.vary(**same) == probe}
 
 
 def next_box(box: Box, trials: dict[tuple[str, int], Trial], s: Situation) -> Box | None:
-    """The cut of this box that helps most, of those that surely do; None where none does or none was tried."""
+    """The cut of this box with the largest significant gain; None where no cut has one or was tried."""
     uncut = trials.get((chain_of(box, s), JUDGED_AT))
     if uncut is None:
         return None
-    looks = {part: trials.get((chain_of(part, s), seen_at(part, box))) for part in cuts(box)}
-    gains = {part: gain(trial, uncut, s) for part, trial in looks.items() if trial is not None}
+    of_part = {part: trials.get((chain_of(part, s), seen_at(part, box))) for part in cuts(box)}
+    gains = {part: gain(trial, uncut, s) for part, trial in of_part.items() if trial is not None}
     sure = [part for part, (mean, stderr) in gains.items() if mean >= LEAST_GAIN and mean >= SURE * stderr]
     return max(sure, key=lambda part: gains[part][0], default=None)
 
 
 def gain(trial: Trial, uncut: Trial, s: Situation) -> tuple[float, float]:
-    """The share of the uncut pictures' loss that the trial takes off, and its standard error, paired by row.
+    """The trial's reduction of the loss relative to the uncut pictures' loss, and its standard error, paired by row.
 
-    A head in closed form depends on no seed, so rows are all the noise. Without losses by row, scores are compared.
+    A head in closed form depends on no seed, so the rows are the only noise. Without losses by row, scores are
+    compared.
     """
-    loss, before = s.row_losses(trial), s.row_losses(uncut)
-    if loss is None or before is None:
+    loss, uncut_loss = s.row_losses(trial), s.row_losses(uncut)
+    if loss is None or uncut_loss is None:
         return trial.score - uncut.score, math.hypot(trial.stderr, uncut.stderr)
-    both = np.isfinite(before) & np.isfinite(loss)
-    less, unit = (before - loss)[both], max(float(np.nanmean(before)), 1e-9)
-    variance = covariance_of_means(less[None], None if s.groups is None else s.groups[both])
-    return float(less.mean()) / unit, math.sqrt(float(variance[0, 0])) / unit
+    both = np.isfinite(uncut_loss) & np.isfinite(loss)
+    reduction, unit = (uncut_loss - loss)[both], max(float(np.nanmean(uncut_loss)), 1e-9)
+    variance = covariance_of_means(reduction[None], None if s.groups is None else s.groups[both])
+    return float(reduction.mean()) / unit, math.sqrt(float(variance[0, 0])) / unit
 
 
 def cuts(box: Box) -> list[Box]:
@@ -138,6 +140,6 @@ def cuts(box: Box) -> list[Box]:
 
 
 def chain_of(box: Box, s: Situation) -> str:
-    """The preprocessing that cuts the box out, then does what the space's first chain does."""
+    """The preprocessing that crops to the box, then applies the space's first chain."""
     plain = s.space.chains()[0]
     return plain if box == WHOLE else f"box:{','.join(f'{share:g}' for share in box)}+{plain}"

@@ -1,4 +1,4 @@
-"""A rehearsal: the real controller on a clock that only its trials move, so that a plan is seen before it is run."""
+"""A rehearsal: the real controller on a clock that only its trials advance, to show a plan before it is run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
-PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # what hand-made features are taken to say of the pictures,
-PRETRAINED = {"skill": 0.8}  # and what pretrained ones are
-PACKED = 0.2  # of an array's bytes that its pictures take as JPEGs: .15 at 224 px to .27 at 64 (data/stored.py)
+PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # assumed facts of trials of hand-made features,
+PRETRAINED = {"skill": 0.8}  # and of pretrained ones
+PACKED = 0.2  # bytes of JPEGs over those of an array: .15 at 224 px to .27 at 64 (data/stored.py)
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial as it would be asked for: what it is, what it would cost, and why it is there."""
+    """A trial that the controller would ask for, its cost, and the reason for it."""
 
     stage: str
     config: Config
@@ -42,8 +42,8 @@ def rehearse(
 ) -> tuple[list[PlannedTrial], float]:
     """The trials that the controller would ask for, in order, and the seconds until the last one ends.
 
-    Scores are made up: nets do as well as their standing says and no change helps, so nothing is adopted. Times are
-    what the situation's speeds say; the first trial starts when the pictures are read and decoded.
+    Scores are made up from the nets' standing, and no change helps, so nothing is adopted. Times follow from the
+    situation's speeds; the first trial starts when the pictures are read and decoded.
     """
     time = SLACK.opening / 2 + decoding_seconds(situation, device.cores, FIRST_SIZE)
     records: dict[str, Trial] = {}
@@ -63,7 +63,7 @@ def rehearse(
 
     def prepare(config: Config) -> None:
         nonlocal time
-        if pictures_of(config) not in decoded and config.train == "net":  # the seconds of features hold it
+        if pictures_of(config) not in decoded and config.train == "net":  # the cost of features includes it
             time += decoding_seconds(situation, device.cores, config.cached_size)
         decoded.add(pictures_of(config))
         if config.train == "net":
@@ -114,33 +114,31 @@ def planned(config: Config, stage: str, seconds: float, before: Sequence[Planned
 
 
 def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situation) -> str:
-    """Why the trial is there, in a few words."""
+    """The reason for the trial, in a few words."""
     if config.train == "features":
         if not config.weights:
-            return "hand-made features: an honest score within seconds, and which flips are safe"
-        again = any(row.config.backbone == config.backbone for row in before)
+            return "hand-made features: a first score within seconds, and which flips are safe"
         if "box:" in config.preprocess:
             return "the pictures without a part: is it of any use?"
-        return (
-            "the best frozen net in another way" if again else "frozen features: ranks the nets before any is trained"
-        )
+        probed_before = any(row.config.backbone == config.backbone for row in before)
+        ranking = "frozen features: ranks the nets before any is trained"
+        return "the best frozen net with another setting" if probed_before else ranking
     if stage == "baseline":
-        return "what moves are compared with, paired by row: a third of a finalist's epochs"
+        return "the base that moves are compared with, paired by row: a third of a finalist's epochs"
     if stage == "finalists":
         first = len(config.folds) == 1 and s.folds > 1
         words = "the long recipe" if is_long(config) else f"stands for {net_named(config.backbone).family}"
         words += ", its top alone, on kept features" if config.top else ""
         return f"{words}: its first fold" if first else words
     if stage == "students":
-        return "a student: learns what the finalists answer for pictures without labels, too"
+        return "a student: learns the finalists' predictions for pictures without labels, too"
     if stage == "rest":
-        return "what is left of the time: another seed"
+        return "another seed in the time left"
     changes = changes_of(config, search_base(History(), s))
     return ", ".join(sorted(changes)) or "the base again"
 
 
 def disk_gb(size: int, s: Situation) -> float:
-    """Gigabytes of disk that pictures of a size take: as an array, as JPEGs, or none where neither fits and they are
-    read from their files."""
+    """Gigabytes of disk for decoded pictures of a size: as an array, else as JPEGs, else 0, read from their files."""
     array = pixel_bytes(size, s)
     return next((size / 1e9 for size in (array, PACKED * array) if size <= s.pixel_bytes), 0.0)

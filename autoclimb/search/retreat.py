@@ -1,4 +1,4 @@
-"""What is tried in place of a trial that failed: a smaller batch, then a smaller size, then another net.
+"""Replacements for a failed trial: a smaller batch, then a smaller size, then another net.
 
 The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or of run.worker.
 """
@@ -10,19 +10,19 @@ from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
-TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # what a smaller batch or size may mend
-NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # where the net was trained before, what was tried with it failed
-LEAST_BATCH = 8  # below it batch norms have too few rows, and memory is the weights'
+TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # faults that a smaller batch or size may avoid
+NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # faults of a change, where the net itself was trained before
+LEAST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 GENTLER = 0.3  # of the rate that diverged; own choice
-TWICE = 2  # the same kind so often takes a net at its size out of the plan
+TWICE = 2  # failures of the same kind that rule a net out at its size
 
 
 def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
-    """What to try in place of a failed trial that is the last in the history; None where nothing is left or it is done.
+    """The config to try in place of the last trial where it failed; None where it is done or nothing is left to try.
 
-    First the same net with half the batch, or a gentler rate where it diverged; once the net is out of the plan at this
-    size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds. Frozen features of
-    pretrained nets have no batch: the next smaller size.
+    First comes the same net with half the batch, or with a lower rate where it diverged; once the net is ruled out at
+    this size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds. Frozen
+    features of pretrained nets, which have no batch, go to the next smaller size.
     """
     config, kind = trial.config, trial.facts.get("fault", "")
     if trial.status != "failed" or kind == "teacher":  # the blend can do without a student
@@ -32,7 +32,7 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     if kind == "unbuildable" and config.top:  # it cannot be cut
         return config.vary(top=0)
     if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
-        return None  # the net can be trained: what was tried with it cannot
+        return None  # the net can be trained, so the change is at fault
     if not ruled_out(config, history):
         if kind in TOO_LARGE and config.batch > LEAST_BATCH:
             return config.vary(batch=max(LEAST_BATCH, config.batch // 2))
@@ -49,7 +49,7 @@ def smaller_features(config: Config, history: History) -> Config | None:
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:
-    """The config at the largest smaller size, else with the next cheaper net, that was not taken out of the plan."""
+    """The config at the next smaller size, else with the next cheaper net, that is not ruled out; None without any."""
     if smaller:
         for size in sorted((n for n in own_sizes(config) or SIZES if n < config.size), reverse=True):
             shrunk = config.vary(size=size, sizes=(), test_size=0)
@@ -68,12 +68,12 @@ def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = 
 
 
 def own_sizes(config: Config) -> tuple[int, ...]:
-    """The sizes that the config's net is used at where it was made for one; () where it takes any."""
+    """The sizes of the config's net where they are fixed; () where it takes any size."""
     return net_named(config.backbone).sizes if config.weights else ()
 
 
 def within_reach(config: Config, history: History) -> Config:
-    """The config with half the smallest batch that its net has failed with at its size, where its own is no smaller."""
+    """The config with its batch limited to half the smallest one with which its net has failed at its size."""
     batches = [t.config.batch for t in failed(config, history) if t.facts.get("fault") in TOO_LARGE]
     if not batches or config.batch < min(batches):
         return config
@@ -81,7 +81,7 @@ def within_reach(config: Config, history: History) -> Config:
 
 
 def ruled_out(config: Config, history: History) -> bool:
-    """Whether this net at this size has failed twice of the same kind and was never trained."""
+    """Whether this net at this size has failed twice with the same fault and was never trained."""
     if any(same_net(config, trial) for trial in history.done(train="net")):
         return False
     kinds = [trial.facts.get("fault", "") for trial in failed(config, history)]

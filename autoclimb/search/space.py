@@ -1,4 +1,4 @@
-"""The choices that may vary: the search space of the Python API and of recipes, in the field's terms."""
+"""SearchSpace: the choices that a search may vary, for the Python API and for recipes."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -8,7 +8,7 @@ from autoclimb.errors import Mistake
 from autoclimb.types import Config
 
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
-# what `also` may not name: it has a field of its own, or the plan fits it to the time
+# names that `also` may not hold: those with a field of their own, and those that the plan sets
 ELSEWHERE = (*RANGES, "policy", "loss", "optimizer", "schedule", "tta", "preprocess", "size", "backbone")
 PLANNED = ("train", "head", "weights", "model_args", "teachers", "taught", "seconds", "epochs", "folds", "seed")
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
@@ -16,11 +16,11 @@ Range = tuple[float, float]  # low and high; learning rates and decays are drawn
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The choices that may vary. None leaves one to the plan; a list is what is tried, a pair of floats is a range.
+    """The choices that a search may vary: a list of values, a pair of floats as a range, or None for the plan's own.
 
-    `policies` is a list of names, or a dict of the user's own albumentations pipelines by name (their last size is
-    brought to the trial's). `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`; `also` holds
-    ranges and lists for further values of Config, which the refinement draws from: `{"layer_decay": (0.6, 1.0),
+    `policies` is a list of names, or a dict of the user's own albumentations pipelines by name, whose output is resized
+    to the trial's size. `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`; `also` holds
+    ranges and lists for further values of Config, from which the refinement draws: `{"layer_decay": (0.6, 1.0),
     "swa": [0.0, 0.25]}`.
 
     Raises Mistake for an unknown field of Config, an empty list or a range that is not one.
@@ -58,7 +58,7 @@ class SearchSpace:
             value = getattr(self, f.name)
             if isinstance(value, str) and f.name != "start":
                 raise Mistake(f"SearchSpace({f.name}={value!r}) is a single name; write [{value!r}]")
-            if isinstance(value, tuple) and f.name not in RANGES:  # no range of names is possible: a list is meant
+            if isinstance(value, tuple) and f.name not in RANGES:  # a range of names is impossible, so a list is meant
                 value = list(value)
                 object.__setattr__(self, f.name, value)
             if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
@@ -77,7 +77,7 @@ class SearchSpace:
         return None if self.policies is None else list(self.policies)
 
     def pipelines(self) -> dict[str, str]:
-        """The user's own pipelines as json, by name: what crosses to the worker, and what the fingerprint holds."""
+        """The user's own pipelines as json by name, for the worker and the fingerprint; raises Mistake for a Lambda."""
         if not isinstance(self.policies, dict):
             return {}
         pipelines = {}
@@ -98,7 +98,7 @@ class SearchSpace:
 
 
 def _check_also(name: str, value: Any) -> None:
-    """Raises Mistake unless a row of `SearchSpace.also` is something to draw from."""
+    """Raises Mistake unless `SearchSpace.also` may hold the name with this value."""
     plain = {f.name: getattr(Config(), f.name) for f in fields(Config)}
     if name not in plain or name in (*ELSEWHERE, *PLANNED):
         free = sorted(set(plain) - {*ELSEWHERE, *PLANNED})

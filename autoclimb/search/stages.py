@@ -1,7 +1,7 @@
-"""The searching stages. A stage is a function from the past to what to try next; order.PLAN is their order.
+"""The searching stages. A stage is a function from the history to the next trials; order.PLAN is their order.
 
-Times come from a ladder and nothing here looks at the clock, so that a replay asks for the same trials, and a larger
-budget for some of them.
+Times come from a ladder and never from the clock, so that a replay asks for the same trials, and a larger budget for
+some of them.
 """
 
 import math
@@ -30,11 +30,11 @@ from autoclimb.search.starting import base_config, from_nothing, ranked, with_ba
 from autoclimb.types import Config, History
 
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
-DOZEN = 12  # moves of the searching stages; beyond them half of the slots are the refinement's
+DOZEN = 12  # moves of the searching stages, beyond which half of the slots go to the refinement
 
 
 def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Features with closed-form heads over all folds: a whole honest score within seconds; then the base net."""
+    """Features with closed-form heads over all folds, which give a score within seconds; then the base net."""
     yield from frozen_features(history, s)
     if features_are_all(history, s):
         return
@@ -44,18 +44,18 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def search_base(history: History, s: Situation) -> Config:
-    """The net that the search's trials are compared with, at their seconds."""
+    """The base config with the seconds of a search trial, with which the search's trials are compared."""
     base = base_config(history, s)
     return base.vary(seconds=search_seconds(base, s))
 
 
 def leader(history: History, s: Situation) -> Config:
-    """The base with every change that is likely to help so far; a trial of the refinement where one is better."""
+    """The base with every change so far that is likely to help."""
     return adopted(history, search_base(history, s), s)
 
 
 def allowed(s: Situation, base: Config, stage: str, possible: int) -> int:
-    """Moves of a stage: its part of the slots, handed out in rounds so that every stage gets its first move first."""
+    """The number of moves of a stage: its part of the slots, dealt in rounds so that every stage gets a first move."""
     order = ("backbone", "augmentation", "resize", "loss")  # by what a first move was worth; benchmarks/LOG.md
     moves = max(0, slots(s, base) - 1)
     if moves > DOZEN:
@@ -103,7 +103,7 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
 
 @of_nets
 def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Other nets with everything else as adopted so far: the most promising of each family, then the others."""
+    """Other nets with all other changes adopted so far: the most promising of each family, then the others."""
     here = leader(history, s)
     nets = [*from_nothing(s), *ranked(history, s)]
     nets = [n for n in nets if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
@@ -125,7 +125,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def with_learnt(net: Config, learnt: Config) -> Config:
-    """The net with everything that was adopted on another one, but what belongs to a net."""
+    """The net with the values that were adopted on another one, except those that belong to a net."""
     own = {*WITH_NET, "backbone", "sizes", "test_size", "scales"}
     values = {f.name: getattr(learnt, f.name) for f in fields(learnt) if f.name not in own}
     return net.vary(**values)
@@ -133,19 +133,19 @@ def with_learnt(net: Config, learnt: Config) -> Config:
 
 @of_nets
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Other losses that fit the kind of task and the metric, and what may help rare classes."""
+    """Other losses for the kind of task and the metric, and class weights and samplers for rare classes."""
     moves = [m for m in loss_moves(s) if leader(history, s).vary(**m) != leader(history, s)]
     for change in moves[: allowed(s, base_config(history, s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 
 
 def compared(history: History, s: Situation) -> bool:
-    """Whether nets were compared at all."""
+    """Whether any trial was compared with the search's base."""
     return len(single_fold(history, search_base(history, s))) > 1
 
 
 def account(stage: str, history: History, s: Situation) -> list[str]:
-    """What the changes that a stage tried first are worth by all trials so far, a line each, the best first."""
+    """The effects of the changes that were new in a stage, by all trials so far: a line each, the best first."""
     tried = {t.key for t in history.trials if t.stage == stage and t.config.train == "net"}
     if stage not in SEARCHING or not tried:
         return []

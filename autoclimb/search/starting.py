@@ -1,6 +1,6 @@
-"""Where the search starts: the nets that may be tried, the most promising of them, and the base that moves change.
+"""The start of the search: the candidate nets, the most promising of them, and the base that moves change.
 
-Nothing here looks at the clock: a replay must ask for the same trials.
+Nothing here depends on the clock, since a replay must ask for the same trials.
 """
 
 import math
@@ -32,19 +32,21 @@ from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
 
-# share of a constant's loss that frozen pretrained features must take off for their nets to be worth minutes: .17 of
-# the demo's digits, .16 of counts of cells, where a net from scratch is better; .32 of solar cells, where it is worse
+# Share of a constant's loss by which frozen pretrained features must reduce it for their nets to be worth minutes: .17
+# on the demo's digits and .16 on counts of cells, where a net from scratch is better; .32 on solar cells, where it is
+# worse.
 USEFUL = 0.25
-# hand-made features that take off PLAIN, and leave at most NEAR times the loss that pretrained ones leave, see plain
-# shapes, which a small net from scratch soon knows better: hand signs .84, 1.3 times; leaves .62, 2.1 times (LOG.md)
+# Hand-made features that reduce a constant's loss by PLAIN, to at most NEAR times the loss of pretrained ones, suggest
+# plain shapes, which a small net from scratch soon knows better: hand signs .84, 1.3 times; leaves .62, 2.1 times
+# (LOG.md).
 PLAIN, NEAR = 0.75, 1.4
-SKILL = 0.1  # share of a constant's loss that features must take off to be believed about mirrored pictures
-FEW_ROWS = 1000  # of a fold: below, the usual batch takes too few steps (LOG.md: 640 and 555 rows gain, 1,104 do not)
-LARGEST_BATCH = 128  # that a fine-tuned net gets unasked: its rates are for about so many pictures a step
+SKILL = 0.1  # share of a constant's loss by which features must reduce it for their facts on mirroring to count
+FEW_ROWS = 1000  # of a fold, below which the usual batch takes too few steps (LOG.md: 640 and 555 gain, 1,104 do not)
+LARGEST_BATCH = 128  # of a fine-tuned net by default, since its rates are for about that many pictures a step
 
 
 def base_policy(history: History) -> str:
-    """The variation to start with: flips only where features know flipped pictures as well, or learn from them."""
+    """The policy to start with: flips only where features recognise flipped pictures as well, or learn from them."""
     seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
     if seen is None:
         return "flip"
@@ -57,13 +59,13 @@ def base_policy(history: History) -> str:
 
 
 def may_mirror(seen: dict[str, Any]) -> bool:
-    """Whether mirroring keeps the label: the facts say that features know mirrored pictures, or learn from them."""
+    """Whether mirroring keeps the label by these facts: features recognise mirrored pictures, or learn from them."""
     change, stderr = seen.get("mirrored_copies", (0.0, 0.0))
     return seen["mirror"] < SAME or change + 2 * stderr < 0
 
 
 def candidates(s: Situation) -> list[Config]:
-    """The nets that may be tried, cheapest first, all at their first values."""
+    """The candidate nets, cheapest first, with the values that a search starts with."""
     nets = fine_tuning(s.pretrained, s.device) if s.pretrained else from_scratch(s.device)
     if s.space.backbones:
         by_name = {net.backbone: net for net in reversed(nets)}
@@ -140,14 +142,14 @@ def from_nothing(s: Situation) -> list[Config]:
 
 
 def ranked(history: History, s: Situation) -> list[Config]:
-    """The candidates, most promising first: the static favourites and the frozen probes count alike.
+    """The candidates, most promising first: a static ranking and that of the frozen probes count equally.
 
-    The static order is by size: such a list correlated with the fine-tuned score at .91, the best measure of features
-    at .57 (arXiv 2510.06448), and the best of both lists beats either alone (arXiv 2010.06402).
+    The static ranking is by size, which correlated with the fine-tuned score at .91, the best measure of features at
+    .57 (arXiv 2510.06448), while the best of both rankings beats either alone (arXiv 2010.06402).
     """
     nets = candidates(s)
     standing = list(range(len(nets)))
-    if {net.weights for net in nets} >= {"box", "hub"}:  # those of the box are in front whatever their size
+    if {net.weights for net in nets} >= {"box", "hub"}:  # those of the box come first, whatever their size
         by_cost = sorted(standing, key=lambda i: processor_cost(net_named(nets[i].backbone)))
         standing = [by_cost.index(i) for i in standing]
     probed = {t.config.backbone: t.score for t in reversed(history.done(train="features")) if t.config.weights}
@@ -166,26 +168,26 @@ def ranked(history: History, s: Situation) -> list[Config]:
 def dressed(net: Config, history: History, s: Situation, seconds: float) -> Config:
     """The net at the size that `seconds` for all folds pay for, with the policy and views to start with."""
     policy = (s.space.names() or [base_policy(history)])[0]
-    chosen = {**s.space.start, "preprocess": start_chain(history, s)}
-    return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space)), s, seconds).vary(**chosen)
+    start = {**s.space.start, "preprocess": start_chain(history, s)}
+    return with_size(net.vary(policy=policy, tta=tta_for(policy, s.space)), s, seconds).vary(**start)
 
 
 def base_config(history: History, s: Situation) -> Config:
-    """The net that the plan would train if it could train only one, in the batch that is fastest at its size."""
+    """The most promising net, in the batch that is fastest at its size."""
     return with_batch(most_promising(history, s), s)
 
 
 def most_promising(history: History, s: Situation) -> Config:
     """The net that the plan would train if it could train only one, at its size.
 
-    The most promising one that a third of the finalists' time pays a sound training over all folds for, or else half of
-    it; where it does so for none, the cheapest, at the size that all of that time is sound or enough for.
+    It is the most promising one that can be trained soundly over all folds in a third of the finalists' time, or else
+    in half of it; where none can, the cheapest, at the size for which all of that time is sound or more than enough.
     """
     s = with_useful_nets(history, s)
     time = final_seconds(s)
     nets = ranked(history, s) if s.budget >= LONG else candidates(s)[:1]
     for families, own_size in ((3, True), (2, True), (3, False), (2, False)):
-        for net in nets:  # the first is most often it, and a look at a net's speed costs two seconds
+        for net in nets:  # most often the first is taken, and measuring a net's speed takes two seconds
             config = dressed(net, history, s, time / families)
             sound = epochs_in(time / (families * folds_of(s)), config, s) >= epochs_for("sound", config, s)
             if sound and (at_its_size(config, s) or not own_size):
@@ -203,7 +205,7 @@ def most_promising(history: History, s: Situation) -> Config:
 
 
 def with_batch(config: Config, s: Situation) -> Config:
-    """The config with the larger batch that a card was faster with at the config's own size, within the memory.
+    """The config with the batch that a card was fastest with at the config's own size, within the memory.
 
     From scratch its rate is raised by the root of the ratio (arXiv 2205.10287); fine-tuning keeps its rates.
     """

@@ -1,7 +1,6 @@
-"""Which fact of the data changed what: said once, before the search begins to try things.
+"""Notes on the facts of the data that changed the plan, told once, before the search compares anything.
 
-Drift is said by the run itself, once it is measured, and so are groups and copies that folds keep together: reading
-finds them.
+Drift, groups and copies are reported by the run itself.
 """
 
 from collections.abc import Callable
@@ -20,14 +19,14 @@ from autoclimb.search.starting import FEW_ROWS, SKILL, base_policy, candidates, 
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures
-CONTRADICTED = 1.5  # squared distance to a row's label from which another class is held for surer than .86
-NOISY = 0.03  # share of such rows from which it is said; own choice
+CONTRADICTED = 1.5  # squared distance to a row's label above which another class has a probability over .86
+NOISY = 0.03  # share of such rows from which a note says so; own choice
 
 
 def steering_words(history: History, s: Situation) -> list[str]:
-    """What the facts of the data changed in the plan, a line each; [] where none is out of the ordinary.
+    """A line for each fact of the data that changed the plan; [] where none is out of the ordinary.
 
-    Of nets they say what holds for those that will be trained, and nothing where none is.
+    Lines on nets are about those that will be trained, and are left out where none will be.
     """
     if features_are_all(history, s):
         return [words for words in [noise(history, s)] if words]
@@ -36,12 +35,12 @@ def steering_words(history: History, s: Situation) -> list[str]:
 
 
 def notes_after(stage: str, history: History, s: Situation) -> list[str]:
-    """What is said after a stage: after the first what steers the search, after the others what their changes paid."""
+    """The notes after a stage: after the baseline what steers the search, after others the effects of their changes."""
     return steering_words(history, s) if stage == "baseline" else account(stage, history, s)
 
 
 def few_rows(history: History, s: Situation) -> str:
-    """Smaller batches, and epochs counted in pictures, where a fold has few rows."""
+    """A line on smaller batches and more epochs, where a fold has few rows."""
     net, rows = candidates(s)[0], rows_of_fold(s)
     least, usual = (epochs_for("enough", net, replace(s, rows=n)) for n in (s.rows, MANY))
     if least <= usual:
@@ -51,7 +50,7 @@ def few_rows(history: History, s: Situation) -> str:
 
 
 def tiny_pictures(history: History, s: Situation) -> str:
-    """Sizes beyond those of the pictures where these are small."""
+    """A line on enlarging, where pictures are small."""
     smallest = SMALLEST_FOR_WEIGHTS if s.pretrained else SMALLEST_FROM_SCRATCH
     if s.side >= smallest or s.space.sizes or "size" in s.space.start:
         return ""
@@ -61,7 +60,7 @@ def tiny_pictures(history: History, s: Situation) -> str:
 
 
 def orientation(history: History, s: Situation) -> str:
-    """The policy to start with, where features say what turning and mirroring do to the pictures."""
+    """A line on the policy to start with, where features tell the effect of turning and mirroring the pictures."""
     seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
     if seen is None or s.space.names() or "policy" in s.space.start:
         return ""
@@ -71,13 +70,13 @@ def orientation(history: History, s: Situation) -> str:
         losses += f", {seen['mirrored_copies'][0]:+.0%} with mirrored copies to learn from"
     if seen["skill"] < SKILL:
         return f"orientation: features know too little of the pictures to say; policy {policy} to start with"
-    free = [word for word, may in (("mirrored", may_mirror(seen)), ("turned", seen["turn"] < SAME)) if may]
-    how = f"pictures may be {' and '.join(free)}" if free else "pictures are neither mirrored nor turned"
-    return f"orientation: {how} ({losses}); policy {policy} to start with"
+    allowed = [word for word, may in (("mirrored", may_mirror(seen)), ("turned", seen["turn"] < SAME)) if may]
+    verdict = f"pictures may be {' and '.join(allowed)}" if allowed else "pictures are neither mirrored nor turned"
+    return f"orientation: {verdict} ({losses}); policy {policy} to start with"
 
 
 def imbalance(history: History, s: Situation) -> str:
-    """What is done for rare classes, and what is tried."""
+    """A line on the first values and the moves for rare classes."""
     moves = [f"{name}={value}" for move in rare_moves(s) for name, value in move.items()]
     if s.imbalance < IMBALANCED or not moves:
         return ""
@@ -90,7 +89,7 @@ def imbalance(history: History, s: Situation) -> str:
 
 
 def noise(history: History, s: Situation) -> str:
-    """That labels seem to be wrong, and that nothing is dropped for it."""
+    """A line on labels that seem to be wrong, of which no row is dropped."""
     if s.kind not in ("binary", "multiclass"):
         return ""
     best = max(history.done(train="features"), key=lambda t: t.score, default=None)
@@ -104,7 +103,7 @@ def noise(history: History, s: Situation) -> str:
 
 
 def contradicted(trial: Trial, s: Situation) -> float:
-    """The share of rows for which a trial holds another class for much likelier than the label."""
+    """The share of rows for which a trial's predictions hold another class much likelier than the label."""
     losses = s.row_losses(trial)
     known = losses[np.isfinite(losses)] if losses is not None else np.zeros(0)
     return float((known > CONTRADICTED).mean()) if len(known) else 0.0

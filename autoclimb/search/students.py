@@ -1,7 +1,7 @@
-"""Students: the best finalist's net again, which learns the finalists' answers for pictures without labels as well.
+"""Students: the best finalist's net again, which also learns the finalists' predictions for pictures without labels.
 
-No part of order.PLAN: a plan that names the stage gets it, and finalists that leave it time. Whether a student is of
-use is for the blend to say, by its cross-fitted score.
+The stage is not in order.PLAN: a plan that names it gets it, and finalists that leave time for it. The blend decides
+by its cross-fitted score whether a student is of use.
 """
 
 from collections.abc import Iterator
@@ -24,21 +24,20 @@ from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.starting import base_config
 from autoclimb.types import Config, History, Trial
 
-LEAST = 0.9  # of sound epochs that a student needs: a little less than it was promised when finalists were planned
-# test pictures for each train picture of a fold, below which they tell a student little (own choice)
-FEWEST_OTHERS = 0.2
+LEAST = 0.9  # share of sound epochs that a student needs, a little less than planned for when finalists were chosen
+FEWEST_OTHERS = 0.2  # test pictures per train picture of a fold, below which a student learns little (own choice)
 MOST_TEACHERS = 3  # own choice
 
 
 @of_nets
 def teaching_finalists(history: History, s: Situation) -> Iterator[list[Config]]:
-    """The finalists: in a part of the time where a student is to follow, in all of it where it would not pay."""
+    """The finalists, in a part of the time where a student is to follow them, else in all of it."""
     share = teachers_share(s)
     return finalists(history, replace(s, left=lambda: share * s.left()) if worth_teaching(history, s) else s)
 
 
 def teachers_share(s: Situation) -> float:
-    """The finalists' share of the time, which leaves a student of one of them as many epochs; its own take longer."""
+    """The finalists' share of the time, which leaves a student as many epochs as one of them; its epochs are longer."""
     labelled = rows_of_fold(s)
     taught = Config(teachers=("a net",)).taught_share(labelled, s.answered + s.rows - labelled)
     return (1 - taught) / (2 - taught)
@@ -54,14 +53,14 @@ def worth_teaching(history: History, s: Situation) -> bool:
 
 
 def one_student(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One student over all folds, where the time that is left pays a sound training for."""
+    """One student over all folds, where the time left is enough for sound training."""
     row = s.remember("students", partial(decide_student, history, s))
     if row is not None:
         yield [Config.from_json(row)]
 
 
 def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
-    """The best finalist's config with teachers, in the time that is left; None where a student would not pay."""
+    """The best finalist's config with teachers in the time left, as json; None where a student is not worth it."""
     s = with_kept(history, corrected(history, s))
     finals = teachers_in(history, s)
     if not finals or s.answered < FEWEST_OTHERS * rows_of_fold(s):
@@ -78,9 +77,9 @@ def decide_student(history: History, s: Situation) -> dict[str, Any] | None:
 
 
 def teachers_in(history: History, s: Situation) -> list[Trial]:
-    """The finalists over all folds that are not worse than the best of them beyond two standard errors, best first.
+    """The finalists over all folds within two standard errors of the best, best first.
 
-    None whose views were chosen by held-out rows: what it predicts knows of their labels.
+    Those whose views were chosen on held-out rows are left out, since their predictions depend on those rows' labels.
     """
     every = tuple(range(folds_of(s)))
     finals = [t for t in finals_of(history, s) if t.config.folds == every and t.config.tta != "auto"]
@@ -88,6 +87,6 @@ def teachers_in(history: History, s: Situation) -> list[Trial]:
 
 
 def noisy(student: Config, seconds: float, s: Situation) -> Config:
-    """The student with as much noise as its epochs bear: that of a long recipe, else its teacher's own."""
+    """The student with the augmentation of a long recipe where its epochs allow that, else with its teacher's."""
     free = not (s.space.names() or student.top)
     return long_recipe(student, s) if free and epochs_in(seconds, student, s) >= LONG_RECIPE else student

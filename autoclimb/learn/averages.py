@@ -15,24 +15,24 @@ from autoclimb.learn.faults import OutOfMemory, free_memory
 from autoclimb.learn.material import Fold, Material
 from autoclimb.types import Config
 
-SNAPSHOTS = 20  # spread evenly over the last share of the training; own choice, the paper took one an epoch
+SNAPSHOTS = 20  # spread evenly over the last share of the training; own choice, the paper takes one per epoch
 EMA_STEPS = 8  # between two updates of a moving average: one of EfficientNet-Lite2 takes 8 ms on an H100, a step 14
-NORM_ROWS = 2048  # train pictures that batch norms see afterwards: their means need no whole epoch
-AFTERWARDS = 1_000_000  # the epoch that these are drawn from: none that was trained on
+NORM_ROWS = 2048  # train pictures for the statistics of batch norms, which need no full epoch
+AFTERWARDS = 1_000_000  # number of the epoch that they are drawn from, which no training reaches
 
 
 class Ema(ModelEmaV3):
-    """A moving average that is updated every EMA_STEPS steps, where one update stands for as many."""
+    """A moving average that is updated every EMA_STEPS steps, with the decay of as many updates."""
 
     def get_decay(self, step: int | None = None) -> float:
-        """The share of the average that an update after so many steps keeps."""
+        """The share of the old average in an update after `step` steps."""
         return float(super().get_decay(step)) ** EMA_STEPS
 
 
 def recompute_norms(built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf) -> None:
     """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures.
 
-    Of one batch at least, then of those that there is time for `until` then; of half the size where memory runs out.
+    At least one batch is used, and further ones until the time `until`; where memory runs out, batches are halved.
     Raises OutOfMemory where not even two pictures fit.
     """
     batch = batch_of(config, fold)

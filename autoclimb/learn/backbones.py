@@ -1,4 +1,4 @@
-"""timm nets, how they are run, and where their weights come from."""
+"""Building timm nets from a config: their heads, their weights, and the statistics of their input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ from autoclimb.learn.several import see_tiles
 from autoclimb.learn.weights import INPUT, load_fitting, tensors_of
 from autoclimb.types import Config
 
-# what timm raises for what it cannot make, the hub's client for connections that break, safetensors for broken files
+# errors of timm for nets that it cannot make, of the hub's client for broken connections, of safetensors for files
 BROKEN = (TypeError, RuntimeError, OSError, ValueError, AssertionError, HTTPError, SafetensorError)
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A net that gives `(B, W)` outputs, its last layer, and the statistics of the input it was made for."""
+    """A net with `(B, W)` outputs, its last layer, and the statistics of the input it was made for."""
 
     net: nn.Module
     head: nn.Module
-    mean: tuple[float, ...]  # of pixels from 0 to 1, a number a channel
+    mean: tuple[float, ...]  # of pixels from 0 to 1, a number for each channel
     std: tuple[float, ...]
-    note: str = ""  # which of the weights given fitted
+    note: str = ""  # which of the given weights fitted
     fixed: bool = False  # takes pictures of one size only
     format: Format = PLAIN
-    forward: Callable | None = None  # what training runs instead: the same net, compiled or as a card's graphs
-    loss: str = "default"  # what the outputs mean: a row of losses.LOSSES
-    width: int = 0  # classes predicted, where outputs are not one a class
+    forward: Callable | None = None  # run in training instead of `net`: the same net, compiled or as a card's graphs
+    loss: str = "default"  # the meaning of the outputs: a row of losses.LOSSES
+    width: int = 0  # classes predicted, where there is not one output for each
     grid: int = 0  # pictures a side of an item's grid, each seen by itself
-    batch: int = 0  # pictures that it is trained on at once: on a card it predicts as many
+    batch: int = 0  # pictures of a training batch, and of a batch predicted on a card
     exactly: bool = False  # predicts as an exported file does, in float32 on a processor
 
 
@@ -51,16 +51,16 @@ def place(built: Built, device: torch.device) -> nn.Module:
 
 
 def has_depthwise(net: nn.Module) -> bool:
-    """Whether some of the net's convolutions see each channel by itself."""
+    """Whether the net has depthwise convolutions."""
     return any(isinstance(m, nn.Conv2d) and 1 < m.in_channels == m.groups for m in net.modules())
 
 
 def build_net(config: Config, width: int, channels: int = 3) -> Built:
-    """The config's net with a fresh head for `width` classes (0: no head, features come out), for so many channels.
+    """The config's net for pictures of so many channels, with a new head for `width` classes (0: features come out).
 
-    The head has the layer and outputs that the loss asks for, most often a logit per class. Pretrained first layers
-    are adapted by timm: red, green and blue filters in turn, scaled down. Raises Mistake for a name that does not
-    exist, Unbuildable where the net, its weights and the config do not go together.
+    The head has the layer and outputs that the loss needs, most often a logit per class. Pretrained first layers are
+    adapted to other channels by timm: red, green and blue filters in turn, scaled down. Raises Mistake for an unknown
+    name, Unbuildable where the net, its weights and the config do not fit together.
     """
     loss = find_loss(config.loss) if width else None
     outputs = loss.outputs(width) if loss else width
@@ -123,17 +123,17 @@ def _options(config: Config, channels: int, fixed: bool) -> dict[str, Any]:
 def _statistics_of(
     net: nn.Module, tensors: dict[str, torch.Tensor], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the pixels that the net was trained on, a number a channel; ImageNet's where unknown."""
-    known = dict(getattr(net, "pretrained_cfg", {}))
-    if INPUT in tensors:  # a net of a run: it was trained on pictures normalised like this
-        known["mean"], known["std"] = tensors[INPUT].tolist()
-    mean, std = known.get("mean", (0.485, 0.456, 0.406)), known.get("std", (0.229, 0.224, 0.225))
+    """Mean and deviation of the pixels that the net was trained on, for each channel; ImageNet's where unknown."""
+    statistics = dict(getattr(net, "pretrained_cfg", {}))
+    if INPUT in tensors:  # a net of a run, with the statistics that it was trained with
+        statistics["mean"], statistics["std"] = tensors[INPUT].tolist()
+    mean, std = statistics.get("mean", (0.485, 0.456, 0.406)), statistics.get("std", (0.229, 0.224, 0.225))
     mean, std = (tuple(values[c % len(values)] for c in range(channels)) for values in (mean, std))
     return mean, std
 
 
 def _try(net: nn.Module, config: Config, channels: int, fixed: bool) -> None:
-    """Raises Unbuildable if the net cannot take a picture: some accept a pool whose features their head cannot take."""
+    """Raises Unbuildable where the net fails on a picture: some accept a pool whose features do not fit their head."""
     side = config.size if fixed else 64 * (config.grid or 1)
     net.eval()
     try:

@@ -1,4 +1,4 @@
-"""Pictures of rows -> augmented batches, prepared ahead of the net."""
+"""Augmented batches from the pictures of rows, prepared ahead of the net."""
 
 import math
 import multiprocessing
@@ -25,17 +25,18 @@ from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
-LONGEST_WAIT = 240.0  # seconds for a batch, after which its process is taken for hung; slow sources take a minute
-PREFETCHED = 2  # batches that each process prepares ahead, and a thread one more
-IN_TURN = 0.2  # of the net's time: items that take less to make are made between its steps; see prefetch
-FIRST_ITEMS = 4  # that are made in turn before that is decided; the first one, which builds pipelines, does not count
-SHARED_SHARE = 0.8  # of /dev/shm that they may fill; what is not enough ends a process by a bus error
+LONGEST_WAIT = 240.0  # seconds for a batch, after which its process counts as hung; slow sources take a minute
+PREFETCHED = 2  # batches that each process prepares ahead; a thread prepares one more
+IN_TURN = 0.2  # of the net's time, below which items are made between its steps; see prefetch
+FIRST_ITEMS = 4  # made in turn before that is decided; the first one, which builds pipelines, does not count
+SHARED_SHARE = 0.8  # of /dev/shm for prepared batches; a full one ends a process by a bus error
+BLOCK = 128  # pictures of a block of `blocks_of`
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class BatchSpec:
-    """A batch before its pictures are made: they follow from this alone, wherever and whenever they are made."""
+    """A batch before its pictures are made, which follow from it alone, in whatever process they are made."""
 
     epoch: int
     rows: np.ndarray  # (B,) into Material.pixels
@@ -44,13 +45,13 @@ class BatchSpec:
 
 
 class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
-    """Makes the pictures of batches. Not for two threads at once: each policy's pipeline has a state."""
+    """Makes the pictures of batches. It is not thread-safe, since each policy's pipeline has a state."""
 
     def __init__(self, material: Material, config: Config) -> None:
         self.material, self.policy, self.grid = material, config.policy, config.grid or 1
         if material.kept is not None:
             return
-        # albumentations takes over a second: not for features, and before processes are forked, not in each of them
+        # albumentations takes over a second to import: not for features, and once before processes are forked
         from autoclimb.learn import pipelines
 
         self.pipelines, self.pipeline_of_size = pipelines, dict[int, Any]()
@@ -61,7 +62,7 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
             return spec, torch.from_numpy(self.material.kept.drawn(spec.rows, spec.seed))
         augmented = self.pipelines.augmented
         pixels, size = self.material.pixels, spec.size // self.grid
-        pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # memmap makes every row a memmap
+        pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # rows of a memmap are slow memmaps
         if size not in self.pipeline_of_size:
             own, channels = self.material.pipelines, self.material.channels
             self.pipeline_of_size[size] = self.pipelines.pipeline_of(self.policy, size, 0, own, channels)
@@ -84,8 +85,8 @@ def epoch_batches(
 ) -> Iterator[BatchSpec]:
     """One pass over the fold's train rows in random order; a short last batch is dropped.
 
-    With a sampler as many rows are drawn, some of them more than once. In a student's batches rows that its teachers
-    answer for come last. Everything follows from (seed, fold, epoch).
+    With a sampler as many rows are drawn, with repetition. In a student's batches the rows that its teachers label come
+    last. Everything follows from (seed, fold, epoch).
     """
     purpose = (config.seed, "epoch", fold.number, epoch)
     size_draw, first_seed = rng(*purpose, "scale"), seed_of(*purpose)
@@ -100,45 +101,45 @@ def epoch_batches(
 
 
 def taught_order(fold: Fold, count: int, draw: np.random.Generator) -> np.ndarray:
-    """So many rows that the fold's teachers answer for, in random order: each once, then all of them again."""
+    """`count` of the rows that the fold's teachers label, in random order: each once, then all of them again."""
     return np.resize(draw.permutation(fold.taught.rows), count) if fold.taught and count else np.zeros(0, np.int64)
 
 
 def endless_batches(
     material: Material, fold: Fold, config: Config, size: int, batch: int, first_epoch: int = 0
 ) -> Iterator[BatchSpec]:
-    """Epoch after epoch from that number on, so that no batch of one waits for the end of another."""
+    """The batches of one epoch after the other, without a pause in between."""
     for epoch in count(first_epoch):
         yield from epoch_batches(material, fold, config, size, batch, epoch)
 
 
 def batch_of(config: Config, fold: Fold) -> int:
-    """Rows a step: the config's batch, fewer where the fold has fewer rows, two at least for batch norms."""
+    """The number of rows of a step: the config's batch, at most the fold's rows, at least two for batch norms."""
     return max(2, min(config.batch, len(fold.train_rows)))
 
 
 def labelled_in(batch: int, config: Config, fold: Fold) -> int:
-    """Train rows of a step of `batch` rows: all of them, but in a student's steps beside those of its teachers."""
+    """The number of train rows in a step of `batch` rows: all but those that a student's teachers label."""
     others = len(fold.taught.rows) if fold.taught else 0
     return max(1, batch - round(batch * config.taught_share(len(fold.train_rows), others)))
 
 
 def loader_processes(device: torch.device, batch_bytes: int) -> int:
-    """Processes that prepare batches: none for a processor, where `prefetch` does.
+    """The number of processes that prepare batches: 0 for a processor, where `prefetch` does it.
 
-    On a GPU all cores but one, shared out among the GPUs. Without fork each would load torch anew for every training.
-    Batches pass through /dev/shm, of which Docker gives 64 MB: no more processes than it holds batches for, and the
-    thread where it holds too few.
+    For a GPU it is all cores but one, divided among the GPUs; 0 without fork, where each process would import torch
+    again for every training. Batches pass through /dev/shm, of which Docker gives 64 MB, so there are no more processes
+    than it holds batches for; a thread prepares them where it holds too few.
     """
     if device.type == "cpu" or "fork" not in multiprocessing.get_all_start_methods():
         return 0
     cores = max(1, min(usable_cores() // max(torch.cuda.device_count(), 1) - 1, 16))
-    each = (PREFETCHED + 1) * max(batch_bytes, 1)  # those that are ready and the one in the making
+    each = (PREFETCHED + 1) * max(batch_bytes, 1)  # with the one being made
     return min(cores, int(SHARED_SHARE * shared_memory() / each))
 
 
 def shared_memory() -> float:
-    """Free bytes of /dev/shm, where processes hand tensors to each other; infinite where there is no such place."""
+    """Free bytes of /dev/shm, through which processes pass tensors; infinite where it does not exist."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:
@@ -146,7 +147,7 @@ def shared_memory() -> float:
 
 
 def batch_bytes(material: Material, config: Config, batch: int, size: int) -> int:
-    """Bytes of a batch's pictures, the largest of its scales; kept features take two a number."""
+    """Bytes of a batch's pictures at the largest scale; stored features take two bytes a number."""
     largest = math.ceil(size * max((1.0, *config.scales)))
     return batch * largest**2 * material.channels * (1 if material.kept is None else 2)
 
@@ -154,7 +155,7 @@ def batch_bytes(material: Material, config: Config, batch: int, size: int) -> in
 def load_batches(
     specs: Iterator[BatchSpec], material: Material, config: Config, device: torch.device, processes: int = 0
 ) -> Iterator[tuple[BatchSpec, Tensor]]:
-    """Batches with their pictures, in order, prepared ahead by processes or as `prefetch` does; the same either way."""
+    """Batches with their pictures, in order, prepared ahead by processes or by `prefetch`, with equal results."""
     maker = BatchMaker(material, config)
     if not processes:
         yield from prefetch((maker[spec] for spec in specs), device)
@@ -173,14 +174,14 @@ def load_batches(
 
 
 def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(0)  # OpenCV's threads do not live on in a forked process
+    cv2.setNumThreads(0)  # OpenCV's threads do not survive a fork
 
 
 def prefetch(items: Iterator[T], device: torch.device, now: Callable[[], float] = time.perf_counter) -> Iterator[T]:
     """The same items, made by a thread in advance; an error there is raised here.
 
-    On a processor those that take a small part of a net's step are made between steps: a thread beside it takes a core
-    from one of the net's own, for which the others wait, and the interpreter's lock (LOG.md).
+    On a processor, items that take a small part of a net's step are made between steps: a thread would take a core from
+    one of the net's own, for which the others wait, and the interpreter's lock (LOG.md).
     """
     making = using = 0.0
     for number, (item, seconds) in enumerate(_with_seconds(items, now) if device.type == "cpu" else ()):
@@ -194,7 +195,7 @@ def prefetch(items: Iterator[T], device: torch.device, now: Callable[[], float] 
 
 
 def _with_seconds(items: Iterator[T], now: Callable[[], float]) -> Iterator[tuple[T, float]]:
-    """The items, each with the seconds that it took to make."""
+    """The items, each with the seconds of making it."""
     start = now()
     for item in items:
         yield item, now() - start
@@ -202,7 +203,7 @@ def _with_seconds(items: Iterator[T], now: Callable[[], float]) -> Iterator[tupl
 
 
 def _made_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, made by a thread while those before them are used."""
+    """The same items, made by a thread while earlier ones are used."""
     ready: queue.Queue = queue.Queue(PREFETCHED + 1)
     end, consumer_left = object(), threading.Event()
 
@@ -221,7 +222,7 @@ def _made_ahead(items: Iterator[T]) -> Iterator[T]:
                 if not offer(item):
                     return
             offer(end)
-        except BaseException as error:  # noqa: BLE001 - handed over, raised by the one who waits
+        except BaseException as error:  # noqa: BLE001 - passed on and raised in the consumer
             offer(error)
 
     threading.Thread(target=produce, daemon=True).start()
@@ -235,32 +236,38 @@ def _made_ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def is_blank(picture: np.ndarray) -> bool:
-    """Whether a picture is all of one colour: the place of one that an item does not have."""
+    """Whether a picture is of one colour, as the tiles of a grid are for which an item has no picture."""
     return bool((picture == picture[0, 0]).all())
 
 
+def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
+    """All pictures in blocks `(BLOCK, size, size, C)`, the last one shorter."""
+    for start in range(0, len(pixels), BLOCK):
+        yield pictures_of_rows(pixels, np.arange(start, min(start + BLOCK, len(pixels))), size)
+
+
 def pictures_of_rows(pixels: PictureRows, rows: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
-    """The pictures `(len(rows), size, size, C)` of those rows, as they are."""
+    """The pictures `(len(rows), size, size, C)` of those rows, not augmented."""
     return np.stack([resized(picture, size, grid) for picture in pixels[rows]])
 
 
 def resized(picture: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
-    """One picture at `size` pixels a side; of a grid each tile by itself, `size` brought down to a multiple of it."""
+    """A picture at `size` pixels a side; of a grid each tile by itself, at `size // grid`."""
     if grid:
         return picture_of(np.stack([resized(tile, size // grid) for tile in tiles_of(picture, grid)]), grid)
     if picture.shape[0] == size:
         return picture
-    if picture.shape[2] > 4:  # OpenCV shrinks no more at once
+    if picture.shape[2] > 4:  # OpenCV resizes at most four channels
         fours = [np.ascontiguousarray(picture[..., c : c + 4]) for c in range(0, picture.shape[2], 4)]
         return np.concatenate([resized(four, size) for four in fours], 2)
-    rule = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC
-    return cv2.resize(picture, (size, size), interpolation=rule).reshape(size, size, -1)  # it drops a single channel
+    rule = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC return cv2.resize(picture, (size, size),
+    interpolation=rule).reshape(size, size, -1)  # it drops a lone channel's axis
 
 
 def scaled_size(size: int, scales: tuple[float, ...], draw: np.random.Generator) -> int:
-    """The side of a batch's pictures: `size`, or one of its neighbours in whole steps between its (low, high) scales.
+    """The side of a batch's pictures: `size`, or with `scales` (low, high) a random multiple of a step between them.
 
-    Steps are of 32 px as in YOLOv2 (Redmon and Farhadi 2017, arXiv 1612.08242), of 16 where a size is under 128.
+    The step is 32 px as in YOLOv2 (Redmon and Farhadi 2017, arXiv 1612.08242), 16 for sizes under 128.
     """
     if not scales:
         return size
@@ -280,13 +287,13 @@ def to_input(
     x = torch.from_numpy(pictures) if isinstance(pictures, np.ndarray) else pictures
     if device.type == "cuda":
         x = (x if x.is_pinned() else x.pin_memory()).to(device, non_blocking=True)
-    x = x.permute(0, 3, 1, 2).float()  # the memory stays as it is: channels last
+    x = x.permute(0, 3, 1, 2).float()  # a view, so that memory stays channels last
     scale, shift = _statistics(mean, std, device)
     return (x * scale - shift).contiguous(memory_format=layout)
 
 
 @cache
 def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factor and offset `(1, C, 1, 1)` of the normalisation, kept: copying them for each batch makes a GPU wait."""
+    """Factor and offset `(1, C, 1, 1)` of the normalisation, cached, since copying them synchronises the GPU."""
     scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
     return scale, torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, -1, 1, 1)

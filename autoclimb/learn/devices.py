@@ -1,4 +1,4 @@
-"""Which device trains, and how much of the machine there is for it."""
+"""The device to train on, its number formats, and its free memory."""
 
 import math
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from autoclimb.errors import Mistake
 from autoclimb.processors import CGROUP
 
 MEMINFO = Path("/proc/meminfo")
-BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")  # as torch names them; those of ARM were not measured
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")  # torch's names; those of ARM were not measured
 
 
 def device_named(name: str) -> torch.device:
-    """The device of that name; "auto" is the first CUDA device, or the processor.
+    """The device of that name; "auto" is the first CUDA device, else the processor.
 
-    Raises Mistake for one that is not there, or a card on which nothing can be begun.
+    Raises Mistake for a device that does not exist, and for a card that cannot be used.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,7 +40,7 @@ def device_named(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 by itself; cards before Ampere and most processors emulate it slowly."""
+    """Whether the device computes in bfloat16 natively; cards before Ampere and most processors emulate it slowly."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.15 has it; the oldest allowed may not
@@ -49,7 +49,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def warm_up(device: torch.device) -> None:
-    """Loads what the first convolution and the first product on a card would wait for: seconds of libraries."""
+    """Loads the libraries that a card's first convolution and first product would wait for, which takes seconds."""
     x = torch.ones(8, 8, 8, 8, device=device).contiguous(memory_format=torch.channels_last)
     layer = torch.nn.Conv2d(8, 8, 3).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with prediction_autocast(device):
@@ -68,7 +68,7 @@ def prediction_autocast(device: torch.device, exactly: bool = False) -> torch.au
 
 
 def usable_memory(device: torch.device, cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float:
-    """Bytes that training may take: what is free on the card, or of the machine's memory and its control group's."""
+    """Bytes free for training: on the card, else the lower of the machine's memory and the control group's."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     free = math.inf

@@ -1,6 +1,6 @@
-"""What may go wrong in training without being a bug: a status of the trial, turned into one in learn.trial alone.
+"""The errors of training that are no bugs: learn.trial alone turns them into the status of a trial.
 
-The kind of a fault tells the plan what to try instead: a smaller batch, another net, the same again.
+The kind of a fault tells the search what to try instead: a smaller batch, another net, or the same again.
 """
 
 import errno
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from autoclimb.errors import no_room
 
-# torch's messages for what has no class of its own; the first that is found in an error's text is its kind
+# kinds by torch's messages, for errors that have no class of their own; the first match decides
 MESSAGES = {
     "memory": r"out of memory|not enough memory|can't allocate memory|Cannot allocate memory|ALLOC_FAILED|"
     r"Insufficient memory",  # OpenCV's
-    # what passes through /dev/shm is named /torch_PID_NUMBER there
+    # files in /dev/shm are named /torch_PID_NUMBER
     "loader": r"^EOFError|DataLoader (worker|timed out)|"
     r"unable to (open|write|mmap|resize|allocate) .*(shm|/torch_)|bus error",
     "device": r"CUDA|cuDNN|CUDNN|CUBLAS|cublas|device-side|NCCL|AcceleratorError",
@@ -27,7 +27,7 @@ MESSAGES = {
 
 
 class Fault(Exception):
-    """A training that cannot go on, and why."""
+    """A reason why a training cannot continue."""
 
     kind = "torch"
 
@@ -57,14 +57,14 @@ class Untaught(Fault):
 
 
 class OutOfTime(Fault):
-    """The deadline came before there was anything to give."""
+    """The deadline came before there was a result."""
 
     kind = "late"
 
 
-# RuntimeError is torch's for all that a net cannot do here, ValueError too (a batch norm of single numbers),
-# AssertionError timm's (pictures of a size that it was not made for), and OpenCV prepares the pictures. A full disk or
-# a damaged file is no OSError where safetensors meets it, nor is the loss of a process that prepares batches
+# torch raises RuntimeError for most failures of a net, and ValueError for a batch norm of single numbers; timm raises
+# AssertionError for pictures of a wrong size; cv2.error comes from preparing pictures. A full disk or a damaged file is
+# a SafetensorError in safetensors, and the loss of a process that prepares batches an EOFError.
 STATUSES = (
     Fault,
     RuntimeError,
@@ -79,9 +79,9 @@ STATUSES = (
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of a fault: that of its class, memory, disk, files, loader, device, or torch for all else it says.
+    """The kind of a fault: that of its class, else memory, disk, files, loader or device, and torch for any other.
 
-    Raises the error again where it is a bug: a ValueError or AssertionError that came up in this room, in no library.
+    Raises the error again where it is a bug: a ValueError or AssertionError raised in this room, not in a library.
     """
     if isinstance(error, Fault):
         return error.kind
@@ -106,23 +106,23 @@ def _raised_in(error: BaseException) -> str:
 
 
 def free_memory() -> None:
-    """Gives back memory that nothing uses any more, on the card too."""
+    """Frees memory that is no longer used, on the card too."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-# Pixels that go through a net at once on a processor: larger batches leave its caches. Of 2 cores of an AMD EPYC folded
-# tf_efficientnet_lite0 at 128 px predicts 331 pictures a second 8 at a time, 375 by 16, 357 by 32, 207 by 128; in
-# bfloat16 437, 582, 699 and 432 (medians of 4 or 5)
+# Pixels of a batch on a processor, beyond which it leaves the caches. On 2 cores of an AMD EPYC a folded
+# tf_efficientnet_lite0 at 128 px predicts 331 pictures a second in batches of 8, 375 in 16, 357 in 32, 207 in 128; in
+# bfloat16 437, 582, 699 and 432 (medians of 4 or 5).
 CACHED_PIXELS = {"fp32": 16 * 128 * 128, "bf16": 32 * 128 * 128}
 
 
 def in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`function(x)` of pictures `(B, C, H, W)`, put together from parts; for what treats each row by itself.
+    """`function(x)` of pictures `(B, C, H, W)`, computed in parts of x; the function must treat each row by itself.
 
-    On a processor the parts are what its caches take; where memory runs out they are halves and quarters. Raises
-    OutOfMemory where not even one row fits.
+    On a processor the parts fit its caches; where memory runs out they are halves and quarters. Raises OutOfMemory
+    where not even one row fits.
     """
     cached = CACHED_PIXELS["bf16" if torch.is_autocast_enabled("cpu") else "fp32"]
     most = max(1, cached // (x.shape[-1] * x.shape[-2])) if x.device.type == "cpu" else len(x)
@@ -133,5 +133,5 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     except (torch.OutOfMemoryError, MemoryError) as error:
         if len(x) == 1:
             raise OutOfMemory(f"not even one picture of {x.shape[-1]} px fits") from error
-    free_memory()  # out of the except clause: the error holds the frames, and they the tensors
+    free_memory()  # outside of the except clause, since the error holds frames, and they hold tensors
     return torch.cat([in_parts(function, half) for half in x.chunk(2)])

@@ -1,6 +1,6 @@
-"""Frozen features and closed-form heads: a whole cross-validation in seconds, the first honest score of a run.
+"""Frozen features and closed-form heads: a full cross-validation in seconds, and so the first score of a run.
 
-From scratch on a few thousand pictures a kernel machine on hand-made features is hard to beat in minutes: on 4,000
+On a few thousand pictures a kernel machine on hand-made features is hard to beat from scratch in minutes: on 4,000
 CIFAR-10 pictures it reached .66 to .67 accuracy in half a minute where small nets reached .42 to .48 in one minute
 (one split, 2 cores; benchmarks/LOG.md).
 """
@@ -19,15 +19,13 @@ from torch import Tensor
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
-from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
+from autoclimb.learn.batches import BLOCK, blocks_of, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
 from autoclimb.learn.material import Report
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
-
-BATCH = 128  # pictures at once
 
 
 def features_of(
@@ -40,10 +38,10 @@ def features_of(
     deadline: float = math.inf,
     exactly: bool = False,
 ) -> np.ndarray:
-    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, from the cache if there.
+    """Features `(R, D)` float32 of every row of `pixels` for the config's backbone, read from the cache if they exist.
 
-    With `exactly` they are those of an exported file: a whole net computes in float32 on a processor. Raises OutOfTime
-    where the next block would not be done by the deadline: the worker, whose start takes seconds, lives on.
+    With `exactly` they are those of an exported file: on a processor a net without a cut computes in float32. Raises
+    OutOfTime where the next block would not be done by the deadline, so that the worker need not be killed.
     """
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
     net = (config.backbone, config.weights, config.model_args, config.layers)
@@ -74,15 +72,9 @@ def features_of(
     return features
 
 
-def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
-    """The pictures at that size, BATCH at a time: `(B, size, size, C)`."""
-    for start in range(0, len(pixels), BATCH):
-        yield pictures_of_rows(pixels, np.arange(start, min(start + BATCH, len(pixels))), size)
-
-
 def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Pooled features of a pretrained net, those of the mirrored picture averaged in."""
-    from autoclimb.learn.backbones import place  # timm: seconds, not for hand-made features
+    """A function from pictures to pooled features of a pretrained net, summed with the mirror images' for tta flip."""
+    from autoclimb.learn.backbones import place  # imports timm for seconds, which hand-made features do not need
     from autoclimb.learn.lean import for_prediction
     from autoclimb.learn.trunk import frozen_net, pooled, stages_of
 
@@ -112,9 +104,9 @@ def _frozen_above(
     now: Callable[[], float],
     deadline: float,
 ) -> tuple[Iterator[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
-    """Blocks of what the frozen stages made of the pictures in each view, and what makes features of them.
+    """Blocks of stored maps of the frozen stages, one for each view, and a function from a block to features.
 
-    It is kept: a training of the top alone, or features of more layers, begin where this ends.
+    The maps are stored because features of more layers, and a training of the top alone, start from them too.
     """
     from autoclimb.learn.backbones import place
     from autoclimb.learn.lean import for_prediction
@@ -137,27 +129,27 @@ def _frozen_above(
             parts = [in_parts(features, to_input(maps, upper.mean, upper.std, device)) for maps in block]
             return torch.stack(parts).sum(0).float().cpu().numpy()
 
-    blocks = (np.stack([view[start : start + BATCH] for view in views]) for start in range(0, len(pixels), BATCH))
+    blocks = (np.stack([view[start : start + BLOCK] for view in views]) for start in range(0, len(pixels), BLOCK))
     return blocks, extract
 
 
 # --- heads: tensors in, tensors out, so that a head is saved like a net ----------------------------------------------
 
 Head = dict[str, Tensor]
-ROWS_TO_CHOOSE = 1000  # leave-one-out over every width and ridge costs n^3; this many rows tell them apart
-LANDMARKS = 6000  # rows that a kernel machine holds at most; more are used through these (Nystrom)
-WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, over the mean squared distance
-RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # over the mean of the kernel's diagonal
-REMEMBERED = 20_000  # rows that neighbours are looked for among
+ROWS_TO_CHOOSE = 1000  # for choosing width and ridge by leave-one-out, which costs n^3 for each
+LANDMARKS = 6000  # rows of a kernel machine, at most; with more rows these stand for all (Nystrom)
+WIDTHS = (0.5, 1.0, 2.0)  # of the Gaussian, relative to the mean squared distance
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean of the kernel's diagonal
+REMEMBERED = 20_000  # rows among which neighbours are searched
 NEIGHBOURS = (5, 10, 20, 40)
-HEATS = (0.03, 0.1, 0.3)  # differences of cosines by which a neighbour's vote falls to a third
+HEATS = (0.03, 0.1, 0.3)  # temperatures: differences of cosines by which a neighbour's vote falls to a third
 
 
 def fit_head(config: Config, features: np.ndarray, target: np.ndarray, kind: Kind, channels: int = 3) -> Head:
-    """The head that the config names, a row of HEADS, with its probabilities calibrated.
+    """The head that the config names (a row of HEADS), fitted to features `(n, D)` and target `(n, C)`, and calibrated.
 
-    Whatever it has to choose is chosen by leave-one-out on the rows given (Rifkin and Lippert 2007), and so is the
-    scale that turns its outputs into probabilities; nothing outside the rows is looked at.
+    Its parameters, and the scale that turns its outputs into probabilities, are chosen by leave-one-out on these rows
+    alone (Rifkin and Lippert 2007). Raises Mistake for an unknown head.
     """
     if config.head not in HEADS:
         raise Mistake(f"head {config.head!r} is unknown; choose from {', '.join(HEADS)}")
@@ -184,7 +176,7 @@ def _linear_ridge(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor
 def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[Head, Tensor, Tensor]:
     """A ridge regression of `y` `(n, C)` on `x` `(n, D)` in closed form, in a Gaussian kernel or linear (width 0).
 
-    What head_outputs needs of it, and the rows that it was judged on with their outputs by fits without them.
+    Returned are the tensors for head_outputs, and the rows for calibration with their outputs by fits without them.
     """
     few = torch.from_numpy(np.sort(rng(seed, "head").permutation(len(x))[:ROWS_TO_CHOOSE]))
     errors = {}
@@ -213,7 +205,7 @@ def _ridge(x: Tensor, y: Tensor, seed: int, widths: tuple[float, ...]) -> tuple[
 def _neighbours(x: Tensor, y: Tensor, seed: int) -> tuple[Head, Tensor, Tensor]:
     """The mean of `y` over the nearest rows by cosine, near ones counting more (Caron et al. 2021, arXiv 2104.14294).
 
-    What head_outputs needs of it, and the rows that it was judged on with their outputs by the other rows.
+    Returned are the tensors for head_outputs, and the rows for calibration with their outputs by the other rows.
     """
     remembered = torch.from_numpy(np.sort(rng(seed, "neighbours").permutation(len(x))[:REMEMBERED]))
     points, known = x[remembered], y[remembered].float()
@@ -255,7 +247,7 @@ def head_predictions(head: Head, features: np.ndarray, kind: Kind) -> np.ndarray
 
 
 def head_outputs(head: Head, features: Tensor) -> Tensor:
-    """Outputs `(B, C)` of a fitted head for features `(B, D)`, before they are made probabilities."""
+    """Outputs `(B, C)` of a fitted head for features `(B, D)`, which head_probabilities turns into predictions."""
     width, scale = head["kernel"].tolist()
     x = (features - head["mean"]) / head["deviation"]
     if "neighbours" in head:
@@ -267,7 +259,7 @@ def head_outputs(head: Head, features: Tensor) -> Tensor:
 
 
 def skill(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
-    """The share of the loss of the targets' mean that predictions `(R, width)` take off; below 0 where they add."""
+    """The share by which predictions `(R, width)` reduce the loss of the targets' mean; below 0 if they are worse."""
     constant = mean_loss(target.mean(0, keepdims=True), target, kind)
     return round(1 - mean_loss(p, target, kind) / max(constant, 1e-9), 3)
 
@@ -282,7 +274,7 @@ def mean_loss(p: np.ndarray, target: np.ndarray, kind: Kind) -> float:
 
 
 def mean_distance(x: Tensor) -> float:
-    """The mean squared distance between rows; 1 where all are the same row, as of pictures that are all blank."""
+    """The mean squared distance between rows; 1 where all rows are equal, as those of blank pictures are."""
     return float((torch.cdist(x, x) ** 2).mean()) or 1.0
 
 
@@ -294,7 +286,7 @@ def kernel_of(a: Tensor, b: Tensor, width: float, scale: float) -> Tensor:
 
 
 def votes_of_nearest(likeness: Tensor, count: int, heat: float) -> Tensor:
-    """The weights `(A, B)` of the `count` likest of B rows, summing to one, 0 for the others."""
+    """The weights `(A, B)` of the `count` most similar of B rows, summing to one, 0 for the others."""
     nearest, places = likeness.topk(count, 1)
     return torch.zeros_like(likeness).scatter(1, places, (nearest / heat).softmax(1))
 
@@ -309,9 +301,9 @@ def leave_one_out(kernel: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tens
 
 
 def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """`leave_one_out` of the linear kernel where columns are fewer than rows: a weight a column, the same outputs.
+    """`leave_one_out` for the linear kernel by a weight for each column, with the same outputs.
 
-    It costs columns squared by rows instead of rows cubed.
+    It costs columns squared times rows instead of rows cubed.
     """
     damp = ridge * (x**2).sum(1).double().mean()
     gram, right = damp * torch.eye(x.shape[1], dtype=torch.double), torch.zeros(x.shape[1], y.shape[1]).double()
@@ -330,7 +322,7 @@ def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def _through_landmarks(x, points, y, width: float, scale: float, ridge: float) -> tuple[Tensor, Tensor]:
-    """Weights on the landmarks, and outputs for all rows (in-sample: with far more rows than landmarks near honest)."""
+    """Weights of the landmarks, and in-sample outputs of all rows, which are nearly unbiased if rows far outnumber them."""
     gram = kernel_of(points, points, width, scale)
     square, right = torch.zeros_like(gram), torch.zeros(len(points), y.shape[1], dtype=y.dtype)
     for start in range(0, len(x), 4096):
@@ -345,7 +337,7 @@ def _through_landmarks(x, points, y, width: float, scale: float, ridge: float) -
 
 
 def _calibrated(outputs: Tensor, y: Tensor, kind: Kind) -> tuple[Tensor, Tensor]:
-    """The slope (one number) and the shift per column that make outputs log-odds (Platt 1999)."""
+    """The slope `(1,)` and shifts `(C,)` that turn outputs into log-odds (Platt 1999)."""
     slope = torch.ones(1)
     shift = torch.zeros(outputs.shape[1])
     if kind == "regression":
@@ -361,7 +353,7 @@ def _calibrated(outputs: Tensor, y: Tensor, kind: Kind) -> tuple[Tensor, Tensor]
             loss = F.binary_cross_entropy_with_logits(logits, y)
         else:
             loss = -(y * F.log_softmax(logits, 1)).sum(1).mean()
-        loss = loss + 1e-4 * (shift**2).mean()  # a class never seen would push its shift to infinity
+        loss = loss + 1e-4 * (shift**2).mean()  # otherwise the shift of a class without rows would go to infinity
         loss.backward()
         return loss
 
@@ -370,7 +362,7 @@ def _calibrated(outputs: Tensor, y: Tensor, kind: Kind) -> tuple[Tensor, Tensor]
 
 
 def head_probabilities(outputs: Tensor, slope: Tensor, shift: Tensor, kind: Kind) -> Tensor:
-    """Predictions of a head's outputs: calibrated probabilities; numbers stay as they are."""
+    """Predictions from a head's outputs: calibrated probabilities, or the numbers unchanged."""
     if kind == "regression":
         return outputs
     logits = outputs * slope + shift

@@ -1,4 +1,4 @@
-"""A learning rate found by trying: an exponential sweep over train rows, read off where the loss falls (Smith 2015)."""
+"""A learning rate chosen by an exponential sweep over train rows, where the loss falls (Smith 2015)."""
 
 import math
 
@@ -13,18 +13,18 @@ from autoclimb.learn.optim import optimizer_of
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
-LOW, HIGH = 1e-5, 1.0  # of the sweep, as Config.lr counts: for AdamW, other optimisers scale it
-SWEEP_STEPS = 100  # as fastai
-SWEEP_SHARE = 0.1  # of a fold's seconds, where they end before the steps do; own choice
-LEAST_STEPS = 15  # with fewer the curve is noise: the default rate stays
+LOW, HIGH = 1e-5, 1.0  # rates of the sweep in units of Config.lr, which are AdamW's; other optimisers scale it
+SWEEP_STEPS = 100  # as in fastai
+SWEEP_SHARE = 0.1  # of a fold's seconds, at most; own choice
+LEAST_STEPS = 15  # below which the curve is noise, so that the default rate is kept
 Curve = list[tuple[float, float]]  # (learning rate, smoothed loss)
 
 
 def find_rate(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> tuple[float, Curve]:
-    """A peak learning rate for the config, and the curve that it was read from; the net's weights are put back.
+    """A peak learning rate for the config, and the curve that it was chosen from; the net's weights are restored.
 
     The rate rises at every step from LOW to HIGH until `pace` or SWEEP_STEPS are over or the loss has exploded
-    (arXiv 1506.01186); read off is the valley, fastai's default rule.
+    (arXiv 1506.01186); the chosen rate is the valley's, fastai's default rule.
     """
     net = place(built, fold.device)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -67,7 +67,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
         recent = value if not curve else 0.8 * recent + 0.2 * value
         lowest = min(lowest, recent)
         if not math.isfinite(value) or recent > 4 * lowest:
-            break  # it has exploded: higher rates show nothing more
+            break  # the loss has exploded, so higher rates would show nothing more
         curve.append((rate, value))
         if config.clip:
             scaler.unscale_(optimizer)
@@ -79,7 +79,7 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
 
 
 def smoothed(curve: Curve) -> Curve:
-    """The curve with its losses averaged over the steps before, debiased; fastai's 0.98 for a hundred steps."""
+    """The curve with exponentially averaged losses, debiased; the decay is fastai's 0.98 for a hundred steps."""
     keep = 1 - 2 / max(len(curve), 10)
     mean = 0.0
     averaged: Curve = []
@@ -90,9 +90,9 @@ def smoothed(curve: Curve) -> Curve:
 
 
 def valley(curve: Curve) -> float:
-    """The rate in the middle of the longest falling run of the curve, its first tenth and last steps left out.
+    """The rate in the middle of the longest falling subsequence of the curve, without its first tenth and last steps.
 
-    A run may leave out steps that rise: it is the longest falling subsequence, as fastai's rule of that name takes it.
+    It is fastai's rule of that name.
     """
     part = curve[len(curve) // 10 : -max(len(curve) // 20, 1)]
     losses = [loss for _, loss in part]

@@ -1,4 +1,4 @@
-"""One fold of one net: built, trained in its time, saved, and its predictions."""
+"""One fold of one net: building, training in its time, saving and predicting."""
 
 import math
 from dataclasses import replace
@@ -41,8 +41,8 @@ from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
 from autoclimb.types import Config
 
-FEWEST = 20  # held-out rows without which a fold that its deadline cut off is none; as many as blends compare by
-REMEMBERED = 20_000  # train pictures that neighbours are sought among, drawn where there are more; own choice
+FEWEST = 20  # held-out rows that a fold cut off by its deadline must have predicted: as many as blends compare by
+REMEMBERED = 20_000  # train pictures among which neighbours are searched, a random sample of more; own choice
 
 
 def run_fold(
@@ -50,10 +50,10 @@ def run_fold(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Predictions of one fold's net for its held-out rows and for the test rows, and the facts of its training.
 
-    The net's weights are written into `out`. `seconds` cover everything, predicting included, except what a card takes
-    to get ready; they count only where the config has seconds instead of epochs. Towards the fold's deadline the
-    schedule ends sooner and pictures get fewer views; rows that are not reached are NaN. Raises OutOfTime where that
-    leaves nothing of use (`_predictions`).
+    The net's weights are written into `out`. `seconds` cover everything, predicting included, except a card's
+    preparations; they count only where the config has seconds instead of epochs. Towards the fold's deadline the
+    schedule ends sooner and pictures get fewer views; rows that are not reached are NaN. Raises OutOfTime where too few
+    rows are reached (`_predictions`).
     """
     start, device = fold.now(), fold.device
     for name in ("retrain_head", "light_end"):
@@ -64,10 +64,10 @@ def run_fold(
     built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
     if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
         raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
-    views_named(config.tta, built.fixed)  # what cannot be predicted is not trained
+    views_named(config.tta, built.fixed)  # raises before the training for views that cannot be predicted
     built = replace(built, format=sound_format(built, config, material.channels, device))
     place(built, device)
-    whole = built
+    full_net = built
     if config.top:
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
@@ -75,7 +75,7 @@ def run_fold(
     begun = fold.now()
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
     ready_s = fold.now() - begun
-    start += ready_s  # which the search counts beside the fold's seconds
+    start += ready_s  # not part of the fold's seconds in the search's plan
     for_training, each, after = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
@@ -107,8 +107,8 @@ def run_fold(
     if config.neighbours:
         remember(built, material, config, fold, predict_by)
     trained_until = fold.now()
-    tensors = {**whole.net.state_dict(), **built.net.state_dict()}
-    save_net(tensors, whole, target_mean, target_std, out / f"fold{fold.number}.safetensors")
+    tensors = {**full_net.net.state_dict(), **built.net.state_dict()}
+    save_net(tensors, full_net, target_mean, target_std, out / f"fold{fold.number}.safetensors")
     oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds, each)
     facts = {
         **training_facts,
@@ -117,7 +117,7 @@ def run_fold(
         "predict_s": round(fold.now() - trained_until, 2),
         "precision": built.format.precision,
         "channels_last": built.format.channels_last,
-        "parameters": sum(p.numel() for p in whole.net.parameters()),
+        "parameters": sum(p.numel() for p in full_net.net.parameters()),
     }
     if fold.taught:
         facts["taught"] = len(fold.taught.rows)
@@ -133,12 +133,11 @@ def _predictions(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Predictions of held-out rows and of test rows, in the net's units; the views chosen where `tta` is "auto".
 
-    `each` is how many seconds a picture is expected to take. What the trial cannot do without comes first: the test
-    rows, until a fold has predicted them all, then the held-out rows, which no other fold's net may predict. What the
-    deadline cuts off is NaN. Raises OutOfTime where fewer than FEWEST held-out rows are reached, which measure nothing,
-    or not every test row by any fold.
+    `each` is the expected number of seconds for a picture. The test rows come first until a fold has predicted them
+    all, then the held-out rows, which no other fold's net may predict. Rows that the deadline cuts off are NaN. Raises
+    OutOfTime where fewer than FEWEST held-out rows are reached, or not every test row by any fold.
     """
-    # where a trial began late its folds' time ends after its deadline, and views that were begun then cost everything
+    # in a trial that began late a fold's time may end after the deadline, when views under way would cost everything
     soft = min(soft, fold.deadline) if config.seconds else fold.deadline
     watch = Watch(fold.now, soft, fold.deadline, fold.report, each)
     built, auto = folded(built, fold.device, config.seen_size), config.tta == "auto"
@@ -168,28 +167,28 @@ def _predictions(
 def _predict(
     built: Built, material: Material, rows: np.ndarray, config: Config, fold: Fold, watch: Watch
 ) -> np.ndarray:
-    """Predictions for the rows, averaged over the views of `tta`: of pictures, or of what is kept of each view."""
-    where = (fold.device, config.seen_size)
+    """Predictions for the rows, averaged over the views of `tta`: of pictures, or of stored features of each view."""
+    device, size = fold.device, config.seen_size
     if material.kept is None:
-        return predict_rows(built, material, rows, *where, config.tta, watch)
+        return predict_rows(built, material, rows, device, size, config.tta, watch)
     first, *others = material.kept.views
-    predictions = predict_rows(built, replace(material, pixels=first), rows, *where, watch=watch)
-    parts = [predictions]
-    spare = replace(watch, deadline=min(watch.soft, watch.deadline))  # what comes after these rows has a view to get
+    in_first = predict_rows(built, replace(material, pixels=first), rows, device, size, watch=watch)
+    by_view = [in_first]
+    spare = replace(watch, deadline=min(watch.soft, watch.deadline))  # leaves time for later rows' first views
     for view in others:
         if spare.pictures_until(0.0):
-            again = predict_rows(built, replace(material, pixels=view), rows, *where, watch=spare)
-            parts.append(np.where(np.isnan(again), predictions, again))
-    return np.mean(parts, 0)
+            in_view = predict_rows(built, replace(material, pixels=view), rows, device, size, watch=spare)
+            by_view.append(np.where(np.isnan(in_view), in_first, in_view))
+    return np.mean(by_view, 0)
 
 
 def _training_seconds(
     built: Built, material: Material, config: Config, fold: Fold, start: float, seconds: float
 ) -> tuple[float, float, float]:
-    """Of the fold's seconds those for training; those that a picture is expected to take to predict in a view, and
-    those that at least come after the training.
+    """The seconds for training, those to predict a picture in one view, and those that follow the training at least.
 
-    What predicting will take is kept back. Infinite, and 0, where no seconds count.
+    The time for predicting is subtracted from the fold's. (infinity, 0, 0) where the config counts epochs and there is
+    no deadline. Raises OutOfTime where the deadline leaves no time to train and predict.
     """
     if not config.seconds and fold.deadline == math.inf:
         return math.inf, 0.0, 0.0
@@ -205,7 +204,7 @@ def _training_seconds(
     if config.seconds:
         later = each * views_to_predict(rows, config.tta, built.fixed) + norms + SLACK.after_fold
         planned = max(seconds - (now - start) - later, SLACK.least_training_share * seconds)
-    last_step = 4 * each * batch_of(config, fold)  # forward, backward, update: it may begin just before the end
+    last_step = 4 * each * batch_of(config, fold)  # forward, backward, update of a step begun just before the end
     after = each * rows + norms + last_step  # with one view
     possible = fold.deadline - now - after - SLACK.after_fold
     if possible <= 0:
@@ -214,37 +213,37 @@ def _training_seconds(
 
 
 def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Built:
-    """The net compiled, and run once forward and backward, so that compiling does not eat the schedule.
+    """The net compiled, and run once forward and backward, so that compiling takes no time from the schedule.
 
-    Weights, statistics of norms and random numbers are put back.
+    Weights, statistics of norms and random numbers are restored.
     """
-    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+    torch._dynamo.config.suppress_errors = True  # parts that cannot be compiled run uncompiled
     built = replace(built, forward=torch.compile(built.net))
     find_rate(built, material, config, fold, Pace(fold.now, fold.now(), steps=2))
     return built
 
 
 def _steps_of(config: Config, fold: Fold) -> int:
-    """Steps of a training that counts epochs, those of a retrained head left out."""
+    """The number of steps of a training that counts epochs, without those of a retrained head."""
     per_epoch = max(len(fold.train_rows) // labelled_in(batch_of(config, fold), config, fold), 1)
     return max(1, round(config.epochs * per_epoch * (1 - config.retrain_head)))
 
 
 def _part(report: Report, start: float, end: float) -> Report:
-    """Reports a part of the training as such: its progress runs from `start` to `end`."""
+    """A report for a part of the training, whose progress runs from `start` to `end`."""
     return lambda facts: report({**facts, "progress": start + (end - start) * facts["progress"]})
 
 
 def _target_scale(material: Material, fold: Fold) -> tuple[float, float]:
-    """Mean and deviation that a regression's numbers are standardised by; (0, 1) for everything else."""
+    """Mean and deviation that a regression's numbers are standardised by; (0, 1) for other kinds."""
     if material.kind != "regression":
         return 0.0, 1.0
-    known = material.target[fold.train_rows]
-    return float(known.mean()), float(known.std()) or 1.0
+    numbers = material.target[fold.train_rows]
+    return float(numbers.mean()), float(numbers.std()) or 1.0
 
 
 def _standardised(material: Material, fold: Fold, mean: float, std: float) -> tuple[Material, Fold]:
-    """Material and fold with the numbers of a regression in deviations from the mean; others as they are."""
+    """Material and fold with a regression's numbers standardised by mean and std; other kinds unchanged."""
     if material.kind != "regression":
         return material, fold
     taught = fold.taught and replace(fold.taught, target=(fold.taught.target - mean) / std)
@@ -252,10 +251,9 @@ def _standardised(material: Material, fold: Fold, mean: float, std: float) -> tu
 
 
 def retrain_head(built: Built, material: Material, config: Config, fold: Fold, before: Pace) -> tuple[Built, int]:
-    """The net with a head learned anew from balanced classes, the rest frozen (cRT, Kang et al. 2020), and the steps.
+    """The net with its head trained again on balanced classes, the rest frozen (cRT, Kang et al. 2020), and the steps.
 
-    It takes its share of the time of the training before it; where that has no room for a step, the head stays as it
-    was.
+    It takes its share of the time of the training before it; where that is too short for a step, the head is unchanged.
     """
     trained_head = {name: tensor.clone() for name, tensor in built.head.state_dict().items()}
     share = config.retrain_head / (1 - config.retrain_head)
@@ -273,9 +271,9 @@ def retrain_head(built: Built, material: Material, config: Config, fold: Fold, b
 def remember(
     built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf, batch: int = 128
 ) -> None:
-    """Gives a net's cosine head the features and classes of train pictures, to find neighbours among.
+    """Gives a net's cosine head the features and classes of train pictures, among which it searches neighbours.
 
-    Of REMEMBERED pictures at most, drawn by lot, and of as many as there is time for `until` then.
+    They are a random sample of at most REMEMBERED pictures, and fewer where the time `until` comes first.
     """
     assert isinstance(built.head, Cosine)
     device, most = fold.device, min(len(fold.train_rows), REMEMBERED)
@@ -288,8 +286,7 @@ def remember(
             if start and fold.now() >= until:
                 rows = rows[:start]
                 break
-            chosen = rows[start : start + batch]
-            pictures = pictures_of_rows(material.pixels, chosen, config.seen_size, built.grid)
+            pictures = pictures_of_rows(material.pixels, rows[start : start + batch], config.seen_size, built.grid)
             in_parts(built.net, to_input(pictures, built.mean, built.std, device, built.format.layout))
     hook.remove()
     built.head.remember(torch.cat(features), torch.from_numpy(take_rows(material.target, rows).argmax(1)))

@@ -1,7 +1,7 @@
-"""Where a trained net looks: Grad-CAM of its last features (Selvaraju et al. 2017, arXiv 1610.02391).
+"""Maps of the evidence for a net's output: Grad-CAM of its last features (Selvaraju et al. 2017, arXiv 1610.02391).
 
-By hand, for the package of that name wants the layer named for each net, where timm's nets give their last features by
-themselves, and brings opencv-python, which cannot be installed beside the headless one.
+It is written by hand, since the package of that name needs the layer of each net by name, where timm's nets give their
+last features themselves, and depends on opencv-python, which cannot be installed beside the headless one.
 """
 
 import math
@@ -27,9 +27,9 @@ from autoclimb.learn.material import Material
 from autoclimb.learn.trunk import frozen_net, pooled
 from autoclimb.types import Config
 
-BATCH = 8  # pictures at once: few are asked for, and the memory of training need not be had again
-MOST_PLACES = 16  # a side, of a map that is kept: enough for a thumbnail
-FEWEST_PLACES = 3  # a side, below which a map says no more than "left" or "right"
+BATCH = 8  # pictures at once: maps are few, and little memory may be left
+MOST_PLACES = 16  # a side of a stored map: enough for a thumbnail
+FEWEST_PLACES = 3  # a side, below which a map tells only left from right
 
 
 Frozen = tuple[Built, Callable[[Tensor], Tensor]]
@@ -37,7 +37,7 @@ Frozen = tuple[Built, Callable[[Tensor], Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Looking:
-    """A net that looks: from a batch `(B, C, S, S)` to features by place, which gradients are asked of, and outputs."""
+    """A net for maps: `see` takes a batch `(B, C, S, S)` to features by place, which need gradients, and outputs."""
 
     see: Callable[[Tensor], tuple[Tensor, Tensor]]
     mean: tuple[float, ...]
@@ -54,11 +54,11 @@ def explain(
     save: Path,
     left: Callable[[], float] = lambda: math.inf,
 ) -> dict[str, Any]:
-    """The rows that have a map now, `shown`, and why others have none, `note`.
+    """Writes maps of evidence, and returns the rows that have one, `shown`, and why others have none, `note`.
 
-    `asked` are train rows and the output whose evidence each map shows: a class, a label, 0 for a number. The net of
-    the fold that held a row out looks at it, one that had not seen it. `save` becomes an npz of `rows` and `outputs`
-    `(R,)` and `maps` `(R, h, w)` uint8.
+    `asked` are train rows and the output whose evidence each map shows: a class, a label, 0 for a number. A row's map
+    is of the net of the fold that held it out. `save` becomes an npz of `rows` and `outputs` `(R,)` and `maps` `(R, h,
+    w)` uint8.
     """
     shown: dict[int, np.ndarray] = {}
     note = ""
@@ -67,7 +67,7 @@ def explain(
             raise Unbuildable("the net sees the pictures of an item one by one")
         if config.train == "features" and config.backbone in FEATURES:
             raise Unbuildable("hand-made features have no places to look at")
-        # one frozen net lies below the heads of all folds
+        # the heads of all folds share one frozen net
         frozen = _frozen_net(config, material.channels) if config.train == "features" else None
         for number in config.folds:
             rows = [row for row in asked if material.fold_of[row] == number]
@@ -87,7 +87,7 @@ def explain(
 
 
 def _frozen_net(config: Config, channels: int) -> Frozen:
-    """A net without a head, and what gives its features of all layers."""
+    """A net without a head, and the function that computes its features of all layers."""
     built = frozen_net(config, channels)
     return built, pooled(built.net, built, config.layers)
 
@@ -109,7 +109,7 @@ def looking_through(
         head = {name: tensor.to(device) for name, tensor in tensors.items()}
 
         def outputs_of(own: Tensor, x: Tensor) -> Tensor:
-            with torch.no_grad():  # what earlier layers and the mirrored picture add stays as it is
+            with torch.no_grad():  # earlier layers and the mirrored picture count as constants
                 rest = all_features(x)[:, own.shape[1] :]
                 mirrored = all_features(x.flip(3)) if config.tta == "flip" else 0.0
             return head_outputs(head, torch.cat([own, rest], 1) + mirrored)
@@ -130,14 +130,14 @@ def _from_features(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     def see(x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             features = net.forward_features(x)
-        features = features.detach().requires_grad_()  # what lies below it needs no gradient: one pass forward is all
+        features = features.detach().requires_grad_()  # stages below need no gradient
         return features, net.forward_head(features)
 
     return see
 
 
 def _from_tokens(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The attention of the last block: the outputs of such nets follow from a token that stands for no place."""
+    """The tokens before the last block's attention, for nets whose outputs follow from a token without a place."""
     norm = getattr(list(net.blocks)[-1], "norm1", None) if hasattr(net, "blocks") else None
     if norm is None:
         raise Unbuildable(f"{type(net).__name__} answers from a token of its own, not from places of the picture")
@@ -162,22 +162,20 @@ def _from_tokens(net: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 def class_maps(
     looking: Looking, material: Material, rows: list[int], outputs: list[int], size: int, device: torch.device
 ) -> np.ndarray:
-    """Maps `(R, h, w)` uint8: how much each place of a row's picture speaks for its output, 255 at the most."""
+    """Maps `(R, h, w)` uint8 of the evidence in each place of a row's picture for its output, 255 at the most."""
     maps = []
     for start in range(0, len(rows), BATCH):
-        some = rows[start : start + BATCH]
-        pictures = pictures_of_rows(material.pixels, np.array(some), size)
-        features, answers = looking.see(to_input(pictures, looking.mean, looking.std, device))
-        chosen = torch.tensor(outputs[start : start + BATCH], device=device)
-        speaking = answers.gather(1, chosen[:, None]).sum()
-        (gradient,) = torch.autograd.grad(speaking, features)
+        pictures = pictures_of_rows(material.pixels, np.array(rows[start : start + BATCH]), size)
+        features, all_outputs = looking.see(to_input(pictures, looking.mean, looking.std, device))
+        explained = torch.tensor(outputs[start : start + BATCH], device=device)
+        (gradient,) = torch.autograd.grad(all_outputs.gather(1, explained[:, None]).sum(), features)
         maps.append(weighted(*(in_places(x.detach().float(), looking.channels) for x in (features, gradient))))
     return torch.cat(maps).cpu().numpy()
 
 
 def in_places(features: Tensor, channels: int) -> Tensor:
     """Features as `(B, channels, h, w)`, however the net lays them out. Raises Unbuildable where places are too few."""
-    if features.ndim == 3:  # tokens, those of no place first
+    if features.ndim == 3:  # tokens, first those without a place
         side = math.isqrt(features.shape[1])
         features = features[:, -side * side :].unflatten(1, (side, side))
     if features.ndim == 4 and features.shape[1] != channels == features.shape[3]:

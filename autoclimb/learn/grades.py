@@ -1,4 +1,4 @@
-"""Losses for ordered grades: `(B, W)` outputs and soft rows `(B, C)` of C grades give a value per row.
+"""Losses for ordered grades, from outputs `(B, W)` and soft rows `(B, C)` of C grades to a value per row.
 
 Where W is not C the outputs are not logits of grades, and a function `..._answer` turns them into probabilities.
 """
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SOFT = 0.5  # deviation of soft grades, in grades: 0.79 stays, 0.11 goes to each neighbour
+SOFT = 0.5  # deviation of soft grades, in grades: a grade keeps 0.79 and gives 0.11 to each neighbour
 
 
 def _steps(like: Tensor, n: int) -> Tensor:
@@ -22,7 +22,7 @@ def _at_least(target: Tensor) -> Tensor:
 
 
 def expected_grade(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy plus the squared error of the expected grade, which is what kappa's weights punish.
+    """Cross-entropy plus the squared error of the expected grade, which quadratic kappa punishes.
 
     The factor brings the squared error of a random guess among C grades, (C^2 - 1) / 6, near one.
     """
@@ -57,7 +57,7 @@ def corn_answer(outputs: Tensor) -> Tensor:
 
 
 def corn_start(shares: Tensor) -> Tensor:
-    """Outputs that answer with the grades' shares."""
+    """First biases, for which corn_answer gives the grades' shares."""
     above = _at_least(shares[None])[0]
     return torch.logit(above / (above + shares[:-1]).clamp(min=1e-6), eps=1e-3)
 
@@ -77,7 +77,7 @@ def coral_answer(outputs: Tensor) -> Tensor:
 
 
 def coral_start(shares: Tensor) -> Tensor:
-    """Outputs that answer with the grades' shares."""
+    """First biases, for which coral_answer gives the grades' shares."""
     return torch.logit(_at_least(shares[None])[0], eps=1e-3)
 
 

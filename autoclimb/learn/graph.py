@@ -1,7 +1,7 @@
-"""A blend as one torch module: decoded pictures in, the blend's predictions out. What `autoclimb export` writes.
+"""A blend as one torch module, which `autoclimb export` writes: decoded pictures in, the blend's predictions out.
 
-It is written for `torch.export`: shapes are static but for the batch, and what ONNX has no operator for is a product
-with a constant matrix. A trunk that several members share is in it once.
+It suits `torch.export`: shapes are static but for the batch, and operations without an ONNX operator are products with
+constant matrices. A trunk that several members share is in it once.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ from autoclimb.types import Config, Kind
 
 @dataclass(frozen=True)
 class Part:
-    """A member of the blend: its config, where its nets lie, and which of the graph's inputs it looks at."""
+    """A member of the blend: its config, the folder of its nets, and the number of its input in the graph."""
 
     config: Config
     nets: Path
@@ -47,7 +47,7 @@ class Part:
 
 
 class Normalised(nn.Module):
-    """uint8 pictures `(B, S, S, C)` as a net takes them: float, `(B, C, S, S)`, of the mean and deviation it knows."""
+    """From uint8 pictures `(B, S, S, C)` to a net's input: float `(B, C, S, S)`, normalised by its statistics."""
 
     scale: Tensor
     shift: Tensor
@@ -63,9 +63,9 @@ class Normalised(nn.Module):
 
 
 class FrozenTrunk(nn.Module):
-    """Features `(B, D)` of a pretrained net, the sum of those of each view; `features.features_of` as a graph.
+    """Features `(B, D)` of a pretrained net, summed over its views; `features.features_of` as a graph.
 
-    Where features of frozen stages are kept, they are kept in float16, and so they are here.
+    At a cut they pass through float16, as the stored features of frozen stages do.
     """
 
     def __init__(self, config: Config, channels: int) -> None:
@@ -121,7 +121,7 @@ class ClosedForm(nn.Module):
 class Heads(nn.Module):
     """The mean prediction `(B, C)` of the heads of several folds; `features.head_predictions` as a graph.
 
-    The kernels of five folds hold each train row four times, each time scaled otherwise; here its features are kept
+    The kernels of five folds hold each train row four times, each time with another scale; the graph holds its features
     once (54 MB instead of 216 for 2,500 pictures' patches). `train_rows` are those that each head was fitted on.
     """
 
@@ -138,12 +138,12 @@ class Heads(nn.Module):
             ends = np.cumsum([len(points) for points in raw])
             train_rows = [np.arange(end - len(points), end) for points, end in zip(raw, ends, strict=True)]
         all_rows = np.unique(np.concatenate(train_rows))
-        kept = torch.empty(len(all_rows), raw[0].shape[1])
+        all_points = torch.empty(len(all_rows), raw[0].shape[1])
         for number, (rows, points) in enumerate(zip(train_rows, raw, strict=True)):
             at = torch.from_numpy(np.searchsorted(all_rows, rows))
-            kept[at] = points
+            all_points[at] = points
             self.register_buffer(f"rows{number}", at)
-        self.register_buffer("points", kept)
+        self.register_buffer("points", all_points)
 
     def forward(self, features: Tensor) -> Tensor:
         predictions = []
@@ -178,24 +178,24 @@ class TrainedNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = self.normalised(pictures)
-        seen = [self._seen(view, x) for view in self.views]
+        pictures_by_view = [self._in_view(view, x) for view in self.views]
         total = torch.zeros(1, self.width)
-        for side in dict.fromkeys(view.shape[-1] for view in seen):  # views of one size pass the net together
-            alike = [view for view in seen if view.shape[-1] == side]
-            outputs = self.net(torch.cat(alike))
+        for side in dict.fromkeys(p.shape[-1] for p in pictures_by_view):  # views of one size pass the net together
+            same_size = [p for p in pictures_by_view if p.shape[-1] == side]
+            outputs = self.net(torch.cat(same_size))
             predictions = predictions_of(outputs, self.kind, self.loss, self.width)
-            total = total + predictions.unflatten(0, (len(alike), -1)).sum(0)
-        return total / len(seen) * self.target_std + self.target_mean
+            total = total + predictions.unflatten(0, (len(same_size), -1)).sum(0)
+        return total / len(pictures_by_view) * self.target_std + self.target_mean
 
-    def _seen(self, view: View, x: Tensor) -> Tensor:
+    def _in_view(self, view: View, x: Tensor) -> Tensor:
         return join_tiles(view(split_tiles(x, self.grid)), self.grid) if self.grid else view(x)
 
 
 class BlendGraph(nn.Module):
     """The blend's predictions `(B, C)` of pictures `(B, S, S, C)` uint8, one batch for each input.
 
-    `parts` are the blend's members in its order, `model` is what `Blend.stacker` holds. `material` knows the task and
-    the folds, `cache` lies beside the run's dictionaries.
+    `parts` are the blend's members in its order, `model` is `Blend.stacker`. `material` holds the task and the folds,
+    `cache` is the run's, beside which its dictionaries lie.
     """
 
     def __init__(
@@ -204,15 +204,15 @@ class BlendGraph(nn.Module):
         super().__init__()
         if lacking := without_graph(model):
             raise Mistake(
-                f"a blend by {lacking[0]} cannot be exported, for its trees have no place in a graph; "
+                f"a blend by {lacking[0]} cannot be exported, since trees have no form in a graph; "
                 "export the best trial alone with --best"
             )
         kind, width = material.kind, material.width
         self.kind, self.model = kind, model
         self.trunks, self.members = nn.ModuleList(), nn.ModuleList()
-        self.sources: list[int] = []  # of each trunk the input that it sees
-        self.places: list[tuple[int, bool]] = []  # of each part its input, or its trunk where it has features
-        known: dict[tuple[Any, ...], int] = {}
+        self.sources: list[int] = []  # the input of each trunk
+        self.places: list[tuple[int, bool]] = []  # the input of each part, or its trunk (True) where it has features
+        trunk_number: dict[tuple[Any, ...], int] = {}
         for part in parts:
             config, files = part.config, [part.nets / f"fold{fold}" for fold in part.config.folds]
             if config.train == "net":
@@ -223,11 +223,11 @@ class BlendGraph(nn.Module):
                 continue
             net = (config.backbone, config.weights, config.model_args, config.layers, config.top)
             identity = (*net, part.source, config.tta)
-            if identity not in known:
-                known[identity] = len(self.trunks)
+            if identity not in trunk_number:
+                trunk_number[identity] = len(self.trunks)
                 self.trunks.append(trunk_of(config, channels, cache))
                 self.sources.append(part.source)
-            self.places.append((known[identity], True))
+            self.places.append((trunk_number[identity], True))
             rows = [rows_of_fold(material, fold)[0] for fold in config.folds]
             self.members.append(Heads([load_file(_weights(file)) for file in files], rows, kind))
         self.eval()
@@ -242,7 +242,7 @@ class BlendGraph(nn.Module):
 
 
 def trunk_of(config: Config, channels: int, cache: Path) -> nn.Module:
-    """What makes a config's features. Raises Mistake for hand-made ones at a size that they are not read at."""
+    """The module that computes a config's features. Raises Mistake for hand-made ones at an unsupported size."""
     if config.backbone not in FEATURES:
         return FrozenTrunk(config, channels)
     if config.size != SHAPE_SIDE:
@@ -261,7 +261,7 @@ def _weights(file: Path) -> Path:
 
 
 def _in_graph(view: View) -> View:
-    """The view; one at another size by a matrix for each side, for ONNX's antialiasing is not torch's."""
+    """The view; one that resizes becomes a product with a matrix for each side, as ONNX's antialiasing differs."""
     factor = view.keywords.get("factor") if isinstance(view, partial) else None
     return partial(_scaled_by_matrix, factor=factor) if factor else view
 
@@ -275,7 +275,7 @@ def _scaled_by_matrix(x: Tensor, factor: float) -> Tensor:
 
 
 class _AllTiles(OneByOne):
-    """As OneByOne, but empty tiles pass the net too and count nothing: what is chosen by its values has no shape."""
+    """Like OneByOne, but empty tiles pass the net too, with weight 0, since a choice by values has no static shape."""
 
     def forward(self, x: Tensor) -> Tensor:
         tiles = split_tiles(x, self.grid)

@@ -1,4 +1,4 @@
-"""A blend's graph on disk: as ONNX, or as torch's exported program (.pt2), and what such a file predicts."""
+"""A blend's graph on disk, as ONNX or as torch's exported program (.pt2), and the predictions of such a file."""
 
 import json
 import time
@@ -20,8 +20,8 @@ LARGEST = 1_900_000_000  # bytes of weights that an ONNX file can hold: a protob
 def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path, metadata: dict[str, Any]) -> None:
     """Writes the graph, with the metadata in it, in the format of the path's ending.
 
-    `inputs` name the graph's inputs in order, with `size` and `channels`. Not in one piece: whoever wants the file
-    moves it to its place once it was checked. Raises Mistake where it cannot be written.
+    `inputs` name the graph's inputs in order, with `size` and `channels`. The file is not written atomically: the
+    caller moves it to its place after checking it. Raises Mistake where it cannot be written.
     """
     examples = tuple(torch.zeros(2, row["size"], row["size"], row["channels"], dtype=torch.uint8) for row in inputs)
     batch = torch.export.Dim("batch")
@@ -30,7 +30,7 @@ def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path,
         with torch.no_grad():
             program = torch.export.export(graph, examples, dynamic_shapes=shapes)
         WRITERS[path.suffix](program, [row["name"] for row in inputs], path, json.dumps(metadata))
-    except RuntimeError as error:  # torch's exporters raise it for what they have no operator for
+    except RuntimeError as error:  # of torch's exporters, for operations that they do not support
         why = str(error).strip().partition("\n")[0][:200]
         raise Mistake(
             f"the blend cannot be written as {path.suffix} ({why}); try another --format, or --best"
@@ -48,7 +48,7 @@ def _write_onnx(program: torch.export.ExportedProgram, names: Sequence[str], pat
 
 
 def _write_program(program: torch.export.ExportedProgram, names: Sequence[str], path: Path, metadata: str) -> None:
-    program.example_inputs = None  # the one thing in a .pt2 that would be pickled
+    program.example_inputs = None  # the only content of a .pt2 that would be pickled
     torch.export.save(program, path, extra_files={f"{KEY}.json": metadata})
 
 
@@ -56,12 +56,12 @@ WRITERS = {".onnx": _write_onnx, ".pt2": _write_program}
 
 
 def opened(path: Path, inputs: Sequence[dict[str, Any]]) -> Predict:
-    """What predicts by a written file: a batch of pictures for each input, in their order -> predictions `(B, C)`."""
+    """A function that predicts by a written file: a batch of pictures for each input -> predictions `(B, C)`."""
     return READERS[path.suffix](path, [row["name"] for row in inputs])
 
 
 def by_graph(graph: nn.Module) -> Predict:
-    """What predicts by a graph in torch."""
+    """A function that predicts by a graph in torch."""
 
     def predict(arrays: Sequence[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
@@ -71,13 +71,13 @@ def by_graph(graph: nn.Module) -> Predict:
 
 
 def timed_predictions(predict: Predict, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Predictions `(R, C)` for R pictures, and the seconds each took: the better of two passes, the first warms up."""
-    looks = []
+    """Predictions `(R, C)` for R pictures, and the seconds for each in the better of two passes: the first warms up."""
+    seconds = []
     for _ in range(2):
         start = time.perf_counter()
         predictions = predictions_for(predict, arrays)
-        looks.append(time.perf_counter() - start)
-    return predictions, min(looks) / len(arrays[0])
+        seconds.append(time.perf_counter() - start)
+    return predictions, min(seconds) / len(arrays[0])
 
 
 def _read_onnx(path: Path, names: Sequence[str]) -> Predict:

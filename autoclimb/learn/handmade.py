@@ -1,4 +1,4 @@
-"""Hand-made features: of batches of pictures, and as modules for `torch.export`, without scatter and uneven pools."""
+"""Hand-made features: as functions of batches, and as modules for `torch.export`, without scatter and uneven pools."""
 
 import math
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from autoclimb.types import Config
 
 FEATURES = ("gradients", "patches")
 PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients are read
-THUMBNAIL = 12  # pixels a side of the picture that is a feature itself
-BINS, CELL = 9, 8  # of gradients: directions, and pixels a side of what a histogram is of
+THUMBNAIL = 12  # pixels a side of the shrunk picture that is itself a feature
+BINS, CELL = 9, 8  # of gradients: directions, and pixels a side of a histogram's cell
 CONTRAST = 10 / 255**2  # added to a patch's variance, as in Coates et al. (there for 0..255)
-POOL, THRESHOLD = 2, 0.25  # of responses to patches: places a side, and what is taken off them
+POOL, THRESHOLD = 2, 0.25  # of responses to patches: pooled places a side, and the threshold subtracted
 
-# --- each takes pictures (B, C, S, S) from 0 to 1 and gives (B, D) ---------------------------------------------------
+# --- functions from pictures (B, C, S, S) in 0..1 to features (B, D) -------------------------------------------------
 
 
 def gradients(x: Tensor) -> Tensor:
-    """Histograms of oriented gradients, blocks of 2x2 cells (Dalal and Triggs 2005), of the strongest channel.
+    """Histograms of oriented gradients of the strongest channel, in blocks of 2x2 cells (Dalal and Triggs 2005).
 
-    By hand, for OpenCV 5 has no HOGDescriptor in its main modules any more.
+    OpenCV 5 has no HOGDescriptor in its main modules any more.
     """
     step = torch.tensor([-1.0, 0.0, 1.0])
     planes = x.flatten(0, 1)[:, None]
@@ -50,7 +50,7 @@ def gradients(x: Tensor) -> Tensor:
 
 
 def thumbnail(x: Tensor) -> Tensor:
-    """The picture itself, very small."""
+    """The picture shrunk to THUMBNAIL pixels a side."""
     return F.interpolate(x, size=(THUMBNAIL, THUMBNAIL), mode="area").flatten(1)
 
 
@@ -92,7 +92,7 @@ def learn_dictionary(
 def patch_responses(x: Tensor, words: Dictionary) -> Tensor:
     """Two-sided thresholded responses to the dictionary, averaged over a grid of POOL a side.
 
-    As one convolution: a patch's mean is taken off by filters that sum to zero, its deviation is a box filter's.
+    It is one convolution: filters that sum to zero remove a patch's mean, and box filters give its deviation.
     """
     side, n = words.side, words.side**2 * x.shape[1]
     filters = (words.whiten - words.whiten.mean(0)).T.reshape(-1, x.shape[1], side, side)
@@ -145,7 +145,7 @@ def column_weights(backbone: str, columns: int, channels: int) -> Tensor:
 
 
 def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Dictionary:
-    """The run's dictionary: learned once, then read, so that new pictures meet the same words."""
+    """The run's dictionary, learned once and then read, so that new pictures get the same features."""
     path = dictionary_file(cache, config.preprocess)
     if path.exists():
         return read_dictionary(path)
@@ -156,7 +156,7 @@ def _dictionary_for(config: Config, pixels: PictureRows, cache: Path) -> Diction
 
 
 def dictionary_file(cache: Path, preprocess: str) -> Path:
-    """Where a run keeps its dictionary, given its cache."""
+    """The path of a run's dictionary, given its cache."""
     return cache.parent / f"dictionary-{preprocess}.npz"
 
 
@@ -170,7 +170,7 @@ def read_dictionary(path: Path) -> Dictionary:
 
 
 class Gradients(nn.Module):
-    """The picture very small, and histograms of its oriented gradients: `(B, D)`."""
+    """The shrunk picture and the histograms of its oriented gradients, `(B, D)`."""
 
     pool: Tensor
     bins: Tensor

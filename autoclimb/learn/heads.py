@@ -1,4 +1,4 @@
-"""The last layers of a net: pooling, and the heads that losses ask for."""
+"""The last layers of a net: pooling, and the heads that losses need."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def use_gem(net: nn.Module) -> None:
 
 
 class Ranks(nn.Module):
-    """One score from the features and a bias a threshold, so that P(grade > k) falls with k (CORAL)."""
+    """One score from the features and a bias for each threshold, so that P(grade > k) falls with k (CORAL)."""
 
     def __init__(self, features: int, outputs: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Cosine(nn.Module):
         self.known_class = classes.to(self.centres.device)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
-        for name in ("known", "known_class"):  # as many as were remembered
+        for name in ("known", "known_class"):  # their size is the number of remembered pictures
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=self.centres.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,4 +1,4 @@
-"""What can be known of timm's hub and of the box before timm is imported, which takes seconds."""
+"""Whether timm's hub can be reached, asked without importing timm, which takes seconds."""
 
 import os
 import socket

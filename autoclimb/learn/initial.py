@@ -1,4 +1,4 @@
-"""How a net begins: a head that knows how frequent the classes are, first filters that know the pictures."""
+"""The first weights of a net: a head that predicts the classes' shares, and whitened first filters."""
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from autoclimb.learn.material import Fold, Material
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
-PATCHES = 100_000  # that filters are made from: 59 MB of 7 x 7 x 3; own choice
-FLOOR = 5e-4  # added to the patches' variances, as airbench does; a direction that varies less is rounding: 1 of 255
+PATCHES = 100_000  # from which filters are computed: 59 MB of 7 x 7 x 3; own choice
+FLOOR = 5e-4  # added to the patches' variances, as in airbench; directions that vary less are rounding (1 of 255)
 
 
 def start_head(head: nn.Module, material: Material, fold: Fold, loss: str, anew: bool) -> None:
-    """Starts a head where it predicts the classes' shares, so that the first steps need not learn them.
+    """Sets a head to predict the classes' shares, so that the first steps need not learn them.
 
-    Over pretrained features, and where it learns `anew`, a head starts at zero: timm's random one gave MobileNetV2
-    logits so large that the first epochs went into unlearning them (benchmarks/LOG.md), and its gradients spoil the
-    features (arXiv 2202.10054).
+    With `anew`, which is used over pretrained features and for a head that is trained again, its weights are zero:
+    timm's random ones gave MobileNetV2 logits so large that the first epochs went into unlearning them
+    (benchmarks/LOG.md), and their gradients spoil the features (arXiv 2202.10054).
     """
     start = loss_named(loss, material.kind).start
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
@@ -38,10 +38,10 @@ def start_head(head: nn.Module, material: Material, fold: Fold, loss: str, anew:
 
 
 def whiten(built: Built, material: Material, config: Config, fold: Fold) -> None:
-    """Starts the first convolution as the principal directions of the pictures' patches, whitened, with both signs.
+    """Sets the first convolution to the whitened principal directions of the pictures' patches, with both signs.
 
-    From Jordan's airbench (arXiv 2404.00498), there frozen and for 94 % on CIFAR-10, here trained on. Filters that are
-    left where there are more than two a direction stay random: grey pictures vary in a third of the directions only.
+    It is from Jordan's airbench (arXiv 2404.00498), where these filters are frozen; here they are trained. Filters in
+    excess of two per direction stay random: grey pictures vary in only a third of the directions.
     """
     first = next((m for m in built.net.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None or first.groups != 1 or first.in_channels != material.channels:

@@ -1,7 +1,7 @@
-"""A net that only predicts: batch norms folded into the convolutions before them, in the number format that is fastest.
+"""A net for prediction only: batch norms folded into the convolutions before them, in the fastest format.
 
-On a processor a batch norm is another pass through memory. Of 2 cores of an AMD EPYC (torch 2.15) frozen
-tf_efficientnet_lite0 predicts 292 pictures of 128 px a second as it is, 375 folded, 699 folded and in bfloat16; at
+On a processor a batch norm is another pass through memory. On 2 cores of an AMD EPYC (torch 2.15) a frozen
+tf_efficientnet_lite0 predicts 292 pictures of 128 px a second unchanged, 375 folded, 699 folded and in bfloat16; at
 224 px 70, 122 and 219; resnet10t at 64 px 1,017, 1,063 and 1,858 (medians of 5; benchmarks/LOG.md).
 """
 
@@ -18,17 +18,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoclimb.learn.backbones import Built, has_depthwise, place
 
-TRIED = 2  # pictures that the folded net is compared on
-RTOL, ATOL = 1e-2, 1e-3  # folding changes the last bits of float32 in each layer
-# what nets raise that reach for what a norm had, that cannot be copied, or for two of which there is no memory
+TRIED = 2  # pictures on which the folded net is compared
+RTOL, ATOL = 1e-2, 1e-3  # tolerances, as folding changes the last bits of float32 in each layer
+# errors of nets that access a norm's attributes, that cannot be copied, or for two of which there is no memory
 UNFOLDED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError, MemoryError)
 
 
 def for_prediction(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
-    """A net that was not trained here, for prediction of pictures of `size` pixels a side.
+    """A net that was not trained in this process, for prediction of pictures of `size` pixels a side.
 
-    Folded on a processor; on a card in a layout that it has kernels for at once (learn/probe.py). `looked_at` is that
-    of `folded`.
+    On a processor it is `folded`; on a card it has a layout for which kernels need no compiling (learn/probe.py).
     """
     if device.type == "cuda" and has_depthwise(built.net):
         return replace(built, format=replace(built.format, channels_last=False))
@@ -36,11 +35,10 @@ def for_prediction(built: Built, device: torch.device, size: int, looked_at: Col
 
 
 def folded(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
-    """The net for prediction of pictures of `size` pixels a side: on a processor a folded copy, on a card as it is.
+    """The net for prediction of pictures of `size` pixels a side: on a processor a folded copy, on a card unchanged.
 
-    As it is too where no batch norm follows a convolution, where the copy would give other outputs, and where none can
-    be made: the net predicts without as well. Modules of the names `looked_at` give what they gave: into a convolution
-    among them no norm is folded.
+    It is unchanged, too, where no batch norm follows a convolution, and where a copy would give other outputs or cannot
+    be made. No norm is folded into the modules of the names `looked_at`, so that their outputs stay the same.
     """
     if device.type != "cpu":
         return built
@@ -60,7 +58,7 @@ def folded(built: Built, device: torch.device, size: int, looked_at: Collection[
 
 def _lean_copy(built: Built, net: nn.Module, size: int, looked_at: Collection[str]) -> nn.Module | None:
     """The folded copy, None where no norm can be folded or the copy gives other outputs."""
-    draw = torch.Generator().manual_seed(0)  # its own: training's random numbers stay what they were
+    draw = torch.Generator().manual_seed(0)  # its own, so that training's random numbers do not change
     x = torch.rand(TRIED, len(built.mean), size, size, generator=draw).contiguous(memory_format=built.format.layout)
     outputs, pairs = _outputs_and_pairs(net, x)
     pairs = [(conv, norm) for conv, norm in pairs if conv not in looked_at]
@@ -93,7 +91,7 @@ def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[st
 
 
 def _with_folded(net: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
-    """A copy of the net with those batch norms in those convolutions; what a norm does after norming stays."""
+    """A copy of the net with those batch norms folded into those convolutions; a norm's activation stays."""
     lean = copy.deepcopy(net)
     for conv_name, norm_name in pairs:
         conv, norm = lean.get_submodule(conv_name), lean.get_submodule(norm_name)

@@ -1,4 +1,4 @@
-"""THE training loop. What varies is picked before it starts; mixing, accumulation and averaging are lines in it."""
+"""THE training loop. Its variants are chosen before it starts; mixing, accumulation and averaging are lines in it."""
 
 import math
 from collections import deque
@@ -37,28 +37,28 @@ from autoclimb.types import Config
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
 SECONDS_BETWEEN_REPORTS = 1.0
-LONGEST_SILENCE = 60.0  # of steps that take that long each: a training without a word for minutes is taken for hung
-CURVE_POINTS = 40  # of the loss, that are kept of a training
+LONGEST_SILENCE = 60.0  # seconds between reports of slow steps: a training silent for minutes counts as hung
+CURVE_POINTS = 40  # of the recorded loss curve, at most
 MOST_MICRO_BATCHES = 4  # a batch is halved twice at most: nets that need more are too large for the card
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How far the training is: by the clock where it was given seconds, by steps where it was given epochs.
+    """The progress of a training: by the clock where it was given seconds, by steps where it was given epochs.
 
-    By the clock, the schedule ends when the time does, however fast the machine turns out to be. With both, whichever
-    ends first: a training that counts epochs and will not be done by its deadline anneals to be done then.
+    By the clock, the schedule ends when the time does, however fast the machine is. With both, the one that ends first
+    counts, so that a training of epochs that would miss its deadline anneals to end in time.
     """
 
     now: Callable[[], float]
     start: float
     seconds: float = math.inf
     steps: int = 0
-    deadline: float = math.inf  # on that clock: then what comes after the training must be done
-    after: float = 0.0  # seconds that it takes, at the speed that the training began with
+    deadline: float = math.inf  # on that clock, for the work that follows the training
+    after: float = 0.0  # seconds of that work, at the speed at which the training began
 
     def progress(self, step: int, slower: float = 1.0) -> float:
-        """The share of the training that is done, 1 or more when it is over; steps are `slower` than they began."""
+        """The share of the training done, 1 or more at its end; steps take `slower` times as long as at first."""
         seconds = min(self.seconds, self.deadline - slower * self.after - self.start)
         by_clock = (self.now() - self.start) / max(seconds, 1e-3) if seconds < math.inf else 0.0
         return max(by_clock, step / self.steps if self.steps else 0.0)
@@ -67,7 +67,7 @@ class Pace:
 def train(
     built: Built, material: Material, config: Config, fold: Fold, pace: Pace, only_head: bool = False
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained net (or its average) and what happened: epochs, steps, pictures a second, last loss.
+    """The trained net (or its average) and the facts of its training: epochs, steps, pictures a second, last loss.
 
     With `only_head` everything below the head is frozen, batch-norm statistics included. Raises Diverged where the loss
     is no number, OutOfMemory where a batch does not fit even in MOST_MICRO_BATCHES parts.
@@ -90,25 +90,25 @@ def train(
     lr_scale = batch / config.batch  # the rate is given for a full batch; a fold of fewer rows takes smaller steps
     epochs_a_picture = labelled_in(batch, config, fold) / batch / len(fold.train_rows)  # of a step
     losses: deque[Tensor] = deque(maxlen=200)  # on the device: see STEPS_BETWEEN_READS
-    curve: list[tuple[float, float]] = []  # (epochs, loss of the steps since the point before)
+    curve: list[tuple[float, float]] = []  # (epochs, mean loss of the steps since the last point)
     micro_batches, switched, step, seen, epoch = 1, False, 0, 0, 0
-    # a training that counts epochs gives the same bits each time, which another number of threads would change
+    # a training that counts epochs is reproducible to the bit, which another number of threads would change
     tuner = None
     if device.type == "cpu" and config.seconds:
         usual = built.format.img_s * config.size**2
         tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads(), usual=usual)
-    # where neighbours slow the training down they will slow the predictions down; a thawing net's steps say nothing
+    # other work that slows the training will slow the predictions too; the steps of a thawing net are no measure of it
     watched = device.type == "cpu" and pace.deadline < math.inf and not unfreezing
     slowing = Slowing(pace.now) if watched else None
     progress = 0.0
-    first_batch_at: float | None = None  # img/s count from here, for starting the loader is not the net's speed
+    first_batch_at: float | None = None  # img/s count from here, without the time to start the loader
     reported_at = pace.start
 
     def progress_now() -> float:
         return max(progress, pace.progress(step, slowing.times() if slowing else 1.0))
 
     while (progress := progress_now()) < 1:
-        # one loader makes batches of one size and one kind; the next is opened where either changes
+        # a loader makes batches of one size and recipe, so another one is opened where either changes
         size, light = phase_at(progress, config)
         recipe = lightened(config, material.pipelines) if light else config
         processes = loader_processes(device, batch_bytes(material, config, batch, size))
@@ -122,14 +122,14 @@ def train(
             if progress >= 1 or phase_at(progress, config) != (size, light):
                 break
             for group in optimizer.param_groups:
-                # while snapshots are averaged the rate stays where it was: a falling one would make them all alike
+                # while snapshots are averaged the rate is constant, since a falling one would make them too similar
                 group["lr"] = group["peak"] * schedule(min(progress, 1 - config.swa)) * lr_scale
             if unfreezing:
                 unfreezing.at(progress)
             rows = torch.from_numpy(spec.rows).to(device, non_blocking=True)
             x, y, w = model_inputs(built, pictures, target[rows], weight[rows], recipe, mix_draw, device)
-            while True:  # once, unless memory runs out: then again in smaller parts, and so for the rest of the fold
-                outputs = share = None  # lets go of the graph that did not fit
+            while True:  # once, unless memory runs out: then in smaller parts, for this and all later steps
+                outputs = share = None  # releases the graph that did not fit
                 try:
                     loss = torch.zeros((), device=device)
                     parts = (tensor.tensor_split(micro_batches) for tensor in (x, y, w))
@@ -145,7 +145,7 @@ def train(
                     net.zero_grad(set_to_none=True)
                     outputs = share = None
                     if isinstance(forward, Replayed):
-                        forward.graphs.clear()  # they keep the memory of a whole batch, and parts have another shape
+                        forward.graphs.clear()  # they hold the memory of a full batch, and parts have another shape
                     free_memory()
                     micro_batches *= 2
                     if micro_batches > min(MOST_MICRO_BATCHES, len(x) // 2):  # batch norms need two pictures
@@ -154,7 +154,7 @@ def train(
             if config.clip:
                 scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-            scaler.step(optimizer)  # not where a gradient overflowed: the scale is halved, and the next step counts
+            scaler.step(optimizer)  # skipped where a gradient overflowed; update() then halves the scale
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
@@ -176,7 +176,7 @@ def train(
             if pace.now() > reported_at + SECONDS_BETWEEN_REPORTS:
                 reported_at = pace.now()
                 fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
-            # not in the first third, where the loss still jumps, nor at the end, where no optimiser changes much
+            # neither in the first third, where the loss still jumps, nor at the end, where no optimiser changes much
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
         epoch += 1
@@ -208,8 +208,8 @@ def train(
 class Targets:
     """Targets of all rows on a device; `targets[rows]` are those of a batch, `(B, width)` float32.
 
-    Classes and large label sets lie there as numbers of labels: a million one-hot rows of 7,000 classes are 28 GB.
-    Labels are drawn towards `even` by `smoothing`; what teachers answer for the rows of `taught` is soft already.
+    Classes and large label sets are stored as label numbers, since a million one-hot rows of 7,000 classes are 28 GB.
+    Labels are smoothed towards `even` by `smoothing`; the teachers' predictions for the rows of `taught` are not.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class Targets:
         values = target.ones if isinstance(target, LabelSets) else np.asarray(target)
         self.values = torch.from_numpy(values).to(device)
         self.smoothing, self.even = smoothing, even
-        self.place: Tensor | None = None  # of each row among those that teachers answer for, -1 for none
+        self.place: Tensor | None = None  # index of each row in `taught`, -1 for none
         if taught is not None and len(taught.rows):
             place = torch.full((max(len(target), int(taught.rows.max()) + 1),), -1)
             place[torch.from_numpy(taught.rows)] = torch.arange(len(taught.rows))
@@ -234,7 +234,7 @@ class Targets:
     def __getitem__(self, rows: Tensor) -> Tensor:
         if self.place is None:
             return self._labels(rows)
-        place = self.place[rows]  # no mask: the number of its rows would make a GPU wait
+        place = self.place[rows]  # not a mask, since counting its rows would synchronise the GPU
         labels = self._labels(rows.clamp(max=len(self.values) - 1))
         return torch.where(place[:, None] < 0, labels, self.taught[place.clamp(min=0)])
 
@@ -242,14 +242,14 @@ class Targets:
         values = self.values[rows]
         if not self.as_sets:
             y = values.float()
-        else:  # one column more takes what fills up short sets
+        else:  # an extra column takes the padding of short sets
             dense = torch.zeros(len(values), self.width + 1, device=values.device)
             y = dense.scatter_(1, torch.where(values < 0, self.width, values).long(), 1.0)[:, :-1]
         return y * (1 - self.smoothing) + self.smoothing * self.even if self.smoothing else y
 
 
 def targets_on(device: torch.device, material: Material, fold: Fold, config: Config) -> tuple[Targets, Tensor]:
-    """Targets of all rows, and the weights `(N + M,)` of those trained on, on the device."""
+    """Targets of all rows, and the rows' weights `(N + M,)` in the loss, on the device."""
     weight = torch.ones(len(material.pixels))
     rows = fold.train_rows
     weight[rows] = torch.from_numpy(row_weights(config.class_weights, take_rows(material.target, rows), material.kind))
@@ -267,7 +267,7 @@ def model_inputs(
     mix_draw: np.random.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch, its targets and its rows' weights as net and loss take them: normalised and mixed."""
+    """A batch, its targets and its rows' weights, normalised and mixed for net and loss."""
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     return mixed(x, y, w, config, mix_draw) if config.mixup or config.cutmix else (x, y, w)
 
@@ -278,7 +278,7 @@ def phase_at(progress: float, config: Config) -> tuple[int, bool]:
 
 
 def lightened(config: Config, own: dict[str, str]) -> Config:
-    """The config without mixing, its pictures varied by shifts and its policy's flips alone."""
+    """The config without mixing, with only the shifts and flips of its policy."""
     return config.vary(mixup=0.0, cutmix=0.0, policy=light_policy(config.policy, own))
 
 
@@ -311,9 +311,9 @@ def stagnates(losses: deque[Tensor], window: int = 50) -> bool:
 
 
 def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures, targets and rows' weights mixed with those of another order.
+    """Pictures, targets and rows' weights mixed with those of a permutation, by mixup or cutmix.
 
-    By mixup (arXiv 1710.09412) or cutmix (arXiv 1905.04899), where both are on by either.
+    Mixup is arXiv 1710.09412, cutmix 1905.04899; where both are on, one of them is drawn for each batch.
     """
     cut = bool(config.cutmix) and (not config.mixup or draw.random() < 0.5)
     alpha = config.cutmix if cut else config.mixup

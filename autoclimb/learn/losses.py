@@ -1,4 +1,4 @@
-"""Losses to train a net on. They take outputs `(B, W)` and soft targets `(B, C)`, so mixed pictures need no case.
+"""The losses of nets. They take outputs `(B, W)` and soft targets `(B, C)`, so that mixed pictures are no special case.
 
 Targets are one-hot rows (binary, multiclass, ordinal), 0/1 rows (multilabel) or standardised numbers (regression).
 Outputs are a logit per class unless the loss says otherwise; it then also says how predictions follow from them. A loss
@@ -23,7 +23,7 @@ SCALE, MARGIN = 30.0, 0.3  # of ArcFace: the paper's 64 and 0.5 are for a millio
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss, the kinds of task it is for, and what it needs of the net where that is not a logit per class."""
+    """A loss, its kinds of task, and the outputs, layer and start that it needs where they are not the default."""
 
     of: Callable[..., Tensor]  # (outputs, target) -> (B,); over_batch: (outputs, target, weight of rows) -> ()
     kinds: tuple[Kind, ...]
@@ -43,7 +43,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def divergence(logits: Tensor, target: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from soft rows, such as shares of votes: zero where they are met."""
+    """Kullback-Leibler divergence from soft rows, such as shares of votes: zero where predictions equal them."""
     return (torch.xlogy(target, target) - target * F.log_softmax(logits, 1)).sum(1)
 
 
@@ -66,18 +66,18 @@ def sparsemax(logits: Tensor) -> Tensor:
 def sparse(logits: Tensor, target: Tensor) -> Tensor:
     """The loss whose gradient is sparsemax minus target (Martins and Astudillo 2016), here against soft rows.
 
-    It is max over p of p.z - |p|^2 / 2, which sparsemax reaches, minus the same for the target; at the maximum p's own
-    gradient is none.
+    It is the maximum over p of p.z - |p|^2 / 2, which sparsemax attains, minus the same for the target; at the maximum
+    the gradient through p vanishes.
     """
     p = sparsemax(logits.detach())
     return ((p - target) * logits).sum(1) + (target.square().sum(1) - p.square().sum(1)) / 2
 
 
 def arcface(cosines: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of scaled cosines, the true class's angle made wider (Deng et al. 2019, arXiv 1801.07698).
+    """Cross-entropy of scaled cosines, a margin added to the true class's angle (Deng et al. 2019, arXiv 1801.07698).
 
-    In a mixed row each class's margin is in proportion to its share. Past pi less the margin, where a wider angle would
-    raise the cosine again, it goes on falling in a line.
+    In a mixed row each class's margin is proportional to its share. Beyond pi minus the margin, where a wider angle
+    would raise the cosine again, it falls linearly instead.
     """
     cosine = cosines.clamp(-1 + 1e-6, 1 - 1e-6)
     margin = MARGIN * target
@@ -94,7 +94,7 @@ def scaled_softmax(cosines: Tensor, classes: int) -> Tensor:
 def softmax_f(logits: Tensor, target: Tensor, weight: Tensor, beta: float) -> Tensor:
     """One minus the mean F-beta of the batch's classes with probabilities for decisions, plus a third of cross-entropy.
 
-    As soft_f_macro, for one label a picture.
+    It is soft_f_macro for pictures with one label.
     """
     f = _f_of_columns(logits.softmax(1), target, weight, beta)
     return 1 - f + (cross_entropy(logits, target) * weight).mean() / 3
@@ -134,7 +134,7 @@ def soft_f(logits: Tensor, target: Tensor, beta: float) -> Tensor:
 
 
 def soft_f_macro(logits: Tensor, target: Tensor, weight: Tensor, beta: float) -> Tensor:
-    """As soft_f, of each label over the batch's rows, then the mean: rare labels count as much as frequent ones."""
+    """soft_f of each label over the batch's rows, then the mean, so that rare labels count as much as frequent ones."""
     f = _f_of_columns(logits.sigmoid(), target, weight, beta)
     return 1 - f + (bce(logits, target) * weight).mean() / 3
 
@@ -225,7 +225,7 @@ LOSSES: dict[str, Loss] = {
     "smooth-l1": Loss(smooth_l1, ("regression",)),
     "mae": Loss(absolute, ("regression",)),
 }
-# Rows with a number of one's own in the name: the row they are like, and the function for the number.
+# forms of names that hold a number: the row that they extend, and the function for the number
 NUMBERED: dict[str, tuple[str, Callable[[float], Callable[..., Tensor]]]] = {
     "focal-{}": ("focal", lambda gamma: partial(focal, gamma=gamma)),
     "binary-focal-{}": ("binary-focal", lambda gamma: partial(binary_focal, gamma=gamma)),
@@ -272,9 +272,9 @@ def loss_value(loss: Loss, outputs: Tensor, target: Tensor, weight: Tensor | Non
 
 
 def predictions_of(outputs: Tensor, kind: Kind, loss: str = "default", classes: int = 0) -> Tensor:
-    """Predictions `(B, C)` of a net trained on the loss: probabilities from outputs; numbers stay as they are.
+    """Predictions `(B, C)` from the outputs of a net trained on the loss: probabilities, or the numbers unchanged.
 
-    `classes` is C, needed only where outputs are not one a class.
+    `classes` is C, needed only where there is not one output for each class.
     """
     answer = loss_named(loss, kind).answer
     if answer is not None:

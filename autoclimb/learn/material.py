@@ -1,4 +1,4 @@
-"""The nouns of training: what every trial of a run is trained on, and what the training of one fold needs."""
+"""The nouns of training: the material of all trials of a run, and the context of training one fold."""
 
 import math
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from autoclimb.data.stored import PictureRows
 from autoclimb.seeds import rng
 from autoclimb.types import Kind
 
-Report = Callable[[dict[str, Any]], None]  # takes facts for whoever watches: progress from 0 to 1, epoch, loss
+Report = Callable[[dict[str, Any]], None]  # takes facts on the progress: progress from 0 to 1, epoch, loss
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What a net's frozen stages made of the pictures: float16 feature maps, as pictures of many channels."""
+    """Stored outputs of a net's frozen stages: float16 feature maps, treated as pictures of many channels."""
 
     views: tuple[np.ndarray, ...]  # (N + M, h, w, channels) each: of all pictures in each view of prediction
     varied: tuple[np.ndarray, ...]  # (N, h, w, channels) each: of the train pictures, varied as in training
 
     def drawn(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """The features `(B, h, w, channels)` of rows, each of one of its variants by chance."""
+        """The features `(B, h, w, channels)` of the rows, each of a random variant."""
         variants = (*self.views, *self.varied)
         which = rng(seed, "variant").integers(len(variants), size=len(rows))
-        if self.varied:  # of train pictures alone
+        if self.varied:  # which train pictures alone have
             which = np.where(rows < len(self.varied[0]), which, which % len(self.views))
         features = np.empty((len(rows), *variants[0].shape[1:]), variants[0].dtype)
         for number, variant in enumerate(variants):
@@ -37,19 +37,19 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What every trial of a run is trained on. N train rows come first in `pixels`, then M test rows."""
+    """The data that every trial of a run is trained on. N train rows come first in `pixels`, then M test rows."""
 
     kind: Kind
-    width: int  # classes, labels or numbers a row
+    width: int  # columns of a target: classes, labels, or 1 for a number
     target: ByRow  # (N, width): one-hot rows and large label sets as LabelSets; 0/1 rows, shares of votes or numbers
     fold_of: np.ndarray  # (N,) int, -1 for rows left out
-    pixels: PictureRows  # (N + M, S, S, channels) uint8, or what is indexed like it
+    pixels: PictureRows  # (N + M, S, S, channels) uint8, or anything indexed like it
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
-    precision: str = "float32"  # that predictions are stored in
-    kept: Kept | None = None  # what nets that train only their top are trained on
+    precision: str = "float32"  # dtype to store predictions in
+    kept: Kept | None = None  # input of nets that train only their top
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
-        """What these rows shall be predicted as, `(len(rows), width)` float32."""
+        """The targets of these rows, `(len(rows), width)` float32."""
         return np.asarray(self.target[rows], np.float32)
 
     @property
@@ -59,7 +59,7 @@ class Material:
 
     @property
     def test_rows(self) -> np.ndarray:
-        """Where the test items lie in `pixels`."""
+        """The indices of the test items in `pixels`."""
         return np.arange(len(self.target), len(self.pixels))
 
 
@@ -68,15 +68,15 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Format:
-    """How training's forward and backward run; the probe measures which is fastest."""
+    """The number format and layout of training's forward and backward pass; the probe measures the fastest."""
 
     precision: str = "fp32"  # a row of DTYPES; fp16, for cards without bf16, needs a gradient scaler
-    channels_last: bool = True  # how pictures and filters lie in memory; torch's own layout otherwise
-    img_s: float = 0.0  # pictures a second that the probe measured so, at the config's size; 0 for unknown
+    channels_last: bool = True  # layout of pictures and filters in memory; torch's own otherwise
+    img_s: float = 0.0  # pictures a second in this format by the probe, at the config's size; 0 for unknown
 
     @property
     def layout(self) -> torch.memory_format:
-        """The layout as torch names it."""
+        """The layout as a torch.memory_format."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self, device: torch.device) -> torch.autocast:
@@ -85,7 +85,7 @@ class Format:
         return torch.autocast(device.type, dtype, enabled=enabled, cache_enabled=False)
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
-        """What keeps small gradients from vanishing in fp16's 5 bits of exponent; it does nothing for the others."""
+        """The scaler that keeps small gradients from vanishing in fp16's 5 bits of exponent; a no-op for the others."""
         return torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
 
 
@@ -94,7 +94,7 @@ PLAIN = Format()
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """R pictures whose labels a training must not know, and what its teachers predict of them."""
+    """R pictures whose labels a training must not use, and the predictions of its teachers for them."""
 
     rows: np.ndarray  # (R,) into Material.pixels
     target: np.ndarray  # (R, width) float32: probabilities, or numbers in the units of Material.target
@@ -102,7 +102,7 @@ class Taught:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """What one training needs beside its config: which rows, on which device, whom to tell, by which clock."""
+    """The context of one training beside its config: rows, device, report, clock and deadline."""
 
     number: int
     train_rows: np.ndarray  # into Material.target and Material.pixels
@@ -110,12 +110,12 @@ class Fold:
     device: torch.device
     report: Report
     now: Callable[[], float]
-    deadline: float = math.inf  # on that clock; then the worker is ended, and what is not written is lost
+    deadline: float = math.inf  # on that clock, when the worker is killed and unwritten results are lost
     taught: Taught | None = None  # of a student
     test_done: bool = False  # whether another fold of the trial has predicted every test row
 
 
 def rows_of_fold(material: Material, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Train rows and held-out rows of the fold of that number: rows of no fold are in neither."""
+    """Train rows and held-out rows of the fold of that number; rows without a fold are in neither."""
     train_rows = np.flatnonzero((material.fold_of != number) & (material.fold_of >= 0))
     return train_rows, np.flatnonzero(material.fold_of == number)

@@ -56,22 +56,23 @@ OPTIMIZERS: dict[str, tuple[str, float, dict[str, Any]]] = {
     "lion": ("lion", 0.2, {}),
     "nadamw": ("nadamw", 1.0, {}),
 }
-# torch's own have it, one kernel for all tensors; on a processor the upper stages of tf_efficientnet_lite2 train at 276
-# pictures a second with it instead of 254, resnet10t at 698 instead of 671 (medians of 6 interleaved rounds)
+# with a fused kernel for all tensors, of torch's own optimisers; on a processor the upper stages of
+# tf_efficientnet_lite2 train at 276 pictures a second with it instead of 254, resnet10t at 698 instead of 671 (medians
+# of 6 interleaved rounds)
 FUSED = ("adamw", "sgd")
 
 
 def schedule_named(name: str) -> Callable[[float], float]:
-    """The schedule of that name: the share of the peak learning rate at a share of the training."""
+    """The schedule of that name, from the share of the training to the share of the peak rate. Raises Mistake."""
     if name not in SCHEDULES:
         raise Mistake(f"schedule {name!r} is unknown; choose from {', '.join(SCHEDULES)}")
     return SCHEDULES[name]
 
 
 def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str, int]:
-    """The layer of each parameter by name as timm groups them, 0 for the stem up to the head's; stages if coarse.
+    """The layer of each parameter by name, as timm groups them, from 0 for the stem to the head's; stages if coarse.
 
-    A norm or convolution between the last stage and the head counts with the head.
+    A norm or convolution between the last stage and the head belongs to the head's layer.
     """
     layer_of = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
     in_head = {id(p) for p in head.parameters()}
@@ -80,10 +81,11 @@ def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str
 
 
 def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = "") -> torch.optim.Optimizer:
-    """An optimiser over the net's parameters, in groups that keep their own peak as `peak`.
+    """An optimiser over the net's parameters, in groups that store their peak rate as `peak`.
 
-    Norms, biases and what the net itself names are not decayed; everything below the head runs at `backbone_lr` of the
+    Norms, biases and the net's own exceptions are not decayed; everything below the head runs at `backbone_lr` of the
     rate, and each layer at `layer_decay` of that of the layer above it (ULMFiT, arXiv 1801.06146; BEiT, 2106.08254).
+    Raises Mistake for an unknown name.
     """
     name = name or config.optimizer
     if name not in OPTIMIZERS:
@@ -111,9 +113,9 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
 
 
 class Unfreezing:
-    """A net that is frozen below its head at first and unfrozen stage by stage, from the head down (ULMFiT).
+    """Freezes a net below its head and unfreezes it stage by stage, from the head down (ULMFiT).
 
-    A frozen stage gets no gradients, and its batch norms keep the statistics they came with.
+    A frozen stage gets no gradients, and its batch norms keep their statistics.
     """
 
     def __init__(self, net: nn.Module, head: nn.Module, share: float) -> None:
@@ -122,7 +124,7 @@ class Unfreezing:
         self.layers = [(p, layer_of[name]) for name, p in net.named_parameters() if p.requires_grad]
 
     def at(self, progress: float) -> None:
-        """Unfreezes what is due at this share of the training: everything from `share` on."""
+        """Unfreezes the stages due at this share of the training, all of them from `share` on."""
         free = min(int(progress / self.share * self.top), self.top)  # stages below the head
         if free == self.free:
             return

@@ -1,4 +1,4 @@
-"""Albumentations pipelines for the policies, on uint8 pixels: how pictures are varied while training.
+"""Albumentations pipelines of the policies, on uint8 pixels.
 
 Policies may be joined, "flip+light+cutout": the transforms of each in that order, each transform once.
 """
@@ -121,7 +121,7 @@ NEED_COLOUR = (A.ColorJitter, A.HueSaturationValue, A.CLAHE, A.Equalize)  # refu
 
 
 def suited_to(transforms: list[Any], channels: int) -> list[Any]:
-    """The transforms for so many channels: what is for colours becomes a change of light where there are none."""
+    """The transforms for so many channels: without three of them, changes of colour become changes of light."""
     suited: list[Any] = []
     for transform in transforms:
         if channels != 3 and isinstance(transform, NEED_COLOUR):

@@ -194,11 +194,11 @@ def memory_of(
     if few < 2:
         return 0.0, 0.0
 
-    def taken(count: int) -> float:
+    def bytes_with(count: int) -> float:
         x = to_input(pictures[:count], built.mean, built.std, device, built.format.layout)
         return weights + WORKSPACE * kept_for_backward(built, x)
 
-    less, more = taken(few), taken(many)
+    less, more = bytes_with(few), bytes_with(many)
     each = max(more - less, 0.0) / (many - few)
     return max(less - few * each, weights), each
 

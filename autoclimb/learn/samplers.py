@@ -1,4 +1,4 @@
-"""Rare classes: their rows weigh more in the loss, or are drawn more often."""
+"""Class weights and samplers: rows of rare classes weigh more in the loss, or are drawn more often."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ SAMPLERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def rarest_label_counts(target: Any, kind: Kind) -> np.ndarray:
-    """How many rows have the rarest label of each row of `target` `(R, C)`; rows without labels count as a class.
+    """For each row of `target` `(R, C)` the number of rows with its rarest label; rows without labels form a class.
 
     Raises Mistake for numbers, which have no classes.
     """

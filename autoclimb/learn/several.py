@@ -1,7 +1,7 @@
-"""Several pictures of an item, slices of a volume: the net sees them one by one, and their features are averaged.
+"""Items of several pictures, or slices of a volume: the net sees them one by one, and their features are averaged.
 
-They come as tiles of a square grid, `Config.grid` a side. A tile of one colour stands for a picture that the item does
-not have, and is left out.
+They are tiles of a square grid, `Config.grid` a side. A tile of one colour is the place of a missing picture, and is
+left out.
 """
 
 import inspect
@@ -34,7 +34,7 @@ def join_tiles(tiles: Tensor, grid: int) -> Tensor:
 
 
 class OneByOne:
-    """Mixed into the class of a timm net: it sees each tile by itself and pools the features of all by their mean."""
+    """A mixin for the class of a timm net, which then sees each tile by itself and averages the tiles' features."""
 
     grid: int
 
@@ -42,7 +42,7 @@ class OneByOne:
         """Outputs `(B, W)` of a batch `(B, C, S, S)` of grids."""
         tiles = split_tiles(x, self.grid)
         present = ((tiles.amax((2, 3)) - tiles.amin((2, 3))).amax(1) > EMPTY).view(len(x), -1)
-        present[:, 0] |= ~present.any(1)  # of an item that is all empty, an empty tile is seen
+        present[:, 0] |= ~present.any(1)  # an item without any picture is seen as one empty tile
         item, place = present.nonzero(as_tuple=True)
         seen = tiles[item * present.shape[1] + place].contiguous(memory_format=_layout_of(x))
         features = self.forward_head(self.forward_features(seen), pre_logits=True)  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ class OneByOne:
 
 
 def see_tiles(net: nn.Module, grid: int) -> None:
-    """Makes a timm net see the pictures of a grid one by one. Raises Unbuildable where its features cannot be had."""
+    """Makes a timm net see the pictures of a grid one by one. Raises Unbuildable where it has no features to average."""
     if grid < 2:
         raise Unbuildable(f"a grid of {grid} does not hold several pictures; write 2 to 4")
     head = getattr(net, "forward_head", None)

@@ -1,4 +1,4 @@
-"""A sheet of train pictures as they are and as a net saw them in training, for people to judge an augmentation by."""
+"""A sheet of train pictures as decoded and as augmented in training, for people to judge the augmentation."""
 
 from pathlib import Path
 

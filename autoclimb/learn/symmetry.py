@@ -1,4 +1,4 @@
-"""What hand-made features say of mirrored and turned pictures: which flips nets are trained with from the start."""
+"""Tests by hand-made features of whether mirroring and turning keep the label, which decide a search's first policy."""
 
 import math
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Extract = Callable[[np.ndarray], np.ndarray]  # pictures (R, S, S, C) to feature
 def symmetries(
     config: Config, features: np.ndarray, head: Head, extract: Extract, material: Material, fold: Fold
 ) -> dict[str, float | tuple[float, float]]:
-    """The facts `mirror` and `turn`, and `mirrored_copies` where features do not know mirrored pictures as well."""
+    """The facts `mirror` and `turn`, and `mirrored_copies` where mirrored pictures are recognised less well."""
     few = fold.valid_rows[:SYMMETRY_ROWS]
     ratios = symmetry_ratios(head, extract, material.pixels[few], material.targets(few), material.kind)
     if ratios["mirror"] < SAME:
@@ -40,10 +40,10 @@ def symmetries(
 def symmetry_ratios(
     head: Head, extract: Extract, pictures: np.ndarray, target: np.ndarray, kind: Kind
 ) -> dict[str, float]:
-    """How much worse held-out pictures `(R, S, S, C)` are predicted mirrored and turned: ratios of mean losses.
+    """The mean losses of held-out pictures `(R, S, S, C)` mirrored and turned, over that of the originals.
 
-    They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. Without
-    `skill` they say nothing.
+    They are near 1 where mirroring or turning does not change the label: 1.0 for photos, more for digits. They mean
+    nothing without `skill`.
     """
     views = {"": pictures, "mirror": pictures[:, :, ::-1], "turn": np.rot90(pictures, 1, (1, 2))}
     losses = {
@@ -58,11 +58,11 @@ def symmetry_ratios(
 def gain_of_mirrored(
     config: Config, features: np.ndarray, head: Head, extract: Extract, material: Material, fold: Fold
 ) -> tuple[float, float]:
-    """What mirrored copies of train pictures do to a kernel machine's error on held-out ones.
+    """The effect of mirrored copies of train pictures on a kernel machine's error on held-out ones, with its error.
 
-    The mean change of its squared error by copies beside the originals, as a share of the error without them, and the
-    standard error. Leaves that all lie one way are predicted worse mirrored, and yet their copies help: -.06 to -.09;
-    copies of signs, whose labels mirroring changes, do harm: +.04 to +.1 (LOG.md).
+    It is the mean change of the squared error, relative to the error without copies. Leaves that all lie one way are
+    predicted worse mirrored, and yet their copies help: -.06 to -.09; copies of signs, whose labels mirroring changes,
+    do harm: +.04 to +.1 (LOG.md).
     """
     few = np.sort(rng(config.seed, "mirrored").permutation(fold.train_rows)[:MIRRORED_ROWS])
     judged = np.sort(rng(config.seed, "judged").permutation(fold.valid_rows)[:SYMMETRY_ROWS])
@@ -79,7 +79,7 @@ def gain_of_mirrored(
 
 
 def _held_out_errors(x: Tensor, y: Tensor, held_out: Tensor, truth: Tensor) -> Tensor:
-    """Squared errors `(R,)` of the ridge regression in a Gaussian kernel that makes the smallest on held-out rows."""
+    """Squared errors `(R,)` on held-out rows of the Gaussian kernel ridge with the smallest mean."""
     scale, mean = mean_distance(x), y.mean(0)
     errors = []
     for width in WIDTHS:

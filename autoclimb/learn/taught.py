@@ -1,8 +1,8 @@
-"""What a student learns beside labels: its teachers' predictions of pictures without any (arXiv 1911.04252).
+"""The targets of a student beside labels: its teachers' predictions for pictures without labels (arXiv 1911.04252).
 
-A fold's student has the nets of that fold for teachers. They never saw the labels of its held-out rows, nor did their
-own teachers, so its predictions of these are out of fold as any other's. The held-out pictures are among those that it
-is taught on: the test pictures are too, and a score on pictures that it met is what its answers will have.
+The teachers of a fold's student are the nets of that fold. They never saw the labels of its held-out rows, nor did
+their own teachers, so the student's predictions for these are out of fold like any other's. It is taught on the
+held-out pictures because it is also taught on the test pictures, whose score the held-out rows are to estimate.
 """
 
 import zipfile
@@ -17,15 +17,15 @@ from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
-MOST_CELLS = 1 << 26  # rows x classes that teachers answer for: a quarter of a gigabyte; of more rows some are drawn
+MOST_CELLS = 1 << 26  # rows x classes of the teachers' predictions: a quarter of a gigabyte; of more rows a sample
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)  # what numpy raises for a damaged file
 
 
 def taught_by(config: Config, material: Material, fold: Fold, nets: Path) -> Taught:
-    """The fold's held-out and test rows, and the mean of what the config's teachers predict of them.
+    """The fold's held-out and test rows, and the mean prediction of the config's teachers for them.
 
-    `nets` holds the folders of the teachers' nets. Raises Untaught where a teacher has no predictions for this fold or
-    such as know labels of held-out rows, Mistake where `config.taught` is no share.
+    `nets` holds the folders of the teachers' nets. Raises Untaught where a teacher has no predictions for this fold, or
+    such that depend on labels of held-out rows; Mistake where `config.taught` is no share.
     """
     if not 0 < config.taught < 1:
         raise Mistake(f"taught {config.taught:g} is no share of a step; write one over 0 and under 1, like 0.5")
@@ -41,7 +41,7 @@ def taught_by(config: Config, material: Material, fold: Fold, nets: Path) -> Tau
 
 
 def _predicted(teacher: Path, fold: Fold, count: int, chosen: np.ndarray) -> np.ndarray:
-    """What a teacher's net of the fold predicts of the chosen ones of its `count` held-out and test rows."""
+    """The predictions of a teacher's net of the fold for the `chosen` of its `count` held-out and test rows."""
     name, held_out = f"teacher {teacher.name}, fold {fold.number}", len(fold.valid_rows)
     try:
         if "tta" in read_json(teacher / f"fold{fold.number}.json"):

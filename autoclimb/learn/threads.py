@@ -1,7 +1,7 @@
-"""A processor that other work shares: how many threads train there, and how much slower steps have become.
+"""Training on a processor shared with other work: the number of threads, and how much slower steps have become.
 
-Threads that wait for one that lost its core to a neighbour cost far more than they bring: with nine busy processes on
-two cores resnet18 at 64 px trained at 1.4 pictures a second on two threads, at 18.4 on one (one run; LOG.md).
+Threads that wait for one that lost its core to another process cost far more than they bring: with nine busy processes
+on two cores resnet18 at 64 px trained at 1.4 pictures a second on two threads, at 18.4 on one (one run; LOG.md).
 """
 
 from collections import deque
@@ -10,18 +10,18 @@ from statistics import median
 
 import torch
 
-WINDOW = 0.5  # seconds of steps that are compared; a step's own time varies too much
-LONG_STEP = 2.0  # a window of one step will do where it takes so long
-COLLAPSED = 0.6  # of the best rate so far, or of the probe's: under it fewer threads are tried
-BETTER = 1.1  # times as fast for a change to stay
-SECOND, WINDOWS = 1.0, 5  # of steps whose rate is taken together, at least; such windows that a median is taken over
-FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not pay is tried again; doubled each time
+WINDOW = 0.5  # seconds of steps whose rates are compared, as the time of a single step varies too much
+LONG_STEP = 2.0  # seconds of a step that makes a window by itself
+COLLAPSED = 0.6  # of the best rate so far, or of the probe's, below which fewer threads are tried
+BETTER = 1.1  # factor on the rate for a change to stay
+SECOND, WINDOWS = 1.0, 5  # of Slowing: seconds of a window at least, and windows of a median
+FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not help is tried again, doubled each time
 
 
 class ThreadTuner:
-    """Tries half or twice the threads for a window and keeps what is faster; back to all when the machine is quiet.
+    """Tries half or twice the threads for a window and keeps the faster number, back to all on a quiet machine.
 
-    What is usual says the probe; where it is not known, a training begins with a window at half the threads.
+    The usual rate comes from the probe; where it is unknown, a training begins with a window at half the threads.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class ThreadTuner:
     ) -> None:
         self.most, self.threads, self.now, self.set_threads = most, min(threads or most, most), now, set_threads
         self.best = usual  # rate of the best window so far
-        self.before: tuple[int, float] | None = None  # threads and rate that the window under way is compared with
-        self.fewer_paid = True  # whether fewer threads than now may pay: not where they were tried last and did not
+        self.before: tuple[int, float] | None = None  # threads and rate with which the current window is compared
+        self.fewer_paid = True  # whether fewer threads may help: not where they were tried last and did not
         self.wait, self.not_until = FIRST_WAIT, now()
-        self.warm = False  # a net's first steps, which libraries get ready for, say nothing
+        self.warm = False  # the first steps, in which libraries initialise, do not count
         self.work, self.steps, self.start = 0.0, 0, now()
         set_threads(self.threads)
 
     def after_step(self, work: float) -> None:
-        """Counts a step's work, in any unit; at the end of a window decides how many threads go on."""
+        """Counts a step's work, in any unit; at the end of a window decides on the number of threads."""
         self.work, self.steps = self.work + work, self.steps + 1
         now = self.now()
         spent = now - self.start
@@ -86,9 +86,9 @@ class ThreadTuner:
 
 
 class Slowing:
-    """How many times slower the last steps of a training are than its first ones.
+    """Measures how many times slower the last steps of a training are than its first ones.
 
-    By medians of windows of a second and more, so that one step that waited long says nothing.
+    It takes medians of windows of a second and more, so that a single step that waited does not count.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -108,12 +108,12 @@ class Slowing:
             self.first.append(rate)
 
     def times(self) -> float:
-        """1 while steps are as fast as the first ones, or faster."""
+        """The factor by which steps are slower than the first ones, at least 1."""
         return max(1.0, median(self.first) / median(self.last)) if self.first else 1.0
 
 
 def settle_threads(step: Callable[[], float], most: int) -> int:
-    """The threads that `step`, which returns its seconds, is quickest with: all, or half as often as that pays."""
+    """The number of threads, set for torch, with which `step()` takes the fewest seconds: all, or halved repeatedly."""
     threads = most
     torch.set_num_threads(threads)
     best = step()

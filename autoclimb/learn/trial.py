@@ -1,4 +1,4 @@
-"""Config -> predictions: every fold of one config, out of fold and for the test, on disk."""
+"""From a config to its trial's predictions on disk: every fold, out of fold and for the test rows."""
 
 import math
 import time
@@ -25,8 +25,8 @@ from autoclimb.learn.taught import UNREADABLE, taught_by
 from autoclimb.seeds import rng
 from autoclimb.types import Config
 
-HEAD_CELLS = 1 << 27  # rows x classes that a head on frozen features is fitted on: they are held in double precision
-SKILL_CELLS = 1 << 24  # rows x classes that say how much of the loss it takes off
+HEAD_CELLS = 1 << 27  # rows x classes that a head is fitted to, at most, as they are held in double precision
+SKILL_CELLS = 1 << 24  # rows x classes on which its skill is measured, at most
 FoldResult = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # predictions of valid and test rows, facts
 
 
@@ -42,15 +42,15 @@ def run_trial(
     format: Format = PLAIN,
     seconds: float = math.inf,
 ) -> dict[str, Any]:
-    """What happened: `status`, `note`, `facts`, and how many `folds` it holds.
+    """Trains and predicts the config's folds; returns `status`, `note`, `facts` and the number of `folds` done.
 
-    If "done", the predictions lie in `out` and weights in `nets`. Folds whose json lies in `nets` are taken from there,
-    and a student's teachers are folders beside it. Whatever training may fail of is a status, its kind in
-    `facts["fault"]`; the folds finished until then, or until `seconds` are over, are a trial.
+    If the status is "done", predictions lie in `out` and weights in `nets`. Folds whose json is in `nets` are read from
+    there, and a student's teachers are folders beside `nets`. An error of training is a status, with its kind in
+    `facts["fault"]`; the folds finished before it, or before `seconds` are over, are a trial.
     """
     held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
-    nets_of_row = np.zeros((len(material.test_rows), 1), np.float32)  # that predicted a test row
+    nets_of_row = np.zeros((len(material.test_rows), 1), np.float32)  # number of nets that predicted each test row
     facts: dict[str, Any] = {}
     notes: list[str] = []
     done, status, ready_s = 0, "done", 0.0
@@ -72,8 +72,7 @@ def run_trial(
         missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
         until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:
-            # a fold that ran over its time takes it from the folds after it, not from the run, but leaves them enough
-            # to be trained
+            # a fold that overruns takes the time from later folds, not from the run, but leaves them SLACK.least_share
             fold_seconds = max((until - now()) / max(missing, 1), SLACK.least_share * config.seconds)
             if done and deadline - now() < SLACK.least_fold_share * slowest:
                 notes.append(f"ended after {done} folds: there was no time for another")
@@ -109,7 +108,7 @@ def run_trial(
             nets_of_row[reached] += 1
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)
             done += 1
-            # after every fold: if the worker is ended all the same, the folds until then are a trial
+            # after every fold, so that the folds done are a trial if the worker is killed
             write_predictions(out / "oof", _pooled(held_out, len(material.target)))
             write_array(out / "test.npy", (test_sum / nets_of_row).astype(material.precision, copy=False))
             report({"folds_done": done, "facts": facts})
@@ -127,48 +126,48 @@ def run_trial(
     if ready_s:
         facts["ready_s"] = round(ready_s, 2)
     if "fault" in facts:
-        free_memory()  # out of the except clause: the error holds the frames, and they the tensors
+        free_memory()  # outside of the except clause, since the error holds frames, and they hold tensors
     note = "; ".join(filter(None, (facts.pop("note", ""), *notes)))
     return {"status": status, "note": note, "facts": facts, "folds": done}
 
 
 def _writing_seconds(config: Config, material: Material) -> float:
-    """Seconds to write a last fold's predictions and the trial's: a gigabyte of them takes longer than a reply."""
+    """Seconds to write a last fold's predictions and the trial's; for a gigabyte they exceed SLACK.worker_reply."""
     rows = np.isin(material.fold_of, config.folds).sum() + len(material.test_rows)
     return 2 * float(rows) * material.width * np.dtype(material.precision).itemsize / SLACK.written
 
 
 def _cut_words(number: int, result: FoldResult) -> list[str]:
-    """What the deadline cut off a fold, a sentence; [] where nothing was."""
+    """A sentence on the rows of a fold that the deadline cut off; [] where there are none."""
     unreached = [int((~_reached(p)).sum()) for p in result[:2]]
-    parts = [f"{count} {what} rows" for count, what in zip(unreached, ("held-out", "test"), strict=True) if count]
+    parts = [f"{count} {kind} rows" for count, kind in zip(unreached, ("held-out", "test"), strict=True) if count]
     return [f"fold {number}: the deadline came before {' and '.join(parts)}"] if parts else []
 
 
 def _stored(result: FoldResult, precision: str) -> FoldResult:
-    """A fold's result as precise as it will be read again, so that a run gone on with is that of one call."""
+    """A fold's result in the precision that it is stored in, so that a continued run equals one without a break."""
     oof_pred, test_pred, facts = result
     return oof_pred.astype(precision, copy=False), test_pred.astype(precision, copy=False), facts
 
 
 def _reached(predictions: np.ndarray) -> np.ndarray:
-    """The rows `(R,)` bool of predictions `(R, C)` that no deadline cut off: all of a row is NaN, or nothing."""
+    """`(R,)` bool: the rows of predictions `(R, C)` that no deadline cut off, which leaves a row NaN throughout."""
     return ~np.isnan(predictions[:, 0])
 
 
 def _pooled(held_out: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:
-    """The predictions of all folds' held-out rows; those that a deadline cut off are left out."""
-    known = [_reached(p) for _, p in held_out]
-    rows = np.concatenate([rows[k] for (rows, _), k in zip(held_out, known, strict=True)])
-    if len(held_out) == 1 and known[0].all():  # no copy of what may be gigabytes
+    """The predictions of all folds' held-out rows, without rows that a deadline cut off."""
+    reached = [_reached(p) for _, p in held_out]
+    rows = np.concatenate([rows[r] for (rows, _), r in zip(held_out, reached, strict=True)])
+    if len(held_out) == 1 and reached[0].all():  # without a copy, since they may be gigabytes
         return Predictions.of(rows, held_out[0][1], count)
-    return Predictions.of(rows, np.concatenate([p[k] for (_, p), k in zip(held_out, known, strict=True)]), count)
+    return Predictions.of(rows, np.concatenate([p[r] for (_, p), r in zip(held_out, reached, strict=True)]), count)
 
 
 def _run_head(
     config: Config, features: np.ndarray, material: Material, fold: Fold, nets: Path, cache: Path, first: bool
 ) -> FoldResult:
-    """A fold of a head in closed form on frozen features; of the `first` also what they tell of the pictures."""
+    """A fold of a head in closed form on frozen features; the facts of the `first` fold hold skill and symmetries."""
     rows, kind = fold.train_rows, material.kind
     most = max(HEAD_CELLS // material.width, 1)
     if len(rows) > most:
@@ -190,7 +189,7 @@ def _run_head(
 
 
 def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
-    """Records a finished fold beside its weights, the json last; not where the deadline cut rows off: they are NaN.
+    """Records a finished fold beside its weights, the json last; a fold that lacks rows (NaN) is not recorded.
 
     Raises Diverged where predictions are infinite.
     """
@@ -204,7 +203,7 @@ def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
 
 
 def _recorded_fold(nets: Path, number: int) -> FoldResult | None:
-    """A fold finished before, None where there is none that can be read: it is trained anew then."""
+    """A recorded fold, None where there is none that can be read, so that it is trained again."""
     path = nets / f"fold{number}.json"
     if not path.exists():
         return None
@@ -216,7 +215,7 @@ def _recorded_fold(nets: Path, number: int) -> FoldResult | None:
 
 
 def _least(facts: dict[str, Any], fold_facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of several folds: of what differs, such as epochs, the least."""
+    """The facts of several folds; of float values, such as epochs, the smallest."""
     return {k: min(v, fold_facts[k]) if isinstance(v, float) and k in fold_facts else v for k, v in facts.items()}
 
 

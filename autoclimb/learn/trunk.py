@@ -1,7 +1,7 @@
-"""A net cut in two: what its frozen stages make of a picture is computed once and kept; only the stages above train.
+"""A net cut in two: the outputs of its frozen stages are computed once and stored, and only the stages above train.
 
-On a processor a pass through the whole net costs most where maps are large, at the bottom, and pretrained filters there
-are of use as they are. Every fold shares what is kept: the frozen stages never saw a label.
+On a processor the lower stages, whose maps are large, cost most, and their pretrained filters are useful as they are.
+All folds share the stored features, since the frozen stages never saw a label.
 """
 
 import copy
@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
-from autoclimb.learn.batches import BatchMaker, BatchSpec, prefetch, to_input
+from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, prefetch, to_input
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
-from autoclimb.learn.features import BATCH, blocks_of
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
 from autoclimb.learn.optim import layers_of
@@ -32,14 +31,14 @@ from autoclimb.learn.views import RESIZING, View, views_named
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config
 
-MOST_BYTES = 3e9  # of kept features on the disk, beyond which those of other nets are deleted, the oldest first
-LARGEST = 6e4  # of a feature: float16 ends at 65,504
+MOST_BYTES = 3e9  # of stored features on disk, beyond which the oldest ones are deleted
+LARGEST = 6e4  # that a feature is clamped to, since float16 ends at 65,504
 
 # --- the cut ---------------------------------------------------------------------------------------------------------
 
 
 def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
-    """The frozen stages, and the net above them: its `top` last stages and the head, by the whole net's names.
+    """The frozen stages, and the net above them: its `top` last stages and the head, under the full net's names.
 
     Both share their modules with the net. The upper part takes float16 maps, channels last, as pictures. Raises
     Unbuildable where the net is no chain of stages, or has too few.
@@ -68,12 +67,12 @@ def cut(built: Built, top: int, size: int) -> tuple[nn.Sequential, Built]:
         raise Unbuildable(f"{type(net).__name__} is no chain of stages: it cannot be cut above its frozen ones")
     net.train(training)
     channels = maps.shape[1]
-    # batches.to_input divides pixels by 255: with this deviation features come through as they are
+    # batches.to_input divides by 255, so with this deviation features pass unchanged
     return trunk, replace(built, net=upper, mean=(0.0,) * channels, std=(1 / 255,) * channels, forward=None)
 
 
 def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[list[nn.Module], nn.Module]:
-    """The first children, which hold no parameter that trains, and the module in which they are identities."""
+    """The first children, which have no parameter that trains, and the module with identities in their place."""
     upper = copy.copy(module)
     upper._modules = dict(module._modules)
     frozen: list[nn.Module] = []
@@ -93,7 +92,7 @@ def _parted(module: nn.Module, training: set[str], prefix: str = "") -> tuple[li
 def maps_of(
     trunk: nn.Module, built: Built, pictures: np.ndarray, device: torch.device, view: View | None = None
 ) -> np.ndarray:
-    """The features `(B, h, w, channels)` float16 that the frozen stages make of pictures `(B, S, S, C)` in a view."""
+    """The frozen stages' features `(B, h, w, channels)` float16 of pictures `(B, S, S, C)` in a view."""
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
         maps = in_parts(trunk, x if view is None else view(x)).float().clamp(-LARGEST, LARGEST)
@@ -101,7 +100,7 @@ def maps_of(
 
 
 def above(built: Built, material: Material, config: Config) -> tuple[Built, Material, Config]:
-    """The upper part of the net, the material with kept features as its pictures, and the config for them."""
+    """The upper part of the net, the material with stored features as its pictures, and the config for them."""
     assert material.kept is not None
     first = material.kept.views[0]
     upper = cut(built, config.top, config.size)[1]
@@ -112,15 +111,15 @@ def above(built: Built, material: Material, config: Config) -> tuple[Built, Mate
 
 
 def frozen_net(config: Config, channels: int) -> Built:
-    """The config's net with a head that is never used, so that its stages count as they do in training."""
+    """The config's net with an unused head, so that its stages are numbered as in training."""
     return build_net(config.vary(loss="default", pool="", neighbours=0), 2, channels)
 
 
 def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tensor]:
     """A function from a batch to features `(B, D)`: the net's own, and its last stages' averaged over places.
 
-    `net` is the one of `built`, or its upper part; its head is taken off. Raises Unbuildable where it has too few
-    stages, or their outputs are no maps.
+    `net` is that of `built`, or its upper part; its head is removed. Raises Unbuildable where it has too few stages, or
+    their outputs are no maps.
     """
     names = stages_of(built)
     if layers - 1 > len(names):
@@ -154,7 +153,7 @@ def stages_of(built: Built) -> list[str]:
         for module in inner if several else [name]:
             layers = {layer for parameter, layer in layer_of.items() if parameter.startswith(f"{module}.")}
             if len(layers) == 1:
-                # a convolution between the last stage and the head counts with it
+                # the first module of a layer, as a convolution between the last stage and the head shares its layer
                 names.setdefault(layers.pop(), module)
     return [names[layer] for layer in range(1, max(layer_of.values())) if layer in names]
 
@@ -165,7 +164,7 @@ def stages_of(built: Built) -> list[str]:
 def keep(
     config: Config, material: Material, cache: Path, device: torch.device, report: Report, seconds: float
 ) -> dict[str, Any]:
-    """Computes a trial's kept features ahead of it. An error is a `note` only: the trial will run into it itself."""
+    """Computes a trial's stored features ahead of it. An error is a `note` only; the trial will meet it too."""
     try:
         kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
     except STATUSES as error:
@@ -182,9 +181,9 @@ def kept_features(
     now: Callable[[], float] = time.monotonic,
     deadline: float = math.inf,
 ) -> Kept:
-    """The features that the config's top trains on and predicts from, from the cache where they are there.
+    """The features that the config's top trains on and predicts from, read from the cache if they exist.
 
-    Raises Unbuildable for a config that has no such features, OutOfTime where the deadline comes first.
+    Raises Unbuildable for a config that cannot have them, OutOfTime where the deadline comes first.
     """
     watch = (report, now, deadline)
     views = kept_views(config, material.pixels, cache, device, *watch)
@@ -211,7 +210,7 @@ def kept_views(
 ) -> tuple[np.ndarray, ...]:
     """The features `(R, h, w, channels)` of all R pictures in each view of the config's `tta`."""
     if not config.weights:
-        raise Unbuildable("features of frozen stages are worth keeping of pretrained nets only")
+        raise Unbuildable("features of frozen stages are stored for pretrained nets only; give weights, or top 0")
     if config.sizes or config.scales or config.grid or config.test_size not in (0, config.size):
         raise Unbuildable("a net that trains its top alone sees pictures of one size, an item's as one")
     if config.tta in (*RESIZING, "auto"):
@@ -236,17 +235,17 @@ def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Pat
 
 
 def _varied(config: Config, material: Material, rows: int, number: int) -> Iterator[np.ndarray]:
-    """The train pictures by blocks, varied by the policy, alike for every seed: folds and seeds share them."""
+    """Blocks of train pictures, varied by the policy, the same for every seed so that folds and seeds share them."""
     maker = BatchMaker(material, config)
-    for start in range(0, rows, BATCH):
-        chosen = np.arange(start, min(start + BATCH, rows))
-        yield maker[BatchSpec(0, chosen, config.size, seed_of(0, "variant", number, start) % 2**31)][1].numpy()
+    for start in range(0, rows, BLOCK):
+        block = np.arange(start, min(start + BLOCK, rows))
+        yield maker[BatchSpec(0, block, config.size, seed_of(0, "variant", number, start) % 2**31)][1].numpy()
 
 
 def _maps_of_blocks(
     config: Config, blocks: Iterator[np.ndarray], channels: int, device: torch.device, view: View | None = None
 ) -> Iterator[np.ndarray]:
-    """The features that the frozen stages make of blocks of pictures in a view."""
+    """The frozen stages' features of blocks of pictures in a view."""
     built = for_prediction(frozen_net(config, channels), device, config.size)
     place(built, device).eval()
     trunk = cut(built, config.top, config.size)[0].eval()
@@ -262,14 +261,14 @@ def _write(
     now: Callable[[], float],
     deadline: float,
 ) -> None:
-    """Writes features block by block: a full disk is an error of a write, that of a memory map would end the process.
+    """Writes features block by block, since a full disk is an error of a write, but kills the process of a memory map.
 
     Raises OutOfTime where the next block would not be done by the deadline.
     """
     done, begun = 0, now()
     with whole_file(path) as part, part.open("wb") as file:
         while done < rows:
-            if now() + ((now() - begun) / done * min(BATCH, rows - done) if done else 0.0) >= deadline:
+            if now() + ((now() - begun) / done * min(BLOCK, rows - done) if done else 0.0) >= deadline:
                 raise OutOfTime(f"features of the frozen stages were made of {done} of {rows} pictures by the deadline")
             maps = next(blocks)
             if not done:
@@ -283,7 +282,7 @@ def _write(
 
 
 def _make_room(cache: Path, needed: int) -> None:
-    """Deletes kept features, the oldest first, until so many bytes more stay within MOST_BYTES and the free disk."""
+    """Deletes stored features, oldest first, until `needed` more bytes fit within MOST_BYTES and the free disk."""
     files = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
     total = sum(file.stat().st_size for file in files)
     while files and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):

@@ -1,8 +1,8 @@
-"""`python -m autoclimb.learn.worker`: the process that trains. It reads one json line a request and replies in lines.
+"""`python -m autoclimb.learn.worker`: the process that trains. A request is a line of json, and so is each reply.
 
-Requests: `hello` (what to train on), `weights`, `speed`, `keep`, `trial`, `predict`, `export`, and for the report
-`explain` and `sheet`. Replies: `{"event": ...}` while it works, then `{"end": ...}`. When the parent goes away, so does
-the worker: its standard input ends.
+Requests are `hello` (the task), `weights`, `speed`, `keep`, `trial`, `predict`, `export`, and for the report `explain`
+and `sheet`. Replies are `{"event": ...}` while it works, then `{"end": ...}`. The worker ends when its standard input
+does, that is, with its parent.
 """
 
 import importlib
@@ -35,13 +35,13 @@ from autoclimb.processors import usable_cores
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
-CPU = torch.device("cpu")  # what files are exported for
+CPU = torch.device("cpu")  # on which exported files run
 NOTHING = Material("multiclass", 0, np.zeros((0, 0), np.float32), np.zeros(0, np.int64), NO_PIXELS)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What `hello` says: what every later request is about."""
+    """The contents of `hello`, the context of every later request."""
 
     material: Material  # pixels come with each request
     device: torch.device
@@ -52,7 +52,7 @@ class Setting:
 def main() -> None:
     """Serves requests until standard input ends."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not look like a reply
+    os.dup2(2, 1)  # so that the output of a library does not look like a reply
 
     def send(**reply: Any) -> None:
         out.write(json.dumps(reply) + "\n")
@@ -61,7 +61,7 @@ def main() -> None:
         send(event=facts)
 
     requests = incoming_requests()
-    # timm takes seconds to import: meanwhile the first features can be computed without it
+    # timm takes seconds to import, in which the first features are computed without it
     threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
     send(end={"ready": True})
     setting = Setting(NOTHING, torch.device("cpu"), Path())
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """The reply to a request; `report` is given what happens until then. A trial is one call away from its request."""
+    """The reply to a request; `report` gets the events until then."""
     match request["do"]:
         case "hello":
             return describe(setting.device)
@@ -108,15 +108,15 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
                 return {"status": "failed", "note": str(error), "facts": {"fault": kind_of(error)}, "folds": 0}
             folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
             format = Format(request["precision"], request["channels_last"], request["img_s"])
-            how = {"format": format, "seconds": request["seconds"]}
-            return run_trial(config, material, *folders, setting.device, report, **how)
+            seconds = request["seconds"]
+            return run_trial(config, material, *folders, setting.device, report, format=format, seconds=seconds)
         case "predict":
             config, material = asked_for(request, setting)
             nets = Path(request["weights"])
             try:
                 where = (nets, setting.cache, setting.device)
                 predictions = predict_again(config, material, *where, report, request["exactly"])
-            except Unbuildable as error:  # weights that the run began from are elsewhere now, most often
+            except Unbuildable as error:  # most often because the run's pretrained weights were moved
                 raise Mistake(f"a net of the blend cannot be built again: {error}") from error
             write_array(Path(request["save"]), predictions)
         case "explain":
@@ -137,7 +137,7 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
 
 
 def seconds_from_now(seconds: float) -> Callable[[], float]:
-    """What gives the seconds that are left of so many."""
+    """A function that returns how many of the seconds are left."""
     until = time.monotonic() + seconds
     return lambda: until - time.monotonic()
 
@@ -145,8 +145,8 @@ def seconds_from_now(seconds: float) -> Callable[[], float]:
 def incoming_requests() -> "queue.Queue[dict[str, Any]]":
     """The requests on standard input, read by a thread; the process ends when standard input does.
 
-    Not through `sys.stdin`: the processes that prepare batches are forked, the first thing they do is to close it, and
-    for that they would wait for ever for the lock that this thread has while it reads.
+    It is not read through `sys.stdin`, which the forked processes that prepare batches close first: they would wait for
+    ever for the lock that this thread holds while it reads.
     """
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     source = os.dup(0)
@@ -157,7 +157,7 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 requests.put(json.loads(line))
-        os._exit(0)  # the parent is gone; nobody will read what is being trained
+        os._exit(0)  # the parent is gone, so nobody will read the results
 
     threading.Thread(target=read, daemon=True).start()
     return requests
@@ -187,12 +187,11 @@ def setting_of(request: dict[str, Any]) -> Setting:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The device in words, and the memory that it has for training where that is known."""
+    """The device's facts: kind, name, threads, torch's version, and the memory for training where it is known."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     threads, memory = torch.get_num_threads(), usable_memory(device)
-    known = memory < math.inf
     facts = {"device": device.type, "name": name, "threads": threads, "torch": torch.__version__}
-    return facts | ({"memory_gb": round(memory / 1e9, 2)} if known else {})
+    return facts | ({"memory_gb": round(memory / 1e9, 2)} if memory < math.inf else {})
 
 
 def list_weights(path: str) -> dict[str, Any]:
@@ -205,9 +204,9 @@ def list_weights(path: str) -> dict[str, Any]:
 
 
 def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
-    """Writes a blend as the file of an `export` request, saves what that file predicts for its pictures, and times it.
+    """Writes the blend of an `export` request as a file, saves the file's predictions for the pictures, and times it.
 
-    `seconds_a_picture` are those of the `file` and of the `nets` that it was made of.
+    The reply's `seconds_a_picture` are those of the `file` and of the `nets`.
     """
     from autoclimb.learn import graph_files
     from autoclimb.learn.graph import BlendGraph, Part  # timm
@@ -220,7 +219,7 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
         raise Mistake(f"a net of the blend cannot be built again: {error}") from error
     graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
-    with prediction_autocast(CPU):  # the nets' own number format: `predict` is faster in it
+    with prediction_autocast(CPU):  # the format that `predict` uses
         _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)
     predictions, by_file = graph_files.timed_predictions(graph_files.opened(file, inputs), arrays)
     write_array(Path(request["save"]), predictions)

@@ -260,8 +260,8 @@ def resized(picture: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
     if picture.shape[2] > 4:  # OpenCV resizes at most four channels
         fours = [np.ascontiguousarray(picture[..., c : c + 4]) for c in range(0, picture.shape[2], 4)]
         return np.concatenate([resized(four, size) for four in fours], 2)
-    rule = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC return cv2.resize(picture, (size, size),
-    interpolation=rule).reshape(size, size, -1)  # it drops a lone channel's axis
+    rule = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_CUBIC
+    return cv2.resize(picture, (size, size), interpolation=rule).reshape(size, size, -1)  # it drops a lone channel
 
 
 def scaled_size(size: int, scales: tuple[float, ...], draw: np.random.Generator) -> int:

@@ -322,7 +322,7 @@ def _by_columns(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
 
 
 def _through_landmarks(x, points, y, width: float, scale: float, ridge: float) -> tuple[Tensor, Tensor]:
-    """Weights of the landmarks, and in-sample outputs of all rows, which are nearly unbiased if rows far outnumber them."""
+    """Weights of the landmarks, and outputs of all rows, in-sample but nearly unbiased if rows far outnumber them."""
     gram = kernel_of(points, points, width, scale)
     square, right = torch.zeros_like(gram), torch.zeros(len(points), y.shape[1], dtype=y.dtype)
     for start in range(0, len(x), 4096):

@@ -51,7 +51,7 @@ class OneByOne:
 
 
 def see_tiles(net: nn.Module, grid: int) -> None:
-    """Makes a timm net see the pictures of a grid one by one. Raises Unbuildable where it has no features to average."""
+    """Makes a timm net see the pictures of a grid one by one. Raises Unbuildable where it gives no features."""
     if grid < 2:
         raise Unbuildable(f"a grid of {grid} does not hold several pictures; write 2 to 4")
     head = getattr(net, "forward_head", None)

@@ -14,7 +14,7 @@ from PIL import Image
 from run_folders import HOSTILE, METRICS, run_folder, with_data_facts, with_gallery
 from typer.testing import CliRunner
 
-from autoclimb.arrays import taken, write_predictions
+from autoclimb.arrays import take_rows, write_predictions
 from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
 from autoclimb.disk import append_json, read_lines, write_array, write_json
@@ -450,7 +450,7 @@ def test_copies_of_a_row_in_one_group_make_no_error_smaller(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
     once = replace(record, slices={"half": tuple(f"half {i % 2}" for i in range(240))})
     at = np.repeat(np.arange(240), 3)
-    many = {"target": taken(once.target, at), "fold_of": once.fold_of[at]}
+    many = {"target": take_rows(once.target, at), "fold_of": once.fold_of[at]}
     blend = replace(record.blend, oof=np.asarray(record.blend.oof)[at])
     slices = {"half": tuple(f"half {i % 2}" for i in at)}
     thrice = replace(once, **many, blend=blend, slices=slices, groups=at)

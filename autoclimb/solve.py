@@ -128,7 +128,7 @@ def fit(
     check_decisions(folder, before, digest)
     if before.get("finished") and not before.get("ended_early") and clock.budget <= before["budget"] * 1.001:
         tell(Event("note", f"this run was finished before; a budget over {in_words(before['budget'])} goes further"))
-        trackers.poke()
+        trackers.update()
         trackers.end(SLACK.trackers_at_most)
         return open_run(folder, scorer)
     lock = lock_folder(store.open_folder(folder), "run")

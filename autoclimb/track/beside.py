@@ -1,4 +1,4 @@
-"""The trackers of a run, seen from the run: a process beside it that is poked at news and waited for at the end."""
+"""The trackers of a run, seen from the run: a process beside it, notified of each trial and waited for at the end."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from autoclimb.track.trackers import TRACKERS, check_trackers
 from autoclimb.types import Event, Tell
 
 FOLLOWER = [sys.executable, "-m", "autoclimb.track.following"]
-NEWS = ("trial", "blend", "done")  # events after which there is something new in the run folder
+CHANGES = ("trial", "blend", "done")  # events after which the run folder has something new for trackers
 
 
 class Trackers:
-    """The process that follows a run for the trackers named, none for no names. A failure of it is a note."""
+    """The process that records a run in the trackers `names`; none is started for no names. A failure is a note."""
 
     def __init__(self, folder: Path, names: Sequence[str], tell: Tell) -> None:
         check_trackers(names)
@@ -25,13 +25,13 @@ class Trackers:
         self.process: subprocess.Popen[str] | None = None
 
     def tell(self, event: Event) -> None:
-        """Passes the event on, and pokes the process where it is news."""
+        """Passes the event on, and has the process read the run folder again where it changed."""
         self.tell_on(event)
-        if event.name in NEWS:
-            self.poke()
+        if event.name in CHANGES:
+            self.update()
 
-    def poke(self) -> None:
-        """Has the process, which is started if need be, look at the run folder again."""
+    def update(self) -> None:
+        """Has the process, which is started if need be, read the run folder again."""
         if not self.names:
             return
         if self.process is None:
@@ -46,17 +46,17 @@ class Trackers:
                         start_new_session=True,  # Ctrl-C is the run's to handle
                     )
             except OSError as error:  # most often there is no memory for another process
-                late, self.names = ", ".join(self.names), []
-                text = f"{late} cannot follow the run ({error.strerror}); the same command completes the record"
+                names, self.names = ", ".join(self.names), []
+                text = f"{names} cannot follow the run ({error.strerror}); the same command completes the record"
                 self.tell_on(Event("note", text))
                 return
         assert self.process.stdin is not None
-        with suppress(OSError):  # it died: what it says is read at the end
+        with suppress(OSError):  # the process died: its last output is read at the end
             self.process.stdin.write("\n")
             self.process.stdin.flush()
 
     def end(self, seconds: float) -> None:
-        """Waits up to so many seconds, half a minute at most, until the trackers have ended, and tells how it went."""
+        """Waits for the process to end and tells what was recorded. After `seconds`, half a minute at most, kills it."""
         if self.process is None:
             return
         try:
@@ -67,8 +67,8 @@ class Trackers:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, 9)
             self.process.communicate()
-            late = ", ".join(self.names)
-            self.tell_on(Event("note", f"no time was left for {late}; the same command completes the record"))
+            names = ", ".join(self.names)
+            self.tell_on(Event("note", f"no time was left for {names}; the same command completes the record"))
             return
         failures = [json.loads(line) for line in out.splitlines()]
         for failure in failures:

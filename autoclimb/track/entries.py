@@ -12,7 +12,7 @@ Plain = str | int | float | bool
 
 @dataclass(frozen=True)
 class About:
-    """The run that is tracked. `state` outlives the process: what a tracker needs to go on where it was."""
+    """The run that is tracked. `state` is a tracker's own and outlives the process, so that it can resume."""
 
     folder: Path
     name: str  # of the task
@@ -25,7 +25,7 @@ class About:
 
 @dataclass(frozen=True)
 class TrialEntry:
-    """A trial that ended: its config as parameters, its values as metrics in the metric's own direction."""
+    """A trial that ended: its config as parameters; its score, in the metric's own direction, and facts as metrics."""
 
     number: int  # 1 for the first
     key: str
@@ -42,7 +42,7 @@ class TrialEntry:
 
 @dataclass(frozen=True)
 class BlendEntry:
-    """The blend after so many trials."""
+    """The blend after `trials` trials."""
 
     trials: int
     metrics: dict[str, float]
@@ -72,7 +72,7 @@ def entry_of(trial: Trial, number: int, about: About) -> TrialEntry:
 
 
 def parameters_of(config: Config) -> dict[str, Plain]:
-    """The config's values by name, what is no plain value as text."""
+    """The config's values by name; values that are not plain become text."""
     return {k: v if isinstance(v, Plain) else repr(v) for k, v in config.to_json().items()}
 
 

@@ -1,4 +1,4 @@
-"""MLflow: a sqlite store in the run folder; the run is a parent, each trial a child of it."""
+"""MLflow: a sqlite store in the run folder; our run is a parent run there, each trial a child of it."""
 
 import os
 import time
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from autoclimb.track.entries import About, BlendEntry, Session, TrialEntry
 
-LONGEST = 6000  # letters of a parameter, MLflow's own limit
+LONGEST = 6000  # characters of a parameter, MLflow's own limit
 
 
-def opened(about: About) -> Session:
+def open_session(about: About) -> Session:
     """The session that writes to `mlflow.db` and `mlflow` in the run folder."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # it calls home from its import on
     os.environ["DO_NOT_TRACK"] = "true"
@@ -29,24 +29,24 @@ class _Session:
             else self.client.create_experiment(about.name, artifact_location=(folder / "mlflow").as_uri())
         )
         if "run" not in about.state:
-            about.state["run"] = self._started(about.run, {}, dict(about.settings))
+            about.state["run"] = self._start_run(about.run, {}, dict(about.settings))
         self.run = about.state["run"]
 
     def log_trial(self, entry: TrialEntry) -> None:
         tags = {"mlflow.parentRunId": self.run, "status": entry.status, "note": entry.note}
-        child = self._started(entry.name, tags, entry.parameters)
-        self._measured(child, entry.metrics, entry.number)
+        child = self._start_run(entry.name, tags, entry.parameters)
+        self._log_metrics(child, entry.metrics, entry.number)
         self.client.set_terminated(child, "FINISHED" if entry.status == "done" else "FAILED")
 
     def log_blend(self, entry: BlendEntry) -> None:
-        self._measured(self.run, entry.metrics, entry.trials)
+        self._log_metrics(self.run, entry.metrics, entry.trials)
 
     def end(self, files: list[Path]) -> None:
         for file in files:
             self.client.log_artifact(self.run, str(file))
         self.client.set_terminated(self.run)
 
-    def _started(self, name: str, tags: dict[str, str], parameters: dict) -> str:
+    def _start_run(self, name: str, tags: dict[str, str], parameters: dict) -> str:
         from mlflow.entities import Param
 
         run = self.client.create_run(self.experiment, run_name=name, tags=tags).info.run_id
@@ -54,7 +54,7 @@ class _Session:
         self.client.log_batch(run, params=values)
         return run
 
-    def _measured(self, run: str, metrics: dict[str, float], step: int) -> None:
+    def _log_metrics(self, run: str, metrics: dict[str, float], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)

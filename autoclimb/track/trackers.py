@@ -1,4 +1,4 @@
-"""TRACKERS: what --track may name."""
+"""TRACKERS: the experiment trackers that --track may name."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from autoclimb.track.entries import About, Session
 
 @dataclass(frozen=True)
 class Tracker:
-    """How a tracker is opened, the module and the words of pip that it takes, and the command that shows its record."""
+    """Opens a session of a tracker; the module it needs, pip's name for that, and the command that shows its record."""
 
-    opened: Callable[[About], Session]
+    open_session: Callable[[About], Session]
     module: str
     install: str
     shown_by: str  # {run} is the run folder
@@ -21,13 +21,13 @@ class Tracker:
 
 TRACKERS: dict[str, Tracker] = {
     "tensorboard": Tracker(
-        tensorboard.opened, "tensorboard", "'autoclimb[tensorboard]'", "tensorboard --logdir {run}/tensorboard"
+        tensorboard.open_session, "tensorboard", "'autoclimb[tensorboard]'", "tensorboard --logdir {run}/tensorboard"
     ),
     "mlflow": Tracker(
-        mlflow.opened, "mlflow", "'autoclimb[mlflow]'", "mlflow ui --backend-store-uri sqlite:///{run}/mlflow.db"
+        mlflow.open_session, "mlflow", "'autoclimb[mlflow]'", "mlflow ui --backend-store-uri sqlite:///{run}/mlflow.db"
     ),
-    "wandb": Tracker(wandb.opened, "wandb", "'autoclimb[wandb]'", "wandb sync {run}/wandb/offline-run-*"),
-    "trackio": Tracker(trackio.opened, "trackio", "trackio", "TRACKIO_DIR={run}/trackio trackio show"),
+    "wandb": Tracker(wandb.open_session, "wandb", "'autoclimb[wandb]'", "wandb sync {run}/wandb/offline-run-*"),
+    "trackio": Tracker(trackio.open_session, "trackio", "trackio", "TRACKIO_DIR={run}/trackio trackio show"),
 }
 
 

@@ -1,4 +1,4 @@
-"""trackio, local: its sqlite file in the run folder, each trial a run of theirs, the blend another."""
+"""trackio, local: a sqlite file in the run folder; each trial is a run there, the blend another."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from autoclimb.track.entries import About, BlendEntry, Session, TrialEntry
 
 
-def opened(about: About) -> Session:
+def open_session(about: About) -> Session:
     """The session that writes below `trackio` in the run folder."""
     for name in [name for name in os.environ if name.startswith("TRACKIO_")]:
         del os.environ[name]  # they may name a server
@@ -20,18 +20,18 @@ class _Session:
         self.about = about
 
     def log_trial(self, entry: TrialEntry) -> None:
-        self._logged(entry.name, {"status": entry.status, **entry.parameters}, entry.metrics, entry.number)
+        self._log(entry.name, {"status": entry.status, **entry.parameters}, entry.metrics, entry.number)
 
     def log_blend(self, entry: BlendEntry) -> None:
-        self._logged("blend", dict(self.about.settings), entry.metrics, entry.trials)
+        self._log("blend", dict(self.about.settings), entry.metrics, entry.trials)
 
     def end(self, files: list[Path]) -> None:
         pass  # every run was finished
 
-    def _logged(self, name: str, parameters: dict, metrics: dict[str, float], step: int) -> None:
+    def _log(self, name: str, parameters: dict, metrics: dict[str, float], step: int) -> None:
         import trackio
 
-        how = {"resume": "allow", "embed": False, "auto_log_cpu": False, "auto_log_gpu": False}
-        run = trackio.init(self.about.name, name=name, config=parameters, **how)
+        options = {"resume": "allow", "embed": False, "auto_log_cpu": False, "auto_log_gpu": False}
+        run = trackio.init(self.about.name, name=name, config=parameters, **options)
         run.log(metrics, step=step)
         run.finish()

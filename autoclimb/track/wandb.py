@@ -1,4 +1,4 @@
-"""Weights & Biases, offline: one run of theirs, a trial a step; `wandb sync` uploads it if one wants that."""
+"""Weights & Biases, offline: one run there, each trial a step of it; `wandb sync` uploads it if one wants that."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from typing import Any
 from autoclimb.track.entries import About, BlendEntry, Session, TrialEntry
 
 
-def opened(about: About) -> Session:
+def open_session(about: About) -> Session:
     """The session that writes below `wandb` in the run folder."""
     os.environ |= {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true", "WANDB_DISABLE_CODE": "true"}
     return _Session(about)
@@ -36,7 +36,7 @@ class _Session:
     def _log(self, values: dict[str, Any]) -> None:
         import wandb
 
-        if self.run is None:  # only where there is news: each start is a folder of its own
+        if self.run is None:  # not before there is something to log: each start makes a folder of its own
             about = self.about
             about.state.setdefault("id", secrets.token_hex(4))  # one run however often it is continued
             self.run = wandb.init(

@@ -48,7 +48,7 @@ from autoclimb.run.setup import (
 from autoclimb.run.trials import run_trial, situation_of, tell_error_of_speeds
 from autoclimb.run.verdicts import apply_verdicts, read_verdicts
 from autoclimb.run.worker import TRAINER, Died, Worker
-from autoclimb.score.own import tried
+from autoclimb.score.own import check_metric
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.fidelity import folds_for
@@ -146,7 +146,7 @@ def fit(
         goal = Goal(scorer, task.kind, task.grades)
         fingerprint = {**fingerprint_of(task, scorer, seed, folds, given), "decisions": digest}
         check_fingerprint(folder, before.get("fingerprint") or {}, fingerprint)
-        tried(goal, task.target)
+        check_metric(goal, task.target)
         store.update_run(
             folder,
             clock,

@@ -115,7 +115,7 @@ def gained(goal: Goal, truth: np.ndarray, oof: np.ndarray, test: np.ndarray, tar
     if shift is None:
         return None
     usual = goal.score(target, answer(learn_rule(goal, truth, oof), test))
-    return goal.score(target, answer(shift.rule, shift.allowed(test))) - usual
+    return goal.score(target, answer(shift.rule, shift.corrected(test))) - usual
 
 
 def of_runs(folders: list[Path], answers: Path, draws: int) -> Iterator[str]:

@@ -75,11 +75,11 @@ def test_rare_classes_are_allowed_for_and_test_rows_are_answered_better(case):
         shift = label_shift(aim, truth, oof, test)
         if shift is None:
             continue
-        assert np.allclose(shift.allowed(test).sum(1), 1)
+        assert np.allclose(shift.corrected(test).sum(1), 1)
         assert np.isclose(shift.shares.sum(), 1)
         target = truth_for(aim, test_truth)
         plain = answer(learn_rule(aim, truth, oof), test)
-        gains.append(aim.score(target, answer(shift.rule, shift.allowed(test))) - aim.score(target, plain))
+        gains.append(aim.score(target, answer(shift.rule, shift.corrected(test))) - aim.score(target, plain))
     assert len(gains) >= 3
     assert np.mean(gains) > 0
 

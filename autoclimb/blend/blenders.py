@@ -15,25 +15,25 @@ from autoclimb.blend.rows import Rows
 from autoclimb.types import Goal
 
 Model = dict[str, Any]
-# A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that keeps
-# the simpler one in 60 % of cases and halves what choosing among five adds by luck; a whole standard error would throw
-# away real gains, which on 2,000 rows are seldom larger. (Reasoned, not measured.)
+# A more complex blend must gain a quarter of the standard error of the paired difference. At equal skill that retains
+# the simpler one in 60 % of cases and halves the luck of choosing among five; a full standard error would reject real
+# gains, which on 2,000 rows are seldom larger. (Reasoned, not measured.)
 MARGIN = 0.25
-# Columns that mean nothing change little, so luck decides whether they seem to help; and new pictures come without
-# them. A whole standard error keeps such columns out in five cases of six.
+# Columns without information change little, so luck decides whether they seem to help, and new pictures have no such
+# columns. A full standard error keeps them out in five cases of six.
 METADATA_MARGIN = 1.0
 
 
 def always(goal: Goal) -> bool:
-    """Whatever the goal."""
+    """True: the blender suits any goal."""
     return True
 
 
 @dataclass(frozen=True)
 class Blender:
-    """How to learn a combination from rows and to apply it to predictions, one `(M, C)` a picked member.
+    """How to learn a combination from rows and to apply it to predictions, one `(M, C)` for each picked member.
 
-    `apply` also takes the columns beside the pictures, `(M, K)` or None. `suits` says for which goals it is tried.
+    `apply` also takes the columns beside the pictures, `(M, K)` or None. `suits` says whether it is tried for a goal.
     """
 
     learn: Callable[[Rows], Model]
@@ -41,7 +41,7 @@ class Blender:
     suits: Callable[[Goal], bool] = always
     fewest_rows: int = 0
     fewest_members: int = 2
-    most_columns: int = 0  # 0 for any number: what it learns must be small enough to write and to solve for
+    most_columns: int = 0  # 0 for any number; a limit where the model's size grows with them
     when_quick: bool = True
     margin: float = MARGIN
     needs_metadata: bool = False
@@ -75,7 +75,7 @@ BLENDERS: dict[str, Blender] = {
         when_quick=False,
     ),
     "greedy": Blender(selection.greedy, averages.weighted),
-    # of one member alone it is vector scaling: a slope and a shift for each class, drawn to shared ones
+    # with one member it is vector scaling: a slope and a shift for each class, shrunk to shared ones
     "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, fewest_members=1, when_quick=False),
     "two-level ridge": Blender(
         ridge.fitted,

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 
 @cache
 def can_boost() -> bool:
-    """Whether LightGBM loads, which takes seconds: it wants OpenMP's library, and slim images of Linux lack that."""
+    """Whether LightGBM loads: it needs OpenMP's library, which slim images of Linux lack. The import takes seconds."""
     try:
         import lightgbm  # noqa: F401
     except (ImportError, OSError):
@@ -57,7 +57,7 @@ def objective(kind: str, true: np.ndarray) -> str:
 
 
 def fitted(rows: Rows) -> dict[str, Any]:
-    """The model as LightGBM's text, with the eight best members it reads."""
+    """The model as LightGBM's text, with the members it reads, the best eight that differ."""
     import lightgbm  # four seconds to import
 
     picked, kind = rows.diverse[:MEMBERS], rows.goal.kind

@@ -1,6 +1,6 @@
 """Stackers that also read columns beside the pictures (age, site, angle): each corrects the linear stacker's log odds.
 
-Built on the linear stacker so that pictures that come without the columns still have its answer.
+They build on the linear stacker so that pictures without such columns still have its predictions.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,34 @@ from autoclimb.blend import boosted, linear
 from autoclimb.blend.rows import Beside, Rows, shares_of
 from autoclimb.score.parts import dealt
 
-# Prior precision of a column's effect in log odds, times the number of columns: at 1 all columns together are expected
-# to move them by 1. Which fits is asked of held-out rows: columns may hold the whole answer, or nothing.
+# Prior precision of a column's effect on log odds, times the number of columns: at 1 all columns together are expected
+# to change them by 1. Held-out rows decide which is used, since columns may hold all of the answer or nothing of it.
 STRENGTHS = (0.1, 2.0, 40.0)
 BIAS, SCALE = 4.0, 4.0  # precisions of a shift, and of a stretch of the linear stacker's log odds
 FARTHEST = 5.0  # standard deviations at which a number's effect ends
-STEPS = 12  # of an optimiser that knows the curvature; the rest is below what the rows can tell (assumption)
+STEPS = 12  # of an optimiser that knows the curvature; further ones are below the noise of the rows (assumption)
 MOST_CELLS = 20_000_000  # rows x classes x columns a fit looks at: some seconds
 Model = dict[str, Any]
 
 
 def fitted_linear(rows: Rows) -> Model:
-    """The linear stacker with an effect `(J, C)` of each number and category, drawn to none."""
+    """The linear stacker with an effect `(J, C)` of each number and category, shrunk to 0."""
     base, rows, z, beside = _start(rows)
     link, values = base["link"], beside.values[rows.rows]
     columns = _columns_of(values, beside.words)
     x, target = _encoded(columns, values), _target(rows.true, z.shape[1], link)
     valid = dealt(len(x), 3, None if rows.groups is None else rows.groups[rows.rows], "strength") == 0
-    lost = []
+    losses = []
     for strength in STRENGTHS:
         effects, shift, scale = _effects(x[~valid], z[~valid], target[~valid], link, strength * len(columns))
-        lost.append(_lost(scale * z[valid] + x[valid] @ effects + shift, target[valid], link))
-    effects, shift, scale = _effects(x, z, target, link, STRENGTHS[int(np.argmin(lost))] * len(columns))
+        losses.append(_loss(scale * z[valid] + x[valid] @ effects + shift, target[valid], link))
+    effects, shift, scale = _effects(x, z, target, link, STRENGTHS[int(np.argmin(losses))] * len(columns))
     fitted = {"effects": effects.tolist(), "shift": shift.tolist(), "scale": float(scale)}
     return {"picked": base["picked"], "linear": base, "columns": columns, **fitted}
 
 
 def apply_linear(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
-    """The stacker's predictions `(M, C)`; those of the linear stacker beneath where there are no columns."""
+    """The stacker's predictions `(M, C)`; without columns those of its linear stacker."""
     z, link = linear.scores(model["linear"], predictions), model["linear"]["link"]
     if beside is not None:
         x = _encoded(model["columns"], beside)
@@ -64,7 +64,7 @@ def fitted_boosted(rows: Rows) -> Model:
 
 
 def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
-    """The stacker's predictions `(M, C)`; those of the linear stacker beneath where there are no columns."""
+    """The stacker's predictions `(M, C)`; without columns those of its linear stacker."""
     z, link = linear.scores(model["linear"], predictions), model["linear"]["link"]
     if beside is None:
         return linear.chances(z, link)
@@ -85,7 +85,7 @@ def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.nd
 
 
 def _start(rows: Rows) -> tuple[Model, Rows, np.ndarray, Beside]:
-    """The linear stacker, few enough of the rows to fit effects on, its log odds of them, and the columns."""
+    """The linear stacker, the rows to fit effects on, its log odds `(n, C)` of them, and the columns."""
     assert rows.beside is not None, "no columns beside the pictures"
     base = linear.fitted(rows)
     beside = rows.beside
@@ -102,29 +102,33 @@ def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:
 
 
 def _columns_of(values: np.ndarray, words: Sequence[int]) -> list[Model]:
-    """What encoding each column takes: how many words, or centre and spread; whether it is ever blank."""
+    """How each column is encoded: its number of words, or its mean and deviation; and whether it has blanks."""
     columns = []
     for column, n in zip(values.T, words, strict=True):
-        there = column[np.isfinite(column)]
-        number = {"mean": float(there.mean()) if len(there) else 0.0, "std": float(there.std()) if len(there) else 0.0}
-        columns.append({"words": n, "blank": len(there) < len(column), **({} if n else number)})
+        finite = column[np.isfinite(column)]
+        encoding: Model = {"words": n, "blank": len(finite) < len(column)}
+        if not n:
+            encoding["mean"] = float(finite.mean()) if len(finite) else 0.0
+            encoding["std"] = float(finite.std()) if len(finite) else 0.0
+        columns.append(encoding)
     return columns
 
 
 def _encoded(columns: list[Model], values: np.ndarray) -> np.ndarray:
-    """`(n, J)`: numbers in standard deviations with 0 for blank, words one column each, and blanks where they occur.
+    """The columns as numbers `(n, J)`: numbers in standard deviations with 0 for blank, words as 0/1 columns.
 
-    A word never seen is blank in `values`; one that no row of the fit had has no effect.
+    A column with blanks has a 0/1 column for them. A word that the fit's table lacked is blank in `values`; one that no
+    row of the fit had has no effect.
     """
     encoded = []
-    for known, column in zip(columns, values.T, strict=True):
+    for encoding, column in zip(columns, values.T, strict=True):
         blank = ~np.isfinite(column)
-        if known["words"]:
-            encoded.append((np.where(blank, -1, column)[:, None] == np.arange(known["words"])).astype(np.float64))
+        if encoding["words"]:
+            encoded.append((np.where(blank, -1, column)[:, None] == np.arange(encoding["words"])).astype(np.float64))
         else:
-            away = np.where(blank, 0.0, column - known["mean"]) / (known["std"] or 1.0)
-            encoded.append(np.clip(away, -FARTHEST, FARTHEST)[:, None])
-        if known["blank"]:
+            deviation = np.where(blank, 0.0, column - encoding["mean"]) / (encoding["std"] or 1.0)
+            encoded.append(np.clip(deviation, -FARTHEST, FARTHEST)[:, None])
+        if encoding["blank"]:
             encoded.append(blank.astype(np.float64)[:, None])
     return np.concatenate(encoded, axis=1)
 
@@ -135,16 +139,16 @@ def _effects(
     """Effects `(J, C)`, shifts `(C,)` and the stretch of the log odds that fit best under the prior."""
     (_, width), j = z.shape, x.shape[1]
     if link == "number":
-        left = target - z
-        centre, middle = x.mean(0), left.mean(0)
+        residual = target - z
+        centre, middle = x.mean(0), residual.mean(0)
         x = x - centre
-        effects = np.linalg.solve(x.T @ x + precision * np.eye(j), x.T @ (left - middle))
+        effects = np.linalg.solve(x.T @ x + precision * np.eye(j), x.T @ (residual - middle))
         return effects, middle - centre @ effects, 1.0
     from scipy.optimize import minimize  # half a second to import
 
     x = np.column_stack([x, np.ones(len(x))])
     prior = np.append(np.full(j, precision), BIAS)
-    # in these coordinates the loss curves about alike in all directions, so that a few steps do
+    # in these coordinates the loss has about the same curvature in all directions, so that a few steps suffice
     back = np.linalg.inv(np.linalg.cholesky(x.T @ x / 4 + np.diag(prior))).T
     stretched = 1 / np.sqrt((z**2).sum() / 4 + SCALE)
 
@@ -154,18 +158,18 @@ def _effects(
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         effects, scale = parts(flat)
         q = scale * z + x @ effects
-        wrong = linear.chances(q, link) - target
-        away = (prior @ effects**2).sum() + SCALE * (scale - 1) ** 2
-        slope = back.T @ (x.T @ wrong + prior[:, None] * effects)
-        stretch = stretched * ((z * wrong).sum() + SCALE * (scale - 1))
-        return _lost(q, target, link) + away / 2, np.append(slope, stretch)
+        error = linear.chances(q, link) - target
+        penalty = (prior @ effects**2).sum() + SCALE * (scale - 1) ** 2
+        slope = back.T @ (x.T @ error + prior[:, None] * effects)
+        stretch = stretched * ((z * error).sum() + SCALE * (scale - 1))
+        return _loss(q, target, link) + penalty / 2, np.append(slope, stretch)
 
     start = np.zeros((j + 1) * width + 1)
     effects, scale = parts(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x)
     return effects[:-1], effects[-1], scale
 
 
-def _lost(q: np.ndarray, target: np.ndarray, link: str) -> float:
+def _loss(q: np.ndarray, target: np.ndarray, link: str) -> float:
     """The summed loss of log odds (their negative log likelihood) or of numbers (squares)."""
     if link == "number":
         return float(((q - target) ** 2).sum())

@@ -1,4 +1,4 @@
-"""Several blends as one: the mean of what each predicts, in shares."""
+"""A mixture of blends: the weighted mean of their predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ MIXTURE = "mixture"  # the method of a blend of several, which is no row of BLEN
 
 
 def mixed(models: Mapping[str, Model], shares: Mapping[str, float]) -> Model:
-    """What blenders have learned, as one model with its "method"; of one blender that blender's own."""
+    """One model, with its "method", of the models of several blenders; for one blender it is that blender's own."""
     if len(models) == 1:
         ((name, model),) = models.items()
         return model | {"method": name}
@@ -36,13 +36,13 @@ def apply(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | 
 
 
 def blenders_in(model: Model) -> Iterator[Blender]:
-    """The rows of BLENDERS that a model answers by."""
+    """The rows of BLENDERS that a model consists of."""
     for part in model.get("parts", [model]):
         yield BLENDERS[part["method"]]
 
 
 def weights_in(model: Model, members: int) -> list[float]:
-    """A weight for each of so many members, none where a blender holds more than weights."""
+    """The weight of each of `members` members; empty where a blender learned more than weights."""
     if any(blender.apply is not weighted for blender in blenders_in(model)):
         return []
     total = [0.0] * members

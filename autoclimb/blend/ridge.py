@@ -1,4 +1,4 @@
-"""The two-level ridge for sets of labels, as the winner of Planet 2017 had it: correlated labels, then members."""
+"""The two-level ridge for sets of labels, as the winner of Planet 2017 used it: over labels, then over members."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +14,17 @@ MEMBER_PRECISION = 25.0  # prior of a member's weight for a label: its equal sha
 
 
 def fitted(rows: Rows) -> dict[str, Any]:
-    """For each member a matrix `(C, C)` from its labels' probabilities to what they lack; then weights `(K, C)`."""
+    """For each member a matrix `(C, C)` from its labels' probabilities to their residuals; then weights `(K, C)`."""
     picked = rows.diverse[:MEMBERS]
     rows = rows.at_most(MOST_CELLS, rows.width * len(picked))
     truth, matrices, corrected = rows.true.astype(np.float64), [], []
     for i in picked:
         p = rows.of(i).astype(np.float64)
-        x, lacking = p - p.mean(0), truth - p
-        noise = max(float(lacking.var()), 1e-9)
+        x, residual = p - p.mean(0), truth - p
+        noise = max(float(residual.var()), 1e-9)
         prior = LABEL_PRECISION * noise * np.eye(x.shape[1])
-        matrix = np.linalg.solve(x.T @ x + prior, x.T @ (lacking - lacking.mean(0)))
-        shift = lacking.mean(0) - p.mean(0) @ matrix
+        matrix = np.linalg.solve(x.T @ x + prior, x.T @ (residual - residual.mean(0)))
+        shift = residual.mean(0) - p.mean(0) @ matrix
         matrices.append({"matrix": matrix.tolist(), "shift": shift.tolist()})
         corrected.append(p + p @ matrix + shift)
     z = np.stack(corrected)
@@ -43,6 +43,6 @@ def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.n
 
 def _weights(z: np.ndarray, truth: np.ndarray) -> np.ndarray:
     start = np.full(len(z), 1 / len(z))
-    left = truth - start @ z
-    noise = max(float(left.var()), 1e-9)
-    return np.asarray(start + np.linalg.solve(z @ z.T + MEMBER_PRECISION * noise * np.eye(len(z)), z @ left))
+    residual = truth - start @ z
+    noise = max(float(residual.var()), 1e-9)
+    return np.asarray(start + np.linalg.solve(z @ z.T + MEMBER_PRECISION * noise * np.eye(len(z)), z @ residual))

@@ -1,4 +1,4 @@
-"""What a blender is fitted on: some rows of the members' out-of-fold predictions, with the goal."""
+"""Rows: some rows of the members' out-of-fold predictions with the goal, which a blender is fitted on."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -19,9 +19,9 @@ NEAR_COPY = 0.995  # correlation of two members' predictions from which the seco
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """Columns beside the pictures: `values` `(n, K)`, NaN where blank; how many `words` each has, 0 for numbers.
+    """Columns beside the pictures: `values` `(n, K)`, NaN where blank; `words` has the number of words of each column.
 
-    A category is its place among the words of its column.
+    Columns of numbers have 0 words; a category is the index of its word in the column's list.
     """
 
     values: np.ndarray
@@ -32,11 +32,10 @@ class Beside:
 class Rows:
     """Some rows of all members' predictions. `predictions` are each `(n, C)` over all rows, `rows` picks by index.
 
-    Of large predictions only the rows that are looked at are read, and of many members those that a blender picks.
-
-    `effort` is the share of its usual work a fit may do: those that only serve to choose between blenders do less.
-    `own_scores` keeps the score of a member, by its name in `names`, on the few rows that members are ranked by: the
-    next blend of the same rows need not compute it again.
+    Large predictions are read lazily: only the rows that are used, of the members that a blender picks. `effort` is the
+    share of its usual work that a fit may do: fits that only serve to choose between blenders do less. `own_scores`
+    caches the score of a member, by its name in `names`, on the few rows that members are ranked on, for the next blend
+    of the same rows.
     """
 
     goal: Goal
@@ -64,7 +63,7 @@ class Rows:
         return int(self.predictions[0].shape[1])
 
     def at_most(self, cells: float, cells_a_row: int) -> "Rows":
-        """These rows, or so many of them drawn by lot that a fit looks at this many cells, 300 rows at the least."""
+        """These rows, or a random sample of them so that a fit reads at most `cells` cells, 300 rows at the least."""
         most = max(300, int(cells * self.effort) // max(1, cells_a_row))
         if len(self.rows) <= most:
             return self
@@ -73,14 +72,14 @@ class Rows:
 
     @cached_property
     def few(self) -> "Rows":
-        """Few enough of these rows to search on."""
+        """A sample of these rows that is small enough for a search over members."""
         # sorting columns or taking logs costs twice what counting does
         most = MOST_CELLS // 2 if self.goal.metric.wants == "probability" else MOST_CELLS
         return self.at_most(most, self.width)
 
     @cached_property
     def ranked(self) -> list[int]:
-        """The members, best first by their own score on `few`: shared by all blenders that start from it."""
+        """The members, best first, by their own score on `few`."""
         few = self.few
         drawn = hashlib.blake2b(few.rows.tobytes(), digest_size=8).hexdigest()
 
@@ -95,24 +94,24 @@ class Rows:
 
     @cached_property
     def diverse(self) -> list[int]:
-        """The members, best first, without those that nearly are a better one's copy: as many as blenders read."""
+        """The members, best first and MOST_DIVERSE at most, without near copies of a better one."""
         few = self.few
-        kept: list[int] = []
+        picked: list[int] = []
         columns: list[np.ndarray] = []  # of those, centred, of length one
         for member in self.ranked:
             column = few.of(member).ravel().astype(np.float64)
             column -= column.mean()
             column /= max(float(np.sqrt(np.einsum("n,n->", column, column))), 1e-6)
-            if not kept or max(float(np.einsum("n,n->", column, other)) for other in columns) < NEAR_COPY:
-                kept.append(member)
+            if not picked or max(float(np.einsum("n,n->", column, other)) for other in columns) < NEAR_COPY:
+                picked.append(member)
                 columns.append(column)
-            if len(kept) == MOST_DIVERSE:
+            if len(picked) == MOST_DIVERSE:
                 break
-        return kept
+        return picked
 
 
 def of_rows(source: ByRow, rows: np.ndarray, members: int) -> ByRow:
-    """These rows of a member's predictions: in memory, or a view where all members' would take too much of it."""
+    """These rows of a member's predictions: in memory, or as a view where those of all `members` would be too large."""
     view = View(source, rows)
     return view if members * len(rows) * source.shape[1] > LARGE else np.asarray(view)
 
@@ -123,6 +122,6 @@ def shares_of(true: np.ndarray, width: int) -> np.ndarray:
 
 
 def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
-    """The score with a decision rule learned on the same rows: to compare by, never to report."""
+    """The score with a decision rule learned on the same rows: for comparisons, never for reports."""
     rule = learn_rule(goal, truth, p, quick=True)
     return goal.score(truth_for(goal, truth), answer(rule, p))

@@ -1,4 +1,4 @@
-"""Test predictions made as sure as the out-of-fold ones that the decision rule was learned on."""
+"""Sharpening: test predictions become as confident as the out-of-fold ones that the decision rule was learned on."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from autoclimb.seeds import some_of
 from autoclimb.types import Kind
 
 STEEPEST = 8.0
-MOST_CELLS = 1 << 20  # of either that tell how confident they are: the mean of ten thousand rows is known to 1 %
-PRIOR_ROWS = 50.0  # test rows at which half of the seen difference is believed (assumption)
+MOST_CELLS = 1 << 20  # of either, to estimate their confidence: the mean over ten thousand rows is precise to 1 %
+PRIOR_ROWS = 50.0  # test rows at which half of the measured difference is corrected (assumption)
 
 
 def sharpness(kind: Kind, oof: ByRow, test: ByRow) -> float:
     """The factor on the log odds of `test` `(M, C)` that makes it as confident as `oof` `(n, C)`, at least 1.
 
-    A test prediction is the mean of the nets of several folds, and where they disagree it is less sure than any of
-    them, although it is right more often. A temperature or threshold learned on single nets is off for it. Simulated,
-    four classes, nets of much noise of their own: log loss 1.03 by the rule as it is, .90 matched, .90 possible; F2 of
-    ten labels .59, .63, .63.
+    A test prediction is the mean over the nets of several folds. Where they disagree it is less confident than each of
+    them, although it is right more often, so a temperature or threshold learned on single nets does not fit it.
+    Simulated with four classes and noisy nets: log loss 1.03 without sharpening, .90 with it, .90 by the best rule; F2
+    of ten labels .59, .63, .63.
     """
     if kind == "regression" or len(test) < 2:
         return 1.0
@@ -37,7 +37,7 @@ def sharpness(kind: Kind, oof: ByRow, test: ByRow) -> float:
 
 
 def sharpened(kind: str, p: np.ndarray, factor: float) -> np.ndarray:
-    """Predictions with log odds times the factor, in double precision, of large arrays in that which they have."""
+    """The predictions with their log odds times the factor, in double precision; large arrays retain their own."""
     if factor == 1.0 or kind == "regression":
         return p
 
@@ -48,7 +48,7 @@ def sharpened(kind: str, p: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _confidence(kind: Kind, p: np.ndarray) -> float:
-    """The chance that an answer drawn from a prediction is drawn twice."""
+    """The mean chance that two answers drawn from a prediction agree."""
     p = np.asarray(p, np.float64)
     if kind == "multilabel":
         return float((p**2 + (1 - p) ** 2).mean())

@@ -111,7 +111,7 @@ def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None
         plain.unlink(missing_ok=True)
     else:
         write_answers(setup, rule, blend.test, plain)
-        write_answers(setup, shift.rule, shift.allowed(blend.test), path)
+        write_answers(setup, shift.rule, shift.corrected(blend.test), path)
         setup.tell(Event("note", shift_words(shift, task, setup.rows)))
     store.save_blend(setup.folder, blend, rule.to_json())
     value = metric.shown(blend.score)

@@ -1,4 +1,4 @@
-"""Losses by row: what two trials are compared by, for their noise is far smaller than the metric's."""
+"""Losses by row, which two trials are compared by: their noise is far smaller than the metric's."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ SURE = 0.01  # probabilities of a label are kept from 0 and 1 by as much: one co
 
 
 def losses_by_row(goal: Goal, truth: ByRow, predicted: ByRow) -> np.ndarray:
-    """A loss for every row of predictions `(N, C)`, NaN where a row was not predicted; lower is better.
+    """The loss `(N,)` of each row of predictions `(N, C)`, NaN where a row was not predicted; lower is better.
 
-    Numbers and grades: the squared error, of grades that of the expected one. Sets of labels: the mean cross-entropy of
-    the labels. Classes and shares of votes: the squared distance to them (Brier), which a few confident slips do not
-    rule. Each is proper: the true probabilities have the lowest expected loss.
+    Numbers have the squared error, grades the squared error of the expected grade; sets of labels the mean
+    cross-entropy of the labels; classes and shares of votes the squared distance to them (Brier), which a few confident
+    errors do not dominate. Each is proper: the true probabilities have the lowest expected loss.
     """
     return by_blocks(lambda rows: _losses(goal, truth[rows], predicted[rows]), *predicted.shape)
 
@@ -27,9 +27,9 @@ def _losses(goal: Goal, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if goal.kind == "ordinal" and truth.ndim == 1 and goal.grades:
         grades = np.asarray(goal.grades, np.float64)
         return (predicted.astype(np.float64) @ grades - grades[truth]) ** 2
-    off = predicted.astype(np.float64)
+    error = predicted.astype(np.float64)
     if truth.ndim == 2:
-        off -= truth
+        error -= truth
     else:
-        off[np.arange(len(off)), truth] -= 1.0
-    return (off**2).sum(1)
+        error[np.arange(len(error)), truth] -= 1.0
+    return (error**2).sum(1)

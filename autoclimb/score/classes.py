@@ -1,4 +1,4 @@
-"""Metrics of answered classes, label sets and grades: counting, no probabilities."""
+"""Metrics of classes, label sets and grades that are answered: they count, and look at no probabilities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class RowMean:
 class FBeta:
     """F-beta. Average "" means samples for label sets, the positive class where only 0 and 1 occur, else macro.
 
-    A metric on a kind of task never has the average "" (METRICS: `on_kind`), as three classes may show but two on few
-    rows. Undefined ratios count 0, as in scikit-learn. Macro averages over all labels of sets, and of one class a row
-    over those in truth or answers. Micro over sets leaves out labels that the truth never has, as MLE-bench's graders
-    do (scikit-learn counts them).
+    A metric on a kind of task never has the average "" (METRICS: `on_kind`), as few rows may show only two of three
+    classes. Undefined ratios count 0, as in scikit-learn. Macro averages over all labels of sets, and with one class a
+    row over the classes in truth or answers. Micro over sets leaves out labels that the truth never has, as MLE-bench's
+    graders do (scikit-learn counts them).
     """
 
     beta: float
@@ -72,7 +72,7 @@ class FBeta:
 
 
 def counts(truth: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each class `(C,)`: rows that have it and were given it, rows given it, rows that have it."""
+    """Three counts of rows for each class `(C,)`: those answered rightly with it, answered with it, and having it."""
     if truth.ndim == 2:
         named, true = answers.astype(bool), truth.astype(bool)
         return (named & true).sum(0), named.sum(0), true.sum(0)
@@ -83,28 +83,28 @@ def counts(truth: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def same(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """One for each row answered rightly."""
+    """1 for each row answered rightly, else 0: `(N,)` floats."""
     return (truth == answers).astype(float)
 
 
 def different(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """One for each row answered wrongly."""
+    """1 for each row answered wrongly, else 0: `(N,)` floats."""
     return (truth != answers).astype(float)
 
 
 def same_set(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """One for each row whose whole label set was answered."""
+    """1 for each row all of whose labels are answered rightly, else 0: `(N,)` floats."""
     return (truth.astype(bool) == answers.astype(bool)).all(1).astype(float)
 
 
 def balanced_accuracy(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Mean recall of the classes in truth."""
+    """The mean recall of the classes that occur in the truth."""
     hits, _, actual = counts(truth, answers)
     return float((hits[actual > 0] / actual[actual > 0]).mean())
 
 
 def matthews(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Matthews correlation of any number of classes (Gorodkin 2004), 0 where undefined."""
+    """The Matthews correlation of any number of classes (Gorodkin 2004), 0 where undefined."""
     hits, predicted, actual = (c.astype(float) for c in counts(truth, answers))
     n = len(truth)
     variances = (n**2 - predicted @ predicted) * (n**2 - actual @ actual)
@@ -112,7 +112,7 @@ def matthews(truth: np.ndarray, answers: np.ndarray) -> float:
 
 
 def cohen_kappa(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Cohen's kappa without weights: agreement beyond chance; 1 where one class is all there is."""
+    """Cohen's kappa without weights: agreement beyond chance; 1 where there is one class only."""
     hits, predicted, actual = (c.astype(float) for c in counts(truth, answers))
     n = len(truth)
     chance = predicted @ actual / n
@@ -122,9 +122,9 @@ def cohen_kappa(truth: np.ndarray, answers: np.ndarray) -> float:
 def kappa(truth: np.ndarray, answers: np.ndarray, power: int = 2) -> float:
     """Cohen's kappa weighted by |a - b| ** power of two grades a and b.
 
-    Grades are numbers, as in the competitions' own code, which takes the range of grades: one that no row has still
-    lies between its neighbours (scikit-learn closes the gap). One grade everywhere has no chance disagreement; it
-    counts 1 here (scikit-learn: NaN). Time does not grow with the number of different grades.
+    Grades are numbers, as in the competitions' own code, which takes the range of grades: a grade that no row has still
+    separates its neighbours (scikit-learn closes the gap). Where all rows have one grade there is no disagreement by
+    chance, and kappa is 1 (scikit-learn: NaN). Time does not grow with the number of different grades.
     """
     truth, answers = np.asarray(truth, float), np.asarray(answers, float)
     missed = float((np.abs(truth - answers) ** power).mean())

@@ -1,4 +1,4 @@
-"""Cross-fitted scores: the one honest way to score whatever was learned from out-of-fold predictions."""
+"""Cross-fitted scores: how everything learned from out-of-fold predictions is scored honestly."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A cross-fitted score: higher is better, `stderr` its standard error over rows, `answers` of the kept rows."""
+    """A cross-fitted score, higher is better, with its standard error over rows and the `answers` that were scored."""
 
     score: float
     stderr: float
@@ -37,12 +37,12 @@ def cross_fit(
     learn: Callable[[np.ndarray], Learned],
     apply: Callable[[Learned, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """For each fold, the output of a rule learned on the other folds; in row order."""
+    """The output of `apply`, in row order, for each fold by what `learn` gave on the other folds; both take masks."""
     return pooled(((fold_of == k, apply(learn(fold_of != k), fold_of == k)) for k in np.unique(fold_of)), len(fold_of))
 
 
 def pooled(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
-    """One array of `count` rows from parts of them, (rows, values) each."""
+    """One array of `count` rows from parts of it, each a pair of rows (mask or indices) and their values."""
     out = None
     for rows, part in parts:
         if out is None:
@@ -54,9 +54,9 @@ def pooled(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.nda
 
 
 def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None) -> Rule:
-    """The rule for new pictures, learned from the predicted rows that belong to a part, or some of very many.
+    """The rule for new pictures, learned from the predicted rows that belong to a part, or from a sample of many rows.
 
-    Of one part alone it is learned as it was scored, on a split that keeps rows of one of `groups` `(N,)` together.
+    Where there is one part only, it is split as for the score, with rows of one of `groups` `(N,)` kept together.
     """
     rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
     rows = rows_to_learn_from(goal, rows, oof.shape[1])
@@ -72,9 +72,9 @@ def cross_answers(
     *,
     quick: bool = False,
 ) -> np.ndarray:
-    """The answers to predictions `(N, C)` by a decision rule that was, for each part, learned on the other parts.
+    """The answers to predictions `(N, C)` by a decision rule that is, for each part, learned on the other parts.
 
-    `quick` is that of `learn_rule`.
+    `quick` is passed on to `learn_rule`.
     """
     if len(p) == 1:
         return answer(learn_rule(goal, truth[:], p[:]), p)
@@ -93,8 +93,8 @@ def cross_fitted_score(
 ) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
-    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once; rows of one group `(N,)`
-    count together in the error. Raises Mistake where the score is NaN, which only a metric of the user's own can be.
+    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once; rows of one of `groups`
+    `(N,)` count together in the error. Raises Mistake where the score is NaN, as a metric of the user's own may be.
     """
     kept = predicted_rows(p) & (part_of >= 0)
     assert kept.any(), "no row was predicted"
@@ -129,12 +129,11 @@ def standard_error(
     values = row_values(goal, truth, answers)
     minus = None if others is None else row_values(goal, truth, others)
     if values is not None:
-        off = values if minus is None else values - minus
-        off = off - off.mean()
-        sums = np.bincount(unit_of(n, groups), off)
+        differences = values if minus is None else values - minus
+        sums = np.bincount(unit_of(n, groups), differences - differences.mean())
         return float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
-    wide = answers.shape[1] if answers.ndim == 2 else 1
-    share = min(1.0, max(500, MOST_CELLS // wide) / n)  # of the units drawn for a resample
+    width = answers.shape[1] if answers.ndim == 2 else 1
+    share = min(1.0, max(500, MOST_CELLS // width) / n)  # of the units drawn for a resample
     scores = [
         goal.score(truth[lot], answers[lot]) - (0.0 if others is None else goal.score(truth[lot], others[lot]))
         for lot in resamples(n, units, RESAMPLES, share)
@@ -146,11 +145,11 @@ def standard_error(
 def resampled_scores(
     goal: Goal, truth: np.ndarray, answers: Sequence[np.ndarray], groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Scores `(B, K)`, higher is better, of K answers to the same rows, on rows drawn anew from them B times.
+    """Scores `(B, K)`, higher is better, of K answers to the same rows, on B resamples of the rows.
 
-    `truth` is what the metric takes; rows of one group are drawn together. Each draw is the same for all answers, so
-    differences between them are paired. Draws on which a score has no value are left out; if all are, it is one draw
-    of all rows.
+    `truth` is what the metric takes; rows of one group are drawn together. A resample is the same for all answers, so
+    that differences between them are paired. Resamples on which a score has no value are left out; if all are, the
+    result is the scores on all rows, `(1, K)`.
     """
     n, groups = len(truth), groups_that_differ(groups)
     values = [row_values(goal, truth, a) for a in answers]
@@ -161,11 +160,11 @@ def resampled_scores(
         size, random = np.bincount(unit), rng(0, "resampled scores", n)
         weights = (random.exponential(size=len(size)) for _ in range(RESAMPLES_OF_MEANS))
         return np.array([w @ totals / (w @ size) for w in weights])
-    wide = answers[0].shape[1] if answers[0].ndim == 2 else 1
-    share = min(1.0, max(500, MOST_CELLS // wide) / n)
+    width = answers[0].shape[1] if answers[0].ndim == 2 else 1
+    share = min(1.0, max(500, MOST_CELLS // width) / n)
     scores = np.array([goal.score(truth, a) for a in answers])
     lots = resamples(n, units_of(n, groups), RESAMPLES, share)
-    drawn = np.array([[goal.score(truth[lot], a[lot]) for a in answers] for lot in lots])
-    drawn = scores + np.sqrt(share) * (drawn - scores)  # fewer rows drawn spread more
-    known = np.isfinite(drawn).all(1)
-    return drawn[known] if known.any() else scores[None]
+    resampled = np.array([[goal.score(truth[lot], a[lot]) for a in answers] for lot in lots])
+    resampled = scores + np.sqrt(share) * (resampled - scores)  # scores on fewer rows vary more
+    finite = np.isfinite(resampled).all(1)
+    return resampled[finite] if finite.any() else scores[None]

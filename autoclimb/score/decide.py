@@ -1,8 +1,8 @@
-"""Decisions: the rule that turns predictions into a metric's best answers. Every rule is learned, then applied.
+"""Decisions: how a metric's rule, which turns predictions into its best answers, is learned from out-of-fold rows.
 
 A prediction `p` is `(N, C)`: class probabilities, one probability per label, or `(N, 1)` numbers. A decision is a
-function of (goal, truth, p, how), `truth` being what the metric's function takes; rows of METRICS name theirs, and a
-metric that names none gets the one of its `wants`, which knows nothing but how to call it.
+function of (goal, truth, p, how), `truth` being what the metric's function takes. Rows of METRICS name theirs; a metric
+that names none has that of its `wants` in CALLED, which can do no more than call it.
 """
 
 from collections.abc import Callable
@@ -36,25 +36,28 @@ from autoclimb.types import Goal, How, Rule, Wants
 
 PLAINLY = How()
 Decision = Callable[[Goal, np.ndarray, np.ndarray, How], Rule]
-MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is tried
-MOST_LEARNED = 1 << 25  # cells that a rule is learned from, held in double precision; few numbers need no more
-MOST_LEARNED_BY_CLASS = 1 << 27  # where it has a number for each class, the rarest of which have few rows anyway
+MOST_CALLED = 200_000  # cells of the rows on which a metric that can only be called is evaluated
+MOST_LEARNED = 1 << 25  # cells, in double precision, that a rule is learned from: enough for a few numbers
+MOST_LEARNED_BY_CLASS = 1 << 27  # the same for a number per class, where the rarest classes have few rows
 FEWEST_BENT = 1000  # rows from which isotonic calibration is tried: on fewer it loses to a line (assumption)
-MOST_PARTS = 5  # that it is tried on: a run may have folds by the dozen, and each of them tries it anew
-FEWEST_DEPENDENT = 200  # rows from which it is asked whether the number of true labels helps
-MOST_DEPENDENT = 64  # labels up to which it is asked: the maximiser is cubic in them
-COMPARED = 500  # rows tell which of two rules is better to a third of a standard error of what all rows would say
+MOST_PARTS = 5  # on which it is tried: a run may have dozens of folds, and it is tried again in each
+FEWEST_DEPENDENT = 200  # rows from which the number of true labels is tried as a help
+MOST_DEPENDENT = 64  # labels up to which it is: the maximiser is cubic in them
+COMPARED = (
+    500  # rows on which two rules are compared: the error is a third of a standard error on all rows (assumption)
+)
 WIDEST = (-np.finfo(float).max, np.finfo(float).max)
 
 
 def learn_rule(
     goal: Goal, truth: np.ndarray, p: np.ndarray, *, quick: bool = False, part_of: np.ndarray | None = None
 ) -> Rule:
-    """The rule that does best on these rows: what turns `p` `(N, C)` into the answers the metric wants.
+    """The rule of greatest metric on these rows, which turns `p` `(N, C)` into the answers that the metric wants.
 
-    `truth` is the task's target. Scoring the rule on its own rows flatters it: `score.crossfit` does not.
-    `quick` leaves out the expected-F maximiser, for use inside a search over blends. `part_of` `(N,)` are parts that
-    keep rows of one group together; without them whatever is tried before it is taken is tried on rows drawn by lot.
+    `truth` is the task's target. The rule's score on its own rows is too high: `score.crossfit` gives an honest one.
+    `quick` leaves out the expected-F maximiser and isotonic curves, for use inside a search over blends. `part_of`
+    `(N,)` are parts that keep rows of one group together, on which such options are compared; without them random
+    parts of the rows are taken.
     """
     assert goal.kind in goal.metric.kinds
     assert len(truth) == len(p) > 0
@@ -63,7 +66,7 @@ def learn_rule(
 
 
 def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
-    """Those of the rows, by index, that a rule on predictions of so many columns is learned from: all, or some."""
+    """The rows, by index, that a rule on predictions of `width` columns is learned from: all, or a random sample."""
     by_class = goal.kind in goal.metric.by_class or (
         goal.kind == "multilabel" and goal.metric.average in ("macro", "weighted")
     )
@@ -72,7 +75,7 @@ def rows_to_learn_from(goal: Goal, rows: np.ndarray, width: int) -> np.ndarray:
 
 
 def truth_for(goal: Goal, truth: np.ndarray) -> np.ndarray:
-    """The truth that the metric's function takes: grade numbers where it grades or measures classes, else as it is."""
+    """The truth that the metric's function takes: the numbers of grades where it wants such, else `truth`."""
     if goal.metric.wants in ("grade", "number") and goal.kind != "regression":
         return np.asarray(goal.grades or range(int(truth.max()) + 1), float)[truth.astype(int)]
     return truth
@@ -103,7 +106,7 @@ def weighed(counted: Counted | None = None) -> Decision:
 
 
 def called_sets(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """One threshold for all labels, for a metric of sets of which nothing is known but its values."""
+    """One threshold for all labels, for a metric of sets that can only be called."""
     if goal.kind != "multilabel":
         return weighed()(goal, truth, p, how)
     some = some_of(len(p), max(1, MOST_CALLED // p.shape[1]), "called")
@@ -135,10 +138,10 @@ def f_beta(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> 
 
 
 def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray, part_of: np.ndarray | None = None) -> bool:
-    """Whether sets of greatest expected F gain by how many labels rows have, learned on one half, tried on the other.
+    """Whether a tilt learned on one half of the rows raises the F of the sets of greatest expected F on the other half.
 
-    `q` are calibrated probabilities. The gain must be half of its standard error, as that of any more complex choice.
-    Halves are of parts, so that they have no group in common; of a single part nothing is learned.
+    `q` are calibrated probabilities. The gain must exceed half of its standard error. Halves consist of whole parts, so
+    that they have no group in common; a single part cannot be halved, and the answer is False.
     """
     if len(q) < FEWEST_DEPENDENT or q.shape[1] > MOST_DEPENDENT:
         return False
@@ -159,7 +162,7 @@ def dependent(f: FBeta, truth: np.ndarray, q: np.ndarray, part_of: np.ndarray | 
 
 
 def as_is(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """The predictions themselves: only their order counts."""
+    """The predictions as they are: only their order counts."""
     return Rule("as is")
 
 
@@ -169,10 +172,10 @@ def ranked(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> 
 
 
 def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """Calibrated probabilities, no surer than the rows allow: the best answer to any proper score.
+    """Calibrated probabilities, no more certain than the rows allow: the best answer to any proper score.
 
-    No error among n rows does not make one in n impossible. By Laplace's rule of succession the next row is one with a
-    chance of 1 / (n + 2), so that share of every answer is the classes' frequencies.
+    No error among n rows does not make one impossible. By Laplace's rule of succession the next row is an error with a
+    chance of 1 / (n + 2); that share of every answer is given to the classes' frequencies.
     """
     if goal.kind == "multilabel":
         prior, plain = (truth.sum(0) + 1) / (len(truth) + 2), Rule("calibrated", platt(p, truth))
@@ -183,7 +186,7 @@ def likely(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> 
 
 
 def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
-    """The rule with an isotonic curve for its line: of two classes the positive's, of sets all labels'."""
+    """The rule with an isotonic curve in place of its line: of two classes for the positive, of sets for all labels."""
     if truth.ndim == 2:
         return replace(rule, name="curve", values=floats(np.concatenate(curve(p, truth))))
     knots = np.concatenate(curve(p[:, 1:], truth[:, None]))
@@ -191,12 +194,12 @@ def curved(rule: Rule, truth: np.ndarray, p: np.ndarray) -> Rule:
 
 
 def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | None = None) -> bool:
-    """Whether an isotonic curve calibrates better than a line, learned on the other parts and tried on each.
+    """Whether an isotonic curve calibrates better than a line, each learned on the other parts and scored on one.
 
-    Parts are thirds drawn by lot where none are given, and MOST_PARTS at most; of a single one nothing is learned.
-    Asked for two classes and for sets, of FEWEST_BENT rows at least; it must gain beyond its standard error. Pictures
-    of one patient on both sides confirm any step: where a line was right, thirds took a curve in 31 of 60 draws of 100
-    patients of twenty pictures and lost .020 of log loss by it, parts in 3 and .002.
+    It is tried for two classes and for sets, on FEWEST_BENT rows or more, and must gain more than its standard error.
+    Parts are random thirds where none are given, MOST_PARTS at most; a single part gives False. Groups matter: where a
+    line was right, in 60 draws of 100 patients with twenty pictures each, random thirds chose the curve in 31 and lost
+    .020 of log loss by it, parts that keep patients together in 3 and .002.
     """
     if len(p) < FEWEST_BENT or not (goal.kind == "multilabel" or (truth.ndim == 1 and p.shape[1] == 2)):
         return False
@@ -214,15 +217,16 @@ def bent(goal: Goal, truth: np.ndarray, p: np.ndarray, part_of: np.ndarray | Non
 
 
 def called_probabilities(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """Probabilities calibrated or as they are, whichever the metric likes better."""
+    """Probabilities calibrated or as they are, whichever has the better metric."""
     return best_rule(goal, [Rule("as is"), likely(goal, truth, p, how)], truth, p)
 
 
 def certain(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """Yes or no as probabilities, for a probabilistic F-beta.
 
-    It is linear over linear in each probability, so nothing between no and yes is better than both; measured on 300
-    rows, 10 % positive, 20 draws: 0.37 cross-fitted, the probabilities as they are 0.21, thrice as steep 0.29.
+    The metric is a ratio of linear functions of each probability, so no value between 0 and 1 is better than both.
+    Measured on 300 rows, 10 % positive, 20 draws: 0.37 cross-fitted, the probabilities as they are 0.21, with log odds
+    times three 0.29.
     """
     hard = Goal(goal.metric, goal.kind)
     return Rule("certain", (two_class_threshold(hard, truth, p[:, -1], counted_f(FBeta(goal.metric.beta, "binary"))),))
@@ -231,8 +235,8 @@ def certain(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) ->
 def reweighted(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
     """The decision for a log loss with weights: its best answer is not p but p times the weights, normalised.
 
-    Frequencies are those the predictions expect, not those of the truth: a class that is rare in the other parts is
-    frequent in this one, so weights from the truth would tell (measured on noise, 150 rows: 0.005 of 0.69).
+    Frequencies are those that the predictions expect, not those of the truth: a class that is rare in the other parts
+    is frequent in this one, so weights from the truth would leak (measured on noise, 150 rows: 0.005 of 0.69).
     """
     f = cast(WeightedLogLoss, goal.function)
     share, expected = 1 / (len(p) + 2), p.sum(0) + 1
@@ -251,12 +255,12 @@ def reweighted(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY)
     n = len(truth) / 2
     weight = np.where(truth.astype(bool), n / np.maximum(yes, 1), n / np.maximum(len(truth) - yes, 1))
     slope, shift = platt(calibrated(p, 1, -np.log(odds)), truth, weight)
-    even = (0.5,) * p.shape[1]  # weighed so, either outcome of a label is as frequent as the other
+    even = (0.5,) * p.shape[1]  # with these weights both outcomes of a label are equally frequent
     return Rule("calibrated", (slope, shift, *floats(-slope * np.log(odds))), prior=even, share=share)
 
 
 def shares(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """How frequent each class is `(C,)`, one row spread over all classes added."""
+    """How frequent each class is `(C,)`, with one row more that is spread over all classes."""
     width = p.shape[1]
     if truth.ndim == 2:
         rows = (truth / np.maximum(truth.sum(1, keepdims=True), 1e-12)).sum(0)
@@ -274,7 +278,7 @@ def floats(values: np.ndarray) -> tuple[float, ...]:
 
 
 def free(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """The number as it is: clipping would tie what is ranked."""
+    """The number as it is: clipping would make ties in a ranking."""
     return Rule("number", WIDEST, goal.grades)
 
 
@@ -284,18 +288,18 @@ def clipped(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) ->
 
 
 def called_numbers(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """The number clipped or free, whichever the metric likes better."""
+    """The number clipped or free, whichever has the better metric."""
     return best_rule(goal, [clipped(goal, truth, p), free(goal, truth, p)], truth, p)
 
 
 def log_number(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """The number whose log is as large on average as the truth's, drawn to no shift."""
-    off = np.log1p(np.maximum(truth, 0)) - log_number_of(p, goal.grades)
-    return Rule("log number", (*ends(truth), float(off.sum() / (len(off) + PRIOR_ROWS))), goal.grades)
+    """The number with its logarithm shifted so that its mean is the truth's; the shift is shrunk for few rows."""
+    error = np.log1p(np.maximum(truth, 0)) - log_number_of(p, goal.grades)
+    return Rule("log number", (*ends(truth), float(error.sum() / (len(error) + PRIOR_ROWS))), goal.grades)
 
 
 def middle_number(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """The number or the median over grades, whole where the truth is and it helps: for absolute errors."""
+    """The number or the median over grades, rounded where the truth is whole and that helps: for absolute errors."""
     rules = [clipped(goal, truth, p)]
     if goal.grades:
         rules.append(Rule("median", (), goal.grades))
@@ -313,9 +317,9 @@ def cuts(power: int) -> Decision:
     """The decision for a kappa weighted by the distance of two grades to this power."""
 
     def decide(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-        known = known_grades(goal, truth)
-        place = np.searchsorted(known, truth)
-        return Rule("cuts", cut_points(place, number_of(p, known), np.asarray(known), power), known)
+        grades = grades_of(goal, truth)
+        place = np.searchsorted(grades, truth)
+        return Rule("cuts", cut_points(place, number_of(p, grades), np.asarray(grades), power), grades)
 
     return decide
 
@@ -326,19 +330,19 @@ def middle_grade(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINL
 
 
 def called_grades(goal: Goal, truth: np.ndarray, p: np.ndarray, how: How = PLAINLY) -> Rule:
-    """Whichever way of grading the metric likes best, as nothing is known but that it grades."""
+    """The nearest grade, the median grade, or cuts for either kappa: whichever has the best metric."""
     rules = [*_plain_grades(goal, truth, p), cuts(1)(goal, truth, p, how), cuts(2)(goal, truth, p, how)]
     return best_rule(goal, rules, truth, p)
 
 
 def _plain_grades(goal: Goal, truth: np.ndarray, p: np.ndarray) -> list[Rule]:
-    known = known_grades(goal, truth)
-    nearest = Rule("cuts", tuple((a + b) / 2 for a, b in pairwise(known)), known)
-    return [nearest, Rule("median", (), known)] if p.shape[1] > 1 else [nearest]
+    grades = grades_of(goal, truth)
+    nearest = Rule("cuts", tuple((a + b) / 2 for a, b in pairwise(grades)), grades)
+    return [nearest, Rule("median", (), grades)] if p.shape[1] > 1 else [nearest]
 
 
-def known_grades(goal: Goal, truth: np.ndarray) -> tuple[float, ...]:
-    """The grades there are, in rising order."""
+def grades_of(goal: Goal, truth: np.ndarray) -> tuple[float, ...]:
+    """The task's grades, or those in the truth where it names none, in rising order."""
     return tuple(float(g) for g in (goal.grades or np.unique(truth)))
 
 

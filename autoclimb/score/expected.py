@@ -7,30 +7,30 @@ import numpy as np
 from autoclimb.seeds import some_of
 
 ROWS = 256  # at a time: 5 MB at 48 labels, and products too small to wake the threads of the BLAS
-CELLS = 1 << 23  # numbers held for them (64 MB): fewer rows at a time where many labels are likely
+CELLS = 1 << 23  # numbers in memory at a time (64 MB): fewer rows where many labels are likely
 EXACT = 200  # labels in a set up to which its F is exact: the work is cubic in them
-PRIOR_ROWS = 5.0  # rows that each size of a set is drawn to its expectation by (assumption)
-MOST_ROWS = 4_000  # that sizes of sets are counted in
-ROUNDS = 10  # of proportional fitting: sizes are then as frequent as they are to a thousandth
+PRIOR_ROWS = 5.0  # weight of a set size's expected frequency, in rows (assumption)
+MOST_ROWS = 4_000  # on which sizes of sets are counted
+ROUNDS = 10  # of proportional fitting: expected sizes then match the counted ones to a thousandth
 RARE = 1e-3  # labels less likely than this are counted together as a Poisson variable, off by their summed squares
 
 
 def expected_f_sets(p: np.ndarray, beta: float, tilt: Sequence[float] = ()) -> np.ndarray:
-    """The 0/1 sets `(N, C)` of greatest expected F-beta, the labels taken as independent but for how many are true.
+    """The 0/1 sets `(N, C)` of greatest expected F-beta, with labels independent except for how many are true.
 
     The best set of k labels is the k likeliest. For each k the numbers of true labels inside and outside the set are
-    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). `tilt` holds
-    how much likelier 0, 1, ... true labels are than independent ones say (`learnt_tilt`), the last one for all numbers
-    beyond; () for no dependence.
+    Poisson-binomial, and F depends on those two numbers alone (Dembczynski et al. 2011; Ye et al. 2012). `tilt[j]` is
+    how much likelier j true labels are than for independent labels (`learnt_tilt`), its last value for all larger j;
+    () for no dependence.
 
-    Cubic in the number of labels likely enough to be named; the others count as what may be true outside. Where over
-    EXACT labels are that likely, larger sets compete too, by the moments of those numbers: there the size rules F, not
-    chance.
+    The work is cubic in the number of labels likely enough to be in a set; the others only count among the true labels
+    outside. Where more than EXACT labels are that likely, larger sets compete too, with their F computed from the
+    moments of those numbers, whose variance is small there.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(-p, axis=1, kind="stable")
     falling = np.take_along_axis(p, order, axis=1)
-    # what is too unlikely to be named is known for independent labels only
+    # the bound on which labels may be in the best set holds for independent labels only
     likely = np.maximum((falling >= RARE).sum(1), 1) if len(tilt) else _likely(falling, beta)
     best = np.empty(len(p), int)
     by_likely = np.argsort(likely, kind="stable")  # rows of as many likely labels go together
@@ -51,10 +51,10 @@ def expected_f_sets(p: np.ndarray, beta: float, tilt: Sequence[float] = ()) -> n
 
 
 def learnt_tilt(p: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
-    """How much likelier 0, 1, ... true labels are in rows of `truth` `(N, C)` than independent labels of `p` say.
+    """How much likelier 0, 1, ... true labels are in rows of `truth` `(N, C)` than for independent labels of `p`.
 
-    P(set) is taken as the product of its labels' chances times the tilt of its size: the least that makes sizes as
-    frequent as they are, found by proportional fitting, each size's rows drawn to what was expected by PRIOR_ROWS.
+    P(set) is modelled as the product of its labels' chances times the tilt of its size: the least change that gives
+    sizes their counted frequency. It is fitted proportionally, each count shrunk to its expectation by PRIOR_ROWS.
     """
     some = some_of(len(p), MOST_ROWS, "tilt")
     chances = _rest_counts(-np.sort(-np.asarray(p[some], np.float64), axis=1))
@@ -71,15 +71,16 @@ def learnt_tilt(p: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
 def _likely(falling: np.ndarray, beta: float) -> np.ndarray:
     """How many of a row's labels may be in its best set `(N,)`.
 
-    Naming a label pays from about F / (1 + beta^2) on, and F is at least what the likeliest label alone promises; half
-    of that bar is asked for, as it is exact only for very many labels (brute force up to 12 labels: never too high).
+    A label raises the expected F where its chance is above about F / (1 + beta^2), and F is at least that of the
+    likeliest label alone. The threshold is half of that, since the rule is exact only for very many labels (by brute
+    force on up to 12 labels it is never too high).
     """
     least = falling[:, 0] / (beta**2 * (1 + falling[:, 1:].sum(1)) + 1)  # F of the likeliest label over 1 + beta^2
     return np.maximum((falling >= least[:, None] / 2).sum(1), 1)
 
 
 def _best_sizes(falling: np.ndarray, size: int, beta: float, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The size of each row's best set of at most `size` labels, and its expected F, times a constant with a tilt."""
+    """The size of each row's best set of at most `size` labels, and its expected F, with a tilt up to a factor."""
     n, p = len(falling), falling[:, :size]
     rest = _rest_counts(falling[:, size:])
     most = size + rest.shape[1] - 1
@@ -100,10 +101,10 @@ def _best_sizes(falling: np.ndarray, size: int, beta: float, tilt: np.ndarray) -
 
 
 def _best_large_sizes(falling: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """The size of each row's best set of more than EXACT labels, and its expected F to the second order of moments.
+    """The size of each row's best set of more than EXACT labels, and its expected F by moments up to the second.
 
-    Of x true labels among k named and y others it is (1 + beta^2) x / (k + beta^2 (x + y)); x and y are independent,
-    and their variances are small beside k.
+    With x true labels among k answered and y among the others F is (1 + beta^2) x / (k + beta^2 (x + y)); x and y are
+    independent, and their variances are small against k.
     """
     square = beta**2
     mean, variance = np.cumsum(falling, axis=1), np.cumsum(falling * (1 - falling), axis=1)
@@ -124,7 +125,7 @@ def _most_rest(p: np.ndarray) -> int:
 
 
 def _rest_counts(p: np.ndarray) -> np.ndarray:
-    """Chances `(n, J)` of 0, 1, ... true labels among these, up to a count that is next to never passed."""
+    """Chances `(n, J)` of 0, 1, ... true labels among these, up to a count that is almost never exceeded."""
     width = _most_rest(p)
     each = int((p >= RARE).sum(1).max(initial=0))
     counts = np.zeros((len(p), width))
@@ -137,7 +138,7 @@ def _rest_counts(p: np.ndarray) -> np.ndarray:
 
 
 def _with_label(chances: np.ndarray, p: np.ndarray, labels: int, into: np.ndarray) -> np.ndarray:
-    """The chances of counts with one label more, of which `labels` there are then at most."""
+    """The chances, written to `into`, of each count of true labels with one label more, `labels` labels in all."""
     into[:, :labels] = chances[:, :labels] * (1 - p)[:, None]
     into[:, 1 : labels + 1] += chances[:, :labels] * p[:, None]
     return into

@@ -4,12 +4,12 @@ import numpy as np
 
 
 def rmse(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Root mean squared error."""
+    """The root mean squared error."""
     return float(np.sqrt(np.mean((truth - answers) ** 2)))
 
 
 def rmsle(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Root mean squared error of log(1 + x), answers below zero taken as zero."""
+    """The root mean squared error of log(1 + x), with answers below zero as zero."""
     return rmse(np.log1p(np.maximum(truth, 0)), np.log1p(np.maximum(answers, 0)))
 
 
@@ -24,19 +24,19 @@ def absolute(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 
 def r2(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Share of variance explained; a constant truth gives 1 if met and 0 if not, as in scikit-learn."""
-    missed, there = ((truth - answers) ** 2).sum(), ((truth - truth.mean()) ** 2).sum()
-    return float(1 - missed / there) if there > 0 else float(missed == 0)
+    """The share of variance explained; a constant truth gives 1 if answered exactly, else 0, as in scikit-learn."""
+    residual, total = ((truth - answers) ** 2).sum(), ((truth - truth.mean()) ** 2).sum()
+    return float(1 - residual / total) if total > 0 else float(residual == 0)
 
 
 def ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties sharing their mean."""
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count + 1) / 2)[place]
+    """Ranks from 0; ties share their mean rank."""
+    _, value_of, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[value_of]
 
 
 def spearman(truth: np.ndarray, answers: np.ndarray) -> float:
-    """Rank correlation, 0 where one side is constant."""
+    """The rank correlation, 0 where one side is constant."""
     a, b = ranks(truth), ranks(answers)
     a, b = a - a.mean(), b - b.mean()
     length = np.sqrt((a @ a) * (b @ b))

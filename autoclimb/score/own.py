@@ -18,7 +18,7 @@ from autoclimb.score.metrics import ONE_LABEL, WITH_CLASSES, WITH_NUMBERS, metri
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal, Kind, Metric, Wants
 
-MODULE = "autoclimb_metric_"  # how the modules of such files are named
+MODULE = "autoclimb_metric_"  # prefix of the names of modules that such files become
 KINDS: dict[Wants, tuple[Kind, ...]] = {
     "label": ONE_LABEL,
     "labels": WITH_CLASSES,
@@ -27,18 +27,18 @@ KINDS: dict[Wants, tuple[Kind, ...]] = {
     "grade": WITH_NUMBERS,
     "number": WITH_NUMBERS,
 }
-HOW = "write def {name}(truth, answers, *, wants='probability', greater_is_better=True)"
+TEMPLATE = "write def {name}(truth, answers, *, wants='probability', greater_is_better=True)"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A user's function whose value must be a number. Undefined on a few rows is allowed, and is NaN."""
+    """A user's function whose value must be a number; NaN is allowed, for rows on which it is undefined."""
 
     function: Any
     name: str
 
     def __call__(self, truth: np.ndarray, answers: np.ndarray) -> float:
-        """The metric's value. Raises Mistake where it is none."""
+        """The metric's value. Raises Mistake where it is no number."""
         with in_users_code(f"metric {self.name} raised on {len(truth)} rows"):
             value = self.function(truth, answers)
         try:
@@ -50,7 +50,7 @@ class Checked:
 def metric_from(text: str) -> Metric:
     """The metric that `text` names: one of METRICS or their aliases, or `path/to/file.py:name` for one of the user's.
 
-    In the file, `name` is a `Metric`, or a function of (truth, answers) whose keyword defaults say the rest:
+    In the file, `name` is a `Metric`, or a function of (truth, answers) whose keyword defaults give its properties:
 
         def my_score(truth, answers, *, wants="probability", greater_is_better=True):
             return ((answers[:, 1] > 0.5) == truth).mean()
@@ -73,16 +73,16 @@ def metric_from(text: str) -> Metric:
         raise Mistake(f"{path} has no {name!r}; it has {have}")
     metric = value if isinstance(value, Metric) else _of_function(value, name, path)
     try:
-        known = metric_named(metric.name)
+        namesake = metric_named(metric.name)
     except Mistake:
         return metric
-    raise Mistake(f"{metric.name!r} in {path} is a known name for {known.name}; give your metric another one")
+    raise Mistake(f"{metric.name!r} in {path} is a known name for {namesake.name}; give your metric another one")
 
 
-def tried(goal: Goal, target: ByRow) -> None:
-    """Calls a metric of the user's own on answers that are right, before hours are spent on it.
+def check_metric(goal: Goal, target: ByRow) -> None:
+    """Calls a user's function on right answers, before hours are spent on it. Raises Mistake where it has no value.
 
-    Raises Mistake where it raises or has no value there. Metrics of ours, and those made in Python, are not called.
+    Metrics of METRICS, and `Metric` objects of the user's, are not called.
     """
     if not isinstance(goal.metric.function, Checked):
         return
@@ -90,15 +90,15 @@ def tried(goal: Goal, target: ByRow) -> None:
         right = target[:][:, None].astype(np.float64)
     else:
         width = target.shape[1] if len(target.shape) == 2 else int(target[:].max()) + 1
-        target = target[some_of(len(target), max(1, LARGE // width), "tried")]
+        target = target[some_of(len(target), max(1, LARGE // width), "check")]
         right = np.asarray(target if len(target.shape) == 2 else LabelSets(target[:, None], width), np.float64)
     cross_fitted_score(goal, target, right, np.zeros(len(target), np.int64))
 
 
 def source_of(metric: Metric) -> str:
-    """A digest of the source of a metric of the user's own, "" for one of ours or where Python cannot find it.
+    """A digest of the source of a user's metric, "" for one of METRICS or where Python cannot find the source.
 
-    Of a file named on the command line the whole file counts, in Python the function's own lines.
+    It covers the whole file where `--metric` named one, else the function's own lines.
     """
     function = metric.function.function if isinstance(metric.function, Checked) else metric.function
     function = getattr(function, "func", function)  # of a functools.partial
@@ -119,12 +119,12 @@ def source_of(metric: Metric) -> str:
 def _imported(path: Path, text: str) -> ModuleType:
     if not path.is_file() or path.suffix != ".py":
         raise Mistake(f"metric {text!r}: {path} is no Python file; write path/to/file.py:function")
-    named = MODULE + path.stem
-    spec = importlib.util.spec_from_file_location(named, path)
+    module_name = MODULE + path.stem
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[named] = module  # dataclasses look their module up there
+    sys.modules[module_name] = module  # dataclasses look their module up there
     with in_users_code(f"{path} cannot be imported"):
         spec.loader.exec_module(module)
     return module
@@ -136,20 +136,24 @@ def _defined_here(value: object, module: ModuleType) -> bool:
 
 def _of_function(function: Any, name: str, path: str) -> Metric:
     if not callable(function) or inspect.isclass(function):
-        raise Mistake(f"{name!r} in {path} is a {type(function).__name__}, no function; {HOW.format(name=name)}")
+        raise Mistake(f"{name!r} in {path} is a {type(function).__name__}, no function; {TEMPLATE.format(name=name)}")
     parameters = inspect.signature(function).parameters.values()
-    given = {p.name: p.default for p in parameters if p.default is not p.empty}
-    taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    if len(taken) != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise Mistake(f"{name} in {path} takes {len(taken)} arguments, not truth and answers; {HOW.format(name=name)}")
-    wants: Any = given.get("wants")
-    k = given.get("k", 0)
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    count = sum(p.kind in positional and p.default is p.empty for p in parameters)
+    template = TEMPLATE.format(name=name)
+    if count != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise Mistake(f"{name} in {path} takes {count} arguments, not truth and answers; {template}")
+    wants: Any = defaults.get("wants")
+    k = defaults.get("k", 0)
     if wants not in get_args(Wants):
         fault = "does not say which answers it wants" if wants is None else f"wants {wants!r}"
-        raise Mistake(f"{name} in {path} {fault}; {HOW.format(name=name)}, with one of {', '.join(get_args(Wants))}")
+        raise Mistake(
+            f"{name} in {path} {fault}; {TEMPLATE.format(name=name)}, with one of {', '.join(get_args(Wants))}"
+        )
     if wants == "ranking" and not (isinstance(k, int) and k > 0):
         raise Mistake(f"{name} in {path} wants a ranking but not how long; add k=5 to its keywords")
-    better = given.get("greater_is_better", True)
+    better = defaults.get("greater_is_better", True)
     if not isinstance(better, bool):
         raise Mistake(f"{name} in {path} has greater_is_better={better!r}; write True or False")
     checked = Checked(function, name)

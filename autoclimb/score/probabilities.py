@@ -10,7 +10,7 @@ TINY = np.finfo(np.float64).eps  # 2.2e-16: where scikit-learn and the graders c
 
 
 def log_loss_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """-log p of what is true, of each row; label sets are averaged over columns.
+    """-log p of the true class, for each row `(N,)`; of label sets it is the mean over labels.
 
     Clipped to [2.2e-16, 1 - 2.2e-16] as scikit-learn does, after rows are renormalised as Kaggle did.
     """
@@ -23,7 +23,7 @@ def log_loss_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def kl_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Kullback-Leibler divergence of `p` from the truth, of each row (HMS brain activity 2024).
+    """The Kullback-Leibler divergence of `p` from the truth, for each row `(N,)` (HMS brain activity 2024).
 
     Truth `(N, C)` holds votes or shares and is normalised by row; class indices `(N,)` are all votes for one class,
     which makes this the log loss. Where nobody voted for a class its probability costs nothing.
@@ -37,11 +37,11 @@ def kl_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class WeightedLogLoss:
-    """Log loss with a weight a class. Without weights every class weighs as much as any other.
+    """The log loss with a weight for each class. Without weights all classes weigh the same.
 
-    Given weights are those of rows by their class (one label a row) or those of columns (label sets, as RSNA's
-    haemorrhage contest of 2019 counted "any" twice); both are divided by their sum. Without weights the loss is the
-    mean over classes of the mean over the class's rows (PLAsTiCC 2018), for label sets of a column's two outcomes.
+    Weights are those of rows by their class (one label a row) or those of columns (label sets, as RSNA's haemorrhage
+    contest of 2019 counted "any" twice); both are divided by their sum. Without weights the loss is the mean over
+    classes of the mean over the class's rows (PLAsTiCC 2018), for label sets over the two outcomes of each column.
     """
 
     weights: tuple[float, ...] = ()
@@ -62,7 +62,10 @@ class WeightedLogLoss:
         return float(((of_yes + of_no) / ((yes > 0) + 0.0 + (no > 0))).mean())
 
     def of_classes(self, rows: np.ndarray) -> np.ndarray:
-        """The weight of each class `(C,)`, given how many rows have it: the given ones or 1 / rows."""
+        """The weight of each class `(C,)`: the user's, or 1 / `rows`, the number of rows that have it.
+
+        Raises Mistake where there are not as many weights as classes.
+        """
         if not self.weights:
             return np.where(rows > 0, 1 / np.maximum(rows, 1.0), 0.0)
         if len(self.weights) != len(rows):
@@ -72,12 +75,12 @@ class WeightedLogLoss:
 
 @dataclass(frozen=True)
 class ProbabilisticF:
-    """F-beta with probabilities of the positive class counted as shares of a yes (RSNA breast cancer 2022)."""
+    """F-beta in which the probability of the positive class counts as that share of a yes (RSNA breast cancer 2022)."""
 
     beta: float = 1.0
 
     def __call__(self, truth: np.ndarray, p: np.ndarray) -> float:
-        """The metric's value, 0 where nothing is true or hit."""
+        """The metric's value, 0 where there is no positive and no yes."""
         positive, yes = truth == 1, np.clip(p[:, -1], 0, 1)
         squared = self.beta**2
         below = squared * positive.sum() + yes.sum()

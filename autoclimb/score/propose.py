@@ -9,16 +9,15 @@ GRADED = re.compile(r"grade|level|severity|stage|rating|isup", re.IGNORECASE)
 
 
 def proposed_metric(task: Task) -> tuple[Metric, str]:
-    """The metric most competitions of this kind use, and why: what is seen of the task, as part of a sentence.
+    """The metric that most competitions with such a task use, and the reason as part of a sentence.
 
-    Judged by the kind of task and the sample submission's cells. `task` is as read without a metric.
+    It follows from the kind of task and the cells of the sample submission. `task` is as read without a metric.
     """
-    name, why = _judged(task)
-    metric = METRICS.get(name) or metric_named(name)
-    return metric, why
+    name, reason = _name_and_reason(task)
+    return METRICS.get(name) or metric_named(name), reason
 
 
-def _judged(task: Task) -> tuple[str, str]:
+def _name_and_reason(task: Task) -> tuple[str, str]:
     form = task.form
     if task.soft is not None:
         return "kl-divergence", "the targets are votes"

@@ -1,4 +1,4 @@
-"""Metrics of order: areas under curves, and the places of what is true among the answers."""
+"""Metrics of order: areas under curves, and the places of true labels among ranked answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Columnwise:
-    """The mean of `of_column(positive, scores)` over columns with both outcomes in truth, `otherwise` where none has.
+    """The mean of `of_column(positive, scores)` over columns with both outcomes in the truth; `otherwise` for none.
 
-    Two columns and one label a row are binary: the last column alone counts. More are one against the rest. NaN among
-    the scores, which sorts anywhere, makes it NaN.
+    With one label a row and two columns the last column alone counts; with more, each is one class against the rest.
+    NaN among the scores, which has no place in an order, makes the metric NaN.
     """
 
     of_column: Callable[[np.ndarray, np.ndarray], float]
-    otherwise: float  # what chance gives
+    otherwise: float  # the value of answers by chance
 
     def __call__(self, truth: np.ndarray, p: np.ndarray) -> float:
         """The metric's value."""
@@ -34,7 +34,7 @@ class Columnwise:
 
 @dataclass(frozen=True)
 class PartialAuc:
-    """The ROC area where the false positive rate is at most `most`, drawn to 0.5 for chance and 1 for perfect.
+    """The ROC area where the false positive rate is at most `most`, scaled to 0.5 for chance and 1 for perfect.
 
     McClish 1989, as scikit-learn's roc_auc_score(max_fpr=...).
     """
@@ -62,7 +62,7 @@ class AucAboveTpr:
 
 @dataclass(frozen=True)
 class MapAt:
-    """Mean average precision at k: for one true label a row 1/place among the first k, else 0."""
+    """The mean average precision at k; with one true label a row 1 / its place among the first k, else 0."""
 
     k: int
 
@@ -83,7 +83,7 @@ class MapAt:
 
 @dataclass(frozen=True)
 class TopK:
-    """The share of rows with a true label among the first k, or, as an error, without."""
+    """The share of rows with a true label among the first k; with `error` the share of rows without."""
 
     k: int
     error: bool = False
@@ -93,7 +93,7 @@ class TopK:
         return float(self.per_row(truth, answers).mean())
 
     def per_row(self, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """One for each row whose label was named, or, as an error, was not."""
+        """1 for each row with a true label among the first k (with `error`, without), else 0: `(N,)` floats."""
         ranked = answers[:, : self.k].astype(int)
         if truth.ndim == 1:
             named = (ranked == truth[:, None]).any(1)
@@ -119,15 +119,14 @@ def area_up_to(most: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
 
 
 def auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The chance that a positive outranks a negative, ties one half: Mann-Whitney's U without ranking."""
-    below = np.sort(scores[~positive])
-    winners = scores[positive]
-    places = np.searchsorted(below, winners, "left") + np.searchsorted(below, winners, "right")
-    return float(places.mean() / (2 * len(below)))
+    """The chance that a positive outranks a negative, ties counting one half: Mann-Whitney's U without ranking."""
+    negatives, positives = np.sort(scores[~positive]), scores[positive]
+    places = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
+    return float(places.mean() / (2 * len(negatives)))
 
 
 def precision_area(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Average precision: precision at each threshold weighted by the recall it adds."""
+    """The average precision: the precision at each threshold, weighted by the recall that the threshold adds."""
     order = np.argsort(-scores)
     last = np.append(scores[order][1:] != scores[order][:-1], True)
     hits = np.cumsum(positive[order])[last]
@@ -138,7 +137,7 @@ def alaska_auc(positive: np.ndarray, scores: np.ndarray) -> float:
     """The ROC area with true positive rates below 0.4 weighing 2, those above 1, divided by 1.4 (ALASKA2)."""
     fpr, tpr = roc(positive, scores)
     area = float(np.trapezoid(tpr, fpr))
-    # the part below 0.4 once more: the curve capped at 0.4, with the place where it crosses put in
+    # the area below 0.4 counts once more: that under the curve capped at 0.4, with the crossing point inserted
     at = np.searchsorted(tpr, 0.4, "right")
     step = (0.4 - tpr[at - 1]) / (tpr[at] - tpr[at - 1])
     crossing = fpr[at - 1] + step * (fpr[at] - fpr[at - 1])

@@ -1,6 +1,6 @@
-"""RULES: how predictions become answers. Learning a rule is decide.py's; applying one takes this file alone.
+"""RULES: how predictions become answers. Rules are learned in decide.py; to apply one needs only this file.
 
-The docstring of a rule is what reports say of it.
+The docstring of a rule is its description in reports.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from autoclimb.score.calibrate import along_curve, calibrated, temper
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.types import Rule
 
-MANY = 10  # times as many classes as are ranked
-FLOOR = 1e-6  # no probability says never: a wrong certain row costs 13.8 nats, not 36
+MANY = 10  # times as many classes as answers from which selecting the top is faster than sorting
+FLOOR = 1e-6  # lowest probability of an answer: a wrong certain row then costs 13.8 nats, not 36
 
 
 def answer(rule: Rule, p: ByRow) -> np.ndarray:
-    """The answers of a rule to predictions `(N, C)`, in the form its metric wants; made a block of rows at a time.
+    """The answers of a rule to predictions `(N, C)`, in the form its metric wants, computed by blocks of rows.
 
-    Probabilities of very many cells are in single precision: the floor under them is far above its steps.
+    Probabilities of very many cells are in single precision, whose steps are far below FLOOR.
     """
     if rule.name == "as is" and isinstance(p, np.ndarray):
         return p
@@ -35,7 +35,7 @@ def answer(rule: Rule, p: ByRow) -> np.ndarray:
 
 
 def rule_words(rule: Rule) -> str:
-    """What a rule answers with, in a sentence without its full stop."""
+    """The description of a rule for reports, without a full stop."""
     return str(RULES[rule.name].__doc__).rstrip(".")
 
 
@@ -99,11 +99,13 @@ def _top(rule: Rule, p: np.ndarray) -> np.ndarray:
     low, k = -p, min(rule.k, p.shape[1])
     if p.shape[1] < MANY * k:
         return np.argsort(low, axis=1, kind="stable")[:, :k]
-    # sorting ten thousand classes for five takes some twenty times as long as setting the five apart
+    # sorting ten thousand classes for the top five takes some twenty times as long as a partition
     top = np.sort(np.argpartition(low, k - 1, axis=1)[:, :k], axis=1)
     least = np.take_along_axis(low, top, axis=1)
     top = np.take_along_axis(top, np.argsort(least, axis=1, kind="stable"), axis=1)
-    tied = (low <= least.max(1, keepdims=True)).sum(1) > k  # which of those equal to the last one was set apart is luck
+    tied = (low <= least.max(1, keepdims=True)).sum(
+        1
+    ) > k  # a partition picks any of the classes tied for the last place
     top[tied] = np.argsort(low[tied], axis=1, kind="stable")[:, :k]
     return top
 

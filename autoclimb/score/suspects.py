@@ -40,33 +40,30 @@ class Suspect:
 
 
 def suspects_of(kind: Kind, target: np.ndarray, p: np.ndarray) -> list[Suspect]:
-    """The suspects among rows of `target` `(N, C)` and out-of-fold predictions `p` `(N, C)`, NaN where not predicted.
+    """The suspects by `target` `(N, C)` and out-of-fold predictions `p` `(N, C)`, NaN where a row was not predicted.
 
-    In the order of REASONS, largest doubt first; a row is listed once. `target` is as nets learn it: one-hot rows,
-    shares of votes, 0/1 rows or numbers.
+    They are in the order of REASONS, largest doubt first; a row is listed once. `target` is what nets learn: one-hot
+    rows, shares of votes, 0/1 rows or numbers.
     """
     rows = np.flatnonzero(np.isfinite(p).all(1))
     if len(rows) < 2:
         return []
-    kept, true = np.asarray(p[rows], np.float64), np.asarray(target[rows], np.float64)
+    predicted, true = np.asarray(p[rows], np.float64), np.asarray(target[rows], np.float64)
     if kind == "regression":
-        listed = _far_off(rows, true[:, 0], kept[:, 0])
+        suspects = _far_off(rows, true[:, 0], predicted[:, 0])
     elif kind == "multilabel":
-        listed = _wrong_sets(rows, true > 0.5, kept)
+        suspects = _wrong_sets(rows, true > 0.5, predicted)
     else:
-        listed = _wrong_classes(rows, true.argmax(1), kept)
+        suspects = _wrong_classes(rows, true.argmax(1), predicted)
     order = list(REASONS)
-    seen: set[int] = set()
-    unique = []
-    for suspect in sorted(listed, key=lambda s: (order.index(s.reason), -s.doubt)):
-        if suspect.row not in seen:
-            seen.add(suspect.row)
-            unique.append(suspect)
-    return unique
+    first_of_row: dict[int, Suspect] = {}
+    for suspect in sorted(suspects, key=lambda s: (order.index(s.reason), -s.doubt)):
+        first_of_row.setdefault(suspect.row, suspect)
+    return list(first_of_row.values())
 
 
 def _wrong_classes(rows: np.ndarray, label: np.ndarray, p: np.ndarray) -> list[Suspect]:
-    """Rows of one class each: contradicted ones, and those torn between two."""
+    """The rows of one class each that are contradicted, and those torn between two classes."""
     n, width = p.shape
     at = np.arange(n)
     of_label = p[at, label]
@@ -93,7 +90,7 @@ def _wrong_classes(rows: np.ndarray, label: np.ndarray, p: np.ndarray) -> list[S
 
 
 def _wrong_sets(rows: np.ndarray, true: np.ndarray, p: np.ndarray) -> list[Suspect]:
-    """Rows of sets: a label as likely as where it is present though it is absent, and the other way about."""
+    """The rows that lack a label predicted as where it is present, or have one predicted as where it is absent."""
     some, none = true.sum(0), (~true).sum(0)
     where_present = np.where(some > 0, (p * true).sum(0) / np.maximum(some, 1), np.inf)
     where_absent = np.where(none > 0, (p * ~true).sum(0) / np.maximum(none, 1), -np.inf)
@@ -112,7 +109,7 @@ def _wrong_sets(rows: np.ndarray, true: np.ndarray, p: np.ndarray) -> list[Suspe
 
 
 def _far_off(rows: np.ndarray, true: np.ndarray, p: np.ndarray) -> list[Suspect]:
-    """Rows of numbers whose residual is an outlier."""
+    """The rows of numbers whose residual is an outlier."""
     off = np.abs(p - true - np.median(p - true))
     scale = 1.4826 * float(np.median(off)) or float(off.mean())
     if scale <= 0:

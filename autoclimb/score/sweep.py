@@ -1,4 +1,4 @@
-"""Thresholds, class weights and cut points, each by one sorted sweep over the rows."""
+"""Thresholds, class weights and cut points, each from one sorted sweep over the rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from autoclimb.score.calibrate import before_calibration, calibrated, logits, pl
 from autoclimb.score.classes import FBeta
 from autoclimb.types import Goal
 
-PRIOR_ROWS = 10.0  # a swept threshold weighs as its rarer outcome's rows, the plug-in one as ten (assumption)
+PRIOR_ROWS = 10.0  # weight of the plug-in threshold, in rows of the rarer outcome (assumption)
 TRIES = 64  # thresholds tried where a metric can only be called
 OWN_SHIFT_PRECISION = 4.0  # prior of a label's own shift of log odds beside the shared one: 0 +- 0.5
 
@@ -62,10 +62,10 @@ COUNTED_BALANCED = Counted(_balanced, lambda best, rate: rate)
 
 
 def two_class_threshold(goal: Goal, truth: np.ndarray, p: np.ndarray, counted: Counted | None = None) -> float:
-    """The threshold on the positive's probability `(N,)` of greatest metric, drawn to theory where rows are few.
+    """The threshold on the positive's probability `p` `(N,)` of greatest metric, shrunk to theory's where rows are few.
 
-    It is swept and drawn on calibrated probabilities, where theory holds, and given for those that came. A metric
-    without a formula in counts is called for each of 64 quantiles, and drawn to 0.5.
+    The sweep is on calibrated probabilities, for which theory holds; the result is a threshold on `p`. A metric without
+    a formula in counts is called at TRIES quantiles, and its threshold shrunk to 0.5.
     """
     n, positives = float(len(truth)), float((truth == 1).sum())
     if positives in (0.0, n):
@@ -92,7 +92,7 @@ def best_called(goal: Goal, truth: np.ndarray, p: np.ndarray, answers_at: Callab
 
 
 def best_of(scores: list[float]) -> int:
-    """The place of the highest score, the first of equals; NaN is lowest."""
+    """The index of the highest score, the first of equals; NaN is lowest."""
     return int(np.nan_to_num(scores, nan=-np.inf).argmax())
 
 
@@ -115,9 +115,9 @@ def pooled_threshold(f: FBeta, truth: np.ndarray, p: np.ndarray) -> float:
 
 
 def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float, ...]:
-    """One threshold a label of greatest F, rare labels drawn to the plug-in threshold of the average label.
+    """One threshold of greatest F for each label, those of rare labels shrunk to the plug-in one of the mean F.
 
-    Like that of two classes it is swept on calibrated probabilities: shared slope and shift, and a shift of each label.
+    The sweep is on calibrated probabilities: with a shared slope and shift, and a shift of each label.
     """
     line = platt(p, truth)
     parts = [_swept_labels(f, truth[:, some], p[:, some], *line) for some in blocks(p.shape[1], len(p))]
@@ -131,7 +131,7 @@ def label_thresholds(f: FBeta, truth: np.ndarray, p: np.ndarray) -> tuple[float,
 def _swept_labels(
     f: FBeta, truth: np.ndarray, p: np.ndarray, slope: float, shift: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each label its shift of log odds, its true rows, its greatest F, and the threshold where it is reached."""
+    """For each label its shift of log odds, its number of true rows, its greatest F, and the threshold of that F."""
     shifts = shift + own_shifts(slope * logits(p) + shift, truth)
     columns = np.ascontiguousarray(calibrated(p, slope, shifts).T)
     order = np.argsort(-columns, axis=1)
@@ -146,7 +146,7 @@ def _swept_labels(
 
 
 def own_shifts(z: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The shift `(C,)` of each label's log odds `(N, C)` that makes it likeliest, drawn to none."""
+    """The shift `(C,)` of each label's log odds `z` `(N, C)` of greatest likelihood, under a prior around 0."""
     shifts = np.zeros(z.shape[1])
     for _ in range(5):  # the loss of one shift is nearly a parabola
         q = sigmoid(z + shifts)
@@ -187,11 +187,11 @@ def weights_for_classes(goal: Goal, truth: np.ndarray, p: np.ndarray) -> tuple[f
 
 
 def cut_points(place: np.ndarray, x: np.ndarray, grades: np.ndarray, power: int) -> tuple[float, ...]:
-    """Rising cut points `(G - 1,)` on the number `x` of greatest weighted kappa with the grades' places `place`.
+    """Rising cut points `(G - 1,)` on the numbers `x` of greatest weighted kappa with the true grades.
 
-    Starts from mid-points and from matching the quantiles of the truth, moves one cut at a time to the best of all
-    places between its neighbours until nothing improves, and keeps the mid-points where that is no gain. Equal numbers
-    are never told apart.
+    `place` are the indices of the true grades in `grades`. The search starts from mid-points and from the quantiles of
+    the truth, moves one cut at a time to the best position between its neighbours until nothing improves, and returns
+    the mid-points where that is no gain. Equal numbers always get the same grade.
     """
     size, n = len(grades), len(x)
     if size < 2:

@@ -56,7 +56,7 @@ class Trackers:
             self.process.stdin.flush()
 
     def end(self, seconds: float) -> None:
-        """Waits for the process to end and tells what was recorded. After `seconds`, half a minute at most, kills it."""
+        """Waits up to `seconds`, half a minute at most, for the process to end, and tells what was recorded."""
         if self.process is None:
             return
         try:

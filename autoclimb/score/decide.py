@@ -43,9 +43,7 @@ FEWEST_BENT = 1000  # rows from which isotonic calibration is tried: on fewer it
 MOST_PARTS = 5  # on which it is tried: a run may have dozens of folds, and it is tried again in each
 FEWEST_DEPENDENT = 200  # rows from which the number of true labels is tried as a help
 MOST_DEPENDENT = 64  # labels up to which it is: the maximiser is cubic in them
-COMPARED = (
-    500  # rows on which two rules are compared: the error is a third of a standard error on all rows (assumption)
-)
+COMPARED = 500  # rows on which two rules are compared: enough for a third of a standard error on all rows
 WIDEST = (-np.finfo(float).max, np.finfo(float).max)
 
 

@@ -2,10 +2,10 @@
 
     autoclimb fit ./inclusive --metric f2 --budget 1d12h --recipe inclusive-images
 
-What its teams reported: soft F2 as the loss, growing pictures, another optimiser once training stagnates, mirrored
-views in prediction for steadier scores (thresholds come with the metric). Expect a first net of one fold in a fifth of
-the time, then the same net larger, over as many folds as get enough epochs, then other seeds. Train and test came from
-different parts of the world there, so out-of-fold scores are likely to be too hopeful.
+Its teams reported soft F2 as the loss, growing pictures, another optimiser once training stagnates, and mirrored views
+in prediction for steadier scores (thresholds come with the metric). Expect a first net of one fold in a fifth of the
+time, then the same net larger, over as many folds as get enough epochs, then other seeds. Train and test come from
+different parts of the world there, so out-of-fold scores are likely to be too high.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SPACE = SearchSpace(backbones=["resnet50"], policies=["flip"], tta=["flip"], fea
 
 
 def plain_resnet50(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One fold soon, so that there is an answer; then all the time for the folds."""
+    """One fold early, so that there is an answer, then all folds in the remaining time."""
     net = Config(backbone="resnet50", policy="flip", tta="flip", seed=s.seed).vary(**s.space.start)
     if s.kind == "multilabel":
         net = net.vary(loss="soft-f2")

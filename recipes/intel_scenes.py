@@ -1,4 +1,4 @@
-"""Intel scene classification (six kinds of landscape, 150 px) in the way of private rank 22 (accuracy 0.9499).
+"""Intel scene classification (six kinds of landscape, 150 px), after private rank 22 (accuracy 0.9499).
 
     autoclimb fit ./intel --metric accuracy --budget 4h --recipe intel-scenes --weights ./places365
 
@@ -19,7 +19,7 @@ SPACE = SearchSpace(start={"mixup": 0.4, "schedule": "onecycle"}, policies=["fli
 
 
 def families(history: History, s: Situation) -> Iterator[list[Config]]:
-    """One net of each family, as many as the budget is for, sharing what is left of the time."""
+    """One net of each family, as many as fit into the budget, in equal shares of the time left."""
     affordable = nets(s)[: max(1, int(0.6 * s.budget / fold_seconds(nets(s)[0], s)))]
     for i, net in enumerate(affordable):
         row = s.remember(f"family-{i}", lambda net=net, i=i: fitted(net, len(affordable) - i, i == 0, s))

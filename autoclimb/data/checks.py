@@ -1,4 +1,4 @@
-"""Is the reading right? Train rows to look at, how ids found their files, labels against the names of files."""
+"""Evidence that a folder was read rightly: some train rows, how ids match files, labels against the names of files."""
 
 import os
 import re
@@ -24,11 +24,11 @@ RULES = ("path", "name", "stem", "case", "other")  # an id is the end of a path,
 
 
 def check_facts(task: Task) -> dict[str, Any]:
-    """What shows whether the reading is right, as json values.
+    """The evidence that the folder was read rightly, as json values.
 
     - rows: six train rows drawn at random, each (id, file: its path, label)
-    - matched: rule -> share of ids that found their file by it, see RULES
-    - named: train rows looked at whose folder or file is called as a class; contradicting: those with another label
+    - matched: rule -> share of ids that match their file by it, see RULES
+    - named: sampled train rows whose folder or file has the name of a class; contradicting: those with another label
     """
     base = base_of(task)
     rows = rows_to_show(task)
@@ -43,9 +43,9 @@ def check_facts(task: Task) -> dict[str, Any]:
 
 
 def rows_to_show(task: Task) -> list[int]:
-    """Six train rows with a picture, drawn at random, the same ones for the same task."""
-    have = np.flatnonzero([bool(file) for file in task.train_files])
-    return sorted(rng(0, "rows to show").choice(have, min(ROWS, len(have)), replace=False).tolist())
+    """Six train rows with a picture, drawn at random, always the same for a task."""
+    pictured = np.flatnonzero([bool(file) for file in task.train_files])
+    return sorted(rng(0, "rows to show").choice(pictured, min(ROWS, len(pictured)), replace=False).tolist())
 
 
 def thumbnails_of(task: Task, side: int) -> list[np.ndarray | None]:
@@ -58,11 +58,11 @@ def thumbnails_of(task: Task, side: int) -> list[np.ndarray | None]:
         array = np.array(pixels.array)
         bad = pixels.bad.copy()
     shown = array[..., :3] if array.shape[-1] >= 3 else np.repeat(array[..., :1], 3, -1)
-    return [None if lost else picture for picture, lost in zip(shown, bad, strict=True)]
+    return [None if unreadable else picture for picture, unreadable in zip(shown, bad, strict=True)]
 
 
 def label_of(task: Task, row: int) -> str:
-    """A train row's label in words."""
+    """The label of a train row as text."""
     if task.kind == "regression":
         return f"{task.target[row]:g}"
     if task.kind == "multilabel":
@@ -71,27 +71,27 @@ def label_of(task: Task, row: int) -> str:
 
 
 def base_of(task: Task) -> str:
-    """The folder that all pictures looked at are below."""
+    """The lowest folder that holds the first thousand train and test pictures."""
     files = [f for f in (*task.train_files[:1000], *task.test_files[:1000]) if f]
     folders = {os.path.dirname(parts_of(f)[0][0][0]) for f in files}
     return os.path.commonpath(folders) if folders else ""
 
 
 def path_of(source: str, base: str) -> str:
-    """Where the first picture of a source is, from the folder that all are below."""
+    """The path of a source's first picture, relative to `base`."""
     file, *steps = parts_of(source)[0][0]
     return "/".join([os.path.relpath(file, base or "."), *steps])
 
 
 def matched(task: Task) -> dict[str, float]:
-    """The share of train ids that found their file by each rule."""
+    """The share of train ids that match their file by each rule."""
     rows = [i for i in some_of(len(task.train_ids), LOOKED_AT, "ids") if task.train_files[i]]
     counts = Counter(rule_of(task.train_ids[i], path_of(task.train_files[i], "/")) for i in rows)
     return {rule: round(counts[rule] / len(rows), 4) for rule in RULES if counts[rule]}
 
 
 def rule_of(name: str, path: str) -> str:
-    """How an id names the file at a path."""
+    """The rule, one of RULES, by which an id names the file at a path."""
     name = name.replace("\\", "/").removeprefix("./")
     for at, rule in ((path, ""), (path.lower(), "case")):
         low = name.lower() if rule else name
@@ -106,7 +106,7 @@ def rule_of(name: str, path: str) -> str:
 
 
 def named_otherwise(task: Task) -> tuple[list[int], list[int]]:
-    """Of the train rows looked at those whose folder or file is called as a class, and of these those with another."""
+    """The sampled train rows whose folder or file has the name of a class, and those of them with another label."""
     if task.kind not in ("binary", "multiclass"):
         return [], []
     class_of = {same_name(c): k for k, c in enumerate(task.classes) if re.search(r"[^\W\d]{3}", c)}
@@ -121,14 +121,14 @@ def named_otherwise(task: Task) -> tuple[list[int], list[int]]:
 
 
 def words_of(path: str) -> Sequence[str]:
-    """The names of the last three folders of a path, and the word with which the file's name begins."""
+    """The names of the last three folders of a path, and the word before the number in the file's name."""
     *folders, name = path.split("/")
-    begins = BEFORE_NUMBER.match(name)
-    return [same_name(w) for w in (*folders[-3:], *([begins[1]] if begins else []))]
+    word = BEFORE_NUMBER.match(name)
+    return [same_name(w) for w in (*folders[-3:], *([word[1]] if word else []))]
 
 
 def contradiction(task: Task) -> list[Note]:
-    """A note where folders or files are called otherwise than the labels of their rows, none where they agree."""
+    """A note where names of folders or files contradict the labels of their rows, none where they agree."""
     named, wrong = named_otherwise(task)
     if len(named) < FEWEST or not wrong:
         return []

@@ -1,4 +1,4 @@
-"""Sources -> uint8 pictures: an item decoded, preprocessed and resized; how large items are, from their headers."""
+"""Sources -> uint8 pictures: items are decoded, preprocessed and resized; sizes are read from headers."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ from autoclimb.data.files.stacks import MOST_TILES, Picture, thinned
 from autoclimb.data.sources import parts_of
 from autoclimb.data.steps import Chain, chain_of, columns_of, in_grid, shrunk, sides_of
 
-LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not one a thread
+LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not one in each thread
 one_large = threading.RLock()
 
 
@@ -23,8 +23,8 @@ def decode(
 ) -> np.ndarray | None:
     """The item as `(size, size, channels)` uint8, None where it cannot be read.
 
-    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
-    `grid` tiles lie side by side, as many as the number of pictures asks for where it is 0.
+    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey. The
+    grid has `grid` tiles a side, as many as the number of pictures needs where that is 0.
     """
     if not source:
         return None
@@ -49,7 +49,7 @@ def one_picture(places: list[Place], size: int, preprocess: str, channels: int, 
     if len(places) == 1:
         return at_place(places[0], size, preprocess, channels, ranges, 0)
     chain, places = chain_of(preprocess), places[:channels]
-    if chain.joint:  # a step that looks at the picture must see all its channels together
+    if chain.joint:  # a step that depends on the picture needs all its channels together
         planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
         height, width = planes[0].shape[:2]
         planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
@@ -61,7 +61,7 @@ def one_picture(places: list[Place], size: int, preprocess: str, channels: int, 
 
 
 def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int) -> np.ndarray:
-    """The channel that lies at one place, `(h, w, 1)`, before any step; of a stack the middle."""
+    """The channel at one place, `(h, w, 1)`, before any step; of a stack the middle one."""
     with pictures_at(place, 1) as pictures:
         picture = drafted(pictures[len(pictures) // 2], size, chain)
         return np.asarray(in_bytes(picture, 1, ranges, channel))
@@ -70,7 +70,7 @@ def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int
 def at_place(
     place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
 ) -> np.ndarray:
-    """The picture at one place `(size, size, channels)` uint8; those of a stack in a grid. Raises one of UNREADABLE."""
+    """The picture at one place, `(size, size, channels)` uint8, a stack as a grid. Raises one of UNREADABLE."""
     chain = chain_of(preprocess)
     with pictures_at(place, channels) as pictures:
         tile = size // (grid or columns_of(len(pictures)))
@@ -83,7 +83,7 @@ def at_place(
 
 
 def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
-    """The picture; a JPEG will be decoded at 1/2, 1/4 or 1/8 where both sides stay as large as the chain needs them."""
+    """The picture, set to decode at 1/2, 1/4 or 1/8 if it is a JPEG and both sides stay as large as the chain needs."""
     if isinstance(picture, Image.Image) and chain.decoded < math.inf:
         least = math.ceil(size * chain.decoded)
         picture.draft("RGB", (least, least))
@@ -91,7 +91,7 @@ def drafted(picture: Picture, size: int, chain: Chain) -> Picture:
 
 
 def most_pictures(files: Sequence[str], limit: int = 50, channels: int = 3) -> int:
-    """The most pictures, or slices of a stack, that one item has, of up to `limit` items spread over the list."""
+    """The largest number of pictures, or slices of a stack, of up to `limit` items spread over the list."""
     most = 1
     for source in evenly([f for f in files if f], limit):
         places = thinned(parts_of(source))

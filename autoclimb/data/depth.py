@@ -1,8 +1,8 @@
-"""Pictures -> bytes of so many channels: deep numbers by one range a channel for the whole set.
+"""Pictures -> bytes with a given number of channels: deep numbers are scaled by one range per channel for a set.
 
-Deep numbers have more than 8 bits. What is bright in one item is as bright in all: the range is learnt from a sample,
-of each sampled item the 0.1 and 99.9 percentiles, of these over the items the 5 and 95 percentiles, so that neither a
-hot pixel nor a strange item decides. Whoever decodes other items of the same kind must be given it. A single picture
+Deep numbers have more than 8 bits. One range for all items preserves their relative brightness. It comes from a sample:
+the 0.1 and 99.9 percentiles of each sampled item, and of these the 5 and 95 percentiles over the items, so that neither
+a hot pixel nor an odd item decides. Other items of the same kind must be decoded with the same range. A single picture
 without a set is scaled by its own depth (`to_bytes`).
 """
 
@@ -15,15 +15,15 @@ from autoclimb.data.files.opening import UNREADABLE, pictures_at
 from autoclimb.data.files.stacks import Picture, thinned
 from autoclimb.data.sources import parts_of
 
-Ranges = tuple[tuple[float, float], ...]  # of deep numbers, a channel each
+Ranges = tuple[tuple[float, float], ...]  # lowest and highest value of deep numbers, for each channel
 
 
 def as_ranges(pairs: Iterable[Iterable[float]]) -> Ranges:
-    """Ranges that json gave back as lists."""
+    """Ranges from the lists that json makes of them."""
     return tuple((float(low), float(high)) for low, high in pairs)
 
 
-# --- bytes of so many channels ---------------------------------------------------------------------------------------
+# --- bytes of a given number of channels -----------------------------------------------------------------------------
 
 
 def is_deep(picture: Picture) -> bool:
@@ -34,11 +34,11 @@ def is_deep(picture: Picture) -> bool:
 
 
 def in_bytes(picture: Picture, channels: int, ranges: Ranges = (), first: int = 0) -> Picture:
-    """The picture, upright, as RGB by Pillow for 3 channels or as `(h, w, channels)` uint8.
+    """The picture, upright, as a Pillow image in RGB for 3 channels, else as `(h, w, channels)` uint8.
 
     `ranges[first + c]` is the range of channel c of deep numbers. One channel is repeated; of too many the first are
-    taken, too few are filled with zeros; where one is wanted of several, it is the brightest (a stain's channel saved
-    in its colour is as bright as saved in grey, and grey saved as RGB stays what it is).
+    taken; too few are filled with zeros. One channel of several is their maximum: a stain's channel that was saved in
+    its colour is then as bright as if saved in grey, and grey saved as RGB does not change.
     """
     if isinstance(picture, np.ndarray) or is_deep(picture):
         array = picture if isinstance(picture, np.ndarray) else np.asarray(_upright(picture))[..., None]
@@ -59,14 +59,14 @@ def in_bytes(picture: Picture, channels: int, ranges: Ranges = (), first: int = 
 
 
 def _fitted(array: np.ndarray, channels: int) -> np.ndarray:
-    given = array.shape[2]
-    if given == 1:
+    count = array.shape[2]
+    if count == 1:
         return np.repeat(array, channels, 2)
     if channels == 1:
         return array.max(2, keepdims=True)
-    if given >= channels:
+    if count >= channels:
         return array[..., :channels]
-    return np.concatenate([array, np.zeros((*array.shape[:2], channels - given), np.uint8)], 2)
+    return np.concatenate([array, np.zeros((*array.shape[:2], channels - count), np.uint8)], 2)
 
 
 def _scaled(array: np.ndarray, ranges: Ranges, first: int) -> np.ndarray:
@@ -96,19 +96,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The picture as EXIF says that it was held; broken EXIF says nothing."""
+    """The picture turned as its EXIF asks for; broken EXIF is ignored."""
     try:
-        turned = image.getexif().get(0x0112, 1) not in (0, 1)
+        rotated = image.getexif().get(0x0112, 1) not in (0, 1)
     except UNREADABLE:
-        turned = False
-    return ImageOps.exif_transpose(image) if turned else image
+        rotated = False
+    return ImageOps.exif_transpose(image) if rotated else image
 
 
 def to_bytes(deep: np.ndarray) -> np.ndarray:
-    """A picture of more than 8 bits as uint8, by itself.
+    """A single picture of more than 8 bits as uint8.
 
-    Whole numbers are divided by the largest value of their depth, taken as the least of 8, 10, 12, 14, 16 bits that
-    holds the picture's maximum (an assumption: a dark 16-bit picture passes for a 12-bit one); others by their range.
+    Integers are divided by the largest value of their depth, which is assumed to be the least of 8, 10, 12, 14, 16 bits
+    that holds the picture's maximum (so a dark 16-bit picture passes for a 12-bit one); other numbers by their range.
     """
     values = np.nan_to_num(deep.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
@@ -119,17 +119,17 @@ def to_bytes(deep: np.ndarray) -> np.ndarray:
 
 # --- one range for a set ---------------------------------------------------------------------------------------------
 
-SAMPLED = 64  # items that the ranges are learnt from
-VALUES = 1 << 16  # of a sampled channel that are looked at
+SAMPLED = 64  # items from which the ranges are learned
+VALUES = 1 << 16  # used of a sampled channel
 
 
 def sample_for_ranges(sources: Sequence[str]) -> list[str]:
-    """The sources that the ranges of a set are learnt from, the same whenever they are asked for."""
+    """The sources from which the ranges of a set are learned, always the same for a set."""
     return thinned([source for source in sources if source], SAMPLED)
 
 
 def extremes_of(source: str, channels: int) -> list[tuple[int, float, float]]:
-    """Channel, 0.1 and 99.9 percentile of each deep channel of an item; nothing is decoded that is not deep."""
+    """The channel, 0.1 and 99.9 percentile of each deep channel of an item; pictures that are not deep are skipped."""
     extremes = []
     for picture_places in thinned(parts_of(source)):
         for i, place in enumerate(picture_places):
@@ -154,7 +154,7 @@ def ranges_from(extremes: Iterable[list[tuple[int, float, float]]]) -> Ranges:
     """One range a channel from the extremes of sampled items, () where nothing was deep."""
     lows: dict[int, list[float]] = {}
     highs: dict[int, list[float]] = {}
-    for c, low, high in (one for item in extremes for one in item):
+    for c, low, high in (channel for item in extremes for channel in item):
         lows.setdefault(c, []).append(low)
         highs.setdefault(c, []).append(high)
     if not lows:

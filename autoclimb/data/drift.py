@@ -1,4 +1,4 @@
-"""How well test pictures can be told from train pictures at a glance: whether an out-of-fold score speaks for them."""
+"""Drift: how well test pictures can be told from train pictures, so whether an out-of-fold score holds for them."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from autoclimb.seeds import seed_of
 
 FEWEST = 20  # pictures a side
 FOLDS = 5
-PLAIN, SLIGHT, CLEAR = 0.55, 0.65, 0.8  # areas from which drift is slight, clear, strong (ours: nothing is standard)
-TOLD = 0.6  # area of one measure alone from which it is named
+PLAIN, SLIGHT, CLEAR = 0.55, 0.65, 0.8  # areas from which drift is slight, clear, strong (ours: there is no standard)
+NAMED = 0.6  # area of one measure alone from which it is named
 
 MEANING = "0.5: alike, 1: told apart at a glance"
 
@@ -18,14 +18,15 @@ MEANING = "0.5: alike, 1: told apart at a glance"
 def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.ndarray, group_of: np.ndarray) -> dict:
     """How well a small classifier tells test from train pictures, cross-validated, as json values.
 
-    `pixels` `(R, S, S, C)` uint8, `measures` numbers a picture known beside them (width, height), `tested` `(R,)` bool,
-    `group_of` `(R,)` int: near-duplicates and rows of one source share a fold, so that a picture is not known by its
-    neighbour. A forest sees those numbers, brightness, contrast, colour, sharpness and a thumbnail of 4 x 4.
+    `pixels` `(R, S, S, C)` uint8; `measures` are further numbers of each picture (width, height), `tested` `(R,)` bool
+    marks test pictures, `group_of` `(R,)` int: near-duplicates and rows of one source share a fold, so that a picture
+    is not recognised by its neighbour. A forest gets those numbers, brightness, contrast, colour, sharpness and a
+    thumbnail of 4 x 4.
 
     Keys: auc (mean over folds), stderr (its standard error, Hanley and McNeil 1982), verdict (none, slight, clear,
-    strong), train, test (pictures), most (name, auc, train, test: the one measure that tells most, with the medians of
-    both sides; null where none reaches 0.6), meaning. Where either side has fewer than 20 pictures auc is null and
-    verdict "too few".
+    strong), train, test (pictures), most (name, auc, train, test: the measure that differs most, with the medians of
+    both sides; null where none reaches NAMED), meaning. Where either side has fewer than FEWEST pictures auc is null
+    and verdict "too few".
     """
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.metrics import roc_auc_score
@@ -36,17 +37,17 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
     if min(sides.values()) < FEWEST or min(len(np.unique(group_of[side])) for side in (tested, ~tested)) < FOLDS:
         return {**nothing, "meaning": MEANING}
     named = {**measures, **looks_of(pixels)}
-    seen = np.column_stack([*named.values(), thumbnails(pixels)])
+    features = np.column_stack([*named.values(), thumbnails(pixels)])
     seed = seed_of(0, "drift") % 2**32
     forest = ExtraTreesClassifier(100, min_samples_leaf=5, max_features=0.3, random_state=seed)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    # a mean over folds: pooled, folds of few test pictures get low scores as a whole, and chance reads as 0.4
-    auc = float(np.nanmean(cross_val_score(forest, seen, tested, groups=group_of, cv=folds, scoring="roc_auc")))
+    # the mean over folds: pooled, all scores of a fold with few test pictures are low, and chance comes out as 0.4
+    auc = float(np.nanmean(cross_val_score(forest, features, tested, groups=group_of, cv=folds, scoring="roc_auc")))
     stderr = error_of(auc, sides["test"], sides["train"])
     single = {name: float(roc_auc_score(tested, values)) for name, values in named.items()}
     name = max(single, key=lambda n: abs(single[n] - 0.5))
     most = None
-    if abs(single[name] - 0.5) >= TOLD - 0.5:
+    if abs(single[name] - 0.5) >= NAMED - 0.5:
         train, test = (round(float(np.median(named[name][side])), 3) for side in (~tested, tested))
         most = {"name": name, "auc": round(max(single[name], 1 - single[name]), 3), "train": train, "test": test}
     return {
@@ -60,7 +61,7 @@ def drift_of(pixels: np.ndarray, measures: dict[str, np.ndarray], tested: np.nda
 
 
 def verdict(auc: float, stderr: float) -> str:
-    """The area in a word."""
+    """The degree of drift by its area: none, slight, clear or strong."""
     if auc < PLAIN or auc < 0.5 + 2 * stderr:
         return "none"
     return "slight" if auc < SLIGHT else "clear" if auc < CLEAR else "strong"
@@ -88,7 +89,7 @@ def looks_of(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 def thumbnails(pixels: np.ndarray) -> np.ndarray:
     """The pictures at 4 x 4, `(R, 16 C)`."""
-    little = small(pixels)
-    side = little.shape[1] // 4
-    cut = little[:, : 4 * side, : 4 * side].reshape(len(little), 4, side, 4, side, -1)
-    return cut.mean((2, 4)).reshape(len(little), -1)
+    reduced = small(pixels)
+    side = reduced.shape[1] // 4
+    cut = reduced[:, : 4 * side, : 4 * side].reshape(len(reduced), 4, side, 4, side, -1)
+    return cut.mean((2, 4)).reshape(len(reduced), -1)

@@ -1,8 +1,8 @@
-"""Near-duplicate pictures: found on decoded pixels, kept in one fold, reported where they cross into test or disagree.
+"""Near-duplicate pictures: found on decoded pixels, put into one fold, reported where test has copies or labels differ.
 
-Perceptual hash (the signs of the lowest cosine terms, as in Zauner 2010), multi-index search (Norouzi et al. 2012) for
-candidates, and a comparison of the pictures themselves for the verdict: a hash alone takes all solar cells or all
-digits of a set for one another.
+Candidates come from a perceptual hash (the signs of the lowest cosine terms, as in Zauner 2010) with multi-index search
+(Norouzi et al. 2012); the pictures themselves are then compared, since by a hash alone all solar cells or all digits of
+a set are the same.
 """
 
 from collections.abc import Iterator
@@ -16,29 +16,29 @@ from autoclimb.data.pixels import Pixels
 from autoclimb.data.stored import PictureRows
 from autoclimb.types import Event, Note, Task, Tell
 
-SIDE = 32  # pixels a side of what is compared
-CHUNK = 1024  # pictures looked at together
-BITS = 6  # bits of 64 that the hashes of candidates may differ in; two of six bands are surely alike up to four
+SIDE = 32  # pixels a side at which pictures are compared
+CHUNK = 1024  # pictures in memory at a time
+BITS = 6  # bits of 64 in which hashes of candidates may differ; with up to four, two of six bands are sure to agree
 BANDS = (11, 11, 11, 11, 10, 10)
-WINDOW = 8  # neighbours compared in a sorted table, so that a table of n rows takes n times this, whatever is in it
-# Correlation of two pictures less the set's mean picture, from which they are one. Looked at on seven real sets: pairs
-# down to 0.93 were one scene moved, blurred or lit otherwise, but for a few plain solar cells and one pair of leaves.
+WINDOW = 8  # neighbours compared in a sorted table, so that a table of n rows always takes 8 n comparisons
+# Correlation of two pictures, less the set's mean picture, from which they are near-duplicates. By eye on seven real
+# sets, pairs down to 0.93 were one scene moved, blurred or lit otherwise, except some plain solar cells and two leaves.
 ALIKE = 0.95
 DIFFERENCE = 8.0  # grey levels they may differ by on average
-FLAT = 4.0  # grey levels; a picture that strays less from its own mean or the set's mean shows nothing to compare
-LARGEST = 0.05  # of all pictures: a cluster beyond it is the set's sameness, not copies
+FLAT = 4.0  # grey levels: a picture that differs less from its own mean or the set's mean has nothing to compare
+LARGEST = 0.05  # of all pictures: a larger cluster means that the set's pictures are alike, not copies
 LARGE = 8  # pictures that a cluster may always have
 STRICT = (ALIKE, 0.98, 0.995, 1.0)  # tried in turn where clusters are too large; 1 is exact copies
-FEWEST_PAIRS = 20  # pairs from which disagreeing labels say that the likeness means nothing
+FEWEST_PAIRS = 20  # pairs from which different labels show that likeness means nothing
 LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Which pictures are nearly the same. R pictures; `pairs` `(P, 2)` rows, the smaller first, `alike` `(P,)` in 0..1.
+    """Near-duplicates among R pictures: `pairs` `(P, 2)` of rows, the smaller first, and how `alike` `(P,)` they are.
 
-    `cluster_of` `(R,)` is the first row of each picture's cluster, its own where it has no copy. `alike` is 1 for
-    equal pixels. `note` says what was not believed, "" for nothing.
+    `cluster_of` `(R,)` is the first row of each picture's cluster, its own where it has no copy. `alike` is in 0 to 1,
+    1 for equal pixels. `note` says which candidates were not accepted and why, "" where all were.
     """
 
     cluster_of: np.ndarray
@@ -56,9 +56,9 @@ def find_duplicates(pixels: PictureRows, bad: np.ndarray | None = None, labels: 
     """Clusters of near-duplicates among `(R, H, W, C)` uint8 pictures, without those in the mask `bad`.
 
     Time and memory grow with R, not its square. The same pictures always give the same clusters. `labels` are class
-    numbers of the first rows: where near-duplicates disagree in them half as often as chance would, likeness says
-    nothing in this set (digits on white, cells on grey) and only exact copies count. So it is where clusters are
-    larger than a twentieth of the set, after stricter likeness was tried.
+    numbers of the first rows: where near-duplicates differ in them half as often as random pairs, likeness means
+    nothing in this set (digits on white, cells on grey) and only exact copies count. Where clusters are larger than a
+    twentieth of the set, stricter limits are tried, up to exact copies.
     """
     rows = np.arange(len(pixels)) if bad is None else np.flatnonzero(~bad)
     if len(rows) < 2:
@@ -101,21 +101,21 @@ def small(pixels: np.ndarray) -> np.ndarray:
 
 
 def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows, some at a time."""
+    """The rows in parts of CHUNK."""
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]
 
 
 def mean_picture(pixels: PictureRows, rows: np.ndarray) -> np.ndarray:
-    """The mean of up to 2,000 pictures of a set, at 32 px: what all have in common is no sign of a copy."""
+    """The mean of up to 2,000 pictures of a set, at 32 px, which is subtracted: what all share is no sign of a copy."""
     some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(int))]
-    if len(some) < 20:  # the mean of few is made of them, and a pair of copies would be most of it
+    if len(some) < 20:  # a pair of copies would dominate the mean of so few
         return np.full((1, 1, 1), 128, np.float32)
     return np.sum([small(pixels[part]).sum(0) for part in chunks(some)], axis=0) / len(some)
 
 
 def hashes_of(pixels: PictureRows, rows: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A 64-bit perceptual hash, a 64-bit print of the exact pixels, and whether there is too little to see, a row."""
+    """For each row a 64-bit perceptual hash, a 64-bit hash of the exact pixels, and whether the picture is flat."""
     side = len(small(pixels[:1])[0])
     wave = np.cos(np.pi / side * (np.arange(side) + 0.5) * np.arange(8)[:, None]).astype(np.float32)
     size = pixels[0].size
@@ -130,17 +130,17 @@ def hashes_of(pixels: PictureRows, rows: np.ndarray, mean: np.ndarray) -> tuple[
         own = np.abs(thumbnails - thumbnails.mean((1, 2), keepdims=True)).mean((1, 2, 3))
         flat.append((own < FLAT) | (np.abs(thumbnails - mean).mean((1, 2, 3)) < FLAT / 2))
         terms = (wave @ (thumbnails - mean).mean(3) @ wave.T).reshape(len(part), 64)
-        terms[:, 0] = 0  # the mean: copies may be lighter
+        terms[:, 0] = 0  # the mean brightness, in which copies may differ
         codes.append(np.packbits(terms > np.median(terms, axis=1, keepdims=True), axis=1).view(np.uint64)[:, 0])
     return np.concatenate(codes), np.concatenate(prints), np.concatenate(flat)
 
 
 def candidates(codes: np.ndarray, prints: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Pairs `(P, 2)` of places, the smaller first, whose prints are equal or whose codes differ in few bits.
+    """Pairs `(P, 2)` of indices, the smaller first, whose `prints` are equal or whose `codes` differ in few bits.
 
-    Hashes in one table are sorted by two bands, then by the rest, and compared with their next neighbours only: what a
-    crowd of like pictures hides from one table is in another or joined through the crowd. Codes of flat pictures say
-    nothing. Where there are more than four pairs a picture, fewer bits may differ.
+    In each table codes are sorted by two bands, then by the rest, and compared with their next neighbours only: a pair
+    that many similar pictures separate in one table is adjacent in another, or is joined through those. Codes of flat
+    pictures are not compared. Where there are more than four pairs a picture, fewer bits may differ.
     """
     n = len(codes)
     shifts = np.cumsum((0, *BANDS[:-1]))
@@ -171,8 +171,11 @@ def near(order: np.ndarray, codes: np.ndarray, bits: int, window: int) -> np.nda
 
 
 def likeness(pixels: PictureRows, pairs: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """How alike the pictures of each pair are: 1 for equal pixels, 0 where they differ by too many grey levels, else
-    the correlation, below 1, of what they have beyond the set's mean picture."""
+    """The likeness `(P,)` of the pictures of each pair.
+
+    It is 1 for equal pixels, 0 where they differ by too many grey levels, else the correlation, below 1, of their
+    differences from the set's mean picture.
+    """
     correlations = [np.empty(0)]
     for part in chunks(pairs):
         one, two = pixels[part[:, 0]], pixels[part[:, 1]]
@@ -187,7 +190,7 @@ def likeness(pixels: PictureRows, pairs: np.ndarray, mean: np.ndarray) -> np.nda
 
 
 def mistaken(pairs: np.ndarray, alike: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether pictures that look alike but are not equal have other labels half as often as any two pictures."""
+    """Whether pairs that look alike but are not equal have different labels half as often as random pairs or more."""
     within = (pairs < len(labels)).all(1) & (alike < 1)
     if within.sum() < FEWEST_PAIRS:
         return False
@@ -197,7 +200,7 @@ def mistaken(pairs: np.ndarray, alike: np.ndarray, labels: np.ndarray) -> bool:
 
 
 def joined(rows: int, pairs: np.ndarray) -> np.ndarray:
-    """The first row of each row's cluster, `(rows,)`, where pairs are joined and what is joined to them."""
+    """The first row of each row's cluster `(rows,)`: the connected components of the pairs."""
     cluster_of = np.arange(rows)
     while len(pairs):
         least = cluster_of[pairs].min(1)
@@ -262,7 +265,7 @@ def duplicate_words(facts: dict) -> list[str]:
         )
     if test:
         sentences.append(
-            f"near-duplicates: {test:,} test pictures are nearly a train picture and may be answered by heart"
+            f"near-duplicates: {test:,} test pictures are nearly a train picture, whose label nets may remember"
         )
     if conflicts:
         pairs = ", ".join(" = ".join(pair) for pair in facts["conflicting"])
@@ -272,7 +275,7 @@ def duplicate_words(facts: dict) -> list[str]:
 
 
 def copies_contradict(task: Task, duplicates: Duplicates) -> list[Note]:
-    """A note where equal train pictures have different labels about as often as pictures drawn at random would."""
+    """A note where equal train pictures have different labels half as often as random pairs or more."""
     numbers = class_numbers(task)
     n = len(task.train_ids)
     equal = duplicates.pairs[(duplicates.pairs < n).all(1) & (duplicates.alike == 1)]
@@ -287,7 +290,7 @@ def copies_contradict(task: Task, duplicates: Duplicates) -> list[Note]:
 
 
 def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
-    """The task with near-duplicate train pictures in one group, joined with the groups it had; says what was found."""
+    """The task with near-duplicate train pictures in one group, joined with its own groups; tells of them."""
     duplicates = duplicates_of(task, pixels)
     facts = duplicate_facts(task, duplicates)
     sentences = duplicate_words(facts)
@@ -301,7 +304,7 @@ def joined_duplicates(task: Task, pixels: Pixels, tell: Tell) -> Task:
 
 
 def with_clusters(groups: np.ndarray | None, cluster_of: np.ndarray) -> np.ndarray:
-    """Groups `(N,)` joined where rows share a cluster, whose first row `cluster_of` `(N,)` says; None for no groups."""
+    """Groups `(N,)` joined where rows share a cluster (`cluster_of` `(N,)`); the clusters where there are no groups."""
     if groups is None:
         return cluster_of
     first = np.unique(groups, return_index=True, return_inverse=True)

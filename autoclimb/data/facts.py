@@ -1,4 +1,4 @@
-"""A Task -> what the plan and people may know of it."""
+"""A Task -> facts about it, for people and for the plan."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ BITS = {"1": 1, "I": 32, "F": 32}  # a channel, of Pillow's modes of other than 
 
 
 def facts_of(task: Task) -> dict[str, Any]:
-    """What is known of the task as json values. Looks at the headers and pixels of some thousand pictures at most.
+    """The facts of a task as json values. Reads the headers and pixels of some thousand pictures at most.
 
-    The keys are the same for every task; a value is null, 0 or empty where there is nothing to say.
+    The keys are the same for every task; a value is null, 0 or empty where a fact does not apply.
 
     - name, kind; train, test: items
-    - check: what shows whether the reading is right, see `checks.check_facts`
+    - check: evidence that the folder was read rightly, see `checks.check_facts`
     - classes: name -> train rows; imbalance: (commonest, rarest: class names; ratio of their rows), null for numbers
     - labels_per_item: mean, of sets; unlabelled: rows with an empty set; target: min, median, mean, max of numbers
     - pictures: train and test, each null or (sampled, sizes: the commonest, "500x375" -> count, distinct_sizes, width,
       height, sides: each smallest, median, largest, sides of the longer one, aspect: median of width / height,
       modes: name -> count, bits: of a channel -> count)
     - channels: of a picture as it is read; pictures_per_item: smallest, median, largest
-    - looked_at: (train, test, side) the items that were decoded to tell what follows, and at how many pixels
+    - looked_at: (train, test, side) the number of items that were decoded for the next facts, and their pixels a side
     - unreadable: of those; missing: ids without a picture, of all. Both: train and test, each (count, first: five ids)
     - duplicates: of those looked at, see `duplicates.duplicate_facts`; drift: of those looked at, see `drift.drift_of`
-    - groups: null or (column, null where no column says it; count; largest: rows; why)
+    - groups: null or (column, null where groups come from no column; count; largest: rows; why)
     - columns: of the train table, each (name, role: target, group, metadata, leak or unused; values: different ones;
       blank: share; why)
     - metadata: the columns that are learned from, each (name, type: numbers or words; words; blank_train, blank_test:
@@ -44,8 +44,8 @@ def facts_of(task: Task) -> dict[str, Any]:
     - form: the submission's columns, cell (see types.Form), rows, separator, whole_numbers, at_most, sums_to_one, first
       (the beginning of the sample's first row, empty without a sample)
     - metric, where the command was given the folder: (name, greater_is_better, proposed: bool, why)
-    - notes: what else was found or inferred, the least certain first, each (kind, about, text, sure: sure, likely or
-      guessed)
+    - notes: other observations of the reading, the least certain first, each (kind, about, text, sure: sure, likely
+      or guessed)
     """
     glance = glance_at(task)
     numbers = task.kind == "regression"
@@ -83,9 +83,9 @@ def facts_of(task: Task) -> dict[str, Any]:
 
 
 def plan_facts(task: Task, metric: Metric) -> dict[str, Any]:
-    """What a plan depends on of the task and its metric, by the names of `search.situation.Situation`.
+    """The facts of the task and its metric that a plan depends on, by the names of `search.situation.Situation`.
 
-    Looks at the headers of a hundred pictures at most.
+    Reads the headers of a hundred pictures at most.
     """
     sides = [min(width, height) for width, height, _ in sizes_of(task.train_files, MOST_HEADERS, task.channels)]
     return {
@@ -105,7 +105,7 @@ def plan_facts(task: Task, metric: Metric) -> dict[str, Any]:
 
 
 def imbalance_of(task: Task) -> float:
-    """Train rows of the most frequent class for one of the rarest that has any; 1 for numbers."""
+    """The ratio of train rows of the most frequent class to those of the rarest that has any; 1 for numbers."""
     counts = [n for n in class_counts(task).values() if n]
     return max(counts) / min(counts) if counts else 1.0
 
@@ -116,7 +116,7 @@ def shown_by_column(note: Note, columns: Sequence[Column]) -> bool:
 
 
 def class_counts(task: Task) -> dict[str, int]:
-    """Train rows of each class, in class order."""
+    """The number of train rows of each class, in class order."""
     if task.kind == "regression":
         return {}
     counts = task.target.sum(0) if task.kind == "multilabel" else np.bincount(task.target, minlength=task.width)
@@ -124,7 +124,7 @@ def class_counts(task: Task) -> dict[str, int]:
 
 
 def imbalance(counts: dict[str, int]) -> dict[str, Any] | None:
-    """The commonest and the rarest class and how many times more rows the former has."""
+    """The commonest and the rarest class, and the ratio of their rows."""
     if not counts:
         return None
     commonest, rarest = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
@@ -133,13 +133,13 @@ def imbalance(counts: dict[str, int]) -> dict[str, Any] | None:
 
 
 def number_facts(target: np.ndarray) -> dict[str, float]:
-    """Where numbers lie."""
+    """The minimum, median, mean and maximum of numbers."""
     facts = {"min": target.min(), "median": np.median(target), "mean": target.mean(), "max": target.max()}
     return {name: round(float(value), 6) for name, value in facts.items()}
 
 
 def picture_facts(sizes: Sequence[tuple[int, int, str]]) -> dict[str, Any] | None:
-    """What headers say of some pictures, None of no pictures."""
+    """The facts in the headers of some pictures (`size_of`), None for no pictures."""
     if not sizes:
         return None
     return {
@@ -156,7 +156,7 @@ def picture_facts(sizes: Sequence[tuple[int, int, str]]) -> dict[str, Any] | Non
 
 
 def bits_of(mode: str) -> int:
-    """The bits of a channel, of a mode as `size_of` names it: "RGB", "I;16", "float32 x 2"."""
+    """The bits of a channel, by the mode that `size_of` gives: "RGB", "I;16", "float32 x 2"."""
     name = mode.split(" x ")[0]
     if ";" in name:
         return int("".join(c for c in name.split(";")[1] if c.isdigit()) or 8)
@@ -166,18 +166,18 @@ def bits_of(mode: str) -> int:
 
 
 def low_middle_high(numbers: Sequence[int]) -> list[int]:
-    """Smallest, median and largest."""
+    """The smallest, median and largest number."""
     ordered = sorted(numbers)
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 
 
 def first_of(ids: Sequence[str]) -> dict[str, Any]:
-    """How many ids, and the first of them."""
+    """The number of ids, and the first of them."""
     return {"count": len(ids), "first": list(ids[:LISTED])}
 
 
 def group_facts(task: Task) -> dict[str, Any] | None:
-    """What rows are grouped by."""
+    """The facts of the groups of rows, None where there are none."""
     if task.groups is None:
         return None
     sizes = np.unique(task.groups, return_counts=True)[1]
@@ -191,7 +191,7 @@ def group_facts(task: Task) -> dict[str, Any] | None:
 
 
 def metadata_facts(metadata: Metadata | None) -> list[dict[str, Any]]:
-    """The columns beside the pictures that are learned from."""
+    """The facts of the columns beside the pictures that are learned from."""
     if metadata is None:
         return []
     blank = [np.isnan(values).mean(0) for values in (metadata.train, metadata.test)]
@@ -208,7 +208,7 @@ def metadata_facts(metadata: Metadata | None) -> list[dict[str, Any]]:
 
 
 def form_facts(form: Form) -> dict[str, Any]:
-    """The submission's form."""
+    """The facts of the submission's form."""
     return {
         "columns": list(form.columns),
         "cell": form.cell,

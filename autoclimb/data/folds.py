@@ -1,4 +1,4 @@
-"""Rows -> folds: stratified for classes, labels and numbers; groups stay together."""
+"""Rows -> folds, stratified by classes, labels or numbers; rows of one group share a fold."""
 
 import numpy as np
 
@@ -7,32 +7,32 @@ from autoclimb.errors import Mistake
 from autoclimb.seeds import rng
 from autoclimb.types import Kind, Task
 
-BINS = 10  # quantiles that stand for a number where groups are dealt
-MOST_COUNTS = 1 << 26  # groups x classes whose rows are counted; of more classes the rarest are counted together
+BINS = 10  # quantiles as classes of a number where groups are dealt
+MOST_COUNTS = 1 << 26  # groups x classes whose rows are counted; the rarest of more classes are counted together
 MOSTLY_SINGLE = 0.8  # groups per row from which groups are copies of rows, not sources
 
 
 def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> np.ndarray:
     """The fold of each train row, `(N,)` int64, -1 for rows in the bool mask `bad`. The same for the same seed.
 
-    k is lowered to the number of usable rows or groups; without groups, folds differ by one row at most. Classes of
-    fewer than k rows are spread over that many folds.
+    k is lowered to the number of usable rows or groups; without groups, folds differ by one row at most. The rows of a
+    class with fewer than k rows are in different folds.
 
     - classes and grades: each class is dealt out in turn
     - sets of labels: iterative stratification, rarest label first (Sechidis, Tsoumakas, Vlahavas 2011)
     - numbers: neighbours in value go to different folds
     - groups: greedily, groups of most unequal content first (as in scikit-learn's StratifiedGroupKFold); where nearly
-      all groups are single rows, by their first rows as if there were no groups
+      all groups are single rows, their first rows are dealt as if there were no groups
 
-    Raises Mistake where fewer than two rows or groups are left.
+    Raises Mistake where fewer than two rows or groups are usable.
     """
     fold_of = np.full(len(task.train_ids), -1, np.int64)
     rows = np.arange(len(fold_of)) if bad is None else np.flatnonzero(~np.asarray(bad, bool))
     parts = len(rows) if task.groups is None else len(np.unique(task.groups[rows]))
     k = min(k, parts)
     if k < 2:
-        what = "train rows with a readable picture" if task.groups is None else "groups"
-        raise Mistake(f"{parts} {what}; two are needed to hold some out")
+        units = "train rows with a readable picture" if task.groups is None else "groups"
+        raise Mistake(f"{parts} {units}; two are needed to hold some out")
     random = rng(seed, "folds", k)
     target = take_rows(task.target, rows)
     if task.groups is not None:
@@ -41,7 +41,7 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
         )
         if parts < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
             fold_of[rows] = by_groups(*indicated(task.kind, target), task.groups[rows], k, random)
-        else:  # a few near-duplicates: the first of each stands for all, so that folds are as even as without groups
+        else:  # a few near-duplicates: only the first of each is dealt, so that folds are as even as without groups
             fold_of[rows] = by_target(task.kind, take_rows(target, first), k, random)[group_of]
     else:
         fold_of[rows] = by_target(task.kind, target, k, random)
@@ -49,7 +49,7 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
 
 
 def by_target(kind: Kind, target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
-    """Folds for rows that may be dealt freely."""
+    """Folds for rows without groups."""
     deal = {"multilabel": by_labels, "regression": by_value}.get(kind, by_class)
     return deal(target, k, random)
 
@@ -79,7 +79,7 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
     row_of, label_of = pairs_of(target)
     labels_of = np.split(label_of, np.searchsorted(row_of, np.arange(1, n)))
     left = np.bincount(label_of, minlength=target.shape[1])
-    lacking = np.repeat(left.astype(float)[:, None] / k, k, 1)  # (C, k) positives a fold should still get
+    needed = np.repeat(left.astype(float)[:, None] / k, k, 1)  # (C, k) positives that a fold should still get
     size = np.zeros(k, np.int64)
     small, large = n // k, n % k  # `large` folds hold one row more than `small`
     order = random.permutation(n)
@@ -95,14 +95,14 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
         fold = int(best[0] if len(best) == 1 else random.choice(best))
         fold_of[row] = fold
         size[fold] += 1
-        lacking[labels_of[row], fold] -= 1
+        needed[labels_of[row], fold] -= 1
         left[labels_of[row]] -= 1
 
     while (left > 0).any():
         label = int(np.argmin(np.where(left > 0, left, n + 1)))
         for row in rows_of[label]:
             if fold_of[row] < 0:
-                put(row, lacking[label])
+                put(row, needed[label])
     for row in order:
         if fold_of[row] < 0:
             put(row, -size.astype(float))
@@ -110,7 +110,7 @@ def by_labels(target: np.ndarray, k: int, random: np.random.Generator) -> np.nda
 
 
 def pairs_of(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The row and the label of each one in label sets, by row."""
+    """The row and the label of each 1 in label sets, in the order of rows."""
     if isinstance(target, LabelSets):
         rows, places = np.nonzero(target.ones >= 0)
         return rows, target.ones[rows, places].astype(np.int64)
@@ -119,7 +119,7 @@ def pairs_of(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def indicated(kind: Kind, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """(row, what it has) of all rows, and the number of things: classes, labels, or quantiles of numbers."""
+    """The pairs (row, class) of all rows, and the number of classes, which may be labels or quantiles of numbers."""
     if kind == "multilabel":
         return *pairs_of(target), target.shape[1]
     if kind == "regression":
@@ -129,20 +129,20 @@ def indicated(kind: Kind, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, i
 
 
 def by_groups(
-    row_of: np.ndarray, thing_of: np.ndarray, things: int, groups: np.ndarray, k: int, random: np.random.Generator
+    row_of: np.ndarray, class_of: np.ndarray, classes: int, groups: np.ndarray, k: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Folds for rows whose groups stay together: each group goes where class shares end up most equal.
+    """Folds for rows in groups: each group goes to the fold where shares of the classes become most equal.
 
-    Row `row_of[i]` has the class or label `thing_of[i]` of so many `things`.
+    Row `row_of[i]` has the class or label `class_of[i]` of `classes`.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     most = max(BINS, MOST_COUNTS // len(names))
-    if things > most:  # the most frequent by themselves, all others together
-        rank = np.empty(things, np.int64)
-        rank[np.argsort(-np.bincount(thing_of, minlength=things), kind="stable")] = np.arange(things)
-        thing_of, things = np.minimum(rank[thing_of], most - 1), most
-    contents = np.zeros((len(names), things + 1))
-    np.add.at(contents, (group_of[row_of], thing_of), 1)
+    if classes > most:  # the most frequent by themselves, all others together
+        rank = np.empty(classes, np.int64)
+        rank[np.argsort(-np.bincount(class_of, minlength=classes), kind="stable")] = np.arange(classes)
+        class_of, classes = np.minimum(rank[class_of], most - 1), most
+    contents = np.zeros((len(names), classes + 1))
+    np.add.at(contents, (group_of[row_of], class_of), 1)
     contents[:, -1] = np.bincount(group_of)
     share = contents / np.maximum(contents.sum(0), 1)
     order = np.lexsort((random.random(len(names)), -contents[:, -1], -share[:, :-1].std(1)))
@@ -150,7 +150,7 @@ def by_groups(
     fold_of_group = np.empty(len(names), np.int64)
     for turn, group in enumerate(order):
         empty = np.flatnonzero(filled[:, -1] == 0)
-        # every fold gets a group: the last ones are kept for folds that have none
+        # every fold gets a group: the last groups are reserved for folds that have none
         allowed = empty if len(empty) >= len(names) - turn else np.arange(k)
         uneven = []
         for fold in allowed:

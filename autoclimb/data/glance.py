@@ -1,4 +1,4 @@
-"""A look at the pictures themselves, at some thousands at most and at a small size: copies, broken ones, drift."""
+"""A glance at some thousand pictures at a small size: copies, unreadable ones, drift."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from autoclimb.data.sources import parts_of
 from autoclimb.seeds import rng
 from autoclimb.types import Task
 
-MOST = 4000  # pictures looked at
-MOST_PIXELS = 2e9  # in them, by their headers: some ten seconds of two cores for JPEGs
-FEWEST = 200  # pictures looked at however large they are
-PROBED = 50  # headers that say how large pictures are
+MOST = 4000  # pictures decoded
+MOST_PIXELS = 2e9  # in them, by their headers: some ten seconds on two cores for JPEGs
+FEWEST = 200  # pictures decoded however large they are
+PROBED = 50  # headers read to estimate the pictures' size
 SIDE = 64
 LISTED = 5
 
@@ -28,7 +28,7 @@ Size = tuple[int, int, str]  # width, height, mode
 
 @dataclass(frozen=True)
 class Glance:
-    """The facts that a look at some pictures gives. `sizes` are of the pictures whose headers could be read."""
+    """The facts of a sample of the pictures. `sizes` are of those whose headers could be read."""
 
     sizes: dict[str, list[Size]]  # by split
     facts: dict[str, Any]
@@ -37,8 +37,8 @@ class Glance:
 def glance_at(task: Task) -> Glance:
     """The facts of a sample of the pictures, decoded into a temporary folder that is removed again.
 
-    Keys of `facts`: looked_at (train, test: items; side: pixels), unreadable (train, test: count and first ids of
-    those looked at), duplicates (`duplicate_facts` over the items looked at), drift (`drift_of`).
+    Keys of `facts`: looked_at (train, test: sampled items; side: pixels), unreadable (train, test: count and first ids
+    of the sampled items), duplicates (`duplicate_facts` of the sample), drift (`drift_of`).
     """
     train, test = some_rows(task)
     part = replace(
@@ -89,7 +89,7 @@ def glance_at(task: Task) -> Glance:
 def some_rows(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Train and test rows that have a picture, in order: all, or as many as can be decoded in some ten seconds.
 
-    Half of them may be test rows, fewer where train rows are fewer.
+    A third of a sample are test rows, more where there are few train rows.
     """
     have = [np.flatnonzero([bool(file) for file in files]) for files in (task.train_files, task.test_files)]
     probed = [
@@ -106,16 +106,16 @@ def some_rows(task: Task) -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(rows: np.ndarray, most: int, draw: np.random.Generator) -> np.ndarray:
-    """At most so many of the rows, in order."""
+    """At most `most` of the rows, in order."""
     return rows if len(rows) <= most else np.sort(draw.choice(rows, most, replace=False))
 
 
 def chosen(values: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
-    """The values of some rows."""
+    """The values of these rows."""
     return tuple(values[i] for i in rows)
 
 
 def listed(ids: Sequence[str], marked: Sequence[bool] | np.ndarray) -> dict[str, Any]:
-    """How many ids are marked, and the first of them."""
-    names = [name for name, there in zip(ids, marked, strict=True) if there]
+    """The number of marked ids, and the first of them."""
+    names = [name for name, is_marked in zip(ids, marked, strict=True) if is_marked]
     return {"count": len(names), "first": names[:LISTED]}

@@ -1,8 +1,8 @@
-"""How far test pictures lie from train pictures beside how far held-out ones do; folds that are as hard as the test.
+"""Nearness: whether test pictures lie farther from train pictures than held-out ones do; folds as hard as the test.
 
-Later frames of the train pictures' clips look like train pictures to whoever compares the sets as a whole, yet each has
-a train picture less like itself than a held-out frame has. Then folds keep together what is more alike than test
-pictures are to train pictures, so that a held-out picture lies as far as a test picture does.
+Later frames of the train pictures' clips do not differ from train pictures as a set, yet a held-out frame has a more
+similar train picture than a later frame has. Then folds keep together pictures that are more alike than test and train
+pictures are, so that a held-out picture lies as far from the others as a test picture does.
 """
 
 from collections.abc import Callable
@@ -18,23 +18,24 @@ from autoclimb.data.stored import PictureRows
 from autoclimb.seeds import rng
 from autoclimb.types import Event, Note, Task, Tell
 
-MOST_KNOWN = 5_000  # train pictures that the nearest is looked for among
-MOST_ASKED = 1_000  # test pictures and held-out ones that are asked for theirs
-# By how much the chance that a test picture lies farther must differ from a half, and by how many standard errors. Seen
-# on real sets: .545 ± .015 on later frames of the train pictures' clips, .486 to .536 ± .013 to .033 on five others
-# ("Folds as far as the test" in benchmarks/LOG.md). Where it is wrong, folds are grouped a little for nothing.
+MOST_KNOWN = 5_000  # train pictures among which the nearest is sought
+MOST_ASKED = 1_000  # test pictures, and held-out ones, whose nearest is sought
+# By how much the chance that a test picture lies farther must differ from a half, and by how many standard errors.
+# Measured on real sets: .545 ± .015 on later frames of the train pictures' clips, .486 to .536 ± .013 to .033 on five
+# others ("Folds as far as the test" in benchmarks/LOG.md). A false alarm groups folds a little for nothing.
 APART, ERRORS = 0.03, 2.5
 MOST_MATCHED = 5_000  # train rows that are compared with each other, twice; 6.5 s for 10,000 on two cores
-STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # shares of rows whose nearest row is kept in their fold
+STEPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # shares of rows whose nearest row is put into their fold
 LARGEST = 0.1  # of the train rows: a group beyond it would make folds uneven
 
 
 def nearness_of(pixels: PictureRows, fold_of: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
     """How much farther test pictures lie from their nearest train picture than held-out ones do, as json values.
 
-    `pixels` `(R, S, S, C)`, train rows first, `fold_of` `(N,)` the fold of each, `bad` `(R,)` bool, what is no picture.
-    A held-out picture may have its nearest in the other folds, a test picture in all but one: the mean over that one.
-    Distance is one less the correlation of thumbnails beyond the set's mean picture.
+    `pixels` `(R, S, S, C)`, train rows first, `fold_of` `(N,)` the fold of each train row, `bad` `(R,)` bool marks rows
+    without a picture. The nearest of a held-out picture is sought in the other folds, that of a test picture in all but
+    one fold, and the mean is taken over that one. The distance is 1 minus the correlation of thumbnails less the set's
+    mean picture.
 
     Keys: auc (the chance that a test picture lies farther than a held-out one), stderr, verdict (farther, nearer,
     alike), test and held_out (median distances). {} where there are too few of either.
@@ -64,13 +65,13 @@ def _lots(fold_of: np.ndarray, bad: np.ndarray) -> Lots | None:
 
 
 def _likenesses(points: np.ndarray, rows: np.ndarray, lots: Lots) -> tuple[np.ndarray, np.ndarray]:
-    """How like the known train pictures are those asked for and the test's, from thumbnails of rising `rows`."""
+    """The likeness of held-out and of test pictures to the known train pictures; `points` belong to rising `rows`."""
     known, asked, test = (points[np.searchsorted(rows, lot)] for lot in lots)
     return asked @ known.T, test @ known.T
 
 
 def _compared(likenesses: tuple[np.ndarray, np.ndarray], fold_of: np.ndarray, lots: Lots) -> dict[str, Any]:
-    """What `nearness_of` says of folds."""
+    """The facts of `nearness_of` for these folds."""
     known, asked, test = lots
     folds = fold_of[known]
     held_out = distances(likenesses[0], fold_of[asked], folds)
@@ -90,15 +91,15 @@ def _compared(likenesses: tuple[np.ndarray, np.ndarray], fold_of: np.ndarray, lo
 def folds_as_far(
     task: Task, pixels: Pixels, folds: Callable[[Task], np.ndarray], tell: Tell
 ) -> tuple[Task, np.ndarray, dict[str, Any]]:
-    """The task, its folds as `folds` deals them, and how near test pictures are (`nearness_of`).
+    """The task, its folds by `folds`, and how near test pictures are (`nearness_of`).
 
     Where test pictures lie farther, the task is grouped so that held-out pictures lie as far. On later frames of the
-    train pictures' clips a head on frozen features had F2 .960 out of fold and .936 on the test; so grouped .938 and
-    .936 (fod_multilabel; benchmarks/LOG.md).
+    train pictures' clips a head on frozen features had F2 .960 out of fold and .936 on the test; with such groups .938
+    and .936 (fod_multilabel; benchmarks/LOG.md).
     """
     fold_of = folds(task)
     n, lots = len(fold_of), _lots(fold_of, pixels.bad)
-    if not lots or n > MOST_MATCHED or task.test_groups is not None:  # means of groups are of the user's own
+    if not lots or n > MOST_MATCHED or task.test_groups is not None:  # the user's groups, over which answers are means
         return task, fold_of, nearness_of(pixels.array, fold_of, pixels.bad)
     rows = np.concatenate([np.arange(n), lots[2]])
     points = thumbnails(pixels.array, rows, mean_picture(pixels.array, lots[0]))
@@ -106,7 +107,7 @@ def folds_as_far(
     near = _compared(likenesses, fold_of, lots)
     if near["verdict"] != "farther":
         return task, fold_of, near
-    apart, nearest = _pairs(points[good])  # what cannot be read is all alike
+    apart, nearest = _pairs(points[good])  # unreadable pictures are all alike
     tried: list[tuple[dict[str, Any], np.ndarray | None, np.ndarray]] = [(near, task.groups, fold_of)]
     for share in STEPS:
         limit = np.quantile(nearest, share)
@@ -131,12 +132,12 @@ def folds_as_far(
 
 
 def in_groups(task: Task, alike: np.ndarray, text: str) -> Task:
-    """The task in these groups `(N,)`, and a note of why."""
+    """The task in these groups `(N,)`, with a note of the reason."""
     return replace(task, groups=alike, notes=(*task.notes, Note("nearness", text)))
 
 
 def _pairs(points: np.ndarray) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Pairs of rows with their distance, those that no step of STEPS joins left out, and `nearest` `(N,)` itself."""
+    """Pairs of rows with their distance, without those that no step of STEPS joins, and the nearest distance `(N,)`."""
     parts, nearest = [], np.empty(len(points))
     for part in chunks(np.arange(len(points))):
         distance = 1 - points[part] @ points.T
@@ -152,7 +153,7 @@ def _pairs(points: np.ndarray) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.
 
 
 def thumbnails(pixels: PictureRows, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """What the pictures have beyond the mean one, at 32 px, as rows of length one."""
+    """The pictures less the mean one, at 32 px, as rows of length one `(n, D)`."""
     parts = []
     for part in chunks(rows):
         x = (small(pixels[part]) - mean).reshape(len(part), -1)
@@ -162,15 +163,16 @@ def thumbnails(pixels: PictureRows, rows: np.ndarray, mean: np.ndarray) -> np.nd
 
 
 def distances(likeness: np.ndarray, without: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """The distance `(A,)` of each row to its nearest point that is not in the fold named for it; 2 at most.
+    """The distance `(A,)` of each row to its nearest point outside one fold; 2 at most.
 
-    `likeness` `(A, P)` of rows to points, `without` `(A,)` and `folds` `(P,)` folds of either.
+    `likeness` is `(A, P)` of rows to points, `without` `(A,)` the fold left out for each row, `folds` `(P,)` that of
+    each point.
     """
     return np.asarray(1 - np.where(without[:, None] == folds, -1, likeness).max(1))
 
 
 def farther(one: np.ndarray, other: np.ndarray) -> float:
-    """The chance that a number of the one set exceeds one of the other, equal ones counting half."""
+    """The chance that a number of one set exceeds a number of the other, equal ones counting half."""
     ranked = np.sort(other)
     places = np.searchsorted(ranked, one, "left") + np.searchsorted(ranked, one, "right")
     return float(places.mean() / 2 / len(other))

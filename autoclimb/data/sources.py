@@ -1,4 +1,4 @@
-"""Where an item's pixels are, in one string: files, places inside of files, channels, several pictures.
+"""Sources: where an item's pixels are, in one string: files, places inside of files, channels, several pictures.
 
     photo.jpg                         a picture
     train.zip | a/7.jpg               a member of an archive (which may lie in another archive)
@@ -8,9 +8,9 @@
     red.png + green.png + blue.png    channels of one picture, each from a place of its own
     site1.png / site2.png             several pictures of one item
 
-The bars, pluses and slashes above are ASCII's own separators; only this file knows them. Names that hold one are
-`unspeakable`: readers leave them, or a member's name could lead to another file.
-Strings, so that a Task stays plain and a run's record can hold them.
+The bars, pluses and slashes above are ASCII's own separators, which no other file uses. Names that hold one are
+`unspeakable` and are not read, or a member's name could lead to another file. Sources are strings so that a Task is
+plain and a run's record can hold them.
 """
 
 import re
@@ -20,23 +20,23 @@ PART, CHANNEL, PICTURE = "\x1f", "\x1e", "\x1d"  # unit, record and group separa
 UNSPEAKABLE = re.compile("[\0\x1d-\x1f\ud800-\udfff]")  # surrogates stand for bytes that are no UTF-8
 
 
-def inside(file: str, *way: str | int) -> str:
-    """The source of what lies inside a file, by the steps to it: `inside("a.zip", "7.jpg")`."""
-    return PART.join((file, *map(str, way)))
+def inside(file: str, *steps: str | int) -> str:
+    """The source of a picture inside a file, by the steps to it: `inside("a.zip", "7.jpg")`."""
+    return PART.join((file, *map(str, steps)))
 
 
 def unspeakable(name: str) -> bool:
-    """Whether a name holds one of the signs above, or bytes that are no text: it must not become part of a source."""
+    """Whether a name holds a separator, or bytes that are no text, so that it must not become part of a source."""
     return UNSPEAKABLE.search(name) is not None
 
 
 def channels(sources: Iterable[str]) -> str:
-    """The source of one picture whose channels come from these, in order."""
+    """The source of one picture whose channels come from these sources, in order."""
     return CHANNEL.join(sources)
 
 
 def pictures(sources: Iterable[str]) -> str:
-    """The source of one item that several pictures show; they may have channels."""
+    """The source of one item of several pictures, which may have channels."""
     return PICTURE.join(sources)
 
 
@@ -46,7 +46,7 @@ def parts_of(source: str) -> list[list[tuple[str, ...]]]:
 
 
 def files_of(source: str) -> list[str]:
-    """The files that a source needs, each once, in order."""
+    """The files that a source is read from, each once, in order."""
     return list(dict.fromkeys(place[0] for one in parts_of(source) for place in one))
 
 

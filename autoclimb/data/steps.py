@@ -1,8 +1,8 @@
 """The preprocessing of a picture before it is cached: named steps joined by "+", `box:0.4,0,1,1+squash+clahe`.
 
 Cuts come first, one fit brings the picture to the size, tones may stand anywhere; steps run in the order written.
-Without a fit, squash follows the last cut. A tone written before the fit sees the picture as decoded, one after it the
-small picture, which is cheaper. Steps take and give `(h, w, c)` uint8 with any number of channels.
+Without a fit, squash follows the last cut. A tone before the fit works on the picture as decoded, one after it on the
+small picture, which is cheaper. Steps take and return `(h, w, c)` uint8 with any number of channels.
 """
 
 import math
@@ -18,17 +18,17 @@ from autoclimb.data.files.stacks import Picture
 from autoclimb.errors import Mistake
 
 Step = Callable[[np.ndarray], np.ndarray]
-GREY = 128  # fills what tiles leave free, and the rows of pictures that cannot be read
-EMPTY = 12  # grey levels from the border's own that still are border: JPEG noise, dust
-FEW = 0.005  # of a row: fewer pixels than this that differ are dust
-SPARE = 4  # tiles that a picture is cut into for each one that is kept
+GREY = 128  # of the space between tiles, and of pictures that cannot be read
+EMPTY = 12  # grey levels by which border pixels may differ from the border's colour: JPEG noise, dust
+FEW = 0.005  # share of a row whose pixels may differ more, as dust
+SPARE = 4  # tiles that a picture is cut into for each one used
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Steps before the fit, the fit, steps after it.
+    """The steps before the fit, the fit, and the steps after it.
 
-    JPEGs are decoded to `decoded` times the size or larger. `joint` chains look at all channels together.
+    JPEGs are decoded to `decoded` times the size or larger. A `joint` chain needs all channels together.
     """
 
     before: tuple[Step, ...]
@@ -54,25 +54,25 @@ class Chain:
 
 
 def box(picture: np.ndarray, top: float, left: float, bottom: float, right: float) -> np.ndarray:
-    """The part between these shares of height and width (a street without its sky), one pixel at least."""
+    """The part between these shares of height and width, one pixel at least: a street without its sky."""
     height, width = picture.shape[:2]
     y, x = min(int(top * height), height - 1), min(int(left * width), width - 1)
     return picture[y : max(round(bottom * height), y + 1), x : max(round(right * width), x + 1)]
 
 
 def trim(picture: np.ndarray) -> np.ndarray:
-    """The picture without its empty borders, each side's of one colour; whole where it is empty all over."""
+    """The picture without its empty borders, each of one colour; unchanged where it is empty all over."""
     height, width = picture.shape[:2]
     top, bottom = _margin(picture), _margin(picture[::-1])
-    turned = picture[top : height - bottom].swapaxes(0, 1)
-    if not turned.size:
+    transposed = picture[top : height - bottom].swapaxes(0, 1)
+    if not transposed.size:
         return picture
-    left, right = _margin(turned), _margin(turned[::-1])
-    return turned[left : width - right].swapaxes(0, 1) if left + right < width else picture
+    left, right = _margin(transposed), _margin(transposed[::-1])
+    return transposed[left : width - right].swapaxes(0, 1) if left + right < width else picture
 
 
 def _margin(picture: np.ndarray) -> int:
-    """Rows from the first on that have nothing but the first row's median colour."""
+    """The number of rows, from the first on, that have only the first row's median colour."""
     colour = np.median(picture[0], axis=0)
     for number, row in enumerate(picture):
         if (np.abs(row - colour) > EMPTY).any(1).mean() > FEW:
@@ -84,9 +84,9 @@ def _margin(picture: np.ndarray) -> int:
 
 
 def circle(picture: np.ndarray) -> np.ndarray:
-    """The middle of the picture as a circle as wide as the longer side; the rest in the colour of the corners.
+    """The picture inside a centred circle as wide as the longer side; the rest in the colour of the corners.
 
-    For retinas, after `trim`: what the camera cut off above and below is no reason to cut the sides.
+    It is for retinas, after `trim`: where the camera cut off the top and the bottom, the sides are not cut.
     """
     height, width = picture.shape[:2]
     y = np.arange(height)[:, None] - (height - 1) / 2
@@ -98,27 +98,27 @@ def circle(picture: np.ndarray) -> np.ndarray:
 
 
 def local_average(picture: np.ndarray) -> np.ndarray:
-    """Four times what a pixel has beyond the average colour around it, about grey.
+    """Grey plus four times the difference of each pixel from the average colour around it.
 
-    Graham 2015, winner of Kaggle's diabetic retinopathy detection; the average is taken over a sixtieth of the side.
+    After Graham 2015, winner of Kaggle's diabetic retinopathy detection; the average is over a sixtieth of the side.
     """
     blurred = cv2.GaussianBlur(picture, (0, 0), max(min(picture.shape[:2]) / 60, 0.5))
     return cv2.addWeighted(picture, 4, blurred.reshape(picture.shape), -4, GREY).reshape(picture.shape)
 
 
 def clahe(picture: np.ndarray) -> np.ndarray:
-    """The picture with its contrast evened out locally: lightness of three channels, else each channel by itself."""
+    """The picture with its contrast equalised locally: lightness of three channels, else each channel by itself."""
     tiles = max(1, min(8, min(picture.shape[:2]) // 8))
-    evened = cv2.createCLAHE(2.0, (tiles, tiles)).apply
+    equalise = cv2.createCLAHE(2.0, (tiles, tiles)).apply
     if picture.shape[2] == 3:
         lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
-        lab[..., 0] = evened(lab[..., 0])
+        lab[..., 0] = equalise(lab[..., 0])
         return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-    return np.stack([evened(np.ascontiguousarray(picture[..., c])) for c in range(picture.shape[2])], 2)
+    return np.stack([equalise(np.ascontiguousarray(picture[..., c])) for c in range(picture.shape[2])], 2)
 
 
 def grey_world(picture: np.ndarray) -> np.ndarray:
-    """The picture with the means of its channels made equal (Buchsbaum 1980); a black channel stays black."""
+    """The picture with equal means of its channels (Buchsbaum 1980); a black channel stays black."""
     means = picture.mean((0, 1))
     gain = np.divide(means[means > 0].mean() if means.any() else 0.0, means, out=np.ones_like(means), where=means > 0)
     tables = np.arange(256)[:, None] * gain
@@ -131,12 +131,12 @@ def grey_world(picture: np.ndarray) -> np.ndarray:
 
 
 def squash(picture: Picture, size: int) -> np.ndarray:
-    """The whole picture, its aspect lost."""
+    """The full picture, squashed to a square."""
     return shrunk(picture, size, size)
 
 
 def pad(picture: Picture, size: int) -> np.ndarray:
-    """The whole picture in its aspect, centred; the rest repeats the border pixels."""
+    """The full picture in its aspect ratio, centred; the rest repeats the border pixels."""
     sides = sides_of(picture)
     width, height = (max(1, round(side * size / max(sides))) for side in sides)
     small = shrunk(picture, width, height)
@@ -145,7 +145,7 @@ def pad(picture: Picture, size: int) -> np.ndarray:
 
 
 def crop(picture: Picture, size: int) -> np.ndarray:
-    """The centre of the picture in its aspect: the short side whole, the long side cut."""
+    """The centre of the picture in its aspect ratio: the full short side, the long side cut."""
     width, height = sides_of(picture)
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -155,13 +155,13 @@ def crop(picture: Picture, size: int) -> np.ndarray:
 def tiles(picture: Picture, size: int, count: float, side: float = 0) -> np.ndarray:
     """The `count` tiles that differ most from the border's colour, in reading order in a grid.
 
-    For large pictures that are mostly empty (winners of Kaggle's PANDA, 2020). Tiles are `side` pixels of the file
-    wide; without a side so wide that a picture has four times as many as are kept.
+    They are for large pictures that are mostly empty (winners of Kaggle's PANDA, 2020). Tiles are `side` pixels of the
+    file wide; without a side, so wide that a picture has SPARE times as many as are used.
     """
     across = min(columns_of(int(count)), size)
-    count_kept, tile = min(int(count), across * across), size // across
+    used, tile = min(int(count), across * across), size // across
     width, height = sides_of(picture)
-    scale = tile / side if side else math.sqrt(SPARE * count_kept * tile * tile / (width * height))
+    scale = tile / side if side else math.sqrt(SPARE * used * tile * tile / (width * height))
     small = shrunk(picture, max(1, round(width * scale)), max(1, round(height * scale)))
     frame = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
     colour = np.median(frame, axis=0).astype(np.uint8)
@@ -171,8 +171,8 @@ def tiles(picture: Picture, size: int, count: float, side: float = 0) -> np.ndar
     canvas[: small.shape[0], : small.shape[1]] = small
     cut = canvas.reshape(down, tile, right, tile, -1).swapaxes(1, 2).reshape(down * right, tile, tile, -1)
     differences = np.array([cv2.absdiff(one.reshape(-1), np.tile(colour, tile * tile)).mean() for one in cut])
-    best = np.sort(np.argsort(-differences, kind="stable")[:count_kept])
-    chosen = [*cut[best], *[np.full_like(cut[0], colour)] * (count_kept - len(best))]
+    best = np.sort(np.argsort(-differences, kind="stable")[:used])
+    chosen = [*cut[best], *[np.full_like(cut[0], colour)] * (used - len(best))]
     return in_grid(chosen, size, small.shape[2])
 
 
@@ -194,7 +194,7 @@ WRITTEN = {"box": "box:top,left,bottom,right in shares of the picture", "tiles":
 
 @lru_cache(64)
 def chain_of(preprocess: str) -> Chain:
-    """The chain that a preprocess names. Raises Mistake for unknown steps, numbers that are none, a wrong order."""
+    """The chain of a `preprocess`. Raises Mistake for unknown steps, invalid numbers and a wrong order."""
     steps = [_step_of(part) for part in preprocess.split("+")]
     names = [name for name, _ in steps]
     fits = [i for i, name in enumerate(names) if name in FITS]
@@ -226,13 +226,13 @@ def _step_of(part: str) -> tuple[str, tuple[float, ...]]:
         numbers = tuple(float(number) for number in text.split(",")) if text else ()
     except ValueError:
         raise Mistake(f"preprocess {part!r} has something else than numbers; {WRITTEN.get(name, name)}") from None
-    fine = not numbers
+    valid = not numbers
     if name == "box":
-        fine = len(numbers) == 4 and all(0 <= n <= 1 for n in numbers)
-        fine = fine and numbers[0] < numbers[2] and numbers[1] < numbers[3]
+        valid = len(numbers) == 4 and all(0 <= n <= 1 for n in numbers)
+        valid = valid and numbers[0] < numbers[2] and numbers[1] < numbers[3]
     elif name == "tiles":
-        fine = 1 <= len(numbers) <= 2 and all(n >= 1 and n % 1 == 0 for n in numbers) and numbers[0] <= 64
-    if not fine:
+        valid = 1 <= len(numbers) <= 2 and all(n >= 1 and n % 1 == 0 for n in numbers) and numbers[0] <= 64
+    if not valid:
         raise Mistake(f"preprocess {part!r} is not as it should be; write {WRITTEN.get(name, name)}")
     return name, numbers
 
@@ -246,14 +246,14 @@ def _named(name: str, numbers: Sequence[float]) -> dict[str, float]:
 
 
 def sides_of(picture: Picture) -> tuple[int, int]:
-    """Width and height."""
+    """The width and the height of a picture, in pixels."""
     return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
 
 
 def shrunk(picture: Picture, width: int, height: int, box: tuple | None = None) -> np.ndarray:
-    """The picture in bytes, or a box of it, at a size, antialiased; arrays a channel at a time.
+    """The picture, or a box of it, resized with antialiasing, `(height, width, c)` uint8.
 
-    Hamming shrinks at the price of bilinear and nearly as sharp as bicubic, which took 1.8 times as long; Pillow's
+    Hamming costs as much as bilinear and is nearly as sharp as bicubic, which took 1.8 times as long; Pillow's
     reducing_gap and OpenCV's INTER_AREA gained nothing (500x375 -> 224).
     """
     if isinstance(picture, np.ndarray):
@@ -266,12 +266,12 @@ def shrunk(picture: Picture, width: int, height: int, box: tuple | None = None) 
 
 
 def columns_of(count: int) -> int:
-    """Tiles side by side in the grid of so many pictures."""
+    """The tiles a side of a square grid for `count` pictures."""
     return math.isqrt(count - 1) + 1
 
 
 def in_grid(tiles: Sequence[np.ndarray | None], size: int, channels: int, grid: int = 0) -> np.ndarray:
-    """Tiles row by row in the middle of a grey square, which keeps their aspect: two lie side by side.
+    """The tiles row by row in the middle of a grey square: two lie side by side.
 
     With `grid` tiles across, however many there are, they start at the top left and the rest stays grey.
     """

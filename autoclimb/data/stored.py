@@ -1,4 +1,4 @@
-"""The pictures of a run by row: an array on disk, JPEGs in one file, or the source files, all read in the same way."""
+"""The pictures of a run by row, all with one interface: an array on disk, JPEGs in one file, or the source files."""
 
 import hashlib
 import os
@@ -22,12 +22,12 @@ from autoclimb.processors import allowed_cores
 # two cores. Lossless WebP takes .41, .33 and .22 of the bytes, 2.2 times as long to decode and 130 to write (120
 # photographs of 150 px, 2 cores of an AMD EPYC).
 QUALITY = 95
-OFFSET = np.dtype("<i8")  # of the place where a JPEG begins
+OFFSET = np.dtype("<i8")  # type of the byte at which a JPEG begins
 
 
 @dataclass(frozen=True, eq=False)
 class LazyPictures:
-    """Pictures that are decoded when they are looked at; indexed as an array of that `shape` is.
+    """Pictures that are decoded on access; they are indexed as an array of that `shape` is.
 
     By a number, a slice, an array of rows or a mask: `(S, S, C)` or `(n, S, S, C)` uint8.
     """
@@ -58,14 +58,14 @@ PictureRows = np.ndarray | LazyPictures
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads that decode, of this process: those of a parent do not live on in what it forks."""
+    """The decoding threads of this process: those of a parent do not exist in its forks."""
     return ThreadPoolExecutor(allowed_cores())
 
 
 def open_rows(path: Path) -> PictureRows:
-    """The pictures that `data.pixels` keeps at that path, mapped, not read.
+    """The pictures that `data.pixels` stored at that path, mapped, not read.
 
-    Raises ValueError where they are not what the json beside them says.
+    Raises ValueError where they do not agree with the json beside them.
     """
     facts = read_json(path.with_suffix(".json"))
     shape = (facts["rows"], facts["size"], facts["size"], facts["channels"])
@@ -83,7 +83,7 @@ def open_rows(path: Path) -> PictureRows:
 
 
 def side_of(size: int, grid: int) -> int:
-    """Pixels a side of a picture of that size: in a grid of so many a side the size is brought down to a multiple."""
+    """The pixels a side of a picture of that size, rounded down to a multiple of `grid` tiles where that is not 0."""
     return size // grid * grid if grid else size
 
 
@@ -101,9 +101,9 @@ def picture_of(tiles: np.ndarray, grid: int) -> np.ndarray:
 
 
 def packed(picture: np.ndarray, grid: int = 0) -> list[bytes]:
-    """A picture `(S, S, C)` as a JPEG, one a tile of a grid: an empty tile must stay of one colour to be known as one.
+    """A picture `(S, S, C)` as JPEGs: one, or one for each tile of a grid, so that an empty tile stays of one colour.
 
-    Other than one or three channels lie below each other as grey.
+    Channels other than one or three are stored below each other in grey.
     """
     if grid:
         return [packed(tile)[0] for tile in tiles_of(picture, grid)]
@@ -112,12 +112,12 @@ def packed(picture: np.ndarray, grid: int = 0) -> list[bytes]:
         plane = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
     else:
         plane = np.ascontiguousarray(picture.transpose(2, 0, 1)).reshape(channels * height, width)
-    how = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return [cv2.imencode(".jpg", plane, how)[1].tobytes()]
+    full_colour = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return [cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *full_colour])[1].tobytes()]
 
 
 def unpacked(jpegs: Sequence[np.ndarray], channels: int, grid: int = 0) -> np.ndarray:
-    """The picture `(S, S, C)` that `packed` made these bytes of, nearly. Raises ValueError where they are damaged."""
+    """The picture `(S, S, C)`, nearly, from the bytes of `packed`. Raises ValueError where they are damaged."""
     if grid:
         return picture_of(np.stack([unpacked([jpeg], channels) for jpeg in jpegs]), grid)
     try:
@@ -173,7 +173,7 @@ def keep_sources(sources: Sequence[str], folder: Path) -> str:
 
 @lru_cache(2)
 def listed(path: Path) -> list[str]:
-    """The sources that such a file lists, read once a process."""
+    """The sources that such a file lists; a process reads it once."""
     sources: list[str] = read_json(path)
     return sources
 
@@ -181,8 +181,8 @@ def listed(path: Path) -> list[str]:
 def pictures_of_sources(
     path: Path, shape: tuple[int, int, int, int], facts: dict[str, Any]
 ) -> Callable[[int], np.ndarray]:
-    """A function that decodes the source of a row whenever it is called; grey where that cannot be read."""
-    # pandas and all formats: a third of a second that processes which read arrays do without
+    """A function that decodes the source of a row; the picture is grey where that cannot be read."""
+    # pandas and all formats take a third of a second, which processes that only read arrays save
     from autoclimb.data.decoding import decode
     from autoclimb.data.depth import as_ranges
     from autoclimb.data.files.spool import keep_spools_in

@@ -1,4 +1,4 @@
-"""Zip, tar and 7z: tables of contents, single members, and all members; nothing is unpacked under a name of its own.
+"""Zip, tar and 7z: tables of contents, single members, and all members; nothing is unpacked to a named file.
 
 Members of a zip and of a plain tar are read one by one. A 7z and a compressed tar are decompressed once, in order, into
 one nameless temporary file in which a member is a stretch of bytes: to read a solid 7z of n members one by one would
@@ -35,7 +35,7 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyErr
 LEADS_OUT = "its path leads out of the archive"
 LOCKED = "locked by a password"
 
-Archive = Callable[[str], bytes | Stretch]  # a member's name -> what it holds
+Archive = Callable[[str], bytes | Stretch]  # a member's name -> its contents
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Member:
 class ArchiveKind:
     """The operations on one kind of archive. Each function takes a name for messages and the archive's bytes.
 
-    They raise ValueError, OSError, EOFError or KeyError for what cannot be read, Mistake where a package or room on
+    They raise ValueError, OSError, EOFError or KeyError where data cannot be read, Mistake where a package or room on
     the disk is missing.
     """
 
@@ -76,29 +76,29 @@ def kind_of(name: str, start: bytes) -> ArchiveKind | None:
     return None
 
 
-def members_of(path: str, *way: str) -> Iterator[Member]:
-    """The files that an archive holds, or the archive at the end of `way` inside it. Raises one of UNREADABLE."""
-    kind, name, data = _archive_at(path, *way)
+def members_of(path: str, *steps: str) -> Iterator[Member]:
+    """The files in an archive, or in the archive at the end of `steps` inside it. Raises one of UNREADABLE."""
+    kind, name, data = _archive_at(path, *steps)
     yield from kind.members(name, data)
 
 
-def read_member(path: str, *way: str) -> bytes:
-    """The bytes of the file at the end of `way` inside an archive. Raises one of UNREADABLE."""
-    kind, name, data = _archive_at(path, *way[:-1])
-    return kind.take(name, data, way[-1])
+def read_member(path: str, *steps: str) -> bytes:
+    """The bytes of the file at the end of `steps` inside an archive. Raises one of UNREADABLE."""
+    kind, name, data = _archive_at(path, *steps[:-1])
+    return kind.take(name, data, steps[-1])
 
 
-def _archive_at(path: str, *way: str) -> tuple[ArchiveKind, str, Stretch]:
+def _archive_at(path: str, *steps: str) -> tuple[ArchiveKind, str, Stretch]:
     name, data = path, stretch_of(path)
     kind = known_kind(name, data)
-    for inner in way:
+    for inner in steps:
         name, data = inner, on_disk(inner, kind.take(name, data, inner))
         kind = known_kind(name, data)
     return kind, name, data
 
 
 def known_kind(name: str, data: Stretch) -> ArchiveKind:
-    """The archive's kind. Raises ValueError for what is none."""
+    """The archive's kind. Raises ValueError for a file that is none."""
     kind = kind_of(name, data.read(0, 512))
     if kind is None:
         raise ValueError(f"{name} is no archive that is read ({', '.join(KINDS)})")
@@ -113,7 +113,7 @@ def refusal(name: str, size: int, packed: int, locked: bool) -> str:
 
 
 def unsafe(name: str) -> bool:
-    """Whether a member's path leads out of its folder, or would if it were taken apart as a source."""
+    """Whether a member's path leads out of its folder, or would do so as part of a source."""
     path = name.replace("\\", "/")
     drive = path[1:2] == ":" and path[0].isalpha()
     return path.startswith("/") or drive or ".." in path.split("/") or unspeakable(name)
@@ -176,7 +176,7 @@ def _info_of(archive: zipfile.ZipFile, name: str, member: str) -> zipfile.ZipInf
 
 def _read_whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
     with archive.open(info) as file:
-        content = file.read(info.file_size)  # no more than was declared, whatever the stream holds
+        content = file.read(info.file_size)  # the stream may hold more than was declared
     if len(content) != info.file_size:
         raise ValueError(f"{info.filename} in {name} ends early")
     return content
@@ -187,7 +187,7 @@ def _read_whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> b
 
 @contextmanager
 def _tar_entries(name: str, data: Stretch) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
-    """The archive and its entries in order; a compressed one is read as a stream, so entries come once."""
+    """The archive and its entries in order; a compressed archive is a stream, so its entries can be read once."""
     with faults_named(name), decompressing(name, data) as stream:
         mode: Any = "r|" if is_compressed(data) else "r:"
         with tarfile.open(name, mode, fileobj=stream, bufsize=1 << 20) as archive:
@@ -195,7 +195,7 @@ def _tar_entries(name: str, data: Stretch) -> Iterator[tuple[tarfile.TarFile, It
 
 
 def _forgetting(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The entries; tarfile would keep every header, a kilobyte each."""
+    """The entries; tarfile would store every header, a kilobyte each."""
     for entry in archive:
         archive.members = []  # type: ignore[attr-defined]
         yield entry
@@ -290,7 +290,7 @@ def _open_seven_zip(name: str, data: Stretch) -> Archive:
         from py7zr.io import NullIO, Py7zIO, WriterFactory
 
         class Slot(Py7zIO):
-            """Takes a member's bytes to the stretch that its declared size reserved, not one byte more."""
+            """Writes a member's bytes to the stretch reserved for its declared size; raises ValueError for more."""
 
             def __init__(self, file: BinaryIO, start: int, length: int):
                 self.file, self.start, self.length, self.position = file, start, length, 0

@@ -1,7 +1,7 @@
-"""Bson (bsonspec.org): one row a document, and the pictures in it, by one walk over a document's fields.
+"""Bson (bsonspec.org): a row for each document, and the pictures in it, by one walk over a document's fields.
 
-By hand: of 20 kinds of values a picture is one, and pymongo's reader comes with a whole driver and makes Python objects
-of every value; here the bytes of pictures are skipped, not read, until one is asked for.
+It is own code since pymongo's reader comes with a database driver and makes a Python object of every value; here the
+bytes of pictures are skipped until one is read.
 """
 
 import mmap
@@ -35,9 +35,9 @@ Field = tuple[int, int, int, int, int, int]  # depth, kind, name from, to, value
 
 
 def fields_of(data: Buffer, start: int, end: int) -> list[Field]:
-    """The plain fields of the document at a byte, in order, those of inner documents and lists in their place.
+    """The plain fields of the document that starts at a byte, in order, with those of inner documents and lists.
 
-    `end` is where the document must have ended. Raises ValueError for what is no document.
+    `end` is the byte before which the document must end. Raises ValueError where there is no valid document.
     """
     fields: list[Field] = []
     try:
@@ -48,7 +48,7 @@ def fields_of(data: Buffer, start: int, end: int) -> list[Field]:
 
 
 def _walk(data: Buffer, start: int, end: int, depth: int, fields: list[Field]) -> int:
-    """Adds the fields of a document and returns where it ends. A list that grows is a third quicker than yields."""
+    """Appends the fields of a document and returns the byte after it. Appending is a third faster than a generator."""
     (length,) = INT32(data, start)
     if not 5 <= length <= end - start:
         raise ValueError("a bson document is longer than what holds it")
@@ -84,14 +84,14 @@ def _walk(data: Buffer, start: int, end: int, depth: int, fields: list[Field]) -
 
 
 def is_picture(field: Field) -> bool:
-    """Whether a field is taken for a picture: pictures are counted so when they are listed and when they are read."""
+    """Whether a field is taken for a picture, so that listing and reading count the same pictures."""
     return field[1] == BINARY and field[5] >= FEWEST_BYTES
 
 
 def tables_in(file: TableFile) -> list[Table]:
-    """One row a document: its plain fields as text, and a source for each picture in it.
+    """The table of a row for each document: its plain fields as text, and a source with the pictures in it.
 
-    A file cut off within a document is read up to there, with a note.
+    A file that ends within a document is read up to there, with a note.
     """
     rows: list[dict[str, str]] = []
     sources: list[str] = []
@@ -126,7 +126,7 @@ def tables_in(file: TableFile) -> list[Table]:
 
 
 def text_of_field(data: Buffer, field: Field) -> str | None:
-    """A field as a table's cell, None for kinds that are of no use there."""
+    """A field as a table's cell, None for kinds that have no text."""
     _, kind, _, _, start, length = field
     if kind in (INT, LONG, DATE):
         return str(int.from_bytes(data[start : start + length], "little", signed=True))

@@ -1,5 +1,8 @@
-"""Pictures whose pixels are in the cells of a csv: a column each (label,pixel0,pixel1,..., as MNIST is), or all in one
-cell (emotion,pixels,Usage with "70 80 82 ...", as FER2013 is)."""
+"""Pictures whose pixels are in the cells of a csv.
+
+They have a column for each pixel (label,pixel0,pixel1,..., as MNIST), or all pixels in one cell (emotion,pixels,Usage
+with "70 80 82 ...", as FER2013).
+"""
 
 import io
 import re
@@ -21,10 +24,10 @@ BETWEEN = str.maketrans("[],;", "    ")  # of the numbers in one cell
 
 
 def pixel_columns(header: Sequence[str]) -> range | None:
-    """The places of the columns that hold pixels, None where the header names none.
+    """The indices of the columns that hold pixels, None where the header names none.
 
-    They stand side by side, share what they begin with and are counted (pixel0, pixel1, ... or 1x1, 1x2, ...), and make
-    a square of one value a pixel or of three.
+    They are adjacent, have a common beginning and rising numbers (pixel0, pixel1, ... or 1x1, 1x2, ...), and make a
+    square of one value a pixel or of three.
     """
     parts = [NUMBERED.fullmatch(word.strip().strip('"')) for word in header]
     first = 0
@@ -49,19 +52,19 @@ def follows(one: re.Match[str] | None, two: re.Match[str] | None) -> bool:
 
 
 def is_picture(count: int) -> bool:
-    """Whether so many numbers make a square of one value a pixel or of three."""
+    """Whether `count` numbers make a square of one value a pixel or of three."""
     return count >= FEWEST and (is_square(count) or (count % 3 == 0 and is_square(count // 3)))
 
 
 def is_square(count: int) -> bool:
-    """Whether so many pixels make a square."""
+    """Whether `count` pixels make a square."""
     return int(count**0.5 + 0.5) ** 2 == count
 
 
 def pixel_string(lines: Sequence[str], separator: str) -> tuple[int, int] | None:
-    """The place of the column whose cells are whole pictures and the numbers in each, None where there is none.
+    """The index of the column whose cells are pictures, and the numbers in each cell; None where there is none.
 
-    `lines` are the first below the header. Cells that are all the same are an answer's sets of labels, not pictures.
+    `lines` are the first below the header. Equal cells are a sample submission's sets of labels, not pictures.
     """
     if not any(len(line) >= 2 * FEWEST for line in lines):
         return None
@@ -75,7 +78,7 @@ def pixel_string(lines: Sequence[str], separator: str) -> tuple[int, int] | None
             skipinitialspace=True,
             index_col=False,
         )
-    except ValueError:  # what pandas raises on a table that is none
+    except ValueError:  # pandas' error for text that is no table
         return None
     for place in range(rows.shape[1]):
         cells = [str(cell) for cell in rows.iloc[:, place]]
@@ -96,7 +99,7 @@ def numbers_in(cell: str) -> np.ndarray:
 
 
 def pixel_rows(name: str, data: Stretch) -> tuple[np.ndarray, frozenset[int]]:
-    """The pixels of a csv, a row a picture, mapped from a nameless file; and the numbers of rows that hold none.
+    """The pixels of a csv `(rows, pixels)`, mapped from a nameless file, and the numbers of rows that hold no picture.
 
     Raises ValueError where the table has no pixels.
     """
@@ -108,10 +111,10 @@ def pixel_rows(name: str, data: Stretch) -> tuple[np.ndarray, frozenset[int]]:
 
 
 def keep_pixels(source: BinaryIO, out: BinaryIO) -> tuple[int, np.dtype, frozenset[int]]:
-    """The pixels a row and their type, all rows' written to `out`: bytes where all are 0 to 255, else float32; and the
-    rows whose one cell holds no such picture, of which zeros are written.
+    """Writes all pixels to `out`; returns their number a row, their type, and the rows that hold no picture.
 
-    Raises ValueError where the table has no pixels, or a cell of a column for each is no number.
+    The type is uint8 where all numbers are 0 to 255, else float32. Rows without a picture are written as zeros. Raises
+    ValueError where the table has no pixels, or where a cell in a column of pixels is no number.
     """
     lines = [line.decode("utf-8-sig", "replace") for line in islice(source, LOOKED_AT + 1)]
     separator, before = separator_of(lines)
@@ -138,7 +141,10 @@ Pieces = Iterator[tuple[int, np.ndarray, list[int]]]  # the first row's number, 
 
 
 def reader_of(header: list[str], source: BinaryIO, separator: str) -> tuple[Callable[[], Pieces], int]:
-    """A reader of the pixels from the first row on, and their number a row. ValueError where the table has none."""
+    """A function that reads the pixels from the first row on, and their number a row.
+
+    Raises ValueError where the table has no pixels.
+    """
     places = pixel_columns(header)
     if places is not None:
         return lambda: from_columns(source, separator, places), len(places)
@@ -149,7 +155,7 @@ def reader_of(header: list[str], source: BinaryIO, separator: str) -> tuple[Call
 
 
 def from_columns(source: BinaryIO, separator: str, places: range) -> Pieces:
-    """The pixels of a column each. Raises ValueError where one is no number."""
+    """The pixels that have a column each. Raises ValueError where one is no number."""
     for piece in pd.read_csv(
         source, sep=separator, header=None, usecols=list(places), chunksize=PIECE, dtype=np.float32
     ):
@@ -167,7 +173,7 @@ def from_strings(source: BinaryIO, separator: str, place: int, count: int) -> Pi
         dtype=str,
         na_filter=False,
         skipinitialspace=True,
-        encoding="latin-1",  # digits are the same in every encoding, and the words beside them are not looked at
+        encoding="latin-1",  # digits are the same in every encoding, and the words beside them are not used
     ):
         pictures = [numbers_in(str(cell)) for cell in piece.iloc[:, 0]]
         lost = [i for i, numbers in enumerate(pictures) if len(numbers) != count]

@@ -1,18 +1,18 @@
-"""The delimiter of a csv, for those who find its columns and those who read its pixels."""
+"""The delimiter of a csv."""
 
 import re
 from collections.abc import Sequence
 
 SEPARATORS = ",;\t|"
 DECLARED = re.compile(r'\ufeff?"?sep=(.)"?\s*', re.IGNORECASE)  # a line that Excel writes and understands
-LOOKED_AT = 5  # lines below the first by which separators are told apart, and columns of pictures from others
+LOOKED_AT = 5  # lines below the first that separators, and columns of pixels, are recognised by
 
 
 def separator_of(lines: Sequence[str]) -> tuple[str, int]:
-    """The separator of a table, and how many lines stand before its header: one where that declares it, else none.
+    """The separator of a table, and the number of lines before its header: 1 where that line declares it, else 0.
 
-    A separator stands in the first line; of several the one that cuts the lines below it into as many cells, then the
-    one that cuts it into most. Commas between digits are no separators where another sign may be one.
+    Candidates are the signs in the first line; the best cuts the lines below into as many cells, then into most cells.
+    Commas between digits are no separators where another sign may be one.
     """
     if lines and (declared := DECLARED.fullmatch(lines[0])):
         return declared[1], 1
@@ -34,7 +34,7 @@ def cuts(line: str, sign: str) -> int:
 
 
 def first_lines(text: str, begin: int = 0, count: int = LOOKED_AT) -> list[str]:
-    """The first lines of a text from a place on, their ends among them."""
+    """The first lines of a text from `begin` on, with their line ends."""
     lines: list[str] = []
     while len(lines) < count and begin < len(text):
         end = text.find("\n", begin) + 1 or len(text)

@@ -1,8 +1,8 @@
-"""DICOM -> an array: what a viewer would show, in 8 bits; Hounsfield units where a scanner measured them.
+"""DICOM -> an array: 8 bits as a viewer shows them, or Hounsfield units where a scanner measured them.
 
-A file's window is how its maker wants it shown. Without one, the range of the one picture is taken: the numbers of
-MR and of most X-ray detectors have no unit, so that the same tissue differs between two files by more than tissues do.
-CT has one: its pictures stay numbers, and get the one range of their whole set.
+A file's window says how it is to be shown. Without one, the range of the picture is taken: the numbers of MR and of
+most X-ray detectors have no unit, so that one tissue differs more between two files than tissues do. CT has a unit: its
+pictures stay numbers, and get one range for the set.
 """
 
 import io
@@ -19,11 +19,11 @@ from autoclimb.data.files.formats import MOST_NUMBERS
 from autoclimb.data.files.spool import Stretch
 
 TAIL = 0.5  # percent of the pixels that may be darker, and brighter, than the range shown
-AIR = -1024.0  # Hounsfield; what is below fills the corners outside of the scanned circle
+AIR = -1024.0  # Hounsfield units; lower values fill the corners outside of the scanned circle
 
 
 def dataset_in(data: bytes | Stretch) -> Any:
-    """The file's dataset. Raises ValueError where it is none, or claims more pixels than any picture has."""
+    """The file's dataset. Raises ValueError where there is none, or one that claims too many pixels for a picture."""
     opened = io.BytesIO(data.read() if isinstance(data, Stretch) else data)
     warnings.filterwarnings("ignore", module="pydicom")  # it warns of values that do not keep to the standard
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -41,7 +41,7 @@ def dataset_in(data: bytes | Stretch) -> Any:
 def pixels_in(data: bytes | Stretch) -> np.ndarray:
     """The picture `(h, w)` or `(h, w, 3)`, or its frames `(n, h, w)`: uint8, or float32 Hounsfield units.
 
-    Raises ValueError for what cannot be read; compressed kinds are read where pydicom finds a decoder (Pillow's for
+    Raises ValueError where pixels cannot be read; compressed ones are read where pydicom has a decoder (Pillow's for
     JPEG and JPEG 2000; pylibjpeg's for others if it is installed).
     """
     dataset = dataset_in(data)
@@ -66,7 +66,7 @@ def pixels_in(data: bytes | Stretch) -> np.ndarray:
 
 
 def _window(dataset: Any) -> tuple[float, float] | None:
-    """The least and the greatest value shown by the first window, None where there is no sensible one."""
+    """The least and the greatest value that the first window shows, None where there is no valid window."""
     try:
         centre, width = (float(np.atleast_1d(dataset.get(name))[0]) for name in ("WindowCenter", "WindowWidth"))
     except (TypeError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Parquet: columns as text, and pictures that lie in a column as bytes, as the data sets of Hugging Face's hub do."""
+"""Parquet: columns as text, and pictures as bytes in a column, as in the data sets of Hugging Face's hub."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ FEWEST_BYTES = 64  # of a picture
 BATCH = 256  # rows read at a time
 
 
-def opened(name: str, data: Stretch) -> Any:
-    """The open file. Raises ValueError for what is no parquet, Mistake where pyarrow is missing."""
+def open_parquet(name: str, data: Stretch) -> Any:
+    """The open file. Raises ValueError where it is no parquet file, Mistake where pyarrow is missing."""
     try:
         import pyarrow  # 0.3 s
         from pyarrow import parquet
@@ -28,17 +28,18 @@ def opened(name: str, data: Stretch) -> Any:
 
 
 def tables_in(file: TableFile) -> list[Table]:
-    """The columns as text, class numbers of the hub's schema by their names; a source a row where a column holds
-    pictures. Lists and records are left out but for lists of words.
+    """The table of the columns as text, with a source for each row where a column holds pictures.
+
+    Class numbers of the hub's schema become names. Lists of words are joined by |; records are left out.
     """
     try:
-        parquet = opened(file.name, file.data)
+        parquet = open_parquet(file.name, file.data)
         schema, count = parquet.schema_arrow, parquet.metadata.num_rows
         pictures = [n for n in schema.names if is_bytes(schema.field(n).type) and not unspeakable(n)]
         plain = [n for n in schema.names if n not in pictures]
         cells = {n: texts(parquet.read(columns=[n]).column(0).to_pylist(), names_of(schema, n)) for n in plain}
         paths = {n: paths_of(parquet, n) for n in pictures}
-    except Mistake as mistake:  # it may not be needed
+    except Mistake as mistake:  # the table may not be needed
         file.notes.append(str(mistake))
         return []
     except (ValueError, OSError, RuntimeError) as error:
@@ -66,7 +67,7 @@ def is_bytes(kind: Any) -> bool:
 
 
 def names_of(schema: Any, column: str) -> list[str]:
-    """The names of a column's class numbers by the hub's schema, [] where it says none."""
+    """The names of a column's class numbers by the hub's schema, [] where it has none."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return list(features[column]["names"])
@@ -93,7 +94,7 @@ def text_of_value(value: Any, names: list[str]) -> str:
 
 
 def paths_of(parquet: Any, column: str) -> list[str]:
-    """The paths that records of pictures give, [] where they give none."""
+    """The paths in records of pictures, [] where they have none."""
     kind = parquet.schema_arrow.field(column).type
     if not hasattr(kind, "num_fields") or not any(kind.field(i).name == "path" for i in range(kind.num_fields)):
         return []
@@ -103,14 +104,14 @@ def paths_of(parquet: Any, column: str) -> list[str]:
 
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
-Places = list[tuple[int, int]]  # of each row's picture: offset, length
+Places = list[tuple[int, int]]  # offset and length of each row's picture
 
 
 def keep_pictures(name: str, data: Stretch, column: str) -> tuple[Stretch, Places]:
-    """The pictures of a column in a nameless file, and where each row's is."""
+    """The pictures of a column in a nameless file, and the place of each row's."""
     out, at = temporary(), 0
     places: Places = []
-    for content in contents_of(opened(name, data), column):
+    for content in contents_of(open_parquet(name, data), column):
         out.write(content)
         places.append((at, len(content)))
         at += len(content)

@@ -1,4 +1,4 @@
-"""Stretches of bytes: a file, a part of one, or what was decompressed into a nameless temporary file."""
+"""Stretches of bytes: a file, a part of one, or data decompressed into a nameless temporary file."""
 
 import bz2
 import gzip
@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 from autoclimb.data.files.formats import bomb
 from autoclimb.errors import Mistake, room_on_disk
 
-KEPT_FREE = 1 << 30  # bytes of disk that decompressed data leave alone
+RESERVE = 1 << 30  # bytes of disk that decompressed data leave free
 PIECE = 1 << 20
-CHECKED = 64 * PIECE  # bytes written between two looks at the free disk
+CHECKED = 64 * PIECE  # bytes written between two checks of the free disk
 
 spool_folder: list[Path] = []  # at most one
 
@@ -33,7 +33,7 @@ class Stretch:
     length: int
 
     def read(self, offset: int = 0, count: int | None = None) -> bytes:
-        """Bytes from an offset on, fewer at the end. Raises EOFError where the file was cut off."""
+        """The bytes from an offset on, fewer at the end. Raises EOFError where the file ends too early."""
         left = max(0, self.length - offset if count is None else min(count, self.length - offset))
         parts = []
         while left > 0:
@@ -45,7 +45,7 @@ class Stretch:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def stream(self) -> BinaryIO:
-        """The bytes as a file of their own, with its own position."""
+        """The bytes as a file object with its own position."""
         return io.BufferedReader(_StretchReader(self), PIECE >> 3)
 
 
@@ -74,7 +74,7 @@ class _StretchReader(io.RawIOBase):
 
 
 def stretch_of(path: str) -> Stretch:
-    """All of a file on disk. Raises OSError."""
+    """The stretch of a file on disk. Raises OSError."""
     file = open(path, "rb")  # noqa: SIM115 - closed with the stretch, which outlives this function
     return Stretch(file, 0, os.fstat(file.fileno()).st_size)
 
@@ -126,7 +126,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 def decompressed(name: str, data: Stretch) -> Stretch:
-    """The contents of a gzip, bzip2 or xz file in a nameless file; other data as is. Raises as `decompressing`."""
+    """The contents of a gzip, bzip2 or xz file in a nameless file; other data unchanged. Raises as `decompressing`."""
     if not is_compressed(data):
         return data
     with decompressing(name, data) as stream:
@@ -137,7 +137,7 @@ def decompressed(name: str, data: Stretch) -> Stretch:
 
 
 def keep_spools_in(folder: Path) -> None:
-    """From now on decompressed data go to nameless files in this folder, else to the system's temporary one."""
+    """Makes this folder the one for nameless files of decompressed data, in place of the system's temporary one."""
     spool_folder[:] = [folder]
 
 
@@ -153,7 +153,7 @@ def temporary() -> BinaryIO:
 
 def need_room(name: str, size: int) -> None:
     """Raises Mistake where the disk is too small for `size` bytes more."""
-    free = max(0, shutil.disk_usage(spools()).free - KEPT_FREE)
+    free = max(0, shutil.disk_usage(spools()).free - RESERVE)
     if size > free:
         raise Mistake(
             f"{name} holds {size >> 20} MB, but {spools()} has room for {free >> 20} MB; unpack it on a larger disk"
@@ -182,5 +182,5 @@ def spooled(name: str, stream: Any, size: int | None = None) -> Stretch:
 
 
 def on_disk(name: str, data: bytes | Stretch) -> Stretch:
-    """The bytes as a stretch of a file, from which archives inside of archives are opened."""
+    """The bytes as a stretch of a file, from which an archive inside an archive can be opened."""
     return data if isinstance(data, Stretch) else spooled(name, io.BytesIO(data), len(data))

@@ -1,4 +1,4 @@
-"""Arrays as pictures: which axis holds channels, which rows of pixels, and which counts pictures of a stack."""
+"""Arrays as pictures: which axis is channels, which rows of pixels, and which the pictures of a stack."""
 
 import math
 from collections import Counter
@@ -8,17 +8,17 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-MOST_TILES = 16  # pictures of one item; of more, so many evenly spread
+MOST_TILES = 16  # pictures of one item that are used; of more, so many evenly spread
 MOST_CHANNELS = 16  # an axis this short holds channels or a stack's pictures, not rows of pixels
 
 Picture = Image.Image | np.ndarray  # an array is (h, w, c)
 
 
 def views_of(array: np.ndarray, channels: int) -> list[Picture]:
-    """An array as pictures `(h, w, c)`: one where its short axis fits the channels, those of a stack where it does not.
+    """The pictures `(h, w, c)` of an array: one where an axis is channels, else those of a stack.
 
-    Flat numbers are a square, of one channel or of three (red, green, blue of a pixel together: an assumption).
-    An axis of up to four last is channels; else one of `channels`, last or first; else the shortest counts pictures.
+    Flat numbers are a square, of one channel or of three (red, green, blue of a pixel together: an assumption). A last
+    axis of up to four is channels; else an axis of `channels`, last or first; else the shortest axis counts pictures.
     Raises ValueError for arrays that are no pictures.
     """
     if array.dtype.kind not in "biuf" or not array.size:
@@ -48,7 +48,7 @@ def views_of(array: np.ndarray, channels: int) -> list[Picture]:
 
 
 def last_counts(shape: tuple[int, ...]) -> bool:
-    """Whether the last of three axes counts pictures or channels, and the others are rows and columns of pixels."""
+    """Whether the last of three axes counts pictures or channels, the others being rows and columns of pixels."""
     first, second, last = shape
     return (last < first and last <= MOST_CHANNELS) or first == second != last
 
@@ -59,8 +59,8 @@ Axes = Literal["picture", "channels first", "channels last", "slices"]
 def axes_of(shapes: Sequence[tuple[int, ...]]) -> tuple[Axes, int]:
     """The meaning of the axes of a set of arrays, each one item, and the channels of a picture.
 
-    Decided once for the set: an axis of channels is short, at most MOST_CHANNELS, and as long in all of them; the
-    pictures' own axes are longer. Where neither the first nor the last is one, the items are slices.
+    It is decided once for the set: an axis of channels is short, at most MOST_CHANNELS, and equally long in all arrays;
+    rows and columns are longer. Where neither the first nor the last axis is one, the items are slices.
     """
     axes, _ = Counter(len(shape) for shape in shapes).most_common(1)[0]
     same = [shape for shape in shapes if len(shape) == axes]
@@ -77,7 +77,7 @@ def axes_of(shapes: Sequence[tuple[int, ...]]) -> tuple[Axes, int]:
 
 
 def thinned(things: Sequence | np.ndarray, most: int = MOST_TILES) -> list:
-    """All things, or so many of them evenly spread, both ends among them."""
+    """All things, or `most` of them evenly spread, with the first and the last."""
     if len(things) <= most:
         return list(things)
     return [things[i] for i in np.linspace(0, len(things) - 1, most).round().astype(int)]

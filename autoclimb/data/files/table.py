@@ -1,4 +1,4 @@
-"""Table, the text that every format with rows gives, and TableFile, the file that it is read from."""
+"""Table, the text that formats with rows are read into, and TableFile, the file that it is read from."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,18 +11,18 @@ from autoclimb.data.files.spool import Stretch
 class Table:
     """A table as text: `cells[column]` holds a list of stripped strings, all of one length.
 
-    `sources` says where the pixels of each row are when the table itself holds them (json, bson, arrays).
+    `sources` are the sources of each row's pixels when the table itself holds them (json, bson, arrays).
     """
 
-    name: str  # path below the folder, lower case kept as found
+    name: str  # path below the folder
     cells: dict[str, list[str]] = field(repr=False)
     sources: tuple[str, ...] = field(default=(), repr=False)
-    channels: int = 3  # of what `sources` say
+    channels: int = 3  # of the pictures of `sources`
     separator: str = ","  # between the cells of its file
     decimal_commas: tuple[str, ...] = ()  # columns whose numbers have a comma in the file, and a point here
     headless: bool = False  # the file has no header; its columns are named here
-    part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column says are so
-    whole: str = ""  # the name of the table that this is a part of
+    part: str = ""  # "train", "validation" or "test" where these are the rows of `whole` that a column assigns to it
+    whole: str = ""  # the name of the table that this is a part of, "" for none
 
     @property
     def columns(self) -> list[str]:
@@ -48,7 +48,7 @@ def without_columns(table: Table, columns: Collection[str]) -> Table:
 
 @dataclass(frozen=True, eq=False)
 class TableFile:
-    """A file that may hold tables. What is wrong with it goes to `notes`, a sentence each."""
+    """A file that may hold tables. Its faults are added to `notes`, a sentence each."""
 
     name: str  # path below the folder
     source: str  # where it is (data/sources.py)

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 SAMPLED = 1 << 18  # bytes of lines beyond ASCII by which the encoding is chosen
-MENDED = 4  # so many characters beyond ASCII for each bad byte show that a text is UTF-8 all the same
-SYLLABLES = 4  # different ones, which as Chinese would all be common by chance once in eight texts
+MENDED = 4  # valid characters beyond ASCII for each bad byte from which a text is UTF-8 with faults
+SYLLABLES = 4  # different ones; so many read as Chinese would all be common characters by chance once in eight texts
 NAMED = 3  # lines that a note names
 BAD = re.compile("[\udc80-\udcff]")  # what stands for a byte that is not UTF-8
 
 
 def text_of(name: str, data: bytes, notes: list[str]) -> str:
-    """The text in a file's bytes, "" for bytes that are no text; notes say what is not plain UTF-8."""
+    """The text of a file's bytes, "" for bytes that are no text; `notes` get a sentence where it is not plain UTF-8."""
     wide = wide_encoding(data)
     if wide:
         text = data.decode(wide, "replace").lstrip("\ufeff")
@@ -57,7 +57,7 @@ def wide_encoding(data: bytes) -> str:
 
 
 def lines_at(text: str, places: list[int]) -> str:
-    """The lines of some places, as words: "lines 3, 17 ..."."""
+    """The lines of some characters, by index, as words: "lines 3, 17 ..."."""
     ends = [match.start() for match in re.finditer("\n", text)]
     numbers = sorted({bisect(ends, place - 1) + 1 for place in places})
     more = " ..." if len(numbers) > NAMED else ""
@@ -75,7 +75,7 @@ def likeliest_encoding(data: bytes) -> str:
     lines = [line for line in data.split(b"\n") if not line.isascii()]
     sample = b"\n".join(dict.fromkeys(lines))[:SAMPLED]
     syllables = {sign for sign in sample.decode("cp949", "replace") if sign > "\x7f"}
-    # Korean syllables are usual as Chinese characters too; a usual character is one with odds of .6
+    # Korean syllables read as Chinese characters are usual, too; a random character is usual with a chance of .6
     order = ["cp949", *ENCODINGS] if len(syllables) >= SYLLABLES else list(ENCODINGS)
     return max(order, key=lambda encoding: usual_share(sample, encoding))
 

@@ -1,4 +1,4 @@
-"""TIFF of any depth and any number of bands, by tifffile; how many bands the files of a set have."""
+"""TIFF of any depth and any number of bands, by tifffile; the number of bands of a set."""
 
 import io
 import logging
@@ -16,17 +16,17 @@ from autoclimb.data.sources import parts_of
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 ALPHA = (1, 2)  # kinds of extra samples
-LOOKED_AT = 5  # files whose bands say those of the set
+LOOKED_AT = 5  # files whose bands are taken for those of the set
 
 
 @cache
 def quiet_tifffile() -> None:
-    """Stops tifffile from writing to standard error of each file that it refuses or mends."""
+    """Stops tifffile from writing a line to standard error for each file that it refuses or repairs."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def tiff_array(content: bytes | str) -> np.ndarray:
-    """A TIFF's first picture with all its bands, `(h, w)` or `(h, w, c)`, as deep as it is. Raises ValueError."""
+    """A TIFF's first picture with all its bands, `(h, w)` or `(h, w, c)`, in the file's type. Raises ValueError."""
     import tifffile
 
     quiet_tifffile()
@@ -46,7 +46,7 @@ def channels_of_set(sources: Sequence[str]) -> int:
 
 
 def bands_at(source: str) -> int:
-    """The bands of a TIFF's first picture by its header, without alpha; 0 for what cannot be read."""
+    """The bands of a TIFF's first picture by its header, without alpha; 0 where it cannot be read."""
     import tifffile
 
     quiet_tifffile()

@@ -13,7 +13,7 @@ MOST_ROWS = 1 << 20  # Excel's own bound
 
 
 def tables_in(file: TableFile) -> list[Table]:
-    """The sheets as tables, hidden ones too, empty ones not."""
+    """The sheets as tables, with hidden and without empty ones."""
     try:
         import openpyxl  # 0.2 s
         from openpyxl.utils.exceptions import InvalidFileException
@@ -35,7 +35,7 @@ def tables_in(file: TableFile) -> list[Table]:
 
 
 def cells_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[str]]:
-    """The columns of a sheet, from its first row that is not blank on; {} where nothing is below it."""
+    """The columns of a sheet, whose header is its first row that is not blank; {} where there are no rows below it."""
     filled = with_values(rows)
     header = next(filled, ())
     names = {i: text_of_value(value) for i, value in enumerate(header) if value is not None}

@@ -1,4 +1,4 @@
-"""Xml -> Tables: CVAT's images with their tags, and what their shapes are called."""
+"""Xml -> Tables: CVAT's images with the labels of their tags and shapes."""
 
 from io import BytesIO
 from xml.etree.ElementTree import ParseError, iterparse
@@ -9,7 +9,7 @@ LABELLED = ("tag", "box", "polygon", "polyline", "points", "mask", "ellipse", "c
 
 
 def tables_in(file: TableFile) -> list[Table]:
-    """A row for every image and label of it, one with a blank label for an image without any; else none and a note."""
+    """A table with a row for each image and label, a blank label for an image without any; [] and a note for others."""
     rows: list[tuple[str, str]] = []
     try:
         for _, element in iterparse(BytesIO(file.read()), events=("end",)):

@@ -21,19 +21,19 @@ Maker = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Broken:
-    """A maker of what lies at a path, what must be said of it (patterns), and options of the command line.
+    """A function that writes a broken folder, patterns that the message must match, and options of the command line.
 
-    In options, {beside} is the folder that the data folder lies in.
+    In options, {beside} is the folder that holds the data folder.
     """
 
     make: Maker
-    said: tuple[str, ...]
+    patterns: tuple[str, ...]
     options: tuple[str, ...] = ()
 
 
-def broken(make: Maker, *said: str, options: str = "") -> Broken:
+def broken(make: Maker, *patterns: str, options: str = "") -> Broken:
     """The case, options as words."""
-    return Broken(make, said, tuple(options.split()))
+    return Broken(make, patterns, tuple(options.split()))
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -162,9 +162,8 @@ def locked(data: bytes) -> bytes:
 
 
 def claims(data: bytes, size: int) -> bytes:
-    """A zip whose first member is said to be of another size."""
+    """A zip whose first member claims another size."""
     raw = bytearray(data)
-    raw[raw.index(b"PK\x01\x02") + 24 :][:0] = b""
     struct.pack_into("<I", raw, raw.index(b"PK\x01\x02") + 24, size)
     return bytes(raw)
 
@@ -242,19 +241,19 @@ def lacking(*names: str) -> Maker:
 def special(make: Callable[[Path], object], name: str) -> Maker:
     """A competition in which one file is something else."""
 
-    def made(root: Path) -> None:
+    def make_competition(root: Path) -> None:
         (competition(root) / name).unlink(missing_ok=True)
         make(root / name)
 
-    return made
+    return make_competition
 
 
 def socket_at(place: Path) -> None:
     here = os.getcwd()
     os.chdir(place.parent)  # a socket's path may have 107 bytes
     try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(place.name)
+        with socket.socket(socket.AF_UNIX) as endpoint:
+            endpoint.bind(place.name)
     finally:
         os.chdir(here)
 

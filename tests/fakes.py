@@ -157,11 +157,11 @@ class World:
             raise Killed
         most = max(seconds_until_ended(self.clock, self.reserve()), 0.0)
         self.now += min(seconds, most)
-        made = trial(config, stage, self.ends(config) if seconds <= most else "late", min(seconds, most))
-        self.record[config.key] = made
+        result = trial(config, stage, self.ends(config) if seconds <= most else "late", min(seconds, most))
+        self.record[config.key] = result
         self.planned[config.key] = planned
         self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
-        return made
+        return result
 
     def folds_done(self, config: Config) -> int:
         """Folds of the config whose nets are on disk: those of trials over fewer folds."""
@@ -257,8 +257,8 @@ def check(config: Config, s: Situation) -> None:
         assert bool(config.seconds) != bool(config.epochs)
         assert config.lr > 0
         assert config.batch >= 1
-        wanted = {"", *(row["weights"] for row in s.pretrained)}
-        assert config.weights in wanted
+        expected = {"", *(row["weights"] for row in s.pretrained)}
+        assert config.weights in expected
 
 
 # --- made-up nouns for hypothesis -------------------------------------------------------------------------------------
@@ -273,17 +273,17 @@ PLAIN = {
 
 def configs() -> st.SearchStrategy[Config]:
     """Configs of any values that their types allow."""
-    made: dict[str, Any] = {
+    of_plain_types: dict[str, Any] = {
         f.name: PLAIN[type(f.default)] for f in fields(Config) if type(f.default) in PLAIN and f.name != "train"
     }
-    whole = st.lists(st.integers(0, 512), max_size=4).map(tuple)
-    value = PLAIN[str] | PLAIN[int] | PLAIN[bool] | whole
+    integers = st.lists(st.integers(0, 512), max_size=4).map(tuple)
+    value = PLAIN[str] | PLAIN[int] | PLAIN[bool] | integers
     return st.builds(
         Config,
         train=st.sampled_from(["net", "features"]),
         model_args=st.dictionaries(PLAIN[str], value, max_size=3).map(lambda d: tuple(sorted(d.items()))),
-        sizes=whole,
+        sizes=integers,
         scales=st.lists(st.floats(0.1, 4), max_size=2).map(tuple),
-        folds=whole,
-        **made,
+        folds=integers,
+        **of_plain_types,
     )

@@ -30,10 +30,10 @@ def test_an_ablation_keeps_to_its_budget_and_asks_for_valid_configs(path):
 
 
 def test_each_ablation_lacks_what_it_is_named_after():
-    whole = climbed(None)
-    assert {"refine", "backbone"} <= set(whole.stages)
+    full = climbed(None)
+    assert {"refine", "backbone"} <= set(full.stages)
     assert not {"refine", "backbone"} & set(climbed(BENCHMARKS / "ablations" / "no_stages.py").stages)
-    assert any(c.train == "features" for c in whole.ran)
+    assert any(c.train == "features" for c in full.ran)
     assert not any(c.train == "features" for c in climbed(BENCHMARKS / "ablations" / "no_probe.py").ran)
 
 

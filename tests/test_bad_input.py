@@ -104,8 +104,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, dict]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_is_refused_in_one_line(tmp_path, case):
-    make, said, options = REFUSED[case]
-    with pytest.raises(Mistake, match=said) as caught:
+    make, message, options = REFUSED[case]
+    with pytest.raises(Mistake, match=message) as caught:
         read_folder(make(tmp_path / "c"), **{"metric": metric("label"), **options})
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 320
@@ -170,9 +170,9 @@ HANDLED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 @pytest.mark.parametrize("case", HANDLED)
 def test_is_read_all_the_same_and_noted(tmp_path, case):
-    make, said = HANDLED[case]
+    make, message = HANDLED[case]
     task = read_folder(make(competition(tmp_path / "c")), metric("label"))
     assert len(task.classes) in (2, 3)
     assert len(task.train_ids) == len(task.target) == len(set(task.train_ids))
-    assert any(said in note.text for note in task.notes)
+    assert any(message in note.text for note in task.notes)
     assert not any("MACOSX" in f or "loop" in f for f in task.train_files)

@@ -118,8 +118,8 @@ def test_what_was_interrupted_in_a_cell_never_happened(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
     assert [r["solver"] for r in json.loads((tmp_path / "out" / "results.json").read_text())] == ["mine"]
-    whole = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
-    assert [r["score"] for r in whole.results] == [1.0, 0.75]
+    full = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert [r["score"] for r in full.results] == [1.0, 0.75]
     assert len(calls) == 3
 
 
@@ -203,9 +203,9 @@ def test_a_commands_places_are_filled_and_other_braces_stay():
 
 def test_a_run_of_autoclimb_says_its_promise_and_trials_and_keeps_no_pixels(tmp_path):
     folder = run_folder(tmp_path / "run")
-    made = with_promise(outcome("a", 0.5), folder, metric_named("accuracy"))
-    assert made.oof == autoclimb.open_run(folder).score
-    assert (made.trials, made.oof_stderr > 0) == (3, True)
+    promised = with_promise(outcome("a", 0.5), folder, metric_named("accuracy"))
+    assert promised.oof == autoclimb.open_run(folder).score
+    assert (promised.trials, promised.oof_stderr > 0) == (3, True)
     assert not (folder / "cache").exists()
     assert with_promise(outcome("a", 0.5), tmp_path / "none", metric_named("accuracy")).oof is None
 

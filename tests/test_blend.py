@@ -225,8 +225,8 @@ def test_the_mean_of_several_nets_is_made_as_sure_as_the_single_nets_its_rule_wa
         net = trial(0, nets[0][:300], np.mean(nets, axis=0)[300:])
         row = []
         for folds in ((0,), (0, 1, 2, 3, 4)):
-            whole = replace(net, config=net.config.vary(folds=folds))
-            blend = blend_of([whole], goal, truth[:300], np.arange(300) % 5)
+            full = replace(net, config=net.config.vary(folds=folds))
+            blend = blend_of([full], goal, truth[:300], np.arange(300) % 5)
             rule = learn_rule(goal, truth[:300], blend.oof)
             row.append(-goal.score(truth[300:], answer(rule, blend.test)))
         losses.append(row)

@@ -26,12 +26,12 @@ pytestmark = pytest.mark.long
 READ = [name for name, b in BLENDERS.items() if b.needs_metadata]
 
 
-def columns(seed, n, told=None):
-    """A number, words and a column of blanks for n train rows and 7 test rows; `told` is hidden in the first two."""
+def columns(seed, n, signal=None):
+    """A number, words and a column of blanks for n train rows and 7 test rows; `signal` is hidden in the first two."""
     r = np.random.default_rng(seed)
-    told = r.normal(size=n) if told is None else told
-    words = np.where(told + r.normal(size=n) * 0.5 > 0, 0.0, 1.0)
-    values = np.column_stack([told + r.normal(size=n) * 0.3, words, np.full(n, np.nan)])
+    signal = r.normal(size=n) if signal is None else signal
+    words = np.where(signal + r.normal(size=n) * 0.5 > 0, 0.0, 1.0)
+    values = np.column_stack([signal + r.normal(size=n) * 0.3, words, np.full(n, np.nan)])
     values[r.random(n) < 0.2, 0] = np.nan
     return Metadata(("age", "site", "empty"), ((), ("arm", "leg", "torso"), ()), values, values[:7].copy())
 
@@ -60,8 +60,8 @@ CASES = [("log-loss", "multiclass"), ("auc", "binary"), ("f2", "multilabel"), ("
 
 def blended(kind, name, n, metadata, seed=0, **more):
     truth, trials, hidden = world(kind, n, seed)
-    told = metadata(hidden)
-    return trials, blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(n) % 5, metadata=told, **more)
+    table = metadata(hidden)
+    return trials, blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(n) % 5, metadata=table, **more)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_columns_that_tell_what_pictures_do_not_are_taken_and_the_promise_holds(
     assert blend.test.shape == trials[0].test.shape
     truth, fresh, hidden = world(kind, 2000, seed=1)  # rows that no fit has seen
     members = {t.key: t.oof for t in fresh}
-    said = apply_blend(blend, [members[key] for key in blend.members], columns(2, 2000, hidden).train)
-    found = cross_fitted_score(Goal(metric_named(name), kind), truth, said, np.arange(2000) % 5)
+    predicted = apply_blend(blend, [members[key] for key in blend.members], columns(2, 2000, hidden).train)
+    found = cross_fitted_score(Goal(metric_named(name), kind), truth, predicted, np.arange(2000) % 5)
     assert abs(found.score - blend.score) < 4 * blend.stderr
 
 
@@ -132,9 +132,9 @@ def test_blanks_and_words_never_seen_are_answered(method):
     nothing = np.full((7, 3), np.nan)
     torso = np.column_stack([np.zeros(7), np.full(7, 2.0), np.zeros(7)])  # a word that no train row has
     for beside in (nothing, torso, torso * 1e6):
-        said = apply_blend(blend, tests, beside)
-        assert np.isfinite(said).all()
-        assert np.allclose(said.sum(1), 1)
+        predicted = apply_blend(blend, tests, beside)
+        assert np.isfinite(predicted).all()
+        assert np.allclose(predicted.sum(1), 1)
 
 
 @pytest.mark.parametrize("method", READ)
@@ -149,8 +149,8 @@ def test_without_its_columns_a_blend_answers_as_the_linear_stacker(method):
 
 def test_a_single_trial_is_blended_with_metadata():
     truth, trials, hidden = world("binary", 200)
-    metric, told = metric_named("auc"), columns(1, 200, hidden)
-    blend = blend_of(trials[:1], Goal(metric, "binary"), truth, np.arange(200) % 5, metadata=told)
+    metric, table = metric_named("auc"), columns(1, 200, hidden)
+    blend = blend_of(trials[:1], Goal(metric, "binary"), truth, np.arange(200) % 5, metadata=table)
     assert blend.method == "linear+metadata"
     assert blend.members == (trials[0].key,)
 
@@ -198,11 +198,11 @@ def test_new_pictures_come_without_the_columns_and_predict_says_so(tmp_path, mon
     rule = learn_rule(Goal(metric_named("auc"), "binary"), world("binary", 200)[0], blend.oof)
     store.save_blend(tmp_path, blend, rule.to_json())
     new = [picture(tmp_path / "new" / f"{i}.png") for i in range(2)]
-    said = []
-    answers = open_run(tmp_path).predict(new, tell=said.append)
+    events = []
+    answers = open_run(tmp_path).predict(new, tell=events.append)
     assert answers["id"].tolist() == ["0", "1"]
     plain = apply_blend(blend, [np.array([[0.8, 0.2]])] * len(blend.members))[0, 1]
     assert answers["label"].tolist() == pytest.approx([plain] * 2)
-    assert [e.text for e in said if e.name == "note"] == [
+    assert [e.text for e in events if e.name == "note"] == [
         "answered without the columns that linear+metadata also reads (age, site, empty)"
     ]

@@ -95,8 +95,8 @@ def test_is_refused_in_one_clear_line(fit, name):
     assert line.startswith("autoclimb: ")
     assert line.count("\n") == 1
     assert len(line) < 700
-    for said in case.said:
-        assert re.search(said, line), line
+    for pattern in case.patterns:
+        assert re.search(pattern, line), line
 
 
 @pytest.mark.parametrize("name", HANDLED)
@@ -104,8 +104,8 @@ def test_is_gone_on_with_and_said(fit, name, tmp_path):
     case = HANDLED[name]
     result, out = fit(case)
     assert result.exit_code == 0, (result.output, result.exception)
-    for said in case.said:
-        assert re.search(said, result.output), result.output
+    for pattern in case.patterns:
+        assert re.search(pattern, result.output), result.output
     with open(out / "submission.csv", newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert len(header) == 2
@@ -221,7 +221,7 @@ def test_inspect_lists_what_was_odd_and_refuses_what_fit_refuses(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["leaderboard", "nowhere"], "no run of autoclimb"),
         (["predict", "nowhere", "images", "--out", "new.csv"], "no run of autoclimb"),
@@ -229,11 +229,11 @@ def test_inspect_lists_what_was_odd_and_refuses_what_fit_refuses(tmp_path):
         (["demo", "--out", "/proc/demo", "--budget", "20s"], "--out /proc/demo cannot be written"),
     ],
 )
-def test_other_commands_refuse_in_one_line_too(tmp_path, monkeypatch, words, said):
+def test_other_commands_refuse_in_one_line_too(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 2, result.exception
-    assert said in result.stderr
+    assert message in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -234,20 +234,20 @@ def test_features_that_come_first_wait_for_imports():
         return w.run(config, stage, seconds)
 
     w = world("a processor, from scratch", "1h")
-    made = [Config(train="features", backbone="gradients", folds=(0, 1), size=size) for size in (64, 96)]
-    follow([("s", stage_of(*made))], w.situation, run, w.recall, w.clock, w.reserve, w.publish)
-    costs = [cost_of(config, w.situation) for config in made]
-    assert planned == [costs[0] + SLACK.first_features, costs[1] + decoding_of(made[1], w.situation)]
+    configs = [Config(train="features", backbone="gradients", folds=(0, 1), size=size) for size in (64, 96)]
+    follow([("s", stage_of(*configs))], w.situation, run, w.recall, w.clock, w.reserve, w.publish)
+    costs = [cost_of(config, w.situation) for config in configs]
+    assert planned == [costs[0] + SLACK.first_features, costs[1] + decoding_of(configs[1], w.situation)]
 
 
 def test_features_over_fewer_folds_have_to_decode_their_pictures_too():
     w = world("a processor, from scratch", "1h")
-    made = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4), size=96)
+    over_all_folds = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4), size=96)
     w.record[short(1).key] = trial(short(1))  # the features are no first trial, which waits for imports
-    decoding = decoding_of(made, w.situation)
-    seconds = cost_of(made.vary(folds=(0, 1, 2, 3)), w.situation) + decoding / 2
+    decoding = decoding_of(over_all_folds, w.situation)
+    seconds = cost_of(over_all_folds.vary(folds=(0, 1, 2, 3)), w.situation) + decoding / 2
     w.clock = replace(w.clock, start=w.now - w.clock.budget + w.reserve() + seconds)
-    w.climb([("s", stage_of(short(1), made))])
+    w.climb([("s", stage_of(short(1), over_all_folds))])
     assert [len(config.folds) for config in w.ran] == [3]
     assert cost_of(w.ran[0], w.situation) + decoding <= seconds
 

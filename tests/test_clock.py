@@ -18,10 +18,10 @@ def test_a_budget_is_numbers_with_units(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "90", "h4", "4 hours", "-5m", "4h!", "1e3s", "nan", "5s", "0h", "400d"])
 def test_any_other_budget_is_a_mistake_that_shows_how_to_write_one(text):
-    with pytest.raises(Mistake, match="budget") as told:
+    with pytest.raises(Mistake, match="budget") as caught:
         seconds_of(text)
-    assert repr(text) in str(told.value)
-    assert "90s" in str(told.value) or "10s" in str(told.value)
+    assert repr(text) in str(caught.value)
+    assert "90s" in str(caught.value) or "10s" in str(caught.value)
 
 
 @pytest.mark.parametrize(

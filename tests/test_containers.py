@@ -152,9 +152,9 @@ def test_links_in_a_tar_are_no_members(tmp_path):
 
 @each_archive
 def test_an_archive_that_ends_early_is_an_error_not_a_crash(tmp_path, name):
-    whole = ARCHIVES[name]({"a": bytes(range(256)) * 200, "b": b"x" * 5000})
+    content = ARCHIVES[name]({"a": bytes(range(256)) * 200, "b": b"x" * 5000})
     for share in (0.1, 0.5, 0.9):
-        (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+        (tmp_path / name).write_bytes(content[: int(len(content) * share)])
         with pytest.raises((ValueError, OSError, EOFError, KeyError)):
             contents(tmp_path / name, "b")
 
@@ -356,11 +356,11 @@ def test_the_binary_values_of_a_document_come_out_in_order(document):
 @settings(max_examples=200)
 @given(st.data())
 def test_a_spoilt_document_is_an_error_and_ends(data):
-    whole = bytearray(bson({"_id": 5, "imgs": [{"picture": b"one"}, {"picture": b"two"}], "name": "x"}))
+    content = bytearray(bson({"_id": 5, "imgs": [{"picture": b"one"}, {"picture": b"two"}], "name": "x"}))
     for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(4, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ValueError):
-        assert len(binaries(bytes(whole))) <= 10
+        assert len(binaries(bytes(content))) <= 10
 
 
 def shot(*numbers: int) -> bytes:

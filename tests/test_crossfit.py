@@ -90,9 +90,9 @@ def test_the_spread_is_that_of_repeating_the_competition(name):
 
 def test_the_same_answers_do_not_differ():
     r = np.random.default_rng(0)
-    truth, said = r.integers(0, 3, 50), r.integers(0, 3, 50)
+    truth, answers = r.integers(0, 3, 50), r.integers(0, 3, 50)
     for name in ("accuracy", "f1-macro"):
-        assert standard_error(Goal(metric_named(name), "multiclass"), truth, said, others=said) == 0.0
+        assert standard_error(Goal(metric_named(name), "multiclass"), truth, answers, others=answers) == 0.0
 
 
 def test_rows_of_one_group_alone_are_parted_all_the_same():

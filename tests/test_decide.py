@@ -87,11 +87,11 @@ def test_the_maximiser_of_expected_f_equals_trying_every_set(seed, beta):
     worlds = np.array(list(product([0, 1], repeat=5)))
     chance = np.prod(np.where(worlds, p, 1 - p), axis=1)
 
-    def expected(said):
-        return chance @ metric.function.per_row(worlds, np.tile(said, (32, 1)))
+    def expected(answers):
+        return chance @ metric.function.per_row(worlds, np.tile(answers, (32, 1)))
 
     found = expected(expected_f_sets(p, beta)[0])
-    assert found == pytest.approx(max(expected(said) for said in worlds))
+    assert found == pytest.approx(max(expected(answers) for answers in worlds))
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ def files(tmp_path_factory):
 def of(files, folder, limit, notes=None, **costs):
     """The pixels of a run within that limit; `costs` by what decoding is said to cost at any size."""
     heard = [] if notes is None else notes
-    made = Decoded(folder, files, Clock(60), lambda e: heard.append(e.text), limit=limit)
+    decoded = Decoded(folder, files, Clock(60), lambda e: heard.append(e.text), limit=limit)
     if costs:
         measured = Costs(**{"decode": 1e-3, "unpack": 1e-4, "packed_bytes": 300.0, **costs})
         for size in (8, 16, 24, 32, 48, 64):
-            made.costs[size, "squash", 0] = made.costs[size, "pad", 0] = measured
-    return made
+            decoded.costs[size, "squash", 0] = decoded.costs[size, "pad", 0] = measured
+    return decoded
 
 
 def bytes_of(*sizes):
@@ -49,38 +49,38 @@ def disk(folder):
 
 def test_what_the_end_of_a_run_is_kept_for_is_not_decoded_into(files, tmp_path):
     clock = Clock(60.0, now=lambda: 50.0, start=0.0)
-    made = Decoded(tmp_path / "px", files, clock, lambda event: None, reserve=lambda: 15.0)
+    decoded = Decoded(tmp_path / "px", files, clock, lambda event: None, reserve=lambda: 15.0)
     with pytest.raises(OutOfTime):
-        made.at(16, "squash")
-    assert replace(made, reserve=lambda: 5.0).at(16, "squash").path.exists()
+        decoded.at(16, "squash")
+    assert replace(decoded, reserve=lambda: 5.0).at(16, "squash").path.exists()
 
 
 def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tmp_path):
-    made = of(files, tmp_path / "px", bytes_of(16, 24))
-    first, second = made.at(16, "squash"), made.at(24, "squash")
+    decoded = of(files, tmp_path / "px", bytes_of(16, 24))
+    first, second = decoded.at(16, "squash"), decoded.at(24, "squash")
     assert (kind(first), kind(second)) == ((".npy", 16), (".npy", 24))
-    third = made.at(32, "squash", rate=100.0)
+    third = decoded.at(32, "squash", rate=100.0)
     assert third.path.suffix != ".npy"
     assert first.path.exists()
     assert second.path.exists()
-    assert made.at(16, "squash") is first
+    assert decoded.at(16, "squash") is first
     assert disk(tmp_path / "px") <= bytes_of(16, 24)
 
 
 def test_pixels_at_hand_are_those_that_are_opened_or_kept(files, tmp_path):
-    made = of(files, tmp_path / "px", 1e9)
-    assert made.decoded_already(16, "squash") is None
-    first = made.at(16, "squash")
-    assert made.decoded_already(16, "squash") is first
-    assert kind(replace(made, opened={}).decoded_already(16, "squash")) == (".npy", 16)
+    decoded = of(files, tmp_path / "px", 1e9)
+    assert decoded.decoded_already(16, "squash") is None
+    first = decoded.at(16, "squash")
+    assert decoded.decoded_already(16, "squash") is first
+    assert kind(replace(decoded, opened={}).decoded_already(16, "squash")) == (".npy", 16)
 
 
 def test_pixels_of_an_earlier_run_make_room(files, tmp_path):
     before = build_pixels(files, 24, "pad", tmp_path / "px")
-    made = of(files, tmp_path / "px", bytes_of(16, 24))
-    assert kind(made.at(16, "squash")) == (".npy", 16)
+    decoded = of(files, tmp_path / "px", bytes_of(16, 24))
+    assert kind(decoded.at(16, "squash")) == (".npy", 16)
     assert before.path.exists()
-    assert kind(made.at(24, "squash")) == (".npy", 24)
+    assert kind(decoded.at(24, "squash")) == (".npy", 24)
     assert not before.path.exists()
 
 
@@ -95,38 +95,38 @@ def test_pixels_of_an_earlier_run_make_room(files, tmp_path):
 def test_what_does_not_fit_is_read_as_suits_the_net(files, tmp_path, monkeypatch, rate, decode, unpack, expected):
     monkeypatch.setattr(room, "allowed_cores", lambda: 1)
     notes = []
-    made = of(files, tmp_path / "px", bytes_of(16) + 60_000, notes, decode=decode, unpack=unpack)
-    made.at(16, "squash")
-    pixels = made.at(48, "squash", rate=rate)
+    decoded = of(files, tmp_path / "px", bytes_of(16) + 60_000, notes, decode=decode, unpack=unpack)
+    decoded.at(16, "squash")
+    pixels = decoded.at(48, "squash", rate=rate)
     assert kind(pixels) == (expected, 48)
     seconds = {".sources": decode, ".jpegs": unpack}[expected]
-    assert made.reading_seconds(48, "squash") == seconds
-    assert made.reading_seconds(16, "squash") == 0
+    assert decoded.reading_seconds(48, "squash") == seconds
+    assert decoded.reading_seconds(16, "squash") == 0
     assert any("decoded from their files" in note for note in notes) == (expected == ".sources")
 
 
 def test_where_not_even_jpegs_fit_the_files_are_read_as_they_are(files, tmp_path):
-    made = of(files, tmp_path / "px", bytes_of(16) + 100, decode=1e-3)
-    made.at(16, "squash")
-    assert made.reading_seconds(48, "squash") == 1e-3 / room.allowed_cores()
-    assert kind(made.at(48, "squash", rate=1e6)) == (".sources", 48)
+    decoded = of(files, tmp_path / "px", bytes_of(16) + 100, decode=1e-3)
+    decoded.at(16, "squash")
+    assert decoded.reading_seconds(48, "squash") == 1e-3 / room.allowed_cores()
+    assert kind(decoded.at(48, "squash", rate=1e6)) == (".sources", 48)
     assert disk(tmp_path / "px") <= bytes_of(16) + 100
 
 
 def test_jpegs_that_turn_out_larger_than_a_sample_told_give_way_to_the_files(files, tmp_path):
-    made = of(files, tmp_path / "px", bytes_of(16) + 4000, packed_bytes=10.0)
-    made.at(16, "squash")
-    assert kind(made.at(64, "squash", rate=1e6)) == (".sources", 64)
+    decoded = of(files, tmp_path / "px", bytes_of(16) + 4000, packed_bytes=10.0)
+    decoded.at(16, "squash")
+    assert kind(decoded.at(64, "squash", rate=1e6)) == (".sources", 64)
     assert disk(tmp_path / "px") <= bytes_of(16) + 4000
 
 
 def test_a_smaller_size_is_read_from_the_pixels_of_a_larger_one(files, tmp_path):
-    made = of(files, tmp_path / "px", bytes_of(8, 32), unpack=1e-7)
-    made.at(8, "squash")
-    larger = made.at(32, "squash")
-    assert made.at(24, "squash", rate=1e6) is larger
-    assert made.reading_seconds(24, "squash") == 0
-    assert made.at(24, "pad", rate=10.0) is not larger
+    decoded = of(files, tmp_path / "px", bytes_of(8, 32), unpack=1e-7)
+    decoded.at(8, "squash")
+    larger = decoded.at(32, "squash")
+    assert decoded.at(24, "squash", rate=1e6) is larger
+    assert decoded.reading_seconds(24, "squash") == 0
+    assert decoded.at(24, "pad", rate=10.0) is not larger
 
 
 def test_the_first_look_is_kept_whatever_it_takes(files, tmp_path):
@@ -154,10 +154,10 @@ def test_whatever_is_asked_for_the_disk_is_not_exceeded_and_nothing_goes_that_is
     files, tmp_path_factory, limit, asked
 ):
     folder = tmp_path_factory.mktemp("px")
-    made = of(files, folder, limit)
-    opened = [made.at(8, "squash")]
+    decoded = of(files, folder, limit)
+    opened = [decoded.at(8, "squash")]
     for size, rate in asked:
-        opened.append(made.at(size, "squash", rate=rate))
+        opened.append(decoded.at(size, "squash", rate=rate))
         assert opened[-1].array.shape[1] >= size
         assert disk(folder) <= limit
         assert all(pixels.path.exists() for pixels in opened)
@@ -172,10 +172,10 @@ def test_a_page_shows_pictures_from_jpegs_too(files, tmp_path):
 
 
 def test_a_run_goes_on_with_what_it_built(files, tmp_path):
-    made = of(files, tmp_path / "px", bytes_of(16) + 60_000)
-    made.at(16, "squash")
-    jpegs = made.at(48, "squash")
+    decoded = of(files, tmp_path / "px", bytes_of(16) + 60_000)
+    decoded.at(16, "squash")
+    jpegs = decoded.at(48, "squash")
     stamp = jpegs.path.stat().st_mtime_ns
-    again = replace(made, opened={})
+    again = replace(decoded, opened={})
     again.at(16, "squash")
     assert again.at(48, "squash").path.stat().st_mtime_ns == stamp

@@ -154,39 +154,39 @@ def with_copies(kind="multiclass", groups=None):
     target[30] = 1 - target[4]
     names = tuple(f"t{i}" for i in range(10))
     values = {"multiclass": target, "regression": target.astype(float), "multilabel": np.eye(2, dtype=np.uint8)[target]}
-    made = task(kind, values[kind], ("a", "b"), test_ids=names, groups=groups)
-    return made, Pixels(pixels, np.zeros(50, bool), "")
+    toy = task(kind, values[kind], ("a", "b"), test_ids=names, groups=groups)
+    return toy, Pixels(pixels, np.zeros(50, bool), "")
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
 def test_copies_share_a_fold_and_are_told_of(kind):
-    made, pixels = with_copies(kind)
-    told = []
-    after = joined_duplicates(made, pixels, told.append)
+    toy, pixels = with_copies(kind)
+    events = []
+    after = joined_duplicates(toy, pixels, events.append)
     fold_of = make_folds(after, 5, 0)
     assert fold_of[30] == fold_of[4]
     assert fold_of[31] == fold_of[5]
     assert np.bincount(fold_of).tolist() == pytest.approx([8] * 5, abs=2)
-    words = " ".join(event.text for event in told)
+    words = " ".join(event.text for event in events)
     assert "2 train pictures" in words
     assert "1 test pictures" in words
     assert "different targets: 1 (4 = 30)" in words
-    assert told[-1].facts["copies"]["conflicting"] == [["4", "30"]]
-    again = joined_duplicates(made, pixels, told.append)
+    assert events[-1].facts["copies"]["conflicting"] == [["4", "30"]]
+    again = joined_duplicates(toy, pixels, events.append)
     assert np.array_equal(again.groups, after.groups)
 
 
 def test_copies_join_the_groups_there_were():
-    made, pixels = with_copies(groups=np.arange(40) // 4)
-    after = joined_duplicates(made, pixels, lambda event: None)
+    toy, pixels = with_copies(groups=np.arange(40) // 4)
+    after = joined_duplicates(toy, pixels, lambda event: None)
     assert len(set(after.groups[[4, 5, 6, 7, 28, 29, 30, 31]].tolist())) == 1
     assert len(np.unique(after.groups)) == 9
 
 
 def test_without_copies_a_task_is_left_as_it_was():
-    made = task(target=np.arange(6) % 3)
+    toy = task(target=np.arange(6) % 3)
     pixels = Pixels(stack([scene(i) for i in range(9)]), np.zeros(9, bool), "")
-    told = []
-    assert joined_duplicates(made, pixels, told.append).groups is None
-    assert not told
-    assert duplicate_words(duplicate_facts(made, find_duplicates(pixels.array))) == []
+    events = []
+    assert joined_duplicates(toy, pixels, events.append).groups is None
+    assert not events
+    assert duplicate_words(duplicate_facts(toy, find_duplicates(pixels.array))) == []

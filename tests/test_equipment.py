@@ -12,16 +12,16 @@ NETS = ({"backbone": "resnet18", "weights": "hub"}, {"backbone": "swin", "weight
 
 
 def test_versions_hardware_and_nets_are_on_record():
-    made = equipment_of(HERE, NETS)
-    assert {"python", "torch", "timm", "numpy"} <= set(made["versions"])
-    assert made["hardware"] == "2 processor threads, torch 2.15.0"
-    assert made["nets"] == ["resnet18 (hub)", "swin (/w)"]
+    equipment = equipment_of(HERE, NETS)
+    assert {"python", "torch", "timm", "numpy"} <= set(equipment["versions"])
+    assert equipment["hardware"] == "2 processor threads, torch 2.15.0"
+    assert equipment["nets"] == ["resnet18 (hub)", "swin (/w)"]
 
 
 def test_a_run_that_goes_on_as_it_began_says_nothing():
-    made = equipment_of(HERE, NETS)
-    assert equipment_changes({}, made) == []
-    assert equipment_changes({**made, "fingerprint": {"seed": 0}}, made) == []
+    equipment = equipment_of(HERE, NETS)
+    assert equipment_changes({}, equipment) == []
+    assert equipment_changes({**equipment, "fingerprint": {"seed": 0}}, equipment) == []
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_a_run_that_goes_on_as_it_began_says_nothing():
     ],
 )
 def test_what_is_mixed_is_said(change, sentence):
-    made = equipment_of(HERE, NETS)
-    (said,) = equipment_changes({**made, **change}, made)
-    assert sentence in said
+    equipment = equipment_of(HERE, NETS)
+    (line,) = equipment_changes({**equipment, **change}, equipment)
+    assert sentence in line
 
 
 def test_a_run_whose_rows_were_dealt_otherwise_does_not_go_on(tmp_path):

@@ -183,8 +183,8 @@ def test_frozen_features_are_the_same_in_a_graph(changes, tmp_path):
     save_file(build_net(TINY, 4, 3).net.state_dict(), weights)
     config = TINY.vary(**{"train": "features", "tta": "none", "weights": str(weights), **changes})
     pixels = pictures(4, 32)
-    whole = config.vary(top=0)  # of new pictures nothing is kept
-    expected = features.features_of(whole, pixels, tmp_path / "cache", CPU, lambda facts: None, exactly=True)
+    full_net = config.vary(top=0)  # of new pictures nothing is kept
+    expected = features.features_of(full_net, pixels, tmp_path / "cache", CPU, lambda facts: None, exactly=True)
     with torch.inference_mode():
         got = FrozenTrunk(config, 3).eval()(torch.from_numpy(pixels)).numpy()
     assert got.shape == expected.shape

@@ -89,9 +89,9 @@ def test_a_finalist_that_is_far_worse_on_its_first_fold_gets_no_others():
     fair = run_finalists(situation(**CARD))
     family = net_named(fair[1].backbone).family
     asked = run_finalists(situation(**CARD), {family: 0.9})
-    whole = {net_named(config.backbone).family for config in asked if len(config.folds) > 1}
-    assert family not in whole
-    assert whole == {net_named(config.backbone).family for config in fair} - {family}
+    families = {net_named(config.backbone).family for config in asked if len(config.folds) > 1}
+    assert family not in families
+    assert families == {net_named(config.backbone).family for config in fair} - {family}
 
 
 def test_one_that_is_a_little_worse_keeps_its_folds_for_the_blend():
@@ -318,8 +318,12 @@ def on_two_cores(**changes):
     """A processor on which the top of a net trains six times as fast as the whole of it."""
 
     def measure(config: Config) -> Speed:
-        whole = speed(config)
-        return replace(whole, train=6 * whole.train, predict=6 * whole.predict) if config.top else whole
+        full_speed = speed(config)
+        return (
+            replace(full_speed, train=6 * full_speed.train, predict=6 * full_speed.predict)
+            if config.top
+            else full_speed
+        )
 
     return situation(**{"pretrained": LOCAL[1:2], "rows": 2500, "answered": 1000, "measure": measure, **changes})
 
@@ -359,12 +363,12 @@ def test_what_is_kept_already_costs_no_second_pass():
     s = on_two_cores()
     config = Config(backbone="resnet18", weights="/nets/resnet18", size=96, top=1, tta="flip", seconds=20.0)
     assert trunk_seconds(config.vary(top=0), s) == 0
-    whole = trunk_seconds(config, s)
-    assert whole > 0
+    seconds = trunk_seconds(config, s)
+    assert seconds > 0
     features = config.vary(train="features", seconds=0.0, tta="none")
     known = with_kept(History([trial(features)]), s)
-    assert 0 < trunk_seconds(config, known) < 0.6 * whole
-    assert trunk_seconds(config.vary(size=128), known) > whole
+    assert 0 < trunk_seconds(config, known) < 0.6 * seconds
+    assert trunk_seconds(config.vary(size=128), known) > seconds
     assert trunk_seconds(config.vary(seed=3, lr=1.0), with_kept(History([trial(config)]), s)) == 0
 
 

@@ -55,12 +55,12 @@ def test_number_folds_have_like_values(target, k, seed):
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=2, max_size=60), ks, seeds)
 def test_groups_stay_together_and_no_fold_is_empty(rows, k, seed):
     target, groups = (np.array(column) for column in zip(*rows, strict=True))
-    made = task(target=target, classes="abc", groups=groups)
+    toy = task(target=target, classes="abc", groups=groups)
     if len(set(groups.tolist())) < 2:
         with pytest.raises(Mistake, match="1 groups"):
-            make_folds(made, k, seed)
+            make_folds(toy, k, seed)
         return
-    fold_of = make_folds(made, k, seed)
+    fold_of = make_folds(toy, k, seed)
     assert set(fold_of.tolist()) == set(range(min(k, len(set(groups.tolist())))))
     for g in set(groups.tolist()):
         assert len(set(fold_of[groups == g].tolist())) == 1
@@ -86,9 +86,9 @@ def test_bad_rows_get_no_fold_and_do_not_count():
 
 
 def test_the_seed_decides_the_folds():
-    made = task(target=np.arange(60) % 3)
-    assert (make_folds(made, 5, 0) == make_folds(made, 5, 0)).all()
-    assert (make_folds(made, 5, 0) != make_folds(made, 5, 1)).any()
+    toy = task(target=np.arange(60) % 3)
+    assert (make_folds(toy, 5, 0) == make_folds(toy, 5, 0)).all()
+    assert (make_folds(toy, 5, 0) != make_folds(toy, 5, 1)).any()
 
 
 def test_one_row_cannot_be_held_out():

@@ -32,7 +32,7 @@ def written(root, metric, answers, probability=None, **options):
     return task, out.read_text().splitlines()
 
 
-def told(root, text, name="sample_submission.csv"):
+def with_text(root, text, name="sample_submission.csv"):
     """A sample of this text."""
     (root / name).write_text(text)
     return root
@@ -67,20 +67,20 @@ def test_new_pictures_are_answered_in_a_plain_table():
 
 
 def test_semicolons_are_written_where_the_sample_has_them(tmp_path):
-    root = told(competition(tmp_path / "c"), sample("id,label", *["cat"] * 4).replace(",", ";"))
+    root = with_text(competition(tmp_path / "c"), sample("id,label", *["cat"] * 4).replace(",", ";"))
     assert written(root, "accuracy", [0, 1, 2, 0])[1][:2] == ["id;label", "b_000;cat"]
 
 
 def test_decimal_commas_are_written_where_the_sample_has_them(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: i / 4, column="weight")
     text = "id;weight\n" + "".join(f"b_{i:03d};0,0\n" for i in range(4))
-    task, lines = written(told(root, text), "rmse", [0.25, 1.5, 2, 0])
+    task, lines = written(with_text(root, text), "rmse", [0.25, 1.5, 2, 0])
     assert (task.kind, lines) == ("regression", ["id;weight", "b_000;0,25", "b_001;1,5", "b_002;2", "b_003;0"])
 
 
 def test_a_sample_without_a_header_is_answered_without_one(tmp_path):
     root = competition(tmp_path / "c", name=lambda part, i: f"{part}_{i:03d}.jpg", extension="")
-    told(root, "".join(f"b_{i:03d}.jpg,cat\n" for i in range(4)))
+    with_text(root, "".join(f"b_{i:03d}.jpg,cat\n" for i in range(4)))
     assert written(root, "accuracy", [0, 1, 2, 0])[1] == [
         "b_000.jpg,cat",
         "b_001.jpg,dog",
@@ -145,7 +145,7 @@ def test_classes_before_the_id_are_cut_off_too(tmp_path):
 @pytest.mark.parametrize("columns", ["red_prob,green_prob,blue_prob", "p_red,p_green,p_blue", "Red,Green,Blue"])
 def test_columns_of_classes_are_found_in_whatever_dress(tmp_path, columns):
     root = competition(tmp_path / "c", label=lambda i: COLOURS[i % 3])
-    told(root, sample(f"id,{columns}", *["0.3,0.3,0.4"] * 4))
+    with_text(root, sample(f"id,{columns}", *["0.3,0.3,0.4"] * 4))
     task, lines = written(root, "log-loss", np.eye(3)[[0, 1, 2, 0]])
     assert lines[0] == f"id,{columns}"
     assert [float(v) for v in lines[1].split(",")[1:]] == [float(c == task.classes[0].lower()) for c in COLOURS]
@@ -168,12 +168,12 @@ def test_columns_beside_the_answer_and_their_order_are_kept(tmp_path, head, cell
             "score": "1",
         }
         lines.append(",".join(values[c] for c in head.split(",")))
-    told(root, "\n".join(lines))
+    with_text(root, "\n".join(lines))
     shares = np.array([[0.25, 0.5, 0.25]] * 4)
     task, out = written(root, "accuracy", [1, 1, 1, 1], shares)
     assert out[0] == head
-    wanted = {"id": "b_002", "row": "2", "label": "dog", "prediction": "dog", "confidence": "0.5", "score": "0.5"}
-    assert out[3].split(",") == [wanted[c] for c in head.split(",")]
+    expected = {"id": "b_002", "row": "2", "label": "dog", "prediction": "dog", "confidence": "0.5", "score": "0.5"}
+    assert out[3].split(",") == [expected[c] for c in head.split(",")]
     assert task.kind == "multiclass"
 
 
@@ -222,7 +222,7 @@ def test_names_with_spaces_from_columns_are_not_joined_by_spaces(tmp_path):
 )
 def test_the_positive_class_is_the_one_that_words_speak_for(tmp_path, words, positive, sure):
     root = competition(tmp_path / "c", label=lambda i: words[i % 2])
-    told(root, sample("id,target", *["0.5"] * 4))
+    with_text(root, sample("id,target", *["0.5"] * 4))
     task = read_folder(root, metric_named("auc"))
     assert task.classes[-1] == positive
     assert [n.sure for n in task.notes if n.kind == "positive"] == [sure]
@@ -230,7 +230,7 @@ def test_the_positive_class_is_the_one_that_words_speak_for(tmp_path, words, pos
 
 def test_the_user_may_say_which_class_is_positive(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("cat", "dog")[i % 2])
-    told(root, sample("id,target", *["0.5"] * 4))
+    with_text(root, sample("id,target", *["0.5"] * 4))
     assert read_folder(root, metric_named("auc"), target="label=cat").classes == ("dog", "cat")
     assert read_folder(root, metric_named("auc"), target="=cat").classes == ("dog", "cat")
     with pytest.raises(Mistake, match="'fox' is none of the two classes 'cat' and 'dog'"):
@@ -252,8 +252,8 @@ def test_the_user_may_say_which_class_is_positive(tmp_path):
 )
 def test_a_file_that_lists_the_classes_gives_their_numbers(tmp_path, name, text):
     root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
-    told(root, sample("id,label", *"0120"))
-    told(root, text, name)
+    with_text(root, sample("id,label", *"0120"))
+    with_text(root, text, name)
     task, lines = written(root, "accuracy", [0, 0, 0, 0])
     assert [task.classes[k] for k in task.target[:3]] == ["0", "1", "2"]
     assert lines[1] == f"b_000,{task.classes[0]}"
@@ -261,7 +261,7 @@ def test_a_file_that_lists_the_classes_gives_their_numbers(tmp_path, name, text)
 
 def test_numbers_by_the_alphabet_are_a_guess_that_asks(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
-    task = read_folder(told(root, sample("id,label", *"0120")), metric_named("accuracy"))
+    task = read_folder(with_text(root, sample("id,label", *"0120")), metric_named("accuracy"))
     assert [n.ask for n in task.notes if n.ask] == ["list the classes in their order in a classes.txt in the folder"]
 
 
@@ -270,34 +270,34 @@ def test_numbers_for_columns_of_flags_count_the_columns(tmp_path):
     table(
         root / "train.csv", ("id", *COLOURS), *((f"a_{i:03d}", *(int(k == i % 3) for k in range(3))) for i in range(12))
     )
-    task = read_folder(told(root, sample("id,label", *"0120")), metric_named("accuracy"))
+    task = read_folder(with_text(root, sample("id,label", *"0120")), metric_named("accuracy"))
     assert [task.classes[k] for k in task.target[:3]] == ["0", "1", "2"]
     assert not [n.ask for n in task.notes if n.ask]
 
 
 def test_columns_that_are_no_classes_are_refused_with_what_they_would_have_to_be(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: COLOURS[i % 3])
-    told(root, sample("id,first,second", *["red,green"] * 4))
+    with_text(root, sample("id,first,second", *["red,green"] * 4))
     with pytest.raises(Mistake, match="called as classes are, or one column has to hold the answer"):
         read_folder(root, metric_named("map@3"), target="label")
 
 
 def test_a_list_counts_from_one_where_the_sample_does(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
-    told(told(root, sample("id,label", *"1231")), "zebra\nant\nmole\n", "classes.txt")
+    with_text(with_text(root, sample("id,label", *"1231")), "zebra\nant\nmole\n", "classes.txt")
     task = read_folder(root, metric_named("accuracy"))
     assert [task.classes[k] for k in task.target[:3]] == ["1", "2", "3"]
 
 
 def test_a_list_gives_numbers_their_names_where_the_sample_shows_names(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: i % 3)
-    told(told(root, sample("id,label", *["ant"] * 4)), "zebra\nant\nmole\n", "classes.txt")
+    with_text(with_text(root, sample("id,label", *["ant"] * 4)), "zebra\nant\nmole\n", "classes.txt")
     assert read_folder(root, metric_named("accuracy")).classes == ("zebra", "ant", "mole")
 
 
 def test_a_list_says_which_of_two_classes_is_the_one(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("cat", "dog")[i % 2])
-    told(told(root, sample("id,label", *"0101")), "dog\ncat\n", "classes.txt")
+    with_text(with_text(root, sample("id,label", *"0101")), "dog\ncat\n", "classes.txt")
     task = read_folder(root, metric_named("accuracy"))
     assert task.classes == ("dog", "cat")
     assert task.target[:2].tolist() == [1, 0]
@@ -320,7 +320,9 @@ def test_a_table_that_is_not_one_to_one_names_no_classes(tmp_path):
 
 def test_numbered_columns_are_the_classes_by_their_list(tmp_path):
     root = competition(tmp_path / "c", label=lambda i: ("zebra", "ant", "mole")[i % 3])
-    told(told(root, sample("id,class_0,class_1,class_2", *["0.3,0.3,0.4"] * 4)), "zebra\nant\nmole\n", "classes.txt")
+    with_text(
+        with_text(root, sample("id,class_0,class_1,class_2", *["0.3,0.3,0.4"] * 4)), "zebra\nant\nmole\n", "classes.txt"
+    )
     task = read_folder(root, metric_named("log-loss"))
     assert [task.classes[k] for k in task.target[:3]] == ["0", "1", "2"]
     assert sorted(task.form.column_of) == [0, 1, 2]

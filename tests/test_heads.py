@@ -69,8 +69,8 @@ def test_a_net_learns_to_count_and_predicts_again_from_its_file(tmp_path, change
     if ema:  # few epochs: how right an averaged net is is not asserted
         config = config.vary(ema=ema, cutmix=0.5, epochs=4.0)
     material = bars(kind="ordinal")
-    told = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU)
-    assert told["status"] == "done", told
+    result = run_trial(config, material, tmp_path, tmp_path, tmp_path, CPU)
+    assert result["status"] == "done", result
     oof, test = np.asarray(read_predictions(tmp_path / "oof")), np.load(tmp_path / "test.npy")
     held = material.fold_of == 0
     assert np.allclose(oof[held].sum(1), 1, atol=1e-5)
@@ -105,9 +105,9 @@ def test_only_so_many_pictures_are_remembered(tmp_path, monkeypatch):
 
 
 def test_neighbours_without_features_to_compare_are_a_status(tmp_path):
-    told = run_trial(TINY.vary(neighbours=3), bars(), tmp_path, tmp_path, tmp_path, CPU)
-    assert told["status"] == "failed"
-    assert "arcface" in told["note"]
+    result = run_trial(TINY.vary(neighbours=3), bars(), tmp_path, tmp_path, tmp_path, CPU)
+    assert result["status"] == "failed"
+    assert "arcface" in result["note"]
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224", "test_resnet"])

@@ -89,15 +89,15 @@ def test_only_nets_from_scratch_are_whitened(tmp_path, monkeypatch):
     save_file(build_net(TINY, 2).net.state_dict(), source)
     for config in (TINY, TINY.vary(whitened=True, weights=str(source)), TINY.vary(whitened=True)):
         out = tmp_path / config.key
-        told = run_trial(config.vary(epochs=1), material_of(), out, out, tmp_path, CPU)
-        assert told["status"] == "done", told
+        result = run_trial(config.vary(epochs=1), material_of(), out, out, tmp_path, CPU)
+        assert result["status"] == "done", result
     assert asked == [""]
 
 
 def test_a_whitened_net_learns(tmp_path):
     material = material_of(n=64)
     out = tmp_path / "t"
-    told = run_trial(TINY.vary(whitened=True, epochs=12), material, out, out, tmp_path, CPU)
+    result = run_trial(TINY.vary(whitened=True, epochs=12), material, out, out, tmp_path, CPU)
     oof = np.asarray(read_predictions(out / "oof"))[material.fold_of == 0]
-    assert told["status"] == "done", told
+    assert result["status"] == "done", result
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8

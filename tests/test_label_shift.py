@@ -135,9 +135,9 @@ def test_a_run_answers_for_the_test_rows_shares_and_keeps_the_other_answers_besi
     truth, oof, test_truth, test = world("multiclass", TAIL, seed=1)
     ids, nobody, told = tuple(f"t{i}" for i in range(len(test))), None, list[Event]()
     names = ("ant", "bee", "cow", "dog")
-    made = task(target=truth, classes=names, test_ids=ids, form=Form(("id", "label"), ids, "label"))
+    toy = task(target=truth, classes=names, test_ids=ids, form=Form(("id", "label"), ids, "label"))
     setup: Any = Setup(
-        made,
+        toy,
         goal("accuracy"),
         np.arange(len(truth)) % 5,
         Path(tmp_path),

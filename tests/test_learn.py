@@ -97,13 +97,16 @@ def test_a_schedule_stays_between_zero_and_its_peak_and_ends_low(name, progress)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
     built = build_net(TINY, 2)
-    made = optimizer_of(built.net, built.head, TINY.vary(backbone_lr=0.1), name)
-    assert sum(len(g["params"]) for g in made.param_groups) == len(list(built.net.parameters()))
-    assert all(g["weight_decay"] == 0 for g in made.param_groups if g["params"][0].ndim <= 1)
-    assert {round(g["peak"] / max(g["peak"] for g in made.param_groups), 3) for g in made.param_groups} == {1.0, 0.1}
+    optimizer = optimizer_of(built.net, built.head, TINY.vary(backbone_lr=0.1), name)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(built.net.parameters()))
+    assert all(g["weight_decay"] == 0 for g in optimizer.param_groups if g["params"][0].ndim <= 1)
+    assert {round(g["peak"] / max(g["peak"] for g in optimizer.param_groups), 3) for g in optimizer.param_groups} == {
+        1.0,
+        0.1,
+    }
     before = [p.detach().clone() for p in built.net.parameters()]
     built.net(torch.randn(4, 3, 32, 32)).square().sum().backward()
-    made.step()
+    optimizer.step()
     assert all(p.grad is not None for p in built.net.parameters())
     assert any((p != b).any() for p, b in zip(built.net.parameters(), before, strict=True))
 
@@ -248,8 +251,8 @@ def test_by_the_clock_training_ends_when_the_time_does_and_by_steps_when_they_ar
 def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path):
     material = material_of()
     config = TINY.vary(folds=(0, 2), epochs=6, tta="flip")
-    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "done"
+    result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "done"
     oof, test = np.asarray(read_predictions(tmp_path / "t" / "oof")), np.load(tmp_path / "t" / "test.npy")
     assert np.isnan(oof[material.fold_of == 1]).all()
     assert np.isfinite(oof[material.fold_of != 1][np.isin(material.fold_of[material.fold_of != 1], (0, 2))]).all()
@@ -285,8 +288,8 @@ def test_pictures_are_answered_again_in_the_number_format_of_the_run(tmp_path, m
 )
 def test_every_trick_still_gives_finite_predictions(tmp_path, change):
     material = material_of(40, 4)
-    told = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "done"
+    result = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
 
 
@@ -314,7 +317,7 @@ def test_a_moving_average_of_few_steps_is_no_untrained_net():
 
 def test_the_same_seed_gives_the_same_bits(tmp_path):
     material = material_of(40, 4)
-    made = []
+    results = []
     for name in "ab":
         run_trial(
             TINY.vary(epochs=2, policy="flip-colour", mixup=0.3),
@@ -324,8 +327,8 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
             tmp_path,
             CPU,
         )
-        made.append(np.load(tmp_path / name / "test.npy"))
-    assert (made[0] == made[1]).all()
+        results.append(np.load(tmp_path / name / "test.npy"))
+    assert (results[0] == results[1]).all()
 
 
 def test_a_regression_answers_in_the_targets_own_units(tmp_path):
@@ -336,11 +339,11 @@ def test_a_regression_answers_in_the_targets_own_units(tmp_path):
 
 
 def test_a_learning_rate_that_explodes_is_a_status_not_a_traceback(tmp_path):
-    told = run_trial(
+    result = run_trial(
         TINY.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path / "t", tmp_path, CPU
     )
-    assert told["status"] == "failed"
-    assert told["note"]
+    assert result["status"] == "failed"
+    assert result["note"]
 
 
 def test_folds_that_are_done_leave_the_others_no_more_than_their_own_seconds(tmp_path, monkeypatch):
@@ -374,9 +377,9 @@ def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head
     material = material_of()
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
     (tmp_path / "cache").mkdir()
-    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)
+    result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)
     oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))
-    assert told["status"] == "done"
+    assert result["status"] == "done"
     assert np.isfinite(oof).all()
     assert hits(material, oof) == 1.0
 
@@ -456,18 +459,18 @@ def test_patch_responses_equal_those_of_patches_taken_one_by_one():
     words = Dictionary(6, torch.randn(108, 5), torch.randn(5))
     u = torch.nn.functional.unfold(x, 6).transpose(1, 2)
     u = (u - u.mean(2, keepdim=True)) / (u.var(2, keepdim=True) + CONTRAST).sqrt()
-    made = (u @ words.whiten - words.offset).transpose(1, 2).unflatten(2, (7, 7))
-    pooled = [torch.nn.functional.adaptive_avg_pool2d((s * made - 0.25).clamp(min=0), 2) for s in (1, -1)]
+    whitened = (u @ words.whiten - words.offset).transpose(1, 2).unflatten(2, (7, 7))
+    pooled = [torch.nn.functional.adaptive_avg_pool2d((s * whitened - 0.25).clamp(min=0), 2) for s in (1, -1)]
     assert torch.allclose(patch_responses(x, words), torch.cat(pooled, 1).flatten(1), atol=1e-3)
 
 
 def test_features_are_computed_once(tmp_path):
     pictures, _ = stripes(6)
-    told = []
+    passes = []
     config = Config(train="features", backbone="gradients", size=32)
-    first = features_of(config, pictures, tmp_path, CPU, told.append)
-    again = features_of(config, pictures, tmp_path, CPU, told.append)
-    assert len(told) == 1
+    first = features_of(config, pictures, tmp_path, CPU, passes.append)
+    again = features_of(config, pictures, tmp_path, CPU, passes.append)
+    assert len(passes) == 1
     assert (first == again).all()
 
 
@@ -662,8 +665,8 @@ def test_a_card_on_which_nothing_can_be_begun_is_a_mistake(monkeypatch, name):
 def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
     material = material_of()
     config = TINY.vary(epochs=12, **changes)
-    told = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
-    assert told["status"] == "done"
+    result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
+    assert result["status"] == "done"
     assert hits(material, np.asarray(read_predictions(tmp_path / "t" / "oof"))) > 0.9
 
 
@@ -674,10 +677,10 @@ def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
     picture = stripes(1, channels=channels)[0][0]
-    made = resized(picture, size)
+    result = resized(picture, size)
     alone = np.stack([resized(picture[..., c : c + 1].copy(), size)[..., 0] for c in range(channels)], 2)
-    assert made.shape == (size, size, channels)
-    assert abs(made.astype(int) - alone).max() <= 1
+    assert result.shape == (size, size, channels)
+    assert abs(result.astype(int) - alone).max() <= 1
 
 
 @pytest.mark.usefixtures("in_fp32")
@@ -685,8 +688,8 @@ def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
 def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path, channels):
     material = material_of(channels=channels)
     config = TINY.vary(folds=(0,), epochs=10, policy="flip-colour")
-    told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
-    assert told["status"] == "done", told
+    result = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
+    assert result["status"] == "done", result
     assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
     assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4
@@ -699,8 +702,8 @@ def test_features_of_other_channels_learn_stripes(tmp_path, backbone, channels):
     material = material_of(channels=channels)
     cache = tmp_path / "cache"
     cache.mkdir()
-    told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", cache, CPU)
-    assert told["status"] == "done", told
+    result = run_trial(config, material, tmp_path / "out", tmp_path / "nets", cache, CPU)
+    assert result["status"] == "done", result
     assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.9
 
 

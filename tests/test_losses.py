@@ -71,9 +71,9 @@ def test_a_loss_and_its_gradient_are_finite_at_the_extremes(name, value):
     loss, target = loss_named(name, kind_of(name)), targets(name)
     outputs = torch.full_like(outputs_for(name, target, 0.0), value).requires_grad_()
     for wanted in (target, 0.3 * target + 0.7 * target.flip(0)):
-        made = loss_value(loss, outputs, wanted, torch.tensor([0.5, 2.0, 0.5, 1.0]))
-        made.backward()
-        assert torch.isfinite(made)
+        loss_of_target = loss_value(loss, outputs, wanted, torch.tensor([0.5, 2.0, 0.5, 1.0]))
+        loss_of_target.backward()
+        assert torch.isfinite(loss_of_target)
         assert torch.isfinite(outputs.grad).all()
 
 
@@ -142,13 +142,15 @@ def test_sure_labels_make_soft_f_one_minus_f(beta):
     from sklearn.metrics import fbeta_score
 
     truth = torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0], [1, 1, 0, 0.0]])
-    said = torch.tensor([[1, 1, 1, 0], [0, 0, 1, 0], [1, 1, 1, 0.0]])
-    logits = 40 * (2 * said - 1)
+    answers = torch.tensor([[1, 1, 1, 0], [0, 0, 1, 0], [1, 1, 1, 0.0]])
+    logits = 40 * (2 * answers - 1)
     third = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth) / 3
     rows = loss_value(loss_named(f"soft-f{beta:g}", "multilabel"), logits, truth) - third
-    assert float(1 - rows) == pytest.approx(fbeta_score(truth, said, beta=beta, average="samples"), abs=1e-4)
+    assert float(1 - rows) == pytest.approx(fbeta_score(truth, answers, beta=beta, average="samples"), abs=1e-4)
     labels = loss_value(loss_named(f"soft-f{beta:g}-macro", "multilabel"), logits, truth) - third
-    there = fbeta_score(truth[:, :3], said[:, :3], beta=beta, average="macro")  # the fourth label is not in the batch
+    there = fbeta_score(
+        truth[:, :3], answers[:, :3], beta=beta, average="macro"
+    )  # the fourth label is not in the batch
     assert float(1 - labels) == pytest.approx(there, abs=1e-4)
 
 

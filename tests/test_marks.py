@@ -70,21 +70,21 @@ CASES = {
 }
 
 
-def right_answers(made: Task, truth: np.ndarray, metric) -> np.ndarray:
+def right_answers(toy: Task, truth: np.ndarray, metric) -> np.ndarray:
     """The truth as answers that `write_submission` takes."""
     if metric.wants == "probability" and truth.ndim == 1:
-        return np.eye(made.width)[truth]
-    return truth[:, None] if metric.wants == "ranking" else truth.astype(float) if made.kind == "ordinal" else truth
+        return np.eye(toy.width)[truth]
+    return truth[:, None] if metric.wants == "ranking" else truth.astype(float) if toy.kind == "ordinal" else truth
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_written_submission_is_marked_as_the_metric_says(tmp_path, case):
-    made, name, answers, truth, p = CASES[case]
+    toy, name, answers, truth, p = CASES[case]
     metric = metric_named(name)
-    write_submission(made, answers, tmp_path / "mine.csv", metric, p)
-    write_submission(made, right_answers(made, truth, metric), tmp_path / "answers.csv", metric)
-    mark = marked(made, metric, tmp_path / "mine.csv", tmp_path / "answers.csv")
-    value = metric.shown(Goal(metric, made.kind, made.grades).score(truth, answers))
+    write_submission(toy, answers, tmp_path / "mine.csv", metric, p)
+    write_submission(toy, right_answers(toy, truth, metric), tmp_path / "answers.csv", metric)
+    mark = marked(toy, metric, tmp_path / "mine.csv", tmp_path / "answers.csv")
+    value = metric.shown(Goal(metric, toy.kind, toy.grades).score(truth, answers))
     assert mark.score == pytest.approx(value)
     assert mark.stderr > 0
 
@@ -94,11 +94,11 @@ def answered(tmp_path: Path, *rows: tuple, head: tuple = ("id", "label")) -> Pat
 
 
 def test_rows_may_come_in_any_order_and_with_other_columns(tmp_path):
-    made = of("multiclass", TRUTH, form("label"))
+    toy = of("multiclass", TRUTH, form("label"))
     names = [("cat", "dog", "fox")[i] for i in TRUTH]
     right = table(tmp_path / "a.csv", ("usage", "id", "label"), *(("x", i, n) for i, n in zip(IDS, names, strict=True)))
     mine = answered(tmp_path, *reversed(list(zip(IDS, names, strict=True))))
-    assert marked(made, metric_named("accuracy"), mine, right).score == 1.0
+    assert marked(toy, metric_named("accuracy"), mine, right).score == 1.0
 
 
 def test_the_answers_may_be_known_for_some_rows_only(tmp_path):
@@ -109,23 +109,23 @@ def test_the_answers_may_be_known_for_some_rows_only(tmp_path):
 
 
 def test_a_class_that_train_rows_lack_counts_as_one_of_its_own(tmp_path):
-    made = of("multiclass", TRUTH, form("label"))
+    toy = of("multiclass", TRUTH, form("label"))
     right = table(tmp_path / "a.csv", ("id", "label"), *((i, "emu") for i in IDS))
     mine = answered(tmp_path, *((i, "emu" if i == "t0" else "cat") for i in IDS))
-    assert marked(made, metric_named("accuracy"), mine, right).score == pytest.approx(1 / 6)
+    assert marked(toy, metric_named("accuracy"), mine, right).score == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(
-    ("rows", "head", "said"),
+    ("rows", "head", "message"),
     [
         ([(i, "cat") for i in IDS[1:]], ("id", "label"), "mine.csv lacks 't0'"),
         ([(i, "cat") for i in (*IDS, "t9")], ("id", "label"), "mine.csv answers 't9', which nobody asks for"),
         ([(i, "cat") for i in IDS], ("id", "class"), "mine.csv has no column 'label', but id, class"),
     ],
 )
-def test_a_submission_of_other_ids_or_columns_is_refused(tmp_path, rows, head, said):
+def test_a_submission_of_other_ids_or_columns_is_refused(tmp_path, rows, head, message):
     right = table(tmp_path / "a.csv", ("id", "label"), *((i, "cat") for i in IDS))
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(Mistake, match=message):
         marked(
             of("multiclass", TRUTH, form("label")),
             metric_named("accuracy"),

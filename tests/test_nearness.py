@@ -55,29 +55,29 @@ def walked(frames: np.ndarray, early: int) -> tuple[Task, Pixels]:
 
 
 def test_folds_keep_clips_together_until_held_out_frames_lie_as_far_as_test_frames():
-    made, pixels = walked(clips(40, 12), 10)
-    told = []
+    toy, pixels = walked(clips(40, 12), 10)
+    events = []
 
     def dealt(of: Task) -> np.ndarray:
         return make_folds(of, 5, 0)
 
-    after, fold_of, now = folds_as_far(made, pixels, dealt, told.append)
+    after, fold_of, now = folds_as_far(toy, pixels, dealt, events.append)
     assert after.groups is not None
     assert all(len(set(fold_of[after.groups == group])) == 1 for group in np.unique(after.groups))
-    before, again = (nearness_of(pixels.array, f, pixels.bad) for f in (dealt(made), fold_of))
+    before, again = (nearness_of(pixels.array, f, pixels.bad) for f in (dealt(toy), fold_of))
     assert before["verdict"] == "farther"
-    assert {**again, "words": told[0].text} == now
+    assert {**again, "words": events[0].text} == now
     assert now["verdict"] == "alike"
-    assert "share a fold" in told[0].text
+    assert "share a fold" in events[0].text
     assert [note.kind for note in after.notes] == ["nearness"]
 
 
 def test_folds_of_test_pictures_that_lie_as_near_stay():
     frames = clips(60, 14).reshape(1, -1, 32, 32, 3)[:, np.random.default_rng(2).permutation(840)]
-    made, pixels = walked(frames[:, :720], 500)
-    after, fold_of, _ = folds_as_far(made, pixels, lambda of: make_folds(of, 5, 0), lambda event: None)
-    assert after is made
-    assert np.array_equal(fold_of, make_folds(made, 5, 0))
+    toy, pixels = walked(frames[:, :720], 500)
+    after, fold_of, _ = folds_as_far(toy, pixels, lambda of: make_folds(of, 5, 0), lambda event: None)
+    assert after is toy
+    assert np.array_equal(fold_of, make_folds(toy, 5, 0))
 
 
 def test_copies_of_train_pictures_lie_nearer():
@@ -106,17 +106,17 @@ def test_the_chance_to_lie_farther_counts_ties_half(one, other, chance):
 
 
 def test_a_run_that_goes_on_takes_the_groups_that_it_began_with(tmp_path):
-    made, pixels = walked(clips(40, 12), 10)
+    toy, pixels = walked(clips(40, 12), 10)
 
     def dealt(of: Task) -> np.ndarray:
         return make_folds(of, 5, 0)
 
-    first, fold_of = with_folds(tmp_path, made, pixels, dealt, lambda event: None)
+    first, fold_of = with_folds(tmp_path, toy, pixels, dealt, lambda event: None)
     write_array(tmp_path / "groups.npy", first.groups)
     write_array(tmp_path / "fold_of.npy", fold_of)
     other = Pixels(np.zeros_like(pixels.array), pixels.bad, "")  # which would give no groups
-    told: list[Event] = []
-    again, same = with_folds(tmp_path, made, other, dealt, told.append)
+    events: list[Event] = []
+    again, same = with_folds(tmp_path, toy, other, dealt, events.append)
     assert np.array_equal(same, fold_of)
     assert np.array_equal(again.groups, first.groups)
-    assert [note.text for note in again.notes] == [event.text for event in told]
+    assert [note.text for note in again.notes] == [event.text for event in events]

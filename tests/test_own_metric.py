@@ -194,8 +194,8 @@ def test_a_users_label_metric_gets_its_own_threshold_not_one_of_ours():
 
 
 def task(kind: Kind, classes: tuple[str, ...], cell: str, columns: tuple[str, ...] = ("id", "x"), **form) -> Task:
-    made = Form(columns, (), cell, **form)  # type: ignore[arg-type]
-    return Task("t", kind, classes, (), (), np.zeros(0), (), (), made)
+    sample = Form(columns, (), cell, **form)  # type: ignore[arg-type]
+    return Task("t", kind, classes, (), (), np.zeros(0), (), (), sample)
 
 
 PROPOSED = {

@@ -37,9 +37,9 @@ def flat(mode: str, colour: object, size: tuple[int, int] = (20, 10)) -> Image.I
 @pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("size", [(40, 20), (7, 31), (1, 1), (300, 2)])
 def test_every_preprocess_makes_a_square_of_any_picture(tmp_path, preprocess, size):
-    made = decode(str(picture(tmp_path / "p.png", size)), 16, preprocess)
-    assert made is not None
-    assert (made.shape, made.dtype) == ((16, 16, 3), np.uint8)
+    decoded = decode(str(picture(tmp_path / "p.png", size)), 16, preprocess)
+    assert decoded is not None
+    assert (decoded.shape, decoded.dtype) == ((16, 16, 3), np.uint8)
 
 
 def halves(tmp_path) -> str:
@@ -79,9 +79,9 @@ def test_squash_keeps_everything_pad_the_aspect_and_crop_the_middle(tmp_path):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_all_kinds_of_pictures_become_rgb(tmp_path, name, image, options, wanted):
-    made = decode(saved(tmp_path / name, image, **options), 8, "squash")
-    assert made is not None
-    assert abs(made.astype(int) - wanted).max() <= 2
+    decoded = decode(saved(tmp_path / name, image, **options), 8, "squash")
+    assert decoded is not None
+    assert abs(decoded.astype(int) - wanted).max() <= 2
 
 
 def test_exif_rotation_is_applied(tmp_path):
@@ -90,9 +90,9 @@ def test_exif_rotation_is_applied(tmp_path):
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:, :20] = 255
     file = saved(tmp_path / "r.png", Image.fromarray(pixels), exif=exif)
-    made = decode(file, 8, "squash")
-    assert made[0].min() == 255
-    assert made[-1].max() == 0
+    decoded = decode(file, 8, "squash")
+    assert decoded[0].min() == 255
+    assert decoded[-1].max() == 0
 
 
 def test_an_animation_shows_its_first_frame(tmp_path):
@@ -151,22 +151,24 @@ def test_pixels_keep_the_order_and_mark_bad_rows_grey(tmp_path):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(30)]
     files[4], files[7] = "", str(tmp_path / "absent.png")
     calls: list[tuple[int, int]] = []
-    made = build_pixels(files, 8, "squash", tmp_path / "px", lambda done, total: calls.append((done, total)), threads=4)
-    assert np.flatnonzero(made.bad).tolist() == [4, 7]
-    assert (made.array[4] == GREY).all()
-    assert all((made.array[i] == decode(files[i], 8, "squash")).all() for i in range(30) if i not in (4, 7))
+    pixels = build_pixels(
+        files, 8, "squash", tmp_path / "px", lambda done, total: calls.append((done, total)), threads=4
+    )
+    assert np.flatnonzero(pixels.bad).tolist() == [4, 7]
+    assert (pixels.array[4] == GREY).all()
+    assert all((pixels.array[i] == decode(files[i], 8, "squash")).all() for i in range(30) if i not in (4, 7))
     assert calls[-1] == (30, 30)
-    assert isinstance(made.array, np.memmap)
-    opened = open_pixels(made.path)
-    assert (opened.array == made.array).all()
-    assert (opened.bad == made.bad).all()
+    assert isinstance(pixels.array, np.memmap)
+    opened = open_pixels(pixels.path)
+    assert (opened.array == pixels.array).all()
+    assert (opened.bad == pixels.bad).all()
 
 
 def test_more_rows_than_a_chunk_are_all_there(tmp_path, monkeypatch):
     monkeypatch.setattr("autoclimb.data.pixels.CHUNK_BYTES", 8 * 8 * 3 * 4)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
-    made = build_pixels(files, 8, "pad", tmp_path / "px", threads=2)
-    assert all((made.array[i] == decode(files[i], 8, "pad")).all() for i in range(10))
+    pixels = build_pixels(files, 8, "pad", tmp_path / "px", threads=2)
+    assert all((pixels.array[i] == decode(files[i], 8, "pad")).all() for i in range(10))
 
 
 def test_pixels_are_decoded_once_and_again_when_a_file_changes(tmp_path):
@@ -194,9 +196,9 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
 
 def test_an_array_without_its_json_is_built_again(tmp_path):
     file = str(picture(tmp_path / "p.png"))
-    made = build_pixels([file], 8, "squash", tmp_path / "px")
-    made.path.with_suffix(".json").unlink()
-    made.path.write_bytes(b"half")
+    pixels = build_pixels([file], 8, "squash", tmp_path / "px")
+    pixels.path.with_suffix(".json").unlink()
+    pixels.path.write_bytes(b"half")
     assert build_pixels([file], 8, "squash", tmp_path / "px").array.shape == (1, 8, 8, 3)
 
 
@@ -204,8 +206,8 @@ def test_an_array_without_its_json_is_built_again(tmp_path):
 def test_damaged_pixels_are_found_said_and_decoded_again(tmp_path, monkeypatch, damage):
     monkeypatch.setattr("autoclimb.data.pixels.CHUNK_BYTES", 8 * 8 * 3 * 4)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
-    made = build_pixels(files, 8, "squash", tmp_path / "px", threads=2)
-    was, path = np.array(made.array), made.path
+    pixels = build_pixels(files, 8, "squash", tmp_path / "px", threads=2)
+    was, path = np.array(pixels.array), pixels.path
     data = bytearray(path.read_bytes())
     if damage == "a bit":
         data[len(data) // 2] ^= 1
@@ -248,11 +250,11 @@ def test_a_full_disk_is_emptied_of_other_pixels_first(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
-    made = build_pixels([str(picture(tmp_path / "p.png"))], 8, "squash", tmp_path / "px")
-    half = made.path.with_name(made.path.name.replace("squash", "pad"))
+    pixels = build_pixels([str(picture(tmp_path / "p.png"))], 8, "squash", tmp_path / "px")
+    half = pixels.path.with_name(pixels.path.name.replace("squash", "pad"))
     for left in (
         half,
-        made.path.with_name(f".part-77-{made.path.name}"),
+        pixels.path.with_name(f".part-77-{pixels.path.name}"),
         tmp_path / "px" / "features-0123456789abcdef.npy",
     ):
         left.write_bytes(b"half")
@@ -292,12 +294,12 @@ def filed(tmp_path: Path, *greys: int) -> list[str]:
 
 
 def test_two_pictures_of_an_item_lie_side_by_side_and_keep_their_aspect(tmp_path):
-    made = decode(pictures(filed(tmp_path, 10, 200)), 16, "squash")
-    assert made.shape == (16, 16, 3)
-    assert made[4:12, :8].max() == 10
-    assert made[4:12, 8:].min() == 200
-    assert (made[:4] == GREY).all()
-    assert (made[12:] == GREY).all()
+    decoded = decode(pictures(filed(tmp_path, 10, 200)), 16, "squash")
+    assert decoded.shape == (16, 16, 3)
+    assert decoded[4:12, :8].max() == 10
+    assert decoded[4:12, 8:].min() == 200
+    assert (decoded[:4] == GREY).all()
+    assert (decoded[12:] == GREY).all()
 
 
 @pytest.mark.parametrize(
@@ -305,28 +307,28 @@ def test_two_pictures_of_an_item_lie_side_by_side_and_keep_their_aspect(tmp_path
 )
 def test_pictures_of_an_item_fill_a_square_grid_and_of_too_many_an_even_share(tmp_path, count, across):
     greys = [round(i * 100 / max(count - 1, 1)) for i in range(count)]
-    made = decode(pictures(filed(tmp_path, *greys)), 48, "squash")
+    decoded = decode(pictures(filed(tmp_path, *greys)), 48, "squash")
     tile = 48 // across
     top = (48 - -(-min(count, 16) // across) * tile) // 2
-    assert made[top + tile // 2, tile // 2, 0] == greys[0]
+    assert decoded[top + tile // 2, tile // 2, 0] == greys[0]
     last = min(count, 16) - 1
-    assert made[top + last // across * tile + tile // 2, last % across * tile + tile // 2, 0] == greys[-1]
+    assert decoded[top + last // across * tile + tile // 2, last % across * tile + tile // 2, 0] == greys[-1]
 
 
 def test_an_item_is_read_while_one_of_its_pictures_is(tmp_path):
     one, two = filed(tmp_path, 10, 200)
-    made = decode(pictures([one, "absent.png", two]), 16, "squash")
-    assert (made[:8, :8] == 10).all()
-    assert (made[:8, 8:] == GREY).all()
+    decoded = decode(pictures([one, "absent.png", two]), 16, "squash")
+    assert (decoded[:8, :8] == 10).all()
+    assert (decoded[:8, 8:] == GREY).all()
     assert decode(pictures(["absent.png", ""]), 16, "squash") is None
 
 
 @pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
 def test_channels_from_places_of_their_own_are_stacked_in_order(tmp_path, preprocess, count):
-    made = decode(channels(filed(tmp_path, *range(10, 10 + count))), 8, preprocess, count)
-    assert (made == np.arange(10, 10 + count)).all()
-    assert made.shape == (8, 8, count)
+    decoded = decode(channels(filed(tmp_path, *range(10, 10 + count))), 8, preprocess, count)
+    assert (decoded == np.arange(10, 10 + count)).all()
+    assert decoded.shape == (8, 8, count)
 
 
 def test_a_channel_that_is_missing_makes_a_picture_unreadable(tmp_path):
@@ -361,13 +363,13 @@ def array_file(tmp_path: Path, array: np.ndarray, name: str = "x.npy") -> str:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.int16, np.uint16, bool])
 def test_arrays_of_every_layout_and_type_become_pictures(tmp_path, shape, wanted, dtype):
     array = np.random.default_rng(0).integers(0, 2 if dtype is bool else 200, shape).astype(dtype)
-    made = decode(array_file(tmp_path, array), 24, "squash", wanted)
-    assert made.shape == (24, 24, wanted)
-    assert np.ptp(made) > 50
+    decoded = decode(array_file(tmp_path, array), 24, "squash", wanted)
+    assert decoded.shape == (24, 24, wanted)
+    assert np.ptp(decoded) > 50
     zipped = tmp_path / "x.zip"
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.write(tmp_path / "x.npy", "x.npy")
-    assert (decode(inside(str(zipped), "x.npy"), 24, "squash", wanted) == made).all()
+    assert (decode(inside(str(zipped), "x.npy"), 24, "squash", wanted) == decoded).all()
 
 
 def test_channels_of_an_array_stay_apart(tmp_path):
@@ -384,8 +386,8 @@ def test_all_bands_of_a_tiff_are_read(tmp_path, bands, dtype, planar):
     array = np.zeros((20, 30, bands), dtype) + np.arange(bands).astype(dtype) * 10
     written = array if planar == "contig" else np.moveaxis(array, 2, 0)
     tifffile.imwrite(tmp_path / "x.tif", written, planarconfig=planar, photometric="minisblack")
-    made = decode(str(tmp_path / "x.tif"), 8, "squash", bands, ((0.0, 255.0),))
-    assert (made == np.arange(bands) * 10).all()
+    decoded = decode(str(tmp_path / "x.tif"), 8, "squash", bands, ((0.0, 255.0),))
+    assert (decoded == np.arange(bands) * 10).all()
 
 
 def test_sixteen_bit_colours_keep_their_depth(tmp_path):
@@ -393,8 +395,8 @@ def test_sixteen_bit_colours_keep_their_depth(tmp_path):
     cv2.imwrite(str(tmp_path / "x.png"), array)
     tifffile.imwrite(tmp_path / "x.tif", array[..., ::-1], photometric="rgb")
     for name in ("x.png", "x.tif"):
-        made = decode(str(tmp_path / name), 8, "squash", 3, ((0.0, 4000.0),))
-        assert made[0, 0].tolist() == [255, 128, 64]
+        decoded = decode(str(tmp_path / name), 8, "squash", 3, ((0.0, 4000.0),))
+        assert decoded[0, 0].tolist() == [255, 128, 64]
 
 
 def test_one_range_is_learnt_for_a_set_and_kept_for_items_to_come(tmp_path):
@@ -404,15 +406,15 @@ def test_one_range_is_learnt_for_a_set_and_kept_for_items_to_come(tmp_path):
     rows[6, 0, 0] = 1e6  # a hot pixel does not darken the rest
     file = array_file(tmp_path, rows)
     sources = [inside(file, i) for i in range(40)]
-    made = build_pixels(sources, 12, "squash", tmp_path / "px", channels=1)
-    ((low, high),) = made.ranges
+    pixels = build_pixels(sources, 12, "squash", tmp_path / "px", channels=1)
+    ((low, high),) = pixels.ranges
     assert -31 < low < -28
     assert 8 < high < 11
-    assert np.ptp(made.array[5]) < 100
-    assert np.ptp(made.array[7]) > 240
-    assert open_pixels(made.path).ranges == made.ranges
-    one = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1, ranges=made.ranges)
-    assert (one.array[0] == made.array[5]).all()
+    assert np.ptp(pixels.array[5]) < 100
+    assert np.ptp(pixels.array[7]) > 240
+    assert open_pixels(pixels.path).ranges == pixels.ranges
+    one = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1, ranges=pixels.ranges)
+    assert (one.array[0] == pixels.array[5]).all()
     alone = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1)
     assert alone.path != one.path
     assert np.ptp(alone.array[0]) > 240
@@ -423,10 +425,10 @@ def test_each_channel_has_a_range_of_its_own(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps(rows))
     file = str(tmp_path / "t.json")
     sources = [channels([inside(file, i, "a"), inside(file, i, "b")]) for i in range(10)]
-    made = build_pixels(sources, 8, "squash", tmp_path / "px", channels=2)
-    assert len(made.ranges) == 2
-    assert (made.array[..., 0] == made.array[..., 1]).all()
-    assert not made.bad.any()
+    pixels = build_pixels(sources, 8, "squash", tmp_path / "px", channels=2)
+    assert len(pixels.ranges) == 2
+    assert (pixels.array[..., 0] == pixels.array[..., 1]).all()
+    assert not pixels.bad.any()
 
 
 def test_plain_pictures_need_no_range(tmp_path):
@@ -463,9 +465,9 @@ def test_a_dicom_window_decides_what_is_shown(tmp_path):
     window = {"WindowCenter": 40, "WindowWidth": 80, "RescaleSlope": 1, "RescaleIntercept": -1000}
     values = np.full((20, 20), 1000, np.int16)
     values[:, 10:] = 1040
-    made = decode(dicom_file(tmp_path / "x.dcm", values, **window), 20, "squash")
-    assert made[0, 0, 0] < 5
-    assert abs(int(made[0, 19, 0]) - 129) < 3
+    decoded = decode(dicom_file(tmp_path / "x.dcm", values, **window), 20, "squash")
+    assert decoded[0, 0, 0] < 5
+    assert abs(int(decoded[0, 19, 0]) - 129) < 3
 
 
 def test_inverted_dicom_is_turned_round_and_without_a_window_its_range_is_shown(tmp_path):
@@ -480,18 +482,18 @@ def test_inverted_dicom_is_turned_round_and_without_a_window_its_range_is_shown(
 def test_ct_without_a_window_gets_the_range_of_its_set(tmp_path):
     ct = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024}
     files = [dicom_file(tmp_path / f"{i}.dcm", RAMP // (4 if i == 3 else 1), **ct) for i in range(8)]
-    made = build_pixels(files, 20, "squash", tmp_path / "px")
-    assert len(made.ranges) == 1
-    assert made.array[3].max() < 80
-    assert made.array[4].max() == 255
+    pixels = build_pixels(files, 20, "squash", tmp_path / "px")
+    assert len(pixels.ranges) == 1
+    assert pixels.array[3].max() < 80
+    assert pixels.array[4].max() == 255
 
 
 def test_dicom_in_colour_in_frames_in_8_bits_and_without_an_ending(tmp_path):
     colour = np.zeros((20, 20, 3), np.uint8) + np.array([1, 20, 200], np.uint8)
     assert (decode(dicom_file(tmp_path / "c.dcm", colour), 8, "squash") == [1, 20, 200]).all()
     frames = np.zeros((9, 20, 20), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None]
-    made = decode(dicom_file(tmp_path / "frames", frames), 24, "squash")
-    assert made[4::8, 4::8, 0].ravel().tolist() == list(range(9))
+    decoded = decode(dicom_file(tmp_path / "frames", frames), 24, "squash")
+    assert decoded[4::8, 4::8, 0].ravel().tolist() == list(range(9))
 
 
 def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
@@ -535,8 +537,8 @@ def test_the_same_picture_is_the_same_pixels_wherever_it_lies(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(file, "deep/p.jpg")
     source = inside(str(tmp_path / "a.zip"), "deep/p.jpg")
-    made = build_pixels([str(file), source], 64, "crop", tmp_path / "px")
-    assert (made.array[0] == made.array[1]).all()
+    pixels = build_pixels([str(file), source], 64, "crop", tmp_path / "px")
+    assert (pixels.array[0] == pixels.array[1]).all()
     assert sizes_of([source]) == [(500, 375, "RGB")]
 
 

@@ -15,8 +15,8 @@ from autoclimb.search.space import SearchSpace
 
 def photo(size: int, channels: int) -> np.ndarray:
     """A picture with something at every place, nowhere symmetric."""
-    made = np.random.default_rng(5).integers(0, 256, (size // 4, size // 4, channels), dtype=np.uint8)
-    return np.ascontiguousarray(np.kron(made, np.ones((4, 4, 1), np.uint8)))
+    plain = np.random.default_rng(5).integers(0, 256, (size // 4, size // 4, channels), dtype=np.uint8)
+    return np.ascontiguousarray(np.kron(plain, np.ones((4, 4, 1), np.uint8)))
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
@@ -26,11 +26,11 @@ def test_a_policy_keeps_shape_and_type_varies_and_draws_the_same_for_the_same_se
     picture = photo(32, channels)
     before = picture.copy()
     first, second = (pipeline_of(name, 32, 7, channels=channels) for _ in range(2))
-    made = [augmented(first, picture) for _ in range(12)]
-    assert {(m.shape, m.dtype) for m in made} == {((32, 32, channels), np.dtype(np.uint8))}
-    assert all((m == augmented(second, picture)).all() for m in made)
+    variants = [augmented(first, picture) for _ in range(12)]
+    assert {(m.shape, m.dtype) for m in variants} == {((32, 32, channels), np.dtype(np.uint8))}
+    assert all((m == augmented(second, picture)).all() for m in variants)
     assert (picture == before).all()
-    assert any((m != picture).any() for m in made) == (name != "none")
+    assert any((m != picture).any() for m in variants) == (name != "none")
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -247,13 +247,13 @@ def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, m
 def test_the_layout_changes_no_prediction():
     material = material_of()
     built = build_net(TINY, 2)
-    made = []
+    results = []
     for channels_last in (True, False):
         laid = replace(built, format=Format(channels_last=channels_last))
         probe.place(laid, CPU)
         assert built.net.layer1[0].conv1.weight.is_contiguous(memory_format=laid.format.layout)
-        made.append(predict_rows(laid, material, np.arange(8), CPU, 16))
-    np.testing.assert_allclose(*made, atol=1e-5)
+        results.append(predict_rows(laid, material, np.arange(8), CPU, 16))
+    np.testing.assert_allclose(*results, atol=1e-5)
 
 
 def test_a_net_in_torchs_own_layout_and_compiled_trains_to_the_same(tmp_path, monkeypatch):

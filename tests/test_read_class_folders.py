@@ -24,7 +24,7 @@ class Folders:
     target: str | None = None
 
 
-def made(root: Path, files: list[str]) -> Path:
+def with_files(root: Path, files: list[str]) -> Path:
     """Files of different sizes, none of them a picture; twins of one path are called `path=other` and are copies."""
     sizes: dict[str, int] = {}
     for k, file in enumerate(files):
@@ -176,7 +176,7 @@ LEVELS = {
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_level_of_the_classes_is_found_or_asked_for(name, tmp_path):
     case = LEVELS[name]
-    made(tmp_path / "d", case.files)
+    with_files(tmp_path / "d", case.files)
     if case.refusal:
         with pytest.raises(Mistake, match=case.refusal):
             read_folder(tmp_path / "d", metric("label"), target=case.target)
@@ -192,7 +192,7 @@ def test_the_level_of_the_classes_is_found_or_asked_for(name, tmp_path):
 def test_a_sample_says_which_level_is_asked_for(tmp_path):
     files = each("oslo/ill, oslo/well, rome/ill, rome/well, test")
     for columns, classes in ((("ill", "well"), ["ill", "well"]), (("oslo", "rome"), ["oslo", "rome"])):
-        root = made(tmp_path / columns[0], files)
+        root = with_files(tmp_path / columns[0], files)
         table(root / "sample_submission.csv", ("id", *columns), *((f"test{i}.jpg", 0.5, 0.5) for i in range(4)))
         assert sorted(read_folder(root, metric("probability")).classes) == classes
 
@@ -214,7 +214,9 @@ def test_splits_are_told_by_the_folders_beside_them():
 
 def test_one_number_is_asked_for_of_versions_only(tmp_path):
     """`normal` among classes of other pictures is a class; its folder is `Cover` where others are versions of it."""
-    root = made(tmp_path, [*each("glioma, normal, pituitary", name="{i:04d}.jpg"), *each("test", name="t{i}.jpg")])
+    root = with_files(
+        tmp_path, [*each("glioma, normal, pituitary", name="{i:04d}.jpg"), *each("test", name="t{i}.jpg")]
+    )
     table(root / "sample_submission.csv", ("id", "label"), *((f"t{i}.jpg", 0) for i in range(4)))
     assert len(read_folder(root, metric("label")).classes) == 3
 
@@ -231,7 +233,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_file_names_hold_labels_unless_cameras_gave_them(name, tmp_path):
     files, classes = NAMES[name]
-    made(tmp_path, files)
+    with_files(tmp_path, files)
     if classes is None:
         with pytest.raises(Mistake, match="no labels found"):
             read_folder(tmp_path, metric("label"))
@@ -242,7 +244,9 @@ def test_file_names_hold_labels_unless_cameras_gave_them(name, tmp_path):
 
 
 def test_names_of_files_are_no_labels_where_the_sample_shows_others(tmp_path):
-    made(tmp_path, each("train", 3, "oak_{i}.jpg") + each("train", 3, "elm_{i}.jpg") + each("test", 3, "t{i}.jpg"))
+    with_files(
+        tmp_path, each("train", 3, "oak_{i}.jpg") + each("train", 3, "elm_{i}.jpg") + each("test", 3, "t{i}.jpg")
+    )
     table(tmp_path / "sample_submission.csv", ("id", "label"), *((f"t{i}.jpg", "healthy") for i in range(3)))
     with pytest.raises(Mistake, match="no labels found"):
         read_folder(tmp_path, metric("label"))
@@ -250,7 +254,7 @@ def test_names_of_files_are_no_labels_where_the_sample_shows_others(tmp_path):
 
 def test_a_list_of_test_pictures_keeps_them_out_of_training(tmp_path):
     """As food and texture sets do: images/<class>/, and lists of names without endings."""
-    root = made(tmp_path, each("images/pie, images/soup"))
+    root = with_files(tmp_path, each("images/pie, images/soup"))
     for part, numbers in (("train", (0, 1, 2)), ("test", (3,))):
         place = root / "meta" / f"{part}.txt"
         place.parent.mkdir(exist_ok=True)
@@ -261,7 +265,7 @@ def test_a_list_of_test_pictures_keeps_them_out_of_training(tmp_path):
 
 
 def test_pictures_that_are_neither_train_nor_test_are_said(tmp_path):
-    made(tmp_path, each("train/cat, train/dog, train_augmented/cat, test"))
+    with_files(tmp_path, each("train/cat, train/dog, train_augmented/cat, test"))
     task = read_folder(tmp_path, metric("label"))
     assert (len(task.train_ids), len(task.test_ids)) == (8, 4)
     assert any("4 pictures are neither train nor test" in n.text and "train_augmented" in n.text for n in task.notes)

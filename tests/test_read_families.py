@@ -174,10 +174,10 @@ def tar_of_all(files):
 
 
 def packed_tables(files):
-    made = {name: data for name, data in files.items() if "/" in name}
-    made["train.csv.zip"] = zipped({"train.csv": files["train.csv"]})
-    made["sample_submission.csv.gz"] = gzip.compress(files["sample_submission.csv"])
-    return made
+    packed = {name: data for name, data in files.items() if "/" in name}
+    packed["train.csv.zip"] = zipped({"train.csv": files["train.csv"]})
+    packed["sample_submission.csv.gz"] = gzip.compress(files["sample_submission.csv"])
+    return packed
 
 
 def tars_in_a_zip(files):

@@ -43,10 +43,10 @@ def timm_names() -> set[str]:
 def test_a_recipe_is_short_and_says_what_it_is_and_how_to_run_it(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 60
-    told = ast.get_docstring(ast.parse(text)) or ""
-    assert f"--recipe {path.stem.replace('_', '-')}" in told
-    assert "autoclimb fit" in told
-    assert "Expect" in told
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    assert f"--recipe {path.stem.replace('_', '-')}" in docstring
+    assert "autoclimb fit" in docstring
+    assert "Expect" in docstring
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -31,13 +31,13 @@ def ready(**changes) -> tuple:
 def refined(s, history, journal=None, ends="done", most=8) -> list[Config]:
     """What refinement asks for, at most that many."""
     [(_, stage)] = plan_of(["refine"], journal.parent if journal else None)
-    found = []
+    matches = []
     for [config] in stage(history, s):
-        found.append(config)
+        matches.append(config)
         history.add(trial(config, "refine", ends))
-        if len(found) == most:
+        if len(matches) == most:
             break
-    return found
+    return matches
 
 
 def study_in(journal):
@@ -68,11 +68,11 @@ def test_the_journal_holds_the_trials_and_what_went_before(tmp_path):
     before = [t.key for t in history.done(train="net")]
     found = refined(s, history, tmp_path / JOURNAL)
     study = study_in(tmp_path / JOURNAL)
-    told = {t.user_attrs.get("key"): t for t in study.trials}
-    assert set(told) >= {*before, *(config.key for config in found)}
+    by_key = {t.user_attrs.get("key"): t for t in study.trials}
+    assert set(by_key) >= {*before, *(config.key for config in found)}
     for config in found[:-1]:  # the last was not told: the generator was left
-        assert told[config.key].value == trial(config).score
-        assert Config.from_json(json.loads(told[config.key].user_attrs["config"])) == config
+        assert by_key[config.key].value == trial(config).score
+        assert Config.from_json(json.loads(by_key[config.key].user_attrs["config"])) == config
 
 
 def test_the_journal_knows_the_values_of_earlier_trials(tmp_path):

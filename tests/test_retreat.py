@@ -23,10 +23,10 @@ class Faulty(World):
         kind = self.fault(config) if config.train == "net" else ""
         self.ends = lambda config: "failed" if kind else "done"
         self.overrun = lambda config: 0.2 if kind else 1.0  # it fails early
-        made = super().run(config, stage, planned)
+        result = super().run(config, stage, planned)
         if kind:
-            self.record[config.key] = made = replace(made, facts={"fault": kind}, note=kind)
-        return made
+            self.record[config.key] = result = replace(result, facts={"fault": kind}, note=kind)
+        return result
 
 
 def plan(*configs):

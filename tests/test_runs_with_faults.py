@@ -121,9 +121,9 @@ def test_what_was_not_blended_has_the_time_that_is_left_or_what_every_blend_has(
 def test_unreadable_pictures_are_known_before_pictures_are_looked_at_again(finished):
     setup, *_ = finished
     publish_unblended(setup)
-    answered = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
-    unread = tuple(name for name, given in zip(setup.task.test_ids, answered, strict=True) if given == "across")
-    assert 0 < len(unread) < len(answered)
+    answers = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
+    unread = tuple(name for name, given in zip(setup.task.test_ids, answers, strict=True) if given == "across")
+    assert 0 < len(unread) < len(answers)
     store.update_run(setup.folder, setup.clock, unreadable_test=unread)
     write_array(setup.folder / "groups.npy", np.arange(len(setup.fold_of)))
     known = task_on_record(setup.task, setup.folder)
@@ -131,8 +131,8 @@ def test_unreadable_pictures_are_known_before_pictures_are_looked_at_again(finis
     assert len(known.groups) == len(setup.fold_of)
     (setup.folder / "blend.json").unlink()
     publish_unblended(setup)
-    answered = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
-    assert len(set(answered)) == 1, "they get the constant answer, the same for all"
+    answers = [line.split(",")[1] for line in (setup.folder / "submission.csv").read_text().splitlines()[1:]]
+    assert len(set(answers)) == 1, "they get the constant answer, the same for all"
 
 
 # --- what a run says of its speeds -----------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ def test_a_run_that_goes_on_on_other_hardware_measures_and_decides_anew(finished
 def test_trials_made_on_other_hardware_do_not_correct_the_speeds():
     s, net = situation(hardware="2 processor threads"), Config(seconds=4.0)
     rate = speed_of(net, s).train
-    made = [
+    trials = [
         replace(fake_trial(net), facts={"img_s": 0.5 * rate, "hardware": name}) for name in ("NVIDIA T4", s.hardware)
     ]
-    assert speed_of(net, corrected(History(made[:1]), s)).train == rate
-    assert speed_of(net, corrected(History(made), s)).train == pytest.approx(0.5 * rate)
-    assert speed_words(History(made), s) == "nets trained at 0.50 of the speed that was measured before"
+    assert speed_of(net, corrected(History(trials[:1]), s)).train == rate
+    assert speed_of(net, corrected(History(trials), s)).train == pytest.approx(0.5 * rate)
+    assert speed_words(History(trials), s) == "nets trained at 0.50 of the speed that was measured before"
 
 
 def test_what_failed_for_the_device_is_tried_again_when_the_run_goes_on(finished):

@@ -55,8 +55,8 @@ def test_a_sampler_draws_as_many_rows_and_rare_ones_more_often(name):
     assert len(drawn) == 50 * 100
     assert set(drawn) <= set(rows)
     shares = target[drawn].mean(0)
-    wanted = {"balanced": [1 / 3] * 3, "sqrt": np.sqrt([90, 9, 1]) / np.sqrt([90, 9, 1]).sum()}[name]
-    assert np.allclose(shares, wanted, atol=0.03)
+    expected = {"balanced": [1 / 3] * 3, "sqrt": np.sqrt([90, 9, 1]) / np.sqrt([90, 9, 1]).sum()}[name]
+    assert np.allclose(shares, expected, atol=0.03)
 
 
 def test_without_a_sampler_each_row_comes_once():

@@ -44,18 +44,18 @@ def test_batches_come_apart_as_pictures_do_and_keep_their_layout(grid, layout):
     pictures = draws.integers(0, 256, (3, grid * 4, grid * 4, 2), np.uint8)
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous(memory_format=layout)
     tiles = split_tiles(x, grid)
-    wanted = np.concatenate([tiles_of(picture, grid) for picture in pictures])
-    assert (tiles.permute(0, 2, 3, 1).numpy() == wanted).all()
+    expected = np.concatenate([tiles_of(picture, grid) for picture in pictures])
+    assert (tiles.permute(0, 2, 3, 1).numpy() == expected).all()
     assert tiles.is_contiguous(memory_format=layout)
     assert torch.equal(join_tiles(tiles, grid), x)
 
 
 def files_of(folder, count, side=40):
-    made = []
+    results = []
     for k in range(count):
         Image.fromarray(draws.integers(0, 256, (side, side, 3), np.uint8)).save(folder / f"{k}.png")
-        made.append(str(folder / f"{k}.png"))
-    return made
+        results.append(str(folder / f"{k}.png"))
+    return results
 
 
 def test_in_a_grid_each_item_lies_in_tiles_of_the_same_size_and_the_rest_is_grey(tmp_path):
@@ -125,17 +125,17 @@ def test_each_picture_is_varied_by_itself_and_empty_places_stay_empty():
 
 def test_pictures_of_a_grid_are_shrunk_each_by_itself():
     pixels = draws.integers(0, 256, (64, 64, 3), np.uint8)
-    made = resized(pixels, 33, 2)
-    assert made.shape == (32, 32, 3)
-    assert (tiles_of(made, 2)[1] == resized(pixels[:32, 32:].copy(), 16)).all()
+    result = resized(pixels, 33, 2)
+    assert result.shape == (32, 32, 3)
+    assert (tiles_of(result, 2)[1] == resized(pixels[:32, 32:].copy(), 16)).all()
 
 
 @pytest.mark.parametrize("name", ["flip", "dihedral", "five-crop", "multi-scale", "shift"])
 def test_views_are_of_each_picture_by_itself(name):
     tiles = torch.randn(8, 3, 32, 32)
     for view in VIEWS[name]:
-        made = split_tiles(per_tile(view, 2)(join_tiles(tiles, 2)), 2)
-        assert torch.allclose(made, view(tiles), atol=1e-5)
+        result = split_tiles(per_tile(view, 2)(join_tiles(tiles, 2)), 2)
+        assert torch.allclose(result, view(tiles), atol=1e-5)
 
 
 def items_with_a_mark(count):
@@ -158,8 +158,8 @@ def test_a_trial_finds_the_picture_that_tells_and_answers_again_from_its_files(t
     fold_of = np.arange(128) // 2 % 2
     material = Material("multiclass", 2, np.eye(2, dtype=np.float32)[label[:128]], fold_of, pixels)
     config = EACH.vary(epochs=20, policy="none", tta="flip")
-    told = run_trial(config, material, tmp_path, tmp_path / "nets", tmp_path, CPU)
-    assert told["status"] == "done"
+    result = run_trial(config, material, tmp_path, tmp_path / "nets", tmp_path, CPU)
+    assert result["status"] == "done"
     test = np.load(tmp_path / "test.npy")
     assert (test.argmax(1) == label[128:]).mean() > 0.75  # of 32; half of them by guessing
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)

@@ -138,13 +138,13 @@ def test_the_unreadable_picture_was_named_and_answered(killed_and_continued):
 
 def test_a_finished_run_says_so_and_ends_at_once(killed_and_continued, data):
     out = killed_and_continued[0]
-    told: list[Event] = []
+    events: list[Event] = []
     recipe = shortened_plan(out.parent)
     run = autoclimb.fit(
-        data, metric="accuracy", budget=BUDGET, pretrained=False, out=out, recipe=recipe, tell=told.append
+        data, metric="accuracy", budget=BUDGET, pretrained=False, out=out, recipe=recipe, tell=events.append
     )
-    assert "finished before" in told[0].text
-    assert len(told) == 1
+    assert "finished before" in events[0].text
+    assert len(events) == 1
     assert run.finished
 
 
@@ -181,12 +181,12 @@ def test_a_folder_without_test_pictures_ends_with_nets_that_predict_others(data,
     for row in pd.read_csv(data / "train.csv").itertuples():
         (tmp_path / "photos" / row.label).mkdir(parents=True, exist_ok=True)
         shutil.copy(data / "train" / f"{row.id}.png", tmp_path / "photos" / row.label)
-    told = []
+    events = []
     out, plan = tmp_path / "run", shortened_plan(tmp_path)
     how = {"metric": "accuracy", "budget": BUDGET, "pretrained": False, "recipe": plan}
-    run = autoclimb.fit(tmp_path / "photos", out=out, tell=told.append, **how)
-    assert any("no test pictures" in event.text for event in told)
-    assert not any(event.facts.get("submission") for event in told)
+    run = autoclimb.fit(tmp_path / "photos", out=out, tell=events.append, **how)
+    assert any("no test pictures" in event.text for event in events)
+    assert not any(event.facts.get("submission") for event in events)
     assert not run.submission.exists()
     assert run.score > 0.8
     answers = run.predict(sorted((data / "test").glob("*.png"))[:-1])

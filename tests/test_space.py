@@ -74,9 +74,9 @@ def test_policies_are_named_in_order():
 def test_a_pipeline_of_albumentations_becomes_json_and_back():
     import albumentations as A
 
-    made = A.Compose([A.HorizontalFlip(p=0.5), A.Rotate((-20, 20))])
-    space = SearchSpace(policies={"mine": made})
-    assert A.from_dict(json.loads(space.pipelines()["mine"])).to_dict() == made.to_dict()
+    pipeline = A.Compose([A.HorizontalFlip(p=0.5), A.Rotate((-20, 20))])
+    space = SearchSpace(policies={"mine": pipeline})
+    assert A.from_dict(json.loads(space.pipelines()["mine"])).to_dict() == pipeline.to_dict()
     other = SearchSpace(policies={"mine": A.Compose([A.HorizontalFlip(p=0.6), A.Rotate((-20, 20))])})
     assert json.dumps(space.to_json()) != json.dumps(other.to_json()), "another pipeline is another search"
     with pytest.raises(Mistake, match="'mine'"):

@@ -37,13 +37,13 @@ HOUR = 3600.0
 def asked(stage: str, s, history: History | None = None, score=None) -> list[Config]:
     """What the stage asks for, every trial being done; `score(config)` is its score where given."""
     history = History() if history is None else history
-    found = []
+    matches = []
     for batch in PLAN[stage](history, s):
         for config in batch:
-            made = trial(config, stage)
-            history.add(replace(made, score=score(config)) if score else made)
-            found.append(config)
-    return found
+            result = trial(config, stage)
+            history.add(replace(result, score=score(config)) if score else result)
+            matches.append(config)
+    return matches
 
 
 def after_baseline(s, score=None) -> History:

@@ -17,9 +17,9 @@ GRADIENTS = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4)
 def words(fact: str, history: History | None = None, **changes) -> str:
     """What is said of one fact, "" where nothing is."""
     s = situation(**{**PLAIN, **changes})
-    said = [line for line in steering_words(history or History(), s) if line.startswith(fact)]
-    assert len(said) <= 1
-    return "".join(said)
+    lines = [line for line in steering_words(history or History(), s) if line.startswith(fact)]
+    assert len(lines) <= 1
+    return "".join(lines)
 
 
 def looked(**facts) -> History:

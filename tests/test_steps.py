@@ -28,27 +28,27 @@ def test_every_step_makes_a_square_of_any_picture_and_the_same_again(preprocess,
     for height, width in ((20, 40), (31, 7), (1, 1), (2, 300), (64, 64)):
         given_ = spotted(height, width, count)
         before = given_.copy()
-        made = chain_of(preprocess).applied(given_, 16)
-        assert (made.shape, made.dtype) == ((16, 16, count), np.uint8)
-        assert (made == chain_of(preprocess).applied(given_, 16)).all()
+        result = chain_of(preprocess).applied(given_, 16)
+        assert (result.shape, result.dtype) == ((16, 16, count), np.uint8)
+        assert (result == chain_of(preprocess).applied(given_, 16)).all()
         assert (given_ == before).all()
 
 
 @pytest.mark.parametrize("name", TONES)
 def test_a_tone_changes_what_is_seen_and_not_the_size(name):
     given_ = spotted(40, 40, 3) // np.array([1, 2, 3], np.uint8)
-    made = TONES[name](given_)
-    assert made.shape == given_.shape
-    assert (made != given_).any()
+    result = TONES[name](given_)
+    assert result.shape == given_.shape
+    assert (result != given_).any()
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.sampled_from([0, 30, 255]), st.sampled_from([1, 3, 4]))
 def test_trim_takes_off_empty_borders_of_any_colour_and_nothing_else(top, left, colour, count):
     content = spotted(24, 30, count) // 2 + 64
-    whole = np.full((24 + top + 3, 30 + left + 5, count), colour, np.uint8)
-    whole[top : top + 24, left : left + 30] = content
-    assert trim(whole).shape == content.shape
-    assert (trim(trim(whole)) == content).all()
+    full = np.full((24 + top + 3, 30 + left + 5, count), colour, np.uint8)
+    full[top : top + 24, left : left + 30] = content
+    assert trim(full).shape == content.shape
+    assert (trim(trim(full)) == content).all()
 
 
 def test_box_takes_the_shares_it_names(tmp_path):
@@ -70,10 +70,10 @@ def test_a_box_of_a_large_jpeg_is_as_sharp_as_a_picture_of_its_own(tmp_path):
 def test_circle_blackens_the_corners_and_keeps_the_middle():
     given_ = np.full((40, 40, 3), 90, np.uint8)
     given_[:2, :2] = given_[:2, -2:] = given_[-2:, :2] = given_[-2:, -2:] = 0
-    made = chain_of("circle").applied(given_, 40)
-    assert made[0, 0].tolist() == made[3, 3].tolist() == [0, 0, 0]
-    assert (made[10:30, 10:30] == 90).all()
-    assert made[20, 0].tolist() == [90, 90, 90]
+    result = chain_of("circle").applied(given_, 40)
+    assert result[0, 0].tolist() == result[3, 3].tolist() == [0, 0, 0]
+    assert (result[10:30, 10:30] == 90).all()
+    assert result[20, 0].tolist() == [90, 90, 90]
 
 
 def test_local_average_makes_one_of_pictures_lit_differently():
@@ -100,17 +100,17 @@ def test_tiles_are_those_where_something_is(background):
     slide = np.full((160, 320, 3), background, np.uint8)
     for number, (y, x) in enumerate([(0, 40), (40, 200), (80, 80), (120, 280)]):
         slide[y : y + 40, x : x + 40] = 100 + 10 * number
-    made = chain_of("tiles:4,40").applied(slide, 80)
-    assert [int(made[y, x, 0]) for y in (20, 60) for x in (20, 60)] == [100, 110, 120, 130]
-    assert np.isin(made, [100, 110, 120, 130]).all()
+    result = chain_of("tiles:4,40").applied(slide, 80)
+    assert [int(result[y, x, 0]) for y in (20, 60) for x in (20, 60)] == [100, 110, 120, 130]
+    assert np.isin(result, [100, 110, 120, 130]).all()
 
 
 def test_tiles_of_an_almost_empty_slide_are_filled_up_with_its_background():
     slide = np.full((30, 30, 3), 240, np.uint8)
     slide[:10, :10] = 7
-    made = chain_of("tiles:16,15").applied(slide, 40)
-    assert (made == 240).mean() > 0.8
-    assert (made == 7).any()
+    result = chain_of("tiles:16,15").applied(slide, 40)
+    assert (result == 240).mean() > 0.8
+    assert (result == 7).any()
 
 
 def test_a_fit_is_put_after_the_last_cut_where_none_is_named():
@@ -156,9 +156,9 @@ def test_the_cut_of_one_channel_is_the_cut_of_all(tmp_path):
         plane[y : y + 10, x : x + 10] = 200
         Image.fromarray(plane).save(tmp_path / f"{number}.png")
         files.append(str(tmp_path / f"{number}.png"))
-    made = decode(channels(files), 30, "trim", 2)
-    assert made[:8, :8].mean((0, 1)).tolist() == [200, 0]
-    assert made[-8:, -8:].mean((0, 1)).tolist() == [0, 200]
+    decoded = decode(channels(files), 30, "trim", 2)
+    assert decoded[:8, :8].mean((0, 1)).tolist() == [200, 0]
+    assert decoded[-8:, -8:].mean((0, 1)).tolist() == [0, 200]
 
 
 def test_channels_of_several_sizes_meet_before_a_joint_step(tmp_path):
@@ -168,11 +168,13 @@ def test_channels_of_several_sizes_meet_before_a_joint_step(tmp_path):
 
 def test_each_chain_has_pixels_of_its_own(tmp_path):
     files = [str(picture(tmp_path / f"{i}.png", (30, 20), i)) for i in range(3)]
-    made = [build_pixels(files, 16, name, tmp_path / "px") for name in ("squash", "squash+clahe", "clahe", "trim+pad")]
-    assert len({pixels.path for pixels in made}) == 4
-    assert (made[1].array == made[2].array).all()
-    assert (made[0].array != made[1].array).any()
-    assert all((open_pixels(pixels.path).array == pixels.array).all() for pixels in made)
+    all_pixels = [
+        build_pixels(files, 16, name, tmp_path / "px") for name in ("squash", "squash+clahe", "clahe", "trim+pad")
+    ]
+    assert len({pixels.path for pixels in all_pixels}) == 4
+    assert (all_pixels[1].array == all_pixels[2].array).all()
+    assert (all_pixels[0].array != all_pixels[1].array).any()
+    assert all((open_pixels(pixels.path).array == pixels.array).all() for pixels in all_pixels)
 
 
 def test_the_menus_of_steps_are_apart():

@@ -121,8 +121,8 @@ def test_a_json_torn_anywhere_never_happened(data):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = saved(folder, done()) / "trial.json"
-        whole = path.read_bytes()
-        path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+        content = path.read_bytes()
+        path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
         assert store.recall_trial(folder, Config(seconds=4.0)) is None
 
 
@@ -319,9 +319,9 @@ def test_a_run_of_another_version_is_a_mistake(folder):
 @given(score=numbers, tried=st.dictionaries(words, numbers, max_size=3), weights=st.lists(numbers, max_size=4))
 def test_any_blend_survives_the_disk(score, tried, weights):
     members = tuple(Config(seed=i).key for i in range(len(weights)))
-    made = Blend("mean", members, tuple(weights), OOF, TEST, score, 0.02, 3, tried, {"picked": [0]})
+    blend = Blend("mean", members, tuple(weights), OOF, TEST, score, 0.02, 3, tried, {"picked": [0]})
     with tempfile.TemporaryDirectory() as temporary:
-        store.save_blend(Path(temporary), made, {"thresholds": [0.2]})
+        store.save_blend(Path(temporary), blend, {"thresholds": [0.2]})
         found = store.read_blend(Path(temporary))
     assert found is not None
     read, rule = found

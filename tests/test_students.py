@@ -77,14 +77,14 @@ def test_a_student_of_every_kind_of_task_learns_what_its_teachers_predict_of_hel
     for config in teachers:
         assert run(config, material, tmp_path)["status"] == "done"
     fold = fold_of(material, 1)
-    told = taught_by(student, material, fold, tmp_path / "nets")
-    assert list(told.rows) == [*fold.valid_rows, *material.test_rows]
+    taught = taught_by(student, material, fold, tmp_path / "nets")
+    assert list(taught.rows) == [*fold.valid_rows, *material.test_rows]
     arrays = [np.load(tmp_path / "nets" / teacher.nets_key / "fold1.npz") for teacher in teachers]
     mean = np.mean([np.concatenate([each["oof_pred"], each["test_pred"]]) for each in arrays], 0)
-    np.testing.assert_allclose(told.target, mean, atol=1e-5)
+    np.testing.assert_allclose(taught.target, mean, atol=1e-5)
     reply = run(student, material, tmp_path)
     assert reply["status"] == "done", reply["note"]
-    assert reply["facts"]["taught"] == len(told.rows)
+    assert reply["facts"]["taught"] == len(taught.rows)
     oof, test = predictions(student, tmp_path)
     assert np.isfinite(oof).all()
     assert np.isfinite(test).all()
@@ -96,20 +96,20 @@ def test_no_label_of_a_held_out_row_reaches_the_student_of_its_fold(tmp_path, ki
     changed = material.target.copy()
     held_out = material.fold_of == 0
     changed[held_out] = np.roll(changed[held_out], 1, axis=0) if kind == "multiclass" else -1000
-    told = []
+    answers = []
     for folder, target in ((tmp_path / "as it is", material.target), (tmp_path / "changed", changed)):
         student = TINY.vary(teachers=(TINY.nets_key,), mixup=0.2)
         for config in (TINY, student):
             assert run(config, replace(material, target=target), folder)["status"] == "done"
-        told.append(predictions(student, folder))
-    for before, after in zip(*told, strict=True):
+        answers.append(predictions(student, folder))
+    for before, after in zip(*answers, strict=True):
         np.testing.assert_array_equal(before, after)
 
 
 def test_labels_are_smoothed_and_what_teachers_answer_stays_as_it_is():
-    told = Taught(np.array([1, 4]), np.array([[0.7, 0.3], [0.2, 0.8]], np.float32))
+    taught = Taught(np.array([1, 4]), np.array([[0.7, 0.3], [0.2, 0.8]], np.float32))
     target = np.eye(2, dtype=np.float32)[[0, 1, 1]]
-    y = Targets(target, CPU, smoothing=0.2, even=0.5, taught=told)[torch.tensor([0, 1, 2, 4])]
+    y = Targets(target, CPU, smoothing=0.2, even=0.5, taught=taught)[torch.tensor([0, 1, 2, 4])]
     np.testing.assert_allclose(y, [[0.9, 0.1], [0.7, 0.3], [0.1, 0.9], [0.2, 0.8]], atol=1e-6)
 
 
@@ -156,12 +156,12 @@ def test_where_classes_are_very_many_some_of_the_rows_are_taught(tmp_path, monke
     material = material_of()
     run(TINY, material, tmp_path)
     student = TINY.vary(teachers=(TINY.nets_key,))
-    whole = taught_by(student, material, fold_of(material), tmp_path / "nets")
+    full = taught_by(student, material, fold_of(material), tmp_path / "nets")
     monkeypatch.setattr(taught, "MOST_CELLS", 3 * 5)
     some = taught_by(student, material, fold_of(material), tmp_path / "nets")
-    places = [list(whole.rows).index(row) for row in some.rows]
+    places = [list(full.rows).index(row) for row in some.rows]
     assert len(set(places)) == 5
-    np.testing.assert_array_equal(some.target, whole.target[places])
+    np.testing.assert_array_equal(some.target, full.target[places])
 
 
 def test_a_test_row_has_the_views_that_are_kept_of_it_and_no_varied_picture():

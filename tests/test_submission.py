@@ -14,9 +14,9 @@ IDS = ("t1", "t2", "t3")
 P = np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
 
 
-def written(tmp_path, made, answers, wants, probability=None):
+def written(tmp_path, toy, answers, wants, probability=None):
     path = tmp_path / "submission.csv"
-    write_submission(made, np.asarray(answers), path, wants, probability)
+    write_submission(toy, np.asarray(answers), path, wants, probability)
     assert [f.name for f in tmp_path.iterdir()] == ["submission.csv"]
     with open(path, newline="") as file:
         return list(csv.reader(file))
@@ -33,65 +33,65 @@ def test_labels_are_class_names(tmp_path):
 
 def test_sets_are_joined_by_the_samples_separator(tmp_path):
     form = Form(("id", "tags"), IDS, "labels", separator=",")
-    made = task("multilabel", np.eye(4, 3, dtype=np.uint8), form=form)
-    assert cells(written(tmp_path, made, [[1, 0, 1], [0, 0, 0], [0, 1, 0]], metric("labels"))) == ["cat,fox", "", "dog"]
+    toy = task("multilabel", np.eye(4, 3, dtype=np.uint8), form=form)
+    assert cells(written(tmp_path, toy, [[1, 0, 1], [0, 0, 0], [0, 1, 0]], metric("labels"))) == ["cat,fox", "", "dog"]
 
 
 def test_rankings_are_cut_to_the_samples_length(tmp_path):
-    made = task(form=Form(("id", "label"), IDS, "labels", at_most=2))
+    toy = task(form=Form(("id", "label"), IDS, "labels", at_most=2))
     ranked = np.argsort(-P, axis=1)
-    assert cells(written(tmp_path, made, ranked, metric("ranking", k=3))) == ["dog fox", "cat dog", "fox cat"]
+    assert cells(written(tmp_path, toy, ranked, metric("ranking", k=3))) == ["dog fox", "cat dog", "fox cat"]
 
 
 @pytest.mark.parametrize("answers", [[[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]], [0.2, 0.5, 0.9]])
 def test_a_number_is_the_probability_of_the_positive_class(tmp_path, answers):
-    made = task("binary", [0, 1, 0], ("cat", "dog"), Form(("id", "dog"), IDS, "number", whole_numbers=True))
-    assert cells(written(tmp_path, made, answers, metric("probability"))) == ["0.2", "0.5", "0.9"]
+    toy = task("binary", [0, 1, 0], ("cat", "dog"), Form(("id", "dog"), IDS, "number", whole_numbers=True))
+    assert cells(written(tmp_path, toy, answers, metric("probability"))) == ["0.2", "0.5", "0.9"]
 
 
 @pytest.mark.parametrize("answers", [[1, 0, 1], [[0, 1], [1, 0], [0, 1]]])
 def test_binary_labels_go_into_a_number_column_as_flags(tmp_path, answers):
-    made = task("binary", [0, 1, 0], ("0", "1"), Form(("id", "y"), IDS, "number"))
-    assert cells(written(tmp_path, made, answers, metric("labels"))) == ["1", "0", "1"]
+    toy = task("binary", [0, 1, 0], ("0", "1"), Form(("id", "y"), IDS, "number"))
+    assert cells(written(tmp_path, toy, answers, metric("labels"))) == ["1", "0", "1"]
 
 
 def test_grades_are_whole_where_the_samples_are(tmp_path):
     form = Form(("id", "grade"), IDS, "number", whole_numbers=True)
-    made = task("ordinal", [0, 1, 2], ("0", "1", "3"), form, grades=(0.0, 1.0, 3.0))
-    assert cells(written(tmp_path, made, [0.0, 3.0, 1.0], metric("grade"))) == ["0", "3", "1"]
-    assert cells(written(tmp_path, made, [0, 2, 1], metric("label"))) == ["0", "3", "1"]
-    assert cells(written(tmp_path, made, [0.5, 2.25, 1], metric("number"))) == ["0.5", "2.25", "1"]
+    toy = task("ordinal", [0, 1, 2], ("0", "1", "3"), form, grades=(0.0, 1.0, 3.0))
+    assert cells(written(tmp_path, toy, [0.0, 3.0, 1.0], metric("grade"))) == ["0", "3", "1"]
+    assert cells(written(tmp_path, toy, [0, 2, 1], metric("label"))) == ["0", "3", "1"]
+    assert cells(written(tmp_path, toy, [0.5, 2.25, 1], metric("number"))) == ["0.5", "2.25", "1"]
 
 
 def test_a_quantity_is_not_rounded_though_the_sample_holds_zeros(tmp_path):
     form = Form(("id", "y"), IDS, "number", whole_numbers=True)
-    made = task("regression", [-1.5, 15.5], (), form)
-    assert cells(written(tmp_path, made, [11.38, -0.25, 1e-7], metric("number"))) == ["11.38", "-0.25", "0.0000001"]
+    toy = task("regression", [-1.5, 15.5], (), form)
+    assert cells(written(tmp_path, toy, [11.38, -0.25, 1e-7], metric("number"))) == ["11.38", "-0.25", "0.0000001"]
 
 
 def test_columns_follow_the_sample_and_unknown_classes_get_nothing(tmp_path):
-    made = task(form=Form(("id", "fox", "yak", "cat"), IDS, "columns", column_of=(2, -1, 0)))
-    rows = written(tmp_path, made, P, metric("probability"))
+    toy = task(form=Form(("id", "fox", "yak", "cat"), IDS, "columns", column_of=(2, -1, 0)))
+    rows = written(tmp_path, toy, P, metric("probability"))
     assert rows[:2] == [["id", "fox", "yak", "cat"], ["t1", "0.3", "0", "0.2"]]
-    assert written(tmp_path, made, [1, 0, 2], metric("label"))[2] == ["t2", "0", "0", "1"]
+    assert written(tmp_path, toy, [1, 0, 2], metric("label"))[2] == ["t2", "0", "0", "1"]
 
 
 def test_the_name_of_a_column_may_hold_any_letter(tmp_path):
     columns = ("id", "a\rb", 'a "b"', "a,b")
-    made = task(form=Form(columns, IDS, "columns", column_of=(0, 1, 2)))
-    assert tuple(written(tmp_path, made, P, metric("probability"))[0]) == columns
+    toy = task(form=Form(columns, IDS, "columns", column_of=(0, 1, 2)))
+    assert tuple(written(tmp_path, toy, P, metric("probability"))[0]) == columns
 
 
 def test_flags_fill_columns_where_the_metric_wants_labels(tmp_path):
     form = Form(("id", "cat", "dog", "fox"), IDS, "columns", column_of=(0, 1, 2))
-    made = task("multilabel", np.eye(3, dtype=np.uint8), form=form)
+    toy = task("multilabel", np.eye(3, dtype=np.uint8), form=form)
     answers = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
-    assert written(tmp_path, made, answers, metric("labels"))[1] == ["t1", "1", "0", "1"]
+    assert written(tmp_path, toy, answers, metric("labels"))[1] == ["t1", "1", "0", "1"]
 
 
 def test_rows_are_repeated_and_ordered_as_in_the_sample(tmp_path):
-    made = task(form=Form(("id", "label"), ("t3", "t1", "t3", "t2"), "label"))
-    rows = written(tmp_path, made, [0, 1, 2], metric("label"))
+    toy = task(form=Form(("id", "label"), ("t3", "t1", "t3", "t2"), "label"))
+    rows = written(tmp_path, toy, [0, 1, 2], metric("label"))
     assert rows[1:] == [["t3", "fox"], ["t1", "cat"], ["t3", "fox"], ["t2", "dog"]]
 
 
@@ -105,8 +105,8 @@ def test_what_is_written_reads_back(tmp_path_factory, classes, ids, data):
     tests = tuple(dict.fromkeys(ids))
     index = st.integers(0, len(classes) - 1)
     chosen = np.array(data.draw(st.lists(index, min_size=len(tests), max_size=len(tests))))
-    made = task(target=[0, 1], classes=classes, form=Form(("id", "a,b"), tuple(ids), "label"), test_ids=tests)
-    write_submission(made, chosen, path, metric("label"))
+    toy = task(target=[0, 1], classes=classes, form=Form(("id", "a,b"), tuple(ids), "label"), test_ids=tests)
+    write_submission(toy, chosen, path, metric("label"))
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert [row[0] for row in rows[1:]] == ids
@@ -126,43 +126,43 @@ def test_a_file_that_was_changed_does_not_pass(tmp_path, old, new):
 
 
 def test_a_refused_answer_leaves_the_good_file_where_it_is(tmp_path):
-    path, made = tmp_path / "s.csv", task(classes=("cat", "dog", "fox"), form=Form(("id", "tags"), IDS, "labels"))
-    write_submission(made, np.array([[2, 0], [0, 1], [1, 2]]), path, metric("ranking", k=2))
+    path, toy = tmp_path / "s.csv", task(classes=("cat", "dog", "fox"), form=Form(("id", "tags"), IDS, "labels"))
+    write_submission(toy, np.array([[2, 0], [0, 1], [1, 2]]), path, metric("ranking", k=2))
     before = path.read_text()
     with pytest.raises(AssertionError, match="repeats a name"):
-        write_submission(made, np.array([[2, 2], [0, 1], [1, 2]]), path, metric("ranking", k=2))
+        write_submission(toy, np.array([[2, 2], [0, 1], [1, 2]]), path, metric("ranking", k=2))
     assert path.read_text() == before
     assert [f.name for f in tmp_path.iterdir()] == ["s.csv"]
 
 
 def test_class_names_may_hold_the_separator_of_a_ranking(tmp_path):
-    made = task(classes=("fin whale", "whale", "fin"), form=Form(("id", "Id"), IDS, "labels", at_most=2))
-    rows = written(tmp_path, made, [[0, 1], [1, 0], [2, 1]], metric("ranking", k=2))
+    toy = task(classes=("fin whale", "whale", "fin"), form=Form(("id", "Id"), IDS, "labels", at_most=2))
+    rows = written(tmp_path, toy, [[0, 1], [1, 0], [2, 1]], metric("ranking", k=2))
     assert cells(rows) == ["fin whale whale", "whale fin whale", "fin whale"]
 
 
 def test_a_ranking_metric_over_a_column_per_class_is_answered_by_probabilities(tmp_path):
-    made = task(form=Form(("id", "cat", "dog", "fox"), IDS, "columns", column_of=(0, 1, 2)))
-    rows = written(tmp_path, made, np.argsort(-P, axis=1), metric("ranking", k=3), P)
+    toy = task(form=Form(("id", "cat", "dog", "fox"), IDS, "columns", column_of=(0, 1, 2)))
+    rows = written(tmp_path, toy, np.argsort(-P, axis=1), metric("ranking", k=3), P)
     assert np.array(rows[1:])[:, 1:].astype(float) == pytest.approx(P)
 
 
 def test_probabilities_near_one_do_not_tie(tmp_path):
-    made = task("binary", [0, 1, 0], ("cat", "dog"), Form(("id", "dog"), IDS, "number"))
+    toy = task("binary", [0, 1, 0], ("cat", "dog"), Form(("id", "dog"), IDS, "number"))
     near = [1 - 1e-9, 1 - 2e-9, 1 - 3e-9]
-    assert [float(cell) for cell in cells(written(tmp_path, made, near, metric("probability")))] == near
+    assert [float(cell) for cell in cells(written(tmp_path, toy, near, metric("probability")))] == near
 
 
 def test_grades_in_half_steps_are_not_rounded_though_the_sample_shows_whole_ones(tmp_path):
     form = Form(("id", "grade"), IDS, "number", whole_numbers=True)
-    made = task("ordinal", [0, 1, 2], ("0", "0.5", "1"), form, grades=(0.0, 0.5, 1.0))
-    assert cells(written(tmp_path, made, [0.0, 0.5, 1.0], metric("grade"))) == ["0", "0.5", "1"]
+    toy = task("ordinal", [0, 1, 2], ("0", "0.5", "1"), form, grades=(0.0, 0.5, 1.0))
+    assert cells(written(tmp_path, toy, [0.0, 0.5, 1.0], metric("grade"))) == ["0", "0.5", "1"]
 
 
 def test_a_prediction_that_is_no_number_is_never_written(tmp_path):
-    made = task("regression", [0.5, 1.5], (), Form(("id", "y"), IDS, "number"))
+    toy = task("regression", [0.5, 1.5], (), Form(("id", "y"), IDS, "number"))
     with pytest.raises(AssertionError):
-        write_submission(made, np.array([1.0, np.nan, 2.0]), tmp_path / "s.csv", metric("number"))
+        write_submission(toy, np.array([1.0, np.nan, 2.0]), tmp_path / "s.csv", metric("number"))
     assert not list(tmp_path.iterdir())
 
 
@@ -177,8 +177,8 @@ def test_the_constant_is_what_train_rows_hold_on_average():
 
 
 def test_no_set_is_empty_where_no_train_rows_is(tmp_path):
-    made = task("multilabel", np.eye(3, dtype=np.uint8), form=Form(("id", "tags"), IDS, "labels"))
-    assert cells(written(tmp_path, made, np.zeros((3, 3), int), metric("labels"), P)) == ["dog", "cat", "fox"]
+    toy = task("multilabel", np.eye(3, dtype=np.uint8), form=Form(("id", "tags"), IDS, "labels"))
+    assert cells(written(tmp_path, toy, np.zeros((3, 3), int), metric("labels"), P)) == ["dog", "cat", "fox"]
 
 
 def test_rows_sum_to_one_with_a_little_for_classes_never_seen(tmp_path):
@@ -189,11 +189,11 @@ def test_rows_sum_to_one_with_a_little_for_classes_never_seen(tmp_path):
 
 
 def test_a_quantity_stays_within_what_train_rows_hold(tmp_path):
-    made = task("regression", [1.0, 100.0], (), Form(("id", "y"), IDS, "number"))
-    assert cells(written(tmp_path, made, [-3.0, 50.5, 104.0], metric("number"))) == ["1", "50.5", "100"]
+    toy = task("regression", [1.0, 100.0], (), Form(("id", "y"), IDS, "number"))
+    assert cells(written(tmp_path, toy, [-3.0, 50.5, 104.0], metric("number"))) == ["1", "50.5", "100"]
 
 
 def test_numbers_of_new_pictures_are_written_without_train_rows(tmp_path):
-    made = task("regression", np.zeros(0), (), Form(("id", "y"), IDS, "number"))
-    write_submission(made, np.arange(float(len(IDS))), tmp_path / "s.csv", metric("mae"))
+    toy = task("regression", np.zeros(0), (), Form(("id", "y"), IDS, "number"))
+    write_submission(toy, np.arange(float(len(IDS))), tmp_path / "s.csv", metric("mae"))
     assert (tmp_path / "s.csv").read_text().splitlines()[1].startswith(f"{IDS[0]},0")

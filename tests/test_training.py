@@ -62,8 +62,8 @@ def trained(config: Config, material: Material, steps: int, report=lambda facts:
 @pytest.mark.parametrize("backbone", ["resnet10t", "convnext_atto", "mobilenetv3_small_050"])
 def test_rates_fall_geometrically_from_the_head_to_the_stem(backbone):
     built = build_net(Config(backbone=backbone), 3)
-    made = optimizer_of(built.net, built.head, Config(lr=1.0, backbone_lr=0.5, layer_decay=0.8))
-    rate_of = {id(p): group["peak"] for group in made.param_groups for p in group["params"]}
+    optimizer = optimizer_of(built.net, built.head, Config(lr=1.0, backbone_lr=0.5, layer_decay=0.8))
+    rate_of = {id(p): group["peak"] for group in optimizer.param_groups for p in group["params"]}
     layer_of = layers_of(built.net, built.head)
     top = max(layer_of.values())
     assert top >= 5
@@ -75,8 +75,8 @@ def test_rates_fall_geometrically_from_the_head_to_the_stem(backbone):
 
 def test_what_a_net_names_is_not_decayed():
     built = build_net(Config(backbone="vit_tiny_patch16_224", size=32, model_args=(("depth", 1),)), 3)
-    made = optimizer_of(built.net, built.head, Config())
-    decay_of = {id(p): group["weight_decay"] for group in made.param_groups for p in group["params"]}
+    optimizer = optimizer_of(built.net, built.head, Config())
+    decay_of = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay_of[id(built.net.pos_embed)] == decay_of[id(built.net.cls_token)] == 0
     assert decay_of[id(built.net.blocks[0].mlp.fc1.weight)] > 0
 
@@ -187,8 +187,8 @@ def test_predictions_are_made_at_the_test_size(tmp_path, monkeypatch):
     monkeypatch.setattr(
         views, "to_input", lambda block, *rest: (sides.append(block.shape[1]), original(block, *rest))[1]
     )
-    told = run_trial(TINY.vary(test_size=32), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "done"
+    result = run_trial(TINY.vary(test_size=32), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "done"
     assert set(sides) == {32}
 
 
@@ -197,9 +197,9 @@ def test_a_net_of_one_size_refuses_several(tmp_path, change):
     config = TINY.vary(
         backbone="vit_tiny_patch16_224", model_args=(("depth", 1), ("patch_size", 16)), size=32, **change
     )
-    told = run_trial(config, material_of(size=32), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "failed"
-    assert "one size" in told["note"]
+    result = run_trial(config, material_of(size=32), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "failed"
+    assert "one size" in result["note"]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_a_net_of_one_size_refuses_several(tmp_path, change):
 )
 def test_every_trick_gives_finite_predictions(tmp_path, change):
     material = material_of(size=32)
-    told = run_trial(TINY.vary(**change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "done"
+    result = run_trial(TINY.vary(**change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
 
 
@@ -261,12 +261,12 @@ def test_a_sweep_by_the_clock_ends_with_its_seconds_and_too_short_a_one_leaves_t
 
 
 def test_a_config_without_a_rate_trains_as_one_with_the_rate_that_it_found(tmp_path):
-    material, made = material_of(), []
-    told = run_trial(TINY.vary(lr=0.0), material, tmp_path / "a", tmp_path / "a", tmp_path, CPU)
-    assert told["facts"]["lr_curve"][0][0] == pytest.approx(1e-5)
-    run_trial(TINY.vary(lr=told["facts"]["lr"]), material, tmp_path / "b", tmp_path / "b", tmp_path, CPU)
-    made = [np.asarray(read_predictions(tmp_path / name / "oof")) for name in "ab"]
-    np.testing.assert_array_equal(made[0], made[1])
+    material, predictions = material_of(), []
+    result = run_trial(TINY.vary(lr=0.0), material, tmp_path / "a", tmp_path / "a", tmp_path, CPU)
+    assert result["facts"]["lr_curve"][0][0] == pytest.approx(1e-5)
+    run_trial(TINY.vary(lr=result["facts"]["lr"]), material, tmp_path / "b", tmp_path / "b", tmp_path, CPU)
+    predictions = [np.asarray(read_predictions(tmp_path / name / "oof")) for name in "ab"]
+    np.testing.assert_array_equal(predictions[0], predictions[1])
 
 
 def test_the_loss_is_on_record_in_few_points():
@@ -285,17 +285,17 @@ def test_the_loss_is_on_record_in_few_points():
 def test_the_optimiser_changes_when_the_loss_stands_still_and_not_before(monkeypatch):
     from autoclimb.learn import loop
 
-    made = []
+    results = []
     original = loop.optimizer_of
-    monkeypatch.setattr(loop, "optimizer_of", lambda *given: made.append(given[3:]) or original(*given))
+    monkeypatch.setattr(loop, "optimizer_of", lambda *given: results.append(given[3:]) or original(*given))
     config = TINY.vary(optimizer="sgd", switch_to="adamw", batch=24, lr=1e-9)
     _, _, facts = trained(config, material_of(), steps=130)
     assert facts["switched"]
-    assert made == [(), ("adamw",)]
-    made.clear()
+    assert results == [(), ("adamw",)]
+    results.clear()
     _, _, facts = trained(config.vary(lr=1e-3), material_of(), steps=60)
     assert not facts["switched"]
-    assert made == [()]
+    assert results == [()]
 
 
 class Hungry(nn.Module):
@@ -373,19 +373,19 @@ def test_a_batch_that_does_not_fit_after_two_halvings_fails_the_trial_with_a_sta
     from autoclimb.learn import fold
 
     monkeypatch.setattr(fold, "build_net", lambda *given: hungry(1))
-    told = run_trial(TINY, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
-    assert told["status"] == "failed"
-    assert "8 pictures of 16 px" in told["note"]
+    result = run_trial(TINY, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert result["status"] == "failed"
+    assert "8 pictures of 16 px" in result["note"]
 
 
 def test_two_trainings_of_one_seed_are_equal_to_the_bit(tmp_path):
     config = TINY.vary(lr=0.0, swa=0.3, unfreeze=0.3, mixup=0.3, dropout=0.2, policy="medium", folds=(0, 1), tta="flip")
-    made = []
+    results = []
     for name in "ab":
         run_trial(config, material_of(), tmp_path / name, tmp_path / name, tmp_path, CPU)
-        made.append([np.load(tmp_path / name / f"{part}.npy") for part in ("oof", "test")])
-    np.testing.assert_array_equal(made[0][0], made[1][0])
-    np.testing.assert_array_equal(made[0][1], made[1][1])
+        results.append([np.load(tmp_path / name / f"{part}.npy") for part in ("oof", "test")])
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
 # --- on a card -------------------------------------------------------------------------------------------------------
@@ -411,11 +411,11 @@ def test_a_net_fed_by_processes_becomes_the_same_as_one_fed_by_a_thread(monkeypa
 def test_on_a_card_a_net_learns_in_bf16(tmp_path):
     material = material_of(n=64)
     config = TINY.vary(epochs=12, batch=16)
-    told = run_trial(
+    result = run_trial(
         config, material, tmp_path / "t", tmp_path / "t", tmp_path, torch.device("cuda"), format=Format("bf16")
     )
     oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))[material.fold_of == 0]
-    assert told["facts"]["precision"] == "bf16"
+    assert result["facts"]["precision"] == "bf16"
     assert (oof.argmax(1) == material.target[material.fold_of == 0].argmax(1)).mean() > 0.8
 
 

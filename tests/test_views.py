@@ -35,21 +35,21 @@ from autoclimb.learn.views import (
 def test_every_view_shows_a_square_within_the_pictures_values_as_large_as_before(name, side, channels):
     x = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
     for view in VIEWS[name]:
-        made = view(x.contiguous(memory_format=torch.channels_last))
-        assert made.shape[:2] == x.shape[:2]
-        assert made.shape[2] == made.shape[3]
-        assert made.shape == x.shape or name in RESIZING
-        assert torch.isfinite(made).all()
-        assert x.min() <= made.min()
-        assert made.max() <= x.max()
+        result = view(x.contiguous(memory_format=torch.channels_last))
+        assert result.shape[:2] == x.shape[:2]
+        assert result.shape[2] == result.shape[3]
+        assert result.shape == x.shape or name in RESIZING
+        assert torch.isfinite(result).all()
+        assert x.min() <= result.min()
+        assert result.max() <= x.max()
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_views_of_a_row_are_all_different(name):
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    made = [view(x) for view in VIEWS[name]]
-    for i, one in enumerate(made):
-        assert not any(one.shape == other.shape and torch.allclose(one, other) for other in made[:i])
+    views = [view(x) for view in VIEWS[name]]
+    for i, one in enumerate(views):
+        assert not any(one.shape == other.shape and torch.allclose(one, other) for other in views[:i])
 
 
 def test_flips_flip_and_turns_turn():
@@ -58,8 +58,8 @@ def test_flips_flip_and_turns_turn():
     assert torch.equal(VIEWS["vertical"][1](x), x.flip(2))
     assert torch.equal(VIEWS["flips"][3](x), x.flip(2).flip(3))
     seen = {tuple(view(x).flatten().tolist()) for view in VIEWS["dihedral"]}
-    wanted = [torch.rot90(y, k, (2, 3)) for k in range(4) for y in (x, x.flip(3))]
-    assert seen == {tuple(y.flatten().tolist()) for y in wanted}
+    expected = [torch.rot90(y, k, (2, 3)) for k in range(4) for y in (x, x.flip(3))]
+    assert seen == {tuple(y.flatten().tolist()) for y in expected}
 
 
 def test_crops_are_of_the_corners_and_the_middle():
@@ -113,9 +113,9 @@ def test_a_row_predicted_right_loses_less(kind):
 def test_auto_finds_out_that_stripes_may_be_mirrored_but_not_turned(tmp_path):
     material = material_of(n=120)
     config = TINY.vary(folds=(0,), epochs=8, tta="auto")
-    told = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
-    assert told["status"] == "done", told
-    assert told["facts"]["tta"] in set(CHOICES) - {"dihedral"}
+    result = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
+    assert result["status"] == "done", result
+    assert result["facts"]["tta"] in set(CHOICES) - {"dihedral"}
     assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
     again = predict_again(config, material, tmp_path / "nets", tmp_path, CPU, lambda facts: None)
     assert np.abs(again[material.test_rows] - np.load(tmp_path / "out" / "test.npy")).max() < 1e-4

@@ -95,8 +95,8 @@ def electorate(n, seed=0):
 def test_every_blender_learns_shares(method):
     n = 2000 if "lightgbm" in method else 300
     votes, trials, z = electorate(n)
-    told = Metadata(("a", "b"), ((), ()), z[:, :2], z[:7, :2])
-    blend = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=[method], metadata=told)
+    table = Metadata(("a", "b"), ((), ()), z[:, :2], z[:7, :2])
+    blend = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=[method], metadata=table)
     single = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=["best"])
     assert blend.method == method
     assert blend.score > single.score

@@ -55,9 +55,9 @@ for line in sys.stdin:
 
 @pytest.fixture
 def worker(tmp_path):
-    made = Worker([sys.executable, "-S", "-c", SCRIPT], tmp_path / "worker.log")
-    yield made
-    made.end()
+    process = Worker([sys.executable, "-S", "-c", SCRIPT], tmp_path / "worker.log")
+    yield process
+    process.end()
 
 
 def heard(worker: Worker) -> list[str]:

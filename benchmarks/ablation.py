@@ -111,22 +111,23 @@ Cell = dict[str, Any]  # set, start, trick, seed, seconds, score (higher is bett
 
 def main() -> None:
     """Run every cell asked for and append a table as each set ends."""
-    asked = arguments()
-    tricks = asked.tricks.split(",") if asked.tricks else list(TRICKS)
+    options = arguments()
+    tricks = options.tricks.split(",") if options.tricks else list(TRICKS)
     unknown = [name for trick in tricks for name in trick.split("+") if name not in TRICKS]
     if unknown:
         sys.exit(f"no trick {', '.join(unknown)}; choose from {', '.join(TRICKS)}")
-    cells = [json.loads(line) for line in asked.cells.read_text().splitlines()] if asked.cells.exists() else []
-    for name in asked.sets.split(","):
+    cells = [json.loads(line) for line in options.cells.read_text().splitlines()] if options.cells.exists() else []
+    for name in options.sets.split(","):
         with tempfile.TemporaryDirectory(prefix="autoclimb-ablation-") as temporary:
-            for made in new_cells(name, tricks, asked, Path(temporary), cells):
+            for made in new_cells(name, tricks, options, Path(temporary), cells):
                 cells.append(made)
-                append(asked.cells, json.dumps(made) + "\n")
+                append(options.cells, json.dumps(made) + "\n")
     append(
-        asked.out, heading(f"tricks from {start_of(asked)}, {asked.seconds:g} s a cell, {asked.seeds} seeds") + HEADER
+        options.out,
+        heading(f"tricks from {start_of(options)}, {options.seconds:g} s a cell, {options.seeds} seeds") + HEADER,
     )
-    for line in table(asked, tricks, cells):
-        append(asked.out, line)
+    for line in table(options, tricks, cells):
+        append(options.out, line)
         print(line, end="", flush=True)
 
 
@@ -147,27 +148,27 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start_of(asked: argparse.Namespace) -> str:
+def start_of(options: argparse.Namespace) -> str:
     """Where nets start from, in words."""
-    return asked.weights.name if asked.weights else "scratch"
+    return options.weights.name if options.weights else "scratch"
 
 
 def new_cells(
-    name: str, tricks: list[str], asked: argparse.Namespace, folder: Path, known: list[Cell]
+    name: str, tricks: list[str], options: argparse.Namespace, folder: Path, known: list[Cell]
 ) -> Iterator[Cell]:
     """The cells of one set that are not known yet, seed by seed."""
-    place = {"set": called(name, asked), "start": start_of(asked), "seconds": asked.seconds}
-    wanted = [{**place, "trick": trick, "seed": seed} for seed in range(asked.seeds) for trick in ["", *tricks]]
+    place = {"set": called(name, options), "start": start_of(options), "seconds": options.seconds}
+    wanted = [{**place, "trick": trick, "seed": seed} for seed in range(options.seeds) for trick in ["", *tricks]]
     wanted = [cell for cell in wanted if not any(cell.items() <= other.items() for other in known)]
     if not wanted:
         return
-    metric = metric_from("f1-macro") if asked.tail else None
-    with opened(asked.suite, name, folder, asked.device, metric) as lab:
-        base = base_of(lab, asked)
+    metric = metric_from("f1-macro") if options.tail else None
+    with opened(options.suite, name, folder, options.device, metric) as lab:
+        base = base_of(lab, options)
         for cell in wanted:
             fold = cell["seed"] % FOLDS
-            if asked.tail:
-                thinned = long_tailed(lab.fold_of, lab.task.target, fold, asked.tail)
+            if options.tail:
+                thinned = long_tailed(lab.fold_of, lab.task.target, fold, options.tail)
                 np.save(lab.hello["fold_of"], thinned)
                 lab.worker.greet(lab.hello, STARTING)
             config = changed(base, cell["trick"]).vary(seed=cell["seed"], folds=(fold,))
@@ -177,9 +178,9 @@ def new_cells(
             yield {**cell, "score": score, "shown": shown, "epochs": epochs}
 
 
-def called(name: str, asked: argparse.Namespace) -> str:
+def called(name: str, options: argparse.Namespace) -> str:
     """The set's name in cells and tables."""
-    return f"{name}, tail {asked.tail:g}" if asked.tail else name
+    return f"{name}, tail {options.tail:g}" if options.tail else name
 
 
 def long_tailed(fold_of: np.ndarray, target: np.ndarray, fold: int, ratio: float) -> np.ndarray:
@@ -195,15 +196,15 @@ def long_tailed(fold_of: np.ndarray, target: np.ndarray, fold: int, ratio: float
     return thinned
 
 
-def table(asked: argparse.Namespace, tricks: list[str], cells: list[Cell]) -> list[str]:
+def table(options: argparse.Namespace, tricks: list[str], cells: list[Cell]) -> list[str]:
     """A row for each set and trick, then for each trick the mean over sets, in paired differences of the same seed."""
-    place = {"start": start_of(asked), "seconds": asked.seconds}
+    place = {"start": start_of(options), "seconds": options.seconds}
     by = {(c["set"], c["trick"], c["seed"]): c for c in cells if place.items() <= c.items()}
     rows: list[str] = []
     gains: dict[str, list[list[float]]] = {trick: [] for trick in tricks}
-    for name in (called(name, asked) for name in asked.sets.split(",")):
+    for name in (called(name, options) for name in options.sets.split(",")):
         for trick in tricks:
-            pairs = [(by[name, "", seed], by[name, trick, seed]) for seed in range(asked.seeds)]
+            pairs = [(by[name, "", seed], by[name, trick, seed]) for seed in range(options.seeds)]
             differences = [own["score"] - base["score"] for base, own in pairs]
             gains[trick].append(differences)
             base, own = (np.mean([pair[i]["shown"] for pair in pairs]) for i in (0, 1))
@@ -224,15 +225,15 @@ def spread(gains: list[float]) -> str:
     return f"{np.mean(gains):+.4f} | {error}"
 
 
-def base_of(lab: Lab, asked: argparse.Namespace) -> Config:
+def base_of(lab: Lab, options: argparse.Namespace) -> Config:
     """What the plan starts from: its first net, one-cycle, flips and shifts, smoothing where labels are answered."""
-    if asked.weights:
-        found = lab.worker.ask({"do": "weights", "path": str(asked.weights)}, 60)["found"]
-        base = fine_tuning(found)[0].vary(size=asked.size or 128)
+    if options.weights:
+        found = lab.worker.ask({"do": "weights", "path": str(options.weights)}, 60)["found"]
+        base = fine_tuning(found)[0].vary(size=options.size or 128)
     else:
-        base = from_scratch("cpu")[0].vary(size=asked.size or 64)
+        base = from_scratch("cpu")[0].vary(size=options.size or 64)
     smooth = 0.1 if lab.task.kind == "multiclass" and lab.metric.wants != "probability" else 0.0
-    return base.vary(policy="flip", tta="flip", smoothing=smooth, seconds=asked.seconds)
+    return base.vary(policy="flip", tta="flip", smoothing=smooth, seconds=options.seconds)
 
 
 def changed(base: Config, trick: str) -> Config:

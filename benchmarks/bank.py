@@ -444,37 +444,37 @@ def main() -> None:
     parser.add_argument("--against", default="fixed,random", help="whom the summary compares with")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
-    asked.bank.mkdir(parents=True, exist_ok=True)
-    names = asked.sets.split(",") if asked.sets else [path.stem for path in sorted(asked.bank.glob("*.npz"))]
+    options = parser.parse_args()
+    options.bank.mkdir(parents=True, exist_ok=True)
+    names = options.sets.split(",") if options.sets else [path.stem for path in sorted(options.bank.glob("*.npz"))]
     rates = read_json(RATES) if RATES.exists() else {}
-    if asked.do == "record":
+    if options.do == "record":
         for name in names:
-            path = record_set(asked.suite, name, asked.bank, rows()[: asked.first or None], asked.minutes)
+            path = record_set(options.suite, name, options.bank, rows()[: options.first or None], options.minutes)
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", flush=True)
-    elif asked.do == "rates":
-        write_json(RATES, measure_rates(asked.suite, names[0], asked.bank / f"{names[0]}.trials", rates, rows()))
+    elif options.do == "rates":
+        write_json(RATES, measure_rates(options.suite, names[0], options.bank / f"{names[0]}.trials", rates, rows()))
     else:
-        replay_all(asked, names, rates)
+        replay_all(options, names, rates)
 
 
-def replay_all(asked: argparse.Namespace, names: Sequence[str], rates: dict[str, Any]) -> None:
+def replay_all(options: argparse.Namespace, names: Sequence[str], rates: dict[str, Any]) -> None:
     """Replays everything asked for and appends both tables, rows as they come."""
     ended: dict[Cell, Replay] = {}
-    sets = {name: known_set(asked.suite, name, asked.bank / f"{name}.npz") for name in names}
-    append(asked.out, heading("the controller replayed against the bank") + HEAD)
+    sets = {name: known_set(options.suite, name, options.bank / f"{name}.npz") for name in names}
+    append(options.out, heading("the controller replayed against the bank") + HEAD)
     for name, known in sets.items():
-        for budget in map(seconds_of, asked.budgets.split(",")):
-            for solver in asked.solvers.split(","):
-                for seed in range(asked.seeds):
+        for budget in map(seconds_of, options.budgets.split(",")):
+            for solver in options.solvers.split(","):
+                for seed in range(options.seeds):
                     cell = (name, budget, solver, seed)
                     ended[cell] = replay(known, SOLVERS[solver], budget, seed, rates)
                     row = row_of(cell, ended[cell], known.goal)
-                    append(asked.out, row)
+                    append(options.out, row)
                     print(row, end="", flush=True)
     goals = {name: known.goal for name, known in sets.items()}
-    table = SUMMARY + "".join(summary(ended, goals, asked.against.split(",")))
-    append(asked.out, table)
+    table = SUMMARY + "".join(summary(ended, goals, options.against.split(",")))
+    append(options.out, table)
     print(table)
 
 

@@ -35,22 +35,22 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--preprocess", default="squash")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        files = photographs(folder, asked.pictures)
+        files = photographs(folder, options.pictures)
         kilobytes = sum(os.path.getsize(file) for file in files) / len(files) / 1000
-        what = f"decoding {len(files)} JPEGs of 500x375 px, {kilobytes:.0f} kB each, to {asked.size} px"
-        append(asked.out, heading(f"{what} by {asked.preprocess}") + HEADER)
+        what = f"decoding {len(files)} JPEGs of 500x375 px, {kilobytes:.0f} kB each, to {options.size} px"
+        append(options.out, heading(f"{what} by {options.preprocess}") + HEADER)
         before = peak_mb()
         for threads in sorted({1, cores}):
             start = time.perf_counter(), time.process_time()
-            build_pixels(files, asked.size, asked.preprocess, folder / str(threads), threads=threads)
+            build_pixels(files, options.size, options.preprocess, folder / str(threads), threads=threads)
             wall, busy = time.perf_counter() - start[0], time.process_time() - start[1]
             rates = f"{len(files) / wall:.0f} | {len(files) / wall / threads:.0f} | {len(files) / busy:.0f}"
             row = f"| {threads} | {rates} | {before:.0f} | {peak_mb():.0f} |\n"
-            append(asked.out, row)
+            append(options.out, row)
             print(row, end="", flush=True)
 
 

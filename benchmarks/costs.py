@@ -148,15 +148,15 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--each", action="store_true", help="a line for each trial too")
     parser.add_argument("--anew", action="store_true", help="against what this checkout would plan")
-    asked = parser.parse_args()
-    costs = [cost for folder in asked.runs for cost in costs_in(folder, asked.anew)]
+    options = parser.parse_args()
+    costs = [cost for folder in options.runs for cost in costs_in(folder, options.anew)]
     if not costs:
         sys.exit("no finished trial there has its planned seconds on record")
-    for cost in costs if asked.each else ():
+    for cost in costs if options.each else ():
         print(
             f"{cost.run}: {cost.kind}, {cost.words}: {cost.planned:.1f} s, took {cost.taken:.1f} s, {cost.error:+.0%}"
         )
-    title = f"planned {'anew ' if asked.anew else ''}and real seconds of {len(costs)} trials"
+    title = f"planned {'anew ' if options.anew else ''}and real seconds of {len(costs)} trials"
     print(heading(title) + table(costs), end="")
 
 

@@ -30,19 +30,19 @@ def main() -> None:
     """Runs every fault and appends a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     sys.path.insert(0, str(TESTS))  # the clock and the tiny nets are the tests' own
     import torch
     from faulty import FAULTS, faulty_run
 
     torch.set_num_threads(1)  # nets of a few thousand weights
 
-    append(asked.out, heading(f"faults in a run of {BUDGET:g} s") + HEADER)
+    append(options.out, heading(f"faults in a run of {BUDGET:g} s") + HEADER)
     for name, fault in {"none": None, **FAULTS}.items():
         # trials print where an error came from, as they do into a worker's log
         with tempfile.TemporaryDirectory(prefix="autoclimb-faults-") as folder, redirect_stderr(io.StringIO()):
             row = row_of(name, faulty_run(Path(folder), fault, BUDGET))
-        append(asked.out, row)
+        append(options.out, row)
         print(row, end="", flush=True)
 
 

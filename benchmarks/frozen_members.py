@@ -36,10 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)  # beside other work two threads wait for each other
-    for folder in asked.runs:
-        record, out, start = record_of(open_run(folder)), asked.out / folder.name, time.monotonic()
+    for folder in options.runs:
+        record, out, start = record_of(open_run(folder)), options.out / folder.name, time.monotonic()
         answered = len(np.load(folder / "blend_test.npy", mmap_mode="r"))
         arrays = arrays_in(folder, len(record.fold_of) + answered)
         if not arrays:

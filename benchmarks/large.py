@@ -250,28 +250,28 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--here", action="store_true", help="in this process, printed only")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
-    unknown = set(asked.cases.split(",")) - set(CASES)
+    options = parser.parse_args()
+    unknown = set(options.cases.split(",")) - set(CASES)
     if unknown:
         parser.error(f"unknown cases {', '.join(sorted(unknown))}; choose from {', '.join(CASES)}")
-    if asked.here:
-        for case in asked.cases.split(","):
+    if options.here:
+        for case in options.cases.split(","):
             steps = Steps(case)
             with tempfile.TemporaryDirectory() as folder:
-                CASES[case](steps, asked.scale, Path(folder))
+                CASES[case](steps, options.scale, Path(folder))
             peak, anonymous = (max(each) for each in zip(*steps.peaks, strict=True))
             print(f"| {case} | all | | | {peak:.2f} | {anonymous:.2f} |", flush=True)
         return
-    append(asked.out, heading(f"large synthetic cases, scale {asked.scale:g}") + HEADER)
-    for case in asked.cases.split(","):
-        command = [sys.executable, __file__, "--here", "--cases", case, "--scale", str(asked.scale)]
+    append(options.out, heading(f"large synthetic cases, scale {options.scale:g}") + HEADER)
+    for case in options.cases.split(","):
+        command = [sys.executable, __file__, "--here", "--cases", case, "--scale", str(options.scale)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 print(line, end="", flush=True)
-                append(asked.out, line)
+                append(options.out, line)
         if process.returncode:
-            append(asked.out, f"| {case} | ended with status {process.returncode} | | | | |\n")
+            append(options.out, f"| {case} | ended with status {process.returncode} | | | | |\n")
 
 
 if __name__ == "__main__":

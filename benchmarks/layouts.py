@@ -54,29 +54,29 @@ class Row:
 
 def main() -> None:
     """Run every competition asked for and append a table, the count last."""
-    asked = arguments()
-    sys.path.insert(0, str(asked.layouts))
+    options = arguments()
+    sys.path.insert(0, str(options.layouts))
     specs = importlib.import_module("specs").SPECS
-    unknown = set(asked.only.split(",")) - set(specs) if asked.only else set()
+    unknown = set(options.only.split(",")) - set(specs) if options.only else set()
     if unknown:
         sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(specs)}")
-    names = asked.only.split(",") if asked.only else list(specs)
-    if asked.reading:
-        sys.exit(sum(bool(reading_fault(specs[name], asked.layouts)) for name in names))
+    names = options.only.split(",") if options.only else list(specs)
+    if options.reading:
+        sys.exit(sum(bool(reading_fault(specs[name], options.layouts)) for name in names))
     lower = importlib.import_module("metrics").LOWER
-    append(asked.out, heading(f"{len(names)} layouts, 120 train and 40 test items, {asked.budget} each") + HEADER)
-    with ThreadPoolExecutor(asked.jobs) as pool:
+    append(options.out, heading(f"{len(names)} layouts, 120 train and 40 test items, {options.budget} each") + HEADER)
+    with ThreadPoolExecutor(options.jobs) as pool:
         rows = []
-        for row in pool.map(lambda name: result(specs[name], specs[name].metric in lower, asked), names):
+        for row in pool.map(lambda name: result(specs[name], specs[name].metric in lower, options), names):
             rows.append(row)
-            append(asked.out, row.text)
+            append(options.out, row.text)
             print(row.text, end="", flush=True)
     of = len(rows)
     counted = (
         f"\n{sum(r.read for r in rows)} of {of} read right, {sum(r.accepted for r in rows)} accepted, "
         f"{sum(r.better for r in rows)} better than a constant.\n"
     )
-    append(asked.out, counted)
+    append(options.out, counted)
     print(counted, end="")
 
 
@@ -93,25 +93,25 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
+def result(spec: Any, lower: bool, options: argparse.Namespace) -> Row:
     """The row of one competition, after making and running it."""
     with tempfile.TemporaryDirectory(prefix="autoclimb-layouts-") as temporary:
-        place = (asked.keep or Path(temporary)).resolve() / spec.name
+        place = (options.keep or Path(temporary)).resolve() / spec.name
         if place.exists():
             shutil.rmtree(place)
         place.mkdir(parents=True)
         data = place / spec.name
-        made = [sys.executable, str(asked.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
+        made = [sys.executable, str(options.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
         command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", spec.metric]
-        command += ["--budget", asked.budget]
-        ended = watched(command, seconds_of(asked.budget) + GRACE, place / "output.txt", place)
+        command += ["--budget", options.budget]
+        ended = watched(command, seconds_of(options.budget) + GRACE, place / "output.txt", place)
         climbed = place / "autoclimb-runs" / f"{spec.name}-{metric_named(spec.metric).name}"
         used = json.loads((place / f"{spec.name}.private" / "meta.json").read_text())["used"]
         wrong = misread(spec, used, *understood(climbed))
-        score, refused = judged(spec.name, data, climbed / "submission.csv", asked.layouts)
+        score, refused = judged(spec.name, data, climbed / "submission.csv", options.layouts)
         refused = f"exit {ended.status}: {ended.last_line.replace('|', '/')}" if ended.status else refused
-        constant, why = constant_score(spec, data, place, asked.layouts)
+        constant, why = constant_score(spec, data, place, options.layouts)
     better = None not in (score, constant) and (score < constant if lower else score > constant)
     cells = [
         f"{spec.name}",
@@ -121,7 +121,7 @@ def result(spec: Any, lower: bool, asked: argparse.Namespace) -> Row:
         "" if score is None else f"{score:.4f}",
         why if constant is None else f"{constant:.4f}",
         "yes" if better else "no",
-        f"{ended.seconds:.0f}/{seconds_of(asked.budget):.0f}",
+        f"{ended.seconds:.0f}/{seconds_of(options.budget):.0f}",
         f"{ended.peak_mb / 1000:.2f}",
     ]
     return Row(spec.name, spec.metric, not wrong, not refused, better, f"| {' | '.join(cells)} |\n")

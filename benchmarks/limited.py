@@ -38,15 +38,15 @@ def main() -> None:
     parser.add_argument("--trained", type=int, default=2000, help="pictures of each training measured, 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         data = Path(place) / "data"
-        files, kilobytes = competition(data, asked.pictures)
-        what = f"{asked.pictures} JPEGs of 96 to 128 px, {kilobytes:.1f} kB each, within {asked.cache_gb:g} GB"
-        append(asked.out, heading(what))
-        if asked.trained:
-            append(asked.out, rate_table(files[:RATED], Path(place) / "rates", asked.trained, asked.rounds))
-        append(asked.out, limited_run(data, Path(place) / "run", asked))
+        files, kilobytes = competition(data, options.pictures)
+        what = f"{options.pictures} JPEGs of 96 to 128 px, {kilobytes:.1f} kB each, within {options.cache_gb:g} GB"
+        append(options.out, heading(what))
+        if options.trained:
+            append(options.out, rate_table(files[:RATED], Path(place) / "rates", options.trained, options.rounds))
+        append(options.out, limited_run(data, Path(place) / "run", options))
 
 
 def competition(folder: Path, count: int) -> tuple[list[str], float]:
@@ -145,7 +145,7 @@ def rate_table(files: list[str], folder: Path, trained: int, rounds: int) -> str
     return "\n".join(lines) + f"\n\n{says} all rates but the first by processor time, which neighbours change little.\n"
 
 
-def limited_run(data: Path, out: Path, asked: argparse.Namespace) -> str:
+def limited_run(data: Path, out: Path, options: argparse.Namespace) -> str:
     """What the real command did within the limit, in words."""
     peaks: dict[str, float] = {}
     ended = threading.Event()
@@ -164,8 +164,8 @@ def limited_run(data: Path, out: Path, asked: argparse.Namespace) -> str:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", "accuracy", "--budget", asked.budget]
-    command += ["--cache-gb", str(asked.cache_gb), "--out", str(out)]
+    command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", "accuracy", "--budget", options.budget]
+    command += ["--cache-gb", str(options.cache_gb), "--out", str(out)]
     start = time.monotonic()
     ran = subprocess.run(command, capture_output=True, text=True)
     ended.set()
@@ -182,7 +182,7 @@ def limited_run(data: Path, out: Path, asked: argparse.Namespace) -> str:
     )
     disk = ", ".join(f"{part} {size:.2f}" for part, size in sorted(peaks.items()) if size >= 0.005)
     return (
-        f"\n`autoclimb fit --budget {asked.budget} --cache-gb {asked.cache_gb:g}` ended with status {ran.returncode} "
+        f"\n`autoclimb fit --budget {options.budget} --cache-gb {options.cache_gb:g}` ended with status {ran.returncode} "
         f"after {time.monotonic() - start:.0f} s; submission {'complete' if complete else 'INCOMPLETE'}, accuracy "
         f"{np.mean(right):.4f} on {len(right)} test pictures.\n\nPeak disk in GB: {disk}. Kept in the cache: "
         f"{', '.join(kinds)}.\n"

@@ -28,13 +28,13 @@ def main() -> None:
     parser.add_argument("--answers", type=Path, required=True)
     parser.add_argument("--without", required=True, metavar="FIELD=VALUE")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    if asked.out:
-        append(asked.out, heading("kept runs blended with and without some members"))
-    for line in compared(asked.runs, asked.answers, *asked.without.split("=", 1)):
+    options = parser.parse_args()
+    if options.out:
+        append(options.out, heading("kept runs blended with and without some members"))
+    for line in compared(options.runs, options.answers, *options.without.split("=", 1)):
         print(line, flush=True)
-        if asked.out:
-            append(asked.out, line + "\n")
+        if options.out:
+            append(options.out, line + "\n")
 
 
 def compared(runs: list[Path], answers: Path, name: str, value: str) -> Iterator[str]:

@@ -46,41 +46,41 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(NEIGHBOURS), default=list(NEIGHBOURS))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
     parser.add_argument("--part", choices=SETTINGS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.part:
-        print(json.dumps(trained(asked)))
+    options = parser.parse_args()
+    if options.part:
+        print(json.dumps(trained(options)))
         return
     rates: dict[tuple[str, str], list[float]] = {}
-    for _ in range(asked.repeats):  # the machine changes from minute to minute: every cell sees several of them
-        for name, levels in ((name, NEIGHBOURS[name]) for name in asked.only):
+    for _ in range(options.repeats):  # the machine changes from minute to minute: every cell sees several of them
+        for name, levels in ((name, NEIGHBOURS[name]) for name in options.only):
             others = [subprocess.Popen(["nice", "-n", str(level), sys.executable, "-c", BUSY]) for level in levels]
             try:
                 for setting in SETTINGS:
-                    rates.setdefault((name, setting), []).append(rate_of(asked, setting))
+                    rates.setdefault((name, setting), []).append(rate_of(options, setting))
             finally:
                 for other in others:
                     other.kill()
-    table = heading(f"training beside other work, {asked.backbone}@{asked.size}, pictures a second") + HEADER
-    for name in asked.only:
+    table = heading(f"training beside other work, {options.backbone}@{options.size}, pictures a second") + HEADER
+    for name in options.only:
         cells = {setting: rates[name, setting] for setting in SETTINGS}
         fixed = [max(row) for row in zip(*(cells[setting] for setting in SETTINGS[:-1]), strict=True)]
         share = statistics.median(own / best for own, best in zip(cells["adaptive"], fixed, strict=True))
         shown = (f"{statistics.median(row):.0f} ({min(row):.0f} to {max(row):.0f})" for row in cells.values())
         table += f"| {name} | {' | '.join(shown)} | {share:.2f} |\n"
-    append(asked.out, table)
+    append(options.out, table)
     print(table)
 
 
-def rate_of(asked: argparse.Namespace, setting: str) -> float:
+def rate_of(options: argparse.Namespace, setting: str) -> float:
     """Pictures a second of one setting in a process of its own."""
-    command = [sys.executable, __file__, "--part", setting, "--seconds", str(asked.seconds)]
-    command += ["--backbone", asked.backbone, "--size", str(asked.size)]
+    command = [sys.executable, __file__, "--part", setting, "--seconds", str(options.seconds)]
+    command += ["--backbone", options.backbone, "--size", str(options.size)]
     own = {name: value for name, value in {**ENVIRONMENT, **WAITING.get(setting, {})}.items() if value}
     ran = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def trained(asked: argparse.Namespace) -> float:
+def trained(options: argparse.Namespace) -> float:
     """Pictures a second of a training by the clock; of fixed threads where the setting says so."""
     import torch
 
@@ -91,21 +91,21 @@ def trained(asked: argparse.Namespace) -> float:
     from autoclimb.types import Config
 
     draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (512, asked.size, asked.size, 3), np.uint8)
+    pixels = draw.integers(0, 256, (512, options.size, options.size, 3), np.uint8)
     target = np.eye(10, dtype=np.float32)[np.arange(512) % 10]
     material = Material("multiclass", 10, target, np.zeros(512, np.int64), pixels)
-    config = Config(backbone=asked.backbone, size=asked.size, policy="flip", seconds=asked.seconds)
-    if asked.part == "one thread":
+    config = Config(backbone=options.backbone, size=options.size, policy="flip", seconds=options.seconds)
+    if options.part == "one thread":
         torch.set_num_threads(1)
-    if asked.part != "adaptive":
+    if options.part != "adaptive":
         config = config.vary(seconds=0.0)  # only trainings by the clock change their threads
     format, cpu = Format("bf16"), torch.device("cpu")
-    if asked.part == "adaptive":
+    if options.part == "adaptive":
         format = replace(format, img_s=measure_speed(config, material, cpu, PROBE)["train"])
     built = replace(build_net(config, 10), format=format)
     fold = Fold(0, np.arange(512), np.arange(0), cpu, lambda facts: None, time.monotonic)
     loop.train(built, material, config, fold, loop.Pace(time.monotonic, time.monotonic(), 3.0))  # imports, warms up
-    pace = loop.Pace(time.monotonic, time.monotonic(), asked.seconds)
+    pace = loop.Pace(time.monotonic, time.monotonic(), options.seconds)
     return loop.train(built, material, config, fold, pace)[1]["img_s"]
 
 

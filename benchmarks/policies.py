@@ -22,12 +22,12 @@ def main() -> None:
     """Times every row of the menu and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="processor time a policy and size")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     cv2.setNumThreads(1)
     print("| policy | " + " | ".join(f"{size} px" for size in SIZES) + " |")
     print("|---|" + "---|" * len(SIZES))
     for name in POLICIES:
-        print(f"| {name} | " + " | ".join(f"{speed_of(name, size, asked.seconds):,.0f}" for size in SIZES) + " |")
+        print(f"| {name} | " + " | ".join(f"{speed_of(name, size, options.seconds):,.0f}" for size in SIZES) + " |")
 
 
 def speed_of(name: str, size: int, seconds: float) -> float:

@@ -32,12 +32,12 @@ def main() -> None:
     parser.add_argument("--nets", default=NETS, help="name@size, comma separated")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     bf16 = "has" if has_bf16(CPU) else "has no"
-    append(asked.out, heading(f"predicting, pictures a second; the processor {bf16} instructions for bf16") + HEADER)
-    for name in asked.nets.split(","):
-        line = row(*name.split("@"), asked.repeats)
-        append(asked.out, line)
+    append(options.out, heading(f"predicting, pictures a second; the processor {bf16} instructions for bf16") + HEADER)
+    for name in options.nets.split(","):
+        line = row(*name.split("@"), options.repeats)
+        append(options.out, line)
         print(line, end="", flush=True)
 
 

@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
-    append(asked.out, heading("rates below the head, tf_efficientnet_lite0") + HEADER)
-    for name in asked.sets.split(","):
+    options = parser.parse_args()
+    append(options.out, heading("rates below the head, tf_efficientnet_lite0") + HEADER)
+    for name in options.sets.split(","):
         with tempfile.TemporaryDirectory(prefix="autoclimb-rates-") as folder, opened(SUITE, name, Path(folder)) as lab:
-            for row in rows_of(lab, name, asked.size, asked.folds):
-                append(asked.out, row)
+            for row in rows_of(lab, name, options.size, options.folds):
+                append(options.out, row)
                 print(row, end="", flush=True)
 
 

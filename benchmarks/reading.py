@@ -158,18 +158,18 @@ def main() -> None:
     parser.add_argument("--layouts", default=",".join(LAYOUTS))
     parser.add_argument("--again", type=int, default=3, help="readings of each folder, each in a new process")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
-    unknown = set(asked.layouts.split(",")) - set(LAYOUTS)
+    options = parser.parse_args()
+    unknown = set(options.layouts.split(",")) - set(LAYOUTS)
     if unknown:
         parser.error(f"unknown layouts {', '.join(sorted(unknown))}; choose from {', '.join(LAYOUTS)}")
-    append(asked.out, heading(f"reading {asked.files:,} files, {asked.again} times each") + HEADER)
-    for layout in asked.layouts.split(","):
+    append(options.out, heading(f"reading {options.files:,} files, {options.again} times each") + HEADER)
+    for layout in options.layouts.split(","):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            LAYOUTS[layout](Path(folder), asked.files)
+            LAYOUTS[layout](Path(folder), options.files)
             made = time.perf_counter() - start
             rows = []
-            for _ in range(asked.again):
+            for _ in range(options.again):
                 read = subprocess.run([sys.executable, "-c", READ, folder], capture_output=True, text=True, check=True)
                 rows.append([float(word) for word in read.stdout.split()])
             train, test, _, _, before, _ = rows[0]
@@ -177,7 +177,7 @@ def main() -> None:
             busy, peak = min(row[3] for row in rows), max(row[5] for row in rows)
             cells = layout, f"{train:.0f}", f"{test:.0f}", seconds, f"{busy:.2f}", f"{before / 1024:.0f}"
             row = f"| {' | '.join(cells)} | {peak / 1024:.0f} |\n"
-            append(asked.out, row)
+            append(options.out, row)
             print(row, end="", flush=True)
             print(f"{layout}: the folder was made in {made:.0f} s", file=sys.stderr)
 

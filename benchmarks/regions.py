@@ -32,14 +32,14 @@ HEADER = "| pictures | test | ± | out of fold | seconds | chosen |\n|---|---|--
 
 def main() -> None:
     """Makes the set, runs on it twice and appends a table."""
-    asked = arguments()
-    append(asked.out, heading(f"useless parts, {asked.budget}, stages {asked.stages}") + HEADER)
+    options = arguments()
+    append(options.out, heading(f"useless parts, {options.budget}, stages {options.stages}") + HEADER)
     with tempfile.TemporaryDirectory(prefix="autoclimb-regions-") as temporary:
         data = Path(temporary) / "data"
-        compose(asked.labelled, asked.landscapes, data)
+        compose(options.labelled, options.landscapes, data)
         for name, space in SPACES.items():
-            row = result(name, space, data, Path(temporary), asked)
-            append(asked.out, row)
+            row = result(name, space, data, Path(temporary), options)
+            append(options.out, row)
             print(row, end="", flush=True)
 
 
@@ -73,17 +73,17 @@ def compose(labelled: Path, landscapes: Path, out: Path) -> None:
         picture.save(place, quality=95)
 
 
-def result(name: str, space: str, data: Path, temporary: Path, asked: argparse.Namespace) -> str:
+def result(name: str, space: str, data: Path, temporary: Path, options: argparse.Namespace) -> str:
     """The row of one run."""
     folder, recipe = temporary / f"run {len(space)}", temporary / f"recipe{len(space)}.py"
-    recipe.write_text(WHOLE.format(plan=asked.stages.split(","), space=space))
-    command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", asked.metric, "--yes"]
-    command += ["--budget", asked.budget, "--out", str(folder), "--recipe", str(recipe)]
-    ran = watched(command, seconds_of(asked.budget) + GRACE, temporary / "output.txt")
+    recipe.write_text(WHOLE.format(plan=options.stages.split(","), space=space))
+    command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", options.metric, "--yes"]
+    command += ["--budget", options.budget, "--out", str(folder), "--recipe", str(recipe)]
+    ran = watched(command, seconds_of(options.budget) + GRACE, temporary / "output.txt")
     if ran.status:
         return f"| {name} | exit {ran.status}: {ran.last_line} | | | | |\n"
     climbed = autoclimb.open_run(folder)
-    mark = marked(autoclimb.read_task(data, climbed.metric), climbed.metric, climbed.submission, asked.answers)
+    mark = marked(autoclimb.read_task(data, climbed.metric), climbed.metric, climbed.submission, options.answers)
     config = next(row for row in climbed.leaderboard().to_dict("records") if row["rank"] == 1)["config"]
     part = re.search(r"box:[\d.,]+", config)
     return (

@@ -92,14 +92,14 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
-    asked = parser.parse_args()
-    lines = [line_of(folder.name, open_run(folder)) for folder in asked.runs]
-    if asked.rows:
+    options = parser.parse_args()
+    lines = [line_of(folder.name, open_run(folder)) for folder in options.runs]
+    if options.rows:
         with tempfile.TemporaryDirectory() as temporary:
-            run = made_up(Path(temporary) / "run", asked.rows, asked.classes, asked.trials)
+            run = made_up(Path(temporary) / "run", options.rows, options.classes, options.trials)
             lines.append(line_of(run.task["name"], run))
     print(HEADER + "".join(lines), end="")
-    append(asked.out, heading("reports, written by hand") + HEADER + "".join(lines))
+    append(options.out, heading("reports, written by hand") + HEADER + "".join(lines))
 
 
 if __name__ == "__main__":

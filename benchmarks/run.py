@@ -28,14 +28,14 @@ LISTS = ("sets", "solvers", "budgets", "seeds")
 
 def main() -> None:
     """Run what is asked for and append a table."""
-    asked = arguments()
-    lists = {name: getattr(asked, name).split(",") if getattr(asked, name) else None for name in LISTS}
-    bench = autoclimb.bench(asked.suite, **lists, out=asked.bench, tell=lambda event: print(event.text, flush=True))
+    options = arguments()
+    lists = {name: getattr(options, name).split(",") if getattr(options, name) else None for name in LISTS}
+    bench = autoclimb.bench(options.suite, **lists, out=options.bench, tell=lambda event: print(event.text, flush=True))
     print(bench)
     sets = {known_set.name: known_set for known_set in bench.suite.sets}
     cells = {cell.folder for cell in selected(bench.suite, **lists).cells()}
     rows = [o for o in bench.outcomes if o.folder in cells]  # the record may hold more
-    append(asked.out, heading("autoclimb bench") + HEADER + "".join(row_of(o, sets[o.set]) for o in rows))
+    append(options.out, heading("autoclimb bench") + HEADER + "".join(row_of(o, sets[o.set]) for o in rows))
 
 
 def arguments() -> argparse.Namespace:

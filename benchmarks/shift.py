@@ -68,14 +68,14 @@ def main() -> None:
     parser.add_argument("--runs", nargs="*", type=Path, default=[])
     parser.add_argument("--answers", type=Path)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    lines = of_runs(asked.runs, asked.answers, asked.draws) if asked.runs else simulated(asked.draws)
-    if asked.out:
-        append(asked.out, heading("other shares of classes in the test rows, allowed for on evidence"))
+    options = parser.parse_args()
+    lines = of_runs(options.runs, options.answers, options.draws) if options.runs else simulated(options.draws)
+    if options.out:
+        append(options.out, heading("other shares of classes in the test rows, allowed for on evidence"))
     for line in lines:
         print(line, flush=True)
-        if asked.out:
-            append(asked.out, line + "\n")
+        if options.out:
+            append(options.out, line + "\n")
 
 
 def simulated(draws: int) -> Iterator[str]:

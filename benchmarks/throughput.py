@@ -42,24 +42,24 @@ HEADER = (
 
 def main() -> None:
     """Measure every model asked for, or one part of one of them in this process."""
-    asked = arguments()
-    if asked.part:
-        print(json.dumps(PARTS[asked.part](asked)))
+    options = arguments()
+    if options.part:
+        print(json.dumps(PARTS[options.part](options)))
         return
-    device = asked.device or ("cuda" if has_cuda() else "cpu")
+    device = options.device or ("cuda" if has_cuda() else "cpu")
     rows = []
-    append(asked.out, heading("training, pictures a second") + HEADER)
+    append(options.out, heading("training, pictures a second") + HEADER)
     with tempfile.TemporaryDirectory(prefix="autoclimb-throughput-") as temporary:
         folder = Path(temporary)
-        make_pictures(folder / "pictures", asked.rows)
-        for name in (asked.models or MODELS[device]).split(","):
+        make_pictures(folder / "pictures", options.rows)
+        for name in (options.models or MODELS[device]).split(","):
             model, _, size = name.partition("@")
-            row = measured(asked, model, int(size), device, folder)
+            row = measured(options, model, int(size), device, folder)
             rows.append({k: row[k] for k in ("model", "size", "device", "img_s", "synthetic_img_s", "textbook_img_s")})
             line = in_words(row)
-            append(asked.out, line)
+            append(options.out, line)
             print(line, end="", flush=True)
-            asked.json.write_text(json.dumps(rows, indent=1))
+            options.json.write_text(json.dumps(rows, indent=1))
 
 
 def arguments() -> argparse.Namespace:
@@ -104,14 +104,14 @@ def make_picture(file: Path) -> None:
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, quality=90)
 
 
-def measured(asked: argparse.Namespace, model: str, size: int, device: str, folder: Path) -> dict[str, Any]:
+def measured(options: argparse.Namespace, model: str, size: int, device: str, folder: Path) -> dict[str, Any]:
     """One row: each part `repeats` times in turn, so that a slow minute of the machine hits all of them."""
     took: dict[str, list[float]] = {"img_s": [], "synthetic_img_s": [], "textbook_img_s": []}
     facts: dict[str, Any] = {}
     command = [sys.executable, __file__, "--models", f"{model}@{size}", "--device", device, "--folder", str(folder)]
-    command += ["--seconds", str(asked.seconds), "--batch", str(asked.batch or (256 if device == "cuda" else 64))]
-    command += ["--compile"] if asked.compile else []
-    for _ in range(asked.repeats):
+    command += ["--seconds", str(options.seconds), "--batch", str(options.batch or (256 if device == "cuda" else 64))]
+    command += ["--compile"] if options.compile else []
+    for _ in range(options.repeats):
         for part in PARTS:
             environment = {**os.environ, **ENVIRONMENT} if part == "ours" else dict(os.environ)
             ran = subprocess.run([*command, "--part", part], env=environment, capture_output=True, text=True)
@@ -143,7 +143,7 @@ def in_words(row: dict[str, Any]) -> str:
 # --- the parts, each run in a process of its own ---------------------------------------------------------------------
 
 
-def ours(asked: argparse.Namespace) -> dict[str, Any]:
+def ours(options: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
@@ -153,36 +153,36 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     from autoclimb.learn.replays import replayed, shapes_of
     from autoclimb.types import Config
 
-    model, size = asked.models.split("@")[0], int(asked.models.split("@")[1])
-    device = ready(asked.device)
-    files = [str(path) for path in sorted((asked.folder / "pictures").glob("*/*.jpg"))]
-    cached = build_pixels(files, size, "squash", asked.folder / "cache")
+    model, size = options.models.split("@")[0], int(options.models.split("@")[1])
+    device = ready(options.device)
+    files = [str(path) for path in sorted((options.folder / "pictures").glob("*/*.jpg"))]
+    cached = build_pixels(files, size, "squash", options.folder / "cache")
     label = np.array([int(Path(file).parent.name) for file in files])
     folds = np.zeros(len(files), np.int64)
     material = Material("multiclass", CLASSES, np.eye(CLASSES, dtype=np.float32)[label], folds, cached.array)
-    config = Config(backbone=model, size=size, policy="medium", batch=asked.batch)
+    config = Config(backbone=model, size=size, policy="medium", batch=options.batch)
     chosen = measure_speed(config, material, device, 3.0)
     fold = Fold(0, np.arange(len(files)), np.arange(0), device, lambda facts: None, time.monotonic)
 
     built = built_for(config, chosen)
-    if asked.compile:
+    if options.compile:
         import torch
 
         built = replace(built, forward=torch.compile(built.net))
-    built = replayed(built, shapes_of(config, asked.batch, material.channels), device)
+    built = replayed(built, shapes_of(config, options.batch, material.channels), device)
 
     def trained(seconds: float) -> dict[str, Any]:
         pace = loop.Pace(time.monotonic, time.monotonic(), seconds=seconds)
         return loop.train(built, material, config, fold, pace)[1]
 
     trained(3.0)  # warms up
-    real = trained(asked.seconds)
-    one = BatchMaker(material, config)[next(loop.endless_batches(material, fold, config, size, asked.batch))]
+    real = trained(options.seconds)
+    one = BatchMaker(material, config)[next(loop.endless_batches(material, fold, config, size, options.batch))]
     if device.type == "cuda":
         one = one[0], one[1].pin_memory()  # as loaders hand batches over
     loop.load_batches = lambda *args: repeat(one)
-    same = trained(asked.seconds)
-    word = chosen["precision"] + (", compiled" if asked.compile else "")
+    same = trained(options.seconds)
+    word = chosen["precision"] + (", compiled" if options.compile else "")
     return {"img_s": real["img_s"], "synthetic_img_s": same["img_s"], "format": word}
 
 
@@ -208,7 +208,7 @@ def ready(name: str):
     return device
 
 
-def textbook(asked: argparse.Namespace) -> dict[str, Any]:
+def textbook(options: argparse.Namespace) -> dict[str, Any]:
     """What a tutorial would write: decoded every epoch, varied by torchvision, fp32, torch's own layout and threads."""
     import timm
     import torch
@@ -217,8 +217,8 @@ def textbook(asked: argparse.Namespace) -> dict[str, Any]:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    model, size = asked.models.split("@")[0], int(asked.models.split("@")[1])
-    device = torch.device(asked.device)
+    model, size = options.models.split("@")[0], int(options.models.split("@")[1])
+    device = torch.device(options.device)
     vary = transforms.Compose(
         [
             transforms.RandomResizedCrop(size, scale=(0.5, 1.0)),
@@ -230,8 +230,8 @@ def textbook(asked: argparse.Namespace) -> dict[str, Any]:
     )
     workers = min(len(os.sched_getaffinity(0)), 8)
     loader = DataLoader(
-        ImageFolder(str(asked.folder / "pictures"), vary),
-        asked.batch,
+        ImageFolder(str(options.folder / "pictures"), vary),
+        options.batch,
         shuffle=True,
         num_workers=workers,
         drop_last=True,
@@ -240,7 +240,7 @@ def textbook(asked: argparse.Namespace) -> dict[str, Any]:
     )
     net = timm.create_model(model, num_classes=CLASSES).to(device).train()
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
-    seen, begun, until = 0, 0.0, time.monotonic() + 3.0 + asked.seconds
+    seen, begun, until = 0, 0.0, time.monotonic() + 3.0 + options.seconds
     while time.monotonic() < until:
         for x, y in loader:
             loss = nn.functional.cross_entropy(net(x.to(device)), y.to(device))
@@ -251,7 +251,7 @@ def textbook(asked: argparse.Namespace) -> dict[str, Any]:
             now = time.monotonic()
             if begun:
                 seen += len(x)
-            elif now > until - asked.seconds:  # the first seconds start the workers and warm up
+            elif now > until - options.seconds:  # the first seconds start the workers and warm up
                 begun = now
             if now > until:
                 break

@@ -65,19 +65,19 @@ class StopAt(Callback):
 
 def main() -> None:
     """Read, plan, train at two sizes, predict with several views."""
-    asked = folder.arguments()
-    set_seed(asked.seed)
+    options = folder.arguments()
+    set_seed(options.seed)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    seen = folder.read(asked.data, asked.metric)
-    tuned = asked.weights != "none"
-    until = BEGAN + asked.budget - 3.0  # for the csv and the end of the process
-    rate = speed.pictures_a_second(ARCHITECTURE[asked.weights])
+    seen = folder.read(options.data, options.metric)
+    tuned = options.weights != "none"
+    until = BEGAN + options.budget - 3.0  # for the csv and the end of the process
+    rate = speed.pictures_a_second(ARCHITECTURE[options.weights])
     size = folder.size_for(seen, rate, 64, 0.8 * (until - time.monotonic()), tuned)
     first = max(48, int(0.66 * size) // 16 * 16)
     test_seconds = VIEWS * len(seen.test) / (3 * rate * (64 / size) ** 2)
-    until -= min(1.5 * test_seconds + 3, 0.3 * asked.budget)
+    until -= min(1.5 * test_seconds + 3, 0.3 * options.budget)
     print(f"{rate:.0f} pictures a second at 64 px; sizes {first}, {size}; {until - time.monotonic():.0f} s", flush=True)
-    learn = learner(seen, loaders(seen, first, asked), asked)
+    learn = learner(seen, loaders(seen, first, options), options)
     with learn.no_bar(), learn.no_logging():
         steps = int(FINDING * (until - time.monotonic()) * rate * (64 / first) ** 2 / learn.dls.bs)
         lr = found_rate(learn, min(steps, 60)) if steps >= FEWEST_STEPS else USUAL_RATE
@@ -85,14 +85,14 @@ def main() -> None:
         began, budget = time.monotonic(), until - time.monotonic()
         for i, side in enumerate((first, size)):
             if i:
-                learn.dls = loaders(seen, side, asked)
+                learn.dls = loaders(seen, side, options)
             ends = began + FIRST_PART * budget if not i else until
             fit(learn, lr, ends, tuned, mixing=not tuned and seen.kind != "numbers", head_first=tuned and not i)
-        predict(learn, seen, asked)
-    print(f"{time.monotonic() - BEGAN:.0f} of {asked.budget:.0f} s", flush=True)
+        predict(learn, seen, options)
+    print(f"{time.monotonic() - BEGAN:.0f} of {options.budget:.0f} s", flush=True)
 
 
-def loaders(seen: folder.Competition, size: int, asked: "folder.argparse.Namespace") -> DataLoaders:
+def loaders(seen: folder.Competition, size: int, options: "folder.argparse.Namespace") -> DataLoaders:
     """Batches of the size, with fastai's usual variation."""
     block = {"classes": CategoryBlock(), "sets": MultiCategoryBlock(), "numbers": RegressionBlock()}[seen.kind]
     split = ColReader("target", label_delim=" ") if seen.kind == "sets" else ColReader("target")
@@ -100,16 +100,16 @@ def loaders(seen: folder.Competition, size: int, asked: "folder.argparse.Namespa
         blocks=(ImageBlock, block),
         get_x=ColReader("file"),
         get_y=split,
-        splitter=RandomSplitter(HELD_OUT, seed=asked.seed),
+        splitter=RandomSplitter(HELD_OUT, seed=options.seed),
         item_tfms=Resize(int(1.15 * size), ResizeMethod.Squish),
         batch_tfms=[
             *aug_transforms(size=size, max_warp=0.1, min_scale=0.8),
-            Normalize.from_stats(*STATS[asked.weights]),
+            Normalize.from_stats(*STATS[options.weights]),
         ],
     ).dataloaders(seen.train, bs=min(BATCH, max(8, len(seen.train) // 8)), num_workers=2)
 
 
-def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.Namespace") -> Learner:
+def learner(seen: folder.Competition, dls: DataLoaders, options: "folder.argparse.Namespace") -> Learner:
     """The learner, its body loaded with the weights where they are asked for."""
     loss = {
         "classes": CrossEntropyLossFlat(),
@@ -118,10 +118,10 @@ def learner(seen: folder.Competition, dls: DataLoaders, asked: "folder.argparse.
     }[seen.kind]
     n_out = 1 if seen.kind == "numbers" else len(dls.vocab)
     # the rate finder saves the net where the learner lives
-    where = {"path": asked.out.resolve().parent, "model_dir": "models"}
-    learn = vision_learner(dls, ARCHITECTURE[asked.weights], pretrained=False, n_out=n_out, loss_func=loss, **where)
-    if asked.weights == "lite0":
-        tensors = load_file(asked.place / "tf_efficientnet_lite0" / "model.safetensors")
+    where = {"path": options.out.resolve().parent, "model_dir": "models"}
+    learn = vision_learner(dls, ARCHITECTURE[options.weights], pretrained=False, n_out=n_out, loss_func=loss, **where)
+    if options.weights == "lite0":
+        tensors = load_file(options.place / "tf_efficientnet_lite0" / "model.safetensors")
         body = learn.model[0].model
         missing = body.load_state_dict(
             {k: v for k, v in tensors.items() if not k.startswith("classifier")}, strict=False
@@ -165,14 +165,14 @@ def epoch_seconds(learn: Learner) -> float:
     return each * (len(learn.dls.train) + 0.4 * len(learn.dls.valid))
 
 
-def predict(learn: Learner, seen: folder.Competition, asked: "folder.argparse.Namespace") -> None:
+def predict(learn: Learner, seen: folder.Competition, options: "folder.argparse.Namespace") -> None:
     """The submission, by several views; labels by the threshold that is best on the held-out rows."""
     threshold = 0.5
     if seen.kind == "sets":
         p, truth = (part.numpy() for part in learn.get_preds())
         threshold = folder.best_threshold(truth, p, 2.0 if seen.metric == "f2" else 1.0)
     p = learn.tta(dl=learn.dls.test_dl(seen.test), n=VIEWS, beta=0.25)[0].numpy()
-    folder.write(seen, asked.out, p, () if seen.kind == "numbers" else list(learn.dls.vocab), threshold)
+    folder.write(seen, options.out, p, () if seen.kind == "numbers" else list(learn.dls.vocab), threshold)
 
 
 if __name__ == "__main__":

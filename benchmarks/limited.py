@@ -182,10 +182,10 @@ def limited_run(data: Path, out: Path, options: argparse.Namespace) -> str:
     )
     disk = ", ".join(f"{part} {size:.2f}" for part, size in sorted(peaks.items()) if size >= 0.005)
     return (
-        f"\n`autoclimb fit --budget {options.budget} --cache-gb {options.cache_gb:g}` ended with status {ran.returncode} "
-        f"after {time.monotonic() - start:.0f} s; submission {'complete' if complete else 'INCOMPLETE'}, accuracy "
-        f"{np.mean(right):.4f} on {len(right)} test pictures.\n\nPeak disk in GB: {disk}. Kept in the cache: "
-        f"{', '.join(kinds)}.\n"
+        f"\n`autoclimb fit --budget {options.budget} --cache-gb {options.cache_gb:g}` ended with status "
+        f"{ran.returncode} after {time.monotonic() - start:.0f} s; submission "
+        f"{'complete' if complete else 'INCOMPLETE'}, accuracy {np.mean(right):.4f} on {len(right)} test pictures.\n\n"
+        f"Peak disk in GB: {disk}. Kept in the cache: {', '.join(kinds)}.\n"
     )
 
 

@@ -200,8 +200,8 @@ def lift_parts(record: RunRecord, pen: Pen) -> list[Part]:
     if record.blend and len(record.blend.tried) > 1:
         by_score = sorted(record.blend.tried.items(), key=lambda row: -row[1])
         blender_rows = [(name, record.metric.shown(score)) for name, score in by_score]
-        head = ("blend", f"{record.metric.name}, cross-fitted")
-        parts.append(Table("Ways to blend that were compared", head, blender_rows))
+        metric = f"{record.metric.name}, cross-fitted"
+        parts.append(Table("Ways to blend that were compared", ("blend", metric), blender_rows))
     return parts
 
 

@@ -64,7 +64,7 @@ def test_no_score_passes_the_best_there_is():
     assert anchored_score(goal, truth, some, answers, anchor).score <= 1.0
 
 
-def test_the_gain_of_what_was_taken_for_its_gain_is_not_believed_whole():
+def test_a_gain_that_was_chosen_for_is_shrunk():
     assert believed(0.5, Anchored(0.54, 0.1, 0.1)) == 0.5  # below half its error
     assert believed(0.5, Anchored(0.6, 0.1, 0.1)) == pytest.approx(0.575)
     assert believed(0.5, Anchored(0.9, 0.01, 0.01)) == pytest.approx(0.9, abs=0.001)  # beyond doubt: as it is

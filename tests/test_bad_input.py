@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, dict]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_is_refused_in_one_line(tmp_path, case):
+def test_a_broken_folder_is_refused_in_one_line(tmp_path, case):
     make, message, options = REFUSED[case]
     with pytest.raises(Mistake, match=message) as caught:
         read_folder(make(tmp_path / "c"), **{"metric": metric("label"), **options})

@@ -100,7 +100,7 @@ def test_is_refused_in_one_clear_line(fit, name):
 
 
 @pytest.mark.parametrize("name", HANDLED)
-def test_is_gone_on_with_and_said(fit, name, tmp_path):
+def test_a_fault_that_can_be_read_around_is_a_note(fit, name, tmp_path):
     case = HANDLED[name]
     result, out = fit(case)
     assert result.exit_code == 0, (result.output, result.exception)
@@ -159,7 +159,7 @@ def test_a_limit_on_the_size_of_files_is_one_line_from_the_real_command(tmp_path
     assert len((tmp_path / "run" / "submission.csv").read_text().splitlines()) == 5
 
 
-def test_what_a_worker_cannot_write_is_a_full_disk_however_it_is_said(tmp_path):
+def test_a_failed_write_of_a_worker_is_a_full_disk_however_it_is_worded(tmp_path):
     short = OSError("25000 requested and 4096 written")  # numpy
     odd = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")  # safetensors
     assert no_room(short)
@@ -191,7 +191,7 @@ def test_a_file_that_may_not_be_read_is_listed(fit, monkeypatch, name):
         assert "1 unreadable pictures left out of training: a_003" in result.output
 
 
-def test_a_7z_without_its_package_is_said(fit, monkeypatch):
+def test_a_7z_without_its_package_is_named(fit, monkeypatch):
     monkeypatch.setitem(sys.modules, "py7zr", None)
     result, _ = fit(broken(lambda root: (competition(root) / "more.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))))
     assert result.exit_code == 2

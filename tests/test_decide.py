@@ -194,7 +194,7 @@ def test_where_only_the_order_of_answers_counts_no_number_is_learned(name, kind,
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 5), st.sampled_from([1, 2, 17]))
-def test_the_likeliest_of_many_classes_are_those_of_a_whole_sort(seed, width, k, digits):
+def test_the_likeliest_of_many_classes_are_those_of_a_full_sort(seed, width, k, digits):
     p = np.round(np.random.default_rng(seed).random((7, width)), digits)  # of one digit: with many ties
     assert np.array_equal(answer(Rule("top", k=k), p), np.argsort(-p, axis=1, kind="stable")[:, :k])
 

@@ -36,7 +36,7 @@ def test_a_run_that_goes_on_as_it_began_says_nothing():
         ({"versions": {"timm": "0.9"}}, "begun with timm 0.9 and goes on with "),
     ],
 )
-def test_what_is_mixed_is_said(change, sentence):
+def test_a_change_of_equipment_is_named(change, sentence):
     equipment = equipment_of(HERE, NETS)
     (line,) = equipment_changes({**equipment, **change}, equipment)
     assert sentence in line

@@ -95,7 +95,7 @@ def test_the_net_that_held_a_row_out_looks_at_it(tmp_path, config):
     ],
     ids=["grid", "hand-made", "few places"],
 )
-def test_what_cannot_look_says_why(tmp_path, config, why):
+def test_a_config_without_maps_gives_a_reason(tmp_path, config, why):
     material = material_of()
     if "few" in why:
         run_trial(config, material, tmp_path / "out", tmp_path, tmp_path, CPU)

@@ -31,7 +31,7 @@ def test_new_values_in_test_convince_whatever_the_name(name):
     assert "in common" in notes[0].text
 
 
-def test_values_that_test_shares_leave_rows_ungrouped_and_a_way_to_ask():
+def test_values_that_test_shares_leave_rows_ungrouped_and_a_hint_how_to_group():
     found, notes = find_group({"patient": cells(20)}, {"patient": cells(20, rows=40)}, LABELS)
     assert found is None
     assert "100% of test rows" in notes[0].text

@@ -54,7 +54,7 @@ def test_a_cell_is_a_set_where_metric_and_pieces_say_so(tmp_path, cells, name, k
 
 
 @pytest.mark.parametrize(("name", "asks"), [("f1-macro", False), (None, True)])
-def test_names_made_of_few_words_are_a_guess_that_is_said(tmp_path, name, asks):
+def test_names_made_of_few_words_are_a_guess_and_a_note(tmp_path, name, asks):
     root = competition(tmp_path, label=lambda i: SLOTS[i % len(SLOTS)], sample=SLOTS[0], train=48)
     task = read_folder(root, metric_named(name) if name else None)
     (note,) = [n for n in task.notes if n.kind == "cells"]

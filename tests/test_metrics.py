@@ -144,7 +144,7 @@ def test_metrics_equal_those_of_scikit_learn():
     assert ours("spearman", np.round(x, 1), y) == pytest.approx(spearmanr(np.round(x, 1), y).statistic)
 
 
-def test_metrics_worked_by_hand():
+def test_metrics_have_the_values_worked_out_by_hand():
     truth = np.array([2, 0, 1])
     ranked = np.array([[2, 0, 1], [1, 0, 2], [0, 2, 3]])
     assert metric_named("map@3").function(truth, ranked) == pytest.approx((1 + 1 / 2 + 0) / 3)

@@ -87,7 +87,7 @@ def test_copies_of_train_pictures_lie_nearer():
     assert "too little" in nearness_words(near)
 
 
-def test_of_too_few_pictures_nothing_is_said():
+def test_too_few_pictures_give_no_verdict():
     frames = clips(30, 2)
     assert measured(frames, frames[:5, :1]) == {}
     assert nearness_words({}) == ""

@@ -264,7 +264,7 @@ def test_a_list_of_test_pictures_keeps_them_out_of_training(tmp_path):
     assert not set(task.train_files) & set(task.test_files)
 
 
-def test_pictures_that_are_neither_train_nor_test_are_said(tmp_path):
+def test_pictures_that_are_neither_train_nor_test_are_a_note(tmp_path):
     with_files(tmp_path, each("train/cat, train/dog, train_augmented/cat, test"))
     task = read_folder(tmp_path, metric("label"))
     assert (len(task.train_ids), len(task.test_ids)) == (8, 4)

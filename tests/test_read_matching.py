@@ -163,7 +163,7 @@ def test_copies_in_another_folder_are_no_doubt(tmp_path):
     assert [n.sure for n in task.notes if n.kind == "match"] == ["sure"]
 
 
-def test_sizes_of_named_pictures_are_a_guess_that_is_said(tmp_path):
+def test_sizes_of_named_pictures_are_a_guess_and_a_note(tmp_path):
     for i in range(6):
         for folder, size in (("large", 16), ("small", 8)):
             picture(tmp_path / folder / f"oak{i}x.jpg", (size, size), seed=i)
@@ -192,7 +192,7 @@ def test_rows_that_share_a_picture_and_differ_in_their_labels_are_refused(tmp_pa
         read_folder(tmp_path, metric("label"))
 
 
-def test_rows_that_share_a_picture_and_agree_are_said(tmp_path):
+def test_rows_that_share_a_picture_and_agree_are_a_note(tmp_path):
     for i in range(6):
         picture(tmp_path / f"{i}.jpg", seed=i)
     rows = [(f"cam{k}/{i}.jpg", "xy"[i % 2]) for i in range(6) for k in (0, 1)]

@@ -269,7 +269,7 @@ def test_copies_beside_labelled_pictures_are_no_test_items(tmp_path):
     assert not read_folder(root, metric("label")).test_ids
 
 
-def test_another_column_of_numbers_that_names_pictures_too_is_said(tmp_path):
+def test_another_column_of_numbers_that_names_pictures_too_is_a_note(tmp_path):
     shots(tmp_path, *(f"{i}.jpg" for i in range(24)))
     rows = ((i, 23 - i, KINDS[i % 3]) for i in range(12))
     table(tmp_path / "train.csv", ("id", "image_no", "label"), *rows)

@@ -503,7 +503,7 @@ def test_quarters_hold_as_many_each():
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("shift", "says"), [(0, "look like train pictures"), (90, "differ strongly")])
-def test_drift_is_measured_once_and_said(tmp_path, shift, says):
+def test_drift_is_measured_once_and_reported(tmp_path, shift, says):
     folder = run_folder(tmp_path / "run", rows=60, answered=60)
     array = next((folder / "cache").glob("*.npy"))
     pixels = np.load(array) // 2

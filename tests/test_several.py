@@ -166,7 +166,7 @@ def test_a_trial_finds_the_picture_that_tells_and_answers_again_from_its_files(t
     assert np.allclose(again[128:], test, atol=1e-5)
 
 
-def test_what_cannot_see_pictures_one_by_one_is_said():
+def test_a_config_that_cannot_take_pictures_one_by_one_is_named():
     with pytest.raises(Unbuildable, match="one size only"):
         build_net(Config(backbone="vit_tiny_patch16_224", size=64, grid=2, model_args=(("depth", 1),)), 3)
     with pytest.raises(Unbuildable, match="grid of 1"):

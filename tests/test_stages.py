@@ -120,7 +120,7 @@ def frozen_in(configs: list[Config]) -> list[Config]:
     return [config for config in configs if config.train == "features" and config.weights]
 
 
-def test_on_a_processor_every_net_that_is_here_is_looked_at_frozen_then_the_best_in_other_ways():
+def test_on_a_processor_frozen_features_of_every_net_come_first_then_the_best_with_other_settings():
     here = frozen_in(asked("baseline", situation(budget=HOUR, pretrained=LOCAL)))
     nets = [row["backbone"] for row in LOCAL]
     assert [config.backbone for config in here[:3]] == nets

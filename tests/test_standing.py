@@ -40,7 +40,7 @@ def test_a_better_score_never_ranks_lower(others, one, two, greater):
     assert standing_of(better, others, greater).rank <= standing_of(worse, others, greater).rank
 
 
-def test_who_is_level_came_first():
+def test_a_team_with_an_equal_score_ranks_ahead():
     place = standing_of(0.9, [0.95, 0.9, 0.8], True)
     assert (place.rank, place.teams) == (3, 3)
     assert place.percentile == 75.0

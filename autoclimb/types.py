@@ -413,5 +413,10 @@ class Event:
     text: str
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def passing(self) -> bool:
+        """Whether the event reports progress only: it is frequent, and of no use once the next one is there."""
+        return self.name in ("epoch", "progress")
+
 
 Tell = Callable[[Event], None]

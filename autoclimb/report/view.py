@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # types.py imports numpy, which the view does not need
 ROWS = 6  # finished trials shown
 SIDE_BY_SIDE = 4  # running trials shown; each device runs one
 FRAMES_A_SECOND = 2  # each costs about 5 ms of a core that is needed for training
-FREQUENT = ("epoch", "progress")  # events for which a notebook is updated at most once a second
 NOTES = 12  # shown in a notebook, the last ones
 
 
@@ -286,7 +285,7 @@ def notebook_tell(budget: float, left: Callable[[], float]) -> "Tell":
         if event.name == "note" and event.text:
             notes.append(event.text)
         now = left()
-        if event.name in FREQUENT and drawn_at - now < 1:
+        if event.passing and drawn_at - now < 1:  # a notebook is updated for such events once a second at most
             return
         drawn_at = now
         handle.update(framed(scene, notes[-NOTES:], budget, now, finished))

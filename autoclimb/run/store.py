@@ -45,7 +45,6 @@ from autoclimb.disk import append_json, read_json, read_lines, whole_file, write
 from autoclimb.errors import Mistake, no_room
 from autoclimb.types import Blend, Config, Event, Tell, Trial
 
-PASSING = ("epoch", "progress")  # events that a live view shows and nobody reads later
 DEVICE = "device"  # a fault of the card: it is gone, or cannot compute any more
 FORMAT = 3  # raised when older run directories cannot be continued
 
@@ -95,10 +94,10 @@ def update_run(folder: Path, clock: Clock, **values: Any) -> None:
 
 
 def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
-    """A function that appends events to the journal, except PASSING ones, and passes every event on to `tell`."""
+    """A function that appends events to the journal, except passing ones, and passes every event on to `tell`."""
 
     def record_and_tell(event: Event) -> None:
-        if event.name not in PASSING:
+        if not event.passing:
             line = {"spent": round(clock.spent(), 2), "name": event.name, "text": event.text, "facts": event.facts}
             try:
                 append_json(folder / "events.jsonl", line)

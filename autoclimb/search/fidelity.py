@@ -160,9 +160,9 @@ def search_seconds(base: Config, s: Situation) -> float:
 def comparable(net: Config, s: Situation) -> bool:
     """Whether changes of the net are worth comparing: on a processor only if all of it will be trained over all folds.
 
-    So is a pretrained net beside a net of another kind. Otherwise finalists train the tops of nets only, about which a
-    few epochs of a full net say little: five comparisons in a five-minute run on elpv_defect were all within two
-    standard errors of 0, and left 47 s of 300 for finalists.
+    A pretrained net shares the time with a net of another kind. Where only its top will be trained, a few epochs of the
+    full net say little: five comparisons in a five-minute run on elpv_defect were all within two standard errors of 0,
+    and left 47 s of 300 for finalists.
     """
     if s.device != "cpu":
         return True
@@ -170,11 +170,11 @@ def comparable(net: Config, s: Situation) -> bool:
 
 
 def whole_pays(net: Config, s: Situation, seconds: float) -> bool:
-    """Whether that time trains the whole of a net over all folds soundly at about the size that it was made for.
+    """Whether `seconds` train a full net over all folds soundly at about the size that it was made for.
 
-    On a processor its top, which trains four times as fast on features that are kept, is better until then: after 150 s
-    a fold of cifar10 the whole net left a loss of .268 at 96 px and .251 at 128, the top .235 at 128, and .235 at 160
-    after half of that (LOG.md).
+    With less time its top, which trains four times as fast on stored features on a processor, is better: after 150 s a
+    fold of cifar10 the full net reached a loss of .268 at 96 px and .251 at 128, the top .235 at 128, and .235 at 160
+    after half of that time (LOG.md).
     """
     sized = net if "size" in s.space.start else with_size(net, s, seconds)
     return at_its_size(sized, s) and epochs_paid(seconds, sized, s) >= epochs_for("sound", sized, s)

@@ -10,7 +10,8 @@ from folders import metric, picture, table
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.folder import read_folder
-from autoclimb.data.read.matching import Located, id_column, locate
+from autoclimb.data.read.matching import Located, locate
+from autoclimb.data.read.picture_columns import id_column
 from autoclimb.data.read.survey import Survey
 from autoclimb.errors import Mistake
 

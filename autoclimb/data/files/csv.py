@@ -14,7 +14,7 @@ from autoclimb.data.files.cells import pixel_columns, pixel_string
 from autoclimb.data.files.delimiters import LOOKED_AT, first_lines, separator_of
 from autoclimb.data.files.formats import ending
 from autoclimb.data.files.mends import with_objects, without_headers, without_quotes, without_titles
-from autoclimb.data.files.starts import BEGUN, stand_in
+from autoclimb.data.files.starts import STARTING_BYTES, stand_in
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.text import NAMED, text_of
 from autoclimb.data.sources import inside
@@ -49,7 +49,7 @@ def tables_in(file: TableFile) -> list[Table]:
     notes: list[str] = []
     data = file.read()
     text = text_of(file.name, data, notes)
-    if text and (words := stand_in(data[:BEGUN])) and not listing:
+    if text and (words := stand_in(data[:STARTING_BYTES])) and not listing:
         notes.append(f"{file.name} is {words}")
         table = None
     elif not text:

@@ -1,4 +1,4 @@
-"""Idx, the form in which MNIST and its kin are downloaded: one array behind a header that tells its type and shape."""
+"""Idx, the format of MNIST and similar downloads: one array after a header with its type and shape."""
 
 import math
 import re
@@ -13,7 +13,7 @@ MOST_AXES = 4
 
 
 def header_in(start: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the idx file that begins so. Raises ValueError where none does."""
+    """The shape and type of an idx file by its first bytes. Raises ValueError where they are no idx header."""
     axes = start[3] if len(start) > 3 else 0
     if start[:2] != b"\0\0" or start[2] not in TYPES or not 0 < axes <= MOST_AXES or len(start) < 4 + 4 * axes:
         raise ValueError("no idx file")
@@ -22,7 +22,7 @@ def header_in(start: bytes) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def shape_of(path: str) -> tuple[int, ...]:
-    """The shape of an idx file, packed or not, by its header alone. Raises ValueError or OSError."""
+    """The shape of an idx file, compressed or not, by its header alone. Raises ValueError or OSError."""
     with decompressing(path, stretch_of(path)) as stream:
         return header_in(stream.read(4 + 4 * MOST_AXES))[0]
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoclimb.data.files.table import Table
+from autoclimb.data.read.choosing import ENOUGH
 from autoclimb.data.read.extras import without_extras
 from autoclimb.data.read.levels import MISHAP, Levels, are_sources, class_level, kind_of, levelled, quoted, shown
 from autoclimb.data.read.looking import look_alike
-from autoclimb.data.read.matching import ENOUGH, Located, column_of, id_column, of_rows
+from autoclimb.data.read.matching import Located, of_rows
+from autoclimb.data.read.picture_columns import column_of, id_column
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, sample_id_column
 from autoclimb.data.read.splits import GENERIC, TEST, TRAIN, VALIDATION, saying

@@ -11,6 +11,7 @@ from autoclimb.arrays import LabelSets, row_keys, take_rows
 from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import ending, unread_words
 from autoclimb.data.files.npy import MOST_SLICES, spread
+from autoclimb.data.read.choosing import ENOUGH
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
 from autoclimb.data.read.class_names import as_the_sample_shows
 from autoclimb.data.read.columns import columns_of, read_metadata
@@ -20,7 +21,7 @@ from autoclimb.data.read.groups import find_group, sources_in_paths
 from autoclimb.data.read.labels import Labels, read_labels
 from autoclimb.data.read.levels import shown
 from autoclimb.data.read.long import unfolded
-from autoclimb.data.read.matching import ENOUGH, names_pictures
+from autoclimb.data.read.picture_columns import names_pictures
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.sidecars import refuse_unread_annotations
 from autoclimb.data.read.survey import Survey, survey_of

@@ -1,4 +1,4 @@
-"""Grades in words -> their order, by a file that lists them or by words that say how much."""
+"""Grades in words -> their order, by a file that lists them or by the meaning of common words."""
 
 import re
 from collections.abc import Collection
@@ -27,13 +27,15 @@ SCALES: tuple[dict[str, int], ...] = (
     {"tiny": 0, "small": 1, "medium": 2, **dict.fromkeys(("large", "big"), 3), **dict.fromkeys(("huge", "giant"), 4)},
 )
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
-STRONGER = ("very", "extremely")  # further from the middle of its scale: very low is below low, very high above high
-MIDDLE = 2.2  # of every scale
+STRONGER = ("very", "extremely")  # move a word away from the middle: very low is below low, very high above high
+MIDDLE = 2.2  # of each of SCALES
 
 
 def grades_in_words(classes: Collection[str], root: Path | None) -> tuple[dict[str, float], str]:
-    """The grade of each class and what says so: a file in the folder `root` that lists the classes in their order, or
-    words such as mild, moderate and severe, counted from 0; ({}, "") where nothing does.
+    """The grade of each class, and the evidence in words; ({}, "") where the order is not known.
+
+    The evidence is a file in the folder `root` that lists the classes in order, Roman numerals, or words such as mild,
+    moderate and severe, which are counted from 0.
     """
     if root is not None:
         numbers, file = numbers_of_classes(root, classes)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autoclimb.data.files.table import Table, with_rows
-from autoclimb.data.read.choosing import ENOUGH
-from autoclimb.data.read.matching import id_column, path_column, some_columns
+from autoclimb.data.read.choosing import ENOUGH, some_columns
 from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, stem_of
 from autoclimb.data.read.parts import split_column
+from autoclimb.data.read.picture_columns import id_column, path_column
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import LABEL_WORDS
 from autoclimb.data.read.values import BLANK

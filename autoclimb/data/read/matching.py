@@ -1,5 +1,5 @@
-"""Ids -> where their pixels are: by file name, by a column of paths, by folder, by what file names begin with, or by
-several columns that make up the path."""
+"""Ids -> the sources of their pixels: by file name, by a column of paths, by folder, by the beginning of file names, or
+by several columns that make up a path."""
 
 import os
 import re
@@ -19,27 +19,23 @@ from autoclimb.data.read.choosing import (
     level_key,
     match,
     match_by_rule,
-    named,
     rank,
     some_columns,
 )
 from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, whole
+from autoclimb.data.read.picture_columns import SAMPLED, are_files, column_of, path_column
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import parts_of, pictures
 from autoclimb.types import Note
 
-CERTAIN = 0.9  # share of ids that keys of another spelling must explain
-MOST_KEYS, FIRST_COLUMNS = 50_000, 10  # ids and columns that are compared as keys
-LOOKED_AT = 500  # cells of a column from which it is judged
-
 
 @dataclass(frozen=True)
 class Located:
-    """Where the pixels of some ids are: a source each, "" for none.
+    """The sources of the pixels of some ids, "" for none.
 
-    `names` are the paths of the pictures where ids do not tell them apart and other columns do. `doubt` says why this
-    may be another picture than the one meant, "" where there is no doubt. `loose` are those found by one of RULES.
+    `names` are the paths of the pictures where ids are ambiguous and other columns decide. `doubt` says why a picture
+    may be another than the one meant, "" where there is no doubt. `loose` matches are those by one of RULES.
     """
 
     files: list[str] = field(repr=False)
@@ -60,15 +56,17 @@ Matcher = Callable[[Sequence[str], Table | None, str, Survey, int], Located | No
 
 
 def locate(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located:
-    """Where the pixels of ids are: the first of MATCHERS that explains more than half of them without a doubt, else
-    the one that explains most. `table` has a row an id in column `id_name`, None where ids come from elsewhere;
-    `split` is 1 for train ids, -1 for test ids.
+    """The sources of ids by the first of MATCHERS that locates more than half of them without a doubt, else by the one
+    that locates most.
+
+    `table` has a row for each id in column `id_name`, None where ids come from elsewhere; `split` is 1 for train ids,
+    -1 for test ids.
     """
     best = Located(["" for _ in ids])
     for matcher in MATCHERS:
-        tried = matcher(ids, table, id_name, survey, split)
-        if tried is not None and (tried.share > best.share or (best.doubt and tried.share > ENOUGH)):
-            best = tried
+        located = matcher(ids, table, id_name, survey, split)
+        if located is not None and (located.share > best.share or (best.doubt and located.share > ENOUGH)):
+            best = located
             if best.share > ENOUGH and not best.doubt:
                 break
     return with_other_views(best, ids, table, id_name, survey, split) if best.share > ENOUGH else best
@@ -77,14 +75,14 @@ def locate(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey
 def with_other_views(
     located: Located, ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int
 ) -> Located:
-    """The items with the pictures that other columns of the table name too: a left and a right eye, a pair of faces.
+    """The items with further pictures that other columns of the table name: a left and a right eye, a pair of faces.
 
-    A column of the same pictures in another form adds nothing, nor does one of pictures that are items of their own.
+    Columns of the same pictures in another format, or of pictures that are items of their own, are left out.
     """
     first = next(filter(None, located.files), "")
     if table is None or table.sources or len(ids) != table.rows or located.channels != 3 or len(parts_of(first)) > 1:
         return located
-    step = max(1, table.rows // LOOKED_AT)
+    step = max(1, table.rows // SAMPLED)
     several = len(set(ids)) < len(ids)
     views, used = [located.files], [id_name]
     for column in some_columns(table):
@@ -121,7 +119,7 @@ def by_file(ids: Sequence[str], table: Table | None, id_name: str, survey: Surve
 
 
 def of_names(names: Sequence[str], table: Table | None, column: str, survey: Survey, split: int) -> Located:
-    """The sources that names lead to; a name may be several with a sign between, the pictures of one item."""
+    """The sources of names; a name may be a list of several with a sign between, the pictures of one item."""
     sign = sign_between(names)
     if not sign:
         return of_match(match(names, survey, split, table, column), survey)
@@ -137,7 +135,7 @@ def of_names(names: Sequence[str], table: Table | None, column: str, survey: Sur
 
 def sign_between(names: Sequence[str]) -> str:
     """The sign between several files in one cell, "" where cells hold one."""
-    some = [name for name in names[:: max(1, len(names) // LOOKED_AT)] if name]
+    some = [name for name in names[:: max(1, len(names) // SAMPLED)] if name]
     for sign in (";", "|", ","):
         parts = [part.strip() for name in some if sign in name for part in name.split(sign)]
         if len(parts) > 1 and all(extension(part) in PICTURES for part in parts if part):
@@ -153,7 +151,7 @@ def of_match(matched: Match, survey: Survey) -> Located:
 
 
 def of_rows(rows: Sequence[int], survey: Survey) -> Located:
-    """The sources of pictures by their numbers, arrays opened up to their channels, with a note on other forms."""
+    """The sources of pictures by their numbers, arrays divided into channels, with a note on other formats."""
     files = [survey.file(i) for i in rows]
     first = next((i for i in rows if i >= 0), -1)
     if first < 0:
@@ -177,8 +175,8 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
 
 
 def by_file_column(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
-    """Ids are bare numbers, which any row has, and a column beside them holds file names with their endings."""
-    if not ids or not all(map(is_bare, ids[:: max(1, len(ids) // LOOKED_AT)])):
+    """Ids are bare numbers, which prove nothing, and a column beside them holds file names with their endings."""
+    if not ids or not all(map(is_bare, ids[:: max(1, len(ids) // SAMPLED)])):
         return None
     located = by_path_column(ids, table, id_name, survey, split, files_only=True)
     return located if located is not None and located.share > ENOUGH else None
@@ -209,7 +207,7 @@ def by_path_column(
 
 
 def by_other_table(ids: Sequence[str], other: Table, key: str, paths: str, survey: Survey, split: int) -> Located:
-    """The pictures that a table names in `paths` beside the ids in `key`: several of an id are one item."""
+    """The pictures that another table names in column `paths` beside ids in `key`; several of an id are one item."""
     asked_ids = set(ids)
     same = len(asked_ids & set(other.cells[key])) > ENOUGH * len(asked_ids)
     text_of: Callable[[str], str] = str if same else key_of
@@ -227,51 +225,6 @@ def by_other_table(ids: Sequence[str], other: Table, key: str, paths: str, surve
     text += f", up to {most} each" if most > 1 else ""
     files = [pictures(dict.fromkeys(files_of[name])) if name in files_of else "" for name in names]
     return replace(located, files=files, names=(), notes=(*located.notes, Note("match", text, other.name, "likely")))
-
-
-def column_of(table: Table, asked_ids: set[str], enough: float = ENOUGH) -> str:
-    """The column of distinct values that holds more than half of these ids, "" where none does."""
-    for column in some_columns(table):
-        values = set(table.cells[column])
-        if len(values) > 1 and len(asked_ids & values) > enough * len(asked_ids):
-            return column
-    if len(asked_ids) > MOST_KEYS or enough < ENOUGH:
-        return ""
-    keys = {key_of(name) for name in asked_ids}
-    for column in table.columns[:FIRST_COLUMNS]:
-        values = set(map(key_of, table.cells[column]))
-        if len(values) > 1 and len(keys & values) > CERTAIN * len(keys) and len(keys) == len(asked_ids):
-            return column
-    return ""
-
-
-def path_column(table: Table, survey: Survey, but: str = "", files_only: bool = False) -> str:
-    """The column whose values name pictures, one each for most rows, "" where there is none.
-
-    File names with endings are better than other names, pictures better than masks of them; `files_only` takes no
-    others.
-    """
-    best, best_rank = "", (False, False, 0.0)
-    step = max(1, table.rows // LOOKED_AT)
-    for column in some_columns(table):
-        cells = table.cells[column][::step]
-        if column == but or AUXILIARY.search(column.lower()):
-            continue
-        files = are_files(cells)
-        if files_only and not files:
-            continue
-        hits = [named(c, survey) for c in cells if c]
-        share = sum(1 for h in hits if h) / len(cells)
-        masks = sum(1 for h in hits if h and AUXILIARY.search(survey.pictures[h[0]].lower())) > len(hits) / 2
-        rank = (files, not masks, share * len(set(cells)) / len(cells))
-        if share > ENOUGH and rank > best_rank:
-            best, best_rank = column, rank
-    return best
-
-
-def are_files(cells: Sequence[str]) -> bool:
-    """Whether most cells end as pictures do, or are paths."""
-    return sum("/" in c or "\\" in c or extension(c) in PICTURES for c in cells) > len(cells) / 2
 
 
 def by_folder(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
@@ -296,7 +249,7 @@ def by_folder(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
 
 
 def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
-    """Ids are what the names of an item's files begin with."""
+    """Ids are the beginnings of the names of an item's files."""
     items = []
     for name in ids:
         low = folded(path_parts(name)[-1])
@@ -306,7 +259,7 @@ def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
 
 
 def rest(path: str, begins: int) -> str:
-    """The rest of a file's name after its first letters, without the separator and the extension."""
+    """A file's name without its first `begins` letters, the separator after them, and the extension."""
     return os.path.splitext(path.rsplit("/", 1)[-1])[0][begins:].lstrip("_-. ")
 
 
@@ -319,7 +272,7 @@ def arranged(items: list[list[tuple[str, str]]]) -> Located | None:
 
 
 def on_side(places: list[int], survey: Survey, split: int) -> list[int]:
-    """Of these pictures, those of the split: in its folders, else in folders of neither; of one form, the plainest."""
+    """These pictures in folders of the split, else in folders of neither, and only those of the plainest format."""
     if not places:
         return []
     best = max(survey.sides[i] * split for i in places)
@@ -329,10 +282,10 @@ def on_side(places: list[int], survey: Survey, split: int) -> list[int]:
 
 
 def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
-    """The path of an item's pictures is made of several columns, or of the parts of its id.
+    """The path of an item's pictures consists of several columns, or of the parts of its id.
 
-    For every level of the path, folders and file name, the column is taken whose values occur there, as they are or
-    after letters (plate 1 in Plate1); the file's name may go on after a separator (B03_s1_w1).
+    Each level of the path, folder or file name, belongs to the column whose values occur there, as they are or after
+    letters (plate 1 in Plate1); the file's name may continue after a separator (B03_s1_w1).
     """
     columns = {}
     if table is not None and len(ids) == table.rows:
@@ -377,11 +330,11 @@ def by_columns(ids: Sequence[str], table: Table | None, id_name: str, survey: Su
 
 
 def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Survey, split: int) -> Located | None:
-    """Ids, or else another column's names of files, are file names but for what RULES allow."""
+    """Ids, or else the file names in another column, are file names except for differences that RULES allow."""
     matched = match_by_rule(ids, table, id_name, survey, split)
     if matched is not None or table is None or len(ids) != table.rows:
         return replace(of_match(matched, survey), loose=True) if matched else None
-    step = max(1, table.rows // LOOKED_AT)
+    step = max(1, table.rows // SAMPLED)
     for column in some_columns(table):
         cells = table.cells[column]
         if column != id_name and are_files(cells[::step]) and not AUXILIARY.search(column.lower()):
@@ -391,68 +344,6 @@ def by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey: Surve
                 located = of_match(matched, survey)
                 return replace(located, notes=(*located.notes, note), names=(), loose=True)
     return None
-
-
-def names_pictures(cells: Sequence[str], survey: Survey) -> float:
-    """The share of some cells that name pictures in whatever way an id alone can."""
-    step = max(1, len(cells) // LOOKED_AT)
-    some = [c for c in cells[::step] if c]
-    if not some:
-        return 0.0
-    of = len(cells[::step])
-    share = sum(1 for c in some if named(c, survey)) / of
-    if share > ENOUGH:
-        return share
-    low = [folded(path_parts(c)[-1]) for c in some]
-    for index in (survey.by_folder, survey.by_prefix):
-        share = max(share, sum(1 for c in low if c in index) / of)
-    if share > ENOUGH:
-        return share
-    folders = {whole(f) for f in survey.by_folder}
-    return max(share, sum(1 for c in low if is_bare(c) and whole(c) in folders) / of)
-
-
-def id_column(table: Table, survey: Survey) -> tuple[str, float]:
-    """The column whose values name pictures, and the share of its values that do.
-
-    Names are better than bare numbers, and these than numbers that count the rows. Columns are then ranked by that
-    share times the share of distinct values: digits 0-9 as labels fit files 0.jpg to 9.jpg too, but repeat. Where the
-    table holds the pixels itself it is the first column of distinct values.
-    """
-    columns = some_columns(table)
-    if table.sources:
-        return next((c for c in columns if len(set(table.cells[c])) == table.rows), columns[0]), 1.0
-    best, best_rank, best_share = columns[0], (False, False, 0.0), 0.0
-    step = max(1, table.rows // LOOKED_AT)
-    for column in columns:
-        cells = table.cells[column][::step]
-        share = sum(1 for c in cells if c and named(c, survey)) / len(cells)
-        distinct = share * len(set(cells)) / len(cells)
-        words = share > ENOUGH and sum(map(is_bare, cells)) < len(cells) / 2
-        rank = (words, share > ENOUGH and distinct > ENOUGH and not counts_rows(table.cells[column]), distinct)
-        if distinct and rank > best_rank:
-            best, best_rank, best_share = column, rank, share
-    if best_share > ENOUGH and best_rank[2] > ENOUGH * best_share:
-        return best, best_share
-    alone = [c for c in columns if len(set(table.cells[c])) == table.rows]
-    shares = {c: names_pictures(table.cells[c], survey) for c in alone}
-    if max(shares.values(), default=0.0) <= ENOUGH:
-        likely = sorted(alone, key=lambda c: not are_files(table.cells[c][::step])) if best_share <= ENOUGH else []
-        for column in likely[:3]:
-            matched = match_by_rule(table.cells[column], None, column, survey, 0)
-            shares[column] = max(shares[column], 1 - matched.rows.count(-1) / table.rows if matched else 0.0)
-            if shares[column] > ENOUGH and are_files(table.cells[column][::step]):
-                return column, shares[column]  # a counter beside it may fit other files' numbers
-    for column, share in shares.items():
-        if share > max(best_rank[2], ENOUGH if best_share > ENOUGH else 0.0):
-            best, best_rank, best_share = column, (False, False, share), share
-    return best, best_share
-
-
-def counts_rows(cells: Sequence[str]) -> bool:
-    """Whether cells count the rows in their order: 0, 1, 2, ... or 1, 2, 3, ..."""
-    first = cells[0].strip() if cells else ""
-    return first in ("0", "1", "0.0", "1.0") and all(whole(c) == str(i) for i, c in enumerate(cells, int(float(first))))
 
 
 MATCHERS: tuple[Matcher, ...] = (

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from autoclimb.data.files.table import Table, with_rows
-from autoclimb.data.read.matching import ENOUGH, Located, locate
+from autoclimb.data.read.choosing import ENOUGH
+from autoclimb.data.read.matching import Located, locate
 from autoclimb.data.read.splits import SPLIT_WORDS, saying
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.values import BLANK, are_marks, flags_of

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from autoclimb.data.files.table import Table
+from autoclimb.data.read.choosing import ENOUGH
 from autoclimb.data.read.levels import kind_of
-from autoclimb.data.read.matching import ENOUGH, column_of, id_column, locate, names_pictures, path_column
+from autoclimb.data.read.matching import locate
 from autoclimb.data.read.naming import folded, path_parts
 from autoclimb.data.read.parts import for_validation, says
+from autoclimb.data.read.picture_columns import column_of, id_column, names_pictures, path_column
 from autoclimb.data.read.raw import Overrides
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets

@@ -6,11 +6,12 @@ from itertools import pairwise
 
 from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table, with_rows, without_columns
-from autoclimb.data.read.choosing import named, shifted, some_columns
+from autoclimb.data.read.choosing import ENOUGH, named, shifted, some_columns
 from autoclimb.data.read.joins import Joined, joined_tables
-from autoclimb.data.read.matching import ENOUGH, Located, column_of, locate
+from autoclimb.data.read.matching import Located, locate
 from autoclimb.data.read.naming import is_bare
 from autoclimb.data.read.parts import for_validation, in_parts, unlabelled, with_validation
+from autoclimb.data.read.picture_columns import column_of
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import (
     find_sample,

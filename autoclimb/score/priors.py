@@ -68,9 +68,9 @@ def label_shift(
     train_rows, test_rows = (some_of(len(p), MOST_CELLS // width, "label shift") for p in (oof, test))
     units = unit_of(len(train_rows), None if groups is None else groups[train_rows])
     independent = len(np.unique(units)) / len(train_rows)
-    truth, oof = truth[train_rows].astype(int), np.asarray(oof[train_rows], np.float64)
-    calibration, prior = likely(goal, truth, oof, How(quick=True)), shares(truth, oof)
-    train_p, test_p = answer(calibration, oof), answer(calibration, np.asarray(test[test_rows], np.float64))
+    truth, p = truth[train_rows].astype(int), np.asarray(oof[train_rows], np.float64)
+    calibration, prior = likely(goal, truth, p, How(quick=True)), shares(truth, p)
+    train_p, test_p = answer(calibration, p), answer(calibration, np.asarray(test[test_rows], np.float64))
     balance = _balance(train_p, prior)
     train_p, test_p = weighted(train_p, balance), weighted(test_p, balance)
     test_shares = shares_of(test_p, prior)
@@ -79,7 +79,7 @@ def label_shift(
     if not _explained(truth, train_p, test_p, test_shares / prior):
         return None
     shift = LabelShift(test_shares, 0.0, 0.0, calibration, calibration, balance * test_shares / prior)
-    return _if_better(goal, truth, oof, units, shift)
+    return _if_better(goal, truth, p, units, shift)
 
 
 def weighted(p: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -103,9 +103,8 @@ def _top(rule: Rule, p: np.ndarray) -> np.ndarray:
     top = np.sort(np.argpartition(low, k - 1, axis=1)[:, :k], axis=1)
     least = np.take_along_axis(low, top, axis=1)
     top = np.take_along_axis(top, np.argsort(least, axis=1, kind="stable"), axis=1)
-    tied = (low <= least.max(1, keepdims=True)).sum(
-        1
-    ) > k  # a partition picks any of the classes tied for the last place
+    # a partition picks any of the classes that are tied for the last place
+    tied = (low <= least.max(1, keepdims=True)).sum(1) > k
     top[tied] = np.argsort(low[tied], axis=1, kind="stable")[:, :k]
     return top
 

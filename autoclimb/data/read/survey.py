@@ -199,10 +199,10 @@ class Walked:
     def add(self, where: str, name: str, depth: int) -> None:
         """Takes a file in."""
         extension = ending(name)
-        if IDX.search(name):
-            self.arrays.append(where)
-        elif extension in PICTURES:
+        if extension in PICTURES:
             self.pictures.append(where)
+        elif IDX.search(name):
+            self.arrays.append(where)
         elif extension in TABLE_FORMATS and depth <= DEEPEST_TABLE:
             self.tables.append(where)
         elif stem_of(name):
@@ -342,6 +342,7 @@ def add_archive(
         files.setdefault(full, inside(*place, names[full]))
     other.update(inner.other)
     other.update(full.rsplit("/", 1)[-1] for full in inner.bare)
+    other.update(os.path.splitext(full)[1].lower() for full in inner.arrays)  # arrays are read from plain files alone
     for full in inner.archives:
         if len(place) < 2:
             add_archive(full, (*place, names[full]), pictures, files, other, notes)
@@ -367,7 +368,8 @@ def read_tables_of(survey: Survey, files: dict[str, str], notes: list[Note]) -> 
                 f"from them, write a csv of file and label"
             )
             notes.append(Note("ignored", text, aside[0]))
-            ordered = [where for where in ordered if where not in set(aside)]
+            gone = set(aside)
+            ordered = [where for where in ordered if where not in gone]
     boxes = [where for where in ordered if ending(where) == ".xml"]
     if len(boxes) > MOST_XML:
         notes.append(Note("ignored", f"{len(boxes)} .xml files are not read ({boxes[0]} ...)", boxes[0]))

@@ -33,10 +33,11 @@ from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
-from autoclimb.score.crossfit import cross_answers, cross_fitted_score
-from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.crossfit import cross_answers, cross_fitted_score, rule_of
+from autoclimb.score.decide import truth_for
 from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.parts import unit_of, units_of
 from autoclimb.score.rules import answer
 from autoclimb.types import Config, Goal, Kind, Trial
 
@@ -47,7 +48,7 @@ NOISE_ROWS = 300
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """Members' predictions: `trials` of the blended rows with truth and folds, their `test` and its truth."""
+    """Members' predictions: `trials` of the blended rows with truth, folds and groups, their `test` and its truth."""
 
     name: str
     goal: Goal
@@ -55,6 +56,7 @@ class Collection:
     truth: np.ndarray
     fold_of: np.ndarray
     test_truth: np.ndarray
+    groups: np.ndarray | None = None
 
 
 def member(number: int, oof: np.ndarray, test: np.ndarray) -> Trial:
@@ -140,17 +142,20 @@ def _of(model: object, x: np.ndarray) -> np.ndarray:
 
 
 def kept(folder: Path, draw: int = 0) -> Collection:
-    """A kept run's trials that cover all its rows, half of which are blended and half kept back."""
+    """A kept run's trials that cover all its rows; half of them, or of their groups, is blended."""
     record = record_of(open_run(folder))
     rows = np.flatnonzero(record.fold_of >= 0)
-    half = np.random.default_rng(draw).permutation(len(rows)) < len(rows) // 2
+    unit = unit_of(len(rows), record.groups_of(rows))
+    count = int(unit.max()) + 1
+    half = (np.random.default_rng(draw).permutation(count) < count // 2)[unit]
     trials = []
     for t in record.trials:
         if t.oof is not None and predicted_rows(t.oof)[rows].all():
             own, others = (np.asarray(t.oof[rows[some]]) for some in (half, ~half))
             trials.append(replace(t, oof=own, test=others, config=t.config.vary(folds=(0,))))
-    truth = np.asarray(record.truth[rows])
-    return Collection(folder.name, record.goal, trials, truth[half], np.arange(half.sum()) % 5, truth[~half])
+    truth, own_unit = np.asarray(record.truth[rows]), np.unique(unit[half], return_inverse=True)[1]
+    groups = None if record.groups is None else own_unit
+    return Collection(folder.name, record.goal, trials, truth[half], own_unit % 5, truth[~half], groups)
 
 
 SYNTHETIC: dict[str, tuple[str, Kind]] = {
@@ -187,8 +192,8 @@ def error_kept_back(c: Collection, allow: list[str] | None = None) -> tuple[floa
 
     `allow` names the blenders considered.
     """
-    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, allow=allow)
-    rule = learn_rule(c.goal, c.truth, blend.oof)
+    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, groups=c.groups, allow=allow)
+    rule = rule_of(c.goal, c.truth, blend.oof, c.fold_of, c.groups)
     score = c.goal.score(truth_for(c.goal, c.test_truth), answer(rule, blend.test))
     return (1 - score if c.goal.metric.greater_is_better else -score), max(blend.tried, key=blend.tried.__getitem__)
 
@@ -202,13 +207,17 @@ def errors(c: Collection) -> dict[str, float]:
 
 def coverage(c: Collection) -> float:
     """The share of resamples of the blended rows whose interval holds the score of all of them."""
-    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, allow=["mean"])
+    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, groups=c.groups, allow=["mean"])
     answers = cross_answers(c.goal, c.truth, blend.oof, c.fold_of)
     target, random = truth_for(c.goal, c.truth), np.random.default_rng(0)
     score, held = c.goal.score(target, answers), 0
+    units = units_of(len(target), unit_of(len(target), c.groups))
+    assert isinstance(units, list)
     for _ in range(RESAMPLES):
-        lot = random.integers(0, len(target), len(target))
-        low, high = interval(c.goal, target[lot], answers[lot])
+        drawn = random.integers(0, len(units), len(units))
+        lot = np.concatenate([units[i] for i in drawn])
+        known = None if c.groups is None else np.repeat(np.arange(len(drawn)), [len(units[i]) for i in drawn])
+        low, high = interval(c.goal, target[lot], answers[lot], known)
         held += low <= score <= high
     return held / RESAMPLES
 

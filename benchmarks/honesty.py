@@ -3,11 +3,12 @@
     python benchmarks/honesty.py promise [--draws 200] [--goals accuracy f2 ...]
     python benchmarks/honesty.py noise [--draws 40] [--goals accuracy f2 ...]
     python benchmarks/honesty.py coverage [--draws 200] [--goals accuracy f2 ...]
+    python benchmarks/honesty.py search [--draws 150] [--goals accuracy f2 ...]
     python benchmarks/honesty.py decisions RUN ...
     python benchmarks/honesty.py suspects RUN ... [--draws 2]
     python benchmarks/honesty.py reblend RUN ... --answers DIR
 
-Tables go to the terminal, and with --out FILE to the end of that file. The first three are simulations; the others look
+Tables go to the terminal, and with --out FILE to the end of that file. The first four are simulations; the others look
 at kept runs: `decisions` at runs of sets of labels, `suspects` at any whose cache still holds frozen features, and
 `reblend` at those whose answers are known, DIR/<run>.csv in the submission's form.
 """
@@ -53,7 +54,12 @@ EIGHT: Goals = (
     ("rmse", "regression"),
 )
 WITH_R2: Goals = (*EIGHT, ("r2", "regression"))
-SIMULATED: dict[str, tuple[Goals, int]] = {"promise": (THREE, 200), "noise": (EIGHT, 40), "coverage": (WITH_R2, 200)}
+SIMULATED: dict[str, tuple[Goals, int]] = {
+    "promise": (THREE, 200),
+    "noise": (EIGHT, 40),
+    "coverage": (WITH_R2, 200),
+    "search": (THREE, 150),
+}
 NEW_ROWS = 20_000  # that say what an answer truly scores
 
 
@@ -244,6 +250,56 @@ def covers(metric: str, kind: Kind, n: int, size: int, seed: int) -> bool:
     rule = learn_rule(goal, own_truth, own_p)
     true = goal.score(truth_for(goal, truth[n // size :]), answer(rule, p[n // size :]))
     return bool(low <= true <= high)
+
+
+# --- search: the best of many nets on one fold, trained over all ------------------------------------------------------
+
+
+def search(asked: argparse.Namespace) -> Iterator[str]:
+    """What a run promises whose net was the best of several on one fold of five, 600 rows in all.
+
+    Nets are equally good or not: the noise in them differs by so much. What a search that takes the first one whatever
+    it sees is promised comes last: there the interval allows for a choice that nobody made.
+    """
+    yield head(
+        "goal, nets, spread of their noise",
+        "promise - truth",
+        "stated ±",
+        "coverage",
+        "without the allowance",
+        "the first net taken",
+    )
+    for metric, kind in asked_for(asked):
+        for count, spread in ((12, 0.0), (12, 0.15), (40, 0.0)):
+            drawn = np.array([searched(metric, kind, count, spread, seed) for seed in range(asked.draws)])
+            off, stderr, *covered = drawn.T
+            cells = (f"{each.mean():.3f}" for each in covered)
+            yield row(f"{metric}, {count}, {spread}", mean_of(off), f"{stderr.mean():.4f}", *cells)
+
+
+def searched(metric: str, kind: Kind, count: int, spread: float, seed: int, n: int = 600) -> tuple[float, ...]:
+    """Promise minus truth, its stated error, and whether the interval holds the truth: for the net that was the best on
+    one fold, for the same one of which nobody knows that it was chosen, and for the first net."""
+    random, goal = np.random.default_rng(seed), goal_of(metric, kind)
+    truth, z = world(kind, n + NEW_ROWS, random)
+    shared, fold_of = 0.8 * random.normal(size=z.shape), random.permutation(n) % 5
+    levels = 1.2 * np.exp(spread * random.normal(size=count))
+
+    def predictions(level: float, rows: slice) -> np.ndarray:
+        return chances(z[rows] + level * (shared[rows] + 0.6 * random.normal(size=z[rows].shape)), kind)
+
+    nets = [predictions(level, slice(n)) for level in levels]
+    tried = [member(i, np.where(fold_of[:, None] == 0, p, np.nan), p[:2], "net", folds=1) for i, p in enumerate(nets)]
+    scores = [cross_fitted_score(goal, truth[:n], t.oof, fold_of).score for t in tried]
+    results: list[float] = []
+    for taken, others in ((int(np.argmax(scores)), tried), (int(np.argmax(scores)), []), (0, tried)):
+        new = predictions(levels[taken], slice(n, None))
+        blend = blend_of([*others, member(taken, nets[taken], new, "net")], goal, truth[:n], fold_of, allow=["best"])
+        rule = learn_rule(goal, truth[:n], blend.oof)
+        true = goal.score(truth_for(goal, truth[n:]), answer(rule, new))
+        results += [blend.score - true, blend.stderr] if not results else []
+        results.append(blend.interval[0] <= true <= blend.interval[1])
+    return tuple(results)
 
 
 # --- decisions for sets of labels ------------------------------------------------------------------------------------
@@ -463,6 +519,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {
     "promise": promise,
     "noise": noise,
     "coverage": coverage,
+    "search": search,
     "decisions": decisions,
     "suspects": suspects,
     "reblend": reblend,
@@ -471,6 +528,7 @@ TITLES = {
     "promise": "promise and truth of short runs, simulated",
     "noise": "claims of blends of noise over a constant",
     "coverage": "coverage of 95 % intervals",
+    "search": "the best net of one fold, promised over all",
     "decisions": "decisions for sets of labels",
     "suspects": "suspects among flipped labels",
     "reblend": "kept runs blended anew",

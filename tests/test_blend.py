@@ -199,6 +199,20 @@ def test_once_a_net_covers_all_rows_a_crowd_of_one_fold_is_no_candidate():
     assert blend_of([features, *nets[1:]], goal, truth, part_of).rows == 60
 
 
+def test_the_interval_of_a_net_that_was_the_best_of_many_on_one_fold_reaches_further_down():
+    truth, (net, *tried) = world("multiclass", 300, members=9)
+    net = replace(net, config=net.config.vary(folds=(0, 1, 2, 3, 4)))
+    for other in tried:
+        other.oof[60:] = np.nan
+    goal, part_of = Goal(metric_named("accuracy"), "multiclass"), np.repeat(np.arange(5), 60)
+    alone, of_two, of_many = (blend_of([net, *tried[:count]], goal, truth, part_of) for count in (0, 2, 8))
+    assert alone.score == of_two.score == of_many.score
+    assert alone.interval[0] > of_two.interval[0] > of_many.interval[0] > alone.interval[0] - 2 * alone.stderr
+    assert alone.interval[1] == of_many.interval[1]
+    one_tried = blend_of([net, tried[0]], goal, truth, part_of)
+    assert one_tried.interval == alone.interval, "one net is no choice"
+
+
 def test_seeds_of_one_config_are_averaged_and_count_once():
     truth, trials = world("multiclass", 200, members=4)
     copies = [replace(t, config=trials[0].config.vary(seed=i)) for i, t in enumerate(trials[:3])]

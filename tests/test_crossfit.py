@@ -103,6 +103,24 @@ def test_rows_of_one_group_alone_are_parted_all_the_same():
     assert all(len(np.unique(parts[sites == site])) == 1 for site in range(3))
 
 
+@given(st.integers(3, 60), st.integers(1, 6), st.integers(0, 6), st.integers(0, 99))
+def test_a_part_left_out_leaves_two_to_learn_and_try_on(n, folds, most, seed):
+    """With one left a curve was never tried where it was scored, and always where new pictures were answered."""
+    part_of = np.random.default_rng(seed).integers(0, folds, n)
+    parts = parts_within(part_of, most and max(most, 3))
+    assert len(np.unique(parts)) >= 3
+    if len(np.unique(part_of)) > 2 and not most:
+        assert all(len(set(part_of[parts == k])) == 1 for k in parts)
+
+
+@given(st.integers(4, 60), st.integers(2, 6), st.integers(1, 2), st.integers(0, 99))
+def test_parts_of_one_or_two_folds_have_no_group_in_common(n, of, folds, seed):
+    groups = np.random.default_rng(seed).integers(0, of, n)
+    parts = parts_within(groups % folds, 0, groups)
+    if len(set(groups)) > 1:
+        assert all(len(set(parts[groups == g])) == 1 for g in groups)
+
+
 @given(st.integers(1, 60), st.integers(2, 5), st.integers(2, 12), st.integers(0, 99))
 def test_rows_are_dealt_in_parts_that_have_no_group_in_common(n, count, of, seed):
     groups = np.random.default_rng(seed).integers(0, of, n)

@@ -1,5 +1,7 @@
 """Predictions drawn to their group's mean: where rows of a group have one label, and only there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,14 @@ def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label
     assert better.score == pytest.approx(after, abs=3 * better.stderr)
     assert better.interval[0] < better.score < better.interval[1]
     assert better.stacker["group_share"] > 0
+
+
+def test_what_an_interval_allows_for_beside_its_rows_chance_stands_where_groups_are_answered_together():
+    truth, groups, part_of, blend, rows = patients(True)
+    careful = replace(blend, interval=(blend.score - 9 * blend.stderr, blend.interval[1]))
+    better = by_group(careful, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
+    assert better.stacker["group_share"] > 0
+    assert better.interval[0] == pytest.approx(better.score - 9 * better.stderr)
 
 
 def test_pictures_that_have_nothing_but_the_patient_in_common_are_not():

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.intervals import interval
+from autoclimb.score.luck import luck_of_best
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Goal
 
@@ -55,6 +58,29 @@ def test_rows_of_a_group_count_together_in_a_standard_error():
         fivefold = standard_error(goal, *(np.repeat(x, 5) for x in (truth, answers, groups)))
         assert fivefold == pytest.approx(single, rel=0.4)
         assert standard_error(goal, np.repeat(truth, 5), np.repeat(answers, 5)) < 0.7 * fivefold
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+def test_the_luck_of_the_best_of_many_is_about_what_it_is_on_new_rows(name):
+    """The best of ten that are equally good: how much better it looks than it is, and what its rows say of that."""
+    goal, seen, said = Goal(metric_named(name), "binary"), [], []
+    for seed in range(60):
+        r = np.random.default_rng(seed)
+        truth = r.integers(0, 2, 4100)
+        answers = [np.where(r.random(4100) < 0.8, truth, 1 - truth) for _ in range(10)]
+        own = [goal.score(truth[:100], a[:100]) for a in answers]
+        best = int(np.argmax(own))
+        seen.append(own[best] - goal.score(truth[100:], answers[best][100:]))
+        said.append(luck_of_best(goal, truth[:100], [a[:100] for a in answers]))
+    assert 0.4 * np.mean(seen) < np.mean(said) < 1.1 * np.mean(seen)
+
+
+@given(st.integers(1, 30), st.integers(2, 5), st.integers(0, 99))
+def test_answers_that_are_the_same_leave_nothing_to_luck(n, count, seed):
+    r = np.random.default_rng(seed)
+    truth, same = r.integers(0, 2, n), r.integers(0, 2, n)
+    assert luck_of_best(ACCURACY, truth, [same] * count) < 1e-12
+    assert luck_of_best(ACCURACY, truth, [same, r.integers(0, 2, n)], np.arange(n) // 2) >= 0
 
 
 def test_choosing_anew_widens_an_interval_by_the_luck_of_the_choice():

@@ -404,6 +404,10 @@ def test_folds_disagree_only_beyond_their_errors():
     apart = [(k, 100, 0.8 + 0.1 * (-1) ** k, 0.02) for k in range(5)]
     assert not findings.folds_disagree(alike)
     assert findings.folds_disagree(apart)
+    perfect = [(k, 20, 1.0, 0.0) for k in range(4)]
+    assert findings.folds_disagree([*perfect, (4, 20, 0.5, 0.11)]), "folds without an error say what one half is"
+    assert not findings.folds_disagree([*perfect, (4, 20, 0.95, 0.05)])
+    assert not findings.folds_disagree(perfect)
 
 
 @pytest.mark.usefixtures("undrawn")

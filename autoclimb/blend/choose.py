@@ -11,16 +11,18 @@ from threadpoolctl import threadpool_limits
 from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_precision
 from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
-from autoclimb.blend.members import FEWEST_ROWS, Member, coverages, members_of, quick_rows
-from autoclimb.blend.nested import Nested, parts_for
+from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
+from autoclimb.blend.nested import FEWEST_COMPARED, MOST_COMPARED, Nested
 from autoclimb.blend.rows import Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
-from autoclimb.score.crossfit import standard_error
+from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
+from autoclimb.score.luck import luck_of_best
 from autoclimb.score.parts import parts_within
 from autoclimb.score.rules import answer
+from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Goal, Metadata, Trial
 
 
@@ -54,7 +56,8 @@ def blend_of(
     Where rows cannot tell which of several blends is best, it is their mean (`Nested.shares`).
     `score` is of answers for which weights, decision rule and the choices of blenders and of the set of trials were,
     for each part of the rows, learned on the other parts (`Nested`). Its error and interval count rows of one of
-    `groups` `(N,)` together.
+    `groups` `(N,)` together. The interval's lower end allows for nets having been chosen by a search on one fold
+    (not in a `quick` blend).
 
     `oof` is the chosen blenders', cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
@@ -76,7 +79,8 @@ def blend_of(
         widest = winner = next(candidates)
         for candidate in candidates:
             winner = _better(goal, winner, candidate, truth, part_of, groups)
-        return _refitted(goal, winner, widest, truth, groups, metadata)
+        luck = 0.0 if quick else _luck(goal, trials, winner, truth, groups)
+        return _refitted(goal, winner, widest, luck, truth, groups, metadata)
 
 
 def apply_blend(
@@ -135,7 +139,7 @@ def _candidate(
         and b.suits(goal)  # the last to be asked: it may take seconds
     ) or ("best",)
     predictions = tuple(of_rows(m.oof, rows, len(members)) for m in members)
-    parts = parts_for(part_of[rows], quick, row_groups)
+    parts = parts_within(part_of[rows], 3 if quick else 5, row_groups)
     on_rows = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
     keys = tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members)
     own_scores = {} if own_scores is None else own_scores
@@ -184,6 +188,25 @@ def _better(
     return replace(winner, answers=answers)
 
 
+def _luck(goal: Goal, trials: Sequence[Trial], winner: _Candidate, truth: ByRow, groups: np.ndarray | None) -> float:
+    """How much too good the winner's score may be since its nets were the best of many on some of its rows, 0 or more.
+
+    The choice among members is nested; which nets became members is not: a search compares them on one fold and
+    trains the best over all. This is the most it can be, as a search that doubts what it sees chooses less by luck.
+    """
+    nets, compared = compared_nets(trials, winner.kept)
+    over_several = any(t.config.train == "net" and len(t.config.folds) > 1 for m in winner.members for t in m.trials)
+    if len(nets) < 2 or not over_several or compared.sum() < FEWEST_ROWS:
+        return 0.0
+    rows = np.flatnonzero(compared)
+    some = rows[some_of(len(rows), max(FEWEST_COMPARED, MOST_COMPARED // nets[0].oof.shape[1]), "luck")]
+    own_groups = None if groups is None else groups[some]
+    parts, known = parts_within(np.zeros(len(some), int), 0, own_groups), truth[some]
+    answers = [cross_answers(goal, known, in_single(t.oof[some]), parts, quick=True) for t in nets]
+    luck = luck_of_best(goal, truth_for(goal, known), answers, own_groups)
+    return luck * float(np.sqrt(len(some) / len(rows)) * len(rows) / winner.kept.sum())
+
+
 @dataclass(frozen=True)
 class _Promise:
     """What a candidate is promised to score on new rows; higher is better."""
@@ -193,11 +216,17 @@ class _Promise:
     interval: tuple[float, float]
 
 
-def _promise(goal: Goal, winner: _Candidate, widest: _Candidate, truth: ByRow, groups: np.ndarray | None) -> _Promise:
-    """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows."""
+def _promise(
+    goal: Goal, winner: _Candidate, widest: _Candidate, luck: float, truth: ByRow, groups: np.ndarray | None
+) -> _Promise:
+    """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows.
+
+    It may be too high by `luck`, so that the interval reaches as far down.
+    """
     true, row_groups = truth_for(goal, truth[winner.kept]), None if groups is None else groups[winner.kept]
     score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, row_groups)
     low, high = interval(goal, true, winner.answers, row_groups, winner.rivals)
+    low -= luck
     common = winner.kept & widest.kept
     if not (widest.kept & ~common).any() or common.sum() < FEWEST_ROWS:
         return _Promise(score, stderr, (low, high))
@@ -215,6 +244,7 @@ def _refitted(
     goal: Goal,
     winner: _Candidate,
     widest: _Candidate,
+    luck: float,
     truth: ByRow,
     groups: np.ndarray | None,
     metadata: Metadata | None,
@@ -233,7 +263,7 @@ def _refitted(
     if not goal.metric.order_only and max(m.nets for m in members) > 1:
         stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
         test = sharpened(goal.kind, test, stacker["sharpness"])
-    promise = _promise(goal, winner, widest, truth, groups)
+    promise = _promise(goal, winner, widest, luck, truth, groups)
     weights = zip(members, mixture.weights_in(stacker, len(members)), strict=False)  # none of a stacker
     return Blend(
         method=stacker["method"],

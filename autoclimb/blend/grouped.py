@@ -60,14 +60,16 @@ def by_group(
         pooled[parts == k] = answers[chosen(parts != k)][parts == k]
     gain = goal.score(target, pooled) - goal.score(target, answers[0])
     low, high = interval(goal, target, pooled, own)
-    score = blend.score + gain
+    score, stderr = blend.score + gain, standard_error(goal, target, pooled, own)
     off = score - goal.score(target, pooled)
+    # what the blend's interval allows for beside its rows' chance stands: it reaches down as many standard errors
+    reach = (blend.score - blend.interval[0]) * (stderr / blend.stderr if blend.stderr else 1.0)
     return replace(
         blend,
         oof=Predictions.of(rows, drawn_to_groups(p, own, share), len(part_of)),
         test=drawn_to_groups(np.asarray(blend.test, np.float64), test_groups, share),
         score=score,
-        stderr=standard_error(goal, target, pooled, own),
-        interval=(low + off, high + off),
+        stderr=stderr,
+        interval=(min(low + off, score - reach), high + off),
         stacker={**blend.stacker, "group_share": share},
     )

@@ -1,5 +1,6 @@
 """Trials -> members: what a blend is made of, and which of them may be compared."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from autoclimb.types import Config, Trial
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of members is not considered
 # What a quick blend looks at: its score's error is then .0035 for an accuracy of .5 in 100 classes, and the blend in
 # depth at the end looks at all rows. Without it publishing 100 trials read every row of each picked member four times.
+MOST_NETS = 40  # nets of a search, the best: others are hardly ever the best of other rows
 QUICK_CELLS, FEWEST_QUICK = 1 << 21, 5_000
 
 
@@ -36,6 +38,20 @@ def members_of(trials: Sequence[Trial]) -> list[Member]:
         if trial.status == "done" and trial.oof is not None and trial.test is not None:
             alike.setdefault(trial.config.vary(seed=0), []).append(trial)
     return [Member(tuple(some), _mean([t.oof for t in some]), _mean([t.test for t in some])) for some in alike.values()]
+
+
+def compared_nets(trials: Sequence[Trial], usable: np.ndarray) -> tuple[list[Trial], np.ndarray]:
+    """The nets that were tried on one fold alone, best first, and the `usable` rows `(N,)` that all of them predict.
+
+    It is by these rows that a search chooses which nets are trained over all folds.
+    """
+    tried = [t for t in trials if t.status == "done" and t.oof is not None and t.config.train == "net"]
+    folds = Counter(t.config.folds for t in tried if len(t.config.folds) == 1)
+    if not folds:
+        return [], np.zeros(len(usable), bool)
+    (fold, _), *_ = folds.most_common(1)
+    nets = sorted((t for t in tried if t.config.folds == fold), key=lambda t: -t.score)[:MOST_NETS]
+    return nets, np.logical_and.reduce([usable, *(predicted_rows(t.oof) for t in nets)])
 
 
 def quick_rows(members: Sequence[Member], usable: np.ndarray) -> np.ndarray:

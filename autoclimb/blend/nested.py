@@ -13,7 +13,6 @@ from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import Beside, Rows
 from autoclimb.score.crossfit import cross_answers, pooled, resampled_scores
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
-from autoclimb.score.parts import dealt, parts_within
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal
@@ -190,11 +189,3 @@ def simplest(scores: np.ndarray, errors: np.ndarray, names: Sequence[str]) -> in
         if gain > TIE and gain > BLENDERS[names[i]].margin * errors[i, now]:
             now = i
     return now
-
-
-def parts_for(part_of: np.ndarray, quick: bool, groups: np.ndarray | None) -> np.ndarray:
-    """Parts of the rows `(n,)`: the folds, 5 or in haste 3 at most; and 3 at least, so that two can be left out."""
-    parts = parts_within(part_of, 3 if quick else 5, groups)
-    if len(np.unique(parts)) < 3:
-        parts = 2 * parts + dealt(len(parts), 2, groups, "halves of parts")
-    return np.unique(parts, return_inverse=True)[1]

@@ -103,15 +103,20 @@ def fold_scores(record: RunRecord, errors: Errors) -> list[tuple[int, int, float
 
 
 def folds_disagree(scores: Sequence[tuple[int, int, float, float]]) -> bool:
-    """Whether folds differ by more than their standard errors allow (chi-squared, at UNLIKELY)."""
-    known = [(score, stderr) for _, _, score, stderr in scores if stderr > 0]
-    if len(known) < 3:
+    """Whether folds differ by more than their standard errors allow (chi-squared, at UNLIKELY).
+
+    Folds that do not differ have a variance by row in common: a fold without an error, whose own is 0, counts with it.
+    """
+    if len(scores) < 3:
         return False
     from scipy.special import chdtrc  # scipy.stats would take a second to import
 
-    value, weight = np.array([s for s, _ in known]), np.array([1 / e**2 for _, e in known])
-    mean = (value * weight).sum() / weight.sum()
-    return bool(chdtrc(len(known) - 1, ((value - mean) ** 2 * weight).sum()) < UNLIKELY)
+    rows, value, stderr = (np.array(column, float) for column in list(zip(*scores, strict=True))[1:])
+    variance = float((rows**2 * stderr**2).sum() / rows.sum())
+    if not variance:
+        return False
+    off = value - (value * rows).sum() / rows.sum()
+    return bool(chdtrc(len(scores) - 1, (off**2 * rows).sum() / variance) < UNLIKELY)
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,12 @@ def cross_answers(
 ) -> np.ndarray:
     """The answers to predictions `(N, C)` by a decision rule that is, for each part, learned on the other parts.
 
-    `quick` is passed on to `learn_rule`.
+    `quick` is passed on to `learn_rule`. Rows of a single part are divided by lot.
     """
     if len(p) == 1:
         return answer(learn_rule(goal, truth[:], p[:]), p)
 
-    parts = parts_within(part_of)
+    parts = part_of if (part_of != part_of[:1]).any() else parts_within(part_of)
 
     def learn(others: np.ndarray) -> Rule:
         rows = rows_to_learn_from(goal, np.flatnonzero(others), p.shape[1])

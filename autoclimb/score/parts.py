@@ -41,16 +41,25 @@ def dealt(n: int, parts: int, groups: np.ndarray | None, *purpose: str) -> np.nd
 
 
 def parts_within(part_of: np.ndarray, most: int = 0, groups: np.ndarray | None = None) -> np.ndarray:
-    """A partition with at least two parts: the given one, or five drawn by lot where it has but one.
+    """A partition `(n,)` with at least three parts where rows allow it, so that one can be left out and two remain.
 
-    One part is what remains when only one fold was predicted; those predictions are out-of-fold all the same, so any
-    split of the rows is honest that keeps `groups` together. `most` merges parts down to that many.
+    The given one, its parts halved by lot where it has two; five parts drawn by lot where it has but one. Few parts are
+    what remains when only one or two folds were predicted; those predictions are out-of-fold all the same, so any split
+    of the rows is honest that keeps `groups` together. A rule that is tried on parts before it is taken is then scored
+    as it is learned for new pictures. `most` merges parts down to that many.
     """
     names, places = np.unique(part_of, return_inverse=True)
-    if len(names) < 2:
+    if len(names) == 2:
+        halves, groups = np.zeros_like(places), groups_that_differ(groups)
+        for inside in (places == 0, places == 1):
+            own = None if groups is None else groups[inside]
+            if own is None or groups_that_differ(own) is not None:  # a part that is one group of several stays whole
+                halves[inside] = dealt(int(inside.sum()), 2, own, "halves of parts")
+        places = np.unique(2 * places + halves, return_inverse=True)[1]
+    elif len(names) < 2:
         units = int(unit_of(len(part_of), groups_that_differ(groups)).max()) + 1
         places = dealt(len(part_of), min(5, max(2, units)), groups, "parts")
-    return places % most if most and len(names) > most else places
+    return places % most if most and places.max() >= most else places
 
 
 def parts_to_try(n: int, part_of: np.ndarray | None, most: int, *purpose: str) -> np.ndarray:

@@ -199,10 +199,10 @@ def _luck(goal: Goal, trials: Sequence[Trial], winner: _Candidate, truth: ByRow,
     if len(nets) < 2 or not over_several or compared.sum() < FEWEST_ROWS:
         return 0.0
     rows = np.flatnonzero(compared)
-    some = rows[some_of(len(rows), max(FEWEST_COMPARED, MOST_COMPARED // nets[0].oof.shape[1]), "luck")]
+    some = rows[some_of(len(rows), max(FEWEST_COMPARED, MOST_COMPARED // nets[0].shape[1]), "luck")]
     own_groups = None if groups is None else groups[some]
     parts, known = parts_within(np.zeros(len(some), int), 0, own_groups), truth[some]
-    answers = [cross_answers(goal, known, in_single(t.oof[some]), parts, quick=True) for t in nets]
+    answers = [cross_answers(goal, known, in_single(p[some]), parts, quick=True) for p in nets]
     luck = luck_of_best(goal, truth_for(goal, known), answers, own_groups)
     return luck * float(np.sqrt(len(some) / len(rows)) * len(rows) / winner.kept.sum())
 

@@ -40,8 +40,8 @@ def members_of(trials: Sequence[Trial]) -> list[Member]:
     return [Member(tuple(some), _mean([t.oof for t in some]), _mean([t.test for t in some])) for some in alike.values()]
 
 
-def compared_nets(trials: Sequence[Trial], usable: np.ndarray) -> tuple[list[Trial], np.ndarray]:
-    """The nets that were tried on one fold alone, best first, and the `usable` rows `(N,)` that all of them predict.
+def compared_nets(trials: Sequence[Trial], usable: np.ndarray) -> tuple[list[ByRow], np.ndarray]:
+    """What the nets that were tried on one fold alone predict, best first, and the `usable` rows `(N,)` of them all.
 
     It is by these rows that a search chooses which nets are trained over all folds.
     """
@@ -51,7 +51,8 @@ def compared_nets(trials: Sequence[Trial], usable: np.ndarray) -> tuple[list[Tri
         return [], np.zeros(len(usable), bool)
     (fold, _), *_ = folds.most_common(1)
     nets = sorted((t for t in tried if t.config.folds == fold), key=lambda t: -t.score)[:MOST_NETS]
-    return nets, np.logical_and.reduce([usable, *(predicted_rows(t.oof) for t in nets)])
+    predictions = [t.oof for t in nets if t.oof is not None]
+    return predictions, np.logical_and.reduce([usable, *map(predicted_rows, predictions)])
 
 
 def quick_rows(members: Sequence[Member], usable: np.ndarray) -> np.ndarray:

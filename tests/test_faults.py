@@ -97,6 +97,15 @@ def test_a_fault_has_a_kind_and_is_a_status_with_its_reason(tmp_path, monkeypatc
     assert str(error).partition("\n")[0][:40] in reply["note"]
 
 
+def test_an_error_that_spoils_a_card_is_a_status_though_its_memory_cannot_be_given_back(tmp_path, monkeypatch):
+    spoilt = RuntimeError("CUDA error: device-side assert triggered")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", raising(spoilt))
+    monkeypatch.setattr(fold, "train", raising(spoilt))
+    reply = trial_in(tmp_path)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "device")
+
+
 @pytest.mark.parametrize(("module", "place"), PLACES)
 def test_wherever_memory_ends_it_is_a_status_and_the_next_trial_goes_on(tmp_path, monkeypatch, module, place):
     config = TINY.vary(swa=0.3)
@@ -116,6 +125,16 @@ def test_a_slip_in_the_code_is_no_status_but_raised(tmp_path, monkeypatch):
     monkeypatch.setattr(fold, "train", raising(KeyError("rows")))
     with pytest.raises(KeyError):
         trial_in(tmp_path)
+
+
+def test_what_a_net_lacks_that_a_library_asks_of_it_is_a_status(tmp_path, monkeypatch):
+    def asked(built, *given):
+        return built.net.group_matcher_of_another_net
+
+    monkeypatch.setattr(fold, "train", asked)
+    reply = trial_in(tmp_path)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "torch")
+    assert "group_matcher_of_another_net" in reply["note"]
 
 
 def test_the_folds_before_a_fault_are_a_trial(tmp_path, monkeypatch):

@@ -97,6 +97,58 @@ def test_any_timm_name_has_a_family_and_usual_values(name, family):
     assert net.body_lr <= FAMILIES[family].body_lr[1]
 
 
+FIRST_OF_FAMILY = {net.family: net for net in reversed(NETS["cuda"])}
+
+
+@pytest.mark.parametrize("family", FIRST_OF_FAMILY)
+def test_a_net_of_each_family_learns_by_layer_from_its_stem_to_its_head(family, timm):
+    import torch
+
+    from autoclimb.learn.optim import layers_of, optimizer_of
+
+    net = FIRST_OF_FAMILY[family]
+    [config] = fine_tuning([{"backbone": net.backbone, "weights": "hub", "model_args": {}}], "cuda")
+    with torch.device("meta"):  # shapes without memory
+        model = timm.create_model(net.backbone, num_classes=5, drop_path_rate=net.drop_path)
+    head = model.get_classifier()
+    for coarse, most in ((False, 100), (True, 20)):
+        layers = layers_of(model, head, coarse)
+        assert set(layers) == {name for name, _ in model.named_parameters()}
+        assert sorted(set(layers.values())) == list(range(max(layers.values()) + 1))
+        assert 4 <= max(layers.values()) < most
+        first, *_, last = layers.values()
+        assert (first, last) == (0, max(layers.values()))
+    peaks = [group["peak"] for group in optimizer_of(model, head, config.vary(optimizer="nadamw")).param_groups]
+    assert max(peaks) == pytest.approx(config.lr)
+    depth = max(layers_of(model, head).values())
+    assert min(peaks) == pytest.approx(config.lr * config.backbone_lr * config.layer_decay**depth)
+
+
+SHALLOW = {  # of families that tests of training do not meet
+    "caformer_s18": (32, {}),
+    "swin_tiny_patch4_window7_224": (56, {"depths": (1, 1, 1, 1), "embed_dim": 12, "num_heads": (1, 1, 1, 1)}),
+    "eva02_tiny_patch14_224": (28, {"depth": 1}),
+    "vit_small_patch16_dinov3": (32, {"depth": 1}),
+    "vit_base_patch16_siglip_224": (32, {"depth": 1, "embed_dim": 24, "num_heads": 2}),
+}
+
+
+@pytest.mark.parametrize("backbone", SHALLOW)
+def test_a_net_of_a_modern_family_is_looked_at_frozen_and_trained(backbone, tmp_path, timm):
+    from nets import CPU
+    from test_training import material_of
+
+    from autoclimb.learn.trial import run_trial
+
+    size, args = SHALLOW[backbone]
+    [config] = fine_tuning([{"backbone": backbone, "weights": "", "model_args": args}], "cuda")
+    config = config.vary(size=size, batch=4, folds=(0,))
+    material = material_of(n=12, m=2, size=size)
+    for how in ({"train": "features", "head": "linear", "layers": 1}, {"epochs": 1.0, "tta": "flip", "policy": "flip"}):
+        reply = run_trial(config.vary(**how), material, tmp_path / how.get("train", "net"), tmp_path, tmp_path, CPU)
+        assert (reply["status"], reply["note"]) == ("done", "")
+
+
 @pytest.mark.slow
 @each_net
 def test_a_net_can_be_built_at_every_size_that_a_plan_may_ask_for(net, timm):

@@ -7,6 +7,7 @@ import errno
 import gc
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import cv2
 import torch
@@ -62,6 +63,19 @@ class OutOfTime(Fault):
     kind = "late"
 
 
+# most often bugs of ours; raised in a library, they mean a net that it does not support
+SLIPS = (TypeError, AttributeError, LookupError, ImportError)
+LIBRARIES = (
+    "torch",
+    "timm",
+    "torchvision",
+    "numpy",
+    "albumentations",
+    "albucore",
+    "cv2",
+    "safetensors",
+    "huggingface_hub",
+)
 # torch raises RuntimeError for most failures of a net, and ValueError for a batch norm of single numbers; timm raises
 # AssertionError for pictures of a wrong size; cv2.error comes from preparing pictures. A full disk or a damaged file is
 # a SafetensorError in safetensors, and the loss of a process that prepares batches an EOFError.
@@ -70,6 +84,7 @@ STATUSES = (
     RuntimeError,
     ValueError,
     AssertionError,
+    *SLIPS,
     MemoryError,
     OSError,
     EOFError,
@@ -81,11 +96,15 @@ STATUSES = (
 def kind_of(error: BaseException) -> str:
     """The kind of a fault: that of its class, else memory, disk, files, loader or device, and torch for any other.
 
-    Raises the error again where it is a bug: a ValueError or AssertionError raised in this room, not in a library.
+    Raises the error again where it is a bug: a ValueError or AssertionError raised in this room, or one of SLIPS that
+    was not raised in a library.
     """
     if isinstance(error, Fault):
         return error.kind
-    if isinstance(error, ValueError | AssertionError) and _raised_in(error).startswith("autoclimb.learn"):
+    place = _raised_in(error)
+    if isinstance(error, ValueError | AssertionError) and place.startswith("autoclimb.learn"):
+        raise error
+    if isinstance(error, SLIPS) and place.partition(".")[0] not in LIBRARIES:
         raise error
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "memory"
@@ -106,10 +125,15 @@ def _raised_in(error: BaseException) -> str:
 
 
 def free_memory() -> None:
-    """Frees memory that is no longer used, on the card too."""
+    """Frees memory that is no longer used, on the card too.
+
+    After an error that broke a card's context, as a failed assertion in a kernel does, freeing fails with the same
+    error. That error is already becoming a status, and the next use of the card raises it again.
+    """
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 # Pixels of a batch on a processor, beyond which it leaves the caches. On 2 cores of an AMD EPYC a folded

@@ -1,7 +1,8 @@
 """Optimisers, schedules and parameter groups."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -72,12 +73,35 @@ def schedule_named(name: str) -> Callable[[float], float]:
 def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str, int]:
     """The layer of each parameter by name, as timm groups them, from 0 for the stem to the head's; stages if coarse.
 
-    A norm or convolution between the last stage and the head belongs to the head's layer.
+    A norm or convolution between the last stage and the head belongs to the head's layer. A net for which timm has no
+    groups, as a CAFormer, has those of its names.
     """
-    layer_of = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
+    layer_of: dict[str, int]
+    if hasattr(net, "group_matcher"):
+        layer_of = group_parameters(net, net.group_matcher(coarse=coarse), reverse=True)  # type: ignore[operator]
+    else:
+        layer_of = layers_by_name([name for name, _ in net.named_parameters()], coarse)
     in_head = {id(p) for p in head.parameters()}
     top = max(layer_of.values())
     return {name: top if id(p) in in_head else layer_of[name] for name, p in net.named_parameters()}
+
+
+NUMBERED = re.compile(r"\w+\.(\d+)\.(?:\w+\.(\d+)\.)?")  # stages.2.blocks.1.norm.weight, stages.2.downsample.weight
+
+
+def layers_by_name(names: Sequence[str], coarse: bool) -> dict[str, int]:
+    """The layer of each parameter by the numbers of stage and block in its name, in the order of the net.
+
+    Those without a number are the stem's before the first that has one, and the last layer's after it.
+    """
+    places: dict[str, tuple[float, ...]] = {}
+    for name in names:
+        found = NUMBERED.match(name)
+        stem = not any(math.isfinite(place[0]) and place[0] >= 0 for place in places.values())
+        numbers = (int(found[1]), int(found[2] or -1)) if found else (-math.inf if stem else math.inf, 0)
+        places[name] = numbers[:1] if coarse else numbers
+    order = {place: layer for layer, place in enumerate(sorted(set(places.values())))}
+    return {name: order[place] for name, place in places.items()}
 
 
 def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = "") -> torch.optim.Optimizer:

@@ -47,7 +47,7 @@ from autoclimb.run.setup import (
 )
 from autoclimb.run.trials import run_trial, situation_of, tell_error_of_speeds
 from autoclimb.run.verdicts import apply_verdicts, read_verdicts
-from autoclimb.run.worker import TRAINER, Died, Worker
+from autoclimb.run.worker import Died, Worker, command_of
 from autoclimb.score.own import check_metric
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage, follow
@@ -137,7 +137,8 @@ def fit(
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
     tell = store.recorded(folder, clock, trackers.tell)
 
-    worker = Worker(TRAINER, folder / "worker.log")  # imports while we read
+    # imports while we read
+    worker = Worker(command_of(device, hub=given.pretrained and not weights), folder / "worker.log")
     try:
         task = task or read_folder(Path(data), scorer, id_column, target, group)
         check_guesses(task, yes)
@@ -182,7 +183,7 @@ def fit(
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         equipment = equipment_of(greeting, nets)
-        for sentence in equipment_changes(before, equipment):
+        for sentence in [*([greeting["note"]] if "note" in greeting else []), *equipment_changes(before, equipment)]:
             tell(Event("note", sentence))
         pipelines = given.space.pipelines()
         store.update_run(folder, clock, pipelines=pipelines, unreadable_test=task.unreadable_test, **equipment)

@@ -269,6 +269,9 @@ def real(tmp_path_factory):
 def test_processes_that_prepare_batches_do_not_wait_for_the_line_that_the_worker_reads(real):
     trial = run_trial(real, TINY, "stage")
     assert (trial.status, trial.note) == ("done", "")
+    log = real.worker.log.read_text()
+    for phase in ("importing autoclimb.learn.fold: ", "hello: ", "first batch after ", "trial net resnet10t @16: "):
+        assert phase in log, "where the seconds went"
 
 
 def test_in_the_real_worker_a_fault_is_a_status_and_the_next_trial_is_trained(real):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from urllib.parse import urlparse
 
 os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # a dead link must cost seconds, not the budget
@@ -9,14 +10,26 @@ os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
 
 
 def hub_answers(seconds: float = 3.0) -> bool:
-    """Whether timm's hub can be reached: one connection, given up after `seconds`."""
+    """Whether timm's hub can be reached: one connection, given up after `seconds`, the look-up of its name included.
+
+    A socket's own limit holds for each address that the name has, and not for the look-up at all: without a network
+    that takes ten seconds and more where name servers are named that do not answer.
+    """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return False
     place = urlparse(constants.ENDPOINT)
-    try:
-        with socket.create_connection((place.hostname or "", place.port or 443), timeout=seconds):
-            return True
-    except OSError:
-        return False
+    connected: list[bool] = []
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((place.hostname or "", place.port or 443), timeout=seconds):
+                connected.append(True)
+        except OSError:
+            return
+
+    attempt = threading.Thread(target=connect, daemon=True)  # nobody waits for its end
+    attempt.start()
+    attempt.join(seconds)
+    return bool(connected)

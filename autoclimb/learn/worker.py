@@ -1,19 +1,25 @@
-"""`python -m autoclimb.learn.worker`: the process that trains. A request is a line of json, and so is each reply.
+"""`python -m autoclimb.learn.worker [DEVICE [hub]]`: the process that trains.
+
+A request is a line of json, and so is each reply. While the parent reads the data, the worker imports, gets the device
+ready, and with `hub` asks whether timm's hub answers.
 
 Requests are `hello` (the task), `weights`, `speed`, `keep`, `trial`, `predict`, `export`, and for the report `explain`
 and `sheet`. Replies are `{"event": ...}` while it works, then `{"end": ...}`. The worker ends when its standard input
 does, that is, with its parent.
 """
 
+import gc
 import importlib
 import json
 import math
 import os
 import queue
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +32,18 @@ from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
-from autoclimb.learn.devices import device_named, prediction_autocast, usable_memory, warm_up
+from autoclimb.learn.devices import (
+    device_named,
+    prediction_autocast,
+    usable_memory,
+    warm_up,
+    why_no_card,
+    why_unusable,
+)
 from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, kind_of
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
+from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.processors import usable_cores
 from autoclimb.types import Config
@@ -39,6 +53,13 @@ CPU = torch.device("cpu")  # on which exported files run
 NOTHING = Material("multiclass", 0, np.zeros((0, 0), np.float32), np.zeros(0, np.int64), NO_PIXELS)
 
 
+# What trainings import, in the order that it is needed: timm takes seconds, during which first features can be computed
+# without it on a processor. A card waits for the rest as well: what varies pictures, and what torch imports when the
+# first optimiser is made
+LIBRARIES = ("autoclimb.learn.fold",)
+OF_A_CARD = ("autoclimb.learn.pipelines", "torch._dynamo")
+
+
 @dataclass(frozen=True)
 class Setting:
     """The contents of `hello`, the context of every later request."""
@@ -46,11 +67,22 @@ class Setting:
     material: Material  # pixels come with each request
     device: torch.device
     cache: Path
-    warming: threading.Thread | None = None  # loads libraries of a card while the first pictures are decoded
+    hub: Future[bool] | None = None  # whether timm's answers, where that was asked ahead
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Ahead:
+    """What is got ready while the parent still reads the data."""
+
+    device: str  # its name, "" where it was not known
+    imports: Future[None]
+    card: Future[None]  # the device's libraries and first kernels, if it is a card
+    hub: Future[bool] | None
+
+
+def main(arguments: Sequence[str] = ()) -> None:
     """Serves requests until standard input ends."""
+    log(f"worker {os.getpid()} began {seconds_alive():.1f} s ago; torch {torch.__version__} is imported")
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # so that the output of a library does not look like a reply
 
@@ -61,16 +93,20 @@ def main() -> None:
         send(event=facts)
 
     requests = incoming_requests()
-    # timm takes seconds to import, in which the first features are computed without it
-    threading.Thread(target=importlib.import_module, args=("autoclimb.learn.fold",), daemon=True).start()
+    ahead = begin_ahead(*arguments[:1], hub="hub" in arguments[1:])
     send(end={"ready": True})
     setting = Setting(NOTHING, torch.device("cpu"), Path())
     while True:
         request = requests.get()
         try:
             if request["do"] == "hello":
-                setting = setting_of(request)
-            send(end=reply_to(request, setting, report))
+                setting = setting_of(request, ahead)
+            if request["do"] in FORKING and request["config"].get("train") != "features":
+                with phase("waiting for imports"):  # a process that is forked amid an import may wait for it for ever
+                    ahead.imports.result()
+            with phase(words_of(request)):
+                reply = reply_to(request, setting, report)
+            send(end=reply)
         except Mistake as mistake:
             send(end={"mistake": str(mistake)})
         except BaseException as error:  # a bug: the parent raises it, and this process ends
@@ -81,13 +117,50 @@ def main() -> None:
             raise
 
 
+FORKING = ("trial", "speed")  # requests that may fork processes
+
+
+def begin_ahead(device: str = "", hub: bool = False) -> Ahead:
+    """Begins the imports of trainings, gets the card ready where the device of that name is one, and asks the hub."""
+    threads = ThreadPoolExecutor(3)
+    imports, card = threads.submit(import_libraries, device), threads.submit(warm_up_named, device or "cpu")
+    return Ahead(device, imports, card, threads.submit(hub_answers) if hub else None)
+
+
+def import_libraries(device: str) -> None:
+    """Imports what trainings on the device of that name need."""
+    on_card = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    for name in (*LIBRARIES, *(OF_A_CARD if on_card else ())):
+        with phase(f"importing {name}"):
+            importlib.import_module(name)
+    # what libraries consist of stays: looking through it again took the garbage collector GC_SECONDS a time, and there
+    # are several in each fold on a card; processes that are forked copy less of it, too
+    gc.collect()
+    gc.freeze()
+
+
+def warm_up_named(device: str) -> None:
+    """Gets the card of that name ready; raises Mistake or RuntimeError where it cannot train."""
+    card = device_named(device)
+    if card.type == "cuda":
+        with phase("getting the card ready"):
+            warm_up(card)
+
+
+def words_of(request: dict[str, Any]) -> str:
+    """What is asked for, for the log."""
+    config = request.get("config", {})
+    about = [config.get("train", ""), config.get("backbone", ""), f"@{config['size']}" if "size" in config else ""]
+    return " ".join(filter(None, [request["do"], *about]))
+
+
 def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The reply to a request; `report` gets the events until then."""
     match request["do"]:
         case "hello":
-            return describe(setting.device)
+            return describe(setting.device, request["device"])
         case "weights":
-            return list_weights(request["path"])
+            return list_weights(request["path"], setting.hub)
         case "speed":
             from autoclimb.learn.probe import measure_speed  # timm
 
@@ -95,7 +168,8 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
                 config, material = asked_for(request, setting)
             except STATUSES as error:
                 return {"train": 0.0, "predict": 0.0, "note": str(error), "fault": kind_of(error)}
-            return measure_speed(config, material, setting.device, request["look"], request["leisure"])
+            look, leisure, largest = request["look"], request["leisure"], request["largest_batch"]
+            return measure_speed(config, material, setting.device, look, leisure, largest)
         case "keep":
             from autoclimb.learn.trunk import keep
 
@@ -163,17 +237,26 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
     return requests
 
 
-def setting_of(request: dict[str, Any]) -> Setting:
-    """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines, precision of predictions."""
-    device, warming = device_named(request["device"]), None
+def setting_of(request: dict[str, Any], ahead: Ahead | None = None) -> Setting:
+    """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines, precision of predictions.
+
+    Raises Mistake where the device is not there, or is a card that cannot train.
+    """
+    device = device_named(request["device"])
     if device.type == "cpu":
         torch.set_num_threads(usable_cores())
     else:
         torch.set_float32_matmul_precision("high")
         if device.index is not None:
             torch.cuda.set_device(device)  # new streams and graphs belong to the current card
-        warming = threading.Thread(target=warm_up, args=(device,), daemon=True)
-        warming.start()
+        try:
+            if ahead is not None and ahead.device == request["device"]:
+                ahead.card.result()
+            else:
+                warm_up(device)
+        except RuntimeError as error:
+            raise Mistake(why_unusable(error, device)) from error
+        free_memory()
     material = Material(
         kind=request["kind"],
         width=request["width"],
@@ -183,24 +266,28 @@ def setting_of(request: dict[str, Any]) -> Setting:
         pipelines=request["pipelines"],
         precision=request["precision"],
     )
-    return Setting(material, device, Path(request["cache"]), warming)
+    return Setting(material, device, Path(request["cache"]), ahead.hub if ahead else None)
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """The device's facts: kind, name, threads, torch's version, and the memory for training where it is known."""
+def describe(device: torch.device, asked_for: str) -> dict[str, Any]:
+    """The device's facts: kind, name, threads, torch's version, and the memory for training where it is known.
+
+    A `note` says why there is no card where `asked_for` is "auto".
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     threads, memory = torch.get_num_threads(), usable_memory(device)
     facts = {"device": device.type, "name": name, "threads": threads, "torch": torch.__version__}
-    return facts | ({"memory_gb": round(memory / 1e9, 2)} if memory < math.inf else {})
+    why = why_no_card() if asked_for == "auto" and device.type == "cpu" else ""
+    return facts | ({"memory_gb": round(memory / 1e9, 2)} if memory < math.inf else {}) | ({"note": why} if why else {})
 
 
-def list_weights(path: str) -> dict[str, Any]:
+def list_weights(path: str, hub: Future[bool] | None) -> dict[str, Any]:
     """The pretrained nets of a path; without a path those of the box, and whether the hub answers."""
     if path:
         from autoclimb.learn.weights import find_weights  # timm
 
         return {"found": find_weights(path), "hub": False, "box": []}
-    return {"found": [], "hub": hub_answers(), "box": boxed_nets()}
+    return {"found": [], "hub": hub.result() if hub else hub_answers(), "box": boxed_nets()}
 
 
 def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
@@ -231,11 +318,8 @@ def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Materi
 
     Raises one of `faults.STATUSES` where these cannot be opened.
     """
-    if setting.warming:
-        setting.warming.join()
-        free_memory()
     return Config.from_json(request["config"]), replace(setting.material, pixels=open_rows(Path(request["pixels"])))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

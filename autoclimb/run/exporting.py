@@ -22,7 +22,7 @@ from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
-from autoclimb.run.worker import TRAINER, Worker, log_of
+from autoclimb.run.worker import Worker, command_of, log_of
 from autoclimb.score.crossfit import rule_of
 from autoclimb.types import Blend, Event, Tell, Trial
 
@@ -262,7 +262,7 @@ def write_and_compare(
         rows, size, _, channels = array.shape
         write_json(path.with_suffix(".json"), {"rows": rows, "size": size, "channels": channels})
     predictions, parts = [], []
-    worker = Worker(TRAINER, log_of(run.folder, place))
+    worker = Worker(command_of(), log_of(run.folder, place))
     try:
         # on the processor, since on a card nets predict in bfloat16, which deviates by itself
         worker.greet({**run.hello(place), "device": "cpu", "fold_of": str(run.folder / "fold_of.npy")}, LONG)

@@ -28,7 +28,7 @@ from autoclimb.report.page_errors import MISTAKES
 from autoclimb.report.record import Gallery, RunRecord
 from autoclimb.run import store
 from autoclimb.run.setup import Setup
-from autoclimb.run.worker import TRAINER, Died, Late, Worker, log_of
+from autoclimb.run.worker import Died, Late, Worker, command_of, log_of
 from autoclimb.types import Config, Trial
 
 MAPS, SHEET, NOTES = "maps.npz", "sheet.jpg", "gallery.json"  # in the folder `gallery` of a run
@@ -84,7 +84,7 @@ def complete_gallery(
 
         def ask(request: dict[str, Any], seconds: float) -> dict[str, Any]:
             if not workers:  # started at the first request only, since its imports take seconds
-                workers.append(Worker(TRAINER, log_of(folder, place)))
+                workers.append(Worker(command_of(), log_of(folder, place)))
                 train_files = {"target": str(folder / "target.npy"), "fold_of": str(folder / "fold_of.npy")}
                 workers[0].greet({**hello(place), **train_files}, seconds)
             return workers[0].ask(request, seconds)

@@ -24,7 +24,7 @@ from autoclimb.run import store
 from autoclimb.run.exported import predictions_by_export
 from autoclimb.run.exporting import Exported, export_run, trials_of
 from autoclimb.run.reporting import has_record, record_of, write_report, write_suspects
-from autoclimb.run.worker import TRAINER, Worker, log_of
+from autoclimb.run.worker import Worker, command_of, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
@@ -156,7 +156,7 @@ class Run:
     ) -> list[np.ndarray]:
         """The predictions `(M, C)` of each of the blend's members for the pictures, made by a worker of their own."""
         predictions = []
-        worker = Worker(TRAINER, log_of(self.folder, place))
+        worker = Worker(command_of(), log_of(self.folder, place))
         try:
             worker.greet(self.hello(place), LONG_ENOUGH)
             for number, config in enumerate(configs, 1):

@@ -34,6 +34,14 @@ ENVIRONMENT = {
 }
 
 
+def command_of(device: str = "", hub: bool = False) -> list[str]:
+    """The command of the process that trains.
+
+    One that knows its device gets it ready before it is asked anything; with `hub` it asks whether timm's answers, too.
+    """
+    return [sys.executable, "-m", "autoclimb.learn.worker", *([device] if device else []), *(["hub"] if hub else [])]
+
+
 def log_of(folder: Path, place: Path) -> Path:
     """The path of a worker's log: in the run's folder, or in `place` where that is read-only, as Kaggle's input is."""
     return (folder if os.access(folder, os.W_OK) else place) / "worker.log"

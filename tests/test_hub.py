@@ -112,6 +112,16 @@ def test_a_net_of_the_hub_has_its_weights_there_and_a_head_of_its_own(hub, weigh
     assert loaded["classifier.weight"].shape[0] == 3
 
 
+def test_a_net_that_was_downloaded_is_built_again_without_a_word_to_the_hub(hub):
+    config = Config(backbone=NET, weights="hub")
+    first = build_net(config, 3).net.state_dict()
+    hub.asked.clear()
+    hub.failing = "status"
+    again = build_net(config, 3).net.state_dict()
+    assert hub.asked == []
+    assert all(torch.equal(first[name], again[name]) for name in first if not name.startswith("classifier."))
+
+
 @pytest.mark.parametrize("failing", ["status", "halves"])
 def test_a_download_that_fails_is_a_net_that_cannot_be_built(hub, failing, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's client asks again after up to 8 s, five times

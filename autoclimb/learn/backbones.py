@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 from torch import nn
@@ -76,8 +77,11 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     if source is not None and source.is_dir():
         name = f"local-dir:{source}"
     pretrained = config.weights == "hub" or (source is not None and source.is_dir())
+    options = _options(config, channels, fixed)
+    if config.weights == "hub" and (file := downloaded(name)):
+        options["pretrained_cfg_overlay"] = {"file": file}
     try:
-        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **_options(config, channels, fixed))
+        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **options)
     except BROKEN as error:
         pool = f" with pool {config.pool!r}" if config.pool else ""
         raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
@@ -102,6 +106,20 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
         _try(net, config, channels, fixed)
     mean, std = _statistics_of(net, tensors, channels)
     return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
+
+
+def downloaded(name: str) -> str:
+    """The file of a hub's net that is here already, "" where there is none.
+
+    Asked for by its name alone, timm asks the hub for each fold whether there is a newer one, and where the network has
+    gone meanwhile waits for it.
+    """
+    source = timm.get_pretrained_cfg(name)
+    if source is None or not source.hf_hub_id or source.hf_hub_filename or source.custom_load:
+        return ""
+    repository, _, revision = source.hf_hub_id.partition("@")
+    file = try_to_load_from_cache(repository, "model.safetensors", revision=revision or None)
+    return file if isinstance(file, str) else ""
 
 
 def _options(config: Config, channels: int, fixed: bool) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -
         remember=lambda name, make: make(),
         pixel_bytes=device.disk_gb * 1e9,
         memory_gb=device.memory_gb,
+        cores=device.cores,
     )
 
 

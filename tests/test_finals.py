@@ -466,6 +466,8 @@ def test_pictures_that_were_not_decoded_cost_their_decoding_more_of_larger_ones_
     assert decoding_of(frozen, known) == decoding_of(frozen.vary(size=64), s) == 0
     for other in (frozen.vary(size=160), frozen.vary(preprocess="trim"), frozen.vary(size=64, preprocess="trim")):
         assert decoding_of(other, known) == decoding_seconds(s, 2, other.size) > 0
+    wide = frozen.vary(size=160)
+    assert decoding_of(wide, replace(known, cores=8)) == pytest.approx(decoding_of(wide, known) / 4)
     assert decoding_seconds(s, 2, 64) < decoding_seconds(s, 2, 224) < decoding_seconds(replace(s, side=500), 2, 224)
     assert decoding_seconds(s, 4, 64) == decoding_seconds(s, 2, 64) / 2
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from autoclimb.data.decoding import decode, sizes_of
 from autoclimb.data.files.dicom import pixels_in
-from autoclimb.data.pixels import build_pixels, forget_unfinished_pixels, open_pixels
+from autoclimb.data.pixels import Threads, build_pixels, counts_to_try, forget_unfinished_pixels, open_pixels
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.data.steps import GREY
 from autoclimb.errors import Mistake
@@ -169,6 +169,33 @@ def test_more_rows_than_a_chunk_are_all_there(tmp_path, monkeypatch):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
     pixels = build_pixels(files, 8, "pad", tmp_path / "px", threads=2)
     assert all((pixels.array[i] == decode(files[i], 8, "pad")).all() for i in range(10))
+
+
+def test_a_large_set_is_decoded_by_as_many_threads_as_are_quickest_and_no_row_is_lost(monkeypatch):
+    monkeypatch.setattr("autoclimb.data.pixels.allowed_cores", lambda: 16)
+    assert counts_to_try(100) == [16], "a small set is decoded before anything was found out"
+    assert counts_to_try(5000) == [16, 4, 1]
+    clock, rows, used = [0.0], [], []
+    threads = Threads(counts_to_try(5000), lambda: clock[0])
+    for block in threads.blocks(5000, 1000):
+        with threads.timed(len(block)) as pool:
+            used.append(pool._max_workers)
+            clock[0] += len(block) * {16: 3.0, 4: 1.0, 1: 2.0}[used[-1]]
+            rows += block
+    assert rows == list(range(5000))
+    assert used == [16, 16, 4, 1, *[4] * 5]
+
+
+def test_an_array_decoded_by_several_numbers_of_threads_is_that_of_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("autoclimb.data.pixels.WORTH_TRYING", 10)
+    monkeypatch.setattr("autoclimb.data.pixels.WARMING", 3)
+    monkeypatch.setattr("autoclimb.data.pixels.TRIED", 4)
+    monkeypatch.setattr("autoclimb.data.pixels.allowed_cores", lambda: 6)
+    files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(23)]
+    made = build_pixels(files, 8, "pad", tmp_path / "px")
+    assert (made.array == build_pixels(files, 8, "pad", tmp_path / "one", threads=1).array).all()
+    assert open_pixels(made.path).path == made.path
+    assert build_pixels(files, 8, "pad", tmp_path / "px").note == "", "each block is checked"
 
 
 def test_pixels_are_decoded_once_and_again_when_a_file_changes(tmp_path):

@@ -227,7 +227,12 @@ def decoding_seconds(situation: Situation, cores: int, size: int) -> float:
 def decoding_of(config: Config, situation: Situation) -> float:
     """Seconds to decode the config's pictures, roughly; 0 where they are decoded already."""
     known = pictures_of(config) in situation.decoded
-    return 0.0 if known else decoding_seconds(situation, CORES[situation.device], config.cached_size)
+    return 0.0 if known else decoding_seconds(situation, cores_of(situation), config.cached_size)
+
+
+def cores_of(situation: Situation) -> int:
+    """Cores that decode."""
+    return situation.cores or CORES[situation.device]
 
 
 def download_seconds(config: Config) -> float:

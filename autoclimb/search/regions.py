@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autoclimb.search.cost import CORES, decoding_seconds, full_cost
+from autoclimb.search.cost import cores_of, decoding_seconds, full_cost
 from autoclimb.search.effects import covariance_of_means
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
@@ -48,7 +48,7 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
     while box is not None:
         chains = [(chain_of(part, s), seen_at(part, box)) for part in (box, *cuts(box))]
         looks = [probe.vary(preprocess=chain, size=size) for chain, size in chains]
-        left -= sum(full_cost(look, s) + decoding_seconds(s, CORES[s.device], look.cached_size) for look in looks)
+        left -= sum(full_cost(look, s) + decoding_seconds(s, cores_of(s), look.cached_size) for look in looks)
         if left < 0 or len(looks) == 1:
             return
         for look in looks:

@@ -66,6 +66,7 @@ class Situation:
     reading: Callable[[int, str, int], float] = field(default=lambda size, preprocess, grid: 0.0, repr=False)  # seconds
     # that reading a picture adds to a net's work: 0 where its pixels fit on the disk as an array
     channels: int = 3  # of a picture
+    cores: int = 0  # that decode; 0 where that is not known
     memory_gb: float = math.inf  # for training: of the card, or of the control group without one
     kept: Mapping[Config, int] = field(default_factory=dict)  # search.cost.trunk_of -> variants of the pictures whose
     # features at that cut are on disk

@@ -19,7 +19,7 @@ from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.setup import learning_target
-from autoclimb.run.worker import TRAINER, Worker
+from autoclimb.run.worker import Worker, command_of
 from autoclimb.search.cost import measured
 from autoclimb.types import Config, Goal
 
@@ -61,7 +61,7 @@ class Lab:
         plain = measured(config).vary(loss="default", policy="none", seed=0, folds=(0,))
         if plain not in self.speeds:
             request = {"do": "speed", "config": plain.to_json(), "pixels": self.pixels_of(plain), "look": seconds}
-            request["leisure"] = True
+            request |= {"leisure": True, "largest_batch": 0}
             self.speeds[plain] = self.worker.ask(request, STARTING)
         return self.speeds[plain]
 
@@ -109,7 +109,7 @@ def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: M
     hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
     hello["precision"] = "float32"
     hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
-    worker = Worker(TRAINER, folder / "worker.log")
+    worker = Worker(command_of(), folder / "worker.log")
     try:
         worker.greet(hello, STARTING)
         yield Lab(task, metric, fold_of, folder, worker, hello)

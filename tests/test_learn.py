@@ -23,7 +23,16 @@ from autoclimb.errors import Mistake
 from autoclimb.learn import features, loop
 from autoclimb.learn.averages import EMA_STEPS, Ema
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.batches import endless_batches, epoch_batches, load_batches, loader_processes, prefetch, resized
+from autoclimb.learn.batches import (
+    BatchMaker,
+    endless_batches,
+    epoch_batches,
+    load_batches,
+    loader_processes,
+    prefetch,
+    processes_for,
+    resized,
+)
 from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of, fit_head, head_predictions
@@ -165,7 +174,32 @@ def test_a_processor_is_fed_by_a_thread_and_a_gpu_by_the_cores_that_it_leaves_id
     monkeypatch.setattr("autoclimb.learn.batches.shared_memory", lambda: 64e6)  # Docker's /dev/shm
     card = torch.device("cuda")
     assert loader_processes(CPU, 1000) == 0
-    assert [loader_processes(card, n) for n in (1000, 6_000_000, 38_000_000)] == ([7, 2, 0] if FORKS else [0, 0, 0])
+    assert [loader_processes(card, n) for n in (1000, 6_000_000, 38_000_000)] == ([15, 2, 0] if FORKS else [0, 0, 0])
+
+
+@pytest.mark.parametrize(("rate", "processes"), [(0.0, 15), (1e-3, 2), (1e9, 15)])
+def test_no_more_processes_are_begun_than_the_net_needs_and_no_batch_is_lost(monkeypatch, rate, processes):
+    begun = []
+
+    def loaded(maker, sampler, num_workers, **how):
+        begun.append(num_workers)
+        return (maker[spec] for spec in sampler)
+
+    monkeypatch.setattr("autoclimb.learn.batches.DataLoader", loaded)
+    material, config, whole = material_of(), TINY, fold_over(range(24))
+    specs = [
+        spec
+        for spec, _ in load_batches(epoch_batches(material, whole, config, 32, 8, 0), material, config, CPU, 15, rate)
+    ]
+    assert begun == [processes]
+    assert [spec.seed for spec in specs] == [spec.seed for spec in epoch_batches(material, whole, config, 32, 8, 0)]
+
+
+def test_processes_are_counted_by_what_a_picture_takes_and_the_rate_of_the_net():
+    looks = iter([0.0, 8e-4])  # a ten-thousandth of a second each
+    maker = BatchMaker(material_of(), TINY)
+    spec = next(epoch_batches(material_of(), fold_over(range(24)), TINY, 32, 8, 0))
+    assert processes_for(10_000, maker, spec, lambda: next(looks)) == 4
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])

@@ -109,20 +109,62 @@ def test_on_a_card_without_bf16_the_probe_chooses_between_fp16_and_fp32(monkeypa
     assert Format(reply["precision"], reply["channels_last"]) == fastest
 
 
+def test_on_a_card_memory_is_the_peak_of_the_step_that_was_timed():
+    built = build_net(TINY, 2)
+    weights = probe.ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
+    pictures = np.zeros((8, 32, 32, 3), np.uint8)
+    assert probe.memory_of(built, pictures, CARD, weights / 2 + 8e6) == (weights, 1e6)
+
+
+def test_a_format_whose_first_loss_is_no_number_is_not_taken(monkeypatch):
+    formats = Format("fp16"), Format("fp32")
+    monkeypatch.setattr(probe, "formats_for", lambda net, device, leisure: formats)
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
+    built = build_net(TINY, 2)
+    with torch.no_grad():
+        built.net.conv1[0].weight *= 1e7
+    monkeypatch.setattr(probe, "build_net", lambda *given: built)
+    monkeypatch.setattr(probe, "memory_of", lambda *given: (0.0, 0.0))
+    reply = measure_speed(TINY, material_of(), CPU, 0.0)
+    assert reply["train"] > 0
+    assert reply["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(("largest", "batches"), [(0, [8, 16, 32]), (16, [8, 16])])
+def test_no_larger_batch_is_looked_at_than_the_plan_would_train_in(monkeypatch, largest, batches):
+    seen = []
+
+    def took(built, pictures, *rest):
+        seen.append(len(pictures))
+        return 1.0, 0.0
+
+    monkeypatch.setattr(probe, "step_seconds", took)
+    for name in ("place", "to_input"):
+        monkeypatch.setattr(probe, name, lambda thing, *given: thing if isinstance(thing, np.ndarray) else thing.net)
+    monkeypatch.setattr(probe, "timed", lambda *given: [1.0])
+    monkeypatch.setattr(probe, "prediction_autocast", lambda device: torch.autocast("cpu", enabled=False))
+    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
+    for name in ("reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+    reply = measure_speed(TINY, material_of(n=1200), CARD, 0.5, largest=largest)
+    assert seen == batches
+    assert reply["batch"] == batches[-1]
+
+
 def test_memory_is_what_the_forward_pass_keeps_and_grows_with_pictures_and_their_area():
     material, built = material_of(n=64, size=32), build_net(TINY, 2)
     weights = probe.ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
 
     def memory(size):
         pictures = np.zeros((8, size, size, 3), np.uint8)
-        return probe.memory_of(built, pictures, material.target[:8], TINY, material, CPU)
+        return probe.memory_of(built, pictures, CPU, 0.0)
 
     (fixed, small), (_, large) = memory(32), memory(64)
     assert weights <= fixed < 2 * weights + 1e5
     assert 3.5 < large / small < 4.5
     assert small > 4 * 3 * 32 * 32, "more than the picture itself"
     few = np.zeros((2, 32, 32, 3), np.uint8)
-    assert probe.memory_of(built, few, material.target[:2], TINY, material, CPU) == (0, 0)
+    assert probe.memory_of(built, few, CPU, 0.0) == (0, 0)
     reply = measure_speed(TINY.vary(batch=16), material, CPU, 0.0)
     assert reply["picture_bytes"] > 0
     assert reply["fixed_bytes"] >= weights
@@ -207,7 +249,8 @@ def test_a_slow_net_is_looked_at_in_small_steps(monkeypatch, forward, pictures):
     assert probe.pictures_a_step(built, np.zeros((64, 32, 32, 3), np.uint8), torch.device("cpu")) == pictures
 
 
-def test_compiling_is_for_long_trainings_at_one_size_on_a_card():
+def test_compiling_is_for_long_trainings_at_one_size_on_a_card_with_cores_beside_it(monkeypatch):
+    monkeypatch.setattr(probe, "usable_cores", lambda: 16)
     smooth = torch.nn.LayerNorm(4)
     assert worth_compiling(smooth, CARD, 3600.0, TINY)
     assert not worth_compiling(smooth, CARD, 100.0, TINY)
@@ -215,6 +258,11 @@ def test_compiling_is_for_long_trainings_at_one_size_on_a_card():
     assert not worth_compiling(torch.nn.BatchNorm2d(4), CARD, 3600.0, TINY), "its graphs replayed are as fast"
     for change in ({"sizes": (8,)}, {"scales": (0.5, 1.5)}, {"unfreeze": 0.2}):
         assert not worth_compiling(smooth, CARD, 3600.0, TINY.vary(**change))
+    monkeypatch.setattr(probe, "usable_cores", lambda: 8)
+    assert worth_compiling(smooth, CARD, 3600.0, TINY)
+    assert not worth_compiling(smooth, CARD, 300.0, TINY)
+    monkeypatch.setattr(probe, "usable_cores", lambda: 4)
+    assert not worth_compiling(smooth, CARD, 36000.0, TINY), "for minutes nobody would hear of it"
 
 
 def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, monkeypatch):

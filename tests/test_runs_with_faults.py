@@ -19,6 +19,8 @@ from autoclimb.run.deadlines import outcome_within
 from autoclimb.run.trials import measure, remember, run_trial, tell_error_of_speeds
 from autoclimb.run.worker import Died
 from autoclimb.search.cost import corrected, speed_of, speed_words
+from autoclimb.search.situation import Speed
+from autoclimb.search.starting import LARGEST_BATCH
 from autoclimb.types import Config, Event, History, Trial
 
 pytestmark = pytest.mark.long
@@ -199,6 +201,27 @@ def test_what_failed_for_the_device_is_tried_again_when_the_run_goes_on(finished
     assert store.recall_trial(setup.folder, FEATURES).status == "done"
     replies.append({"train": 7.0, "predict": 9.0})
     assert [measure(setup, net).train for net in nets] == [7.0, 0.0]
+
+
+def test_a_net_that_diverged_in_fp16_is_trained_in_fp32(finished, monkeypatch):
+    setup, _, _ = finished
+    net, other = Config(backbone="resnet34", size=64), Config(backbone="resnet50", size=64)
+    monkeypatch.setattr(trials, "measure", lambda setup, config: Speed(9.0, 9.0, "fp16"))
+    assert [trials.trial_request(setup, config)["precision"] for config in (net, other)] == ["fp16", "fp16"]
+    store.save_trial(setup.folder, Trial(net, "stage", "failed", -np.inf, 0.0, 1.0, facts={"fault": "diverged"}))
+    gentler = net.vary(lr=1e-4)
+    assert [trials.trial_request(setup, config)["precision"] for config in (gentler, other)] == ["fp32", "fp16"]
+    monkeypatch.setattr(trials, "measure", lambda setup, config: Speed(9.0, 9.0, "bf16"))
+    assert trials.trial_request(setup, gentler)["precision"] == "bf16"
+
+
+def test_a_card_is_not_asked_about_batches_that_a_fine_tuned_net_does_not_get(finished):
+    setup, trainer, _ = finished
+    asked = []
+    trainer.ask = lambda request, *rest: asked.append(request["largest_batch"]) or {"train": 5.0, "predict": 9.0}
+    for net in (Config(backbone="resnet34", weights="hub"), Config(backbone="resnet50")):
+        measure(setup, net)
+    assert asked == [LARGEST_BATCH, 0]
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------

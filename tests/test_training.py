@@ -12,7 +12,7 @@ from torch import nn
 from autoclimb.arrays import read_predictions
 from autoclimb.learn import loop
 from autoclimb.learn.averages import recompute_norms
-from autoclimb.learn.backbones import Built, build_net
+from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import epoch_batches, scaled_size
 from autoclimb.learn.faults import OutOfMemory
 from autoclimb.learn.finder import HIGH, LEAST_STEPS, LOW, find_rate, smoothed, valley
@@ -389,6 +389,63 @@ def test_two_trainings_of_one_seed_are_equal_to_the_bit(tmp_path):
 
 
 # --- on a card -------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_read_every_few_steps_and_not_at_the_end_of_each_epoch(monkeypatch):
+    reads, reports = [], []
+
+    def read(losses, last=0):
+        reads.append(len(losses))
+        return original(losses, last)
+
+    original = loop.mean_of
+    monkeypatch.setattr(loop, "mean_of", read)
+    trained(TINY, material_of(), steps=12, report=reports.append)  # epochs of three steps
+    assert [report["epoch"] for report in reports] == [1, 2, 3, 4]
+    assert reads == [8, 8, 12], "a card waits at each of them"
+
+
+WAITING = [
+    {},
+    {"mixup": 0.3, "cutmix": 1.0},
+    {"clip": 1.0, "ema": 0.9},
+    {"class_weights": "effective", "loss": "focal"},
+]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("change", WAITING)
+def test_on_a_card_no_step_waits_for_it(change, precision, monkeypatch):
+    card, steps = torch.device("cuda"), []
+    config, fold = TINY.vary(**change), fold_over(range(24), device=card)
+    built = replace(build_net(config, 2), format=Format(precision))
+    place(built, card)
+    read = loop.mean_of
+
+    def watched(losses, last=0):
+        torch.cuda.set_sync_debug_mode("default")
+        return read(losses, last)
+
+    def stepping(*given):
+        optimizer = optimizer_of(*given)
+        step = optimizer.step
+
+        def watched_step(*how, **more):
+            done = step(*how, **more)
+            steps.append(torch.cuda.set_sync_debug_mode("error" if len(steps) > 1 else "default"))
+            return done
+
+        optimizer.step = watched_step
+        return optimizer
+
+    monkeypatch.setattr(loop, "mean_of", watched)
+    monkeypatch.setattr(loop, "optimizer_of", stepping)
+    try:
+        train(built, material_of(), config, fold, Pace(lambda: 0.0, 0.0, steps=9))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(steps) >= 6
 
 
 @pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")

@@ -7,9 +7,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import count
+from itertools import chain, count
 from typing import Any, TypeVar
 
 import cv2
@@ -29,6 +29,9 @@ LONGEST_WAIT = 240.0  # seconds for a batch, after which its process counts as h
 PREFETCHED = 2  # batches that each process prepares ahead; a thread prepares one more
 IN_TURN = 0.2  # of the net's time, below which items are made between its steps; see prefetch
 FIRST_ITEMS = 4  # made in turn before that is decided; the first one, which builds pipelines, does not count
+# pictures that a process is timed with before others are forked, and the factor on the number of processes that would
+# feed the net by that: on an H100's 16 cores fifteen took half a second to begin in every fold (runs of three minutes)
+TIMED, SURE = 8, 3.0
 SHARED_SHARE = 0.8  # of /dev/shm for prepared batches; a full one ends a process by a bus error
 BLOCK = 128  # pictures of a block of `blocks_of`
 T = TypeVar("T")
@@ -127,13 +130,14 @@ def labelled_in(batch: int, config: Config, fold: Fold) -> int:
 def loader_processes(device: torch.device, batch_bytes: int) -> int:
     """The number of processes that prepare batches: 0 for a processor, where `prefetch` does it.
 
-    For a GPU it is all cores but one, divided among the GPUs; 0 without fork, where each process would import torch
-    again for every training. Batches pass through /dev/shm, of which Docker gives 64 MB, so there are no more processes
-    than it holds batches for; a thread prepares them where it holds too few.
+    For a GPU it is all cores but one, however many GPUs there are: a run uses one, and Kaggle has four cores beside two
+    T4. It is 0 without fork, where each process would import torch again for every training. Batches pass through
+    /dev/shm, of which Docker gives 64 MB, so there are no more processes than it holds batches for; a thread prepares
+    them where it holds too few.
     """
     if device.type == "cpu" or "fork" not in multiprocessing.get_all_start_methods():
         return 0
-    cores = max(1, min(usable_cores() // max(torch.cuda.device_count(), 1) - 1, 16))
+    cores = max(1, min(usable_cores() - 1, 16))
     each = (PREFETCHED + 1) * max(batch_bytes, 1)  # with the one being made
     return min(cores, int(SHARED_SHARE * shared_memory() / each))
 
@@ -153,13 +157,24 @@ def batch_bytes(material: Material, config: Config, batch: int, size: int) -> in
 
 
 def load_batches(
-    specs: Iterator[BatchSpec], material: Material, config: Config, device: torch.device, processes: int = 0
+    specs: Iterator[BatchSpec],
+    material: Material,
+    config: Config,
+    device: torch.device,
+    processes: int = 0,
+    rate: float = 0.0,
 ) -> Iterator[tuple[BatchSpec, Tensor]]:
-    """Batches with their pictures, in order, prepared ahead by processes or by `prefetch`, with equal results."""
+    """Batches with their pictures, in order, prepared ahead by processes or by `prefetch`, with equal results.
+
+    Where the net's `rate` in pictures is known, at most as many of the `processes` are begun as it needs.
+    """
     maker = BatchMaker(material, config)
     if not processes:
         yield from prefetch((maker[spec] for spec in specs), device)
         return
+    if rate and (first := next(specs, None)) is not None:
+        processes = min(processes, processes_for(rate, maker, first))
+        specs = chain([first], specs)
     yield from DataLoader(
         maker,
         batch_size=None,
@@ -171,6 +186,18 @@ def load_batches(
         worker_init_fn=_one_thread,
         timeout=LONGEST_WAIT,
     )
+
+
+def processes_for(rate: float, maker: BatchMaker, spec: BatchSpec, now: Callable[[], float] = time.perf_counter) -> int:
+    """Processes that prepare pictures at SURE times that rate and one more, by the time that TIMED ones take here.
+
+    The maker has its pipeline then, which processes that are forked need not build.
+    """
+    few = replace(spec, rows=spec.rows[:TIMED])
+    maker[replace(spec, rows=spec.rows[:1])]
+    start = now()
+    maker[few]
+    return 1 + math.ceil(SURE * rate * (now() - start) / len(few.rows))
 
 
 def _one_thread(worker: int) -> None:
@@ -249,6 +276,12 @@ def blocks_of(pixels: PictureRows, size: int) -> Iterator[np.ndarray]:
 def pictures_of_rows(pixels: PictureRows, rows: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
     """The pictures `(len(rows), size, size, C)` of those rows, not augmented."""
     return np.stack([resized(picture, size, grid) for picture in pixels[rows]])
+
+
+def filled(block: np.ndarray, batch: int) -> np.ndarray:
+    """The block with its last picture repeated until there are `batch` of them."""
+    missing = batch - len(block)
+    return np.concatenate([block, np.repeat(block[-1:], missing, 0)]) if missing > 0 else block
 
 
 def resized(picture: np.ndarray, size: int, grid: int = 0) -> np.ndarray:

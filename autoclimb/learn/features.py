@@ -19,8 +19,8 @@ from torch import Tensor
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
-from autoclimb.learn.batches import BLOCK, blocks_of, prefetch, to_input
-from autoclimb.learn.devices import prediction_autocast
+from autoclimb.learn.batches import BLOCK, blocks_of, filled, prefetch, to_input
+from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
 from autoclimb.learn.material import Report
@@ -88,9 +88,12 @@ def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) 
 
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
-        x = to_input(block, built.mean, built.std, device, built.format.layout)
+        # on a card every batch has one shape: for another one it would wait for its kernels
+        some = filled(block, BLOCK) if device.type == "cuda" else block
+        x = to_input(some, built.mean, built.std, device, built.format.layout)
         with prediction_autocast(device, exactly):
-            return in_parts(features_of_batch, x).float().cpu().numpy()
+            rows = exact_where_needed(in_parts(features_of_batch, x), lambda: in_parts(features_of_batch, x))
+            return rows[: len(block)].float().cpu().numpy()
 
     return extract
 
@@ -126,7 +129,8 @@ def _frozen_above(
     @torch.inference_mode()
     def extract(block: np.ndarray) -> np.ndarray:
         with prediction_autocast(device):
-            parts = [in_parts(features, to_input(maps, upper.mean, upper.std, device)) for maps in block]
+            inputs = [to_input(maps, upper.mean, upper.std, device) for maps in block]
+            parts = [exact_where_needed(in_parts(features, x), lambda x=x: in_parts(features, x)) for x in inputs]  # type: ignore[misc]
             return torch.stack(parts).sum(0).float().cpu().numpy()
 
     blocks = (np.stack([view[start : start + BLOCK] for view in views]) for start in range(0, len(pixels), BLOCK))

@@ -49,7 +49,8 @@ def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, p
     recent, lowest = 0.0, math.inf
     processes = loader_processes(device, batch_bytes(material, config, batch, size))
     specs = endless_batches(material, fold, config, size, batch)
-    for spec, pictures in load_batches(specs, material, config, device, processes):
+    img_s = built.format.img_s * (config.size / size) ** 2
+    for spec, pictures in load_batches(specs, material, config, device, processes, img_s):
         step = len(curve)
         progress = max(pace.progress(step), step / SWEEP_STEPS)
         if progress >= 1:

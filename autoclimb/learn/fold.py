@@ -25,6 +25,7 @@ from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
+from autoclimb.learn.phases import log
 from autoclimb.learn.probe import sound_format, worth_compiling
 from autoclimb.learn.replays import Replayed, replayed, shapes_of
 from autoclimb.learn.trunk import above
@@ -55,7 +56,7 @@ def run_fold(
     schedule ends sooner and pictures get fewer views; rows that are not reached are NaN. Raises OutOfTime where too few
     rows are reached (`_predictions`).
     """
-    start, device = fold.now(), fold.device
+    begun, device = fold.now(), fold.device
     for name in ("retrain_head", "light_end"):
         share = getattr(config, name)
         if not 0 <= share < 1:
@@ -72,10 +73,10 @@ def run_fold(
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
-    begun = fold.now()
+    recording_from = fold.now()
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
-    ready_s = fold.now() - begun
-    start += ready_s  # not part of the fold's seconds in the search's plan
+    ready_s = fold.now() - recording_from
+    start = begun + ready_s  # not part of the fold's seconds in the search's plan
     for_training, each, after = _training_seconds(built, material, config, fold, start, seconds)
     start_head(built.head, standard, fold, config.loss, anew=bool(config.weights))
     if config.whitened and not config.weights:
@@ -110,6 +111,10 @@ def run_fold(
     tensors = {**full_net.net.state_dict(), **built.net.state_dict()}
     save_net(tensors, full_net, target_mean, target_std, out / f"fold{fold.number}.safetensors")
     oof_pred, test_pred, tta = _predictions(built, standard, config, fold, start + seconds, each)
+    spent = pace.start - begun, ready_s, trained_until - pace.start, fold.now() - trained_until
+    log(
+        "  ready to train after {:.2f} s, {:.2f} of them to record; trained {:.2f} s, predicted {:.2f} s".format(*spent)
+    )
     facts = {
         **training_facts,
         **facts,
@@ -217,6 +222,7 @@ def compiled(built: Built, material: Material, config: Config, fold: Fold) -> Bu
 
     Weights, statistics of norms and random numbers are restored.
     """
+    torch._dynamo.reset()  # it gives up on code that it compiled for eight nets before
     torch._dynamo.config.suppress_errors = True  # parts that cannot be compiled run uncompiled
     built = replace(built, forward=torch.compile(built.net))
     find_rate(built, material, config, fold, Pace(fold.now, fold.now(), steps=2))

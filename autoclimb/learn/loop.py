@@ -27,6 +27,7 @@ from autoclimb.learn.faults import Diverged, OutOfMemory, free_memory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
+from autoclimb.learn.phases import WaitedFor, log
 from autoclimb.learn.replays import Replayed
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import Slowing, ThreadTuner
@@ -100,7 +101,7 @@ def train(
     # other work that slows the training will slow the predictions too; the steps of a thawing net are no measure of it
     watched = device.type == "cpu" and pace.deadline < math.inf and not unfreezing
     slowing = Slowing(pace.now) if watched else None
-    progress = 0.0
+    progress, recent_loss = 0.0, math.nan
     first_batch_at: float | None = None  # img/s count from here, without the time to start the loader
     reported_at = pace.start
 
@@ -113,12 +114,15 @@ def train(
         recipe = lightened(config, material.pipelines) if light else config
         processes = loader_processes(device, batch_bytes(material, config, batch, size))
         specs = endless_batches(material, fold, config, size, batch, epoch)
-        for spec, pictures in load_batches(specs, material, recipe, device, processes):
+        rate = built.format.img_s * (config.size / size) ** 2
+        waiting = WaitedFor(load_batches(specs, material, recipe, device, processes, rate))
+        for spec, pictures in waiting:
             first_batch_at = pace.now() if first_batch_at is None else first_batch_at
             progress = progress_now()
             if spec.epoch > epoch:
                 epoch = spec.epoch
-                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": mean_of(losses)})
+                # the loss as it was read last: where rows are few, epochs end every few steps
+                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
             if progress >= 1 or phase_at(progress, config) != (size, light):
                 break
             for group in optimizer.param_groups:
@@ -180,6 +184,9 @@ def train(
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
         epoch += 1
+        log(
+            f"  waited for batches of {size} px: {waiting.first:.2f} s for the first, {waiting.others:.2f} s for others"
+        )
     if ema and step % EMA_STEPS:
         ema.update(net, step)
     last_loss = mean_of(losses, 50)
@@ -318,7 +325,7 @@ def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Gener
     cut = bool(config.cutmix) and (not config.mixup or draw.random() < 0.5)
     alpha = config.cutmix if cut else config.mixup
     share = float(draw.beta(alpha, alpha))
-    other = torch.from_numpy(draw.permutation(len(x))).to(x.device)
+    other = torch.from_numpy(draw.permutation(len(x))).to(x.device, non_blocking=True)  # else a GPU is waited for
     if not cut:
         return _blended(share, x, other), _blended(share, y, other), _blended(share, w, other)
     cut_h, cut_w = (round(n * math.sqrt(1 - share)) for n in x.shape[-2:])

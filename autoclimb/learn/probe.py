@@ -1,5 +1,6 @@
 """How a net runs fastest here: number format, layout, batch and compiling, by short measurements."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,14 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.budget import SLACK
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
 from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
-from autoclimb.learn.faults import STATUSES, OutOfMemory, free_memory, in_parts, kind_of
+from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of
+from autoclimb.learn.features import BATCH
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
+from autoclimb.learn.phases import phase
 from autoclimb.learn.replays import replayed, shapes_of
 from autoclimb.learn.threads import settle_threads
 from autoclimb.learn.trunk import cut, maps_of
@@ -48,13 +52,16 @@ FASTER = 1.15  # img/s for which a batch is doubled: larger ones take fewer step
 FEW = 8  # pictures of a first look at how long a step takes
 LONGEST_STEP = 0.25  # seconds of a step that is measured, on a processor: in steps of 64 pictures at 128 px, looking at
 # two EfficientNets took half a minute of a quiet machine and a minute and a half of a busy one
-LOOKED_AT = 32  # pictures whose prediction is timed where a net's features are all that is wanted
+LOOKED_AT = 32  # pictures whose prediction is timed on a processor where a net's features are all that is wanted; a
+# card gets its kernels for the batches that features are made in, and is not kept waiting for Python by smaller ones
 HASTE = 0.5  # seconds asked for below which no format is measured twice
 QUICK = 1.0  # seconds of getting ready on a card beyond which no other batch is tried; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
 THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step on a processor after which it is not repeated
-COMPILING = 60.0  # seconds of torch.compile for forward and backward: 33 of a ConvNeXt-T beside nine others on an H100
+# seconds of torch.compile for forward and backward on 16 cores: 33 of a ConvNeXt-T beside nine others (LOG.md). It uses
+# all there are; fewer are taken to need longer in proportion, and a worker without a word for minutes is ended as hung
+COMPILING, COMPILING_CORES = 60.0, 16
 COMPILED = 1.5  # how much faster it trains then: 1.6 times as its graphs replayed (LOG.md)
 ADAMW_BYTES = 16  # of each parameter in training: weight, gradient, two moments
 WORKSPACE = 1.5  # times what is kept for the backward pass: its gradients and libraries' buffers; own choice
@@ -62,27 +69,33 @@ UNUSABLE = {"train": 0.0, "predict": 0.0, "precision": "fp32", "channels_last": 
 
 
 def measure_speed(
-    config: Config, material: Material, device: torch.device, seconds: float, leisure: bool = True
+    config: Config,
+    material: Material,
+    device: torch.device,
+    seconds: float,
+    leisure: bool = True,
+    largest: int = 0,
 ) -> dict[str, Any]:
     """Pictures a second in training and prediction, and the format and batch that gave them.
 
     It takes about `seconds`, more where a step does, and at `leisure` also looks at formats that take a card seconds to
-    get ready: `cold` says how many. `batch` is 0 on a processor: there larger ones gain little. Where the config asks
-    for features alone only the prediction is timed. Rates are 0 where the net cannot be run, with a `note` and its
-    `fault`.
+    get ready: `cold` says how many. `batch`, at most `largest` if that is given, is 0 on a processor: there larger ones
+    gain little. Where the config asks for features alone only the prediction is timed. Rates are 0 where the net cannot
+    be run, with a `note` and its `fault`.
     """
     try:
         if config.train == "features":
             return _prediction_speed(build_net(config, 0, material.channels), config, material, device)
         net = build_net(config, material.width, material.channels)
-        return _speed_of(net, config, material, device, seconds, leisure)
+        return _speed_of(net, config, material, device, seconds, leisure, largest)
     except STATUSES as error:
         return {**UNUSABLE, "note": str(error), "fault": kind_of(error)}
 
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
     built = for_prediction(built, device, config.size)
-    rows = np.arange(min(LOOKED_AT, len(material.pixels)))
+    count = BATCH if device.type == "cuda" else min(LOOKED_AT, len(material.pixels))
+    rows = np.arange(count) % len(material.pixels)
     pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
     net = place(built, device).eval()
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
@@ -97,7 +110,7 @@ def _prediction_speed(built: Built, config: Config, material: Material, device: 
 
 
 def _speed_of(
-    built: Built, config: Config, material: Material, device: torch.device, seconds: float, leisure: bool
+    built: Built, config: Config, material: Material, device: torch.device, seconds: float, leisure: bool, largest: int
 ) -> dict[str, Any]:
     rows = np.flatnonzero(material.fold_of >= 0)
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
@@ -114,17 +127,24 @@ def _speed_of(
         pictures, target = pictures[:fitting], target[:fitting]
 
     cold: dict[Format, float] = {}
+    peaks: dict[tuple[Format, int], float] = {}  # bytes of a card's memory, by format and batch
 
     def rate(format: Format, batch: int) -> float:
         repeats = -(-batch // len(pictures))
         many, y = np.tile(pictures, (repeats, 1, 1, 1))[:batch], np.tile(target, (repeats, 1))[:batch]
         try:
             formatted = replace(built, format=format)
-            each, ready = step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
+            if device.type == "cuda":
+                free_memory()
+                torch.cuda.reset_peak_memory_stats(device)
+            with phase(f"  trained in batches of {batch}, {format.precision}, channels last: {format.channels_last}"):
+                each, ready = step_seconds(formatted, many, y, config, material, device, seconds / (2 * len(formats)))
+            if device.type == "cuda":
+                peaks[format, batch] = float(torch.cuda.max_memory_allocated(device))
             cold.setdefault(format, ready)
             return batch / each
         except STATUSES as error:
-            if kind_of(error) != "memory":
+            if kind_of(error) not in ("memory", "diverged"):
                 raise
         free_memory()
         return 0.0
@@ -146,9 +166,10 @@ def _speed_of(
         raise OutOfMemory("not one step of training fits")
     batch, train_rate = 0, rates[best]
     if device.type == "cuda" and cold[best] < QUICK and len(pictures) == first:
-        batch, train_rate = best_batch(partial(rate, best), first, len(rows) // STEPS, train_rate)
+        most = len(rows) // STEPS
+        batch, train_rate = best_batch(partial(rate, best), first, min(most, largest or most), train_rate)
     built = replace(built, format=best)
-    fixed_bytes, picture_bytes = memory_of(built, pictures, target, config, material, device)
+    fixed_bytes, picture_bytes = memory_of(built, pictures, device, peaks.get((best, len(pictures)), 0.0))
     predicting = folded(built, device, pictures.shape[1])
     x = to_input(pictures, built.mean, built.std, device, predicting.format.layout)
     net = place(predicting, device).eval()
@@ -173,22 +194,17 @@ def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True
     return FORMATS[name + (", depthwise" + ", at leisure" * leisure) * depthwise]
 
 
-def memory_of(
-    built: Built, pictures: np.ndarray, target: np.ndarray, config: Config, material: Material, device: torch.device
-) -> tuple[float, float]:
+def memory_of(built: Built, pictures: np.ndarray, device: torch.device, peak: float) -> tuple[float, float]:
     """Bytes of memory that training takes beside its pictures, and for each picture of a batch more.
 
-    On a card from the peak of a step, all that is not the weights' attributed to the pictures. On a processor, where
-    nobody counts, from what the forward passes of two batches keep for the backward, and WORKSPACE for what comes and
-    goes.
+    On a card from the peak of a step with these pictures, all that is not the weights' attributed to them. On a
+    processor, where nobody counts, from what the forward passes of two batches keep for the backward, and WORKSPACE for
+    what comes and goes.
     """
     weights = ADAMW_BYTES * sum(p.numel() for p in built.net.parameters())
     if device.type == "cuda":
-        free_memory()
-        torch.cuda.reset_peak_memory_stats(device)
-        step_seconds(built, pictures, target, config, material, device, 0.0)
         at_peak = weights / 2  # the weights and their gradients; the optimiser's moments come later
-        return weights, max(torch.cuda.max_memory_allocated(device) - at_peak, 0.0) / len(pictures)
+        return weights, max(peak - at_peak, 0.0) / len(pictures)
     many = min(FEW, len(pictures))
     few = many // 2
     if few < 2:
@@ -276,7 +292,9 @@ def worth_compiling(net: torch.nn.Module, device: torch.device, seconds: float, 
     """
     changes = config.sizes or config.scales or config.unfreeze or config.retrain_head or config.grid  # compiled anew
     normed = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
-    return device.type == "cuda" and not normed and not changes and seconds * (1 - 1 / COMPILED) > COMPILING
+    compiling = COMPILING * max(1.0, COMPILING_CORES / usable_cores())
+    pays = compiling < min(seconds * (1 - 1 / COMPILED), SLACK.worker_silence / 2)
+    return device.type == "cuda" and not normed and not changes and pays
 
 
 def step_seconds(
@@ -288,7 +306,11 @@ def step_seconds(
     device: torch.device,
     seconds: float,
 ) -> tuple[float, float]:
-    """Seconds of a step of training, the median of some seconds of them, and those until the first one was done."""
+    """Seconds of a step of training, the median of some seconds of them, and those until the first one was done.
+
+    Raises Diverged where the first loss is no number in fp16: the net leaves its range, or the card computes wrongly in
+    it, as GeForce 16 do (pytorch's issue 58123).
+    """
     begun = time.perf_counter()
     net = place(built, device).train()
     optimizer = optimizer_of(net, built.head, config)
@@ -297,6 +319,7 @@ def step_seconds(
     y = torch.from_numpy(target).to(device)
     recorded = replayed(built, shapes_of(config.vary(size=x.shape[-1]), *x.shape[:2]), device).forward
     forward = net if recorded is None else recorded
+    losses: list[float] = []
 
     def step() -> float:
         start = time.perf_counter()
@@ -306,10 +329,12 @@ def step_seconds(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        loss.item()
+        losses.append(loss.item())
         return time.perf_counter() - start
 
     times = timed(step, seconds, device, least=2)
+    if built.format.precision == "fp16" and not math.isfinite(losses[0]):
+        raise Diverged(f"the first loss in fp16 is {losses[0]}")
     each = float(np.median(times))
     return each, max(time.perf_counter() - begun - sum(times) - each, 0.0)
 

@@ -22,7 +22,7 @@ from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, prefetch, to_input
-from autoclimb.learn.devices import prediction_autocast
+from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
@@ -95,7 +95,8 @@ def maps_of(
     """The frozen stages' features `(B, h, w, channels)` float16 of pictures `(B, S, S, C)` in a view."""
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
-        maps = in_parts(trunk, x if view is None else view(x)).float().clamp(-LARGEST, LARGEST)
+        seen = x if view is None else view(x)
+        maps = exact_where_needed(in_parts(trunk, seen), lambda: in_parts(trunk, seen)).float().clamp(-LARGEST, LARGEST)
     return maps.half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 

@@ -16,8 +16,8 @@ from autoclimb.data.stored import PictureRows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
-from autoclimb.learn.batches import pictures_of_rows, prefetch, to_input
-from autoclimb.learn.devices import prediction_autocast
+from autoclimb.learn.batches import filled, pictures_of_rows, prefetch, to_input
+from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import Diverged, Unbuildable, in_parts
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Fold, Material, Report
@@ -195,7 +195,8 @@ def _predictions_by_view(
         return predictions_of(built.net(x).float(), material.kind, built.loss, built.width)
 
     def seen(x: Tensor, view: View, count: int) -> np.ndarray:
-        return in_parts(predict, view(x))[:count].cpu().numpy()  # of a card too the clock is asked when it is done
+        outputs = exact_where_needed(in_parts(predict, view(x)), lambda: in_parts(predict, view(x)))
+        return outputs[:count].cpu().numpy()  # of a card too the clock is asked when it is done
 
     views = [per_tile(view, built.grid) for view in views] if built.grid else views
     watch = watch or Watch(time.monotonic)
@@ -222,12 +223,6 @@ def _predictions_by_view(
             yield np.stack(predictions)
             left, waiting_from = left - count, watch.now()
             watch.report({"progress": 1.0, "what": "predicting"})
-
-
-def filled(block: np.ndarray, batch: int) -> np.ndarray:
-    """The block with its last picture repeated until there are `batch` of them."""
-    missing = batch - len(block)
-    return np.concatenate([block, np.repeat(block[-1:], missing, 0)]) if missing > 0 else block
 
 
 @dataclass(frozen=True, eq=False)

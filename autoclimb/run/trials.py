@@ -15,6 +15,7 @@ from autoclimb.budget import SLACK, in_words, seconds_until_ended
 from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
+from autoclimb.processors import allowed_cores
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.decoded import OutOfTime
@@ -25,6 +26,7 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.cost import at_own_size, measured, seconds_words, speed_words
 from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.starting import LARGEST_BATCH
 from autoclimb.types import Config, Event, History, Trial
 
 LOSS_ROWS = 100_000  # whose losses the search compares, at most: one fold of these separates effects
@@ -97,10 +99,16 @@ def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
         "pixels": str(pixels.path),
         "out": str(store.trial_folder(setup.folder, config)),
         "nets": str(store.nets_folder(setup.folder, config)),
-        "precision": speed.precision,
+        "precision": "fp32" if speed.precision == "fp16" and has_diverged(setup, config) else speed.precision,
         "channels_last": speed.channels_last,
         "img_s": round(at_own_size(speed, config).train, 1),
     }
+
+
+def has_diverged(setup: Setup, config: Config) -> bool:
+    """Whether a training of the config's net diverged in this run: in fp16 its numbers may have left the range."""
+    failed = (trial for trial in store.all_trials(setup.folder) if trial.facts.get("fault") == "diverged")
+    return any(trial.config.backbone == config.backbone for trial in failed)
 
 
 def watch_trial(setup: Setup, event_facts: dict[str, Any], finished: dict[str, Any], event: dict[str, Any]) -> None:
@@ -215,6 +223,7 @@ def measure(setup: Setup, config: Config) -> Speed:
         pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the probe, for which any pictures do
         request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "look": look}
         request["leisure"] = setup.clock.budget >= LONG_PROBES_FROM
+        request["largest_batch"] = LARGEST_BATCH if config.weights else 0
         reply: dict[str, Any] = {}
         for _ in range(PROBE_ATTEMPTS):
             try:
@@ -292,6 +301,7 @@ def situation_of(
         pixel_bytes=setup.decoded.limit,
         memory_gb=remembered("memory", lambda: memory_gb),
         hardware=setup.hardware,
+        cores=remembered("cores", allowed_cores),
     )
 
 

@@ -46,7 +46,8 @@ DEVICES: dict[str, Device] = {
     ),
     "p100": Device(
         "cuda", "NVIDIA P100", 220.0, 4, 16.0, 40.0,
-        "estimated: a V100's published 364 img/s in fp32 by the cards' fp32 rate (9.5 of 15.7 TFLOPS)",
+        "estimated: a V100's published 364 img/s in fp32 by the cards' fp32 rate (9.5 of 15.7 TFLOPS); "
+        "torch 2.15 has no kernels for it",
     ),
     "a100": Device("cuda", "NVIDIA A100", 2470.0, 12, 80.0, 200.0, "published: NVIDIA, 2,470 img/s"),
     "h100": Device(

@@ -133,8 +133,8 @@ def import_libraries(device: str) -> None:
     for name in (*LIBRARIES, *(OF_A_CARD if on_card else ())):
         with phase(f"importing {name}"):
             importlib.import_module(name)
-    # what libraries consist of stays: looking through it again took the garbage collector GC_SECONDS a time, and there
-    # are several in each fold on a card; processes that are forked copy less of it, too
+    # what libraries consist of stays: the garbage collector, which a card's memory is given back by several times a
+    # fold, need not look through it each time, and processes that are forked copy less of it
     gc.collect()
     gc.freeze()
 

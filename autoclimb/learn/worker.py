@@ -135,7 +135,6 @@ def import_libraries(device: str) -> None:
             importlib.import_module(name)
     # what libraries consist of stays: the garbage collector, which a card's memory is given back by several times a
     # fold, need not look through it each time, and processes that are forked copy less of it
-    gc.collect()
     gc.freeze()
 
 

@@ -239,8 +239,8 @@ def test_sizes_grow_in_the_first_half_of_training_only():
 def test_in_the_light_end_nothing_is_mixed_and_pictures_are_only_shifted_and_flipped(monkeypatch):
     policies, mixings = [], []
 
-    def noted(specs, material, config, device, processes):
-        for batch in load_batches(specs, material, config, device, processes):
+    def noted(specs, material, config, device, *how):
+        for batch in load_batches(specs, material, config, device, *how):
             policies.append(config.policy)
             yield batch
 

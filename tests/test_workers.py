@@ -270,7 +270,12 @@ def test_processes_that_prepare_batches_do_not_wait_for_the_line_that_the_worker
     trial = run_trial(real, TINY, "stage")
     assert (trial.status, trial.note) == ("done", "")
     log = real.worker.log.read_text()
-    for phase in ("importing autoclimb.learn.fold: ", "hello: ", "first batch after ", "trial net resnet10t @16: "):
+    for phase in (
+        "importing autoclimb.learn.fold: ",
+        "hello: ",
+        "waited for batches of 16 px: ",
+        "trial net resnet10t @16: ",
+    ):
         assert phase in log, "where the seconds went"
 
 

@@ -9,6 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def _frozen_above(
     def extract(block: np.ndarray) -> np.ndarray:
         with prediction_autocast(device):
             inputs = [to_input(maps, upper.mean, upper.std, device) for maps in block]
-            parts = [exact_where_needed(in_parts(features, x), lambda x=x: in_parts(features, x)) for x in inputs]  # type: ignore[misc]
+            parts = [exact_where_needed(in_parts(features, x), partial(in_parts, features, x)) for x in inputs]
             return torch.stack(parts).sum(0).float().cpu().numpy()
 
     blocks = (np.stack([view[start : start + BLOCK] for view in views]) for start in range(0, len(pixels), BLOCK))

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         send(event=facts)
 
     requests = incoming_requests()
-    ahead = begin_ahead(*arguments[:1], hub="hub" in arguments[1:])
+    ahead = begin_ahead(arguments[0] if arguments else "", "hub" in arguments[1:])
     send(end={"ready": True})
     setting = Setting(NOTHING, torch.device("cpu"), Path())
     while True:

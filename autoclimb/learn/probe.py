@@ -12,10 +12,9 @@ import torch
 
 from autoclimb.budget import SLACK
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
-from autoclimb.learn.batches import BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
+from autoclimb.learn.batches import BLOCK, BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of
-from autoclimb.learn.features import BATCH
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
@@ -94,7 +93,7 @@ def measure_speed(
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
     built = for_prediction(built, device, config.size)
-    count = BATCH if device.type == "cuda" else min(LOOKED_AT, len(material.pixels))
+    count = BLOCK if device.type == "cuda" else min(LOOKED_AT, len(material.pixels))
     rows = np.arange(count) % len(material.pixels)
     pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
     net = place(built, device).eval()

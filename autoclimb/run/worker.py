@@ -19,7 +19,6 @@ from typing import Any
 
 from autoclimb.errors import Mistake
 
-TRAINER = (sys.executable, "-m", "autoclimb.learn.worker")  # the command of the worker that trains and predicts
 # glibc returns large blocks to the kernel and asks for them again at every layer. With thresholds that keep them,
 # training on a CPU ran at 1.0 to 2.7 times the speed (benchmarks/LOG.md). The variables must be set before the first
 # malloc, hence in the worker's environment.
@@ -35,9 +34,9 @@ ENVIRONMENT = {
 
 
 def command_of(device: str = "", hub: bool = False) -> list[str]:
-    """The command of the process that trains.
+    """The command of the process that trains and predicts.
 
-    One that knows its device gets it ready before it is asked anything; with `hub` it asks whether timm's answers, too.
+    With a `device` it gets that ready before the first request; with `hub` it also asks whether timm's hub answers.
     """
     return [sys.executable, "-m", "autoclimb.learn.worker", *([device] if device else []), *(["hub"] if hub else [])]
 

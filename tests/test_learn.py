@@ -509,7 +509,7 @@ def test_features_are_computed_once(tmp_path):
 
 
 def test_features_whose_time_is_over_are_late_and_leave_the_worker_and_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "BATCH", 4)
+    monkeypatch.setattr("autoclimb.learn.batches.BLOCK", 4)
     pictures, _ = stripes(6)
     config = Config(train="features", backbone="gradients", size=32)
     with pytest.raises(OutOfTime, match="4 of 6"):
@@ -525,7 +525,7 @@ def test_features_whose_next_block_would_end_after_the_deadline_are_late_before_
         time[0] += 3.0
         return block.reshape(len(block), -1).astype(np.float32)
 
-    monkeypatch.setattr(features, "BATCH", 4)
+    monkeypatch.setattr("autoclimb.learn.batches.BLOCK", 4)
     monkeypatch.setattr(features, "extractor_of", lambda *given: extract)
     config = Config(train="features", backbone="gradients", size=32)
     with pytest.raises(OutOfTime, match="8 of 12"):

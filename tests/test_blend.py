@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from autoclimb.blend import boosted
+from autoclimb.blend import boosted, linear
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
+from autoclimb.blend.rows import Rows
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -211,6 +212,27 @@ def test_the_interval_of_a_net_that_was_the_best_of_many_on_one_fold_reaches_fur
     assert alone.interval[1] == of_many.interval[1]
     one_tried = blend_of([net, tried[0]], goal, truth, part_of)
     assert one_tried.interval == alone.interval, "one net is no choice"
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_weights_fitted_on_the_likeliest_of_many_classes_are_nearly_those_of_all(kind, monkeypatch):
+    r = np.random.default_rng(0)
+    z = 3 * r.normal(size=(400, 250)) - 6
+    right = softmax(z, axis=1) if kind == "multiclass" else 1 / (1 + np.exp(-z))
+    truth = (r.random((400, 1)) > np.cumsum(right, axis=1)[:, :-1]).sum(1)
+    truth = truth if kind == "multiclass" else (r.random(z.shape) < right).astype(np.uint8)
+    seen = [1.5 * (z + noise * r.normal(size=z.shape)) for noise in (0.5, 1.0, 2.0)]
+    members = tuple(softmax(s, axis=1) if kind == "multiclass" else 1 / (1 + np.exp(-s)) for s in seen)
+    rows = Rows(Goal(metric_named("log-loss"), kind), members, truth, np.arange(400))
+    predictions = []
+    for width in (100, 1000):
+        monkeypatch.setattr(linear, "SEEN", width)
+        model = linear.fitted(rows)
+        predictions.append(linear.apply(model, [members[i] for i in model["picked"]]))
+    few, every = predictions
+    assert np.abs(few - every).mean() < 0.5 * np.abs(members[0] - every).mean()
+    losses = [-rows.goal.score(truth, np.clip(p, 1e-6, 1 - 1e-6)) for p in (few, every, *members)]
+    assert losses[0] < 1.05 * losses[1] < min(losses[2:])
 
 
 def test_seeds_of_one_config_are_averaged_and_count_once():

@@ -56,6 +56,24 @@ def test_the_order_of_rows_does_not_decide_what_is_learned():
     assert temperature(two, truth[:, 0]) == pytest.approx(temperature(two[shuffled], truth[shuffled, 0]), abs=0.05)
 
 
+def test_of_thousands_of_classes_no_fewer_rows_are_looked_at_than_two_numbers_take():
+    """Of 3,000 classes that many cells as suffice for two are twenty rows, and that many true labels."""
+    r, seen = np.random.default_rng(0), []
+    for _ in range(4):
+        z = r.normal(size=(400, 3000))
+        z[:, 0] += 7
+        order = r.permuted(np.tile(np.arange(3000), (400, 1)), axis=1)
+        right = np.exp(np.take_along_axis(z, order, 1))
+        right /= right.sum(1, keepdims=True)
+        truth = (r.random((400, 1)) > np.cumsum(right, axis=1)[:, :-1]).sum(1)
+        sets = (r.random(right.shape) < right).astype(np.uint8)
+        off = calibrated(right, 2.0, -1.0)
+        losses = [log_loss_rows(sets, p).mean() for p in (calibrated(off, *platt(off, sets)), right, off)]
+        seen.append([temperature(temper(right, 2.0), truth), (losses[0] - losses[1]) / (losses[2] - losses[1])])
+    assert np.mean(seen, 0) == pytest.approx([0.5, 0.0], abs=0.06)
+    assert np.std(seen, 0).max() < 0.06
+
+
 @pytest.mark.parametrize("n", [20, 500])
 def test_no_answer_is_surer_than_the_rows_it_was_learned_on_allow(n):
     """No error among n rows: by Laplace's rule the next one is an error with a chance of 1 / (n + 2)."""

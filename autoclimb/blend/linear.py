@@ -5,23 +5,28 @@ change little.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from autoclimb.arrays import blocks
 from autoclimb.blend.rows import Rows, shares_of
+from autoclimb.seeds import rng
 
 MEMBERS = 12
 SHARED, OWN, BIAS = 4.0, 44.0, 4.0  # standard deviations 0.5, 0.15, 0.5 in units of log odds (assumption)
 MOST_CELLS = 1_000_000  # members x rows x classes a fit looks at
+SEEN = 200  # classes of a row that it looks at, the likeliest: a step over all of 10,000 takes a tenth of a second
+FLOOR = 1e-6  # of a probability whose log is taken
 
 
 def _features(p: np.ndarray, link: str) -> np.ndarray:
     p = np.asarray(p, np.float64)
     if link == "number":
         return p
-    logs = np.log(np.clip(p, 1e-6, 1))
-    return logs if link == "classes" else logs - np.log(np.clip(1 - p, 1e-6, 1))
+    logs = np.log(np.clip(p, FLOOR, 1))
+    return logs if link == "classes" else logs - np.log(np.clip(1 - p, FLOOR, 1))
 
 
 def chances(x: np.ndarray, link: str) -> np.ndarray:
@@ -39,15 +44,93 @@ def fitted(rows: Rows) -> dict[str, Any]:
     picked = rows.diverse[:MEMBERS]
     link = {"multilabel": "labels", "regression": "number"}.get(rows.goal.kind, "classes")
     width = rows.predictions[0].shape[1]
-    rows = rows.at_most(MOST_CELLS, width * len(picked))
-    z = np.stack([_features(rows.of(i), link) for i in picked])
-    true = rows.true
-    if link == "number":
-        weights, bias = _ridge(z[:, :, 0], true)
+    sparse = width > SEEN and (link == "labels" or rows.truth.ndim == 1)
+    rows = rows.at_most(MOST_CELLS, (SEEN if sparse else width) * len(picked))
+    if sparse:
+        cells = (cells_of_labels if link == "labels" else cells_of_classes)(rows, picked)
+        weights, bias = _logistic_of_known(cells, width, link)
     else:
-        target = true.astype(np.float64) if link == "labels" else shares_of(true, width)
-        weights, bias = _logistic(z, target, link)
+        z, true = np.stack([_features(rows.of(i), link) for i in picked]), rows.true
+        if link == "number":
+            weights, bias = _ridge(z[:, :, 0], true)
+        else:
+            target = true.astype(np.float64) if link == "labels" else shares_of(true, width)
+            weights, bias = _logistic(Cells(z, target), width, link)
     return {"picked": picked, "link": link, "weights": weights.tolist(), "bias": bias.tolist()}
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What the weights of classes or labels are fitted on: log odds `z` `(K, n, S)` of K members and `target` `(n, S)`.
+
+    Where there are too many to look at, `columns` `(n, S)` say which classes or labels of each row these are. The other
+    classes then stand as `others` that have the mean probability of theirs, the log of which is `left` `(K, n)`; of the
+    other labels some are among the columns and count `weight` `(n, S)` times.
+    """
+
+    z: np.ndarray
+    target: np.ndarray
+    columns: np.ndarray | None = None
+    others: int = 0
+    left: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    weight: np.ndarray | float = 1.0
+
+    def combined(self, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """The log odds `(n, S)` by weights `(K, C)` and biases `(C,)`."""
+        if self.columns is None:
+            return np.einsum("knc,kc->nc", self.z, weights) + bias
+        parts = (z * own[self.columns] for z, own in zip(self.z, weights, strict=True))
+        return np.asarray(sum(parts, bias[self.columns]))
+
+    def gathered(self, wrong: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """The slopes of a loss in the weights `(K, C)` and the biases `(C,)` by its slope in `combined`, `(n, S)`."""
+        if self.columns is None:
+            return np.einsum("knc,nc->kc", self.z, wrong), wrong.sum(0)
+        place = self.columns.ravel()
+        slopes = [np.bincount(place, (z * wrong).ravel(), width) for z in self.z]
+        return np.stack(slopes), np.bincount(place, wrong.ravel(), width)
+
+
+def cells_of_classes(rows: Rows, picked: Sequence[int]) -> Cells:
+    """Each row's SEEN likeliest classes by the mean of the members, the true one among them."""
+    parts, width = [], rows.width
+    for block in blocks(len(rows.rows), width * len(picked)):
+        p, true = _members(rows, picked, block)
+        mean = p.mean(0)
+        mean[np.arange(len(mean)), true] += 1
+        columns = np.argpartition(mean, width - SEEN, axis=1)[:, -SEEN:]
+        seen = np.take_along_axis(p, columns[None], 2)
+        left = np.log(np.clip((p.sum(2) - seen.sum(2)) / (width - SEEN), FLOOR, 1))
+        parts.append((_features(seen, "classes"), (columns == true[:, None]).astype(np.float64), columns, left))
+    odds, targets, places, rest = zip(*parts, strict=True)
+    z = np.concatenate(odds, axis=1)
+    return Cells(z, np.concatenate(targets), np.concatenate(places), width - SEEN, np.concatenate(rest, axis=1))
+
+
+def cells_of_labels(rows: Rows, picked: Sequence[int]) -> Cells:
+    """The likeliest labels of each row by the mean of the members, SEEN / 2, and as many of the others by lot.
+
+    Never for being true: that would make unlikely labels look likelier than they are.
+    """
+    parts, width, half = [], rows.width, SEEN // 2
+    random = rng(0, "labels", len(rows.rows))
+    for block in blocks(len(rows.rows), width * len(picked)):
+        p, true = _members(rows, picked, block)
+        likeliest = np.argpartition(p.mean(0), width - half, axis=1)[:, -half:]
+        lot = random.random(true.shape)
+        np.put_along_axis(lot, likeliest, 2.0, 1)
+        columns = np.concatenate([likeliest, np.argpartition(lot, half, axis=1)[:, :half]], axis=1)
+        seen, target = np.take_along_axis(p, columns[None], 2), np.take_along_axis(true, columns, 1)
+        parts.append((_features(seen, "labels"), target.astype(np.float64), columns))
+    odds, targets, places = zip(*parts, strict=True)
+    weight = np.repeat([1.0, (width - half) / half], half)
+    return Cells(np.concatenate(odds, axis=1), np.concatenate(targets), np.concatenate(places), weight=weight)
+
+
+def _members(rows: Rows, picked: Sequence[int], block: slice) -> tuple[np.ndarray, np.ndarray]:
+    """What the picked members predict of a block of the rows `(K, b, C)`, and its truth."""
+    some = rows.rows[block]
+    return np.stack([rows.predictions[i][some] for i in picked]).astype(np.float64), rows.truth[some]
 
 
 def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
@@ -71,29 +154,49 @@ def _ridge(z: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weights[:, None], np.array([true.mean() - weights @ z.mean(1)])
 
 
-def _logistic(z: np.ndarray, target: np.ndarray, link: str) -> tuple[np.ndarray, np.ndarray]:
+def _logistic_of_known(cells: Cells, width: int, link: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights `(K, C)` and biases `(C,)`, of classes or labels that are never true here those shared by all, and 0.
+
+    What rows say of those is that they are rare, and to be fitted to 10,000 of them takes twenty times as long.
+    """
+    assert cells.columns is not None
+    known = np.unique(cells.columns[cells.target > 0])
+    place = np.full(width, len(known))
+    place[known] = np.arange(len(known))
+    own, own_bias = _logistic(replace(cells, columns=place[cells.columns]), len(known) + 1, link, pinned=True)
+    weights, bias = np.repeat(own[:, -1:], width, axis=1), np.zeros(width)
+    weights[:, known], bias[known] = own[:, :-1], own_bias[:-1]
+    return weights, bias
+
+
+def _logistic(cells: Cells, width: int, link: str, pinned: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Weights `(K, C)` and biases `(C,)`; with `pinned` the last column has but the shared weights and no bias."""
     from scipy.optimize import minimize  # half a second to import
 
-    members, _, width = z.shape
+    members, target = len(cells.z), cells.target
 
     def parts(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return flat[:members], flat[members : members + members * width].reshape(members, width), flat[-width:]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         shared, own, bias = parts(flat)
-        x = np.einsum("knc,kc->nc", z, shared[:, None] + own) + bias
-        q = chances(x, link)
-        wrong = q - target
+        x = cells.combined(shared[:, None] + own, bias)
         if link == "labels":
-            missed = float((np.logaddexp(0, x) - target * x).sum())
+            wrong = cells.weight * (chances(x, link) - target)
+            missed = float((cells.weight * (np.logaddexp(0, x) - target * x)).sum())
         else:
-            normal = x.max(1) - np.log(q.max(1))  # log of the summed exponentials
+            every = np.column_stack([x, shared @ cells.left + np.log(cells.others)]) if cells.others else x
+            q = chances(every, link)
+            wrong, normal = q[:, : x.shape[1]] - target, every.max(1) - np.log(q.max(1))  # log of summed exponentials
             missed = float((normal - (target * x).sum(1)).sum())
+        slope, of_bias = cells.gathered(wrong, width)
+        of_shared = slope.sum(1) + (cells.left @ q[:, -1] if cells.others else 0.0)
+        if pinned:
+            slope[:, -1] = of_bias[-1] = 0.0
         away = shared - 1 / members
         prior = (SHARED * away @ away + OWN * (own**2).sum() + BIAS * bias @ bias) / 2
-        slope = np.einsum("knc,nc->kc", z, wrong)
-        pull = (slope.sum(1) + SHARED * away, (slope + OWN * own).ravel(), wrong.sum(0) + BIAS * bias)
-        return missed + float(prior), np.concatenate(pull)
+        pulls = (of_shared + SHARED * away, (slope + OWN * own).ravel(), of_bias + BIAS * bias)
+        return missed + float(prior), np.concatenate(pulls)
 
     start = np.zeros(members + members * width + width)
     start[:members] = 1 / members

@@ -6,6 +6,8 @@ from autoclimb.seeds import some_of
 
 TINY = 1e-7
 MOST_CELLS = 60_000  # two parameters need no more
+FEWEST_ROWS = 300  # however many classes there are: of 10,000 that many cells are six rows
+LIKELIEST = 100  # classes of a row that are told apart where they are very many: the others share what is left
 STEPS = 30  # of a damped Newton; it ends after four or five where nothing is odd
 SLOPE_PRECISION = 4.0  # prior of a slope: 1 +- 0.5
 SHIFT_PRECISION = 0.25  # prior of a shift: 0 +- 2, as nets trained on rare labels made frequent are off by that much
@@ -39,9 +41,7 @@ def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = Non
     Gaussian priors (slope 1 +- 0.5, shift 0 +- 2) keep few rows near doing nothing. A cell counts `cell_weight` times.
     Every step is halved until the loss falls, so the result is never less likely than the probabilities as they are.
     """
-    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "platt")
-    x, y = logits(p[some]).ravel(), truth[some].ravel().astype(float)
-    each = np.ones(len(x)) if cell_weight is None else cell_weight[some].ravel()
+    x, y, each = _cells(p, truth, cell_weight, "platt")
 
     def loss(slope: float, shift: float) -> float:
         z = slope * x + shift
@@ -70,6 +70,29 @@ def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = Non
     return float(at[0]), float(at[1])
 
 
+def _cells(
+    p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None, purpose: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log odds, truth and weight `(m,)` each of about MOST_CELLS cells of some rows.
+
+    Of FEWEST_ROWS rows with more cells than that, it is all true cells, the likeliest half and a lot of the others,
+    which stand for the rest: most labels of thousands are neither likely nor true.
+    """
+    some = some_of(len(p), max(FEWEST_ROWS, MOST_CELLS * len(p) // max(p.size, 1)), purpose)
+    q, y = np.asarray(p[some], np.float64).ravel(), truth[some].ravel().astype(float)
+    each = np.ones(len(q)) if cell_weight is None else cell_weight[some].ravel()
+    if len(q) > MOST_CELLS:
+        known = y > 0
+        known[np.argpartition(q, -(MOST_CELLS // 2))[-(MOST_CELLS // 2) :]] = True
+        others = np.flatnonzero(~known)
+        drawn = others[some_of(len(others), MOST_CELLS // 2, purpose, "cells")]
+        weight = np.where(known, each, 0.0)
+        weight[drawn] = each[drawn] * len(others) / max(len(drawn), 1)
+        kept = np.concatenate([np.flatnonzero(known), drawn])
+        q, y, each = q[kept], y[kept], weight[kept]
+    return logits(q), y, each
+
+
 def temper(p: np.ndarray, slope: float) -> np.ndarray:
     """Class probabilities raised to `slope` and renormalised: temperature 1 / slope (Guo et al. 2017)."""
     x = slope * np.log(np.clip(np.asarray(p, np.float64), TINY, None))
@@ -83,24 +106,30 @@ def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None 
 
     Truth is class indices `(N,)` or shares of classes `(N, C)`; a row counts `row_weight` times, once if not given.
     """
-    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "temperature")
+    some = some_of(len(p), max(FEWEST_ROWS, MOST_CELLS * len(p) // max(p.size, 1)), "temperature")
     p, truth = p[some], truth[some]
     weight = np.ones(len(p)) if row_weight is None else row_weight[some]
-    x = np.log(np.clip(p, TINY, None))
-    if truth.ndim == 2:
-        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * x).sum(1)
+    log_count: np.ndarray | float = 0.0
+    if p.size > MOST_CELLS:
+        x, log_count = _likeliest(p)
     else:
-        own = x[np.arange(len(x)), truth.astype(int)]
+        x = np.log(np.clip(p, TINY, None))
+    if truth.ndim == 2:
+        own = (truth / np.maximum(truth.sum(1, keepdims=True), TINY) * np.log(np.clip(p, TINY, None))).sum(1)
+    else:
+        own = np.log(np.clip(p[np.arange(len(p)), truth.astype(int)], TINY, None))
 
     def loss(slope: float) -> float:
-        z = slope * x
+        z = slope * x + log_count
         top = z.max(1)
         normal = top + np.log(np.exp(z - top[:, None]).sum(1))
         return float(weight @ (normal - slope * own) + SLOPE_PRECISION * (slope - 1) ** 2 / 2)
 
     slope, now = 1.0, loss(1.0)
     for _ in range(STEPS):
-        q = temper(p, slope)
+        z = slope * x + log_count
+        q = np.exp(z - z.max(1, keepdims=True))
+        q /= q.sum(1, keepdims=True)
         mean = (q * x).sum(1)
         curvature = weight @ ((q * x * x).sum(1) - mean**2) + SLOPE_PRECISION
         move, scale = (weight @ (mean - own) + SLOPE_PRECISION * (slope - 1)) / curvature, 1.0
@@ -117,6 +146,18 @@ def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None 
     return slope
 
 
+def _likeliest(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of each row's likeliest probabilities and of what each other one has on average, and of how many these are.
+
+    `(n, LIKELIEST + 1)` and `(LIKELIEST + 1,)`.
+    """
+    top = np.partition(p, -LIKELIEST, axis=1)[:, -LIKELIEST:]
+    others = p.shape[1] - LIKELIEST
+    left = np.maximum(p.sum(1, keepdims=True) - top.sum(1, keepdims=True), 0) / others
+    x = np.log(np.clip(np.concatenate([top, left], axis=1), TINY, None))
+    return x, np.append(np.zeros(LIKELIEST), np.log(others))
+
+
 def curve(p: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Knots `(K,)`, rising, of log odds of `p` and of what they should be: isotonic regression on top of `platt`.
 
@@ -125,16 +166,15 @@ def curve(p: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy.optimize import isotonic_regression  # half a second to import
 
-    some = some_of(len(p), max(1, MOST_CELLS * len(p) // max(p.size, 1)), "curve")
     slope, shift = platt(p, truth)
-    x, y = logits(p[some]).ravel(), truth[some].ravel().astype(float)
+    x, y, each = _cells(p, truth, None, "curve")
     order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
+    x, y, each = x[order], y[order], each[order]
     line = sigmoid(slope * x + shift)
-    starts = np.asarray(isotonic_regression(y).blocks)[:-1]
-    cells = np.diff([*starts, len(x)])
-    middles = np.add.reduceat(x, starts) / cells
-    share = (np.add.reduceat(y, starts) + np.add.reduceat(line, starts) / cells) / (cells + 1)
+    starts = np.asarray(isotonic_regression(y, weights=each).blocks)[:-1]
+    cells, positives, on_line = (np.add.reduceat(each * values, starts) for values in (np.ones(len(x)), y, line))
+    middles = np.add.reduceat(each * x, starts) / cells
+    share = (positives + on_line / cells) / (cells + 1)
     return middles, np.maximum.accumulate(logits(share))
 
 

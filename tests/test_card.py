@@ -56,10 +56,10 @@ def test_the_licence_is_that_of_the_weights_that_training_began_from():
     def member(weights):
         return Trial(Config(backbone="resnet18", weights=weights), "nets", "done", 0.9, 0.1, 1.0)
 
-    assert "from scratch" in card.licence_words([member("")])
-    assert "Apache-2.0" in card.licence_words([member("box"), member("")])
-    assert "its page names" in card.licence_words([member("hub")])
-    words = card.licence_words([member("/home/someone/weights/net.pth")])
+    assert "from scratch" in card.licence_section([member("")])
+    assert "Apache-2.0" in card.licence_section([member("box"), member("")])
+    assert "its page names" in card.licence_section([member("hub")])
+    words = card.licence_section([member("/home/someone/weights/net.pth")])
     assert "given by --weights" in words
     assert "someone" not in words
 

@@ -1,6 +1,7 @@
 """Tables as people save them: titles above the header, the header again between rows, single quotes, json in cells."""
 
 import json
+import re
 
 from autoclimb.data.files.delimiters import LOOKED_AT, first_lines
 
@@ -9,14 +10,18 @@ MOST_TITLES = 5  # lines above the header that say what the table is
 
 
 def without_titles(text: str) -> str:
-    """The text without a few lines at its beginning that have one cell each, where all lines below have several."""
+    """The text without a few lines at its beginning that have one cell each, where all lines below have several.
+
+    Signs within double quotes are part of a cell: a column of lists has one cell a line, its name too.
+    """
     lines = [line for line in first_lines(text, count=MOST_TITLES + LOOKED_AT) if line.strip()]
-    titles = next((i for i, line in enumerate(lines) if any(sign in line for sign in SIGNS)), 0)
-    rest = lines[titles:]
+    bare = [re.sub(r'"[^"]*"', "", line) for line in lines]
+    titles = next((i for i, line in enumerate(bare) if any(sign in line for sign in SIGNS)), 0)
+    rest = bare[titles:]
     if not 0 < titles <= MOST_TITLES or len(rest) <= titles:
         return text
     even = any(sign in rest[0] and len({line.count(sign) for line in rest}) == 1 for sign in SIGNS)
-    return text[text.index(rest[0]) :] if even else text
+    return text[text.index(lines[titles]) :] if even else text
 
 
 def without_quotes(cells: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -586,3 +587,9 @@ def test_hand_made_features_at_another_size_say_what_to_export_instead(tmp_path)
     model = {"method": "best", "seeds": [[0]], "weights": [1.0], "sharpness": 1.0}
     with pytest.raises(Mistake, match="only of 64"):
         BlendGraph([Part(config, tmp_path, 0)], model, material_of(pictures(1, 8)), 3, tmp_path)
+
+
+def test_a_run_whose_nets_go_by_other_names_today_is_refused(tmp_path):
+    run = SimpleNamespace(folder=tmp_path, blend=SimpleNamespace(members=("of older code",)))
+    with pytest.raises(Mistake, match="made by an older autoclimb"):
+        exporting.trials_of(run)

@@ -131,10 +131,12 @@ def digest_of(blend: Blend, trials: Sequence[Trial]) -> str:
 
 
 def trials_of(run: "Run") -> list[Trial]:
-    """The trials of the blend, in its order. Raises Mistake where there is none, or where nets were deleted."""
+    """The trials of the blend, in its order. Raises Mistake where there is none, or their nets are not there."""
     if run.blend is None:
         raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
     trials = {trial.key: trial for trial in store.all_trials(run.folder)}
+    if not set(run.blend.members) <= set(trials):  # a config of older code may have another key today
+        raise Mistake(f"{run.folder} was made by an older autoclimb, which names its nets otherwise; run its fit again")
     members = [trials[key] for key in run.blend.members]
     without_nets = [trial for trial in members if not store.has_weights(run.folder, trial.config)]
     if without_nets:

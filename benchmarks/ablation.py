@@ -228,8 +228,8 @@ def spread(gains: list[float]) -> str:
 def base_of(lab: Lab, options: argparse.Namespace) -> Config:
     """What the plan starts from: its first net, one-cycle, flips and shifts, smoothing where labels are answered."""
     if options.weights:
-        found = lab.worker.ask({"do": "weights", "path": str(options.weights)}, 60)["found"]
-        base = fine_tuning(found)[0].vary(size=options.size or 128)
+        weights = lab.worker.ask({"do": "weights", "path": str(options.weights)}, 60)["found"]
+        base = fine_tuning(weights)[0].vary(size=options.size or 128)
     else:
         base = from_scratch("cpu")[0].vary(size=options.size or 64)
     smooth = 0.1 if lab.task.kind == "multiclass" and lab.metric.wants != "probability" else 0.0

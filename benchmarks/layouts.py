@@ -101,8 +101,8 @@ def result(spec: Any, lower: bool, options: argparse.Namespace) -> Row:
             shutil.rmtree(place)
         place.mkdir(parents=True)
         data = place / spec.name
-        made = [sys.executable, str(options.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
-        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(options.layouts / "make_layout.py"), spec.name, str(data), *MAKING]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         command = [sys.executable, "-m", "autoclimb", "fit", str(data), "--metric", spec.metric]
         command += ["--budget", options.budget]
         ended = watched(command, seconds_of(options.budget) + GRACE, place / "output.txt", place)

@@ -78,8 +78,8 @@ def test_columns_that_tell_what_pictures_do_not_are_taken_and_the_promise_holds(
     truth, fresh, hidden = world(kind, 2000, seed=1)  # rows that no fit has seen
     members = {t.key: t.oof for t in fresh}
     predicted = apply_blend(blend, [members[key] for key in blend.members], columns(2, 2000, hidden).train)
-    found = cross_fitted_score(Goal(metric_named(name), kind), truth, predicted, np.arange(2000) % 5)
-    assert abs(found.score - blend.score) < 4 * blend.stderr
+    rescored = cross_fitted_score(Goal(metric_named(name), kind), truth, predicted, np.arange(2000) % 5)
+    assert abs(rescored.score - blend.score) < 4 * blend.stderr
 
 
 def test_columns_of_pure_noise_are_seldom_taken_and_cost_little():

@@ -90,8 +90,8 @@ def test_the_maximiser_of_expected_f_equals_trying_every_set(seed, beta):
     def expected(answers):
         return chance @ metric.function.per_row(worlds, np.tile(answers, (32, 1)))
 
-    found = expected(expected_f_sets(p, beta)[0])
-    assert found == pytest.approx(max(expected(answers) for answers in worlds))
+    expected_score = expected(expected_f_sets(p, beta)[0])
+    assert expected_score == pytest.approx(max(expected(answers) for answers in worlds))
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_the_maximiser_of_expected_f_equals_trying_every_set_of_rare_and_frequen
     worlds = np.array(list(product([0, 1], repeat=labels)))
     chance = np.prod(np.where(worlds, p, 1 - p), axis=1)
     expected = [chance @ metric.function.per_row(worlds, np.tile(named, (len(worlds), 1))) for named in worlds]
-    found = chance @ metric.function.per_row(worlds, np.tile(expected_f_sets(p, beta)[0], (len(worlds), 1)))
-    assert found == pytest.approx(max(expected), abs=1e-6)
+    expected_score = chance @ metric.function.per_row(worlds, np.tile(expected_f_sets(p, beta)[0], (len(worlds), 1)))
+    assert expected_score == pytest.approx(max(expected), abs=1e-6)
 
 
 def test_the_maximiser_counts_labels_it_would_not_name():
@@ -349,8 +349,8 @@ def check_against_every_set(seed, beta, labels, tilted=True):
     common = worlds.astype(float) @ worlds.T.astype(float)  # numpy multiplies whole numbers slowly
     expected = (common * weight[:, worlds.sum(1)] * chance[:, None]).sum(0)  # of every named set
     named = expected_f_sets(p, beta, tilt)[0]
-    found = expected[int(np.flatnonzero((worlds == named).all(1))[0])]
-    assert found == pytest.approx(expected.max(), abs=1e-6 * chance.sum())
+    expected_score = expected[int(np.flatnonzero((worlds == named).all(1))[0])]
+    assert expected_score == pytest.approx(expected.max(), abs=1e-6 * chance.sum())
 
 
 def test_rows_of_always_two_labels_are_answered_better_once_that_is_known():

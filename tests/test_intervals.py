@@ -9,7 +9,7 @@ from autoclimb.score.crossfit import standard_error
 from autoclimb.score.intervals import interval
 from autoclimb.score.luck import luck_of_best
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Goal
+from autoclimb.types import Goal, Metric
 
 pytestmark = pytest.mark.long
 
@@ -81,6 +81,12 @@ def test_answers_that_are_the_same_leave_nothing_to_luck(n, count, seed):
     truth, same = r.integers(0, 2, n), r.integers(0, 2, n)
     assert luck_of_best(ACCURACY, truth, [same] * count) < 1e-12
     assert luck_of_best(ACCURACY, truth, [same, r.integers(0, 2, n)], np.arange(n) // 2) >= 0
+
+
+def test_nothing_is_luck_where_a_metric_of_ones_own_has_no_value():
+    r, own = np.random.default_rng(0), Metric("mine", lambda truth, answers: float("nan"), "label")
+    truth, *answers = r.integers(0, 2, (3, 40))
+    assert luck_of_best(Goal(own, "binary"), truth, answers) == 0
 
 
 def test_choosing_anew_widens_an_interval_by_the_luck_of_the_choice():

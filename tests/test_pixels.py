@@ -192,9 +192,9 @@ def test_an_array_decoded_by_several_numbers_of_threads_is_that_of_one(tmp_path,
     monkeypatch.setattr("autoclimb.data.pixels.TRIED", 4)
     monkeypatch.setattr("autoclimb.data.pixels.allowed_cores", lambda: 6)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(23)]
-    made = build_pixels(files, 8, "pad", tmp_path / "px")
-    assert (made.array == build_pixels(files, 8, "pad", tmp_path / "one", threads=1).array).all()
-    assert open_pixels(made.path).path == made.path
+    pixels = build_pixels(files, 8, "pad", tmp_path / "px")
+    assert (pixels.array == build_pixels(files, 8, "pad", tmp_path / "one", threads=1).array).all()
+    assert open_pixels(pixels.path).path == pixels.path
     assert build_pixels(files, 8, "pad", tmp_path / "px").note == "", "each block is checked"
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import threading
+import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -21,7 +22,8 @@ from autoclimb.disk import append_json, read_lines, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings
 from autoclimb.report.page import report_page
-from autoclimb.report.parts import THUMBNAIL, thumbnail, unhurried, with_code
+from autoclimb.report.page_errors import class_parts
+from autoclimb.report.parts import THUMBNAIL, Pen, thumbnail, unhurried, with_code
 from autoclimb.run import reporting, store
 from autoclimb.run.measurements import by_quarters, slices_by_size, slices_in
 from autoclimb.run.reporting import record_of, report_in_time, write_report
@@ -293,12 +295,19 @@ def test_nets_show_what_they_see_after_the_charts_and_may_fail(tmp_path):
     assert "<svg" in (folder / "report.html").read_text()
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_where_there_is_no_time_nets_are_not_asked(tmp_path):
-    def show(record, errors, seconds):
-        raise AssertionError
+@pytest.mark.parametrize(("after_a_chart", "asked"), [(0.4, 0), (0.6, 1)])
+def test_where_there_is_no_time_nets_are_not_asked(tmp_path, monkeypatch, after_a_chart, asked):
+    folder, now, requests = run_folder(tmp_path / "run"), [0.0], []
 
-    report_in_time(open_run(run_folder(tmp_path / "run")), Clock(40.0, lambda: 0.0, 0.0), lambda event: None, show)
+    def slow(figure, name):
+        now[0] = 20 - after_a_chart
+        return "<svg></svg>"
+
+    monkeypatch.setattr(charts, "svg_of", slow)
+    clock = Clock(1e4, now=lambda: now[0], start=0.0)
+    report_in_time(open_run(folder), clock, lambda event: None, lambda *request: requests.append(request))
+    assert "<svg" in (folder / "report.html").read_text()
+    assert len(requests) == asked
 
 
 def test_what_nets_showed_is_on_the_page_whose_charts_are_drawn_once(tmp_path, monkeypatch):
@@ -361,10 +370,27 @@ def test_errors_of_the_blend_are_counted_right(tmp_path):
     assert table.sum() == 90
     assert np.trace(table) / 90 == pytest.approx(open_run(tmp_path / "run").score, abs=0.06)
     rows = findings.label_rows(record, errors)
-    assert [(true, both) for _, true, _, both in rows] == [(table[i].sum(), table[i, i]) for i in range(3)]
+    assert [row[1:] for row in rows] == [(table[i].sum(), table[:, i].sum(), table[i, i]) for i in range(3)]
+    pairs = findings.confused_pairs(record, errors)
+    off = {(i, j): table[i, j] for i in range(3) for j in range(3) if i != j and table[i, j]}
+    assert {(true, picked): n for true, picked, n in pairs} == off
+    assert [n for *_, n in pairs] == sorted(off.values(), reverse=True)
     worst = findings.mistakes(record, errors, 5)
     assert [p for _, p in worst] == sorted((p for _, p in worst), reverse=True)
     assert all(errors.picked[row] != record.class_of[row] for row, _ in worst)
+
+
+def test_errors_in_ten_thousand_classes_take_no_table_of_classes_by_classes(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    errors = findings.errors_of(record)
+    crowded = replace(record, classes=(*record.classes, *map(str, range(9997))))
+    tracemalloc.start()
+    parts = class_parts(crowded, errors, Pen(lambda: 0.0, dry=True))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [part.title for part in parts] == ["Classes confused most", "F1 of each class"]
+    assert peak < 1e8
+    assert parts[0].rows == class_parts(record, errors, Pen(lambda: 0.0, dry=True))[1].rows
 
 
 def test_a_lift_of_the_same_predictions_is_nothing(tmp_path):
@@ -433,10 +459,10 @@ def test_a_slice_is_worse_only_beyond_chance(tmp_path):
         "day": tuple(f"day {i % 5}" for i in range(600)),
     }
     record = replace(record, blend=replace(record.blend, oof=oof), slices=slices)
-    found = findings.slices_of(record, findings.errors_of(record))
-    assert [(s.value, s.worse) for s in found if s.worse] == [("old", True)]
-    assert {s.of for s in found} == {"camera", "day"}
-    assert next(s.rows for s in found if s.value == "old") == 60
+    scored = findings.slices_of(record, findings.errors_of(record))
+    assert [(s.value, s.worse) for s in scored if s.worse] == [("old", True)]
+    assert {s.of for s in scored} == {"camera", "day"}
+    assert next(s.rows for s in scored if s.value == "old") == 60
 
 
 def test_columns_and_groups_on_record_are_slices(tmp_path):
@@ -460,9 +486,10 @@ def test_copies_of_a_row_in_one_group_make_no_error_smaller(tmp_path):
     thrice = replace(once, **many, blend=blend, slices=slices, groups=at)
     errors = {}
     for name, looked_at in (("once", once), ("groups", thrice), ("rows", replace(thrice, groups=None))):
-        found = findings.errors_of(looked_at)
-        bins = findings.reliability(looked_at, found, bins=2)
-        errors[name] = [s.stderr for s in findings.slices_of(looked_at, found)], [stderr for _, _, stderr, _ in bins]
+        own_errors = findings.errors_of(looked_at)
+        bins = findings.reliability(looked_at, own_errors, bins=2)
+        slices = findings.slices_of(looked_at, own_errors)
+        errors[name] = [s.stderr for s in slices], [stderr for _, _, stderr, _ in bins]
     for once_, groups, rows in zip(*(errors[name] for name in ("once", "groups", "rows")), strict=True):
         assert np.allclose(groups, once_, rtol=0.1)
         assert (np.array(rows) < 0.8 * np.array(groups)).all()
@@ -494,8 +521,8 @@ def test_pictures_of_unknown_size_are_in_no_slice(tmp_path):
     assert slices_by_size({"train": [[0, 9, 9], [1, 9, 9]]}, 2) == {}
     record = record_of(open_run(run_folder(tmp_path / "run", rows=240)))
     half = tuple("" if i % 2 else f"half {i % 4}" for i in range(240))
-    found = findings.slices_of(replace(record, slices={"half": half}), findings.errors_of(record))
-    assert sorted((s.value, s.rows) for s in found) == [("half 0", 60), ("half 2", 60)]
+    scored = findings.slices_of(replace(record, slices={"half": half}), findings.errors_of(record))
+    assert sorted((s.value, s.rows) for s in scored) == [("half 0", 60), ("half 2", 60)]
 
 
 def test_quarters_hold_as_many_each():

@@ -12,8 +12,8 @@ from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_p
 from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
 from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
-from autoclimb.blend.nested import FEWEST_COMPARED, MOST_COMPARED, Nested
-from autoclimb.blend.rows import Beside, Rows, of_rows
+from autoclimb.blend.nested import MOST_COMPARED, Nested
+from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
 from autoclimb.score.crossfit import cross_answers, standard_error
@@ -199,7 +199,7 @@ def _luck(goal: Goal, trials: Sequence[Trial], winner: _Candidate, truth: ByRow,
     if len(nets) < 2 or not over_several or compared.sum() < FEWEST_ROWS:
         return 0.0
     rows = np.flatnonzero(compared)
-    some = rows[some_of(len(rows), max(FEWEST_COMPARED, MOST_COMPARED // nets[0].shape[1]), "luck")]
+    some = rows[some_of(len(rows), max(FEWEST, MOST_COMPARED // nets[0].shape[1]), "luck")]
     own_groups = None if groups is None else groups[some]
     parts, known = parts_within(np.zeros(len(some), int), 0, own_groups), truth[some]
     answers = [cross_answers(goal, known, in_single(p[some]), parts, quick=True) for p in nets]

@@ -11,9 +11,9 @@ from autoclimb.seeds import rng
 from autoclimb.types import Config, Trial
 
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of members is not considered
+MOST_NETS = 40  # nets of a search, the best: others are hardly ever the best of other rows (assumption)
 # What a quick blend looks at: its score's error is then .0035 for an accuracy of .5 in 100 classes, and the blend in
 # depth at the end looks at all rows. Without it publishing 100 trials read every row of each picked member four times.
-MOST_NETS = 40  # nets of a search, the best: others are hardly ever the best of other rows
 QUICK_CELLS, FEWEST_QUICK = 1 << 21, 5_000
 
 

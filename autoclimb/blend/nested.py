@@ -10,7 +10,7 @@ import numpy as np
 from autoclimb.arrays import ByRow, blocks, by_blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.mixture import apply, mixed
-from autoclimb.blend.rows import Beside, Rows
+from autoclimb.blend.rows import FEWEST, Beside, Rows
 from autoclimb.score.crossfit import cross_answers, pooled, resampled_scores
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.rules import answer
@@ -18,7 +18,6 @@ from autoclimb.seeds import some_of
 from autoclimb.types import Goal
 
 MOST_COMPARED = 200_000  # cells of the rows that blenders are compared on; the chosen one predicts all rows
-FEWEST_COMPARED = 300  # rows, however many columns there are
 LEAST = 0.1  # of the resamples: a blend that is chosen less often moves little and costs its members' nets
 TIE = 1e-12
 QUICK, INNER = 0.25, 0.3  # shares of a fit's work: in haste, and where it only serves the choice
@@ -55,7 +54,7 @@ class Nested:
     @cached_property
     def compared(self) -> np.ndarray:
         """The rows `(m,)` that blenders are compared on."""
-        return some_of(len(self.truth), max(FEWEST_COMPARED, MOST_COMPARED // self.width), "compared")
+        return some_of(len(self.truth), max(FEWEST, MOST_COMPARED // self.width), "compared")
 
     @property
     def width(self) -> int:

@@ -13,6 +13,7 @@ from autoclimb.seeds import some_of
 from autoclimb.types import Goal
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
+FEWEST = 300  # rows that a fit or a comparison looks at, however many columns there are
 MOST_DIVERSE = 12
 NEAR_COPY = 0.995  # correlation of two members' predictions from which the second adds next to nothing (assumption)
 
@@ -63,8 +64,8 @@ class Rows:
         return int(self.predictions[0].shape[1])
 
     def at_most(self, cells: float, cells_a_row: int) -> "Rows":
-        """These rows, or a random sample of them so that a fit reads at most `cells` cells, 300 rows at the least."""
-        most = max(300, int(cells * self.effort) // max(1, cells_a_row))
+        """These rows, or a random sample of at least FEWEST of them so that a fit reads at most `cells` cells."""
+        most = max(FEWEST, int(cells * self.effort) // max(1, cells_a_row))
         if len(self.rows) <= most:
             return self
         some = self.rows[some_of(len(self.rows), most, "blend")]

@@ -184,14 +184,23 @@ def confusion(record: RunRecord, errors: Errors) -> np.ndarray:
     return np.bincount(pairs, minlength=n * n).reshape(n, n)
 
 
+def confused_pairs(record: RunRecord, errors: Errors) -> list[tuple[int, int, int]]:
+    """(true class, answered class, rows) of each pair of classes confused, the most rows first."""
+    n, true = len(record.classes), record.class_of[errors.rows]
+    wrong = errors.picked != true
+    pairs, counts = np.unique(true[wrong] * n + errors.picked[wrong], return_counts=True)
+    return [(int(pairs[i]) // n, int(pairs[i]) % n, int(counts[i])) for i in np.argsort(-counts, kind="stable")]
+
+
 def label_rows(record: RunRecord, errors: Errors) -> list[tuple[str, int, int, int]]:
     """(name, true rows, answered rows, both) of each class or label."""
     n = len(record.classes)
     if record.goal.kind == "multilabel":
         true, picked = record.truth[errors.rows].astype(bool), errors.picked.astype(bool)
+        of_truth, of_answers, both = true.sum(0), picked.sum(0), (true & picked).sum(0)
     else:
-        true, picked = np.eye(n, dtype=bool)[record.class_of[errors.rows]], np.eye(n, dtype=bool)[errors.picked]
-    both, of_truth, of_answers = (true & picked).sum(0), true.sum(0), picked.sum(0)
+        true, picked = record.class_of[errors.rows], errors.picked
+        of_truth, of_answers, both = (np.bincount(c, minlength=n) for c in (true, picked, true[true == picked]))
     return [(name, int(of_truth[i]), int(of_answers[i]), int(both[i])) for i, name in enumerate(record.classes)]
 
 

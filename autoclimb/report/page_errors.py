@@ -14,6 +14,7 @@ from autoclimb.score.rules import rule_words
 
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS
 MOST_ROWS = 400  # of a table
+MOST_PAIRS = 20  # of classes confused
 MISTAKES = 24  # thumbnails of the worst mistakes
 MOST_SLICES = 16  # drawn in a chart, the most doubtful
 FEW_NUMBERS = 4  # of a decision, up to which they stand in its sentence
@@ -122,17 +123,19 @@ def class_parts(record: RunRecord, errors: Errors, pen: Pen) -> list[Part]:
     parts: list[Part] = []
     names = record.classes
     if record.one_class:
-        table = findings.confusion(record, errors)
-        shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-        pairs = confused_pairs(names, table)
         if len(names) <= MOST_CLASSES:
+            table = findings.confusion(record, errors)
+            shares = table / np.maximum(table.sum(1, keepdims=True), 1)
             head = ("true \\ answered", *names)
             numbers = Table("Confusion", head, [(name, *map(int, table[i])) for i, name in enumerate(names)])
             says = "True classes down, answers across; the stronger the colour, the larger the share of the row."
             values = (names, table, "answered", "true", shares)
             parts.append(chart("Confusion", says, "confusion", pen, numbers, charts.matrix_figure, *values))
-        if pairs:
-            parts.append(Table("Classes confused most", ("true", "answered", "rows", "share of true"), pairs[:20]))
+        of_truth = np.bincount(record.class_of[errors.rows])
+        pairs = findings.confused_pairs(record, errors)[:MOST_PAIRS]
+        rows = [(names[true], names[picked], n, f"{n / of_truth[true]:.0%}") for true, picked, n in pairs]
+        if rows:
+            parts.append(Table("Classes confused most", ("true", "answered", "rows", "share of true"), rows))
     worst = label_scores(record, errors)
     head = ("class" if record.one_class else "label", "true rows", "answered", "precision", "recall", "F1")
     numbers = Table("Precision and recall", head, worst[:MOST_ROWS])
@@ -148,14 +151,6 @@ def label_scores(record: RunRecord, errors: Errors) -> list[tuple[str, int, int,
     rows = findings.label_rows(record, errors)
     scored = [(name, true, answered, *precision_recall_f1(true, answered, both)) for name, true, answered, both in rows]
     return sorted(scored, key=lambda row: row[5])
-
-
-def confused_pairs(names: Sequence[str], table: np.ndarray) -> list[tuple[str, str, int, str]]:
-    """(true, answered, rows, share of the true class) of each pair of classes confused, the most rows first."""
-    off = table - np.diag(np.diag(table))
-    places = np.argwhere(off)
-    order = sorted(places.tolist(), key=lambda ij: -off[ij[0], ij[1]])
-    return [(names[i], names[j], int(off[i, j]), f"{off[i, j] / table[i].sum():.0%}") for i, j in order]
 
 
 def precision_recall_f1(true: int, answered: int, both: int) -> tuple[float, float, float]:

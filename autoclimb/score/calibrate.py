@@ -88,8 +88,8 @@ def _cells(
         drawn = others[some_of(len(others), MOST_CELLS // 2, purpose, "cells")]
         weight = np.where(known, each, 0.0)
         weight[drawn] = each[drawn] * len(others) / max(len(drawn), 1)
-        kept = np.concatenate([np.flatnonzero(known), drawn])
-        q, y, each = q[kept], y[kept], weight[kept]
+        cells = np.concatenate([np.flatnonzero(known), drawn])
+        q, y, each = q[cells], y[cells], weight[cells]
     return logits(q), y, each
 
 

@@ -11,13 +11,15 @@ from autoclimb.types import Goal
 def luck_of_best(
     goal: Goal, truth: np.ndarray, answers: Sequence[np.ndarray], groups: np.ndarray | None = None
 ) -> float:
-    """How much too good the best of several `answers` to the same rows looks there, at least 0; higher is better.
+    """How much too good the best of several `answers` to the same rows looks there, in units of the score.
 
     Each resample of the rows, or of their groups, chooses its best anew; what it scores there beyond its score on all
     rows is luck (bootstrap bias corrected: Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv
-    2406.08099). What a resample does to all answers alike is none, and is taken off. `truth` is what the metric takes.
+    2406.08099). What a resample does to all answers alike is none, and is taken off. It is 0 at the least, and where
+    the metric has no value on these rows. `truth` is what the metric takes.
     """
     scores = np.array([goal.score(truth, a) for a in answers])
     off = resampled_scores(goal, truth, answers, groups) - scores
     best = (scores + off).argmax(1)
-    return max(float((off[np.arange(len(off)), best] - off.mean(1)).mean()), 0.0)
+    luck = float((off[np.arange(len(off)), best] - off.mean(1)).mean())
+    return luck if luck > 0 else 0.0  # of NaN too

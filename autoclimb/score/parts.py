@@ -33,7 +33,7 @@ def dealt(n: int, parts: int, groups: np.ndarray | None, *purpose: str) -> np.nd
     """`(n,)` which of so many parts each row is in, dealt by lot; rows of one of `groups` `(n,)` go together.
 
     Rows of a single group are dealt one by one: what was learned on the very rows that it is scored on would be less
-    honest still.
+    honest still. scikit-learn's GroupKFold raises there, and wherever groups are fewer than parts.
     """
     unit = unit_of(n, groups_that_differ(groups))
     count = int(unit.max(initial=-1)) + 1

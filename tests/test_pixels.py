@@ -17,7 +17,13 @@ from PIL import Image
 
 from autoclimb.data.decoding import decode, sizes_of
 from autoclimb.data.files.dicom import pixels_in
-from autoclimb.data.pixels import Threads, build_pixels, counts_to_try, forget_unfinished_pixels, open_pixels
+from autoclimb.data.pixels import (
+    blocks_with_threads,
+    build_pixels,
+    counts_to_try,
+    forget_unfinished_pixels,
+    open_pixels,
+)
 from autoclimb.data.sources import channels, inside, pictures
 from autoclimb.data.steps import GREY
 from autoclimb.errors import Mistake
@@ -171,19 +177,20 @@ def test_more_rows_than_a_chunk_are_all_there(tmp_path, monkeypatch):
     assert all((pixels.array[i] == decode(files[i], 8, "pad")).all() for i in range(10))
 
 
-def test_a_large_set_is_decoded_by_as_many_threads_as_are_quickest_and_no_row_is_lost(monkeypatch):
+@pytest.mark.parametrize("chunk", [8, 1000])  # pictures of 1,400 px come in blocks of 8
+def test_a_large_set_is_decoded_by_as_many_threads_as_are_quickest_and_no_row_is_lost(monkeypatch, chunk):
     monkeypatch.setattr("autoclimb.data.pixels.allowed_cores", lambda: 16)
     assert counts_to_try(100) == [16], "a small set is decoded before anything was found out"
     assert counts_to_try(5000) == [16, 4, 1]
     clock, rows, used = [0.0], [], []
-    threads = Threads(counts_to_try(5000), lambda: clock[0])
-    for block in threads.blocks(5000, 1000):
-        with threads.timed(len(block)) as pool:
-            used.append(pool._max_workers)
-            clock[0] += len(block) * {16: 3.0, 4: 1.0, 1: 2.0}[used[-1]]
-            rows += block
+    for block, pool in blocks_with_threads(5000, chunk, counts_to_try(5000), lambda: clock[0]):
+        used.append(pool._max_workers)
+        clock[0] += len(block) * {16: 3.0, 4: 1.0, 1: 2.0}[used[-1]] + 1000 * (not rows)
+        rows += block
+        assert len(block) <= chunk
     assert rows == list(range(5000))
-    assert used == [16, 16, 4, 1, *[4] * 5]
+    assert used[:4] == [16, 16, 4, 1]
+    assert set(used[4:]) == {4}
 
 
 def test_an_array_decoded_by_several_numbers_of_threads_is_that_of_one(tmp_path, monkeypatch):

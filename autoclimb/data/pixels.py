@@ -9,7 +9,6 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -116,8 +115,8 @@ def build_pixels(
         make_room(folder, len(files) * size * size * channels, limit, keep)
     keep_spools_in(folder)
     bad = np.zeros(len(files), bool)
-    trying = Threads([threads] if threads else counts_to_try(len(files)))
-    chunk = min(max(CHUNK_BYTES // (size * size * channels), trying.counts[0]), 2048)
+    counts = [threads] if threads else counts_to_try(len(files))
+    chunk = min(max(CHUNK_BYTES // (size * size * channels), counts[0]), 2048)
     used_ranges = learn_ranges(files, channels) if ranges is None else ranges
     lengths: list[int] = []  # of what was written
     checks: list[tuple[int, int]] = []  # bytes of a block, and what they add up to
@@ -132,17 +131,16 @@ def build_pixels(
         if not jpegs:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
             np.lib.format.write_array_header_1_0(out, header)
-        for rows in trying.blocks(len(files), chunk):
+        for rows, pool in blocks_with_threads(len(files), chunk, counts):
             begin, check = out.tell(), 0
-            with trying.timed(len(rows)) as pool:
-                for done, row in enumerate(pool.map(picture, rows), rows.start + 1):
-                    for block in row:
-                        out.write(block)
-                        check = zlib.crc32(block, check)
-                        if jpegs:
-                            lengths.append(len(block))
-                    if progress and (done % 50 == 0 or done == len(files)):
-                        progress(done, len(files))
+            for done, row in enumerate(pool.map(picture, rows), rows.start + 1):
+                for block in row:
+                    out.write(block)
+                    check = zlib.crc32(block, check)
+                    if jpegs:
+                        lengths.append(len(block))
+                if progress and (done % 50 == 0 or done == len(files)):
+                    progress(done, len(files))
             checks.append((out.tell() - begin, check))
             if jpegs:  # how many bytes the others will take is not known
                 make_room(folder, out.tell() - begin, limit, keep, written=out.tell())
@@ -160,37 +158,28 @@ def counts_to_try(items: int) -> list[int]:
     return sorted({cores, min(cores, FEW_THREADS), 1}, reverse=True) if items >= WORTH_TRYING else [cores]
 
 
-class Threads:
-    """Threads that decode blocks of items: each of some counts a block at first, then as many as were quickest."""
+def blocks_with_threads(
+    items: int, chunk: int, counts: Sequence[int], now: Callable[[], float] = time.perf_counter
+) -> Iterator[tuple[range, ThreadPoolExecutor]]:
+    """The items in blocks of at most `chunk`, each with the threads that are to decode it.
 
-    def __init__(self, counts: Sequence[int], now: Callable[[], float] = time.perf_counter) -> None:
-        self.counts, self.now = counts, now
-        self.rates: list[float] = []  # items a second by each count that was tried
-
-    def blocks(self, items: int, chunk: int) -> Iterator[range]:
-        """The items in blocks of at most `chunk`: the first warms up, one more for each count, then the others."""
-        small = [WARMING, *[TRIED] * len(self.counts)] if len(self.counts) > 1 else []
-        start = 0
-        while start < items:
-            most = small.pop(0) if small else chunk
-            yield range(start, min(start + min(most, chunk), items))
-            start += min(most, chunk)
-
-    @contextmanager
-    def timed(self, items: int) -> Iterator[ThreadPoolExecutor]:
-        """The threads for the next block, of so many items; of a block that tries a count the rate is kept."""
-        warming = items == WARMING and not self.rates
-        tries = len(self.rates) < len(self.counts) and not warming
-        count = self.counts[0] if warming else self.counts[len(self.rates)] if tries else self.quickest()
-        start = self.now()
+    Where there are several `counts` of threads, each has a block first, after one that warms up; the others have the
+    count that took the fewest seconds an item.
+    """
+    trials = [(WARMING, counts[0]), *((TRIED, count) for count in counts)] if len(counts) > 1 else []
+    seconds_an_item: dict[int, float] = {}
+    start = 0
+    while start < items:
+        trying = bool(trials)
+        quickest = min(seconds_an_item, key=seconds_an_item.__getitem__, default=counts[0])
+        most, count = trials.pop(0) if trying else (chunk, quickest)
+        rows = range(start, min(start + min(most, chunk), items))
+        begun = now()
         with ThreadPoolExecutor(count) as pool:
-            yield pool
-        if tries:
-            self.rates.append(items / max(self.now() - start, 1e-9))
-
-    def quickest(self) -> int:
-        """The count that was quickest."""
-        return self.counts[max(range(len(self.rates)), key=self.rates.__getitem__)]
+            yield rows, pool
+        if trying:
+            seconds_an_item[count] = (now() - begun) / len(rows)  # of counts[0] without the warm-up in the end
+        start = rows.stop
 
 
 def leave_in_sources(

@@ -406,7 +406,7 @@ class Event:
 
     `facts` may hold: stage, trial (key), number, config (words), epoch, epochs, fold, folds, share (of the trial),
     done, total (progress counts), score, stderr, best, best_stderr, gain, seconds, left, submission (path), report
-    (path), copies (`data.duplicates.duplicate_facts`).
+    (path), copies (`data.duplicates.duplicate_facts`), traceback (of an error that did not end the run).
     """
 
     name: Literal["note", "stage", "start", "epoch", "trial", "blend", "progress", "done"]

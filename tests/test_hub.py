@@ -99,6 +99,9 @@ def hub(weights, tmp_path, monkeypatch) -> Iterator[Hub]:
 
 def test_a_hub_that_answers_is_known_to_and_one_that_was_ruled_out_is_not_asked(hub, monkeypatch):
     assert hub_answers()
+    with monkeypatch.context() as mistyped:
+        mistyped.setattr(constants, "ENDPOINT", "https://hub..example:99999")
+        assert not hub_answers()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert not hub_answers()
 

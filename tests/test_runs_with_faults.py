@@ -12,10 +12,10 @@ from fakes import trial as fake_trial
 from faulty import FAULTS, Trainer, faulty_run, raising, setting_of
 
 from autoclimb.budget import SLACK
+from autoclimb.deadlines import outcome_within
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
-from autoclimb.run.deadlines import outcome_within
 from autoclimb.run.trials import measure, remember, run_trial, tell_error_of_speeds
 from autoclimb.run.worker import Died
 from autoclimb.search.cost import corrected, speed_of, speed_words
@@ -277,6 +277,7 @@ def test_answers_of_what_was_not_blended_that_cannot_be_written_are_a_note(finis
     monkeypatch.setattr(answers, "write_submission", raising(ValueError("rows of another number")))
     publish_unblended(setup)
     assert "ValueError (rows of another number)" in trainer.events[-1].text
+    assert "in deliver" in trainer.events[-1].facts["traceback"], "the journal says where a bug is"
     assert (setup.folder / "submission.csv").read_text() == constant
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors", "deadlines"}
 MAY_IMPORT = {
     "errors": set(),
     "processors": set(),
+    "deadlines": set(),
     "graphs": {"processors"},
     "seeds": {"errors"},
     "disk": {"errors"},

@@ -2,8 +2,9 @@
 
 import os
 import socket
-import threading
 from urllib.parse import urlparse
+
+from autoclimb.deadlines import outcome_within
 
 os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # a dead link must cost seconds, not the budget
 os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
@@ -20,16 +21,15 @@ def hub_answers(seconds: float = 3.0) -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     place = urlparse(constants.ENDPOINT)
-    connected: list[bool] = []
 
-    def connect() -> None:
+    def connect() -> bool:
         try:
             with socket.create_connection((place.hostname or "", place.port or 443), timeout=seconds):
-                connected.append(True)
-        except OSError:
-            return
+                return True
+        except (OSError, ValueError):  # ValueError for an endpoint that is no address
+            return False
 
-    attempt = threading.Thread(target=connect, daemon=True)  # nobody waits for its end
-    attempt.start()
-    attempt.join(seconds)
+    connected, error = outcome_within(seconds, connect)
+    if error is not None:
+        raise error
     return bool(connected)

@@ -11,12 +11,12 @@ from autoclimb.arrays import LabelSets, View, predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.deadlines import outcome_of, outcome_within
 from autoclimb.errors import no_room
 from autoclimb.report.inspection import counted
 from autoclimb.report.submission import constant_prediction, write_submission
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
-from autoclimb.run.deadlines import outcome_of, outcome_within
 from autoclimb.run.gallery import fill_gallery, forget_gallery
 from autoclimb.run.reporting import for_gallery, has_record, record_of, report_in_time
 from autoclimb.run.result import Run, open_run
@@ -66,7 +66,7 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
     if error is not None:
         if not (isinstance(error, MemoryError) or no_room(error) or store.blend_score(setup.folder) is not None):
             raise error
-        setup.tell(Event("note", blend_failure_words(error, "", "the submission stays as it was")))
+        setup.tell(blend_failure(error, "", "the submission stays as it was"))
     if blend is None:
         return
     average = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
@@ -197,7 +197,7 @@ def deliver_last_blend(setup: Setup) -> bool:
     if error is not None:
         if not isinstance(error, MemoryError) and store.read_blend(folder) is None:
             raise error
-        setup.tell(Event("note", blend_failure_words(error, " in depth", "the quick blend stands")))
+        setup.tell(blend_failure(error, " in depth", "the quick blend stands"))
     if blend is None and store.read_blend(folder) is None:  # every trial was recalled, so none was blended yet
         try:
             blend = blend_trials(setup, quick=True)
@@ -208,20 +208,20 @@ def deliver_last_blend(setup: Setup) -> bool:
     shift, error = outcome_within(clock.left() - reserve, partial(shift_of, setup, blend))
     if error is not None:
         text = f"the shares of classes in the test set could not be estimated ({type(error).__name__}: {error})"
-        setup.tell(Event("note", text))
+        setup.tell(store.failure_note(text, error))
     try:
         store.retry_with_room(folder, partial(deliver, setup, blend, shift), blend.members)
     except MemoryError as error:
         if store.read_blend(folder) is None:
             return False
-        setup.tell(Event("note", blend_failure_words(error, " in depth", "the quick blend stands")))
+        setup.tell(blend_failure(error, " in depth", "the quick blend stands"))
     return True
 
 
-def blend_failure_words(error: BaseException, depth: str, outcome: str) -> str:
-    """A sentence on why trials were not blended (`depth` is " in depth" or ""), and what stands instead."""
+def blend_failure(error: BaseException, depth: str, outcome: str) -> Event:
+    """A note on why trials were not blended (`depth` is " in depth" or ""), and what stands instead."""
     why = TOO_LARGE if isinstance(error, MemoryError) else f"blending failed with {type(error).__name__}"
-    return f"{'the disk is full' if no_room(error) else why}{depth} ({error}); {outcome}"
+    return store.failure_note(f"{'the disk is full' if no_room(error) else why}{depth} ({error}); {outcome}", error)
 
 
 def publish_unblended(setup: Setup) -> None:
@@ -241,7 +241,7 @@ def publish_unblended(setup: Setup) -> None:
         delivery = partial(deliver, recorded, blend)
         _, error = outcome_of(partial(store.retry_with_room, setup.folder, delivery, blend.members))
     if error is not None:  # the run continues, and the next trial is blended with these
-        setup.tell(Event("note", blend_failure_words(error, "", "the submission stays as it was")))
+        setup.tell(blend_failure(error, "", "the submission stays as it was"))
 
 
 def task_on_record(task: Task, folder: Path) -> Task:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoclimb.budget import SLACK
+from autoclimb.deadlines import outcome_within
 from autoclimb.disk import whole_file
 from autoclimb.report.model_card import card_text
 from autoclimb.report.record import RunRecord
-from autoclimb.run.deadlines import outcome_within
-from autoclimb.types import Event, Tell
+from autoclimb.run.store import failure_note
+from autoclimb.types import Tell
 
 CARD = "model_card.md"
 
@@ -24,4 +25,5 @@ def write_card(folder: Path, record: Callable[[], RunRecord], left: float, tell:
 
     _, error = outcome_within(max(min(SLACK.card, left), SLACK.card_at_least), write)
     if error is not None:
-        tell(Event("note", f"the model card failed ({type(error).__name__}: {error}); the submission stands"))
+        text = f"the model card failed ({type(error).__name__}: {error}); the submission stands"
+        tell(failure_note(text, error))

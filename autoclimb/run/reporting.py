@@ -15,6 +15,7 @@ import numpy as np
 from autoclimb.arrays import read_target
 from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.deadlines import outcome_within
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -25,7 +26,6 @@ from autoclimb.report.page import report_page
 from autoclimb.report.parts import Pen, unhurried
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
-from autoclimb.run.deadlines import outcome_within
 from autoclimb.run.gallery import complete_gallery, read_gallery
 from autoclimb.run.measurements import (
     decoded_pictures,
@@ -203,17 +203,20 @@ def report_in_time(
             _, no_gallery = outcome_within(seconds, lambda: show(plain(), errors(), seconds))
             if no_gallery is not None:
                 reason = f"{type(no_gallery).__name__}: {no_gallery}"
-                tell(Event("note", f"the report cannot show what the nets see ({reason})"))
+                tell(store.failure_note(f"the report cannot show what the nets see ({reason})", no_gallery))
             _, error = outcome_within(left(), lambda: write(replace(measured(), gallery=read_gallery(run.folder)), pen))
     if error is not None:
-        tell(Event("note", f"the report failed ({type(error).__name__}: {error}); the submission stands"))
+        text = f"the report failed ({type(error).__name__}: {error}); the submission stands"
+        tell(store.failure_note(text, error))
     elif path is None:
         tell(Event("note", f"no time was left for the report; `autoclimb report {run.folder}` writes it"))
     else:
         tell(Event("note", f"report: {path}", {"report": str(path)}))
     if path is not None and run.blend is not None:
         drift = facts_in(run.folder).get("drift", {})
-        doubts, _ = outcome_within(left(), lambda: doubts_of(replace(plain(), drift=drift), errors()))
+        doubts, error = outcome_within(left(), lambda: doubts_of(replace(plain(), drift=drift), errors()))
+        if error is not None:
+            tell(store.failure_note(f"doubts about the run are not named ({type(error).__name__}: {error})", error))
         for doubt in doubts or ():
             tell(Event("note", doubt))
 

@@ -33,6 +33,7 @@ import json
 import math
 import os
 import shutil
+import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,11 @@ def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
         tell(event)
 
     return record_and_tell
+
+
+def failure_note(text: str, error: BaseException) -> Event:
+    """The note of an error that does not end the run; its traceback is in the journal, so that a bug can be found."""
+    return Event("note", text, {"traceback": "".join(traceback.format_exception(error))})
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

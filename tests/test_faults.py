@@ -3,6 +3,7 @@
 import errno
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from autoclimb.arrays import read_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn import averages, fold, trial, views, worker
+from autoclimb.learn import averages, fold, gradcam, probe, trial, trunk, views, worker
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import to_input
@@ -544,3 +545,26 @@ def test_a_net_is_saved_before_it_predicts_and_knows_its_input(tmp_path, monkeyp
     from safetensors.torch import load_file
 
     assert INPUT in load_file(tmp_path / "nets" / "fold0.safetensors")
+
+
+def test_a_slip_where_a_net_is_explained_or_its_features_are_stored_is_raised_and_a_fault_is_a_note(
+    tmp_path, monkeypatch
+):
+    config, material = TINY.vary(train="features"), material_of()
+    explained = partial(gradcam.explain, config, material, tmp_path, {}, CPU, tmp_path / "maps.npz")
+    stored = partial(trunk.keep, config, material, tmp_path, CPU, print, 1.0)
+    for module, place, run in ((gradcam, "_frozen_net", explained), (trunk, "kept_features", stored)):
+        monkeypatch.setattr(module, place, raising(KeyError("rows")))
+        with pytest.raises(KeyError):
+            run()
+        monkeypatch.setattr(module, place, raising(RuntimeError("shapes do not match")))
+        assert run()["note"] == "shapes do not match"
+
+
+def test_the_log_says_where_a_look_at_a_net_failed_unless_the_fault_says_all(monkeypatch, capsys):
+    monkeypatch.setattr(probe, "build_net", raising(RuntimeError("shapes do not match")))
+    assert measure_speed(TINY, material_of(), CPU, 0.1)["fault"] == "torch"
+    assert "in measure_speed" in capsys.readouterr().err
+    monkeypatch.setattr(probe, "build_net", raising(Unbuildable("weights of another net")))
+    assert measure_speed(TINY, material_of(), CPU, 0.1)["fault"] == "unbuildable"
+    assert not capsys.readouterr().err

@@ -131,18 +131,19 @@ def prediction_autocast(device: torch.device, exactly: bool = False) -> torch.au
     return torch.autocast(device.type, dtype if low else torch.bfloat16, enabled=low)
 
 
-def exact_where_needed(outputs: Tensor, again: Callable[[], Tensor]) -> Tensor:
-    """The outputs of a net, made `again` in float32 where they left the range of float16, which ends at 65,504.
+def exact_where_needed(forward: Callable[[], Tensor]) -> Tensor:
+    """The outputs of `forward`, called again in float32 where they left the range of float16, which ends at 65,504.
 
     Weights that were trained in bfloat16 may do so, and so do cards that compute wrongly in float16 (GeForce 16, by
     pytorch's issue 58123).
     """
+    outputs = forward()
     device = outputs.device.type
     narrow = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
     if not narrow or bool(torch.isfinite(outputs).all()):
         return outputs
     with torch.autocast(device, enabled=False):
-        return again()
+        return forward()
 
 
 def usable_memory(device: torch.device, cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float:

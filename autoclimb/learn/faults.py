@@ -6,6 +6,7 @@ The kind of a fault tells the search what to try instead: a smaller batch, anoth
 import errno
 import gc
 import re
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -114,6 +115,14 @@ def kind_of(error: BaseException) -> str:
         return "files"
     text = f"{type(error).__name__}: {error}"
     return next((kind for kind, words in MESSAGES.items() if re.search(words, text)), "torch")
+
+
+def logged_kind(error: BaseException) -> str:
+    """`kind_of(error)`, its traceback in the worker's log unless it is a Fault of this room's own, which says all."""
+    kind = kind_of(error)
+    if not isinstance(error, Fault) or error.__cause__ is not None:
+        traceback.print_exception(error)
+    return kind
 
 
 def _raised_in(error: BaseException) -> str:

@@ -93,7 +93,7 @@ def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) 
         some = filled(block, BLOCK) if device.type == "cuda" else block
         x = to_input(some, built.mean, built.std, device, built.format.layout)
         with prediction_autocast(device, exactly):
-            rows = exact_where_needed(in_parts(features_of_batch, x), lambda: in_parts(features_of_batch, x))
+            rows = exact_where_needed(partial(in_parts, features_of_batch, x))
             return rows[: len(block)].float().cpu().numpy()
 
     return extract
@@ -131,7 +131,7 @@ def _frozen_above(
     def extract(block: np.ndarray) -> np.ndarray:
         with prediction_autocast(device):
             inputs = [to_input(maps, upper.mean, upper.std, device) for maps in block]
-            parts = [exact_where_needed(in_parts(features, x), partial(in_parts, features, x)) for x in inputs]
+            parts = [exact_where_needed(partial(in_parts, features, x)) for x in inputs]
             return torch.stack(parts).sum(0).float().cpu().numpy()
 
     blocks = (np.stack([view[start : start + BLOCK] for view in views]) for start in range(0, len(pixels), BLOCK))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import pictures_of_rows, to_input
-from autoclimb.learn.faults import STATUSES, Unbuildable
+from autoclimb.learn.faults import STATUSES, Unbuildable, logged_kind
 from autoclimb.learn.features import FEATURES, head_outputs
 from autoclimb.learn.fold import saved_net
 from autoclimb.learn.losses import predictions_of
@@ -77,6 +77,7 @@ def explain(
                 maps = class_maps(looking, material, rows, [asked[row] for row in rows], config.seen_size, device)
                 shown |= dict(zip(rows, maps, strict=True))
     except STATUSES as error:
+        logged_kind(error)  # raises a bug again
         note = str(error).strip().partition("\n")[0][:200] or type(error).__name__
     rows = list(shown)
     if rows:

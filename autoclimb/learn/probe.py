@@ -14,7 +14,7 @@ from autoclimb.budget import SLACK
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
 from autoclimb.learn.batches import BLOCK, BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
 from autoclimb.learn.devices import has_bf16, prediction_autocast
-from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of
+from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of, logged_kind
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
@@ -88,7 +88,7 @@ def measure_speed(
         net = build_net(config, material.width, material.channels)
         return _speed_of(net, config, material, device, seconds, leisure, largest)
     except STATUSES as error:
-        return {**UNUSABLE, "note": str(error), "fault": kind_of(error)}
+        return {**UNUSABLE, "note": str(error), "fault": logged_kind(error)}
 
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:

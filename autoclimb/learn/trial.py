@@ -2,7 +2,6 @@
 
 import math
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn.faults import STATUSES, Diverged, free_memory, kind_of
+from autoclimb.learn.faults import STATUSES, Diverged, free_memory, logged_kind
 from autoclimb.learn.features import features_of, fit_head, head_predictions, skill
 from autoclimb.learn.handmade import FEATURES, extractor_of
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
@@ -113,11 +112,8 @@ def run_trial(
             write_array(out / "test.npy", (test_sum / nets_of_row).astype(material.precision, copy=False))
             report({"folds_done": done, "facts": facts})
     except STATUSES as error:
-        kind = kind_of(error)
-        facts["fault"] = kind
+        facts["fault"] = kind = logged_kind(error)
         note = str(error).strip().partition("\n")[0][:300] or type(error).__name__
-        if kind not in ("late", "diverged", "unbuildable"):
-            traceback.print_exc()  # into the worker's log
         if done:
             note = f"ended after {done} folds: {note}"
         else:

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, prefetch, to_input
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
-from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts
+from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts, logged_kind
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
 from autoclimb.learn.optim import layers_of
@@ -96,7 +97,7 @@ def maps_of(
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
         seen = x if view is None else view(x)
-        maps = exact_where_needed(in_parts(trunk, seen), lambda: in_parts(trunk, seen)).float().clamp(-LARGEST, LARGEST)
+        maps = exact_where_needed(partial(in_parts, trunk, seen)).float().clamp(-LARGEST, LARGEST)
     return maps.half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
@@ -169,6 +170,7 @@ def keep(
     try:
         kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
     except STATUSES as error:
+        logged_kind(error)  # raises a bug again
         return {"note": str(error)}
     return {}
 

@@ -195,7 +195,7 @@ def _predictions_by_view(
         return predictions_of(built.net(x).float(), material.kind, built.loss, built.width)
 
     def seen(x: Tensor, view: View, count: int) -> np.ndarray:
-        outputs = exact_where_needed(in_parts(predict, view(x)), lambda: in_parts(predict, view(x)))
+        outputs = exact_where_needed(partial(in_parts, predict, view(x)))
         return outputs[:count].cpu().numpy()  # of a card too the clock is asked when it is done
 
     views = [per_tile(view, built.grid) for view in views] if built.grid else views

@@ -40,7 +40,7 @@ from autoclimb.learn.devices import (
     why_no_card,
     why_unusable,
 )
-from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, kind_of
+from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, logged_kind
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.phases import log, phase, seconds_alive
@@ -166,7 +166,7 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             try:
                 config, material = asked_for(request, setting)
             except STATUSES as error:
-                return {"train": 0.0, "predict": 0.0, "note": str(error), "fault": kind_of(error)}
+                return {"train": 0.0, "predict": 0.0, "note": str(error), "fault": logged_kind(error)}
             look, leisure, largest = request["look"], request["leisure"], request["largest_batch"]
             return measure_speed(config, material, setting.device, look, leisure, largest)
         case "keep":
@@ -178,7 +178,7 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             try:
                 config, material = asked_for(request, setting)
             except STATUSES as error:
-                return {"status": "failed", "note": str(error), "facts": {"fault": kind_of(error)}, "folds": 0}
+                return {"status": "failed", "note": str(error), "facts": {"fault": logged_kind(error)}, "folds": 0}
             folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
             format = Format(request["precision"], request["channels_last"], request["img_s"])
             seconds = request["seconds"]

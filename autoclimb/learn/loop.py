@@ -101,7 +101,7 @@ def train(
     # other work that slows the training will slow the predictions too; the steps of a thawing net are no measure of it
     watched = device.type == "cpu" and pace.deadline < math.inf and not unfreezing
     slowing = Slowing(pace.now) if watched else None
-    progress, recent_loss = 0.0, math.nan
+    progress = 0.0
     first_batch_at: float | None = None  # img/s count from here, without the time to start the loader
     reported_at = pace.start
 
@@ -121,8 +121,7 @@ def train(
             progress = progress_now()
             if spec.epoch > epoch:
                 epoch = spec.epoch
-                # the loss as it was read last: where rows are few, epochs end every few steps
-                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
+                fold.report({"epoch": epoch, "progress": min(progress, 1.0)})
             if progress >= 1 or phase_at(progress, config) != (size, light):
                 break
             for group in optimizer.param_groups:
@@ -179,7 +178,7 @@ def train(
             curve.append((seen * epochs_a_picture, mean_of(losses, STEPS_BETWEEN_READS[device.type])))
             if pace.now() > reported_at + SECONDS_BETWEEN_REPORTS:
                 reported_at = pace.now()
-                fold.report({"epoch": epoch, "progress": min(progress, 1.0), "loss": recent_loss})
+                fold.report({"epoch": epoch, "progress": min(progress, 1.0)})
             # neither in the first third, where the loss still jumps, nor at the end, where no optimiser changes much
             if config.switch_to and not switched and max(0.3, config.unfreeze) < progress < 0.9 and stagnates(losses):
                 optimizer, switched = optimizer_of(net, built.head, config, config.switch_to), True
@@ -190,7 +189,7 @@ def train(
     if ema and step % EMA_STEPS:
         ema.update(net, step)
     last_loss = mean_of(losses, 50)
-    fold.report({"epoch": epoch, "progress": 1.0, "loss": last_loss})
+    fold.report({"epoch": epoch, "progress": 1.0})
     if losses and not math.isfinite(last_loss):
         raise Diverged(f"loss {last_loss} by step {step}, learning rate {config.lr:g}")
 

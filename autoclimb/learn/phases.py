@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,7 @@ T = TypeVar("T")
 
 def log(text: str) -> None:
     """Writes a line into the worker's log."""
-    now = time.time()
-    sys.stderr.write(f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 100):02d}  {text}\n")
+    sys.stderr.write(f"{datetime.now().time().isoformat('milliseconds')}  {text}\n")
 
 
 @contextmanager

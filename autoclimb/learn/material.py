@@ -13,7 +13,7 @@ from autoclimb.data.stored import PictureRows
 from autoclimb.seeds import rng
 from autoclimb.types import Kind
 
-Report = Callable[[dict[str, Any]], None]  # takes facts on the progress: progress from 0 to 1, epoch, loss
+Report = Callable[[dict[str, Any]], None]  # takes facts on the progress: progress from 0 to 1, epoch
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,12 +95,11 @@ def layers_by_name(names: Sequence[str], coarse: bool) -> dict[str, int]:
     Those without a number are the stem's before the first that has one, and the last layer's after it.
     """
     places: dict[str, tuple[float, ...]] = {}
-    unnumbered = -math.inf
+    unnumbered: tuple[float, ...] = (-math.inf, 0)
     for name in names:
+        numbers = unnumbered
         if match := NUMBERED.match(name):
-            numbers, unnumbered = (int(match[1]), int(match[2] or -1)), math.inf
-        else:
-            numbers = (unnumbered, 0)
+            numbers, unnumbered = (int(match[1]), int(match[2] or -1)), (math.inf, 0)
         places[name] = numbers[:1] if coarse else numbers
     order = {place: layer for layer, place in enumerate(sorted(set(places.values())))}
     return {name: order[place] for name, place in places.items()}

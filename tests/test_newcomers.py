@@ -13,11 +13,13 @@ from folders import competition, metric, picture, table
 
 from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import unread_words
+from autoclimb.data.files.mends import with_objects
 from autoclimb.data.files.starts import stand_in
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.read.grades import grades_in_words
 from autoclimb.data.read.values import without_spaces, without_unit
+from autoclimb.data.sources import parts_of
 from autoclimb.errors import Mistake
 from autoclimb.run.checks import check_guesses
 
@@ -464,3 +466,121 @@ def test_pictures_of_one_patient_s_folder_stay_together_unless_the_test_shares_p
     table(tmp_path / "train.csv", ("path", "label"), *rows)
     task = read_folder(tmp_path)
     assert (None if task.groups is None else len(set(task.groups.tolist()))) == (None if shared else 12)
+
+
+# --- ordinary folders that such mending must leave alone --------------------------------------------------------------
+
+
+def test_the_header_of_a_table_with_commas_in_its_cells_is_no_title(tmp_path):
+    rows = "".join(f"a_{i:03d}|{('large, grey', 'small, red', 'small, grey')[i % 3]}\n" for i in range(12))
+    root = saved(tmp_path, f"id|label\n{rows}")
+    (root / "sample_submission.csv").unlink()
+    assert read_folder(root, metric("label")).classes == ("large, grey", "small, grey", "small, red")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ((r"\Delta", r"\delta", r"\pi"), (r"\Delta", r"\delta", r"\pi")),
+        (("a", "A", "Beta", "beta"), ("A", "Beta", "a", "beta")),
+    ],
+    ids=["LaTeX", "letters"],
+)
+def test_case_may_tell_classes_apart(tmp_path, labels, classes):
+    task = read_folder(competition(tmp_path, label=lambda i: labels[i % len(labels)], sample=""))
+    assert task.classes == classes
+    check_guesses(task, yes=False)
+
+
+def test_names_that_differ_in_case_alone_are_asked_about_where_both_are_frequent(tmp_path):
+    labels = ("Delta", "delta", "Omega")
+    with pytest.raises(Mistake, match="'delta' as 'Delta'; write them alike"):
+        check_guesses(read_folder(competition(tmp_path / "even", label=lambda i: labels[i % 3])), yes=False)
+    slip = competition(tmp_path / "slip", label=lambda i: "delta" if i == 0 else labels[i % 2 * 2], train=24)
+    check_guesses(read_folder(slip), yes=False)
+
+
+def test_one_column_for_each_letter_is_no_box(tmp_path):
+    letters = "stuvwxyz"
+    root = competition(tmp_path, label=lambda i: letters[i % 8], train=24)
+    table(root / "sample_submission.csv", ("id", *letters), *((f"b_{i:03d}", *[0.125] * 8) for i in range(4)))
+    assert read_folder(root).classes == tuple(letters)
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("with_mask", "without_mask")])
+def test_whether_a_face_has_a_mask_is_a_label(tmp_path, labels):
+    task = read_folder(competition(tmp_path, column="mask", label=lambda i: labels[i % 2], sample=labels[0]))
+    assert set(task.classes) == set(map(str, labels))
+
+
+def test_trash_and_a_class_of_logs_are_classes(tmp_path):
+    names = ("glass", "logs", "paper", "trash")
+    root = class_folders(tmp_path, names, count=20)
+    for file in list((root / "logs").iterdir())[6:]:
+        file.unlink()
+    task = read_folder(root)
+    assert task.classes == names
+    check_guesses(task, yes=False)
+
+
+def test_words_have_their_order_although_a_file_lists_them_by_the_alphabet(tmp_path):
+    root = competition(tmp_path, label=lambda i: ("Mild", "No_DR", "Severe")[i % 3], sample="Mild")
+    (root / "classes.txt").write_text("Mild\nNo_DR\nSevere\n")
+    assert read_folder(root, metric("grade", "ordinal")).classes == ("No_DR", "Mild", "Severe")
+
+
+@pytest.mark.parametrize("tested", [False, True], ids=["train rows alone", "test rows too"])
+def test_train_items_have_further_pictures_where_test_items_have_them(tmp_path, tested):
+    root = competition(tmp_path)
+    for i in range(16):
+        picture(root / "reference" / f"r_{i}.jpg", seed=300 + i)
+    rows = [(f"a_{i:03d}", f"r_{i}.jpg", NAMES[i % 3]) for i in range(12)]
+    table(root / "train.csv", ("id", "reference", "label"), *rows)
+    if tested:
+        table(root / "test.csv", ("id", "reference"), *((f"b_{i:03d}", f"r_{12 + i}.jpg") for i in range(4)))
+    task = read_folder(root)
+    pictures = {len(parts_of(file)) for file in (*task.train_files, *task.test_files)}
+    assert pictures == {2 if tested else 1}
+    assert ("too, one beside the other" in noted(task, "match")) == tested
+
+
+def test_minus_one_beside_0_and_1_asks_whether_it_is_a_class(tmp_path):
+    for i in range(16):
+        picture(tmp_path / "images" / f"{i:02d}.jpg", seed=i)
+    table(tmp_path / "labels.csv", ("id", "label"), *((f"{i:02d}", -1 if i < 4 else i % 2) for i in range(16)))
+    with pytest.raises(Mistake, match="empty the cells of -1, or number the classes from 0"):
+        check_guesses(read_folder(tmp_path), yes=False)
+
+
+def test_objects_with_a_key_of_their_own_each_are_no_columns():
+    cells = {"id": ["a"] * 200, "scores": [json.dumps({f"k{i}": 1}) for i in range(200)]}
+    assert with_objects(cells) == cells
+    split = with_objects({"o": ['{"label": null}', "", '{"label": "cat"}']})
+    assert split == {"label": ["", "", "cat"]}
+
+
+@pytest.mark.parametrize(("boxes", "read"), [(True, False), (False, True)])
+def test_four_flags_in_a_list_are_no_boxes(tmp_path, boxes, read):
+    rows = [(1, 2, 3 + i, 9 + i) if boxes else (0, 0, i % 3 % 2, i % 2) for i in range(12)]
+    for i in range(12):
+        picture(tmp_path / f"{i:02d}.jpg", seed=i)
+    (tmp_path / "list.txt").write_text(
+        "".join(f"{i:02d}.jpg {' '.join(map(str, row))}\n" for i, row in enumerate(rows))
+    )
+    if read:
+        assert read_folder(tmp_path).kind == "multilabel"
+    else:
+        assert "holds boxes" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(("largest", "groups"), [(2, 12), (22, None)])
+def test_folders_of_patients_are_those_below_the_given_folder_and_none_may_hold_most(tmp_path, largest, groups):
+    root = tmp_path / "subject1"
+    rows = []
+    for i in range(22 + largest):
+        path = f"images/patient{max(0, i - largest + 2) // 2:02d}/{i}.jpg"
+        picture(root / path, seed=i)
+        rows.append((path, NAMES[i % 3]))
+    table(root / "train.csv", ("path", "label"), *rows)
+    task = read_folder(root)
+    assert (None if task.groups is None else len(set(task.groups.tolist()))) == groups

@@ -45,6 +45,11 @@ def parts_of(source: str) -> list[list[tuple[str, ...]]]:
     return [[tuple(place.split(PART)) for place in one.split(CHANNEL)] for one in source.split(PICTURE)]
 
 
+def first_picture(source: str) -> str:
+    """The source of an item's first picture alone."""
+    return source.partition(PICTURE)[0]
+
+
 def files_of(source: str) -> list[str]:
     """The files that a source is read from, each once, in order."""
     return list(dict.fromkeys(place[0] for one in parts_of(source) for place in one))

@@ -81,7 +81,7 @@ def are_boxes(columns: list[list[str]]) -> bool:
     if len(columns) != 4 or not all(cell.isdigit() for cells in columns for cell in cells):
         return False
     corners = [tuple(map(int, row)) for row in zip(*columns, strict=True)]
-    return all(left <= right and top <= bottom for left, top, right, bottom in corners)
+    return all(left < right and top < bottom for left, top, right, bottom in corners)
 
 
 def is_relation(table: Table, is_picture: Callable[[str], bool]) -> bool:
@@ -208,7 +208,7 @@ def from_spaces(text: str, is_picture: Callable[[str], bool]) -> str:
     lines = first_lines(text, count=LOOKED_AT)
     if len(lines) > 2 and lines[0].strip().isdigit() and len(lines[1].split()) > 1:
         lines, text = lines[1:], text[len(lines[0]) :]
-    if lines and all(is_picture(line.partition(": ")[0].strip()) for line in lines):  # a.jpg: cat
+    if lines and all(": " in line and is_picture(line.partition(": ")[0].strip()) for line in lines):  # a.jpg: cat
         text = "\n".join("\t".join(line.split(": ", 1)) for line in text.splitlines()) + "\n"
         lines = first_lines(text, count=LOOKED_AT)
     cut = [line.split() for line in lines]

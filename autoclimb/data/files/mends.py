@@ -3,10 +3,10 @@
 import json
 import re
 
-from autoclimb.data.files.delimiters import LOOKED_AT, first_lines
+from autoclimb.data.files.delimiters import LOOKED_AT, SEPARATORS, first_lines
 
-SIGNS = ",;\t"  # between cells
 MOST_TITLES = 5  # lines above the header that say what the table is
+MOST_KEYS = 100  # of all objects of a column: of more, keys are names of things, not of columns
 
 
 def without_titles(text: str) -> str:
@@ -16,11 +16,11 @@ def without_titles(text: str) -> str:
     """
     lines = [line for line in first_lines(text, count=MOST_TITLES + LOOKED_AT) if line.strip()]
     bare = [re.sub(r'"[^"]*"', "", line) for line in lines]
-    titles = next((i for i, line in enumerate(bare) if any(sign in line for sign in SIGNS)), 0)
+    titles = next((i for i, line in enumerate(bare) if any(sign in line for sign in SEPARATORS)), 0)
     rest = bare[titles:]
     if not 0 < titles <= MOST_TITLES or len(rest) <= titles:
         return text
-    even = any(sign in rest[0] and len({line.count(sign) for line in rest}) == 1 for sign in SIGNS)
+    even = any(sign in rest[0] and len({line.count(sign) for line in rest}) == 1 for sign in SEPARATORS)
     return text[text.index(lines[titles]) :] if even else text
 
 
@@ -51,14 +51,16 @@ def with_objects(cells: dict[str, list[str]]) -> dict[str, list[str]]:
     """The cells, columns of json objects turned into a column for each of their keys: VIA's {"class": "cat"}."""
     split: dict[str, list[str]] = {}
     for title, column in cells.items():
-        filled = [c for c in column if c not in ("", "{}")]
-        rows = [object_in(c) for c in column] if filled and filled[0][0] + filled[0][-1] == "{}" else []
-        if not rows or None in rows:
+        first = next((c for c in column if c not in ("", "{}")), "")
+        rows = [object_in(c) for c in column] if object_in(first) else []
+        keys = list(dict.fromkeys(key for row in rows for key in row or ()))
+        if None in rows or not 0 < len(keys) <= MOST_KEYS:
             split[title] = column
             continue
-        for key in dict.fromkeys(key for row in rows if row for key in row):
+        for key in keys:
             named = key if key not in cells and key not in split else f"{title}.{key}"
-            split[named] = [str(row.get(key, "")).strip() if row else "" for row in rows]
+            values = [row.get(key) if row else None for row in rows]
+            split[named] = ["" if value is None else str(value).strip() for value in values]
     return split
 
 

@@ -161,7 +161,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
     column, group_notes = group_column(raw, labels, group)
     sources: list[str] | None = None
     if not (raw.literal or raw.versions or group or column or group_notes):
-        sources, group_notes = sources_in_paths([raw.train_files[i] for i in keep], raw.test_files)
+        sources, group_notes = sources_in_paths([raw.train_files[i] for i in keep], raw.test_files, survey.root)
     target = take_rows(labels.target, rows)
     metadata, useless = read_metadata(raw, keep, row_keys(target))
     names = metadata.names if metadata else ()

@@ -1,4 +1,4 @@
-"""Grades in words -> their order, by a file that lists them or by the meaning of common words."""
+"""Grades in words -> their order, by the meaning of common words or by a file that lists them."""
 
 import re
 from collections.abc import Collection
@@ -34,13 +34,9 @@ MIDDLE = 2.2  # of each of SCALES
 def grades_in_words(classes: Collection[str], root: Path | None) -> tuple[dict[str, float], str]:
     """The grade of each class, and the evidence in words; ({}, "") where the order is not known.
 
-    The evidence is a file in the folder `root` that lists the classes in order, Roman numerals, or words such as mild,
-    moderate and severe, which are counted from 0.
+    The evidence is Roman numerals, words such as mild, moderate and severe, which are counted from 0, or else a file in
+    the folder `root` that lists the classes: many list them by the alphabet, so words that have an order go first.
     """
-    if root is not None:
-        numbers, file = numbers_of_classes(root, classes)
-        if numbers:
-            return {name: float(number) for name, number in numbers.items()}, f"{file} lists them"
     if len(classes) > 1 and set(classes) <= set(ROMAN):
         return {name: float(ROMAN.index(name) + 1) for name in classes}, "Roman numerals count"
     for scale in SCALES:
@@ -48,7 +44,8 @@ def grades_in_words(classes: Collection[str], root: Path | None) -> tuple[dict[s
         if None not in ranks.values() and len(set(ranks.values())) == len(ranks) > 1:
             ordered = sorted(classes, key=lambda name: ranks[name] or 0.0)
             return {name: float(place) for place, name in enumerate(ordered)}, "their words say"
-    return {}, ""
+    numbers, file = numbers_of_classes(root, classes) if root else ({}, "")
+    return {name: float(number) for name, number in numbers.items()}, f"{file} lists them" if numbers else ""
 
 
 def rank_in(scale: dict[str, int], name: str) -> float | None:

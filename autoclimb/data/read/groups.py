@@ -4,9 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK, are_numbers, are_whole
+from autoclimb.data.sources import parts_of
 from autoclimb.types import Note
 
 SOURCE_FOLDER = re.compile(
@@ -99,25 +101,30 @@ def find_group(
     return best.name, notes
 
 
-def sources_in_paths(files: Sequence[str], tested: Sequence[str]) -> tuple[list[str] | None, list[Note]]:
-    """The patient, subject or clip whose folder each train picture lies in, and a note; None where no such folders are,
-    or where most test pictures are of the same ones, so that plain folds are like the test set.
+def sources_in_paths(files: Sequence[str], tested: Sequence[str], root: Path) -> tuple[list[str] | None, list[Note]]:
+    """The patient, subject or clip whose folder below `root` each train picture lies in, and a note.
+
+    None where no such folders are, where one holds too many pictures, or where most test pictures are of the same ones,
+    so that plain folds are like the test set.
     """
-    names = [source_in(file) for file in files]
-    count = len(set(names))
-    if "" in names or count < PLENTY or len(names) < ROWS_EACH * count:
+    names = [source_in(file, root) for file in files]
+    counts = Counter(names)
+    count = len(counts)
+    if "" in counts or count < PLENTY or len(names) < ROWS_EACH * count:
         return None, []
-    asked = [name for name in map(source_in, tested) if name]
-    known = set(names)
-    if asked and sum(name in known for name in asked) >= len(asked) / 2:
+    if max(counts.values()) > LARGEST * len(names):
+        return None, []
+    asked = [name for name in (source_in(file, root) for file in tested) if name]
+    if asked and sum(name in counts for name in asked) >= len(asked) / 2:
         return None, []
     text = f"pictures of one {names[0]} or the like ({count}) stay in one fold; --group none deals rows freely"
     return names, [Note("group", text, sure="likely")]
 
 
-def source_in(file: str) -> str:
-    """The folder of a patient, subject or clip in a path, "" where there is none."""
-    return next((folder for folder in file.split("/")[:-1] if SOURCE_FOLDER.fullmatch(folder)), "")
+def source_in(source: str, root: Path) -> str:
+    """The folder of a patient, subject or clip that a picture lies in below `root`, "" where there is none."""
+    path = "/".join(parts_of(source)[0][0]).removeprefix(f"{root}/")
+    return next((folder for folder in path.split("/")[:-1] if SOURCE_FOLDER.fullmatch(folder)), "")
 
 
 def _source(

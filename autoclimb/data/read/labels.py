@@ -290,27 +290,33 @@ def blanks_of(name: str, column: Sequence[str], raw: RawTask, numeric: bool) -> 
 def one_spelling(name: str, cells: list[str], raw: RawTask) -> tuple[list[str], list[Note]]:
     """The cells with rare spellings of a name as the usual one: `Cat` in one row where forty have `cat`; and a note.
 
-    Names that differ in case alone are one, however frequent. Names of one or two letters stay apart, as letters are
-    classes too, and so does what the sample shows.
+    Names that differ in case alone are taken for one, which asks where both are frequent; not where case tells letters
+    apart (`a` and `A`, LaTeX's `\\delta` and `\\Delta`). Names of one or two letters stay apart, and so does what the
+    sample shows.
     """
     counts = Counter(cells)
     usual: dict[str, str] = {}
     for word, _ in counts.most_common():
         usual.setdefault(same_name(word), word)
     shown = set(tokens_of_sample(raw))
-    rare = {
-        word: usual[same_name(word)]
-        for word, n in counts.items()
-        if word != usual[same_name(word)]
-        and len(word) > 2
-        and word not in shown
-        and (n <= RARE * counts[usual[same_name(word)]] or word.casefold() == usual[same_name(word)].casefold())
-    }
+    cased = any(len(word) == 1 and word != word.lower() in counts for word in counts)
+    rare: dict[str, str] = {}
+    ask = ""
+    for word, n in counts.items():
+        to = usual[same_name(word)]
+        by_case = word.casefold() == to.casefold()
+        if word == to or len(word) <= 2 or word in shown or (by_case and (cased or word.startswith("\\"))):
+            continue
+        slip = n <= RARE * counts[to]
+        if slip or by_case:
+            rare[word] = to
+        if by_case and not slip:
+            ask = "write them alike, or give them different names if they are different classes"
     if not rare:
         return cells, []
     some = ", ".join(f"{word!r} as {to!r}" for word, to in list(rare.items())[:3])
     text = f"{len(rare)} other spellings of {name!r} are read as the usual ones: {some}"
-    return [rare.get(c, c) for c in cells], [Note("classes", text, name, "guessed")]
+    return [rare.get(c, c) for c in cells], [Note("classes", text, name, "guessed", ask)]
 
 
 def set_separator(cells: Sequence[str], raw: RawTask, metric: Metric | None) -> str:

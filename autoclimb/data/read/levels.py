@@ -17,12 +17,13 @@ VARIANT = re.compile(
     r"infrared|ir|nir|depth|left|right|front|back|top|side|day|night|clean|noisy|blurred|images?|img|imgs|pictures|photos|"
     r"jpg|png"
 )
+MOST_CHARTS = 4  # pictures of a folder of charts beside the classes: a class of more could be learned
 DOCUMENT = re.compile(
     r"fig(ure)?s?|docs?|documentation|assets?|plots?|screenshots?|results?|outputs?|notebooks?|examples?|demos?|logos?|icons?|"
     r"previews?|paper|readme|report|samples?|misc|te?mp|runs?|logs?|checkpoints?|weights|tensorboard|wandb|mlruns"
 )
 MISHAP = re.compile(  # folders that nobody named, and those of copies
-    r"(new folder|untitled( folder)?|neuer ordner|nouveau dossier|nueva carpeta|trash|backup)( ?\(?\d+\)?)?"
+    r"(new folder|untitled( folder)?|neuer ordner|nouveau dossier|nueva carpeta|backup)( ?\(?\d+\)?)?"
     r"|.*[ _-]copy( ?\(?\d+\)?)?|.* - kopie|copy of .*",
     re.IGNORECASE,
 )
@@ -204,9 +205,9 @@ def is_stray(name: str, pictures: int, of: int) -> bool:
 
 
 def few_beside(strays: set[str], leaves: Counter[str]) -> bool:
-    """Whether each folder of strays holds far fewer pictures than any other folder."""
+    """Whether each folder of strays holds a few pictures only, and far fewer than any other folder."""
     fewest = min(n for name, n in leaves.items() if name not in strays)
-    return all(leaves[name] * FEWER <= fewest for name in strays)
+    return all(leaves[name] <= min(MOST_CHARTS, fewest / FEWER) for name in strays)
 
 
 def without_constants(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

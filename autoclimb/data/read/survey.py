@@ -134,7 +134,8 @@ def survey_of(path: Path) -> Survey:
     notes: list[Note] = []
     walked, pictures, files = files_below(root, notes)
     arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(walked.arrays) < 1000 else []
-    arrays += [w for w in walked.arrays if w.removesuffix(".gz") not in walked.arrays or not w.endswith(".gz")]
+    plain = set(walked.arrays)
+    arrays += [w for w in walked.arrays if not w.endswith(".gz") or w.removesuffix(".gz") not in plain]
     about_arrays: list[str] = []
     stacked, _ = array_tables(root, sorted(set(arrays)), about_arrays)
     notes += [Note("arrays", text) for text in about_arrays]

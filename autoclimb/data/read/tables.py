@@ -27,6 +27,7 @@ from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
 from autoclimb.data.read.test_set import Tested, rows_of_ids, test_items, without_label
 from autoclimb.data.read.values import ABSENT, BLANK, are_flags, are_whole, number_of
+from autoclimb.data.sources import first_picture, parts_of
 from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
@@ -84,6 +85,7 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     cells, ids, where = train.table.cells, train.ids, train.where
     notes = [*rivals(train, survey), *shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
     tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
+    where = as_tested(where, tested)
     refuse_shifted(train, tested, survey)
     keep, less = positives(train.table, targets, train.id_name)
     unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
@@ -117,6 +119,15 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         versions=[cells[source][i] for i in keep] if source else None,
         notes=(labels_from, *dict.fromkeys((*notes, *where.notes, *tested.notes))),
     )
+
+
+def as_tested(where: Located, tested: Tested) -> Located:
+    """The train pictures as test items have them: one each, without other columns' pictures, where those have one."""
+    files = [file for file in tested.files if file]
+    if not where.views or where.names or not files or any(len(parts_of(file)) > 1 for file in files):
+        return where
+    notes = tuple(note for note in where.notes if note.about not in where.views)
+    return replace(where, files=[first_picture(file) for file in where.files], notes=notes, views=())
 
 
 def has_train_folders(survey: Survey) -> bool:
@@ -272,10 +283,13 @@ def blanks_as_test(
     A word such as `?` or `NA` is none where all rows that have it lie together at one end of the table, and so is -1.
     """
     bare = [i for i in range(train.rows) if all(train.cells[t][i] in BLANK for t in targets)]
+    ask = ""
     if not bare:
         marked = [i for i in range(train.rows) if all(train.cells[t][i] in ABSENT for t in targets)]
         if not marked and len(targets) == 1:
             marked = minus_ones(train.cells[targets[0]])
+            if set(train.cells[targets[0]]) == {"-1", "0", "1"}:
+                ask = "empty the cells of -1, or number the classes from 0 if it is one"
         block = bool(marked) and marked[-1] - marked[0] + 1 == len(marked)
         bare = marked if block and (marked[0] == 0 or marked[-1] == train.rows - 1) else []
     bare = [i for i in bare if where.files[i]]
@@ -288,7 +302,7 @@ def blanks_as_test(
         with_rows(train, keep),
         located,
         without_columns(with_rows(train, bare), targets),
-        [Note("test", text, sure="likely")],
+        [Note("test", text, sure="guessed" if ask else "likely", ask=ask)],
     )
 
 

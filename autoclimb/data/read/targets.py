@@ -57,8 +57,9 @@ def find_targets(
             raise Mistake(f"{train.name} has no column {absent!r}; it has {shortened(columns)}")
         return named, []
     asked = [c for c in sample.columns if c != sample_id] if sample else []
-    boxes = [c for c in asked if REGIONS.match(c)] or [c for c in asked if CORNER.match(c)]
-    if len(boxes) >= CORNERS or (boxes and len(asked) == 1 and REGIONS.match(boxes[0])):
+    regions = [c for c in asked if REGIONS.match(c) and not repeats(train, c)]
+    boxes = regions or [c for c in asked if CORNER.match(c)]
+    if max(CORNERS, len(asked) / 2) <= len(boxes) or (regions and len(asked) == 1):
         raise Mistake(
             f"the sample asks for {shortened(boxes, 4)}: boxes or masks are not learned; to learn a label of "
             f"{train.name} all the same, name one of {shortened(columns, 6)} with --target"
@@ -172,6 +173,12 @@ def by_elimination(
         if chosen or free
         else f"{train.name} has no column that could be the target, only {shortened(train.columns)}"
     )
+
+
+def repeats(train: Table, column: str) -> bool:
+    """Whether the cells of a column are few different ones, as labels are: `mask` says whether a face has one."""
+    cells = [c for c in train.cells.get(column, ()) if c not in BLANK]
+    return len(set(cells)) < len(cells) / 2
 
 
 def flags_at_the_end(train: Table, columns: list[str]) -> list[str]:

@@ -66,10 +66,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _named(text: str) -> Path:
+    """The path of an argument; raises Mistake for "", as of an unset variable, which would be the current folder."""
+    if not text.strip():
+        raise Mistake("the name of a folder or file is empty; write . for the current folder")
+    return Path(text)
+
+
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False)
+    Path,
+    typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False, parser=_named),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False)]
+Folder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False, parser=_named)
+]
 MetricName = Annotated[
     str | None,
     typer.Option(
@@ -286,7 +297,9 @@ def list_suspects(folder: Folder) -> None:
 @app.command("predict", epilog="Example: [bold]autoclimb predict autoclimb-runs/data ./new-images --out new.csv[/bold]")
 def write_predictions(
     folder: Folder,
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of new pictures.", show_default=False)],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="A folder of new pictures.", show_default=False, parser=_named)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The csv to write.")],
     quiet: Quiet = False,
 ) -> None:
@@ -399,7 +412,10 @@ def show_plan(
 @app.command("bench", epilog="Example: [bold]autoclimb bench suite.toml --budgets 60s,5m --seeds 0,1[/bold]")
 def run_bench(
     suite: Annotated[
-        Path, typer.Argument(metavar="SUITE", help="A TOML file that names sets and solvers.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SUITE", help="A TOML file that names sets and solvers.", show_default=False, parser=_named
+        ),
     ],
     solvers: Annotated[str | None, typer.Option("--solvers", metavar="A,B", help="Some of its solvers only.")] = None,
     sets: Annotated[str | None, typer.Option("--sets", metavar="A,B", help="Some of its sets only.")] = None,

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -207,6 +208,24 @@ def test_a_run_that_goes_on_keeps_another_out_of_its_folder(fit, tmp_path):
     assert fit(broken(lambda root: root.exists() or competition(root)))[0].exit_code == 0
 
 
+def test_a_run_that_was_killed_keeps_none_out_although_its_worker_lives_on(tmp_path):
+    text = f"""
+import os, signal, subprocess
+from pathlib import Path
+from autoclimb.disk import lock_folder
+lock = lock_folder(Path({str(tmp_path)!r}), "run")
+nowhere = subprocess.DEVNULL
+print(subprocess.Popen(["sleep", "60"], stdout=nowhere, stderr=nowhere).pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    try:
+        assert ended.returncode == -signal.SIGKILL
+        lock_folder(tmp_path, "run").close()
+    finally:
+        os.kill(int(ended.stdout), signal.SIGKILL)
+
+
 # --- other commands ---------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +245,12 @@ def test_inspect_lists_what_was_odd_and_refuses_what_fit_refuses(tmp_path):
         (["leaderboard", "nowhere"], "no run of autoclimb"),
         (["predict", "nowhere", "images", "--out", "new.csv"], "no run of autoclimb"),
         (["predict", "nowhere", "images", "--out", "/proc/new/new.csv"], "--out /proc/new/new.csv cannot be written"),
+        (["fit", "", "--budget", "1h"], "is empty; write . for the current folder"),
+        (["inspect", ""], "is empty; write . for the current folder"),
+        (["plan", "", "--budget", "1h"], "is empty; write . for the current folder"),
+        (["leaderboard", " "], "is empty; write . for the current folder"),
+        (["predict", "run", "", "--out", "new.csv"], "is empty; write . for the current folder"),
+        (["bench", ""], "is empty; write . for the current folder"),
         (["demo", "--out", "/proc/demo", "--budget", "20s"], "--out /proc/demo cannot be written"),
     ],
 )

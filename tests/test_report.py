@@ -380,6 +380,14 @@ def test_errors_of_the_blend_are_counted_right(tmp_path):
     assert all(errors.picked[row] != record.class_of[row] for row, _ in worst)
 
 
+def test_rows_of_a_large_run_are_looked_at_whatever_their_order():
+    of_class = np.arange(8000) % 20  # of every twentieth row errors would be those of one class
+    rows = findings.thinned(np.arange(8000), 400)
+    assert len(rows) == 400
+    assert (np.diff(rows) > 0).all()
+    assert np.bincount(of_class[rows], minlength=20).min() > 5
+
+
 def test_errors_in_ten_thousand_classes_take_no_table_of_classes_by_classes(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run")))
     errors = findings.errors_of(record)

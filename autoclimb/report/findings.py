@@ -16,6 +16,7 @@ from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.parts import parts_within, unit_of
 from autoclimb.score.rules import answer, number_of
+from autoclimb.seeds import some_of
 from autoclimb.types import Config, Trial
 
 MOST_ROWS = 20_000  # on which errors are analysed: a share of them is known to within .4 %
@@ -55,8 +56,8 @@ class Move:
 
 
 def thinned(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the rows, evenly spread."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+    """At most `most` of the rows, in their order, drawn by lot."""
+    return rows[some_of(len(rows), most, "report")]
 
 
 def errors_of(record: RunRecord) -> Errors | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from autoclimb.arrays import take_rows
-from autoclimb.report import charts, data_charts, findings
+from autoclimb.report import charts, data_charts
 from autoclimb.report.cleaner import given_words
 from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import net_words
@@ -169,7 +169,8 @@ def example_blocks(record: RunRecord) -> list[tuple[str, list[int]]]:
 
 def examples_of(rows: np.ndarray) -> list[int]:
     """EXAMPLES of the rows, evenly spread; where there are fewer rows, some are repeated."""
-    return [int(row) for row in np.resize(findings.thinned(rows, EXAMPLES), EXAMPLES)]
+    spread = rows if len(rows) <= EXAMPLES else rows[np.linspace(0, len(rows) - 1, EXAMPLES).astype(int)]
+    return [int(row) for row in np.resize(spread, EXAMPLES)]
 
 
 def example_parts(record: RunRecord) -> list[Part]:

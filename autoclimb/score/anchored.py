@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoclimb.score.crossfit import MOST_CELLS
 from autoclimb.score.metrics import row_values
-from autoclimb.score.parts import groups_that_differ, unit_of, units_of
+from autoclimb.score.parts import groups_that_differ, share_drawn, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
 
@@ -87,7 +86,7 @@ def _of_resamples(
     groups: np.ndarray | None,
 ) -> Anchored:
     index = np.cumsum(some) - 1  # of a row of `some` among the answers
-    share = min(1.0, max(500, MOST_CELLS // (answers.shape[1] if answers.ndim == 2 else 1)) / len(truth))
+    share = share_drawn(len(truth), answers)
     random, resampled = rng(0, "anchored", len(truth)), []
     sides = [
         (rows, units_of(len(rows), None if groups is None else groups[rows]))

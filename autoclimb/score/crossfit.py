@@ -10,7 +10,7 @@ from autoclimb.arrays import ByRow, View, predicted_rows
 from autoclimb.errors import Mistake
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.metrics import row_values
-from autoclimb.score.parts import groups_that_differ, parts_within, resamples, unit_of, units_of
+from autoclimb.score.parts import groups_that_differ, parts_within, resamples, share_drawn, unit_of, units_of
 from autoclimb.score.rules import answer
 from autoclimb.seeds import rng
 from autoclimb.types import Goal, Rule
@@ -18,7 +18,6 @@ from autoclimb.types import Goal, Rule
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
 RESAMPLES_OF_MEANS = 200  # of a metric that is a mean over rows, which take next to no time
-MOST_CELLS = 20_000  # of answers drawn per resample, but 500 rows at least; the error of all rows is scaled from it
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +131,7 @@ def standard_error(
         differences = values if minus is None else values - minus
         sums = np.bincount(unit_of(n, groups), differences - differences.mean())
         return float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
-    width = answers.shape[1] if answers.ndim == 2 else 1
-    share = min(1.0, max(500, MOST_CELLS // width) / n)  # of the units drawn for a resample
+    share = share_drawn(n, answers)
     scores = [
         goal.score(truth[lot], answers[lot]) - (0.0 if others is None else goal.score(truth[lot], others[lot]))
         for lot in resamples(n, units, RESAMPLES, share)
@@ -160,11 +158,10 @@ def resampled_scores(
         size, random = np.bincount(unit), rng(0, "resampled scores", n)
         weights = (random.exponential(size=len(size)) for _ in range(RESAMPLES_OF_MEANS))
         return np.array([w @ totals / (w @ size) for w in weights])
-    width = answers[0].shape[1] if answers[0].ndim == 2 else 1
-    share = min(1.0, max(500, MOST_CELLS // width) / n)
+    share = share_drawn(n, answers[0])
     scores = np.array([goal.score(truth, a) for a in answers])
     lots = resamples(n, units_of(n, groups), RESAMPLES, share)
     resampled = np.array([[goal.score(truth[lot], a[lot]) for a in answers] for lot in lots])
-    resampled = scores + np.sqrt(share) * (resampled - scores)  # scores on fewer rows vary more
+    resampled = scores + np.sqrt(share) * (resampled - scores)
     finite = np.isfinite(resampled).all(1)
     return resampled[finite] if finite.any() else scores[None]

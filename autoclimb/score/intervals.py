@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoclimb.score.metrics import row_values
-from autoclimb.score.parts import groups_that_differ, resamples, unit_of, units_of
+from autoclimb.score.parts import groups_that_differ, resamples, share_drawn, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
 
 RESAMPLES = 400  # with which the ends of a 95 % interval vary by a tenth of its width
-MOST_CELLS = 20_000  # of answers that a resample scores, for a metric that is no mean over rows
 TAIL = 0.025
 MOST_RIVALS = 4  # the best, for a metric that is no mean over rows: others hardly ever win a resample
 # Factor on the upper end: the final rule is learned on all rows and does better than the scored ones, learned on four
@@ -102,7 +101,7 @@ def _of_resamples(
     n, random = len(truth), rng(0, "interval", len(truth))
     units = units_of(n, groups)
     count = len(units) if isinstance(units, list) else n
-    share = min(1.0, max(500, MOST_CELLS // (answers.shape[1] if answers.ndim == 2 else 1)) / n)
+    share = share_drawn(n, answers)
     score = goal.score(truth, answers)
     # scores on fewer rows vary more, on few groups too little; and rules learned on few rows vary with them, which
     # resampled answers do not show (measured for QWK, 40 groups of 5 rows: deviation .076, of resamples .064)

@@ -10,6 +10,8 @@ import numpy as np
 
 from autoclimb.seeds import rng
 
+MOST_DRAWN, FEWEST_DRAWN = 20_000, 500  # cells of the answers that a resample takes, and rows, if those are more
+
 
 def groups_that_differ(groups: np.ndarray | None) -> np.ndarray | None:
     """The groups, None where all rows are of one: it cannot say how groups differ, its rows say the least they can."""
@@ -70,6 +72,15 @@ def parts_to_try(n: int, part_of: np.ndarray | None, most: int, *purpose: str) -
     if part_of is None:
         return dealt(n, most, None, *purpose)
     return np.unique(part_of, return_inverse=True)[1] % most
+
+
+def share_drawn(n: int, answers: np.ndarray) -> float:
+    """The share of `n` rows, or of their groups, that is enough to score `answers` `(., C)` on many resamples.
+
+    Scores on fewer rows vary more: their deviations are those of all rows divided by the root of this share.
+    """
+    width = answers.shape[1] if answers.ndim == 2 else 1
+    return min(1.0, max(FEWEST_DRAWN, MOST_DRAWN // width) / n)
 
 
 def resamples(n: int, units: int | list[np.ndarray], times: int, share: float = 1.0) -> Iterator[np.ndarray]:

@@ -20,7 +20,7 @@ from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
 from autoclimb.disk import append_json, read_lines, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.report import charts, findings
+from autoclimb.report import charts, findings, times
 from autoclimb.report.page import report_page
 from autoclimb.report.page_errors import class_parts
 from autoclimb.report.parts import THUMBNAIL, Pen, thumbnail, unhurried, with_code
@@ -568,7 +568,7 @@ def test_why_a_score_may_promise_too_much_is_said_at_the_end(tmp_path):
 
 def test_the_ledger_adds_up_to_what_was_spent(tmp_path):
     record = record_of(open_run(run_folder(tmp_path / "run")))
-    assert sum(seconds for _, seconds in findings.time_ledger(record)) == pytest.approx(record.spent, abs=0.5)
+    assert sum(seconds for _, seconds in times.time_ledger(record)) == pytest.approx(record.spent, abs=0.5)
 
 
 def test_what_stands_between_backticks_is_code_and_all_of_it_is_escaped():

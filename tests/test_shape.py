@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "data": {"seeds", "types", "errors", "disk", "arrays", "processors"},
     "score": {"seeds", "types", "errors", "arrays"},
     "blend": {"score", "seeds", "types", "errors", "arrays"},
-    "report": {"score", "types", "errors", "disk", "budget", "arrays"},
+    "report": {"score", "types", "errors", "disk", "budget", "arrays", "seeds"},
     "demo": {"errors", "seeds"},
     "search": LEAVES,
     "learn": LEAVES | {"data.stored", "graphs"},

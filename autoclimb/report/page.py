@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from autoclimb.budget import in_words
-from autoclimb.report import charts, findings
+from autoclimb.report import charts, findings, times
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
 from autoclimb.report.doubts import drift_words, folds_words, nearness_words
 from autoclimb.report.findings import Errors, Move
@@ -136,7 +136,7 @@ def climb_parts(record: RunRecord, pen: Pen) -> list[Part]:
     values = climb_values(record)
     if not values[0]:
         return [Words("No trial has ended yet.", "quiet")]
-    ends = findings.trial_ends(record)
+    ends = times.trial_ends(record)
     rows = [
         (in_words(ends[t.key]), t.stage, words_of(t.config), record.metric.shown(t.score), t.stderr)
         for t in sorted(record.trials, key=lambda t: ends[t.key])
@@ -155,7 +155,7 @@ def climb_values(
     record: RunRecord,
 ) -> tuple[Dots, list[tuple[float, float]], list[tuple[float, float, str]], str, bool]:
     """The arguments of `charts.climb_figure` for a run."""
-    ends = findings.trial_ends(record)
+    ends = times.trial_ends(record)
     members = set(record.blend.members) if record.blend else set()
     dots = [
         (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members)
@@ -163,7 +163,7 @@ def climb_values(
         if t.status == "done" and np.isfinite(t.score)
     ]
     metric = record.metric
-    return dots, findings.blend_scores(record), findings.stage_spans(record), metric.name, metric.greater_is_better
+    return dots, times.blend_scores(record), times.stage_spans(record), metric.name, metric.greater_is_better
 
 
 def blend_gain(record: RunRecord) -> str:

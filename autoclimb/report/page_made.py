@@ -6,7 +6,7 @@ import numpy as np
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.budget import in_words
-from autoclimb.report import charts, findings, training_charts
+from autoclimb.report import charts, findings, times, training_charts
 from autoclimb.report.leaderboard import net_words
 from autoclimb.report.page_errors import MOST_ROWS
 from autoclimb.report.parts import Facts, Part, Pen, Table, chart
@@ -19,7 +19,7 @@ MOST_CURVES = len(charts.COLOURS)
 def made_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Settings, the time ledger, learning curves, rate sweeps, versions and notes."""
     parts: list[Part] = [Facts([(name, str(value)) for name, value in record.settings.items()])]
-    ledger = findings.time_ledger(record)
+    ledger = times.time_ledger(record)
     if ledger:
         total = max(sum(seconds for _, seconds in ledger), 1e-9)
         table = Table("Time", ("what", "seconds", "share"), [(w, s, f"{s / total:.0%}") for w, s in ledger])

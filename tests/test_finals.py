@@ -22,9 +22,11 @@ from autoclimb.search.cost import (
     with_kept,
 )
 from autoclimb.search.fidelity import (
+    comparable,
     epochs_for,
     epochs_in,
     epochs_paid,
+    final_seconds,
     finalist_epochs,
     fits_memory,
     fold_seconds,
@@ -32,6 +34,7 @@ from autoclimb.search.fidelity import (
     folds_of,
     kept_bytes,
     kinds_at_hand,
+    least_size,
     memory_for,
     pixels_first,
     sizes_for,
@@ -50,9 +53,9 @@ from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.order import PLAN
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.retreat import instead_of
-from autoclimb.search.situation import Speed
+from autoclimb.search.situation import Speed, rows_of_fold
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.starting import from_nothing
+from autoclimb.search.starting import candidates, from_nothing
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0
@@ -137,9 +140,10 @@ def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_ha
 # --- how long, how large, at what cost --------------------------------------------------------------------------------
 
 
-@given(rows=st.integers(20, 2_000_000), tuned=st.booleans())
-def test_quick_is_less_than_enough_than_sound_than_full(rows, tuned):
-    s, config = situation(rows=rows), Config(weights="hub" if tuned else "")
+@pytest.mark.parametrize("changes", [{}, {"weights": "hub"}, {"weights": "hub", "top": 2}])
+@given(rows=st.integers(20, 2_000_000))
+def test_quick_is_less_than_enough_than_sound_than_full(changes, rows):
+    s, config = situation(rows=rows), Config(**changes)
     quick, enough, sound, full = (epochs_for(level, config, s) for level in ("quick", "enough", "sound", "full"))
     assert quick <= enough <= sound
     assert enough <= full
@@ -253,6 +257,20 @@ def test_a_plan_measures_no_net_at_a_size_that_it_was_not_made_for():
     eva = Config(backbone="eva02_small_patch14_336.mim_in22k_ft_in1k", weights="hub", size=224)
     finalist_epochs(eva, situation(**{**CARD, "measure": measure}))
     assert sizes <= set(net_named(eva.backbone).sizes)
+
+
+def test_a_processor_compares_nets_that_it_trains_soundly_on_the_one_holdout_of_very_many_rows():
+    net, s = Config(backbone="resnet18", size=64), situation(rows=220_000, folds=10, pretrained=(), budget=HOUR)
+    rate = 1.2 * epochs_for("sound", net, s) * rows_of_fold(s) / final_seconds(s)
+    assert comparable(net, replace(s, measure=lambda config: Speed(rate, 100 * rate)))
+    assert not comparable(net, replace(s, measure=lambda config: Speed(rate / 2, 50 * rate)))
+
+
+@pytest.mark.parametrize("side", [32, 100, 500])
+def test_a_net_is_not_thought_to_be_sound_at_a_size_that_no_plan_trains_it_at(side):
+    for device in ("cpu", "cuda"):
+        s = situation(side=side, device=device, pretrained=LOCAL)
+        assert [net.backbone for net in candidates(s) if least_size(net, s) not in sizes_for(net, s)] == []
 
 
 @pytest.mark.parametrize(("rows", "folds"), [(500, 5), (100_000, 5), (220_000, 10), (1_700_000, 20)])

@@ -559,7 +559,10 @@ def test_where_no_net_would_be_trained_over_all_folds_useful_features_are_all_fo
     s = situation(budget=300.0, pretrained=LOCAL, rows=rows)
     config = Config(train="features", backbone="a", weights="box", folds=(0, 1))
     history = History([replace(trial(config), facts={"skill": 0.8})])
+    looks: list[Config] = []
+    s = replace(s, measure=lambda config: looks.append(config) or speed(config))
     assert features_are_all(history, s) == alone
+    assert {look.top > 0 for look in looks if look.train == "net"} == {True}  # not at the full net too
     assert not features_are_all(history, replace(s, budget=1200.0))
 
 

@@ -61,9 +61,10 @@ def epochs_for(level: Level, config: Config, s: Situation) -> float:
     full = max(min(paid, 30.0), 4.0, 20_000 / rows) if tuned else max(min(paid, 60.0), 20.0, 100_000 / rows)
     if level == "full":
         return full
-    if config.top:  # it has learned most of what it will: .9144 after 4 epochs on intel_scenes, .9212 after 13 (LOG.md)
-        return max(enough, 6.0)
-    return max(enough, min(full, max(8.0, full / 2))) if tuned else max(enough, full / 2)
+    if not tuned:
+        return max(enough, full / 2)
+    # a top soon learns most of what it will: .9144 after 4 epochs on intel_scenes, .9212 after 13 (LOG.md)
+    return max(enough, min(full, 6.0 if config.top else max(8.0, full / 2)))
 
 
 def rung(seconds: float) -> float:
@@ -160,13 +161,15 @@ def search_seconds(base: Config, s: Situation) -> float:
 def comparable(net: Config, s: Situation) -> bool:
     """Whether changes of the net are worth comparing: on a processor only if all of it will be trained over all folds.
 
-    A pretrained net shares the time with a net of another kind. Where only its top will be trained, a few epochs of the
-    full net say little: five comparisons in a five-minute run on elpv_defect were all within two standard errors of 0,
-    and left 47 s of 300 for finalists.
+    A net that can be cut shares the time with a net of another kind. Where only its top will be trained, a few epochs
+    of the full net say little: five comparisons in a five-minute run on elpv_defect were all within two standard errors
+    of 0, and left 47 s of 300 for finalists.
     """
     if s.device != "cpu":
         return True
-    return whole_pays(net, s, final_seconds(s) / 2) if with_top(net, s) else soundly(final_seconds(s) / s.folds, net, s)
+    if with_top(net, s) is not None:
+        return whole_pays(net, s, final_seconds(s) / 2)
+    return soundly(final_seconds(s) / folds_of(s), net, s)
 
 
 def whole_pays(net: Config, s: Situation, seconds: float) -> bool:
@@ -224,7 +227,7 @@ def pixels_first(config: Config, s: Situation) -> float:
 
     In the time of a five-minute run the top of an EfficientNet-Lite reached a loss of .161, .142 and .147 on
     intel_scenes at 96, 128 and 160 px after 8, 5 and 3 epochs, of .972, .729 and .795 on elpv_defect at 96, 160 and
-    224 px after 9, 4 and 1, of .309, .260 and .247 on cifar10 at 96, 128 and 160 px after 10, 5 and 3 (LOG.md).
+    224 px after 9, 4 and 1, of .309, .260 and .247 on cifar10 at 96, 128 and 160 px after 9.8, 5.5 and 3.5 (LOG.md).
     """
     most = max(PIXELS_OF_PICTURE * s.side, ENLARGED_TO)
     return min(PIXELS_FIRST, net_named(config.backbone).size, most) if config.weights else 0.0
@@ -235,9 +238,7 @@ def least_size(config: Config, s: Situation) -> int:
 
     A net of fixed sizes cannot even be measured at another one.
     """
-    if not config.weights or "size" in s.space.start:
-        return config.size
-    return min(config.size, *sizes_for(config, s))
+    return config.size if not config.weights or "size" in s.space.start else min(sizes_for(config, s))
 
 
 def sound_at_its_size(config: Config, s: Situation) -> float:

@@ -103,9 +103,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 def family_heads(history: History, s: Situation) -> list[list[Config]]:
     """The configs that may represent each family, most promising first, families in the order of their best.
 
-    Nets that were tried come first, beginning with the leader, and keep the size that they were tried at, or get a
-    larger one where it was the only one. From scratch, each net counts as a family, but only those that were compared
-    are taken, since nothing else says which suits the data.
+    Nets that were tried come first, beginning with the leader, which is the base where nothing was compared, and keep
+    their size, or get a larger one where no other was tried. From scratch, each net counts as a family, but only those
+    that were compared are taken, since nothing else says which suits the data.
     """
     here = leader(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
@@ -153,15 +153,15 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
     """One config of each family that the time pays for over all folds; [] where it pays for none.
 
     There are three families where each is trained soundly, and more where each is trained fully; else as many as are
-    trained soundly; else two, if both get more than enough epochs; else one. The best family is not made much smaller
-    to make time for others.
+    trained soundly; else two, if both get more than enough epochs; else one. No further family is added whose time
+    would make the best one much smaller.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
         sound = chosen(heads, n, time, "sound", s, settled=settled)
-        alone = paid[0].size if paid else 0
-        if sound and sound[0].size >= OWN_SHARE * max(tried, alone):
+        beside_fewer = paid[0].size if paid else 0
+        if sound and sound[0].size >= OWN_SHARE * max(tried, beside_fewer):
             paid = sound
     if len(paid) < 2:
         two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
@@ -223,9 +223,7 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
     if "size" in s.space.start:
         return config
     tried, topped = config.seconds > 0, with_top(config, s)
-    nets = [net for net in (config, topped) if net is not None]
-    if topped is not None and not whole_pays(config, s, seconds):
-        nets = [topped]
+    net = config if topped is None or whole_pays(config, s, seconds) else topped
 
     def paid(net: Config, level: Level, times: float) -> bool:
         return epochs_paid(seconds, net, s) >= times * epochs_for(level, net, s)
@@ -234,10 +232,9 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
     for level, times in levels:
         if tried and paid(config, level, times):
             return config
-        for net in nets:
-            sized = with_size(net, s, seconds, level, times)
-            if paid(sized, level, times):
-                return sized
+        sized = with_size(net, s, seconds, level, times)
+        if paid(sized, level, times):
+            return sized
     return with_size(config, s, seconds, "enough")
 
 

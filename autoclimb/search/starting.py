@@ -103,7 +103,7 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
 
     On a processor it sees several times the pictures a second. Drawn digits, cells and the like are unlike ImageNet,
     and frozen features say little of them; plain shapes are easy, and hand-made features say nearly as much. Where
-    there is time to compare nets the search finds out itself.
+    there is time to train nets of both kinds soundly, comparisons or the blend find out.
     """
     if s.device != "cpu" or s.space.backbones or nets_are_useful(history) is not False:
         return s

@@ -163,7 +163,7 @@ def test_a_fold_on_record_that_cannot_be_read_is_trained_again(tmp_path):
     np.testing.assert_array_equal(np.load(record)["test_pred"], answers)
 
 
-@pytest.mark.parametrize("do", ["trial", "speed"])
+@pytest.mark.parametrize("do", ["trial", "speed", "keep"])
 def test_pixels_that_cannot_be_opened_are_a_status(tmp_path, do):
     request = {"do": do, "config": TINY.to_json(), "pixels": str(tmp_path / "absent.npy")}
     reply = worker.reply_to(request, worker.Setting(worker.NOTHING, CPU, tmp_path), lambda facts: None)

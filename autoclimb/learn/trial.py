@@ -100,11 +100,9 @@ def run_trial(
             oof_pred, test_pred, fold_facts = result
             ready_s += fold_facts.pop("ready_s", 0.0)
             held_out.append((fold.valid_rows, oof_pred))
-            if (reached := _reached(test_pred)).all():
-                test_sum += test_pred
-            else:
-                test_sum[reached] += test_pred[reached]
-            nets_of_row[reached] += 1
+            reached = _reached(test_pred)[:, None]
+            np.add(test_sum, test_pred, out=test_sum, where=reached)  # without a copy, since they may be gigabytes
+            nets_of_row += reached
             facts = {**facts, **fold_facts} if not done else _least(facts, fold_facts)
             done += 1
             # after every fold, so that the folds done are a trial if the worker is killed

@@ -166,12 +166,11 @@ def stages_of(built: Built) -> list[str]:
 def keep(
     config: Config, material: Material, cache: Path, device: torch.device, report: Report, seconds: float
 ) -> dict[str, Any]:
-    """Computes a trial's stored features ahead of it. An error is a `note` only; the trial will meet it too."""
+    """Computes a trial's stored features ahead of it. A fault is in the reply only: the trial will meet it too."""
     try:
         kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
     except STATUSES as error:
-        logged_kind(error)  # raises a bug again
-        return {"note": str(error)}
+        return {"note": str(error), "fault": logged_kind(error)}
     return {}
 
 

@@ -161,18 +161,21 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
         case "weights":
             return list_weights(request["path"], setting.hub)
         case "speed":
-            from autoclimb.learn.probe import measure_speed  # timm
+            from autoclimb.learn.probe import UNUSABLE, measure_speed  # timm
 
             try:
                 config, material = asked_for(request, setting)
             except STATUSES as error:
-                return {"train": 0.0, "predict": 0.0, "note": str(error), "fault": logged_kind(error)}
+                return {**UNUSABLE, "note": str(error), "fault": logged_kind(error)}
             look, leisure, largest = request["look"], request["leisure"], request["largest_batch"]
             return measure_speed(config, material, setting.device, look, leisure, largest)
         case "keep":
             from autoclimb.learn.trunk import keep
 
-            config, material = asked_for(request, setting)
+            try:
+                config, material = asked_for(request, setting)
+            except STATUSES as error:
+                return {"note": str(error), "fault": logged_kind(error)}
             return keep(config, material, setting.cache, setting.device, report, request["seconds"])
         case "trial":
             try:

@@ -10,7 +10,7 @@ from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Suite, read_suite, selected
 from autoclimb.contest.text import report_text
 from autoclimb.disk import lock_folder, whole_file
-from autoclimb.errors import Mistake, room_on_disk
+from autoclimb.errors import room_on_disk
 from autoclimb.types import Tell
 
 PAGE_AFTER = 10.0  # seconds of a cell above which the page is written after it: its charts take one or two seconds
@@ -61,10 +61,6 @@ def bench(
     full_suite = read_suite(suite)
     selection = selected(full_suite, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
     folder = (Path(out) if out else Path("autoclimb-bench") / full_suite.name).resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     with lock_folder(folder, "bench"), room_on_disk(folder):
         for outcome in run_cells(selection, folder, retry, tell or (lambda event: None)):
             if outcome.seconds > PAGE_AFTER:

@@ -36,10 +36,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 def lock_folder(folder: Path, kind: str) -> TextIO:
     """An open file that locks a folder against other processes until it is closed or its process ends.
 
-    `kind` is the work that goes on there, for the message. Raises Mistake where another process has the lock. A file
-    system without locks locks nothing.
+    The folder is made if need be; `kind` is the work in it, for the message. Raises Mistake where another process has
+    the lock or the folder cannot be written. A file system without locks locks nothing.
     """
-    file = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -152,6 +152,12 @@ def test_two_benches_do_not_share_a_folder(tmp_path):
         autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 
+@pytest.mark.parametrize("out", ["/proc", "/proc/new"])
+def test_a_bench_whose_folder_cannot_be_written_is_refused(tmp_path, out):
+    with pytest.raises(Mistake, match=f"--out {out} cannot be written"):
+        autoclimb.bench(suite_file(tmp_path, {"mine": "good"}), out=out, budgets=["10s"])
+
+
 @pytest.mark.parametrize(
     ("answers", "why"),
     [("id,class\nb_000,cat\n", r"answers1\.csv has no column 'label'"), ("id,label\n", r"answers1\.csv has no row")],

@@ -8,7 +8,15 @@ from fakes import situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.search.effects import adopted, changes_of, covariance_of_means, lift_words, posterior_effects
+from autoclimb.search.effects import (
+    adopted,
+    changes_of,
+    covariance_of_means,
+    lift_words,
+    most_helpful,
+    posterior_effects,
+)
+from autoclimb.search.stages import account, leader, search_base
 from autoclimb.types import Config, History, Trial
 
 BASE = Config(seconds=60.0, size=96)
@@ -104,10 +112,55 @@ def test_without_losses_by_row_scores_decide_with_their_own_errors():
 
 
 def test_the_account_says_gain_error_cost_and_verdict():
-    line = lift_words(found({"policy=trivial": -0.3}, BASE.vary(policy="trivial"))["policy=trivial"])
+    effect = found({"policy=trivial": -0.3}, BASE.vary(policy="trivial"))["policy=trivial"]
+    line = lift_words(effect, {"policy=trivial"})
     assert line.startswith("policy=trivial: loss -1")
     assert "± " in line
     assert line.endswith("0.5 min, adopted")
+    assert "not adopted: likely to help, but less than" in lift_words(effect, {"policy=medium"})
+
+
+@pytest.mark.parametrize(
+    "tries",
+    [
+        (BASE.vary(policy="trivial"), BASE.vary(policy="medium")),
+        (BASE.vary(backbone="resnet34"), BASE.vary(size=128)),
+        (BASE.vary(mixup=0.3), BASE.vary(lr=1e-3, mixup=0.2, dropout=0.2), BASE.vary(policy="medium")),
+    ],
+    ids=["two policies", "another net and another size", "mixup and a point of the refinement"],
+)
+def test_what_the_account_calls_adopted_is_what_later_trials_have(tries):
+    first = trial(BASE.vary(size=BASE.size), "baseline")
+    others = [replace(trial(config), seconds=30.0) for config in tries]
+    names = [name for t in others for name in changes_of(t.config, BASE)]
+    truth = {name: -0.5 + 0.1 * i for i, name in enumerate(names)}
+    s, history = situation(row_losses=rows_of(truth)), History([first, *others])
+    effects = posterior_effects(history.trials, first, s)
+    assert all(effect.adopted for effect in effects.values())
+    taken = {effect.change for effect in most_helpful(effects, history.trials, BASE).values()}
+    lines = {name: lift_words(effects[name], taken) for name in names}
+    told = {name for name, line in lines.items() if line.endswith(", adopted")}
+    assert told == set(changes_of(adopted(history, BASE, s), BASE))
+    assert len(told) < len(names)
+
+
+def test_the_account_of_a_stage_takes_back_what_its_trials_refute():
+    s = situation(budget=4 * 3600.0)
+    base = search_base(History(), s)
+    mixed = base.vary(mixup=0.3)
+    later = [mixed.vary(loss="focal"), mixed.vary(loss="mae")]
+    loss_of = {base.key: 1.0, mixed.key: 0.85, **{config.key: 1.2 for config in later}}
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, ROWS)
+    s = replace(s, row_losses=lambda t: hard * loss_of[t.key])
+    history = History([trial(base, "baseline"), trial(mixed, "augmentation")])
+    assert [line.rpartition(", ")[2] for line in account("augmentation", history, s)] == ["adopted"]
+    assert leader(history, s).mixup == 0.3
+    history.trials += [trial(config, "loss") for config in later]
+    lines = account("loss", history, s)
+    assert leader(history, s).mixup == 0
+    assert [line.startswith("now ") for line in lines] == [False, False, True]
+    assert lines[-1].startswith("now mixup=0.3: ")
+    assert lines[-1].endswith("not adopted")
 
 
 @given(st.integers(0, 99), st.integers(1, 5))

@@ -6,7 +6,7 @@ covariance of the losses over rows says how much. Each effect has a prior, and t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -158,22 +158,20 @@ def adopted(history: History, base: Config, s: Situation) -> Config:
     first = next((t for t in trials if t.key == base.key), None)
     if first is None:
         return base
-    effects = posterior_effects(trials, first, s)
-    best: dict[str, Effect] = {}  # by the field of Config that they change
-    source: dict[str, Config] = {}
+    source: dict[str, Config] = {}  # of each field, a config with the change
+    best = most_helpful(posterior_effects(trials, first, s), trials, base)
     for trial in trials:
         for name, field in changes_of(trial.config, base).items():
-            effect = effects[name]
-            if effect.adopted and (field not in best or effect.mean < best[field].mean):
-                best[field], source[field] = effect, trial.config
+            if field in best and best[field].change == name:
+                source.setdefault(field, trial.config)
     config = base
     if "backbone" in source:
         config = config.vary(backbone=source["backbone"].backbone)
         config = config.vary(**{name: getattr(source["backbone"], name) for name in WITH_NET})
     for field, donor in source.items():
-        if field == "other" and " " in best[field].change:
+        if field == "other":
             config = config.vary(**{name: getattr(donor, name) for name in TOGETHER})
-        elif field not in ("backbone", "other") and (field != "size" or "backbone" not in source):
+        elif field != "backbone":
             config = config.vary(**{field: getattr(donor, field)})
             if field == "policy":
                 config = config.vary(tta=donor.tta)
@@ -181,8 +179,27 @@ def adopted(history: History, base: Config, s: Situation) -> Config:
     return resized(config, config.size)
 
 
-def lift_words(effect: Effect) -> str:
-    """One line of the account: a change's effect on the loss with its error, and the minutes of its trials."""
+def most_helpful(effects: dict[str, Effect], trials: Sequence[Trial], base: Config) -> dict[str, Effect]:
+    """The adopted effects, one of each field of Config that they change: the most helpful one.
+
+    Another net keeps its own size, and a point of the refinement all of its values.
+    """
+    best: dict[str, Effect] = {}
+    for trial in trials:
+        for name, field in changes_of(trial.config, base).items():
+            effect = effects[name]
+            if effect.adopted and (field not in best or effect.mean < best[field].mean):
+                best[field] = effect
+    overruled = (("size",) if "backbone" in best else ()) + (TOGETHER if "other" in best else ())
+    return {field: effect for field, effect in best.items() if field not in overruled}
+
+
+def lift_words(effect: Effect, taken: Collection[str]) -> str:
+    """One line of the account: a change's effect on the loss with its error, and the minutes of its trials.
+
+    `taken` are the names of the changes that were adopted: of two that are likely to help one may stand aside.
+    """
     gain, error = -100 * effect.mean, 100 * effect.stderr
-    verdict = "adopted" if effect.adopted else "not adopted"
+    aside = ": likely to help, but less than what was adopted instead" if effect.adopted else ""
+    verdict = "adopted" if effect.change in taken else f"not adopted{aside}"
     return f"{effect.change}: loss {-gain:+.1f} ± {error:.1f} %, {effect.seconds / 60:.1f} min, {verdict}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from autoclimb.search.cost import epoch_seconds
-from autoclimb.search.effects import WITH_NET, adopted, changes_of, lift_words, posterior_effects, single_fold
+from autoclimb.search.effects import WITH_NET, adopted, lift_words, most_helpful, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     LONG,
     SIZES,
@@ -145,7 +145,10 @@ def compared(history: History, s: Situation) -> bool:
 
 
 def account(stage: str, history: History, s: Situation) -> list[str]:
-    """The effects of the changes that were new in a stage, by all trials so far: a line each, the best first."""
+    """The effects of the changes that were new in a stage, by all trials so far: a line each, the best first.
+
+    Then those of earlier changes that its trials made to be adopted, or to be adopted no longer.
+    """
     tried = {t.key for t in history.trials if t.stage == stage and t.config.train == "net"}
     if stage not in SEARCHING or not tried:
         return []
@@ -154,6 +157,15 @@ def account(stage: str, history: History, s: Situation) -> list[str]:
     first = next((t for t in trials if t.key == base.key), None)
     if first is None:
         return []
-    before = {name for t in trials if t.stage != stage for name in changes_of(t.config, base)}
-    rows = [effect for name, effect in posterior_effects(trials, first, s).items() if name not in before]
-    return [lift_words(effect) for effect in sorted(rows, key=lambda effect: effect.mean)]
+    earlier = [t for t in trials if t.stage != stage]
+    effects, before = (posterior_effects(some, first, s) for some in (trials, earlier))
+    taken, taken_before = (
+        {effect.change for effect in most_helpful(table, some, base).values()}
+        for table, some in ((effects, trials), (before, earlier))
+    )
+    new = sorted(effects.keys() - before.keys(), key=lambda name: effects[name].mean)
+    turned = sorted((taken ^ taken_before) & before.keys())
+    return [
+        *(lift_words(effects[name], taken) for name in new),
+        *(f"now {lift_words(effects[name], taken)}" for name in turned),
+    ]

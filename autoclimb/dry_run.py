@@ -62,8 +62,8 @@ class Plan:
         s, device = self.situation, self.device
         yield f"{s.rows} train and {s.answered} test items of {s.side} px, {s.kind}, {s.metric}: {in_words(s.budget)}"
         yield f"on {device.name}: {device.source}; times are estimates"
-        folds = folds_of(s)
-        yield f"{folds} folds" if folds > 1 else f"one holdout of {1 / s.folds:.0%}: {s.rows} rows need no more"
+        if folds_of(s) > 1:
+            yield f"{s.folds} folds"
         if s.wants == "grade":
             yield "answers: cut points on the expected grade, learnt out of fold"
         yield from steering_words(History(), s)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from fakes import LOCAL, situation, trial
 
-from autoclimb.search.starting import base_config, base_policy
+from autoclimb.search.nets import from_hub
+from autoclimb.search.regions import JUDGED_AT, WHOLE, chain_of, cuts, seen_at, start_chain
+from autoclimb.search.starting import base_config, base_policy, candidates
 from autoclimb.search.steering import FACTS, notes_after, steering_words
 from autoclimb.types import Config, History
 
@@ -82,6 +84,61 @@ def test_labels_that_features_surely_contradict_are_said_and_that_none_is_droppe
     line = words("noise", looked(), row_losses=lambda trial: losses)
     assert said in line
     assert ("all rows stay" in line) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "pretrained", "budget", "said"),
+    [
+        (0.02, 0.11, 300.0, "by 11%, too little"),
+        (0.84, 0.88, 300.0, "hand-made ones by 84%"),
+        (0.3, 0.8, 300.0, ""),
+        (0.84, 0.88, 36 * 3600.0, ""),
+    ],
+)
+def test_that_a_small_net_from_scratch_is_trained_in_place_of_pretrained_ones_is_said_with_the_reason(
+    by_hand, pretrained, budget, said
+):
+    features = GRADIENTS.vary(backbone="a", weights="box")
+    rows = [(GRADIENTS, by_hand), (features, pretrained)]
+    history = History([replace(trial(config), facts={"skill": skill}) for config, skill in rows])
+    line = words("pretrained", history, rows=2000, budget=budget)
+    assert said in line
+    s = situation(**{**PLAIN, "rows": 2000, "budget": budget})
+    assert bool(base_config(history, s).weights) != bool(line)
+
+
+def test_a_part_that_is_cut_off_is_said_also_where_no_net_is_trained():
+    probe = GRADIENTS.vary(backbone="a", weights="box", size=JUDGED_AT, head="linear")
+    low = (1 / 3, 0.0, 1.0, 1.0)
+    cut = next(box for box in cuts(WHOLE) if box[0] == pytest.approx(low[0], abs=0.01) and box[1:] == low[1:])
+    losses = np.random.default_rng(0).gamma(2.0, 0.5, 500)
+    for budget in (60.0, 3600.0):
+        s = situation(**{**PLAIN, "budget": budget})
+        looks = [probe, probe.vary(preprocess=chain_of(cut, s), size=seen_at(cut, WHOLE))]
+        history = History([replace(trial(config), facts={"skill": 0.8}) for config in looks])
+        s = replace(s, row_losses=lambda t: losses * (0.5 if "box:" in t.config.preprocess else 1.0))
+        assert start_chain(history, s) == chain_of(cut, s)
+        [line] = [line for line in steering_words(history, s) if line.startswith("region")]
+        assert "33% to 100% of their height, 0% to 100% of their width" in line
+        history.trials.pop()
+        assert not any(line.startswith("region") for line in steering_words(history, s))
+
+
+def test_large_pictures_are_said_with_the_nets_that_would_see_them_too_small():
+    hub = tuple(from_hub("cuda"))
+    line = words("large pictures", side=2_000, rows=3_600, pretrained=hub, device="cuda")
+    assert "2000 px" in line
+    assert "swin_large_patch4_window7_224" in line
+    assert "swin_large_patch4_window12_384" not in line
+    left_out = set(line.rpartition("(")[2].rstrip(")").split(", "))
+    s = situation(**{**PLAIN, "side": 2_000, "rows": 3_600, "pretrained": hub, "device": "cuda"})
+    assert left_out == {row["backbone"].split(".")[0] for row in hub} - {
+        c.backbone.split(".")[0] for c in candidates(s)
+    }
+
+
+def test_very_many_rows_are_said_with_their_one_holdout():
+    assert "one holdout of 10%" in words("many rows", rows=220_000, folds=10)
 
 
 def test_facts_are_said_once_after_the_first_stage():

@@ -77,18 +77,22 @@ def _suits(trial: Trial) -> tuple[bool, float]:
 
 def start_chain(history: History, s: Situation) -> str:
     """The preprocessing to start with: the space's first chain, after cutting the adopted region."""
-    plain = s.space.chains()[0]
+    return chain_of(adopted_region(history, s), s)
+
+
+def adopted_region(history: History, s: Situation) -> Box:
+    """The part of the pictures that all later trials see; WHOLE where no cut was adopted."""
     if not any("box:" in t.config.preprocess for t in history.trials):
-        return plain
-    probes = [t.config for t in history.done(train="features", preprocess=plain)]
+        return WHOLE
+    probes = [t.config for t in history.done(train="features", preprocess=s.space.chains()[0])]
     for probe in probes:
         trials = trials_of(probe, history, s)
         box, better = WHOLE, next_box(WHOLE, trials, s)
         while better is not None:
             box, better = better, next_box(better, trials, s)
         if box != WHOLE:
-            return chain_of(box, s)
-    return plain
+            return box
+    return WHOLE
 
 
 def trials_of(probe: Config, history: History, s: Situation) -> dict[tuple[str, int], Trial]:

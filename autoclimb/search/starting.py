@@ -113,13 +113,18 @@ def with_useful_nets(history: History, s: Situation) -> Situation:
 
 def nets_are_useful(history: History) -> bool | None:
     """Whether frozen features say that pretrained nets suit the pictures; None where none were tried."""
-    tried = [t for t in history.done(train="features") if "skill" in t.facts]
-    skills = [t.facts["skill"] for t in tried if t.config.weights]
-    if not skills:
+    if not any(t.config.weights and "skill" in t.facts for t in history.done(train="features")):
         return None
-    by_hand, best = max((t.facts["skill"] for t in tried if not t.config.weights), default=0.0), max(skills)
+    by_hand, best = skills(history)
     plain = by_hand >= PLAIN and 1 - by_hand <= NEAR * (1 - best)
     return best >= USEFUL and not plain
+
+
+def skills(history: History) -> tuple[float, float]:
+    """The shares of a constant's loss that the best hand-made features take off, and the best pretrained ones."""
+    tried = [(bool(t.config.weights), t.facts["skill"]) for t in history.done(train="features") if "skill" in t.facts]
+    by_hand, best = (max((skill for tuned, skill in tried if tuned == kind), default=0.0) for kind in (False, True))
+    return by_hand, best
 
 
 def from_nothing(s: Situation) -> list[Config]:

@@ -4,18 +4,38 @@ Drift, groups and copies are reported by the run itself.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autoclimb.policies import SAME
-from autoclimb.search.fidelity import SMALLEST_FOR_WEIGHTS, SMALLEST_FROM_SCRATCH, epochs_for, sizes_for
+from autoclimb.search.fidelity import (
+    LARGE_PICTURES,
+    SMALL_FOR_LARGE,
+    SMALLEST_FOR_WEIGHTS,
+    SMALLEST_FROM_SCRATCH,
+    epochs_for,
+    folds_of,
+    sizes_for,
+    suits,
+)
 from autoclimb.search.frozen import features_are_all
+from autoclimb.search.nets import fine_tuning, net_named
 from autoclimb.search.portfolio import IMBALANCED, rare_moves, rare_start
-from autoclimb.search.regions import LEAST_SIDE
+from autoclimb.search.regions import LEAST_SIDE, WHOLE, adopted_region
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import account
-from autoclimb.search.starting import FEW_ROWS, SKILL, base_policy, candidates, may_mirror, with_useful_nets
+from autoclimb.search.starting import (
+    FEW_ROWS,
+    SKILL,
+    USEFUL,
+    base_policy,
+    candidates,
+    may_mirror,
+    nets_are_useful,
+    skills,
+    with_useful_nets,
+)
 from autoclimb.types import History, Trial
 
 MANY = 1_000_000  # rows, of which one epoch is many pictures
@@ -28,15 +48,22 @@ def steering_words(history: History, s: Situation) -> list[str]:
 
     Lines on nets are about those that will be trained, and are left out where none will be.
     """
-    if features_are_all(history, s):
-        return [words for words in [noise(history, s)] if words]
+    no_nets = features_are_all(history, s)
     s = with_useful_nets(history, s)
-    return [words for fact in FACTS.values() if (words := fact(history, s))]
+    facts = [fact for fact in FACTS.values() if not (fact.of_nets and no_nets)]
+    return [words for fact in facts if (words := fact.words(history, s))]
 
 
 def notes_after(stage: str, history: History, s: Situation) -> list[str]:
     """The notes after a stage: after the baseline what steers the search, after others the effects of their changes."""
     return steering_words(history, s) if stage == "baseline" else account(stage, history, s)
+
+
+def many_rows(history: History, s: Situation) -> str:
+    """A line on the one holdout of nets, where rows are very many."""
+    if folds_of(s) == s.folds:
+        return ""
+    return f"many rows: nets are trained on one holdout of {1 / s.folds:.0%}, as {s.rows} rows need no more"
 
 
 def few_rows(history: History, s: Situation) -> str:
@@ -57,6 +84,38 @@ def tiny_pictures(history: History, s: Situation) -> str:
     sizes = sizes_for(candidates(s)[0], s)
     enlarged = f"{sizes[0]} to {sizes[-1]} px" if len(sizes) > 1 else f"{sizes[0]} px"
     return f"tiny pictures: {s.side} px are enlarged to {enlarged}; below {LEAST_SIDE} px no part of them is left out"
+
+
+def large_pictures(history: History, s: Situation) -> str:
+    """A line on the nets that are left out because they would see large pictures too small."""
+    fixed = [net for net in fine_tuning(s.pretrained, s.device) if net_named(net.backbone).sizes]
+    small = [
+        net.backbone for net in fixed if not suits(net, s) and max(net_named(net.backbone).sizes) < SMALL_FOR_LARGE
+    ]
+    if s.side < LARGE_PICTURES or s.space.backbones or not small:
+        return ""
+    names = ", ".join(name.split(".")[0] for name in small)
+    return f"large pictures: {s.side} px; nets that take less than {SMALL_FOR_LARGE} px are left out ({names})"
+
+
+def unlike_photographs(history: History, s: Situation) -> str:
+    """A line on pretrained nets that no net is fine-tuned from, because of what frozen features say."""
+    if s.pretrained or nets_are_useful(history) is not False:
+        return ""
+    by_hand, best = skills(history)
+    lower = f"pretrained: their frozen features lower a constant's loss by {best:.0%}"
+    why = "too little" if best < USEFUL else f"hand-made ones by {by_hand:.0%}, as of plain shapes"
+    return f"{lower}, {why}; so the first nets are trained from scratch"
+
+
+def region(history: History, s: Situation) -> str:
+    """A line on the part of the pictures that all later trials see, where the rest was found to be of no use."""
+    box = adopted_region(history, s)
+    if box == WHOLE:
+        return ""
+    top, left, bottom, right = (f"{share:.0%}" for share in box)
+    kept = f"{top} to {bottom} of their height, {left} to {right} of their width"
+    return f"region: pictures are cut to {kept}, for frozen features do better without the rest"
 
 
 def orientation(history: History, s: Situation) -> str:
@@ -109,10 +168,22 @@ def contradicted(trial: Trial, s: Situation) -> float:
     return float((known > CONTRADICTED).mean()) if len(known) else 0.0
 
 
-FACTS: dict[str, Callable[[History, Situation], str]] = {
-    "few rows": few_rows,
-    "tiny pictures": tiny_pictures,
-    "orientation": orientation,
-    "imbalance": imbalance,
-    "noise": noise,
+@dataclass(frozen=True)
+class Fact:
+    """A fact of the data: its line, "" where it is ordinary, and whether it matters to nets only."""
+
+    words: Callable[[History, Situation], str]
+    of_nets: bool = True
+
+
+FACTS: dict[str, Fact] = {
+    "many rows": Fact(many_rows),
+    "few rows": Fact(few_rows),
+    "tiny pictures": Fact(tiny_pictures),
+    "large pictures": Fact(large_pictures),
+    "pretrained": Fact(unlike_photographs),
+    "region": Fact(region, of_nets=False),
+    "orientation": Fact(orientation),
+    "imbalance": Fact(imbalance),
+    "noise": Fact(noise, of_nets=False),
 }

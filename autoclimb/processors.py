@@ -1,7 +1,8 @@
-"""The number of processors that this process may use."""
+"""The processors that this process may use: their number, and their name."""
 
 import math
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def allowed_cores(cgroup: Path = CGROUP) -> int:
         period_us = float((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
         quota = min(quota, allowed_us / period_us if allowed_us > 0 else math.inf)
     return max(1, math.floor(min(quota, cores)))
+
+
+def processor_name() -> str:
+    """The model of the machine's processors, as they name it; their architecture where they do not."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:

@@ -15,6 +15,7 @@ from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.finals import is_long
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN, plan_of
+from autoclimb.search.stages import SEARCHING
 from autoclimb.types import Config
 
 BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
@@ -125,6 +126,31 @@ def test_a_kill_costs_its_time_but_no_finished_trial_and_not_the_budget(at, lose
         assert [key for key in w.asked if key in finished] == known
         assert not finished & {config.key for config in w.ran}
     assert w.clock.spent() <= max(w.clock.budget - w.reserve() + 1e-6, 0)
+
+
+@pytest.mark.parametrize("pace", [0.5, 0.7, 1.5, 4.0])
+def test_a_run_that_goes_on_at_another_pace_after_its_finalists_were_decided_compares_nothing_again(pace):
+    unharmed = world("a card, with the hub", "1h")
+    unharmed.climb(plan_of(None))
+    searched = [key for key in unharmed.asked if unharmed.record[key].stage in ("baseline", *SEARCHING)]
+    w = world("a card, with the hub", "1h", kill_at=len(searched) + 3)
+    with pytest.raises(Killed):
+        w.climb(plan_of(None))
+    finalists = w.decisions["finalists"]
+    done, old = list(w.record.values()), w.situation.measure
+
+    def measure(config):
+        return replace(old(config), train=pace * old(config).train, predict=pace * old(config).predict)
+
+    def on_record(stage):
+        return [t.config for t in done if t.stage == stage] if stage in ("baseline", *SEARCHING) else None
+
+    w.situation = replace(w.situation, measure=measure, replays=on_record)
+    w.climb(plan_of(None))
+    assert {w.record[config.key].stage for config in w.ran} <= {"finalists", "rest"}
+    assert w.asked[: len(searched)] == searched
+    assert w.decisions["finalists"] == finalists
+    assert {Config.from_json(row).key for row in finalists} & {config.key for config in w.ran}
 
 
 @pytest.mark.parametrize("lost", [0.2, 0.5])

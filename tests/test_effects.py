@@ -102,6 +102,15 @@ def test_what_was_adopted_from_different_trials_is_joined():
     assert (config.policy, config.backbone, config.lr) == ("trivial", "resnet34", 1e-3)
 
 
+def test_trials_on_other_hardware_are_not_compared_as_the_same_seconds_were_other_epochs_there():
+    truth = {"policy=trivial": -0.3}
+    s = situation(row_losses=rows_of(truth))
+    here, there = ({"hardware": name} for name in ("NVIDIA T4", "NVIDIA H100"))
+    base, better = (replace(t, facts=here) for t in history_of(BASE, BASE.vary(policy="trivial")).trials)
+    assert adopted(History([base, better]), BASE, s).policy == "trivial"
+    assert adopted(History([base, replace(better, facts=there)]), BASE, s) == BASE
+
+
 def test_without_losses_by_row_scores_decide_with_their_own_errors():
     s = situation()
     trials = [replace(t, score=0.5) for t in history_of(BASE, BASE.vary(policy="trivial")).trials]

@@ -7,14 +7,14 @@ from autoclimb.errors import Mistake
 from autoclimb.run.checks import check_folds
 from autoclimb.run.setup import equipment_changes, equipment_of
 
-HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": ""}
+HERE = {"device": "cpu", "threads": 2, "torch": "2.15.0", "name": "AMD EPYC"}
 NETS = ({"backbone": "resnet18", "weights": "hub"}, {"backbone": "swin", "weights": "/w"})
 
 
 def test_versions_hardware_and_nets_are_on_record():
     equipment = equipment_of(HERE, NETS)
     assert {"python", "torch", "timm", "numpy"} <= set(equipment["versions"])
-    assert equipment["hardware"] == "2 processor threads, torch 2.15.0"
+    assert equipment["hardware"] == "2 threads of AMD EPYC, torch 2.15.0"
     assert equipment["nets"] == ["resnet18 (hub)", "swin (/w)"]
 
 
@@ -27,10 +27,14 @@ def test_a_run_that_goes_on_as_it_began_says_nothing():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hardware": "Tesla T4, torch 2.15.0"}, "begun with hardware Tesla T4 and goes on with 2 proc"),
+        ({"hardware": "Tesla T4, torch 2.15.0"}, "begun with hardware Tesla T4 and goes on with 2 threads of AMD EPYC"),
         (
-            {"versions": {"torch": "2.14.0"}, "hardware": "2 processor threads, torch 2.14.0"},
+            {"versions": {"torch": "2.14.0"}, "hardware": "2 threads of AMD EPYC, torch 2.14.0"},
             "begun with torch 2.14.0 and goes on with ",
+        ),
+        (
+            {"hardware": "2 threads of Intel Xeon, torch 2.15.0"},
+            "begun with hardware 2 threads of Intel Xeon and goes on",
         ),
         ({"nets": []}, "begun with nets none and goes on with resnet18 (hub), swin (/w)"),
         ({"versions": {"timm": "0.9"}}, "begun with timm 0.9 and goes on with "),

@@ -16,10 +16,11 @@ from autoclimb.deadlines import outcome_within
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
-from autoclimb.run.trials import measure, remember, run_trial, tell_error_of_speeds
+from autoclimb.run.trials import measure, remember, run_trial, situation_of, tell_error_of_speeds
 from autoclimb.run.worker import Died
 from autoclimb.search.cost import corrected, speed_of, speed_words
 from autoclimb.search.situation import Speed
+from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import LARGEST_BATCH
 from autoclimb.types import Config, Event, History, Trial
 
@@ -171,6 +172,24 @@ def test_a_run_that_goes_on_on_other_hardware_measures_and_decides_anew(finished
     assert remember(folder, 60.0, "cuda", "finalists", lambda: "large nets") == "large nets"
     assert remember(folder, 60.0, "cpu", "finalists", lambda: "small nets") == "small nets"
     assert remember(folder, 60.0, "cuda", "finalists", lambda: "others") == "large nets"
+
+
+def test_stages_of_the_search_replay_their_record_where_the_finalists_were_decided_on_other_hardware(finished):
+    setup, *_ = finished
+    here, there = replace(setup, hardware="NVIDIA T4"), replace(setup, hardware="Tesla P100")
+    [on_disk] = store.all_trials(setup.folder)
+
+    def replays(setup):
+        s = situation_of(setup, "cuda", 0, (), SearchSpace(), 16.0)
+        return [s.replays(stage) for stage in ("baseline", "loss", "finalists", "rest")]
+
+    assert replays(here) == replays(there) == [None] * 4, "the finalists are not decided"
+    remember(setup.folder, setup.clock.budget, "cuda", "finalists", list)
+    assert replays(here) == [None] * 4
+    store.save_trial(setup.folder, replace(on_disk, stage="loss"))
+    assert replays(there) == [[], [on_disk.config], None, None]
+    longer = replace(there, clock=replace(setup.clock, budget=2 * setup.clock.budget))
+    assert replays(longer) == [None] * 4, "a larger budget plans anew"
 
 
 def test_trials_made_on_other_hardware_do_not_correct_the_speeds():

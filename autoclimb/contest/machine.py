@@ -1,7 +1,6 @@
 """Running a command and measuring its wall time and memory from outside; and the machine in words."""
 
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoclimb.processors import allowed_cores
+from autoclimb.processors import allowed_cores, processor_name
 
 MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
 
@@ -107,13 +106,10 @@ def megabytes_of(processes: Collection[int]) -> float:
 
 def hardware() -> str:
     """Processor, cores, memory and card, in words."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     card = "no GPU"
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
         card = ", ".join(name for name in names if name) or card
-    return f"{cpu}, {allowed_cores()} cores, {memory:.0f} GB, {card}"
+    return f"{processor_name()}, {allowed_cores()} cores, {memory:.0f} GB, {card}"

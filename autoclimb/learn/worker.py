@@ -45,7 +45,7 @@ from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
 from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.trial import predict_again, run_trial
-from autoclimb.processors import usable_cores
+from autoclimb.processors import processor_name, usable_cores
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
@@ -276,7 +276,7 @@ def describe(device: torch.device, asked_for: str) -> dict[str, Any]:
 
     A `note` says why there is no card where `asked_for` is "auto".
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     threads, memory = torch.get_num_threads(), usable_memory(device)
     facts = {"device": device.type, "name": name, "threads": threads, "torch": torch.__version__}
     why = why_no_card() if asked_for == "auto" and device.type == "cpu" else ""

@@ -187,7 +187,8 @@ def notes_of(task: Task) -> list[str]:
 
 def hardware_words(greeting: dict[str, Any]) -> str:
     """The hardware that trials run on, in words."""
-    return str(greeting["name"]) if greeting["device"] == "cuda" else f"{greeting['threads']} processor threads"
+    threads = "" if greeting["device"] == "cuda" else f"{greeting['threads']} threads of "
+    return f"{threads}{greeting['name']}"
 
 
 def command_line(words: Sequence[str]) -> str:

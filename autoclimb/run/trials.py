@@ -26,6 +26,7 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.cost import at_own_size, measured, seconds_words, speed_words
 from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import SEARCHING
 from autoclimb.search.starting import LARGEST_BATCH
 from autoclimb.types import Config, Event, History, Trial
 
@@ -267,7 +268,23 @@ def remember(folder: Path, budget: float, device: str, name: str, make: Callable
 
     Decisions are stored by device, since a run may be continued on another one.
     """
-    return store.recall(folder / "decisions.json", f"{name}@{budget:g}{on(device)}", make)
+    return store.recall(folder / "decisions.json", decision_key(budget, device, name), make)
+
+
+def decision_key(budget: float, device: str, name: str) -> str:
+    """The key in decisions.json of a decision."""
+    return f"{name}@{budget:g}{on(device)}"
+
+
+def searched_on_record(folder: Path, stage: str) -> list[Config] | None:
+    """The configs of a searching stage's trials, oldest first; None for the stages that follow the search.
+
+    A run that goes on on other hardware after its finalists were decided has nothing more to compare: at other speeds
+    the search would ask for other trials, and take its share of the budget again.
+    """
+    if stage not in ("baseline", *SEARCHING):
+        return None
+    return [trial.config for trial in store.all_trials(folder) if trial.stage == stage]
 
 
 def situation_of(
@@ -281,6 +298,8 @@ def situation_of(
     """The facts the plan depends on, with this run's measurements and decisions behind them."""
     clock = setup.clock
     remembered = partial(remember, setup.folder, clock.budget, device)
+    moved = remembered("hardware", lambda: setup.hardware) != setup.hardware
+    decided = decision_key(clock.budget, device, "finalists") in store.recalled(setup.folder / "decisions.json")
     return Situation(
         **plan_facts(setup.task, setup.goal.metric),
         rows=len(setup.rows),
@@ -301,6 +320,7 @@ def situation_of(
         pixel_bytes=setup.decoded.limit,
         memory_gb=remembered("memory", lambda: memory_gb),
         hardware=setup.hardware,
+        replays=partial(searched_on_record, setup.folder) if moved and decided else lambda stage: None,
         cores=remembered("cores", allowed_cores),
     )
 

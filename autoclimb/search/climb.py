@@ -38,7 +38,8 @@ def follow(
     complete = True
     for name, stage in plan:
         tell(Event("stage", name, {"stage": name}))
-        for batch in stage(history, situation):
+        on_record = situation.replays(name)
+        for batch in stage(history, situation) if on_record is None else [on_record]:
             waiting = list(batch)
             while waiting:
                 config = within_memory(within_reach(waiting.pop(0), history), situation)

@@ -145,8 +145,13 @@ def covariance_of_means(table: np.ndarray, groups: np.ndarray | None = None) -> 
 
 
 def single_fold(history: History, base: Config) -> list[Trial]:
-    """The search trials that are comparable with the base: one fold, the same seconds."""
-    return history.done(train="net", folds=(0,), seconds=base.seconds)
+    """The search trials that are comparable with the base: one fold, the same seconds, on the same hardware.
+
+    On other hardware, where a run may go on, the same seconds are other epochs.
+    """
+    trials = history.done(train="net", folds=(0,), seconds=base.seconds)
+    where = {t.facts.get("hardware", "") for t in trials if t.key == base.key}
+    return [t for t in trials if not where or t.facts.get("hardware", "") in where]
 
 
 def adopted(history: History, base: Config, s: Situation) -> Config:

@@ -1,7 +1,7 @@
 """Situation: the facts a plan depends on, and the speed of a net."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,8 @@ class Situation:
     on_disk: Collection[Config] = ()  # search.cost.features_like of the features on disk
     decoded: Collection[tuple[int, str, int]] = (FIRST_PICTURES,)  # search.cost.pictures_of the decoded pictures
     warm: Collection[tuple[Any, ...]] = ()  # search.cost.shapes for which a card has kernels
+    replays: Callable[[str], Sequence[Config] | None] = field(default=lambda stage: None, repr=False)  # the configs on
+    # record of a stage of which nothing else is tried any more, None of any other stage
     width: int = 1  # columns of a prediction: one per class
     hardware: str = ""  # of the measured speeds, which trials on other hardware do not correct
 

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import sys
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -27,6 +28,7 @@ from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
 from autoclimb.learn.material import Kept
+from autoclimb.learn.phases import phase
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import above
@@ -114,6 +116,15 @@ def test_wherever_memory_ends_it_is_a_status_and_the_next_trial_goes_on(tmp_path
         broken.setattr(module, place, raising(torch.OutOfMemoryError("CUDA out of memory")))
         assert trial_in(tmp_path, config)["facts"]["fault"] == "memory"
     assert trial_in(tmp_path, config)["status"] == "done"
+
+
+def test_a_full_disk_that_takes_no_line_of_the_log_either_is_a_status_all_the_same(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=raising(full), flush=raising(full)))
+    monkeypatch.setattr(fold, "save_net", raising(full))
+    with phase("a trial"):
+        reply = trial_in(tmp_path)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "disk")
 
 
 def test_frozen_features_without_memory_are_a_status(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ The kind of a fault tells the search what to try instead: a smaller batch, anoth
 import errno
 import gc
 import re
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from autoclimb.errors import no_room
+from autoclimb.learn.phases import log_error
 
 # kinds by torch's messages, for errors that have no class of their own; the first match decides
 MESSAGES = {
@@ -121,7 +121,7 @@ def logged_kind(error: BaseException) -> str:
     """`kind_of(error)`, its traceback in the worker's log unless it is a Fault of this room's own, which says all."""
     kind = kind_of(error)
     if not isinstance(error, Fault) or error.__cause__ is not None:
-        traceback.print_exception(error)
+        log_error(error)
     return kind
 
 

@@ -6,7 +6,6 @@ tf_efficientnet_lite0 predicts 292 pictures of 128 px a second unchanged, 375 fo
 """
 
 import copy
-import traceback
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from autoclimb.learn.backbones import Built, has_depthwise, place
+from autoclimb.learn.phases import log_error
 
 TRIED = 2  # pictures on which the folded net is compared
 RTOL, ATOL = 1e-2, 1e-3  # tolerances, as folding changes the last bits of float32 in each layer
@@ -46,8 +46,8 @@ def folded(built: Built, device: torch.device, size: int, looked_at: Collection[
     try:
         with torch.inference_mode():
             lean = _lean_copy(built, net, size, looked_at)
-    except UNFOLDED:
-        traceback.print_exc()  # into the worker's log
+    except UNFOLDED as error:
+        log_error(error)
         lean = None
     if lean is None:
         return built

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -14,8 +15,14 @@ T = TypeVar("T")
 
 
 def log(text: str) -> None:
-    """Writes a line into the worker's log."""
-    sys.stderr.write(f"{datetime.now().time().isoformat('milliseconds')}  {text}\n")
+    """Writes a line into the worker's log; it is lost where the disk is full, since a log ends no training."""
+    with suppress(OSError):
+        sys.stderr.write(f"{datetime.now().time().isoformat('milliseconds')}  {text}\n")
+
+
+def log_error(error: BaseException) -> None:
+    """Writes an error's traceback into the worker's log."""
+    log("".join(traceback.format_exception(error)))
 
 
 @contextmanager

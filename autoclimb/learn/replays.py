@@ -3,7 +3,6 @@
 Python launches a kernel in about as long as a large card runs it: without graphs the card waits for Python.
 """
 
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.faults import free_memory
+from autoclimb.learn.phases import log_error
 from autoclimb.types import Config
 
 Shape = tuple[int, ...]  # of a batch: (B, C, S, S)
@@ -81,8 +81,8 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
         with torch.cuda.device(device):
             pool = torch.cuda.graph_pool_handle()  # shapes take turns: they share the memory of what comes and goes
             graphs = {shape: _recorded(built, net, forward, shape, device, pool) for shape in shapes}
-    except (RuntimeError, AssertionError, TypeError, ValueError):  # whatever it was, the net trains without as well
-        traceback.print_exc()  # into the worker's log
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:  # whatever it was, the net trains without
+        log_error(error)
         torch.cuda.set_stream(stream)  # a recording broken off stays on its own
         graphs = {}
         generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]

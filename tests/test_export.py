@@ -40,6 +40,7 @@ from autoclimb.learn.views import VIEWS
 from autoclimb.run import exported as export_use
 from autoclimb.run import exporting, result, store
 from autoclimb.run.result import describe_metric, describe_task, open_run
+from autoclimb.run.worker import Died
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
@@ -390,6 +391,25 @@ def test_a_file_that_is_off_is_not_written(run_of_two, tmp_path, monkeypatch):
     with pytest.raises(Mistake, match=r"1\.0e-01 off .* nothing was written"):
         open_run(run_of_two[0]).export("torch", out=tmp_path / "blend.pt2")
     assert not list(tmp_path.iterdir())
+
+
+class Dying(Inside):
+    """A worker that the system kills when it is asked for anything."""
+
+    def ask(self, request, *given):
+        if request["do"] == "hello":
+            return super().ask(request, *given)
+        raise Died("the worker process ended (killed, most likely for want of memory)", "memory")
+
+
+def test_a_worker_that_dies_is_a_mistake_of_predict_and_of_export(run_of_two, tmp_path, monkeypatch):
+    folder, images = run_of_two
+    monkeypatch.setattr(result, "Worker", Dying)
+    monkeypatch.setattr(exporting, "Worker", Dying)
+    with pytest.raises(Mistake, match="want of memory"):
+        open_run(folder).predict(images)
+    with pytest.raises(Mistake, match="want of memory"):
+        open_run(folder).export("torch", out=tmp_path / "blend.pt2")
 
 
 def test_predicting_only_reads_the_runs_folder(run_of_two, monkeypatch):

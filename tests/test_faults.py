@@ -193,6 +193,34 @@ def test_weights_that_a_run_began_from_and_that_are_gone_are_a_mistake_of_who_pr
         worker.reply_to({**request, "weights": str(tmp_path), "save": ""}, setting, lambda facts: None)
 
 
+@pytest.mark.parametrize(("do", "place"), [("predicting", "predict_again"), ("exporting", "write_export")])
+def test_a_fault_outside_of_a_search_is_a_mistake_that_says_why(tmp_path, monkeypatch, do, place):
+    np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
+    write_json(tmp_path / "pixels.json", {"rows": 2, "size": 16, "channels": 3})
+    request = {"do": do.removesuffix("ing"), "config": TINY.to_json(), "pixels": str(tmp_path / "pixels.npy")}
+    request |= {"weights": "", "exactly": False, "save": str(tmp_path / "saved.npy")}
+    ask = partial(worker.reply_to, request, worker.Setting(worker.NOTHING, CPU, tmp_path), lambda facts: None)
+    for error, kind in FAULTS[3], FAULTS[5], FAULTS[19]:
+        monkeypatch.setattr(worker, place, raising(error))
+        with pytest.raises(Mistake, match=rf"{do} failed \({kind}: {str(error)[:15]}"):
+            ask()
+    for error in KeyError("rows"), OSError(errno.ENOSPC, "No space left on device"):  # a bug; said with the room left
+        monkeypatch.setattr(worker, place, raising(error))
+        with pytest.raises(type(error)):
+            ask()
+
+
+def test_numbers_that_a_library_cannot_compute_with_are_a_status(tmp_path, monkeypatch):
+    theirs = {"__name__": "albumentations.core"}
+    exec("def divided(*given): return 1 / 0", theirs)
+    monkeypatch.setattr(fold, "train", theirs["divided"])
+    reply = trial_in(tmp_path)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "torch")
+    monkeypatch.setattr(fold, "train", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trial_in(tmp_path)
+
+
 def test_a_net_that_no_probe_can_run_has_no_speed_but_a_reason(monkeypatch):
     from autoclimb.learn import probe
 

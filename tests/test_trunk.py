@@ -111,6 +111,15 @@ def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layer
         assert np.allclose(kept, plain, atol=0.02)
 
 
+def test_features_of_a_net_with_a_finer_stem_are_not_those_of_the_plain_one(tiny, tmp_path):
+    config = tiny.vary(train="features", top=0)
+    plain, fine = (
+        features_of(c, material_of().pixels, tmp_path, CPU, lambda facts: None)
+        for c in (config, config.vary(fine_stem=True))
+    )
+    assert not np.allclose(plain, fine, atol=0.02)
+
+
 def test_stages_that_give_several_maps_at_once_are_no_bug():
     built = build_net(Config(backbone="selecsls42"), 2)
     features = pooled(built.net, built, 4)

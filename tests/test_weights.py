@@ -217,3 +217,12 @@ def test_nets_come_from_the_users_weights_else_the_hub_else_the_box(worker, devi
     assert list(dict.fromkeys(net["weights"] for net in nets)) == weights
     assert len(notes) == 1
     assert find_nets(worker, None, False, device, Clock(60.0), lambda event: None) == ()
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_weights_that_are_damaged_while_a_run_uses_them_are_a_fault_of_the_net(tmp_path, ending):
+    file = tmp_path / f"resnet10t{ending}"
+    (torch.save if ending == ".pth" else save_file)(net_of().state_dict(), file)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(Unbuildable, match="resnet10t"):
+        build_net(SMALL.vary(weights=str(file)), 3)

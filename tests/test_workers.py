@@ -17,7 +17,7 @@ from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.setup import Setup, introduce
 from autoclimb.run.trials import run_trial
-from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker
+from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker, ends_as_mistakes
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, Goal
@@ -114,6 +114,12 @@ def test_the_next_request_starts_the_worker_again_and_greets_it_first(worker, en
     assert worker.ask({"do": "echo", "x": 1}, LONG)["x"] == 1
     assert worker.process.pid != first
     assert heard(worker) == ["hello", end, "hello", "echo"]
+
+
+@pytest.mark.parametrize(("end", "says"), [("hang", "deadline"), ("leave", "exit status 3")])
+def test_outside_of_a_run_a_worker_that_ends_is_a_mistake(worker, end, says):
+    with pytest.raises(Mistake, match=says), ends_as_mistakes():
+        worker.ask({"do": end}, 0.3 if end == "hang" else LONG)
 
 
 def test_a_worker_that_ends_by_itself_has_died_and_the_log_is_named(worker):

@@ -65,7 +65,7 @@ class OutOfTime(Fault):
 
 
 # most often bugs of ours; raised in a library, they mean a net that it does not support
-SLIPS = (TypeError, AttributeError, LookupError, ImportError)
+SLIPS = (TypeError, AttributeError, LookupError, ImportError, ArithmeticError)
 LIBRARIES = (
     "torch",
     "timm",

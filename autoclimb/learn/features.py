@@ -45,7 +45,7 @@ def features_of(
     OutOfTime where the next block would not be done by the deadline, so that the worker need not be killed.
     """
     mirrored = config.tta == "flip" and config.backbone not in FEATURES
-    net = (config.backbone, config.weights, config.model_args, config.layers)
+    net = (config.backbone, config.weights, config.model_args, config.fine_stem, config.layers)
     identity = (*net, config.size, config.preprocess, pixels.shape, "mirrored" if mirrored else "", exactly)
     file_name = getattr(pixels, "filename", None) or "memory"
     name = hashlib.blake2b(repr((identity, str(file_name))).encode(), digest_size=8).hexdigest()

@@ -135,12 +135,10 @@ def tensors_in(checkpoint: Any) -> dict[str, Tensor]:
 
 
 def tensors_of(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a file of weights."""
-    if file.suffix != ".safetensors":
-        return tensors_in(load_checkpoint(file))
+    """The named tensors of a file of weights; raises Unbuildable where it was damaged since `find_weights` read it."""
     try:
-        return load_file(file)
-    except SafetensorError as error:
+        return load_file(file) if file.suffix == ".safetensors" else tensors_in(load_checkpoint(file))
+    except (SafetensorError, Mistake) as error:
         raise Unbuildable(f"{file.name}: {error}") from error
 
 

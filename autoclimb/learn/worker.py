@@ -18,8 +18,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,12 +189,9 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             return run_trial(config, material, *folders, setting.device, report, format=format, seconds=seconds)
         case "predict":
             config, material = asked_for(request, setting)
-            nets = Path(request["weights"])
-            try:
-                where = (nets, setting.cache, setting.device)
+            where = (Path(request["weights"]), setting.cache, setting.device)
+            with faults_as_mistakes("predicting"):
                 predictions = predict_again(config, material, *where, report, request["exactly"])
-            except Unbuildable as error:  # most often because the run's pretrained weights were moved
-                raise Mistake(f"a net of the blend cannot be built again: {error}") from error
             write_array(Path(request["save"]), predictions)
         case "explain":
             from autoclimb.learn.gradcam import explain  # timm
@@ -208,8 +206,24 @@ def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[s
             config, material = asked_for(request, setting)
             write_sheet(config, material, request["blocks"], Path(request["save"]))
         case "export":
-            return write_export(request, setting)
+            with faults_as_mistakes("exporting"):
+                return write_export(request, setting)
     return {}
+
+
+@contextmanager
+def faults_as_mistakes(doing: str) -> Iterator[None]:
+    """A block outside of a search, where nothing else is tried in place of what fails: a fault becomes a Mistake."""
+    try:
+        yield
+    except Unbuildable as error:  # most often because the run's pretrained weights were moved
+        raise Mistake(f"a net of the blend cannot be built again: {error}") from error
+    except STATUSES as error:
+        kind, why = logged_kind(error), str(error).strip().partition("\n")[0][:300]
+        if kind == "disk":  # `main` says how much room there is
+            raise
+        advice = "give fewer or smaller pictures, or more memory" if kind == "memory" else "worker.log says where"
+        raise Mistake(f"{doing} failed ({kind}: {why or type(error).__name__}); {advice}") from error
 
 
 def seconds_from_now(seconds: float) -> Callable[[], float]:
@@ -302,10 +316,7 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
 
     file, inputs = Path(request["file"]), request["inputs"]
     parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request["parts"]]
-    try:
-        graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
-    except Unbuildable as error:
-        raise Mistake(f"a net of the blend cannot be built again: {error}") from error
+    graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
     graph_files.write_graph(graph, inputs, file, request["description"])
     arrays = [np.load(array) for array in request["arrays"]]
     with prediction_autocast(CPU):  # the format that `predict` uses

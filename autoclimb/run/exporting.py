@@ -22,7 +22,7 @@ from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
-from autoclimb.run.worker import Worker, command_of, log_of
+from autoclimb.run.worker import Worker, command_of, ends_as_mistakes, log_of
 from autoclimb.score.crossfit import rule_of
 from autoclimb.types import Blend, Event, Tell, Trial
 
@@ -247,6 +247,7 @@ def _at_size(pictures: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(pictures[:, at][:, :, at])
 
 
+@ends_as_mistakes()
 def write_and_compare(
     run: "Run",
     trials: Sequence[Trial],

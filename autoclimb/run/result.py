@@ -24,7 +24,7 @@ from autoclimb.run import store
 from autoclimb.run.exported import predictions_by_export
 from autoclimb.run.exporting import Exported, export_run, trials_of
 from autoclimb.run.reporting import has_record, record_of, write_report, write_suspects
-from autoclimb.run.worker import Worker, command_of, log_of
+from autoclimb.run.worker import Worker, command_of, ends_as_mistakes, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
@@ -151,6 +151,7 @@ class Run:
         path, files = None if out is None else Path(out), None if images is None else pictures_of(images)
         return export_run(self, format, best, path, files, tell or (lambda event: None))
 
+    @ends_as_mistakes()
     def _members_predictions(
         self, configs: Sequence[Config], files: list[str], place: Path, tell: Tell
     ) -> list[np.ndarray]:

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ class Died(Exception):
     def __init__(self, text: str, fault: str = "died") -> None:
         super().__init__(text)
         self.fault = fault
+
+
+@contextmanager
+def ends_as_mistakes() -> Iterator[None]:
+    """A block outside of a run, where no other trial is tried: a worker's early end becomes a Mistake."""
+    try:
+        yield
+    except (Died, Late) as error:
+        raise Mistake(f"{error}; try again with more memory, or with fewer or smaller pictures") from error
 
 
 class Worker:

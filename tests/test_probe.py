@@ -177,6 +177,7 @@ def test_memory_is_what_the_forward_pass_keeps_and_grows_with_pictures_and_their
         ({"size": 64}, "bf16"),
         ({"size": 64, "sizes": (16,)}, "fp32"),
         ({"size": 64, "scales": (0.25, 1.0)}, "fp32"),
+        ({"size": 32, "scales": (0.7, 1.0)}, "fp32"),  # batches of 16 and of 32 px
     ],
     ids=str,
 )

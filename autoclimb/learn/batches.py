@@ -152,7 +152,7 @@ def shared_memory() -> float:
 
 def batch_bytes(material: Material, config: Config, batch: int, size: int) -> int:
     """Bytes of a batch's pictures at the largest scale; stored features take two bytes a number."""
-    largest = math.ceil(size * max((1.0, *config.scales)))
+    largest = max(size, sides_of_batches(size, config.scales)[-1])
     return batch * largest**2 * material.channels * (1 if material.kept is None else 2)
 
 
@@ -298,15 +298,21 @@ def resized(picture: np.ndarray, size: int, grid: int = 0) -> np.ndarray:
 
 
 def scaled_size(size: int, scales: tuple[float, ...], draw: np.random.Generator) -> int:
-    """The side of a batch's pictures: `size`, or with `scales` (low, high) a random multiple of a step between them.
+    """The side of a batch's pictures, drawn from `sides_of_batches`."""
+    sides = sides_of_batches(size, scales)
+    return sides[int(draw.integers(len(sides)))] if scales else size
+
+
+def sides_of_batches(size: int, scales: tuple[float, ...]) -> range:
+    """The sides that batches may have: `size` alone, or with `scales` (low, high) the multiples of a step between them.
 
     The step is 32 px as in YOLOv2 (Redmon and Farhadi 2017, arXiv 1612.08242), 16 for sizes under 128.
     """
     if not scales:
-        return size
+        return range(size, size + 1)
     step = 32 if size >= 128 else 16
     low, high = (max(1, round(size * scale / step)) for scale in scales)
-    return step * int(draw.integers(low, max(low, high) + 1))
+    return range(step * low, step * max(low, high) + 1, step)
 
 
 def to_input(

@@ -12,7 +12,15 @@ import torch
 
 from autoclimb.budget import SLACK
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
-from autoclimb.learn.batches import BLOCK, BatchMaker, batch_of, epoch_batches, pictures_of_rows, to_input
+from autoclimb.learn.batches import (
+    BLOCK,
+    BatchMaker,
+    batch_of,
+    epoch_batches,
+    pictures_of_rows,
+    sides_of_batches,
+    to_input,
+)
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of, logged_kind
 from autoclimb.learn.lean import folded, for_prediction
@@ -268,7 +276,7 @@ def sound_format(built: Built, config: Config, channels: int, device: torch.devi
     """
     if device.type != "cpu" or built.format.precision != "bf16":
         return built.format
-    smallest = min([config.size, *config.sizes, *(int(config.size * scale) for scale in config.scales)])
+    smallest = min(sides_of_batches(size, config.scales)[0] for size in (config.size, *config.sizes))
     speck = []
 
     def look(module: torch.nn.Conv2d, inputs: tuple[torch.Tensor, ...]) -> None:

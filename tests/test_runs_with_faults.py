@@ -271,6 +271,30 @@ def test_a_disk_that_is_full_when_answers_are_written_gets_the_room_of_nets_or_l
     assert (setup.folder / "submission.csv").read_text() != constant
 
 
+@pytest.mark.parametrize("record", ["a decision", "the budget spent"])
+def test_a_disk_that_is_full_between_trials_gets_the_room_of_nets_and_of_stored_features(finished, monkeypatch, record):
+    setup, *_ = finished
+    stored = [setup.folder / "cache" / f"{name}-1f.npy" for name in ("trunk", "features")]
+    stored.append(store.nets_folder(setup.folder, Config()) / "fold0.safetensors")
+    stored[-1].parent.mkdir(parents=True)
+    for file in stored:
+        file.write_bytes(b"numbers")
+    write_json = store.write_json
+
+    def with_room(path, values):
+        if any(file.exists() for file in stored):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_json(path, values)
+
+    monkeypatch.setattr(store, "write_json", with_room)
+    if record == "a decision":
+        assert remember(setup.folder, 60.0, "cpu", "finalists", lambda: 5) == 5
+        assert remember(setup.folder, 60.0, "cpu", "finalists", lambda: 6) == 5
+    else:
+        store.update_run(setup.folder, setup.clock, words="recorded")
+        assert store.read_run(setup.folder)["words"] == "recorded"
+
+
 def test_a_bug_in_blending_is_raised_at_once_and_a_note_once_something_is_blended(finished, monkeypatch):
     setup, trainer, _ = finished
     blend_trials = answers.blend_trials

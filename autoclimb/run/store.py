@@ -35,6 +35,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 def update_run(folder: Path, clock: Clock, **values: Any) -> None:
     """Updates `run.json` by these values and the budget spent, which a killed run must know when it is continued."""
     spent = {"format": FORMAT, "budget": clock.budget, "spent": round(clock.spent(), 2)}
-    write_json(folder / "run.json", {**read_run(folder), **values, **spent})
+    contents = {**read_run(folder), **values, **spent}
+    retry_with_room(folder, lambda: write_json(folder / "run.json", contents))
 
 
 def recorded(folder: Path, clock: Clock, tell: Tell) -> Tell:
@@ -127,13 +129,13 @@ def read_folds(folder: Path) -> np.ndarray:
 
 
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
-    """The value under a key of a json file; made and written where it is missing, so that a replay finds it."""
+    """The value under a key of a json file of a run's folder; made and written where it is missing, for a replay."""
     values = recalled(path)
     if key not in values:
         value = make()
         values = recalled(path)  # read again, since another thread may have written while it was made
         values[key] = value
-        write_json(path, values)
+        retry_with_room(path.parent, partial(write_json, path, values))
     return values[key]
 
 
@@ -300,7 +302,9 @@ def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
 
 
 def make_room(folder: Path, keep: Collection[str] = ()) -> None:
-    """Deletes the nets' weights of every trial outside the blend on disk and outside `keep`."""
+    """Deletes stored features, and the nets' weights of every trial outside the blend on disk and outside `keep`."""
+    for file in (*folder.glob("cache/trunk-*.npy"), *folder.glob("cache/features-*.npy")):
+        file.unlink(missing_ok=True)  # who reads them reads on, and they can be computed again
     blend = read_blend(folder)
     limit_weights(folder, {*keep, *(blend[0].members if blend else ())}, 0.0)
 

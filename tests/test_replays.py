@@ -12,7 +12,7 @@ from torch import nn
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import Format
-from autoclimb.learn.replays import Replayed, Whole, replayed, shapes_of
+from autoclimb.learn.replays import Launched, Replayed, Whole, replayed, shapes_of
 
 CARD = torch.device("cuda")
 SHAPE = (4, 3, 16, 16)
@@ -26,6 +26,27 @@ def test_of_a_net_of_one_size_one_shape_is_recorded_and_of_growing_pictures_each
 @pytest.mark.parametrize("change", [{"unfreeze": 0.2}, {"scales": (0.5, 1.5)}, {"grid": 2}])
 def test_what_changes_from_step_to_step_is_not_recorded(change):
     assert shapes_of(TINY.vary(**change), 8, 3) == []
+
+
+@pytest.mark.parametrize(("img_s", "seconds", "late"), [(320.0, 0.2, 0.6), (64e3, 1e-3, 0.1), (0.0, 0.2, 1.8)])
+def test_a_card_has_few_seconds_of_steps_waiting_when_the_time_is_over(img_s, seconds, late):
+    """Python launches a step in no time; the card takes `seconds` for each, one after the other."""
+    now, launched_until = [0.0], [0.0]
+
+    class Done:
+        def __init__(self):
+            launched_until[0] = self.at = max(launched_until[0], now[0]) + seconds
+
+        def synchronize(self):
+            now[0] = max(now[0], self.at)
+
+    launched, steps = Launched(64, img_s, Done), 0
+    while now[0] < 10.0:
+        now[0] += 1e-4
+        launched.after_step()
+        steps += 1
+    assert launched_until[0] < 10.0 + late
+    assert steps * seconds == pytest.approx(10.0, abs=late), "the card never waits for Python"
 
 
 def test_without_a_card_a_net_stays_as_it_was():

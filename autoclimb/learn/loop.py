@@ -28,7 +28,7 @@ from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.phases import WaitedFor, log
-from autoclimb.learn.replays import Replayed
+from autoclimb.learn.replays import Launched, Replayed
 from autoclimb.learn.samplers import row_weights
 from autoclimb.learn.threads import Slowing, ThreadTuner
 from autoclimb.policies import light_policy
@@ -98,6 +98,9 @@ def train(
     if device.type == "cpu" and config.seconds:
         usual = built.format.img_s * config.size**2
         tuner = ThreadTuner(usable_cores(), pace.now, threads=torch.get_num_threads(), usual=usual)
+    launched: Launched | None = None
+    if device.type == "cuda":
+        launched = Launched(batch, built.format.img_s, torch.cuda.current_stream(device).record_event)
     # other work that slows the training will slow the predictions too; the steps of a thawing net are no measure of it
     watched = device.type == "cpu" and pace.deadline < math.inf and not unfreezing
     slowing = Slowing(pace.now) if watched else None
@@ -161,6 +164,8 @@ def train(
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + len(x)
+            if launched:
+                launched.after_step()
             if tuner:
                 tuner.after_step(len(x) * x.shape[-1] ** 2)
             if slowing:

@@ -12,7 +12,8 @@ import time
 import cv2
 import numpy as np
 
-from autoclimb.learn.pipelines import augmented, pipeline_of
+from autoclimb.learn.moves import augmented
+from autoclimb.learn.pipelines import pipeline_of
 from autoclimb.policies import POLICIES
 
 SIZES = (64, 224)

@@ -40,7 +40,8 @@ from autoclimb.learn.handmade import CONTRAST, Dictionary, extractor_of, patch_r
 from autoclimb.learn.loop import Pace, size_at, stagnates
 from autoclimb.learn.material import Material
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
-from autoclimb.learn.pipelines import augmented, pipeline_of
+from autoclimb.learn.moves import augmented
+from autoclimb.learn.pipelines import pipeline_of
 from autoclimb.learn.symmetry import gain_of_mirrored
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights

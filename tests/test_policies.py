@@ -1,13 +1,18 @@
 """Policies by contract: shape and seed, which symmetries a row teaches, and that names can be joined."""
 
+import itertools
 import json
+import subprocess
+import sys
+from collections import Counter
 
 import albumentations as A
 import numpy as np
 import pytest
 
 from autoclimb.errors import Mistake
-from autoclimb.learn.pipelines import TRANSFORMS, augmented, pipeline_of
+from autoclimb.learn.moves import MOVES, augmented, moved
+from autoclimb.learn.pipelines import TRANSFORMS, pipeline_of
 from autoclimb.policies import POLICIES, SYMMETRIC, light_policy, policy_named
 from autoclimb.search.portfolio import POLICY_MOVES, tta_for
 from autoclimb.search.space import SearchSpace
@@ -55,8 +60,40 @@ def test_joined_policies_do_what_each_does_once():
     pipeline = pipeline_of("flip+light+cutout", 32, 0)
     kinds = [type(transform).__name__ for transform in pipeline.transforms]
     assert kinds == ["PadIfNeeded", "RandomCrop", "HorizontalFlip", "RandomBrightnessContrast", "Erasing"]
-    again = pipeline_of("flip+flips+flip", 32, 0)
-    assert [type(t).__name__ for t in again.transforms].count("HorizontalFlip") == 1
+    assert pipeline_of("flip+flips+flip", 32, 0).transforms == ("shift", "mirror", "upend")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("move", [(0, 0), (4, -4), (-3, 1), (0, 2)])
+def test_a_picture_is_moved_with_its_border_mirrored_then_transposed_then_flipped(move, channels):
+    picture, (down, right) = photo(32, channels), move
+    padded = np.pad(picture, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    shifted = padded[4 - down : 36 - down, 4 - right : 36 - right]
+    for mirrored, upended, transposed in itertools.product((False, True), repeat=3):
+        expected = shifted.swapaxes(0, 1) if transposed else shifted
+        expected = expected[:: -1 if upended else 1, :: -1 if mirrored else 1]
+        assert (moved(picture, down, right, mirrored, upended, transposed) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "outcomes"), [("shift", 81), ("flip", 162), ("vertical", 162), ("flips", 324), ("dihedral", 648)]
+)
+def test_what_a_policy_of_moves_makes_is_what_albumentations_makes_of_its_transforms(name, outcomes):
+    """Every outcome of 9 x 9 places, flips and turns is met, each about as often as another."""
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 1), dtype=np.uint8)
+    theirs = A.Compose([t for part in POLICIES[name].transforms for t in TRANSFORMS[part](32)], seed=3)
+    ours = pipeline_of(name, 32, 3)
+    assert set(ours.transforms) <= set(MOVES)
+    counts = Counter(augmented(ours, picture).tobytes() for _ in range(12 * outcomes))
+    assert len(counts) == outcomes
+    assert max(counts.values()) < 40
+    assert {augmented(theirs, picture).tobytes() for _ in range(100)} <= set(counts)
+
+
+def test_policies_of_moves_need_no_albumentations():
+    code = "import sys; from autoclimb.learn.moves import moves_of; moves_of('flips', 32, 0, {}); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"albumentations", "torch"} & set(modules)
 
 
 @pytest.mark.parametrize("name", ["mirror", "flip+mirror", "", "flip+"])

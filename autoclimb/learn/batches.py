@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from autoclimb.data.stored import PictureRows, picture_of, tiles_of
 from autoclimb.learn.material import Fold, Material
+from autoclimb.learn.moves import augmented, moves_of
 from autoclimb.learn.samplers import epoch_order
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng, seed_of
@@ -52,24 +53,17 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
 
     def __init__(self, material: Material, config: Config) -> None:
         self.material, self.policy, self.grid = material, config.policy, config.grid or 1
-        if material.kept is not None:
-            return
-        # albumentations takes over a second to import: not for features, and once before processes are forked
-        from autoclimb.learn import pipelines
-
-        self.pipelines, self.pipeline_of_size = pipelines, dict[int, Any]()
+        self.pipeline_of_size = dict[int, Any]()
+        if material.kept is None:
+            self._pipeline(config.size // self.grid)  # before processes are forked: see there
 
     def __getitem__(self, spec: BatchSpec) -> tuple[BatchSpec, Tensor]:
         """A batch's pictures `(B, size, size, C)` uint8 beside its spec; kept features are float16."""
         if self.material.kept is not None:
             return spec, torch.from_numpy(self.material.kept.drawn(spec.rows, spec.seed))
-        augmented = self.pipelines.augmented
         pixels, size = self.material.pixels, spec.size // self.grid
         pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # rows of a memmap are slow memmaps
-        if size not in self.pipeline_of_size:
-            own, channels = self.material.pipelines, self.material.channels
-            self.pipeline_of_size[size] = self.pipelines.pipeline_of(self.policy, size, 0, own, channels)
-        pipeline = self.pipeline_of_size[size]
+        pipeline = self._pipeline(size)
         pipeline.set_random_seed(spec.seed)
 
         def picture(row: int) -> np.ndarray:
@@ -81,6 +75,18 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
             )
 
         return spec, torch.from_numpy(np.stack([picture(row) for row in spec.rows]))
+
+    def _pipeline(self, size: int) -> Any:
+        """The policy's pipeline for pictures of that size. Albumentations, where it needs that, imports for seconds."""
+        if size not in self.pipeline_of_size:
+            own, channels = self.material.pipelines, self.material.channels
+            pipeline = moves_of(self.policy, size, 0, own)
+            if pipeline is None:
+                from autoclimb.learn.pipelines import pipeline_of
+
+                pipeline = pipeline_of(self.policy, size, 0, own, channels)
+            self.pipeline_of_size[size] = pipeline
+        return self.pipeline_of_size[size]
 
 
 def epoch_batches(

@@ -13,8 +13,8 @@ from typing import Any
 
 import albumentations as A
 import cv2
-import numpy as np
 
+from autoclimb.learn.moves import Moves, moves_of
 from autoclimb.policies import policy_named
 
 Builder = Callable[[int], list[Any]]
@@ -135,9 +135,13 @@ def suited_to(transforms: list[Any], channels: int) -> list[Any]:
     return suited
 
 
-def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = None, channels: int = 3) -> A.Compose:
+def pipeline_of(
+    name: str, size: int, seed: int, own: dict[str, str] | None = None, channels: int = 3
+) -> A.Compose | Moves:
     """The pipeline of a policy for pictures of `size` pixels a side. `own` holds a user's pipelines as json."""
     own = own or {}
+    if (moves := moves_of(name, size, seed, own)) is not None:
+        return moves
     policy = policy_named(name, own)
     if name in own:
         pipeline = A.from_dict(json.loads(own[name]))
@@ -146,8 +150,3 @@ def pipeline_of(name: str, size: int, seed: int, own: dict[str, str] | None = No
     transforms = [transform for part in policy.transforms for transform in TRANSFORMS[part](size)]
     # one picture goes in, so there are no shapes to compare: the check takes 3 us of some 60
     return A.Compose(suited_to(transforms, channels), is_check_shapes=False, seed=seed)
-
-
-def augmented(pipeline: A.Compose, picture: np.ndarray) -> np.ndarray:
-    """One picture `(S, S, C)` uint8 after the pipeline."""
-    return pipeline(image=picture)["image"] if pipeline.transforms else picture

@@ -1,6 +1,7 @@
 """Nets that train their top alone: the cut, what is kept, and a whole net at the end."""
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -167,6 +168,28 @@ def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(trunk, "MOST_BYTES", 1.5 * plain.nbytes)
     kept_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
     assert len(list(tmp_path.glob("trunk-*.npy"))) == 1
+
+
+def test_features_that_were_used_since_outlast_those_that_were_only_made_later(tiny, tmp_path, monkeypatch):
+    pixels = material_of().pixels
+
+    def kept(size):
+        [features] = kept_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, lambda facts: None)
+        return features.nbytes
+
+    def age():
+        for file in tmp_path.glob("trunk-*.npy"):
+            os.utime(file, ns=(0, file.stat().st_mtime_ns - 10**9))
+
+    most = 0
+    for size in (32, 48, 32):
+        most += kept(size)
+        age()
+    first, second = sorted(tmp_path.glob("trunk-*.npy"), key=lambda file: file.stat().st_size)
+    monkeypatch.setattr(trunk, "MOST_BYTES", most)
+    kept(40)
+    assert first.exists()
+    assert not second.exists()
 
 
 def test_the_probe_measures_the_top_by_itself(tiny):

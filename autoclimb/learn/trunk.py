@@ -7,6 +7,7 @@ All folds share the stored features, since the frozen stages never saw a label.
 import copy
 import hashlib
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from autoclimb.learn.views import RESIZING, View, views_named
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config
 
-MOST_BYTES = 3e9  # of stored features on disk, beyond which the oldest ones are deleted
+MOST_BYTES = 3e9  # of stored features on disk, beyond which the least recently used ones are deleted
 LARGEST = 6e4  # that a feature is clamped to, since float16 ends at 65,504
 
 # --- the cut ---------------------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def kept_features(
         if not path.exists():
             blocks = _varied(config, replace(material, kept=None), rows, number)
             _write(path, rows, _maps_of_blocks(config, blocks, material.channels, device), *watch)
-        varied.append(np.load(path, mmap_mode="r"))
+        varied.append(_opened(path))
     return Kept(views, tuple(varied))
 
 
@@ -224,8 +225,14 @@ def kept_views(
             blocks = blocks_of(pixels, config.size)
             maps = _maps_of_blocks(config, blocks, pixels.shape[-1], device, view if number else None)
             _write(path, len(pixels), maps, report, now, deadline)
-        views.append(np.load(path, mmap_mode="r"))
+        views.append(_opened(path))
     return tuple(views)
+
+
+def _opened(path: Path) -> np.ndarray:
+    """The features at `path`, mapped; the file counts as used now."""
+    os.utime(path)
+    return np.load(path, mmap_mode="r")
 
 
 def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Path:
@@ -284,7 +291,7 @@ def _write(
 
 
 def _make_room(cache: Path, needed: int) -> None:
-    """Deletes stored features, oldest first, until `needed` more bytes fit within MOST_BYTES and the free disk."""
+    """Deletes stored features, the least recently used first, until `needed` more bytes fit within MOST_BYTES and the free disk."""
     files = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
     total = sum(file.stat().st_size for file in files)
     while files and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):

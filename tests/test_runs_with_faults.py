@@ -434,6 +434,14 @@ def test_a_disk_that_fills_while_pictures_are_decoded_fails_the_trial_alone(fini
         run()
 
 
+def test_memory_that_is_short_while_pictures_are_decoded_fails_the_trial_alone(finished):
+    setup, *_ = finished
+    setup.decoded.at = raising(MemoryError("Unable to allocate 9 GiB"))
+    trials.prepare(setup, FEATURES.vary(size=96))
+    trial = run_trial(setup, FEATURES.vary(size=96), "resize")
+    assert (trial.status, trial.facts["fault"], trial.note) == ("failed", "memory", "Unable to allocate 9 GiB")
+
+
 def test_a_worker_that_cannot_be_started_again_for_want_of_memory_is_a_status(finished, monkeypatch):
     from autoclimb.run import worker
 

@@ -57,6 +57,8 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
         if not (isinstance(error, NoRoom) or no_room(error)):
             raise
         reply = failure(error, "disk")
+    except MemoryError as error:  # of decoding
+        reply = failure(error, "memory")
     except Late as error:
         reply = failure(error, "late", finished)
     except Died as error:
@@ -167,7 +169,7 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels of a config's trial and computes the features it stores, before its time is planned."""
-    with suppress(NoRoom, OSError, Late, Died):  # the trial itself will fail for the same reason and report it
+    with suppress(NoRoom, OSError, MemoryError, Late, Died):  # the trial itself will fail for the same reason and report it
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)

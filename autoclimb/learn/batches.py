@@ -332,13 +332,20 @@ def to_input(
     x = torch.from_numpy(pictures) if isinstance(pictures, np.ndarray) else pictures
     if device.type == "cuda":
         x = (x if x.is_pinned() else x.pin_memory()).to(device, non_blocking=True)
-    x = x.permute(0, 3, 1, 2).float()  # a view, so that memory stays channels last
-    scale, shift = _statistics(mean, std, device)
-    return (x * scale - shift).contiguous(memory_format=layout)
+    side, channels = x.shape[2:]
+    scale, shift = _statistics(mean, std, side, device)
+    # by rows of pixels and in place: 32 pictures of 224 px take 4.4 ms, by channels and copied 13.9 (2 threads, medians
+    # of 6 interleaved rounds), as loops over three channels are short
+    x = x.flatten(2).to(torch.float32, copy=True).mul_(scale).sub_(shift)
+    # a view, so that memory stays channels last
+    return x.unflatten(2, (side, channels)).permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 @cache
-def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factor and offset `(1, C, 1, 1)` of the normalisation, cached, since copying them synchronises the GPU."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
-    return scale, torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, -1, 1, 1)
+def _statistics(
+    mean: tuple[float, ...], std: tuple[float, ...], side: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Factor and offset `(S * C,)` of a row of pixels, cached, since copying them synchronises the GPU."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return scale.repeat(side), shift.repeat(side)

@@ -32,6 +32,7 @@ from autoclimb.learn.batches import (
     prefetch,
     processes_for,
     resized,
+    to_input,
 )
 from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.faults import OutOfTime, Unbuildable
@@ -39,8 +40,8 @@ from autoclimb.learn.features import features_of, fit_head, head_predictions
 from autoclimb.learn.handmade import CONTRAST, Dictionary, extractor_of, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
 from autoclimb.learn.material import Material
-from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.moves import augmented
+from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.pipelines import pipeline_of
 from autoclimb.learn.symmetry import gain_of_mirrored
 from autoclimb.learn.trial import predict_again, run_trial
@@ -751,3 +752,17 @@ def test_pretrained_first_layers_are_adapted_to_other_channels(tmp_path):
         assert first.shape[1] == len(built.mean) == len(built.std) == 4
         assert torch.allclose(first[:, :3], was * 3 / 4, atol=1e-6)
         assert torch.allclose(first[:, 3], was[:, 0] * 3 / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (3, np.uint8), (4, np.uint8), (112, np.float16)])
+def test_a_nets_input_is_normalised_by_channel_whatever_its_layout_and_its_pictures_stay(channels, dtype, layout):
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (2, 6, 6, channels)).astype(dtype)
+    before = pictures.copy()
+    mean, std = (tuple(draw.uniform(0.1, 1.0, channels).tolist()) for _ in range(2))
+    x = to_input(pictures, mean, std, CPU, layout)
+    expected = (pictures.astype(np.float64) / 255 - mean) / std
+    np.testing.assert_allclose(x.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert x.is_contiguous(memory_format=layout)
+    assert (pictures == before).all()

@@ -291,7 +291,10 @@ def _write(
 
 
 def _make_room(cache: Path, needed: int) -> None:
-    """Deletes stored features, the least recently used first, until `needed` more bytes fit within MOST_BYTES and the free disk."""
+    """Deletes stored features, the least recently used first, until `needed` more bytes fit.
+
+    Within MOST_BYTES, and into the free disk.
+    """
     files = sorted(cache.glob("trunk-*.npy"), key=lambda file: file.stat().st_mtime_ns)
     total = sum(file.stat().st_size for file in files)
     while files and (total + needed > MOST_BYTES or needed > shutil.disk_usage(cache).free):

@@ -169,7 +169,9 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels of a config's trial and computes the features it stores, before its time is planned."""
-    with suppress(NoRoom, OSError, MemoryError, Late, Died):  # the trial itself will fail for the same reason and report it
+    with suppress(
+        NoRoom, OSError, MemoryError, Late, Died
+    ):  # the trial itself will fail for the same reason and report it
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)

@@ -8,6 +8,8 @@ import torch
 from nets import CPU
 from test_training import TINY, material_of
 
+from autoclimb.learn import features, threads, trunk
+from autoclimb.learn.features import features_of
 from autoclimb.learn.threads import LONGEST_WAIT, Slowing, ThreadTuner, settle_threads
 from autoclimb.learn.trial import run_trial
 
@@ -137,6 +139,36 @@ def test_a_probe_settles_on_the_threads_that_are_quickest(rates, threads):
     assert settle_threads(lambda: 1 / rates[torch.get_num_threads()], 4) == threads
     assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
+
+
+def test_kernels_that_the_first_step_builds_or_a_burst_that_it_meets_take_no_threads_away():
+    before, rates, steps = torch.get_num_threads(), {4: 4, 2: 2, 1: 1}, []
+
+    def first_is_slow():
+        steps.append(torch.get_num_threads())
+        return 9.0 if len(steps) == 1 else 1 / rates[steps[-1]]
+
+    assert settle_threads(first_is_slow, 4) == torch.get_num_threads() == 4
+    assert steps == [4, 2, 4]
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("frozen", ["features", "maps at the cut"])
+def test_features_do_not_go_on_with_the_threads_that_a_busier_minute_left(tmp_path, monkeypatch, frozen):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(features, "usable_cores", lambda: 2)
+    monkeypatch.setattr(trunk, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "settle_threads", lambda step, most: (step(), torch.set_num_threads(most)))
+    material, where = material_of(size=32), (tmp_path, CPU, lambda facts: None)
+    try:
+        torch.set_num_threads(1)
+        if frozen == "features":
+            features_of(TINY.vary(train="features", backbone="gradients", model_args=()), material.pixels, *where)
+        else:
+            list(trunk._maps_of_blocks(TINY.vary(size=32, top=1), iter([material.pixels]), 3, CPU))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_training_by_the_clock_says_how_many_threads_it_ended_with_and_one_by_epochs_changes_none(tmp_path):

@@ -25,6 +25,8 @@ from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
 from autoclimb.learn.handmade import FEATURES, column_weights, extractor_of
 from autoclimb.learn.material import Report
+from autoclimb.learn.threads import TRIED, settle_again
+from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind
 
@@ -61,6 +63,8 @@ def features_of(
     features = np.empty((0, 0), np.float32)
     start, begun = 0, now()
     for block in prefetch(blocks, device):
+        if not start and device.type == "cpu":
+            settle_again(partial(extract, block[:TRIED]), usable_cores())
         rows = extract(block)
         if not start:
             features = np.empty((len(pixels), rows.shape[1]), np.float32)

@@ -29,7 +29,7 @@ from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.phases import phase
 from autoclimb.learn.replays import replayed, shapes_of
-from autoclimb.learn.threads import settle_threads
+from autoclimb.learn.threads import TRIED, settle_threads
 from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
 from autoclimb.types import Config
@@ -64,7 +64,6 @@ LOOKED_AT = 32  # pictures whose prediction is timed on a processor where a net'
 HASTE = 0.5  # seconds asked for below which no format is measured twice
 QUICK = 1.0  # seconds of getting ready on a card beyond which no other batch is tried; own choice
 STEPS = 20  # an epoch, at least, of a doubled batch
-THREAD_BATCH = 8  # pictures that the number of threads is chosen with: what is compared is waiting, not work
 LONG_STEP = 2.0  # seconds of a step on a processor after which it is not repeated
 # seconds of torch.compile for forward and backward on 16 cores: 33 of a ConvNeXt-T beside nine others (LOG.md). It uses
 # all there are; fewer are taken to need longer in proportion, and a worker without a word for minutes is ended as hung
@@ -108,7 +107,7 @@ def _prediction_speed(built: Built, config: Config, material: Material, device: 
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
         if device.type == "cpu":
-            settle_threads(lambda: _seconds_of(net, x[:THREAD_BATCH]), usable_cores())
+            settle_threads(lambda: _seconds_of(net, x[:TRIED]), usable_cores())
         begun = time.perf_counter()
         times = timed(lambda: _seconds_of(net, x), 0.0, device)
     seconds = min(times)
@@ -157,7 +156,7 @@ def _speed_of(
         return 0.0
 
     if device.type == "cpu":  # a busy minute's threads may be ten times slower than one, and the probe with them
-        few = (pictures[:THREAD_BATCH], target[:THREAD_BATCH])
+        few = (pictures[:TRIED], target[:TRIED])
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0)[0], usable_cores())
     rates = {format: rate(format, len(pictures)) for format in formats}

@@ -4,6 +4,7 @@ Threads that wait for one that lost its core to another process cost far more th
 on two cores resnet18 at 64 px trained at 1.4 pictures a second on two threads, at 18.4 on one (one run; LOG.md).
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from statistics import median
@@ -15,6 +16,7 @@ LONG_STEP = 2.0  # seconds of a step that makes a window by itself
 COLLAPSED = 0.6  # of the best rate so far, or of the probe's, below which fewer threads are tried
 BETTER = 1.1  # factor on the rate for a change to stay
 SECOND, WINDOWS = 1.0, 5  # of Slowing: seconds of a window at least, and windows of a median
+TRIED = 8  # pictures that a number of threads is settled with: what is compared is waiting, not work
 FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not help is tried again, doubled each time
 
 
@@ -113,15 +115,34 @@ class Slowing:
 
 
 def settle_threads(step: Callable[[], float], most: int) -> int:
-    """The number of threads, set for torch, with which `step()` takes the fewest seconds: all, or halved repeatedly."""
-    threads = most
-    torch.set_num_threads(threads)
-    best = step()
+    """The number of threads, set for torch, with which `step()` takes the fewest seconds: all, or halved repeatedly.
+
+    Before there are fewer, the larger number is timed again: its first step may have met a neighbour's burst, and built
+    kernels that the next one found.
+    """
+
+    def seconds_with(threads: int) -> float:
+        torch.set_num_threads(threads)
+        return step()
+
+    threads, best = most, seconds_with(most)
     while threads > 1:
-        torch.set_num_threads(threads // 2)
-        seconds = step()
-        if seconds * BETTER >= best:
+        seconds = seconds_with(threads // 2)
+        if seconds * BETTER >= best or seconds * BETTER >= seconds_with(threads):
             break
         threads, best = threads // 2, seconds
     torch.set_num_threads(threads)
     return threads
+
+
+def settle_again(work: Callable[[], object], most: int) -> None:
+    """Settles the number of threads by `work()` where an earlier look or training, in a busier minute, left fewer."""
+    if torch.get_num_threads() >= most:
+        return
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    settle_threads(seconds, most)

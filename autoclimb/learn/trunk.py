@@ -29,7 +29,9 @@ from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts, l
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
 from autoclimb.learn.optim import layers_of
+from autoclimb.learn.threads import TRIED, settle_again
 from autoclimb.learn.views import RESIZING, View, views_named
+from autoclimb.processors import usable_cores
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config
 
@@ -258,7 +260,9 @@ def _maps_of_blocks(
     built = for_prediction(frozen_net(config, channels), device, config.size)
     place(built, device).eval()
     trunk = cut(built, config.top, config.size)[0].eval()
-    for block in prefetch(blocks, device):
+    for number, block in enumerate(prefetch(blocks, device)):
+        if not number and device.type == "cpu":
+            settle_again(partial(maps_of, trunk, built, block[:TRIED], device), usable_cores())
         yield maps_of(trunk, built, block, device, view)
 
 

@@ -28,6 +28,7 @@ from test_workers import SCRIPT
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK, Clock
 from autoclimb.data.folds import make_folds
+from autoclimb.data.pixels import NoRoom
 from autoclimb.data.stored import LazyPictures
 from autoclimb.disk import write_array
 from autoclimb.learn import fold, trial
@@ -109,6 +110,7 @@ class Injected:
     script: str = ""
     changes: dict[str, Any] = field(default_factory=dict)  # to the config that the tiny net is trained by
     pictures: Callable[[int], np.ndarray] | None = None
+    decoding: Exception | None = None  # raised where the trial's pictures are decoded, before the worker is asked
     late: bool = False  # the deadline comes in the middle of a fold
     finished: int = 0  # folds that the worker had reported before it ended
     ends: str = "failed"  # the status of the trials that it hits
@@ -135,6 +137,9 @@ FAULTS: dict[str, Injected] = {
     "worker that dies": Injected(over_64_px, script="leave"),
     "worker that hangs": Injected(over_64_px, script="hang"),
     "full disk": Injected(over_64_px, (fold, "save_net"), FULL),
+    "full disk where features are stored": Injected(large_features, (trial, "features_of"), FULL),
+    "no room for decoded pictures": Injected(over_64_px, decoding=NoRoom("700 MB of pixels do not fit")),
+    "no memory to decode pictures": Injected(over_64_px, decoding=HOST),
     "weights that do not fit": Injected(tuned, changes={"weights": "another net's"}),
     "picture that became unreadable": Injected(over_64_px, pictures=unreadable),
     "deadline in the middle of a fold": Injected(of_several_folds, late=True, ends="done"),
@@ -157,6 +162,7 @@ class Trainer:
     fold_of: np.ndarray = field(init=False, repr=False)
     truth: np.ndarray = field(init=False, repr=False)
     restarts: int = 0
+    asked: Config | None = None  # whose trial is run now
     on_disk: set[Config] = field(default_factory=set, repr=False)  # features, as `features_like` names them
     struck: set[Config] = field(default_factory=set, repr=False)  # configs that the fault hit, without their folds
     events: list[Event] = field(default_factory=list, repr=False)
@@ -185,6 +191,24 @@ class Trainer:
         self.on_disk |= {features_like(config)} if config.train == "features" else set()
         self.predict(config, config.folds, out)
         return {"status": "done", "note": "", "facts": {}, "folds": len(config.folds)}
+
+    def pixels(self, size: int, *_: Any) -> Any:
+        """The decoded pictures, which are none; raises the fault where it hits the trial that is run now."""
+        config = self.asked
+        decoding = self.fault.decoding if self.fault else None
+        if decoding and config and self.fault.hits(config) and size == config.cached_size:
+            self.struck.add(config.vary(folds=()))
+            self.time += FAILS_EARLY
+            raise type(decoding)(*decoding.args)
+        return SimpleNamespace(path=self.folder / "none.npy")
+
+    def run(self, setup: Setup, config: Config, stage: str, planned: float = 0.0) -> Trial:
+        """The real trial."""
+        self.asked = config
+        try:
+            return run_trial(setup, config, stage, planned)
+        finally:
+            self.asked = None
 
     def end(self) -> None:
         """The next request would start the process again."""
@@ -302,8 +326,7 @@ def setting_of(folder: Path, trainer: Trainer, budget: float = 900.0) -> Setup:
     goal, fold_of = Goal(metric_named("accuracy"), "binary"), make_folds(about, 5, 0)
     trainer.fold_of, trainer.truth = fold_of, about.target
     clock = Clock(budget, now=lambda: trainer.time, start=trainer.time)
-    pictures = SimpleNamespace(path=folder / "none.npy")
-    decoded: Any = SimpleNamespace(at=lambda *how: pictures, reading_seconds=lambda *how: 0.0, limit=3e9)
+    decoded: Any = SimpleNamespace(at=trainer.pixels, reading_seconds=lambda *how: 0.0, limit=3e9)
     worker: Any = trainer
     setup = Setup(
         about, goal, fold_of, store.open_folder(folder / "run"), worker, decoded, clock, trainer.events.append
@@ -324,7 +347,7 @@ def faulty_run(folder: Path, fault: Injected | None = None, budget: float = 900.
     history, _ = follow(
         plan_of(None),
         trainer.situation,
-        partial(run_trial, setup),
+        partial(trainer.run, setup),
         partial(store.recall_trial, setup.folder),
         setup.clock,
         setup.reserve,

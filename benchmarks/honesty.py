@@ -3,12 +3,14 @@
     python benchmarks/honesty.py promise [--draws 200] [--goals accuracy f2 ...]
     python benchmarks/honesty.py noise [--draws 40] [--goals accuracy f2 ...]
     python benchmarks/honesty.py coverage [--draws 200] [--goals accuracy f2 ...]
+    python benchmarks/honesty.py clusters [--draws 200] [--goals accuracy f2 ...]
+    python benchmarks/honesty.py luck [--draws 100] [--goals accuracy f2 ...]
     python benchmarks/honesty.py search [--draws 150] [--goals accuracy f2 ...]
     python benchmarks/honesty.py decisions RUN ...
     python benchmarks/honesty.py suspects RUN ... [--draws 2]
     python benchmarks/honesty.py reblend RUN ... --answers DIR
 
-Tables go to the terminal, and with --out FILE to the end of that file. The first four are simulations; the others look
+Tables go to the terminal, and with --out FILE to the end of that file. The first six are simulations; the others look
 at kept runs: `decisions` at runs of sets of labels, `suspects` at any whose cache still holds frozen features, and
 `reblend` at those whose answers are known, DIR/<run>.csv in the submission's form.
 """
@@ -31,10 +33,11 @@ from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import Run, open_run
 from autoclimb.score.calibrate import calibrated, platt
-from autoclimb.score.crossfit import cross_fit, cross_fitted_score, rule_of, standard_error
+from autoclimb.score.crossfit import cross_answers, cross_fit, cross_fitted_score, rule_of, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.expected import learnt_tilt
 from autoclimb.score.intervals import interval
+from autoclimb.score.luck import luck_of_best
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.suspects import suspects_of
@@ -58,6 +61,8 @@ SIMULATED: dict[str, tuple[Goals, int]] = {
     "promise": (THREE, 200),
     "noise": (EIGHT, 40),
     "coverage": (WITH_R2, 200),
+    "clusters": (WITH_R2, 200),
+    "luck": (WITH_R2, 100),
     "search": (THREE, 150),
 }
 NEW_ROWS = 20_000  # that say what an answer truly scores
@@ -114,13 +119,18 @@ def mean_of(values: np.ndarray) -> str:
 
 # --- worlds ----------------------------------------------------------------------------------------------------------
 
+WIDTHS = {"binary": 2, "multilabel": 6, "regression": 1}  # columns of a prediction, 4 of other kinds
 
-def world(kind: Kind, n: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Truth of n rows and the log odds (or numbers) that it was drawn from."""
-    width = {"binary": 2, "multilabel": 6, "regression": 1}.get(kind, 4)
-    z = random.normal(size=(n, width)) * 2 - (1.5 if kind == "multilabel" else 0)
+
+def world(
+    kind: Kind, n: int, random: np.random.Generator, shift: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Truth of n rows and the log odds (or numbers) that it was drawn from; `shift` `(n, C)` moves them by row."""
+    width = WIDTHS.get(kind, 4)
+    z = random.normal(size=(n, width)) * 2 + shift - (1.5 if kind == "multilabel" else 0)
     if kind == "ordinal":
-        z = -((random.normal(1.5, 1.2, (n, 1)) - np.arange(4)) ** 2)
+        grade = random.normal(1.5, 1.2, (n, 1)) + np.atleast_1d(shift)[..., :1]
+        z = -((grade - np.arange(4)) ** 2)
     if kind == "regression":
         return z[:, 0] + random.normal(size=n), z
     right = chances(z, kind)
@@ -199,7 +209,7 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
 
 
 def noise(asked: argparse.Namespace) -> Iterator[str]:
-    """What twelve members that know nothing claim over the constant prediction; higher is better."""
+    """What twelve members that know nothing claim over the constant prediction of the other parts; higher is better."""
     yield head("goal", "100 rows", "1,000 rows")
     for metric, kind in asked_for(asked):
         claims = [np.array([claimed(metric, kind, n, seed) for seed in range(asked.draws)]) for n in (100, 1000)]
@@ -214,14 +224,17 @@ def claimed(metric: str, kind: Kind, n: int, seed: int) -> float:
     for i in range(12):
         p = chances(z + random.normal(size=z.shape), kind)[random.permutation(n)]  # skill dealt out by lot
         trials.append(member(i, p, p[:2]))
-    blend = blend_of(trials, goal, truth, np.arange(n) % 5, quick=True)
-    constant = np.repeat(np.atleast_2d(constant_of(kind, truth, z.shape[1])), n, axis=0)
-    return blend.score - cross_fitted_score(goal, truth, constant, np.arange(n) % 5).score
+    parts = np.arange(n) % 5
+    blend = blend_of(trials, goal, truth, parts, quick=True)
+    constants = [np.atleast_1d(constant_of(goal, truth[parts != k], z.shape[1])) for k in range(5)]
+    return blend.score - cross_fitted_score(goal, truth, np.array(constants)[parts], parts).score
 
 
-def constant_of(kind: Kind, truth: np.ndarray, width: int) -> np.ndarray:
-    """The mean number, or the share of rows that have each class or label."""
-    if kind in ("regression", "multilabel"):
+def constant_of(goal: Goal, truth: np.ndarray, width: int) -> np.ndarray:
+    """The number that suits the metric, or the share of rows that have each class or label."""
+    if goal.kind == "regression" and goal.metric.constant == "median":
+        return np.asarray(np.median(truth))
+    if goal.kind in ("regression", "multilabel"):
         return np.asarray(truth.mean(0))
     return np.bincount(truth, minlength=width) / len(truth)
 
@@ -252,7 +265,76 @@ def covers(metric: str, kind: Kind, n: int, size: int, seed: int) -> bool:
     return bool(low <= true <= high)
 
 
-# --- search: the best of many nets on one fold, trained over all ------------------------------------------------------
+# --- clusters: few groups that differ in what they hold and in how hard they are -------------------------------------
+
+GROUPS, GROUP_ROWS = (2, 3, 5, 8, 15), 20
+
+
+def clusters(asked: argparse.Namespace) -> Iterator[str]:
+    """How often 95 % intervals hold the score of rows of new groups, where rows come in few groups of 20 rows.
+
+    Groups differ in the shares of their classes, in how hard their rows are, and in which way predictions lean there.
+    """
+    yield head("goal", *(f"{count} groups" for count in GROUPS), "median widths")
+    for metric, kind in asked_for(asked):
+        cells, widths = [], []
+        for count in GROUPS:
+            drawn = np.array([covers_new_groups(metric, kind, count, seed) for seed in range(asked.draws)])
+            cells.append(f"{drawn[:, 0].mean():.3f}")
+            widths.append(f"{np.median(drawn[:, 1]):.3f}")
+        yield row(f"{metric}, {kind}", *cells, ", ".join(widths))
+
+
+def covers_new_groups(metric: str, kind: Kind, count: int, seed: int) -> tuple[bool, float]:
+    """Whether the interval of `count` groups holds the score of rows of new ones, and how wide it is."""
+    random, goal = np.random.default_rng(seed), goal_of(metric, kind)
+    new = NEW_ROWS // GROUP_ROWS
+    groups = np.repeat(np.arange(count + new), GROUP_ROWS)
+    width, n = WIDTHS.get(kind, 4), count * GROUP_ROWS
+    truth, z = world(kind, len(groups), random, 0.7 * random.normal(size=(count + new, width))[groups])
+    hard = np.exp(0.4 * random.normal(size=(count + new, 1)))[groups]
+    lean = 0.5 * random.normal(size=(count + new, z.shape[1]))[groups]
+    p = chances(1.3 * (z + hard * random.normal(size=z.shape) + lean), kind)
+    own = groups[:n]
+    scored = cross_fitted_score(goal, truth[:n], p[:n], own % 5, own)
+    low, high = interval(goal, truth_for(goal, truth[:n]), scored.answers, own)
+    rule = learn_rule(goal, truth[:n], p[:n], part_of=own % 5)
+    true = goal.score(truth_for(goal, truth[n:]), answer(rule, p[n:]))
+    return bool(low <= true <= high), high - low
+
+
+# --- luck: what the best of several owes to the rows it was chosen on ------------------------------------------------
+
+
+def luck(asked: argparse.Namespace) -> Iterator[str]:
+    """How much better the best of twelve nets looks on the 120 rows it was chosen on than it is, and what is estimated.
+
+    Nets are equally good, or differ by so much in their noise.
+    """
+    yield head("goal", "spread of their noise", "seen", "estimated", "estimated, deviation over draws")
+    for metric, kind in asked_for(asked):
+        for spread in (0.0, 0.15):
+            seen, said = np.array([luck_of(metric, kind, spread, seed) for seed in range(asked.draws)]).T
+            yield row(f"{metric}, {kind}", spread, mean_of(seen), mean_of(said), f"{said.std(ddof=1):.4f}")
+
+
+def luck_of(metric: str, kind: Kind, spread: float, seed: int, n: int = 120, count: int = 12) -> tuple[float, float]:
+    """How much too good the best of several nets looked, less what the same rows do to all, and what is said of it."""
+    random, goal = np.random.default_rng(seed), goal_of(metric, kind)
+    truth, z = world(kind, n + NEW_ROWS // 4, random)
+    shared, parts = 0.8 * random.normal(size=z.shape), random.permutation(n) % 5
+    levels = 1.2 * np.exp(spread * random.normal(size=count))
+    nets = [chances(z + level * (shared + 0.6 * random.normal(size=z.shape)), kind) for level in levels]
+    answers = [cross_answers(goal, truth[:n], p[:n], parts, quick=True) for p in nets]
+    target, new = truth_for(goal, truth[:n]), truth_for(goal, truth[n:])
+    own = np.array([goal.score(target, a) for a in answers])
+    rules = [learn_rule(goal, truth[:n], p[:n], quick=True, part_of=parts) for p in nets]
+    true = np.array([goal.score(new, answer(rule, p[n:])) for rule, p in zip(rules, nets, strict=True)])
+    off = own - true
+    return float(off[own.argmax()] - off.mean()), luck_of_best(goal, target, answers)
+
+
+# --- search: the best of many nets on one fold, trained over all -----------------------------------------------------
 
 
 def search(asked: argparse.Namespace) -> Iterator[str]:
@@ -519,6 +601,8 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {
     "promise": promise,
     "noise": noise,
     "coverage": coverage,
+    "clusters": clusters,
+    "luck": luck,
     "search": search,
     "decisions": decisions,
     "suspects": suspects,
@@ -528,6 +612,8 @@ TITLES = {
     "promise": "promise and truth of short runs, simulated",
     "noise": "claims of blends of noise over a constant",
     "coverage": "coverage of 95 % intervals",
+    "clusters": "coverage of 95 % intervals of few groups",
+    "luck": "the luck of the best of several",
     "search": "the best net of one fold, promised over all",
     "decisions": "decisions for sets of labels",
     "suspects": "suspects among flipped labels",

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,8 +93,18 @@ def difference(losses: np.ndarray, others: np.ndarray) -> str:
 
 
 @contextmanager
-def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: Metric | None = None) -> Iterator[Lab]:
-    """A lab for one of the suite's sets, its files in `folder`; the worker ends with the block."""
+def opened(
+    suite: Path,
+    name: str,
+    folder: Path,
+    device: str = "auto",
+    metric: Metric | None = None,
+    command: Sequence[str] = (),
+) -> Iterator[Lab]:
+    """A lab for one of the suite's sets, its files in `folder`; the worker ends with the block.
+
+    `command` is the worker's where it is not the usual one.
+    """
     whole = read_suite(suite)
     try:
         known_set = whole.set_named(name)
@@ -109,7 +119,7 @@ def opened(suite: Path, name: str, folder: Path, device: str = "auto", metric: M
     hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
     hello["precision"] = "float32"
     hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
-    worker = Worker(command_of(), folder / "worker.log")
+    worker = Worker(command or command_of(), folder / "worker.log")
     try:
         worker.greet(hello, STARTING)
         yield Lab(task, metric, fold_of, folder, worker, hello)

@@ -1,12 +1,13 @@
-"""Does data of any size go through? Peak memory and seconds of two large synthetic cases, from reading to writing.
+"""Does data of any size go through? Peak memory and seconds of large synthetic cases, from reading to writing.
 
-    python benchmarks/large.py [--cases classes,sets,trials,probabilities] [--scale 1]
+    python benchmarks/large.py [--cases classes,sets,trials,probabilities,deep] [--scale 1]
 
 - classes: 1,000,000 train rows of 7,000 classes and 100,000 test rows; two trials of one held-out tenth
 - sets: the same with three labels of 7,000 a row, and F2
 - trials: 100,000 train rows of 100 classes and 25,000 test rows; 100 trials over all rows. Publishing is timed
   after some, and all trials but the newest were published before, as in a run
 - probabilities: the same with log loss, whose submission has a column a class
+- deep: the blend at a run's end and its decision, of 30 trials of 100,000 rows of 50 labels, by F2
 
 Pictures are empty members of archives, since nothing here looks at them, and predictions are noise around the truth,
 made a block of rows at a time and stored as the worker stores them. Each case is a process of its own; its folder takes
@@ -31,6 +32,7 @@ import numpy as np
 from record import append, heading
 
 from autoclimb.arrays import LARGE, Predictions, write_predictions
+from autoclimb.blend.choose import blend_of
 from autoclimb.budget import Clock
 from autoclimb.data.folds import make_folds
 from autoclimb.data.read.folder import read_folder
@@ -40,7 +42,9 @@ from autoclimb.run import store
 from autoclimb.run.answers import publish, publish_constant
 from autoclimb.run.setup import Setup, learning_target, precision_for
 from autoclimb.run.trials import scored
+from autoclimb.score.crossfit import rule_of
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.rules import answer
 from autoclimb.types import Config, Form, Goal, History, Task, Trial
 
 HEADER = "| case | step | seconds | of a processor | peak GB | of it anonymous |\n|---|---|---|---|---|---|\n"
@@ -235,11 +239,37 @@ def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
             publish(setup, history, own_scores)
 
 
+def deep(steps: Steps, scale: float, folder: Path) -> None:
+    """The last blend of a run, with every blender: labels in part predicted by all trials, in part by each its own."""
+    rows, answered, labels, trials = (max(round(n * scale), 3) for n in (100_000, 25_000, 50, 30))
+    draw, goal, made = np.random.default_rng(0), Goal(metric_named("f2"), "multilabel"), []
+    z = 2 * draw.normal(size=(rows + answered, labels)).astype(np.float32) - 4
+    truth = (draw.random(z.shape) < 1 / (1 + np.exp(-z)))[:rows].astype(np.uint8)
+    shared = draw.normal(size=z.shape).astype(np.float32)
+    for number in range(trials):
+        noise = draw.normal(size=z.shape).astype(np.float32)
+        p = 1 / (1 + np.exp(-z - (0.7 + 0.02 * number) * (shared + noise)))
+        write_array(folder / f"{number}.npy", p)
+        predictions = np.load(folder / f"{number}.npy", mmap_mode="r")
+        config = Config(lr=0.001 * (1 + number), folds=(0, 1, 2, 3, 4))
+        oof, test = predictions[:rows], predictions[rows:]
+        made.append(Trial(config, "large", "done", 0.5, 0.01, 1.0, oof=oof, test=test))
+    del z, shared, noise, p
+    fold_of = np.arange(rows) % 5
+    with steps.step(f"the blend of {trials} trials"):
+        blend = blend_of(made, goal, truth, fold_of)
+    with steps.step("the decision"):
+        rule = rule_of(goal, truth, blend.oof, fold_of)
+    with steps.step("the answers"):
+        answer(rule, blend.test)
+
+
 CASES: dict[str, Callable[[Steps, float, Path], None]] = {
     "classes": lambda steps, scale, folder: wide(steps, scale, folder, 1, "accuracy"),
     "sets": lambda steps, scale, folder: wide(steps, scale, folder, LABELS, "f2"),
     "trials": lambda steps, scale, folder: many(steps, scale, folder, "accuracy"),
     "probabilities": lambda steps, scale, folder: many(steps, scale, folder, "log-loss"),
+    "deep": deep,
 }
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.errors import Mistake
-from autoclimb.score.metrics import METRICS, metric_named, row_values
+from autoclimb.score.metrics import METRICS, best_score, metric_named, row_values
 from autoclimb.types import Goal, Kind, Metric
 
 R = np.random.default_rng(0)
@@ -43,6 +43,8 @@ def test_perfect_answers_score_best(name, kind):
     truth, answers = perfect(metric, kind)
     best = metric.score(truth, answers)
     assert best == pytest.approx(BEST.get(name, 1.0 if metric.greater_is_better else 0.0), abs=1e-9)
+    assert best <= best_score(metric) + 1e-9
+    assert best_score(Metric("mine", metric.function, metric.wants)) == np.inf
     worse = answers.copy()
     worse[:20] = answers[:20][::-1]
     assert metric.score(truth, worse) < best or name.startswith("top-5")  # all of four classes are named

@@ -20,6 +20,7 @@ from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.intervals import interval
 from autoclimb.score.luck import luck_of_best
+from autoclimb.score.metrics import best_score
 from autoclimb.score.parts import parts_within
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
@@ -236,8 +237,8 @@ def _promise(
     anchored = anchored_score(goal, of_widest, common[widest.kept], answers, widest.answers, all_groups)
     promised = believed(goal.score(of_widest, widest.answers), anchored)
     narrower = min(1.0, anchored.stderr / stderr) if stderr > 0 else 1.0
-    ends = (promised + narrower * (low - score), promised + narrower * (high - score))
-    return _Promise(promised, anchored.stderr, ends)
+    high = min(promised + narrower * (high - score), best_score(goal.metric))
+    return _Promise(promised, anchored.stderr, (promised + narrower * (low - score), high))
 
 
 def _refitted(

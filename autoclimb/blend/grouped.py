@@ -8,6 +8,7 @@ from autoclimb.arrays import LARGE, ByRow, Predictions, predicted_rows
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import truth_for
 from autoclimb.score.intervals import interval
+from autoclimb.score.metrics import best_score
 from autoclimb.score.parts import parts_within
 from autoclimb.types import Blend, Goal
 
@@ -70,6 +71,6 @@ def by_group(
         test=drawn_to_groups(np.asarray(blend.test, np.float64), test_groups, share),
         score=score,
         stderr=stderr,
-        interval=(min(low + off, score - reach), high + off),
+        interval=(min(low + off, score - reach), min(high + off, best_score(goal.metric))),
         stacker={**blend.stacker, "group_share": share},
     )

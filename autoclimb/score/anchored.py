@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoclimb.score.metrics import row_values
+from autoclimb.score.metrics import best_score, row_values
 from autoclimb.score.parts import groups_that_differ, share_drawn, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
@@ -107,8 +107,7 @@ def _of_resamples(
     corrected = scores[:, 0] - slope * (scores[:, 1] - scores[:, 2])
     errors = (float(np.std(x, ddof=1) * np.sqrt(share)) for x in (corrected, corrected - scores[:, 2]))
     score = own_score - slope * (anchor_score - goal.score(truth, anchor))
-    best = 1.0 if goal.metric.greater_is_better else 0.0  # of all metrics here; one of the user's own may pass it
-    return Anchored(min(score, best) if max(own_score, anchor_score) <= best else score, *errors)
+    return Anchored(min(score, best_score(goal.metric)), *errors)
 
 
 def _resample(rows: np.ndarray, units: int | list[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:

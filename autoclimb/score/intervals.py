@@ -4,19 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autoclimb.score.metrics import row_values
+from autoclimb.score.metrics import best_score, row_values
 from autoclimb.score.parts import groups_that_differ, resamples, share_drawn, unit_of, units_of
 from autoclimb.seeds import rng
 from autoclimb.types import Goal
 
 RESAMPLES = 400  # with which the ends of a 95 % interval vary by a tenth of its width
 TAIL = 0.025
+NORMAL = 1.959964  # the normal distribution's quantile that leaves TAIL beyond it
 MOST_RIVALS = 4  # the best, for a metric that is no mean over rows: others hardly ever win a resample
 # Factor on the upper end: the final rule is learned on all rows and does better than the scored ones, learned on four
 # fifths. Without it intervals of F2 of two classes, macro-F1 and R2 covered the truth in 85 to 95 of 100 draws, with it
 # in 92 to 100 ("coverage of 95 % intervals" in benchmarks/RESULTS.md).
 UPWARD = 1.3
 RULE_UNITS = 4.0  # rows or groups at which the rules' own variance would double a deviation
+FEWEST_TO_LEAN = 5  # units: resamples of fewer tell how far scores lie apart, not on which side of that of all rows
+FEW = 100  # units below which a deviation estimated from them is itself so uncertain that it counts: by 1 % there
 
 
 def interval(
@@ -32,6 +35,8 @@ def interval(
     upper one, since no error among n rows does not make one impossible. That row makes an interval asymmetric where
     errors are rare and costly, as in a log loss. `truth` is what the metric takes.
 
+    Of few rows or groups the deviation is known badly, so that Student's quantiles take the place of normal ones.
+
     `rivals` are the answers of all candidates that the scored ones were chosen from. Each resample has a winner of its
     own, and the interval is widened by how much the scores of those winners differ (a bootstrap of the choice:
     Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv 2406.08099).
@@ -46,7 +51,8 @@ def interval(
     else:
         lows, highs = _of_resamples(goal, truth, answers, groups, rivals)
     score = goal.score(truth, answers)  # with two or three groups each may score better alone than all together
-    return min(float(np.quantile(lows, TAIL)), score), max(float(np.quantile(highs, 1 - TAIL)), score)
+    high = min(float(np.quantile(highs, 1 - TAIL)), best_score(goal.metric))
+    return min(float(np.quantile(lows, TAIL)), score), max(high, score)
 
 
 def _of_means(
@@ -61,17 +67,32 @@ def _of_means(
     centred, centred_total = values - values.mean(), total - size * values.mean()
     alike = (centred_total @ centred_total) / max(centred @ centred, 1e-12) if centred.any() else np.inf
     random, each = rng(0, "interval", len(size)), float(np.clip(alike, 1.0, size.mean()))
+    # means in these weights vary by one over the units plus one, not less one
+    stretch = np.sqrt((len(size) + 1) / max(len(size) - 1, 1)) * of_few(len(size))
     lows, highs = np.empty(RESAMPLES), np.empty(RESAMPLES)
     totals = np.stack([np.bincount(places, v) for v in rivals]) if len(rivals) > 1 else None
     resampled = np.empty((RESAMPLES, len(rivals)))
     for i in range(RESAMPLES):
         weight, extra = random.exponential(size=len(size)), each * random.exponential()
         mass, above = weight @ size, weight @ total
-        lows[i], highs[i] = (above + extra * np.array((worst, best))) / (mass + extra)
+        ends = (above + extra * np.array((worst, best))) / (mass + extra)
+        lows[i], highs[i] = np.clip(ends + (stretch - 1) * (above / mass - values.mean()), worst, best)
         if totals is not None:
             resampled[i] = totals @ weight / mass
     choice = 0.0 if totals is None else _luck_of_choice(resampled, totals.sum(1) / size.sum())
     return lows + choice, highs + choice
+
+
+def of_few(units: int) -> float:
+    """The factor by which an error estimated from so many units must be greater than one that is known.
+
+    It is the ratio of Student's 97.5 % quantile to the normal one: 6.5 for two units, 1.4 for five, 1.1 for twenty.
+    """
+    if not 2 <= units < FEW:
+        return 1.0
+    from scipy.special import stdtrit  # a tenth of a second to import
+
+    return float(stdtrit(units - 1, 1 - TAIL) / NORMAL)
 
 
 def _luck_of_choice(resampled: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -105,7 +126,7 @@ def _of_resamples(
     score = goal.score(truth, answers)
     # scores on fewer rows vary more, on few groups too little; and rules learned on few rows vary with them, which
     # resampled answers do not show (measured for QWK, 40 groups of 5 rows: deviation .076, of resamples .064)
-    stretch = np.sqrt(share * count / max(count - 1, 1)) * (1 + RULE_UNITS / count)
+    stretch = np.sqrt(share * count / max(count - 1, 1)) * max(1 + RULE_UNITS / count, of_few(count))
     scores = np.array([goal.score(truth, r) for r in rivals])
     rivals = [rivals[k] for k in np.argsort(-scores)[:MOST_RIVALS]] if len(rivals) > 1 else []
     scores = np.sort(scores)[::-1][: len(rivals)]
@@ -119,6 +140,8 @@ def _of_resamples(
         pairs = zip(scores, rivals, strict=True)
         of_rivals.append([s + stretch * (goal.score(truth[lot], r[lot]) - s) for s, r in pairs])
     choice = _luck_of_choice(np.array(of_rivals), scores) if rivals else np.zeros(len(lows))
+    if count < FEWEST_TO_LEAN:
+        lows, highs = [score - abs(end - score) for end in lows], [score + abs(end - score) for end in highs]
     ends = np.array([lows, highs]).T + choice[:, None]
     ends = ends[np.isfinite(ends).all(1)]
     return (ends[:, 0], ends[:, 1]) if len(ends) else (np.array([-np.inf]), np.array([np.inf]))

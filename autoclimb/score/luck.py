@@ -15,11 +15,14 @@ def luck_of_best(
 
     Each resample of the rows, or of their groups, chooses its best anew; what it scores there beyond its score on all
     rows is luck (bootstrap bias corrected: Tsamardinos et al. 2018, arXiv 1708.07180; Paraschakis et al. 2024, arXiv
-    2406.08099). What a resample does to all answers alike is none, and is taken off. It is 0 at the least, and where
-    the metric has no value on these rows. `truth` is what the metric takes.
+    2406.08099). What a resample does to all answers alike is none, and is taken off. The scores that resamples start
+    from differ by luck already, so that they are first drawn to their mean by the share of their variance that is
+    noise. It is 0 at the least, and where the metric has no value on these rows. `truth` is what the metric takes.
     """
     scores = np.array([goal.score(truth, a) for a in answers])
     off = resampled_scores(goal, truth, answers, groups) - scores
-    best = (scores + off).argmax(1)
-    luck = float((off[np.arange(len(off)), best] - off.mean(1)).mean())
+    off -= off.mean(1, keepdims=True)
+    noise, spread = off.var(1, ddof=1).mean(), scores.var(ddof=1)
+    best = ((1 - noise / spread if spread > noise else 0.0) * scores + off).argmax(1)
+    luck = float(off[np.arange(len(off)), best].mean())
     return luck if luck > 0 else 0.0  # of NaN too

@@ -7,6 +7,7 @@ A row says all that is true of its metric: the decision its answers take, what i
 """
 
 import difflib
+import math
 import re
 from functools import partial
 
@@ -64,6 +65,13 @@ def row_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np.ndarray
     """One value a row whose mean is the metric's value, None for a metric that is no mean over rows."""
     per_row = getattr(goal.function, "per_row", None)
     return None if per_row is None else per_row(truth, answers)
+
+
+def best_score(metric: Metric) -> float:
+    """The best score that there can be, higher is better; infinity for one of the user's own, which may have any."""
+    if metric.decide is None and metric.name not in METRICS:
+        return math.inf
+    return 1.0 if metric.greater_is_better else 0.0
 
 
 def _f(beta: float, average: str) -> Metric:

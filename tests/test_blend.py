@@ -131,12 +131,27 @@ def test_a_quick_blend_does_not_wait_for_the_import_of_lightgbm(monkeypatch):
     blend_of(trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2, quick=True)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("rmse", "regression"), ("mae", "regression"), ("accuracy", "binary")])
+def test_where_members_are_worse_than_no_picture_at_all_the_constant_answers(name, kind):
+    """A net of few epochs, whose numbers are far off or which names the rare class too often."""
+    r = np.random.default_rng(0)
+    truth = r.exponential(size=200) if kind == "regression" else (r.random(200) < 0.1).astype(int)
+    noise = [r.normal(1, 2, (260, 1)) if kind == "regression" else r.dirichlet((1, 1), 260) for _ in range(3)]
+    goal, trials = Goal(metric_named(name), kind), [trial(i, p[:200], p[200:]) for i, p in enumerate(noise)]
+    blend = blend_of(trials, goal, truth, np.arange(200) % 5, quick=True)
+    value = np.median(truth) if name == "mae" else truth.mean()
+    known = np.full(200, value) if kind == "regression" else np.zeros(200, int)
+    assert blend.method == "constant"
+    assert np.allclose(blend.test[:, -1], value)
+    assert blend.score == pytest.approx(goal.score(truth, known), rel=0.02)
+
+
 def test_averaging_helps_members_of_independent_errors():
     truth, trials = world("multiclass", 400, members=5)
     blend = blend_of(trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(400) % 5)
     assert blend.method != "best"
     assert blend.score > blend.tried["best"]
-    assert set(blend.tried) == {"best", "mean", "log odds mean", "vote", "greedy", "linear"}
+    assert set(blend.tried) == {"constant", "best", "mean", "log odds mean", "vote", "greedy", "linear"}
 
 
 def test_a_single_best_trial_is_preferred_where_nothing_is_gained():

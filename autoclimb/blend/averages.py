@@ -1,4 +1,4 @@
-"""Blends without learned weights: means of the best members, each on the scale that suits some metric."""
+"""Blends without learned weights: means of the best members, each on the scale that suits some metric, or no member."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from autoclimb.blend.rows import Rows
 from autoclimb.score.calibrate import logits, sigmoid
 
 MEMBERS = 5
+CONSTANT_CELLS = 1 << 24  # of the truth that a constant is the mean of, at most: a copy is made of them
 PLACES = 201  # quantiles that describe a member's distribution, linear between them
 Model = dict[str, Any]
 
@@ -19,6 +20,24 @@ def weighted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray
     for weight, p in zip(model["weights"], predictions, strict=True):
         total += weight * np.asarray(p, np.float64)
     return total
+
+
+def constant(rows: Rows) -> Model:
+    """The model of the rows' mean, or of their median where the metric takes that: all that is known without a picture.
+
+    It reads no member, but a blend has to have one.
+    """
+    true = rows.at_most(CONSTANT_CELLS, rows.width).true
+    if rows.goal.kind == "regression":
+        value = np.atleast_1d(np.median(true) if rows.goal.metric.constant == "median" else true.mean())
+    else:
+        value = true.mean(0) if true.ndim == 2 else np.bincount(true.astype(int), minlength=rows.width) / len(true)
+    return {"picked": [rows.ranked[0]], "value": value.tolist()}
+
+
+def repeated(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+    """The constant, for each row `(M, C)`."""
+    return np.tile(np.asarray(model["value"]), (len(predictions[0]), 1))
 
 
 def best(rows: Rows) -> Model:

@@ -48,6 +48,10 @@ class Blender:
 
 
 BLENDERS: dict[str, Blender] = {
+    # a net of few epochs may be worse than no net: members of noise claimed an RMSE of .19 over the constant's (LOG.md)
+    "constant": Blender(
+        averages.constant, averages.repeated, suits=lambda g: not g.metric.order_only, fewest_members=1
+    ),
     "best": Blender(averages.best, averages.weighted, fewest_members=1),
     "mean": Blender(averages.mean, averages.weighted),
     "log odds mean": Blender(

@@ -141,7 +141,7 @@ class Nested:
         for k in self.part_names:
             rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
             one = few or len(self.names) == 1
-            shares = {self.names[0]: 1.0} if one else self._shares(self.tried(k), rows)
+            shares = {"best" if few else self.names[0]: 1.0} if one else self._shares(self.tried(k), rows)
             some = rows_to_learn_from(self.goal, rows, self.width)
             p = self.mixed_predictions(shares, some, None if few else k)
             rule = learn_rule(self.goal, self.truth[some], p, part_of=self.parts[some])

@@ -41,6 +41,10 @@ def without_graph(model: Model) -> list[str]:
     return [part["method"] for part in model.get("parts", [model]) if part["method"] not in COMBINED]
 
 
+def _repeated(model: Model, predictions: Sequence[Tensor]) -> Tensor:
+    return torch.tensor(model["value"]) + torch.zeros_like(predictions[0])
+
+
 def _weighted(model: Model, predictions: Sequence[Tensor]) -> Tensor:
     return _total([weight * p for weight, p in zip(model["weights"], predictions, strict=True)])
 
@@ -115,6 +119,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
 
 
 COMBINED: dict[str, Callable[[Model, Sequence[Tensor]], Tensor]] = {
+    "constant": _repeated,
     "best": _weighted,
     "mean": _weighted,
     "greedy": _weighted,

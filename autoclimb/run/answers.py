@@ -28,7 +28,8 @@ from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Event, Goal, History, Metric, Rule, Task, Tell, Trial
 
-FAST_BLENDERS = ("best", "mean", "greedy", "linear", "linear+metadata")  # LightGBM's import alone takes seconds
+# LightGBM's import alone takes seconds
+FAST_BLENDERS = ("constant", "best", "mean", "greedy", "linear", "linear+metadata")
 LIGHTGBM_FROM = 300.0  # seconds of budget from which its import is worth its time; own choice
 TRAIN_SHARES = "submission-train-shares.csv"
 MOST_SHIFTED = 3  # classes that a note names

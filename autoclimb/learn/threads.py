@@ -17,7 +17,9 @@ COLLAPSED = 0.6  # of the best rate so far, or of the probe's, below which fewer
 BETTER = 1.1  # factor on the rate for a change to stay
 SECOND, WINDOWS = 1.0, 5  # of Slowing: seconds of a window at least, and windows of a median
 TRIED = 8  # pictures that a number of threads is settled with: what is compared is waiting, not work
-FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not help is tried again, doubled each time
+LEAST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds until a change that did not help is tried again
+LOST = 0.02  # of the time that such tries may lose: one at four fifths of the rate is repeated after 5 s
+SOON = 2.0  # windows after which the number is tried again that lost to another: a neighbour's spell may be over
 
 
 class ThreadTuner:
@@ -36,10 +38,12 @@ class ThreadTuner:
     ) -> None:
         self.most, self.threads, self.now, self.set_threads = most, min(threads or most, most), now, set_threads
         self.best = usual  # rate of the best window so far
-        self.before: tuple[int, float] | None = None  # threads and rate with which the current window is compared
+        # threads, rate and seconds of the window with which the current one is compared
+        self.before: tuple[int, float, float] | None = None
         self.fewer_paid = True  # whether fewer threads may help: not where they were tried last and did not
-        self.wait, self.not_until = FIRST_WAIT, now()
+        self.not_until = now()
         self.warm = False  # the first steps, in which libraries initialise, do not count
+        self.changed = False  # nor does the first one with another number of threads, for which kernels are built
         self.work, self.steps, self.start = 0.0, 0, now()
         set_threads(self.threads)
 
@@ -48,42 +52,47 @@ class ThreadTuner:
         self.work, self.steps = self.work + work, self.steps + 1
         now = self.now()
         spent = now - self.start
+        first, self.changed = self.changed, False
+        if first and spent < LONG_STEP:
+            self.work, self.steps, self.start = 0.0, 0, now
+            return
         if spent < WINDOW or (self.steps < 2 and spent < LONG_STEP):
             return
         if self.warm:
-            self._decide(self.work / spent, now)
+            self._decide(self.work / spent, spent, now)
         self.warm = True
         self.work, self.steps, self.start = 0.0, 0, self.now()
 
-    def _decide(self, rate: float, now: float) -> None:
+    def _decide(self, rate: float, spent: float, now: float) -> None:
         first, self.best = not self.best, max(self.best, rate)
         if self.before is not None:
-            threads, rate_before = self.before
+            threads, rate_before, spent_before = self.before
             self.before = None
             paid = rate > BETTER * rate_before
             fewer = self.threads < threads
             self.fewer_paid = paid == fewer
-            self.wait = FIRST_WAIT if paid else min(2 * self.wait, LONGEST_WAIT)
-            self.not_until = now + self.wait
+            lost = spent * max(1 - rate / rate_before, 0.0)
+            wait = SOON * spent_before if paid else max(lost / LOST, LEAST_WAIT)
+            self.not_until = now + min(wait, LONGEST_WAIT)
             if not paid:
                 self._use(threads)
             elif fewer and self.threads > 1:
-                self._try(self.threads // 2, rate)
+                self._try(self.threads // 2, rate, spent)
         elif first and self.threads > 1:
-            self._try(self.threads // 2, rate)
+            self._try(self.threads // 2, rate, spent)
         elif now < self.not_until:
             return
         elif self.threads > 1 and rate < COLLAPSED * self.best and (self.fewer_paid or self.threads == self.most):
-            self._try(self.threads // 2, rate)
+            self._try(self.threads // 2, rate, spent)
         elif self.threads < self.most:
-            self._try(min(2 * self.threads, self.most), rate)
+            self._try(min(2 * self.threads, self.most), rate, spent)
 
-    def _try(self, threads: int, rate: float) -> None:
-        self.before = self.threads, rate
+    def _try(self, threads: int, rate: float, spent: float) -> None:
+        self.before = self.threads, rate, spent
         self._use(threads)
 
     def _use(self, threads: int) -> None:
-        self.threads = threads
+        self.threads, self.changed = threads, True
         self.set_threads(threads)
 
 

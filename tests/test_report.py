@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 import re
+import sys
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -18,6 +20,7 @@ from typer.testing import CliRunner
 from autoclimb.arrays import take_rows, write_predictions
 from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
+from autoclimb.deadlines import LOWEST
 from autoclimb.disk import append_json, read_lines, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report import charts, findings, times
@@ -328,13 +331,21 @@ def test_the_record_is_read_once_for_all_pages(tmp_path, monkeypatch):
     assert len(reads) == 1
 
 
-def test_short_runs_import_what_draws_while_a_trial_trains(monkeypatch):
-    imported = threading.Event()
-    monkeypatch.setattr(reporting, "import_library", imported.set)
+def test_short_runs_import_what_draws_while_a_trial_trains_and_take_no_core_from_it(monkeypatch):
+    imported, priorities = threading.Event(), []
+
+    def import_library():
+        priorities.append(os.getpriority(os.PRIO_PROCESS, 0))  # of this thread, on Linux
+        imported.set()
+
+    monkeypatch.setattr(reporting, "import_library", import_library)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
     reporting.import_ahead(3600.0)
     assert not imported.is_set()
     reporting.import_ahead(90.0)
     assert imported.wait(10)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+    assert priorities == [LOWEST if sys.platform == "linux" else before]
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """From a run directory to the record that a page is made from, and to the page, within the budget's time for it."""
 
 import csv
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ import numpy as np
 from autoclimb.arrays import read_target
 from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
-from autoclimb.deadlines import outcome_within
+from autoclimb.deadlines import outcome_within, run_beside
 from autoclimb.disk import read_json, whole_file
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
@@ -166,7 +165,7 @@ def write_suspects(run: "Run") -> tuple[Path, int]:
 def import_ahead(budget: float) -> None:
     """Imports the libraries of a page while the first trial trains, where the budget leaves no second for it later."""
     if seconds_for_report(budget) < SLACK.report_import_ahead:
-        threading.Thread(target=import_library, daemon=True).start()
+        run_beside(import_library)
 
 
 def report_in_time(
@@ -240,4 +239,4 @@ def measure_ahead(folder: Path, task: Task, budget: float) -> None:
             if task.test_ids and budget >= SLACK.drift_ahead_from:
                 measured_drift(folder, len(task.train_ids), len(task.test_ids), task.groups)
 
-    threading.Thread(target=measure, daemon=True).start()
+    run_beside(measure)

@@ -21,6 +21,8 @@ PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # assumed facts of tri
 PRETRAINED = {"skill": 0.8}  # and of pretrained ones
 PACKED = 0.2  # bytes of JPEGs over those of an array: .15 at 224 px to .27 at 64 (data/stored.py)
 
+Play = Callable[[Config, str, float, Situation], Trial]  # with the stage and the seconds that it is planned to take
+
 
 @dataclass(frozen=True)
 class PlannedTrial:
@@ -42,17 +44,37 @@ def rehearse(
 ) -> tuple[list[PlannedTrial], float]:
     """The trials that the controller would ask for, in order, and the seconds until the last one ends.
 
-    Scores are made up from the nets' standing, and no change helps, so nothing is adopted. Times follow from the
-    situation's speeds; the first trial starts when the pictures are read and decoded.
+    Scores are made up from the nets' standing, and no change helps, so nothing is adopted.
     """
-    time = SLACK.opening / 2 + decoding_seconds(situation, device.cores, FIRST_SIZE)
+    rows: list[PlannedTrial] = []
+    standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
+
+    def play(config: Config, stage: str, seconds: float, s: Situation) -> Trial:
+        rows.append(planned(config, stage, seconds, rows, s))
+        facts: dict[str, Any] = {}
+        if config.train == "features":
+            facts = dict(PRETRAINED if config.weights else PHOTOGRAPHS)
+        score = 0.5 + 0.01 * standing.get(config.backbone, 0)
+        return Trial(config, stage, "done", score, 0.05, seconds, facts=facts)
+
+    _, time = on_its_own_clock(situation, device.cores, plan, play)
+    return rows, time
+
+
+def on_its_own_clock(
+    situation: Situation, cores: int, plan: Sequence[tuple[str, Stage]], play: Play
+) -> tuple[History, float]:
+    """The controller's trials, each as `play` returns it, and the seconds until the last one ends.
+
+    Only trials move the clock, by the seconds that they are planned to take: these follow from the situation's speeds.
+    The first trial starts when the pictures are read and decoded.
+    """
+    time = SLACK.opening / 2 + decoding_seconds(situation, cores, FIRST_SIZE)
     records: dict[str, Trial] = {}
     decisions: dict[str, Any] = {}
     nets_done: dict[Config, set[int]] = {}
     decoded = {FIRST_PICTURES}  # in the opening
     kept: dict[Config, int] = {}
-    rows: list[PlannedTrial] = []
-    standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
     clock = Clock(situation.budget, now=lambda: time, start=0.0)
     end = seconds_for_the_end(situation.budget, SLACK.first_quick_blend)
 
@@ -64,7 +86,7 @@ def rehearse(
     def prepare(config: Config) -> None:
         nonlocal time
         if pictures_of(config) not in decoded and config.train == "net":  # the cost of features includes it
-            time += decoding_seconds(situation, device.cores, config.cached_size)
+            time += decoding_seconds(situation, cores, config.cached_size)
         decoded.add(pictures_of(config))
         if config.train == "net":
             time += trunk_seconds(config, replace(s, kept=kept))
@@ -74,15 +96,12 @@ def rehearse(
     def run(config: Config, stage: str, seconds: float) -> Trial:
         nonlocal time
         prepare(config)
-        rows.append(planned(config, stage, seconds, rows, s))
+        trial = play(config, stage, seconds, s)
         time += seconds
-        nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
-        facts: dict[str, Any] = {}
-        if config.train == "features":
-            facts = dict(PRETRAINED if config.weights else PHOTOGRAPHS)
-        score = 0.5 + 0.01 * standing.get(config.backbone, 0)
-        records[config.key] = Trial(config, stage, "done", score, 0.05, seconds, facts=facts)
-        return records[config.key]
+        if trial.status == "done":
+            nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
+        records[config.key] = trial
+        return trial
 
     s = replace(
         situation,
@@ -91,8 +110,8 @@ def rehearse(
         prepare=prepare,
         folds_done=lambda config: len(set(config.folds) & nets_done.get(config.vary(folds=()), set())),
     )
-    follow(plan, s, run, lambda config: records.get(config.key), clock, lambda: end, lambda history: None)
-    return rows, time
+    history, _ = follow(plan, s, run, lambda config: records.get(config.key), clock, lambda: end, lambda history: None)
+    return history, time
 
 
 def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:

@@ -35,6 +35,8 @@ SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged t
 PIXELS_FIRST, PIXELS_OF_PICTURE = 224, 1.3
 ENLARGED_TO = 160  # to which smaller pictures are enlarged: cifar10's, of 32 px, gained most (LOG.md)
 OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', below which a smaller net is better
+# times enough epochs, and share of that size, from which a processor trains all of a net: 6 epochs at 128 px
+WHOLE, WHOLE_SHARE = 1.5, 0.57
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
 KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
 MOST_KEPT = 1.5e9  # bytes of such maps that a plan stores for one net
@@ -168,19 +170,30 @@ def comparable(net: Config, s: Situation) -> bool:
     if s.device != "cpu":
         return True
     if with_top(net, s) is not None:
-        return whole_pays(net, s, final_seconds(s) / 2)
+        time = final_seconds(s) / 2
+        sized = net if "size" in s.space.start else with_size(net, s, time)
+        return at_its_size(sized, s) and epochs_paid(time, sized, s) >= epochs_for("sound", sized, s)
     return soundly(final_seconds(s) / folds_of(s), net, s)
 
 
 def whole_pays(net: Config, s: Situation, seconds: float) -> bool:
-    """Whether `seconds` train a full net over all folds soundly at about the size that it was made for.
+    """Whether a processor should train all of a net that can be cut: for WHOLE epochs or more, at WHOLE_SHARE or more.
 
-    With less time its top, which trains four times as fast on stored features on a processor, is better: after 150 s a
-    fold of cifar10 the full net reached a loss of .268 at 96 px and .251 at 128, the top .235 at 128, and .235 at 160
-    after half of that time (LOG.md).
+    With less time its top, which trains four times as fast on stored features, is better: after 150 s a fold of cifar10
+    the full net reached a loss of .268 at 96 px and .251 at 128, the top .235 at 128, and .235 at 160 after half of
+    that time. After 300 s on a faster processor the full net had .226 at 128 px, the top .242 at 160; after 200 s on
+    intel_scenes .126 and .136, after 120 s on elpv_defect .83 and .78 ± .09 (LOG.md).
     """
-    sized = net if "size" in s.space.start else with_size(net, s, seconds)
-    return at_its_size(sized, s) and epochs_paid(seconds, sized, s) >= epochs_for("sound", sized, s)
+    sized = net if "size" in s.space.start else with_size(net, s, seconds, "enough", WHOLE)
+    return at_its_size(sized, s, WHOLE_SHARE) and epochs_paid(seconds, sized, s) >= final_epochs("sound", sized, s)
+
+
+def final_epochs(level: Level, config: Config, s: Situation) -> float:
+    """Epochs that a finalist of the level gets at least: a net for which `whole_pays` counts as trained soundly."""
+    instead_of_top = level == "sound" and not config.top and with_top(config, s) is not None
+    if instead_of_top and at_its_size(config, s, WHOLE_SHARE):
+        return min(WHOLE * epochs_for("enough", config, s), epochs_for("sound", config, s))
+    return epochs_for(level, config, s)
 
 
 def slots(s: Situation, base: Config) -> int:
@@ -216,10 +229,10 @@ def largest_for(config: Config, s: Situation) -> int:
     return min(max(near, enlarged), max(math.floor(1.75 * net_named(config.backbone).size), 256), LARGEST)
 
 
-def at_its_size(config: Config, s: Situation) -> bool:
+def at_its_size(config: Config, s: Situation, share: float = OWN_SHARE) -> bool:
     """Whether a pretrained net's pictures are about as large as those it was trained on, as far as the data allow."""
     own = min(net_named(config.backbone).size, largest_for(config, s))
-    return not config.weights or config.size >= OWN_SHARE * own
+    return not config.weights or config.size >= share * own
 
 
 def pixels_first(config: Config, s: Situation) -> float:
@@ -263,7 +276,9 @@ def with_pixels(config: Config, s: Situation, seconds: float, most: int = LARGES
         return config
     most = min(most, math.floor(pixels_first(config, s)))
     larger = [config.vary(size=n) for n in sizes_for(config, s) if config.size < n <= most]
-    paid = [c for c in larger if epochs_paid(seconds, c, s) >= epochs_for("enough", c, s)]
+    # where a top had 2.5 epochs; a full net of cifar10 was worse after 4 epochs at 160 px than after 6.5 at 128 (LOG.md)
+    times = WHOLE if not config.top and with_top(config, s) is not None else 1.0
+    paid = [c for c in larger if epochs_paid(seconds, c, s) >= times * epochs_for("enough", c, s)]
     fitting = [c for c in (within_memory(c, s) for c in reversed(paid)) if fits_memory(c, s)]
     return fitting[0] if fitting else config
 

@@ -14,11 +14,13 @@ from autoclimb.search.fidelity import (
     LONG,
     MORE_THAN_ENOUGH,
     OWN_SHARE,
+    WHOLE_SHARE,
     Level,
     at_its_size,
     epochs_for,
     epochs_in,
     epochs_paid,
+    final_epochs,
     fold_seconds,
     folds_of,
     kind_of,
@@ -198,7 +200,7 @@ def chosen(
             most = config.size if config.seconds and config.backbone in settled else LARGEST
             share -= decoding_of(at_size(config, share, s), s)
             sized = at_size(config, share, s)
-            if epochs_paid(share, sized, s) >= times * epochs_for(level, sized, s):
+            if epochs_paid(share, sized, s) >= times * final_epochs(level, sized, s):
                 able.append((at_its_size(sized, s), with_pixels(sized, s, share, most)))
         configs += [config for _, config in sorted(able, key=lambda row: not row[0])[:1]]
         if len(configs) == n:
@@ -218,7 +220,7 @@ def beside_folds(config: Config, n: int, s: Situation) -> float:
 def at_size(config: Config, seconds: float, s: Situation) -> Config:
     """The config at the size that `seconds` for all folds pay for, unchanged if they pay for it as it was tried.
 
-    Only its top is trained where they do not pay for the full net soundly at about its own size, see `whole_pays`.
+    Only its top is trained where they do not pay for the full net at about its own size, see `whole_pays`.
     """
     if "size" in s.space.start:
         return config
@@ -233,7 +235,8 @@ def at_size(config: Config, seconds: float, s: Situation) -> Config:
         if tried and paid(config, level, times):
             return config
         sized = with_size(net, s, seconds, level, times)
-        if paid(sized, level, times):
+        too_small = topped is not None and not net.top and not at_its_size(sized, s, WHOLE_SHARE)
+        if paid(sized, level, times) and not too_small:
             return sized
     return with_size(config, s, seconds, "enough")
 

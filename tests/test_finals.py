@@ -40,6 +40,7 @@ from autoclimb.search.fidelity import (
     sizes_for,
     sound_at_its_size,
     soundly,
+    with_deeper_top,
     with_pixels,
     with_size,
     with_top,
@@ -228,7 +229,7 @@ def test_a_net_that_was_compared_at_several_sizes_keeps_its_own_however_much_tim
 def test_a_net_from_scratch_counts_as_a_kind_wherever_it_is_tried_beside_pretrained_ones():
     for device, budget in (("cpu", HOUR), ("cuda", 300.0), ("cuda", HOUR)):
         s = situation(device=device, budget=budget, pretrained=LOCAL)
-        assert kinds_at_hand(s) == 3 + len(from_nothing(s))
+        assert kinds_at_hand(s) == 3 + len(from_nothing(History(), s))
 
 
 def test_a_net_of_one_size_is_sound_by_its_epochs_alone():
@@ -262,6 +263,28 @@ def test_the_top_of_a_net_sees_pictures_of_a_size_whose_features_the_disk_takes(
         assert with_pixels(top.vary(size=96), s, 20_000.0).size == size
         assert kept_bytes(with_size(top, s, 20_000.0), s) <= s.pixel_bytes
     assert with_top(net, replace(s, pixel_bytes=1e8)) is None
+
+
+def test_more_stages_train_where_the_time_pays_for_sound_epochs_of_them():
+    asked = []
+
+    def measure(config):
+        asked.append(config.top)
+        return Speed({2: 500.0, 4: 200.0}.get(config.top, 50.0), 1000.0)
+
+    s = situation(rows=5000, side=32, pretrained=BOXED, measure=measure)
+    net = Config(backbone="tf_efficientnet_lite0", weights="box", size=128, top=2, tta="flip")
+    sound = 5 * fold_seconds(epochs_for("sound", net, s), net.vary(top=4), s) + trunk_seconds(net.vary(top=4), s)
+    asked.clear()
+    assert with_deeper_top(net, s, sound + 1).top == 4
+    assert with_deeper_top(net, s, 0.9 * sound).top == 2
+    asked.clear()
+    assert with_deeper_top(net, s, 0.3 * sound).top == 2
+    assert set(asked) <= {0, 2}  # the deeper one's speed was not measured, which takes seconds
+    assert with_deeper_top(net.vary(top=0), s, 10 * sound).top == 0  # the complete net
+    assert with_deeper_top(net, replace(s, space=SearchSpace(start={"top": 2})), 10 * sound).top == 2
+    assert with_deeper_top(net, replace(s, pixel_bytes=1e6), 10 * sound).top == 2
+    assert with_deeper_top(Config(backbone="resnet18", weights="hub", top=1), s, 10 * sound).top == 1
 
 
 def test_a_plan_measures_no_net_at_a_size_that_it_was_not_made_for():

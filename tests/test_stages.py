@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import LOCAL, SITUATIONS, check, losses_for, situation, speed, trial
+from fakes import BOXED, LOCAL, SITUATIONS, check, losses_for, situation, speed, trial
 from folders import task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from autoclimb.run.trials import situation_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.cost import cost_of
 from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
-from autoclimb.search.frozen import features_are_all, frozen_features
+from autoclimb.search.frozen import features_are_all, frozen_features, frozen_net
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.nets import from_box, net_named, with_hub
 from autoclimb.search.order import PLAN
@@ -27,7 +27,14 @@ from autoclimb.search.portfolio import loss_moves
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import leader
-from autoclimb.search.starting import base_config, candidates, ranked, with_batch, with_useful_nets
+from autoclimb.search.starting import (
+    base_config,
+    candidates,
+    from_nothing,
+    ranked,
+    with_batch,
+    with_useful_nets,
+)
 from autoclimb.types import Config, Goal, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
@@ -541,6 +548,23 @@ def test_features_that_were_cut_short_are_followed_by_features_over_all_folds():
     assert len(nets) > 1
     assert any(config.head == "linear" for config in nets)
     assert all(config.folds == (0, 1, 2, 3, 4) for config in asked)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "pretrained", "tried"),
+    [(0.84, 0.88, True), (0.22, 0.32, True), (0.62, 0.82, False), (0.76, 0.92, False), (None, 0.92, True)],
+)
+def test_a_net_from_scratch_is_no_finalist_where_hand_made_features_leave_twice_the_loss(by_hand, pretrained, tried):
+    s = situation(budget=1800.0, pretrained=BOXED, measure=lambda config: Speed(1000.0, 3000.0))
+    plain = Config(train="features", backbone="gradients")
+    rows = [(frozen_net(BOXED[0], 128, s), pretrained), *([(plain, by_hand)] if by_hand is not None else [])]
+    history = History([replace(trial(c), facts={"skill": skill}) for c, skill in rows])
+    assert bool(from_nothing(history, s)) == tried
+    finals = [config for batch in PLAN["finalists"](history, s) for config in batch]
+    assert any(not config.weights for config in finals) == tried
+    assert tried or {config.backbone for config in finals} == {row["backbone"] for row in BOXED}
+    card = situation(budget=1800.0, pretrained=BOXED, device="cuda")
+    assert from_nothing(history, card)
 
 
 @pytest.mark.parametrize(("skill", "budget", "trains"), [(0.8, 60.0, False), (0.1, 60.0, True), (0.8, 540.0, True)])

@@ -28,6 +28,7 @@ from autoclimb.search.fidelity import (
     search_seconds,
     sound_at_its_size,
     whole_pays,
+    with_deeper_top,
     with_pixels,
     with_size,
     with_top,
@@ -87,7 +88,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
         others = ([head] for head in heads[1:] if head[0].weights)
         configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])
     # a single net was not compared with any other, unless it is one whose frozen features did well and whose top trains
-    alone = len(configs) < 2 and from_nothing(s) and not compared(history, s) and not any(c.top for c in configs)
+    alone = len(configs) < 2 and not compared(history, s) and not any(c.top for c in configs)
+    alone = alone and bool(from_nothing(history, s))
     if not configs or alone:
         return on_fewer_folds(history, heads[0], s)
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
@@ -115,7 +117,7 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     # With pretrained nets of one family a net from scratch comes before the second of them, unless only frozen features
     # were compared and show that pretrained nets suit the pictures.
     scratch_first = one_family(s) and (compared(history, s) or not nets_are_useful(history))
-    order = [*from_nothing(s), *others] if scratch_first else [*others, *from_nothing(s)]
+    order = [*from_nothing(history, s), *others] if scratch_first else [*others, *from_nothing(history, s)]
     fresh = [with_learnt(net, here).vary(seconds=0.0) for net in order]
     first = [here, *tried]
     if s.budget < LONG:  # measuring a net's speed takes 2 s: only nets with frozen features on record, best first
@@ -201,7 +203,8 @@ def chosen(
             share -= decoding_of(at_size(config, share, s), s)
             sized = at_size(config, share, s)
             if epochs_paid(share, sized, s) >= times * final_epochs(level, sized, s):
-                able.append((at_its_size(sized, s), with_pixels(sized, s, share, most)))
+                largest = with_pixels(sized, s, share, most)
+                able.append((at_its_size(sized, s), with_deeper_top(largest, s, share)))
         configs += [config for _, config in sorted(able, key=lambda row: not row[0])[:1]]
         if len(configs) == n:
             return configs
@@ -346,7 +349,7 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
     scratch = replace(s, pretrained=())
     best = family[0] if compared(history, s) else min(family, key=lambda config: epoch_seconds(config, s))
     nets = [with_size(best, s, time, "enough")]
-    nets += [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(s)]
+    nets += [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(history, s)]
     if len(nets) > 1 and epochs_in(time / 2, nets[0], s) < epochs_for("quick", nets[0], s):
         nets = nets[1:]
     configs: list[Config] = []

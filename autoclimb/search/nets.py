@@ -164,10 +164,10 @@ PATTERNS = (  # pattern of a name -> its family
     (r"resne", "resnet"),
     (r"vit|deit|beit", "vit"),
 )
-TOPS = (  # pattern of a name -> the stages of its top, where only that trains; transformers cannot be cut
-    (r"mobilenetv1|ghostnet", 1),
-    (r"mobilenet|efficientnet|mnasnet", 2),  # maps at a sixteenth and a 32nd of the side
-    (r"resne|regnet|convnext", 1),
+TOPS = (  # pattern of a name -> stages of its top, and of a deeper one (0 for none); transformers cannot be cut
+    (r"mobilenetv1|ghostnet", (1, 0)),
+    (r"mobilenet|efficientnet|mnasnet", (2, 4)),  # on maps at a sixteenth of the side, and at an eighth
+    (r"resne|regnet|convnext", (1, 0)),  # deeper ones have several times as many numbers to store
 )
 _BY_NAME = {net.backbone: net for row in NETS.values() for net in row}
 _BY_ARCHITECTURE = {name.split(".")[0]: net for name, net in _BY_NAME.items()}
@@ -191,7 +191,16 @@ def family_of(backbone: str) -> str:
 
 def top_of(backbone: str) -> int:
     """The number of stages in a net's top, for training that alone; 0 where the net cannot be cut."""
-    return next((top for pattern, top in TOPS if re.search(pattern, backbone)), 0)
+    return _tops_of(backbone)[0]
+
+
+def deeper_top_of(backbone: str) -> int:
+    """The number of stages that train in place of the top's where there is time; 0 where there is no such cut."""
+    return _tops_of(backbone)[1]
+
+
+def _tops_of(backbone: str) -> tuple[int, int]:
+    return next((tops for pattern, tops in TOPS if re.search(pattern, backbone)), (0, 0))
 
 
 def may_use(net: Net) -> bool:

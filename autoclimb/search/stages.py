@@ -105,7 +105,7 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
 def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other nets with all other changes adopted so far: the most promising of each family, then the others."""
     here = leader(history, s)
-    nets = [*from_nothing(s), *ranked(history, s)]
+    nets = [*from_nothing(history, s), *ranked(history, s)]
     nets = [n for n in nets if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
     base = base_config(history, s)
     moves = allowed(s, base, "backbone", len(nets))

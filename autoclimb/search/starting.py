@@ -41,7 +41,7 @@ USEFUL = 0.25
 # (LOG.md).
 PLAIN, NEAR = 0.75, 1.4
 # Times the loss of pretrained features from which hand-made ones say that a net from scratch stays far behind: leaves
-# 2.1 times (MAP@5 .93 from scratch, .97 with weights), objects on runways 3.0; solar cells 1.15, hand signs 1.3 (LOG.md)
+# 2.1 times (MAP@5 .93 from scratch, .97 with weights), objects on runways 3.0; hand signs 1.3 (LOG.md)
 FAR = 2.0
 SKILL = 0.1  # share of a constant's loss by which features must reduce it for their facts on mirroring to count
 FEW_ROWS = 1000  # of a fold, below which the usual batch takes too few steps (LOG.md: 640 and 555 gain, 1,104 do not)

@@ -552,9 +552,9 @@ def test_features_that_were_cut_short_are_followed_by_features_over_all_folds():
 
 @pytest.mark.parametrize(
     ("by_hand", "pretrained", "tried"),
-    [(0.84, 0.88, True), (0.22, 0.32, True), (0.62, 0.82, False), (0.76, 0.92, False), (None, 0.92, True)],
+    [(0.84, 0.88, True), (0.22, 0.32, True), (0.62, 0.82, False), (0.566, 0.722, False), (None, 0.92, True)],
 )
-def test_a_net_from_scratch_is_no_finalist_where_hand_made_features_leave_twice_the_loss(by_hand, pretrained, tried):
+def test_a_net_from_scratch_is_no_finalist_where_hand_made_features_leave_far_more_loss(by_hand, pretrained, tried):
     s = situation(budget=1800.0, pretrained=BOXED, measure=lambda config: Speed(1000.0, 3000.0))
     plain = Config(train="features", backbone="gradients")
     rows = [(frozen_net(BOXED[0], 128, s), pretrained), *([(plain, by_hand)] if by_hand is not None else [])]

@@ -22,7 +22,7 @@ CPU_GMACS = {"plain": 62.0, "depthwise": 16.0, "convnext": 23.0}
 COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
 STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
 # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0; a deeper top is
-# .43 times as fast, by 231 and 539 at 160 px on two cores of an Intel Xeon with AMX
+# .43 times as fast, by 231 and 539 at 128 px on two cores of an Intel Xeon with AMX
 TOP_SHARE, DEEPER_SHARE = 0.27, 0.63
 FROM_SCRATCH_HALF = 0.3  # cost of a ResNet with half the channels over the full one's: a quarter, and memory
 

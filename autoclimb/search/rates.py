@@ -24,8 +24,8 @@ STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside
 # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0; a deeper top is
 # .43 times as fast, by 231 and 539 at 128 px on two cores of an Intel Xeon with AMX
 TOP_SHARE, DEEPER_SHARE = 0.27, 0.63
-# cost of a ResNet with half the channels over the full one's: a quarter, and memory. Half a resnet10t at 64 px was seen at
-# 726 to 773 pictures a second on the EPYC, at 897 on the Xeon (LOG.md)
+# cost of a ResNet with half the channels over the full one's: a quarter, and memory. Half a resnet10t at 64 px was seen
+# at 726 to 773 pictures a second on the EPYC, at 897 on the Xeon (LOG.md)
 FROM_SCRATCH_HALF = {"cpu": 0.9, "cuda": 0.3}
 
 

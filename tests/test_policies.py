@@ -14,7 +14,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.moves import MOVES, augmented, moved
 from autoclimb.learn.pipelines import TRANSFORMS, pipeline_of
 from autoclimb.policies import POLICIES, SYMMETRIC, light_policy, policy_named
-from autoclimb.search.portfolio import POLICY_MOVES, tta_for
+from autoclimb.search.portfolio import policy_moves, tta_for
 from autoclimb.search.space import SearchSpace
 
 
@@ -174,5 +174,12 @@ def test_the_classes_that_are_read_as_symmetries_are_albumentations_own():
     assert policy_named("mine", {"mine": "{}"}).transforms == ()
 
 
-def test_the_policies_that_the_plan_tries_are_there():
-    assert set(POLICY_MOVES) <= set(POLICIES)
+@pytest.mark.parametrize("start", ["none", *POLICIES])
+def test_policies_that_are_compared_keep_the_flips_and_turns_that_features_chose_but_for_the_last(start):
+    own = policy_named(start, {})
+    *moves, last = (policy_named(name, {}) for name in policy_moves(start, SearchSpace()))
+    assert len(moves) >= 2
+    for policy in moves:
+        assert (policy.mirrors, policy.upends, policy.turns) == (own.mirrors, own.upends, own.turns)
+    assert (last.mirrors, last.upends, last.turns) != (own.mirrors, own.upends, own.turns)
+    assert policy_moves(start, SearchSpace(policies=["none", "medium"])) == ["none", "medium"]

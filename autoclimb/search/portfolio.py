@@ -6,12 +6,25 @@ A row is a dict of values of Config.
 from collections.abc import Callable
 from typing import Any
 
-from autoclimb.policies import policy_named
+from autoclimb.policies import light_policy, policy_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Kind
 
-POLICY_MOVES = ("affine", "flip-affine", "flip-colour", "medium", "trivial", "dihedral")
+# by the flips and turns of the policy to start with, which the moves keep, since frozen features decide about those
+# (search/starting.py); the last one of a row asks the data once more
+POLICY_MOVES: dict[str, tuple[str, ...]] = {
+    "shift": ("affine", "affine-colour", "trivial-straight", "flip"),
+    "flip": ("flip-affine", "flip-colour", "medium", "trivial", "dihedral"),
+    "flips": ("flips+affine", "flips+colour", "flips+cutout", "dihedral"),
+    "vertical": ("vertical+affine", "vertical+colour", "vertical+cutout", "flips"),
+    "dihedral": ("dihedral-colour", "dihedral+trivial", "dihedral+cutout", "flip-affine"),
+}
+
+
+def policy_moves(start: str, space: SearchSpace) -> list[str]:
+    """The policies to compare with the one to start with: the user's, or those with the same flips and turns."""
+    return space.names() or list(POLICY_MOVES[light_policy(start, {}) if start != "none" else "shift"])
 
 
 def tta_for(name: str, space: SearchSpace) -> str:

@@ -19,12 +19,13 @@ from autoclimb.search.fidelity import (
     search_seconds,
     sizes_for,
     slots,
+    with_pixels,
     with_size,
     within_memory,
 )
 from autoclimb.search.frozen import features_are_all, frozen_features, of_nets
 from autoclimb.search.nets import FAMILIES, net_named
-from autoclimb.search.portfolio import POLICY_MOVES, loss_moves, tta_for
+from autoclimb.search.portfolio import loss_moves, policy_moves, tta_for
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch
 from autoclimb.types import Config, History
@@ -91,8 +92,8 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
 @of_nets
 def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other policies, then mixing, each on top of what was adopted so far."""
-    moves = s.space.names() or list(POLICY_MOVES)
     base = base_config(history, s)
+    moves = policy_moves(base.policy, s.space)
     steps = allowed(s, base, "augmentation", len(moves) + 2)
     for policy in [m for m in moves if m != leader(history, s).policy][:steps]:
         yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space))]
@@ -119,9 +120,12 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         seen.add(family)
     nets = [nets[i] for i in sorted(range(len(nets)), key=lambda i: not fresh[i])]
     for net in nets[:moves]:
-        config = with_learnt(with_batch(with_size(net, s, final_seconds(s) / 3), s), here)
-        if epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s):
-            yield [config]
+        sized = with_size(net, s, final_seconds(s) / 3)
+        for at_size in (with_pixels(sized, s, final_seconds(s) / 3), sized):  # as the base, and as a finalist would be
+            config = with_learnt(with_batch(at_size, s), here)
+            if epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s):
+                yield [config]
+                break
 
 
 def with_learnt(net: Config, learnt: Config) -> Config:

@@ -188,7 +188,7 @@ def fit(
         pipelines = given.space.pipelines()
         store.update_run(folder, clock, pipelines=pipelines, unreadable_test=task.unreadable_test, **equipment)
         tell(Event("note", f"training on {equipment['hardware']}"))
-        setup = replace(setup, hardware=hardware_words(greeting))
+        setup = replace(setup, device=greeting["device"], hardware=hardware_words(greeting))
 
         import_ahead(clock.budget)
         measure_ahead(folder, task, clock.budget)

@@ -1,18 +1,24 @@
 """The plan of a run in the situations that competitions are: what a grandmaster would insist on, held as a rubric."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from folders import task
 
 import autoclimb
+from autoclimb.budget import SLACK
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
+from autoclimb.search.cost import decoding_seconds, look_of, looked_at
 from autoclimb.search.fidelity import epochs_for, final_epochs, folds_for, sound_at_its_size
 from autoclimb.search.finals import LONG_RECIPE, LONGEST, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
-from autoclimb.search.rates import DEVICES, speed_on
+from autoclimb.search.order import plan_of
+from autoclimb.search.rates import DEVICES, LOOK, speed_on
+from autoclimb.search.rehearsal import rehearse
+from autoclimb.search.situation import FIRST_SIZE
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config
 
@@ -142,6 +148,37 @@ def test_a_large_card_trains_two_nets_over_all_rows_in_a_minute_and_a_quarter():
     assert len({row.config.backbone for row in over_all}) == 2
     for row in over_all:
         assert row.epochs >= sound_at_its_size(row.config, plan.situation)
+
+
+@pytest.mark.parametrize(("budget", "most"), [(60.0, 4), (180.0, 6), (600.0, 16), (3600.0, 30)])
+def test_a_card_looks_at_no_more_nets_than_its_time_is_worth_and_the_plan_counts_the_looks(budget, most):
+    looks: list[str] = []
+
+    def measure(config: Config):
+        sizes = net_named(config.backbone).sizes
+        assert not sizes or config.size in sizes, f"{config.backbone} cannot be built at {config.size} px"
+        looks.append(look_of(looked_at(config, "cuda")))
+        return speed_on(plan.device, config)
+
+    plan = plan_on.__wrapped__("h100", budget, 20_000, 500)
+    rows, seconds = rehearse(replace(plan.situation, measure=measure), plan.device, plan_of(None))
+    assert 0 < len(set(looks)) <= most
+    s = plan.situation
+    begun = SLACK.opening / 2 + decoding_seconds(s, plan.device.cores, FIRST_SIZE)
+    assert seconds >= begun + sum(row.seconds for row in rows) + LOOK["cuda"] * len(set(looks)) - 1  # of rounding
+
+
+def test_minutes_of_a_card_compare_nothing_until_a_net_is_trained_soundly_beside_another():
+    for budget, compares in ((75.0, False), (120.0, False), (20 * MINUTE, True)):
+        plan = plan_on("h100", budget, 20_000, 500, hub=False)
+        assert any(row.stage in ("augmentation", "loss") for row in plan.trials) == compares
+        assert all(len(row.config.folds) == 5 for row in plan.finalists)
+
+
+def test_a_small_card_has_frozen_features_beside_the_only_net_that_it_trains():
+    plan = plan_on("t4", 10 * MINUTE, 20_000, 500)
+    assert len({row.config.backbone for row in plan.finalists}) == 1
+    assert any(row.config.weights for row in frozen(plan))
 
 
 def test_a_small_card_compares_before_it_trains_over_all_rows():

@@ -133,7 +133,7 @@ EVA = "eva02_small_patch14_336.mim_in22k_ft_in1k"
 
 
 def test_a_net_of_few_sizes_retreats_to_its_own_and_takes_anothers_place_at_its_own():
-    s = situation(device="cuda", pretrained=tuple(from_hub("cuda")))
+    s = situation(device="cuda", pretrained=tuple(from_hub("cuda")), budget=4 * 3600.0)
     eva, swin = (Config(backbone=name, weights="hub", size=size) for name, size in ((EVA, 336), (SWIN, 224)))
     assert in_the_plan(eva, History(), s) == eva.vary(size=224)
     assert in_the_plan(swin, History(), s).backbone != SWIN

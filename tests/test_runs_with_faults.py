@@ -16,7 +16,14 @@ from autoclimb.deadlines import outcome_within
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
-from autoclimb.run.trials import measure, remember, run_trial, situation_of, tell_error_of_speeds
+from autoclimb.run.trials import (
+    measure,
+    remember,
+    run_trial,
+    situation_of,
+    tell_error_of_speeds,
+    with_known_speeds,
+)
 from autoclimb.run.worker import Died
 from autoclimb.search.cost import corrected, speed_of, speed_words
 from autoclimb.search.situation import Speed
@@ -172,6 +179,20 @@ def test_a_run_that_goes_on_on_other_hardware_measures_and_decides_anew(finished
     assert remember(folder, 60.0, "cuda", "finalists", lambda: "large nets") == "large nets"
     assert remember(folder, 60.0, "cpu", "finalists", lambda: "small nets") == "small nets"
     assert remember(folder, 60.0, "cuda", "finalists", lambda: "others") == "large nets"
+
+
+@pytest.mark.parametrize(("device", "looks"), [("cpu", 2), ("cuda", 1)])
+def test_a_card_looks_at_a_net_once_for_its_training_and_its_features(finished, device, looks):
+    setup, trainer, _ = finished
+    setup, asked = replace(setup, device=device), []
+    trainer.ask = lambda request, *rest: asked.append(request["config"]["train"]) or {"train": 5.0, "predict": 9.0}
+    net = Config(backbone="resnet34", weights="box", size=128)
+    features = net.vary(train="features", head="linear", layers=4)
+    assert [measure(setup, config).predict for config in (features, net, features)] == [9.0] * 3
+    assert len(asked) == looks
+    assert asked[-1] == "net"
+    known = with_known_speeds(setup, trainer.situation)
+    assert known.measure(features).predict == known.measure(net).predict == 9.0
 
 
 def test_stages_of_the_search_replay_their_record_where_the_finalists_were_decided_on_other_hardware(finished):

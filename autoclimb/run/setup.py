@@ -47,6 +47,7 @@ class Setup:
     tell: Tell = field(repr=False)
     label_shift: bool = True  # whether answers allow for other shares of the classes in the test rows, on evidence
     nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
+    device: str = "cpu"  # that trials are trained on, or "cuda"
     hardware: str = ""  # on which trials are trained; speeds are compared within one hardware only
 
     @cached_property

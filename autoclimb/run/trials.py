@@ -23,7 +23,7 @@ from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.search.cost import at_own_size, measured, seconds_words, speed_words
+from autoclimb.search.cost import at_own_size, look_of, looked_at, measured, seconds_words, speed_words
 from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING
@@ -204,12 +204,7 @@ def reading_key(setup: Setup, size: int, preprocess: str, grid: int) -> str:
 
 def speed_key(setup: Setup, config: Config) -> str:
     """The key in speeds.json of a measurement by `measure`."""
-    key = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
-    key += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
-    key += f"|grid {config.grid}" if config.grid else ""
-    key += f"|top {config.top}" if config.top else ""
-    key += "|features" if config.train == "features" else ""  # for which training is not measured
-    return key + on(setup.hardware)
+    return look_of(config) + on(setup.hardware)
 
 
 def on(where: str) -> str:
@@ -219,6 +214,7 @@ def on(where: str) -> str:
 
 def measure(setup: Setup, config: Config) -> Speed:
     """Pictures a second of the config's net at its size, measured once on this hardware and then read from disk."""
+    config = looked_at(config, setup.device)
     key = speed_key(setup, config)
     plain = config.vary(weights="", policy="none") if config.weights != "hub" else config.vary(weights="")
 
@@ -254,7 +250,9 @@ def with_known_speeds(setup: Setup, situation: Situation) -> Situation:
     speeds = store.recalled(setup.folder / "speeds.json")
     return replace(
         situation,
-        measure=lambda config: Speed(**speeds.get(speed_key(setup, config), {"train": 0.0, "predict": 0.0})),
+        measure=lambda config: Speed(
+            **speeds.get(speed_key(setup, looked_at(config, setup.device)), {"train": 0.0, "predict": 0.0})
+        ),
         reading=lambda *pictures: speeds.get(reading_key(setup, *pictures), 0.0),
     )
 

@@ -26,6 +26,7 @@ READY = 0.8  # seconds of a trial of features on a processor beside the features
 # shares of a net's pass over pictures: up to its cut, its features written to disk, and above it. Their sum is from
 # records of runs; one measurement had .78 to .99 and .18 to .27
 TO_CUT, ABOVE_CUT = 0.85, 0.25
+FORWARD = 1 / 3  # of a card's time until it has kernels for a new shape, where nothing is trained (assumption)
 RECORDING = 0.5  # seconds until a card has recorded the graphs of a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
 VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures of a row of learn.views, and of any other row
 PLAUSIBLE = (0.2, 3.0)  # factors by which a finished trial may correct a speed; beyond them something else happened
@@ -53,12 +54,28 @@ def at_own_size(speed: Speed, config: Config) -> Speed:
 
 @lru_cache(4096)  # every decision calls it for every trial
 def measured(config: Config) -> Config:
-    """The config whose speed stands for this one's: at a single small size, unless the net has a fixed one."""
+    """The config whose speed stands for this one's: at one small size, of a net of fixed sizes the smallest of them."""
     size = min(config.size, 64) if not config.weights else 128
-    if net_named(config.backbone).sizes:
-        size = config.size
+    size = min(net_named(config.backbone).sizes, default=size)
     top = config.top if config.train == "net" else 0  # frozen features pass through all stages
     return config.vary(size=size, sizes=(), scales=(), test_size=0, top=top)
+
+
+def looked_at(config: Config, device: str) -> Config:
+    """The config for which a net is looked at where the speed of this one is asked for.
+
+    On a card a look at training, which every candidate gets, times predictions in the batches of features as well.
+    """
+    return config.vary(train="net", top=0) if device == "cuda" and config.train == "features" else config
+
+
+def look_of(config: Config) -> str:
+    """The name of the look at a net by which the config's speed is measured, once for all configs of that name."""
+    name = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
+    name += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
+    name += f"|grid {config.grid}" if config.grid else ""
+    name += f"|top {config.top}" if config.top else ""
+    return name + ("|features" if config.train == "features" else "")  # for which training is not measured
 
 
 def epoch_seconds(config: Config, situation: Situation) -> float:
@@ -86,7 +103,7 @@ def trunk_of(config: Config) -> Config:
 
 
 def with_kept(history: History, situation: Situation) -> Situation:
-    """The situation with what finished trials left behind: stored features, decoded pictures, a card's kernels."""
+    """The situation with what finished trials left behind: features, pictures, kernels of a card, downloads."""
     kept: dict[Config, int] = {}
     for trial in history.done():
         if trial.config.top:
@@ -95,7 +112,8 @@ def with_kept(history: History, situation: Situation) -> Situation:
     on_disk = frozenset(features_like(trial.config) for trial in history.done(train="features"))
     warm = frozenset(shape for trial in history.done() for shape in shapes(trial.config))
     decoded = frozenset({FIRST_PICTURES, *(pictures_of(trial.config) for trial in history.done())})
-    return replace(situation, kept=kept, on_disk=on_disk, warm=warm, decoded=decoded)
+    downloaded = frozenset(trial.config.backbone for trial in history.done() if trial.config.weights == "hub")
+    return replace(situation, kept=kept, on_disk=on_disk, warm=warm, decoded=decoded, downloaded=downloaded)
 
 
 def pictures_of(config: Config) -> tuple[int, str, int]:
@@ -114,14 +132,18 @@ def ready_seconds(config: Config, situation: Situation) -> float:
     """Seconds until a card has recorded the graphs of the trial's nets and has kernels for their new shapes.
 
     On a processor they are the seconds until features can be computed: building a frozen net, or learning a dictionary.
+    On both they include the download of a net that trains; that of a frozen one is counted with its features.
     """
+    downloaded = 0.0 if config.train == "features" or config.top else download_seconds(config, situation)
     if situation.device == "cpu" or config.backbone in HAND_MADE:
-        return READY if config.train == "features" else 0.0
-    new = shapes(config) - set(situation.warm) - shapes(measured(config))
+        return READY if config.train == "features" else downloaded
+    frozen = config.train == "features"
+    new = shapes(config) - set(situation.warm) - (frozenset() if frozen else shapes(measured(config)))
     changing = config.unfreeze or config.grid or config.scales  # the graphs of such nets are not recorded
     folds = max(len(config.folds) - situation.folds_done(config), 0)
-    recorded = 0.0 if config.train == "features" or changing else RECORDING * folds
-    return recorded + (len(new) * situation.measure(measured(config)).cold if new else 0.0)
+    recorded = 0.0 if frozen or changing else RECORDING * folds
+    cold = situation.measure(measured(config)).cold * (FORWARD if frozen else 1.0) if new else 0.0
+    return downloaded + recorded + len(new) * cold
 
 
 def features_like(config: Config) -> Config:
@@ -150,7 +172,9 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
     if not pictures:
         return 0.0
     speed = speed_of(config.vary(top=0, train="features"), situation).predict
-    return SLACK.trial_margin * TO_CUT * pictures / speed + download_seconds(config) if speed else float("inf")
+    if not speed:
+        return float("inf")
+    return SLACK.trial_margin * TO_CUT * pictures / speed + download_seconds(config, situation)
 
 
 def predict_seconds(config: Config, situation: Situation) -> float:
@@ -189,7 +213,7 @@ def asked_cost(config: Config, history: History, situation: Situation) -> float:
 
 def full_cost(config: Config, situation: Situation) -> float:
     """Seconds that the trial takes from the beginning, whatever is done already, as a replay must plan it."""
-    fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=(), kept={})
+    fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=(), kept={}, downloaded=())
     return cost_of(config, fresh)
 
 
@@ -205,7 +229,9 @@ def features_seconds(config: Config, situation: Situation) -> float:
     if config.top:
         passes = views * ABOVE_CUT + max(views - situation.kept.get(trunk_of(config), 0), 0) * TO_CUT
     speed = speed_of(config, situation).predict
-    return SLACK.trial_margin * passes * everything / speed + download_seconds(config) if speed else float("inf")
+    if not speed:
+        return float("inf")
+    return SLACK.trial_margin * passes * everything / speed + download_seconds(config, situation)
 
 
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:
@@ -235,9 +261,10 @@ def cores_of(situation: Situation) -> int:
     return situation.cores or CORES[situation.device]
 
 
-def download_seconds(config: Config) -> float:
-    """Seconds to download the net's weights; 0 for weights that do not come from the hub."""
-    return 4e6 * net_named(config.backbone).parameters / DOWNLOAD if config.weights == "hub" else 0.0
+def download_seconds(config: Config, situation: Situation) -> float:
+    """Seconds to download the net's weights; 0 for those of an earlier trial, or that do not come from the hub."""
+    here = config.weights != "hub" or config.backbone in situation.downloaded
+    return 0.0 if here else 4e6 * net_named(config.backbone).parameters / DOWNLOAD
 
 
 def corrected(history: History, situation: Situation) -> Situation:
@@ -250,15 +277,18 @@ def corrected(history: History, situation: Situation) -> Situation:
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
     pixels: set[tuple[int, str, int]] = set()
     features: set[Config] = set()
+    downloaded: set[str] = set()
     for trial in history.done():
         config = trial.config
         new = not {features_like(config), trunk_of(config)} & features
         informative = config.train == "net" or (new and bool(pixels))
-        ratio = speed_ratio(trial, replace(situation, decoded={FIRST_PICTURES} | pixels)) if informative else 0.0
+        before = replace(situation, decoded={FIRST_PICTURES} | pixels, downloaded=downloaded)
+        ratio = speed_ratio(trial, before) if informative else 0.0
         if ratio:
             rows = ratios[config.train].setdefault(config.backbone, [])
             rows.append(min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]))
         pixels.add(pictures_of(config))
+        downloaded |= {config.backbone} if config.weights == "hub" else set()
         features |= {features_like(config)} if config.train == "features" else set()
         features |= {trunk_of(config)} if config.top else set()
     if not any(ratios.values()):
@@ -286,7 +316,7 @@ def speed_ratio(trial: Trial, situation: Situation) -> float:
             return 0.0
         planned = speed_of(config, situation).train
         return rate / planned if planned else 0.0
-    if config.weights in ("", "hub") or not trial.seconds:  # hand-made features have no speed, hub weights download
+    if not config.weights or not trial.seconds or download_seconds(config, situation):  # hand-made ones have no speed
         return 0.0
     planned_s, decoding = features_seconds(config, situation), decoding_of(config, situation)
     other_work = ready_seconds(config, situation) + decoding + head_seconds(config, len(config.folds), situation)

@@ -19,6 +19,8 @@ PREDICTING = {"cpu": 5.0, "cuda": 3.0}
 # 1e9 multiply-adds a second in training on 2 cores of an AMD EPYC, from benchmarks: resnet18 at 64 px 419 pictures a
 # second, tf_efficientnet_lite0 at 128 px 112 (of its two upper stages 412, of lite2's 350), convnext_atto at 64 px 515
 CPU_GMACS = {"plain": 62.0, "depthwise": 16.0, "convnext": 23.0}
+LOOK = {"cpu": 2.0, "cuda": 2.0}  # seconds of a look at a net's speed, roughly: on an H100 2.2 to 3.7 before looks were
+# made shorter (LOG.md)
 COLD = 0.6  # seconds until an H100 had its kernels for a new shape: lite0 .6, resnet18 .3, resnet50 .5 (learn/probe.py)
 STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside an H100 (resnet18 at 64 px)
 # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0; a deeper top is
@@ -74,7 +76,7 @@ def speed_on(device: Device, config: Config) -> Speed:
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
     train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
-    cold = 0.0 if device.kind == "cpu" else COLD / 3 if config.train == "features" else COLD  # forward alone
+    cold = 0.0 if device.kind == "cpu" else COLD
     predict = min(PREDICTING[device.kind] * compute, feed if device.kind != "cpu" else math.inf)
     return Speed(round(train, 1), round(predict, 1), cold=cold)
 

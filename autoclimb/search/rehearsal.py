@@ -6,13 +6,22 @@ from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
 from autoclimb.search.climb import Stage, follow
-from autoclimb.search.cost import decoding_seconds, pictures_of, speed_of, trunk_of, trunk_seconds, variants_kept
+from autoclimb.search.cost import (
+    decoding_seconds,
+    look_of,
+    looked_at,
+    pictures_of,
+    speed_of,
+    trunk_of,
+    trunk_seconds,
+    variants_kept,
+)
 from autoclimb.search.effects import changes_of
 from autoclimb.search.fidelity import epochs_in, pixel_bytes
 from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
-from autoclimb.search.rates import Device, memory_gb
-from autoclimb.search.situation import FIRST_PICTURES, FIRST_SIZE, Situation
+from autoclimb.search.rates import LOOK, Device, memory_gb
+from autoclimb.search.situation import FIRST_PICTURES, FIRST_SIZE, Situation, Speed
 from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
@@ -66,8 +75,8 @@ def on_its_own_clock(
 ) -> tuple[History, float]:
     """The controller's trials, each as `play` returns it, and the seconds until the last one ends.
 
-    Only trials move the clock, by the seconds that they are planned to take: these follow from the situation's speeds.
-    The first trial starts when the pictures are read and decoded.
+    Trials move the clock by the seconds that they are planned to take, which follow from the situation's speeds, and
+    looks at nets by LOOK. The first trial starts when the pictures are read and decoded.
     """
     time = SLACK.opening / 2 + decoding_seconds(situation, cores, FIRST_SIZE)
     records: dict[str, Trial] = {}
@@ -75,6 +84,7 @@ def on_its_own_clock(
     nets_done: dict[Config, set[int]] = {}
     decoded = {FIRST_PICTURES}  # in the opening
     kept: dict[Config, int] = {}
+    looks: set[str] = set()
     clock = Clock(situation.budget, now=lambda: time, start=0.0)
     end = seconds_for_the_end(situation.budget, SLACK.first_quick_blend)
 
@@ -82,6 +92,13 @@ def on_its_own_clock(
         if name not in decisions:
             decisions[name] = make()
         return decisions[name]
+
+    def measure(config: Config) -> Speed:
+        nonlocal time
+        look = look_of(looked_at(config, situation.device))
+        time += 0.0 if look in looks else LOOK[situation.device]
+        looks.add(look)
+        return situation.measure(config)
 
     def prepare(config: Config) -> None:
         nonlocal time
@@ -96,7 +113,7 @@ def on_its_own_clock(
     def run(config: Config, stage: str, seconds: float) -> Trial:
         nonlocal time
         prepare(config)
-        trial = play(config, stage, seconds, s)
+        trial = play(config, stage, seconds, replace(s, measure=situation.measure))
         time += seconds
         if trial.status == "done":
             nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
@@ -105,6 +122,7 @@ def on_its_own_clock(
 
     s = replace(
         situation,
+        measure=measure,
         left=lambda: max(0.0, clock.left() - end),
         remember=remember,
         prepare=prepare,

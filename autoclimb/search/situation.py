@@ -73,6 +73,7 @@ class Situation:
     on_disk: Collection[Config] = ()  # search.cost.features_like of the features on disk
     decoded: Collection[tuple[int, str, int]] = (FIRST_PICTURES,)  # search.cost.pictures_of the decoded pictures
     warm: Collection[tuple[Any, ...]] = ()  # search.cost.shapes for which a card has kernels
+    downloaded: Collection[str] = ()  # backbones whose weights came from the hub already
     replays: Callable[[str], Sequence[Config] | None] = field(default=lambda stage: None, repr=False)  # the configs on
     # record of a stage of which nothing else is tried any more, None of any other stage
     width: int = 1  # columns of a prediction: one per class

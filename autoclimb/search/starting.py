@@ -27,7 +27,7 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch, net_named
 from autoclimb.search.portfolio import rare_start, tta_for
-from autoclimb.search.rates import processor_cost
+from autoclimb.search.rates import LOOK, processor_cost
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config, History
@@ -42,6 +42,7 @@ USEFUL = 0.25
 PLAIN, NEAR = 0.75, 1.4
 SKILL = 0.1  # share of a constant's loss by which features must reduce it for their facts on mirroring to count
 FEW_ROWS = 1000  # of a fold, below which the usual batch takes too few steps (LOG.md: 640 and 555 gain, 1,104 do not)
+FEWEST_LOOKS, LOOKS_SHARE = 2, 0.03  # nets that a card looks at, at least, and the share of the budget for more of them
 LARGEST_BATCH = 128  # of a fine-tuned net by default, since its rates are for about that many pictures a step
 
 
@@ -95,7 +96,24 @@ def candidates(s: Situation) -> list[Config]:
     }
     start |= {name: names[0] for name, names in firsts.items() if names}
     nets = [net.vary(**start) for net in nets]
-    return nets if s.space.backbones else [net for net in nets if suits(net, s)] or nets
+    return nets if s.space.backbones else worth_looks([net for net in nets if suits(net, s)] or nets, s)
+
+
+def worth_looks(nets: list[Config], s: Situation) -> list[Config]:
+    """The pretrained nets that a card has time to look at, in their order: of each family the cheapest, then the next.
+
+    On a processor only the cheapest are looked at in minutes.
+    """
+    most = max(FEWEST_LOOKS, int(LOOKS_SHARE * s.budget / LOOK[s.device]))
+    if s.device == "cpu" or not s.pretrained or len(nets) <= most:
+        return nets
+    seen: dict[str, int] = {}
+    turn = []
+    for net in nets:
+        family = net_named(net.backbone).family
+        seen[family] = seen.get(family, 0) + 1
+        turn.append(seen[family])
+    return [nets[i] for i in sorted(sorted(range(len(nets)), key=lambda i: turn[i])[:most])]
 
 
 def with_useful_nets(history: History, s: Situation) -> Situation:

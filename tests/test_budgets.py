@@ -110,8 +110,8 @@ def test_finalists_on_a_fast_card_are_planned_so_that_none_loses_a_fold(rows, si
     assert [config.folds for config in cut if config.train == "net"] == []
 
 
-@pytest.mark.parametrize("budget", [150.0, 180.0, 200.0])
-@pytest.mark.parametrize(("rows", "side"), [(1_000, 300), (2_500, 100), (5_000, 32)])
+@pytest.mark.parametrize("budget", [154.0, 180.0, 200.0])
+@pytest.mark.parametrize(("rows", "side"), [(1_000, 300), (2_500, 100), (2_500, 150), (5_000, 32)])
 def test_no_minutes_of_a_processor_go_to_nets_that_leave_rows_out_beside_features_that_do_not(rows, side, budget):
     plan = plan_on("cpu", budget, rows, side)
     nets = {row.config.backbone: row.config.folds for row in plan.trials if row.config.train == "net"}

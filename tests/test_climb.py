@@ -133,7 +133,7 @@ def test_a_run_that_goes_on_at_another_pace_after_its_finalists_were_decided_com
     unharmed = world("a card, with the hub", "1h")
     unharmed.climb(plan_of(None))
     searched = [key for key in unharmed.asked if unharmed.record[key].stage in ("baseline", *SEARCHING)]
-    w = world("a card, with the hub", "1h", kill_at=len(searched) + 3)
+    w = world("a card, with the hub", "1h", kill_at=len(searched) + 1)
     with pytest.raises(Killed):
         w.climb(plan_of(None))
     finalists = w.decisions["finalists"]
@@ -150,7 +150,7 @@ def test_a_run_that_goes_on_at_another_pace_after_its_finalists_were_decided_com
     assert {w.record[config.key].stage for config in w.ran} <= {"finalists", "rest"}
     assert w.asked[: len(searched)] == searched
     assert w.decisions["finalists"] == finalists
-    assert {Config.from_json(row).key for row in finalists} & {config.key for config in w.ran}
+    assert {Config.from_json(row).backbone for row in finalists} & {config.backbone for config in w.ran}
 
 
 @pytest.mark.parametrize("lost", [0.2, 0.5])

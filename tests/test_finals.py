@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.search.cost import (
+    DOWNLOAD,
     corrected,
     cost_of,
     decoding_of,
@@ -47,7 +48,16 @@ from autoclimb.search.fidelity import (
     within_memory,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import chosen, finalists, is_long, least_again, seconds_each, used_up
+from autoclimb.search.finals import (
+    chosen,
+    families_paid,
+    family_heads,
+    finalists,
+    is_long,
+    least_again,
+    seconds_each,
+    used_up,
+)
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.leftover import lone_net
 from autoclimb.search.nets import from_hub, net_named
@@ -56,6 +66,7 @@ from autoclimb.search.rates import memory_gb
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed, rows_of_fold
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import search_base
 from autoclimb.search.starting import candidates, from_nothing
 from autoclimb.types import Config, History, Trial
 
@@ -129,6 +140,52 @@ def test_time_that_would_train_no_further_seed_goes_to_the_finalists(time, count
     left = time - folds_of(s) * sum(used)
     assert left >= -1e-6
     assert left < 1e-6 or (used == each and left >= min(least_again(c, folds_of(s), s) for c in configs))
+
+
+def tuned(name: str) -> Config:
+    """A pretrained net of the hub that was not tried."""
+    return next(net for net in candidates(situation(**CARD)) if net.backbone.split(".")[0] == name)
+
+
+def test_nets_that_would_see_pictures_far_below_their_own_size_come_after_those_that_would_not():
+    s = situation(**CARD)
+    small, large, small_and_large = (
+        [tuned("caformer_s18")],
+        [tuned("tf_efficientnetv2_m")],
+        [tuned("tf_efficientnetv2_m"), tuned("tf_efficientnetv2_s")],
+    )
+    time = 2 * folds_of(s) * fold_seconds(epochs_for("sound", small[0], s), small[0].vary(size=160), s) + 50
+    rows = chosen([small, large, [tuned("convnext_tiny")]], 2, time, "sound", s)
+    assert [c.backbone.split(".")[0] for c in rows] == ["caformer_s18", "convnext_tiny"]
+    rows = chosen([large, small], 2, time, "sound", s)
+    assert rows[0].backbone == large[0].backbone, "the first family is the best so far"
+    rows = chosen([small, small_and_large], 2, time, "sound", s)
+    assert rows[1].backbone.startswith("tf_efficientnetv2_s"), "300 px are nearer to 160 than 384"
+    assert chosen([small, large], 3, time, "sound", s) == []
+
+
+def test_other_nets_may_cost_the_first_one_pixels_beyond_those_that_it_was_made_for():
+    def measure(config):  # all of a net so slowly that tops alone are trained
+        return speed(config) if config.top or not config.weights else replace(speed(config), train=1.0)
+
+    s = on_two_cores(side=300, rows=700, budget=HOUR, pretrained=BOXED, measure=measure)
+    heads = [[net] for net in [*candidates(s), *from_nothing(History(), s)]]
+    largest = with_top(heads[0][0], s).vary(size=384)
+    folds = folds_of(s) * fold_seconds(epochs_for("sound", largest, s), largest, s)
+    time = 1.1 * (folds + trunk_seconds(largest, s) + decoding_of(largest, s))
+    [alone] = chosen(heads, 1, time, "sound", s)
+    assert alone.size == 384
+    paid = families_paid(heads, time, s)
+    assert len(paid) == 3
+    assert 0.66 * net_named(alone.backbone).size <= paid[0].size < 0.66 * alone.size
+
+
+@pytest.mark.parametrize("budget", [600.0, 3600.0, 2 * HOUR])
+def test_a_net_that_was_not_tried_may_be_trained_at_any_size_for_the_sake_of_others(budget):
+    s = on_two_cores(budget=budget, rows=20_000, answered=5_000, side=500, pretrained=BOXED, pixel_bytes=1e9)
+    assert {config.seconds for head in family_heads(History(), s) for config in head} == {0.0}
+    history = History([trial(base := search_base(History(), s), "baseline")])
+    assert family_heads(history, s)[0][0].seconds == base.seconds > 0
 
 
 def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_hand():
@@ -430,6 +487,22 @@ def test_what_is_kept_already_costs_no_second_pass():
     assert trunk_seconds(config.vary(seed=3, lr=1.0), with_kept(History([trial(config)]), s)) == 0
 
 
+def test_weights_of_the_hub_are_downloaded_once_whatever_uses_them_first():
+    s = situation(**CARD)
+    [net] = [c for c in candidates(s) if c.backbone.startswith("swin_large_patch4_window7")]
+    net = net.vary(size=224, seconds=60.0, folds=(0, 1))
+    frozen = frozen_net({"backbone": net.backbone, "weights": "hub", "model_args": {}}, 224, s)
+    download = 4e6 * net_named(net.backbone).parameters / DOWNLOAD
+    assert download > 30
+    for first in (net, frozen):
+        known = with_kept(History([trial(first)]), s)
+        for other in (net.vary(seed=1), frozen.vary(size=256)):
+            assert full_cost(other, known) == full_cost(other, s)
+            warm = replace(known, warm=(), on_disk=(), kept={})
+            assert cost_of(other, s) - cost_of(other, warm) == pytest.approx(download)
+    assert cost_of(net.vary(weights="box"), s) == cost_of(net, with_kept(History([trial(frozen)]), s))
+
+
 def test_a_net_that_cannot_be_cut_is_trained_whole():
     config = Config(backbone="resnet18", weights="box", top=1, seconds=5.0)
     failed = replace(trial(config, status="failed"), facts={"fault": "unbuildable"})
@@ -575,7 +648,7 @@ def test_a_card_gets_ready_once_for_each_shape_and_a_processor_never():
     assert cost_of(looked_at, s) == cost_of(looked_at, ready)
     assert cost_of(base.vary(sizes=(32, 96)), s) == cost_of(base.vary(sizes=(32, 96)), ready) + 9.0
     features = base.vary(train="features", weights="hub", seconds=0.0, size=224)
-    assert cost_of(features, s) == pytest.approx(cost_of(features, ready) + 3.0)
+    assert cost_of(features, s) == pytest.approx(cost_of(features, ready) + 1.0)
     assert full_cost(base, with_kept(History((Trial(base, "s", "done", 0.5, 0.1, 9.0),)), s)) == cost_of(base, s)
     known = with_kept(History((Trial(base, "s", "done", 0.5, 0.1, 9.0),)), s)
     assert cost_of(base.vary(policy="medium"), known) == cost_of(base, ready)

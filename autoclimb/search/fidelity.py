@@ -8,7 +8,7 @@ from typing import Literal
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import epoch_seconds, measured, predict_seconds, trunk_seconds
+from autoclimb.search.cost import decoding_of, epoch_seconds, measured, predict_seconds, trunk_seconds
 from autoclimb.search.nets import deeper_top_of, net_named, top_of
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation, rows_of_fold
@@ -34,7 +34,8 @@ SMALLEST_FROM_SCRATCH = 64  # pixels a side that smaller pictures are enlarged t
 # pixels a side, and factor on the pictures' own, up to which a pretrained net gains more by pixels than by epochs
 PIXELS_FIRST, PIXELS_OF_PICTURE = 224, 1.3
 ENLARGED_TO = 160  # to which smaller pictures are enlarged: cifar10's, of 32 px, gained most (LOG.md)
-OWN_SHARE = 0.7  # of the size that a net was trained at, or of the pictures', below which a smaller net is better
+OWN_SHARE = 0.66  # of the size that a net was trained at, or of the pictures', below which a smaller net is better: of
+# nets of fixed sizes the next smaller one is two thirds (own choice; cifar10 at 96 px was clearly worse than at 160)
 # times enough epochs, and share of that size, from which a processor trains all of a net: 6 epochs at 128 px
 WHOLE, WHOLE_SHARE = 1.5, 0.57
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
@@ -162,15 +163,14 @@ def search_seconds(base: Config, s: Situation) -> float:
 
 
 def comparable(net: Config, s: Situation) -> bool:
-    """Whether changes of the net are worth comparing: on a processor only if all of it will be trained over all folds.
+    """Whether changes of the net are worth comparing: if all of it will be trained soundly over all folds.
 
-    A net that can be cut shares the time with a net of another kind. Where only its top will be trained, a few epochs
-    of the full net say little: five comparisons in a five-minute run on elpv_defect were all within two standard errors
-    of 0, and left 47 s of 300 for finalists.
+    On a card, and where it can be cut, it shares that time with a net of another kind, and is trained at about its own
+    size. With less time a few epochs of small pictures say little: five comparisons in a five-minute run on elpv_defect
+    were all within two standard errors of 0, and left 47 s of 300 for finalists; three minutes of an H100, 78 s of them
+    for comparisons at 96 and 128 px, gave .842 on cifar10 where 75 s without any gave .872 (LOG.md).
     """
-    if s.device != "cpu":
-        return True
-    if with_top(net, s) is not None:
+    if s.device != "cpu" or with_top(net, s) is not None:
         time = final_seconds(s) / 2
         sized = net if "size" in s.space.start else with_size(net, s, time)
         return at_its_size(sized, s) and epochs_paid(time, sized, s) >= epochs_for("sound", sized, s)
@@ -205,6 +205,7 @@ def slots(s: Situation, base: Config) -> int:
     if not comparable(base, s):
         return 0
     for_trials = SEARCH_SHARE * working(s) - s.measure(measured(base)).cold  # a card compiles for the base once
+    for_trials -= 2 * decoding_of(base, s)  # its pictures, and those of another size
     paid = int(for_trials / search_seconds(base, s))
     return paid if paid >= FEWEST_TRIALS else 0
 
@@ -221,19 +222,23 @@ def largest_for(config: Config, s: Situation) -> int:
     """Pixels a side beyond which the net gains nothing from the pictures.
 
     Pretrained filters expect objects of a certain size, so small pictures are enlarged for them where rows are few;
-    large pictures are worth up to 1.75 times the size that the net was trained at.
+    large pictures are worth up to 1.75 times the size that the net was made for.
     """
     near = max(SMALLEST_FROM_SCRATCH, math.floor(1.3 * s.side))
-    if not config.weights:
-        return near
-    enlarged = 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else SMALLEST_FOR_WEIGHTS
-    return min(max(near, enlarged), max(math.floor(1.75 * net_named(config.backbone).size), 256), LARGEST)
+    if config.weights:
+        near = max(near, 224 if rows_of_fold(s) <= LARGER_FOR_WEIGHTS else SMALLEST_FOR_WEIGHTS)
+    return min(near, max(math.floor(1.75 * net_named(config.backbone).size), 256), LARGEST)
 
 
 def at_its_size(config: Config, s: Situation, share: float = OWN_SHARE) -> bool:
     """Whether a pretrained net's pictures are about as large as those it was trained on, as far as the data allow."""
+    return share_of_own_size(config, s) >= share
+
+
+def share_of_own_size(config: Config, s: Situation) -> float:
+    """Pixels a side over those that a pretrained net was trained on, as far as the data allow; 1 from scratch."""
     own = min(net_named(config.backbone).size, largest_for(config, s))
-    return not config.weights or config.size >= share * own
+    return config.size / own if config.weights else 1.0
 
 
 def pixels_first(config: Config, s: Situation) -> float:

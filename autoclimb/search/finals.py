@@ -26,6 +26,7 @@ from autoclimb.search.fidelity import (
     kind_of,
     one_family,
     search_seconds,
+    share_of_own_size,
     sound_at_its_size,
     whole_pays,
     with_deeper_top,
@@ -34,6 +35,7 @@ from autoclimb.search.fidelity import (
     with_top,
 )
 from autoclimb.search.frozen import of_nets
+from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
 from autoclimb.search.starting import (
@@ -79,7 +81,7 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
 
     They are three families trained soundly over all folds, and more where each is trained fully; else two, else one.
     Where a single net does not get enough epochs on all folds there are fewer folds, shared with a net that was not
-    compared.
+    compared; [] where frozen features over all folds are useful, beside which a blend has no use for such nets.
     """
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
@@ -87,11 +89,11 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     if not configs and not compared(history, s):  # a cheaper net with good frozen features may be affordable
         others = ([head] for head in heads[1:] if head[0].weights)
         configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])
-    # a single net was not compared with any other, unless it is one whose frozen features did well and whose top trains
-    alone = len(configs) < 2 and not compared(history, s) and not any(c.top for c in configs)
-    alone = alone and bool(from_nothing(history, s))
-    if not configs or alone:
+    if not configs and s.device == "cpu" and s.budget < LONG and nets_are_useful(history) and s.pretrained:
+        return []
+    if not configs:
         return on_fewer_folds(history, heads[0], s)
+    configs = beside_scratch(configs[0], history, s) if len(configs) == 1 else configs
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
     configs = with_long_recipe(configs, usable(s), s)
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
@@ -112,7 +114,9 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     that were compared are taken, since nothing else says which suits the data.
     """
     here = leader(history, s)
-    tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in _near(history, s)]
+    near = _near(history, s)
+    tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in near]
+    here = here if near else here.vary(seconds=0.0)  # the base was not tried at its size
     others = ranked(history, s) if s.pretrained else []
     # With pretrained nets of one family a net from scratch comes before the second of them, unless only frozen features
     # were compared and show that pretrained nets suit the pictures.
@@ -158,25 +162,32 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
 
     There are three families where each is trained soundly, and more where each is trained fully; else as many as are
     trained soundly; else two, if both get more than enough epochs; else one. No further family is added whose time
-    would make the best one much smaller.
+    would make the best one much smaller than it would be, or than it was made for.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
     for n in range(1, KINDS + 1):
         sound = chosen(heads, n, time, "sound", s, settled=settled)
-        beside_fewer = paid[0].size if paid else 0
-        if sound and sound[0].size >= OWN_SHARE * max(tried, beside_fewer):
+        if sound and sound[0].size >= OWN_SHARE * max(tried, least_beside(paid)):
             paid = sound
     if len(paid) < 2:
         two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
-        if two and two[0].size >= max(tried, OWN_SHARE * paid[0].size if paid else 0):
+        if two and two[0].size >= max(tried, OWN_SHARE * least_beside(paid)):
             return two
     while KINDS <= len(paid) < MOST:
         more = chosen(heads, len(paid) + 1, time, "full", s, settled=settled)
-        if [c.backbone for c in more[:-1]] != [c.backbone for c in paid]:  # one more family would cost smaller nets
+        if not {c.backbone for c in paid} <= {c.backbone for c in more}:  # one more family would cost smaller nets
             break
         paid = more
     return paid or chosen(heads, 1, time, "enough", s, settled=settled)
+
+
+def least_beside(paid: list[Config]) -> int:
+    """Pixels a side of which the best finalist needs OWN_SHARE beside more of them; 0 without any.
+
+    They are those that it would have beside fewer, up to those it was made for.
+    """
+    return min(paid[0].size, net_named(paid[0].backbone).size) if paid else 0
 
 
 def chosen(
@@ -188,27 +199,30 @@ def chosen(
     times: float = 1.0,
     settled: Collection[str] = (),
 ) -> list[Config]:
-    """One config of each of the first n families that get `times` the level's epochs in their share; [] if fewer do.
+    """One config of each of n families that get `times` the level's epochs in their share; [] if fewer do.
 
-    It is [] also where the first family does not, since nothing is known in favour of the others.
+    It is [] also where the first family does not, since nothing is known in favour of the others. Of the other
+    pretrained nets, and within a family, those come first that are trained at about their own size.
     """
-    configs: list[Config] = []
+    rows: list[tuple[float, Config]] = []
     for i, family in enumerate(heads):
-        if i and not configs:
+        if i and not rows:
             return []
-        able: list[tuple[bool, Config]] = []
+        able: list[tuple[float, Config]] = []
         for config in family:
             share = time / n - beside_folds(config, n, s)
             most = config.size if config.seconds and config.backbone in settled else LARGEST
             share -= decoding_of(at_size(config, share, s), s)
             sized = at_size(config, share, s)
             if epochs_paid(share, sized, s) >= times * final_epochs(level, sized, s):
-                largest = with_pixels(sized, s, share, most)
-                able.append((at_its_size(sized, s), with_deeper_top(largest, s, share)))
-        configs += [config for _, config in sorted(able, key=lambda row: not row[0])[:1]]
-        if len(configs) == n:
-            return configs
-    return []
+                largest = with_deeper_top(with_pixels(sized, s, share, most), s, share)
+                able.append((min(share_of_own_size(sized, s), OWN_SHARE), largest))
+        rows += sorted(able, key=lambda row: -row[0])[:1]
+        if len(rows) >= n and all(own_size >= OWN_SHARE for own_size, _ in rows[1:n]):
+            break
+    tuned = iter(sorted((row for row in rows[1:] if row[1].weights), key=lambda row: -row[0]))
+    others = [next(tuned) if row[1].weights else row for row in rows[1:]]
+    return [config for _, config in [*rows[:1], *others][:n]] if len(rows) >= n else []
 
 
 def beside_folds(config: Config, n: int, s: Situation) -> float:
@@ -338,6 +352,19 @@ def far_worse(trial: Trial, best: Trial, s: Situation) -> bool:
     return float(loss[1]) > (HOPELESS - 1) * unit + 2 * stderr
 
 
+def beside_scratch(alone: Config, history: History, s: Situation) -> list[Config]:
+    """The only finalist, and a net from scratch where half of the time trains both over all folds.
+
+    It was not compared with any other, unless its frozen features did well and its top is trained.
+    """
+    if alone.top or compared(history, s) or not from_nothing(history, s):
+        return [alone]
+    half = usable(s) / 2
+    both = [with_size(alone, s, half, "enough"), base_config(history, replace(s, pretrained=()))]
+    paid = all(epochs_paid(half - decoding_of(c, s), c, s) >= epochs_for("enough", c, s) for c in both)
+    return both if paid and both[0].size >= OWN_SHARE * least_beside([alone]) else [alone]
+
+
 def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list[Config]:
     """The best net over as many folds as get enough epochs, and beside it a net from scratch where none was compared.
 
@@ -348,10 +375,10 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
     time = usable(s)
     scratch = replace(s, pretrained=())
     best = family[0] if compared(history, s) else min(family, key=lambda config: epoch_seconds(config, s))
-    nets = [with_size(best, s, time, "enough")]
-    nets += [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(history, s)]
-    if len(nets) > 1 and epochs_in(time / 2, nets[0], s) < epochs_for("quick", nets[0], s):
-        nets = nets[1:]
+    beside = [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(history, s)]
+    nets = [with_size(best, s, time / (1 + len(beside)), "enough"), *beside]
+    if beside and epochs_in(time / 2 - decoding_of(nets[0], s), nets[0], s) < epochs_for("quick", nets[0], s):
+        nets = beside
     configs: list[Config] = []
     for i, config in enumerate(nets):
         s.prepare(config)

@@ -34,8 +34,8 @@ from autoclimb.types import Config, History
 # Seconds of budget below which there is time for frozen features only, if they are useful, and of a single view.
 # Measured at 60 and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice).
 SHORT = 150.0
-# Share of a budget below LONG for probes of downloaded nets on a card: over all folds they were the best members in
-# three minutes of an H100 (intel_scenes .926, the nets .906 and .855; LOG.md).
+# Share of a budget up to LONG for probes on a card, of a longer one no fewer seconds: over all folds they were the best
+# members in three minutes of an H100 (intel_scenes .926, the nets .906 and .855; LOG.md).
 SHORT_PROBE_SHARE = 0.1
 FROM_HAND = ("patches", "gradients")  # hand-made features, the better and slower first
 # share of the budget that the faster of them may take: nothing else says which flips are safe
@@ -144,7 +144,7 @@ def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
     """
     for_regions = region_seconds(s)
     at_hand = s.budget < LONG and not any(row["weights"] == "hub" for row in s.pretrained)
-    left = (SHORT_PROBE_SHARE if at_hand else PROBE_SHARE) * s.budget - for_regions
+    left = max(PROBE_SHARE * s.budget, SHORT_PROBE_SHARE * min(s.budget, LONG)) - for_regions
     decoded, shared = set(s.decoded), 0
     for row in _families_in_turn(s):
         own = net_named(row["backbone"]).sizes
@@ -173,23 +173,26 @@ def _probes_of(row: dict[str, Any], sizes: list[int], s: Situation, at_hand: boo
 
 
 def _families_in_turn(s: Situation) -> list[dict[str, Any]]:
-    """The pretrained nets, the largest affordable one of each family first, then each family's next.
+    """The pretrained nets, the largest affordable one of each family first, then each family's next; else the cheapest.
 
     In a short budget only probed nets are trained, so the probes are of nets that can be trained soundly, and of other
     families before that of the net that a short search starts from.
     """
     time = final_seconds(s) / (3 * folds_of(s))
     levels: tuple[Level, ...] = ("enough",) if s.budget >= LONG else ("sound", "enough")
-    rows: list[dict[str, Any]] = []
     smallest = [net.vary(size=least_size(net, s)) for net in (candidates(s) if s.pretrained else [])]
+    paid: list[Config] = []
     for level in levels:
-        paid = [net for net in smallest if epochs_in(time, net, s) >= epochs_for(level, net, s)]
-        rows = rows or [{"backbone": n.backbone, "weights": n.weights, "model_args": dict(n.model_args)} for n in paid]
+        paid = paid or [net for net in smallest if epochs_in(time, net, s) >= epochs_for(level, net, s)]
+    rows = [
+        {"backbone": net.backbone, "weights": net.weights, "model_args": dict(net.model_args)}
+        for net in paid or smallest[:1]
+    ]
     last = net_named(smallest[0].backbone).family if smallest and s.budget < LONG else ""
     turns: dict[str, int] = {}
     order = []
     for row in reversed(rows):
-        family = net_named(row["backbone"]).family
+        family = net_named(str(row["backbone"])).family
         turns[family] = turns.get(family, 0) + 1
         order.append((family == last, turns[family], row))
     return [row for *_, row in sorted(order, key=lambda entry: entry[:2])]

@@ -39,8 +39,8 @@ def outcome_within(seconds: float, make: Callable[[], T]) -> tuple[T | None, Bas
 def run_beside(work: Callable[[], object]) -> None:
     """Runs `work` in a thread that takes no core from the nets in training: at the lowest priority.
 
-    Threads of a net wait for the one whose core another takes: beside two seconds of ours a look at a net's speed took
-    2.2 s instead of .3. Only on Linux does a thread have a priority of its own; threads that it starts inherit that.
+    Threads of a net wait for the one whose core another takes (learn/threads.py); how much this saves was not measured.
+    Only on Linux does a thread have a priority of its own; threads that it starts inherit that.
     """
 
     def quietly() -> None:

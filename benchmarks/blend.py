@@ -227,7 +227,8 @@ def noise_claim(c: Collection) -> tuple[float, float]:
     claims, n = [], min(len(c.truth), NOISE_ROWS)
     truth, fold_of = c.truth[:n], np.arange(n) % 5
     if c.goal.kind in ("regression", "multilabel"):
-        constant = np.repeat(np.atleast_2d(truth.mean(0)), n, axis=0)
+        value = np.median(truth) if c.goal.metric.constant == "median" else truth.mean(0)
+        constant = np.repeat(np.atleast_2d(value), n, axis=0)
     else:
         width = c.trials[0].oof.shape[1]  # type: ignore[union-attr]
         constant = np.repeat(np.bincount(truth, minlength=width)[None, :] / n, n, axis=0)

@@ -209,7 +209,10 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
 
 
 def noise(asked: argparse.Namespace) -> Iterator[str]:
-    """What twelve members that know nothing claim over the constant prediction of the other parts; higher is better."""
+    """What twelve members that know nothing claim over the constant prediction of the other parts; higher is better.
+
+    Where only order counts it is that of all parts: others, pooled, would be in an order, and a wrong one.
+    """
     yield head("goal", "100 rows", "1,000 rows")
     for metric, kind in asked_for(asked):
         claims = [np.array([claimed(metric, kind, n, seed) for seed in range(asked.draws)]) for n in (100, 1000)]
@@ -226,7 +229,8 @@ def claimed(metric: str, kind: Kind, n: int, seed: int) -> float:
         trials.append(member(i, p, p[:2]))
     parts = np.arange(n) % 5
     blend = blend_of(trials, goal, truth, parts, quick=True)
-    constants = [np.atleast_1d(constant_of(goal, truth[parts != k], z.shape[1])) for k in range(5)]
+    others = [np.ones(n, bool) if goal.metric.order_only else parts != k for k in range(5)]
+    constants = [np.atleast_1d(constant_of(goal, truth[rows], z.shape[1])) for rows in others]
     return blend.score - cross_fitted_score(goal, truth, np.array(constants)[parts], parts).score
 
 

@@ -146,12 +146,16 @@ class Scores:
     goal: Goal
     truths: tuple[np.ndarray, np.ndarray]  # as the metric takes it, of the rows predicted and of the test rows
     answers: tuple[np.ndarray, np.ndarray]
-    own: tuple[float, float]
-    errors: tuple[float, float]
+    promise: tuple[float, float]  # out of fold, with its error; of a blend the choice among blenders is nested
+
+    @property
+    def own(self) -> list[float]:
+        """The scores of the answers."""
+        return [self.goal.score(t, a) for t, a in zip(self.truths, self.answers, strict=True)]
 
     def shown(self) -> list[str]:
         """Both scores."""
-        pairs = zip(self.own, self.errors, strict=True)
+        pairs = self.promise, (self.own[1], standard_error(self.goal, self.truths[1], self.answers[1]))
         return [f"{self.goal.metric.shown(own):.4f} ± {error:.4f}" for own, error in pairs]
 
     def over(self, other: "Scores") -> list[str]:
@@ -171,10 +175,9 @@ def scores_of(lab: Lab, goal: Goal, members: list[Trial], test_truth: np.ndarray
         oof, test = blend.oof, blend.test
     scored = cross_fitted_score(goal, truth, oof, part_of, groups)
     given = answer(rule_of(goal, truth, oof, part_of, groups), np.asarray(test, np.float64))
-    target = truth_for(goal, test_truth)
-    own = scored.score if len(members) == 1 else blend.score, goal.score(target, given)
-    errors = scored.stderr if len(members) == 1 else blend.stderr, standard_error(goal, target, given)
-    return Scores(goal, (truth_for(goal, truth[scored.kept]), target), (scored.answers, given), own, errors)
+    promise = (scored.score, scored.stderr) if len(members) == 1 else (blend.score, blend.stderr)
+    truths = truth_for(goal, truth[scored.kept]), truth_for(goal, test_truth)
+    return Scores(goal, truths, (scored.answers, given), promise)
 
 
 def rows_of(lab: Lab, name: str, nets: list[Config], folds: tuple[int, ...]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from run_folders import HOSTILE, METRICS, run_folder, with_data_facts, with_gall
 from typer.testing import CliRunner
 
 from autoclimb.arrays import take_rows, write_predictions
+from autoclimb.blend.choose import blend_of
 from autoclimb.budget import SLACK, Clock, seconds_for_report
 from autoclimb.cli import app
 from autoclimb.deadlines import LOWEST
@@ -33,6 +34,7 @@ from autoclimb.run.reporting import record_of, report_in_time, write_report
 from autoclimb.run.result import open_run
 from autoclimb.run.setup import command_line
 from autoclimb.score import crossfit
+from autoclimb.score.crossfit import rule_of
 
 FETCHING = {"script", "iframe", "object", "embed", "base", "form", "audio", "video", "source"}
 
@@ -77,6 +79,16 @@ def page_of_run(folder) -> Page:
 def undrawn(monkeypatch):
     """Pages whose charts are made, and not drawn: most of a page's second goes into its drawings."""
     monkeypatch.setattr(charts, "svg_of", lambda figure, name: f"<svg>{name}</svg>")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in METRICS if kind != "binary"])
+def test_a_run_that_is_answered_by_a_constant_has_its_page(tmp_path, kind, undrawn):
+    folder = run_folder(tmp_path / "run", kind, blended=False)
+    record = record_of(open_run(folder))
+    blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, allow=["constant"])
+    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+    store.save_blend(folder, blend, rule.to_json())
+    assert "constant of 1 trial" in page_of_run(folder).text
 
 
 @pytest.fixture(scope="module", params=sorted(METRICS))

@@ -48,7 +48,7 @@ class Blender:
 
 
 BLENDERS: dict[str, Blender] = {
-    # a net of few epochs may be worse than no net: members of noise claimed an RMSE of .19 over the constant's (LOG.md)
+    # a net of few epochs may be worse than no net: members of noise had an RMSE of .17 over the constant's (LOG.md)
     "constant": Blender(
         averages.constant, averages.repeated, suits=lambda g: not g.metric.order_only, fewest_members=1
     ),

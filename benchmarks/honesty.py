@@ -63,7 +63,7 @@ SIMULATED: dict[str, tuple[Goals, int]] = {
     "coverage": (WITH_R2, 200),
     "clusters": (WITH_R2, 200),
     "luck": (WITH_R2, 100),
-    "search": (THREE, 150),
+    "search": (EIGHT, 150),
 }
 NEW_ROWS = 20_000  # that say what an answer truly scores
 

@@ -3,10 +3,13 @@
 import pytest
 
 from autoclimb.search.nets import (
+    BOX,
     FAMILIES,
     NETS,
     OTHER_SCRATCH,
     SCRATCH,
+    channels_at_cut,
+    deeper_top_of,
     family_of,
     fine_tuning,
     from_hub,
@@ -50,6 +53,18 @@ def test_modern_families_learn_gently_and_by_layer(name):
     else:
         assert 1e-4 <= family.body_lr[0] <= family.body_lr[1] <= 6e-4
         assert family.layer_decay == 1
+
+
+@pytest.mark.parametrize("name", [*BOX, "tf_efficientnet_b0.ns_jft_in1k", "tf_efficientnet_b2.ns_jft_in1k", "resnet18"])
+def test_maps_at_a_cut_are_as_deep_as_the_disk_is_planned_for(name, timm):
+    import torch
+
+    with torch.device("meta"):  # shapes without memory
+        info = timm.create_model(name.split(".")[0], features_only=True).feature_info
+    deep = {row["reduction"]: row["num_chs"] for row in info.get_dicts()}
+    assert deep[16] <= channels_at_cut(name) <= 1.1 * deep[16]
+    if deeper := deeper_top_of(name):
+        assert 4 * deep[8] <= channels_at_cut(name, deeper) <= 1.25 * 4 * deep[8]
 
 
 def test_weights_that_forbid_commerce_are_never_used_unasked():

@@ -9,7 +9,7 @@ from typing import Literal
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
 from autoclimb.search.cost import decoding_of, epoch_seconds, measured, predict_seconds, trunk_seconds
-from autoclimb.search.nets import deeper_top_of, net_named, top_of
+from autoclimb.search.nets import channels_at_cut, deeper_top_of, net_named, top_of
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config
@@ -39,7 +39,6 @@ OWN_SHARE = 0.66  # of the size that a net was trained at, or of the pictures', 
 # times enough epochs, and share of that size, from which a processor trains all of a net: 6 epochs at 128 px
 WHOLE, WHOLE_SHARE = 1.5, 0.57
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
-KEPT_CHANNELS = 256  # of the maps at a net's cut: EfficientNets have 112 to 120, ResNet-18 256, MobileNetV1 512
 MOST_KEPT = 1.5e9  # bytes of such maps that a plan stores for one net
 AMPLE = 1.5  # times sound epochs of a net's top, from which it is worth seconds to see how fast a deeper one trains
 VARIANTS = 2  # of each picture in those maps: itself and its mirror image
@@ -341,7 +340,8 @@ def resized(config: Config, size: int) -> Config:
 
 def kept_bytes(config: Config, s: Situation) -> float:
     """Bytes on disk of the features at a net's cut, roughly: float16 maps of a sixteenth of the pictures' side."""
-    return 2.0 * KEPT_CHANNELS * (config.size / 16) ** 2 * (s.rows + s.answered) * config.variants
+    channels = channels_at_cut(config.backbone, config.top)
+    return 2.0 * channels * (config.size / 16) ** 2 * (s.rows + s.answered) * config.variants
 
 
 def with_top(config: Config, s: Situation) -> Config | None:

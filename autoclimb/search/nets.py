@@ -169,6 +169,13 @@ TOPS = (  # pattern of a name -> stages of its top, and of a deeper one (0 for n
     (r"mobilenet|efficientnet|mnasnet", (2, 4)),  # on maps at a sixteenth of the side, and at an eighth
     (r"resne|regnet|convnext", (1, 0)),  # deeper ones have several times as many numbers to store
 )
+# pattern of a name -> numbers at a place of the maps at its cut, and at its deeper cut, whose maps have twice the side:
+# 112 and 4 x 40 of EfficientNet-Lite0 and B0, 120 and 4 x 48 of Lite2 and B2
+AT_CUT = (
+    (r"efficientnet_(lite[0-2]|b[0-2])\b", (120, 192)),
+    (r"mobilenetv1", (512, 0)),
+)
+USUAL_AT_CUT = (256, 320)  # a ResNet-18's, and 4 x 80 of an EfficientNet-B7
 _BY_NAME = {net.backbone: net for row in NETS.values() for net in row}
 _BY_ARCHITECTURE = {name.split(".")[0]: net for name, net in _BY_NAME.items()}
 
@@ -201,6 +208,12 @@ def deeper_top_of(backbone: str) -> int:
 
 def _tops_of(backbone: str) -> tuple[int, int]:
     return next((tops for pattern, tops in TOPS if re.search(pattern, backbone)), (0, 0))
+
+
+def channels_at_cut(backbone: str, top: int = 0) -> int:
+    """The channels of the maps below the net's top, or a deeper one, roughly, were they a sixteenth of the side."""
+    usual, deeper = next((channels for pattern, channels in AT_CUT if re.search(pattern, backbone)), USUAL_AT_CUT)
+    return deeper if top and top == deeper_top_of(backbone) else usual
 
 
 def may_use(net: Net) -> bool:

@@ -181,7 +181,7 @@ def whole_pays(net: Config, s: Situation, seconds: float) -> bool:
 
     With less time its top, which trains four times as fast on stored features, is better: after 150 s a fold of cifar10
     the full net reached a loss of .268 at 96 px and .251 at 128, the top .235 at 128, and .235 at 160 after half of
-    that time. After 300 s on a faster processor the full net had .226 at 128 px, the top .242 at 160; after 200 s on
+    that time. After 300 s on another processor the full net had .226 at 128 px, the top .242 at 160; after 200 s on
     intel_scenes .126 and .136, after 120 s on elpv_defect .83 and .78 ± .09 (LOG.md).
     """
     sized = net if "size" in s.space.start else with_size(net, s, seconds, "enough", WHOLE)

@@ -114,8 +114,8 @@ def region(history: History, s: Situation) -> str:
     if box == WHOLE:
         return ""
     top, left, bottom, right = (f"{share:.0%}" for share in box)
-    kept = f"{top} to {bottom} of their height, {left} to {right} of their width"
-    return f"region: pictures are cut to {kept}, for frozen features do better without the rest"
+    remaining = f"{top} to {bottom} of their height, {left} to {right} of their width"
+    return f"region: pictures are cut to {remaining}, for frozen features do better without the rest"
 
 
 def orientation(history: History, s: Situation) -> str:

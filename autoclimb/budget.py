@@ -110,6 +110,7 @@ class Slack:
     working_at_least: float = 0.4  # share of a short budget that trials are planned with, whatever `opening` takes
     trial_margin: float = 1.1  # factor on the estimate of trials that count epochs or rows, which no clock ends
     first_features: float = 4.0  # added to a first trial of features: the worker is still importing (2 cores)
+    beside_fold: float = 1.0  # of a planned fold beside training and predicting (assumption)
     trial_overhead: float = 0.5  # of a trial beside its folds: opening its pixels, its score and record
     misjudged: float = 0.02  # share of the time left, at most a second, that no trial is planned into
     least_share: float = 0.4  # of its planned time below which a fold is not started late (assumption), and which it

@@ -192,11 +192,11 @@ def cost_of(config: Config, situation: Situation) -> float:
         return made + head_seconds(config, folds, situation)
     ready = ready_seconds(config, situation)
     if config.seconds:
-        most = 0.3 * config.seconds + predict_seconds(config, situation)  # training is never cut below 0.3 of the time
-        return max(config.seconds, most) * folds + SLACK.trial_overhead + ready
+        least = SLACK.least_training_share * config.seconds + predict_seconds(config, situation)
+        return max(config.seconds, least) * folds + SLACK.trial_overhead + ready
     sweep = 0 if config.lr else SWEEP_STEPS * config.batch / max(rows_of_fold(situation), 1)  # epochs
     each = (config.epochs + sweep) * epoch_seconds(config, situation) + predict_seconds(config, situation)
-    return SLACK.trial_margin * folds * (each + 1) + ready
+    return SLACK.trial_margin * folds * (each + SLACK.beside_fold) + ready
 
 
 def asked_cost(config: Config, history: History, situation: Situation) -> float:

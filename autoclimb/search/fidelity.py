@@ -17,7 +17,7 @@ from autoclimb.types import Config
 Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-SMALLEST_BATCH = 8
+SMALLEST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 LONG = 600.0  # seconds of budget from which every net of the portfolio is measured, at two seconds each
 MEMORY_SHARE = 0.85  # of the memory that a training is planned to take, since the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
@@ -101,7 +101,7 @@ def folds_for(rows: int) -> int:
 def epochs_in(seconds: float, config: Config, s: Situation) -> float:
     """Epochs over one fold's rows that fit into the seconds, predictions included."""
     epoch = epoch_seconds(config, s)
-    return max(seconds - predict_seconds(config, s) - 1, 0.0) / epoch if epoch < math.inf else 0.0
+    return max(seconds - predict_seconds(config, s) - SLACK.beside_fold, 0.0) / epoch if epoch < math.inf else 0.0
 
 
 def epochs_paid(seconds: float, config: Config, s: Situation) -> float:
@@ -111,7 +111,7 @@ def epochs_paid(seconds: float, config: Config, s: Situation) -> float:
 
 def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
     """Seconds of one fold with this number of epochs, predictions included."""
-    return epochs * epoch_seconds(config, s) + predict_seconds(config, s) + 1
+    return epochs * epoch_seconds(config, s) + predict_seconds(config, s) + SLACK.beside_fold
 
 
 def finalist_epochs(config: Config, s: Situation) -> float:

@@ -21,7 +21,7 @@ from autoclimb.search.fidelity import (
     with_size,
     within_memory,
 )
-from autoclimb.search.finals import fitted_in, most_epochs, usable
+from autoclimb.search.finals import fitted_in, least_again, most_epochs, usable
 from autoclimb.search.frozen import SHORT
 from autoclimb.search.nets import OTHER_SCRATCH
 from autoclimb.search.portfolio import tta_for
@@ -92,8 +92,7 @@ def for_the_rest(config: Config, s: Situation) -> Iterator[list[Config]]:
 
 def timed(source: Config, again: bool, s: Situation) -> dict[str, Any] | None:
     """The config in the time left, as json; None for another seed where the time is too short."""
-    enough = fold_seconds(0.5 * epochs_for("enough", source, s), source, s)
-    return None if again and usable(s) < max(enough, 5.0) else for_all_folds(source, s).to_json()
+    return None if again and usable(s) < least_again(source, 1, s) else for_all_folds(source, s).to_json()
 
 
 def random_search(history: History, s: Situation) -> Iterator[list[Config]]:

@@ -3,7 +3,7 @@
 The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or of run.worker.
 """
 
-from autoclimb.search.fidelity import SIZES
+from autoclimb.search.fidelity import SIZES, SMALLEST_BATCH
 from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
@@ -12,7 +12,6 @@ from autoclimb.types import Config, History, Trial
 
 TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # faults that a smaller batch or size may avoid
 NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # faults of a change, where the net itself was trained before
-LEAST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 GENTLER = 0.3  # of the rate that diverged; own choice
 TWICE = 2  # failures of the same kind that rule a net out at its size
 
@@ -34,8 +33,8 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
     if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
         return None  # the net can be trained, so the change is at fault
     if not ruled_out(config, history):
-        if kind in TOO_LARGE and config.batch > LEAST_BATCH:
-            return config.vary(batch=max(LEAST_BATCH, config.batch // 2))
+        if kind in TOO_LARGE and config.batch > SMALLEST_BATCH:
+            return config.vary(batch=max(SMALLEST_BATCH, config.batch // 2))
         if kind == "diverged":
             return config.vary(lr=GENTLER * (config.lr or Config().lr), clip=config.clip or 1.0)
     return in_the_plan(config, history, s, smaller=kind != "unbuildable")
@@ -77,7 +76,7 @@ def within_reach(config: Config, history: History) -> Config:
     batches = [t.config.batch for t in failed(config, history) if t.facts.get("fault") in TOO_LARGE]
     if not batches or config.batch < min(batches):
         return config
-    return config.vary(batch=max(LEAST_BATCH, min(batches) // 2))
+    return config.vary(batch=max(SMALLEST_BATCH, min(batches) // 2))
 
 
 def ruled_out(config: Config, history: History) -> bool:

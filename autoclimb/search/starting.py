@@ -48,7 +48,7 @@ LARGEST_BATCH = 128  # of a fine-tuned net by default, since its rates are for a
 
 def base_policy(history: History) -> str:
     """The policy to start with: flips only where features recognise flipped pictures as well, or learn from them."""
-    seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
+    seen = facts_on_flips(history)
     if seen is None:
         return "flip"
     if seen["skill"] < SKILL:
@@ -57,6 +57,11 @@ def base_policy(history: History) -> str:
         return "dihedral"
     # in trainings of 4 to 70 epochs shifts alone were as good as affine changes or better on four sets (LOG.md)
     return "flip" if may_mirror(seen) else "shift"
+
+
+def facts_on_flips(history: History) -> dict[str, Any] | None:
+    """The facts of the features that were tried on mirrored and turned pictures; None where none were."""
+    return next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
 
 
 def may_mirror(seen: dict[str, Any]) -> bool:

@@ -31,6 +31,7 @@ from autoclimb.search.starting import (
     USEFUL,
     base_policy,
     candidates,
+    facts_on_flips,
     may_mirror,
     nets_are_useful,
     skills,
@@ -120,7 +121,7 @@ def region(history: History, s: Situation) -> str:
 
 def orientation(history: History, s: Situation) -> str:
     """A line on the policy to start with, where features tell the effect of turning and mirroring the pictures."""
-    seen = next((t.facts for t in history.done(train="features") if "mirror" in t.facts), None)
+    seen = facts_on_flips(history)
     if seen is None or s.space.names() or "policy" in s.space.start:
         return ""
     policy = base_policy(history)

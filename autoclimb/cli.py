@@ -358,7 +358,7 @@ def run_demo(
 
     Each picture shows several digits, to be named as a set and scored by F2. Nothing is downloaded.
     """
-    from autoclimb.demo import make_demo
+    from autoclimb.demo import f2_on_test_set, make_demo
 
     seconds = seconds_of(budget)
     if not quiet:
@@ -368,7 +368,7 @@ def run_demo(
     # drawing the competition does not count: a competitor would not pay for it
     run = _fit_in_view(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
     _print_end(run, quiet)
-    value, stderr = _f2_on_test_set(run, out)
+    value, stderr = f2_on_test_set(out, run.submission)
     print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
 
 
@@ -452,15 +452,12 @@ def run_bench(
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
 def list_recipes() -> None:
     """List the recipes: one file per known competition, for fit's --recipe."""
-    import ast
+    from autoclimb.search.recipes import recipe_titles
 
-    from autoclimb.search.recipes import recipe_files
-
-    files = recipe_files()
-    width = max((len(name) for name in files), default=0)
-    for name, path in sorted(files.items()):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        print(f"{name:<{width}}  {docstring.partition(chr(10))[0]}".rstrip())
+    titles = recipe_titles()
+    width = max(map(len, titles), default=0)
+    for name, title in titles.items():
+        print(f"{name:<{width}}  {title}".rstrip())
 
 
 def _fit_in_view(
@@ -510,26 +507,6 @@ def _print_end(run: "Run", quiet: bool) -> None:
         print(f"{'answers':<11} autoclimb predict {run.folder} IMAGES --out FILE")
     if (run.folder / "report.html").exists():
         print(f"{'report':<11} {run.folder / 'report.html'}")
-
-
-def _f2_on_test_set(run: "Run", folder: Path) -> tuple[float, float]:
-    """The mean F2 of a demo's submission, and its standard error over the test rows."""
-    import numpy as np
-    import pandas as pd
-
-    from autoclimb.demo import demo_truth
-    from autoclimb.score.crossfit import standard_error
-    from autoclimb.score.metrics import metric_named
-    from autoclimb.types import Goal
-
-    ids, sets = demo_truth(folder)
-    table = pd.read_csv(run.submission, dtype=str, keep_default_na=False)
-    cells = {name: set(cell.split()) for name, cell in zip(table.iloc[:, 0], table.iloc[:, 1], strict=True)}
-    names = sorted(set().union(*sets, *cells.values()))
-    truth = np.array([[name in row for name in names] for row in sets])
-    answers = np.array([[name in cells[i] for name in names] for i in ids])
-    goal = Goal(metric_named("f2"), "multilabel")
-    return goal.score(truth, answers), standard_error(goal, truth, answers)
 
 
 def _print_error(line: str) -> None:

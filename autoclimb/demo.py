@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.errors import Mistake
+from autoclimb.score.crossfit import standard_error
+from autoclimb.score.metrics import metric_named
 from autoclimb.seeds import rng
+from autoclimb.types import Goal
 
 SIDE = 64  # pixels of a scene
 TRAIN, TEST = 800, 300
@@ -49,11 +52,19 @@ def make_demo(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def demo_truth(folder: Path) -> tuple[list[str], list[set[str]]]:
-    """The test ids in the sample's order and the digits in each, from the file beside the folder."""
-    with open(answers_of(Path(folder)), newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [r["id"] for r in rows], [set(r["labels"].split()) for r in rows]
+def f2_on_test_set(folder: Path, submission: Path) -> tuple[float, float]:
+    """The mean F2 of a demo's submission, and its standard error over the test scenes."""
+    truth, answers = digits_in(answers_of(folder)), digits_in(submission)
+    digits = sorted(set().union(*truth.values(), *answers.values()))
+    true, answered = (np.array([[d in sets[name] for d in digits] for name in truth]) for sets in (truth, answers))
+    goal = Goal(metric_named("f2"), "multilabel")
+    return goal.score(true, answered), standard_error(goal, true, answered)
+
+
+def digits_in(table: Path) -> dict[str, set[str]]:
+    """The digits in each scene by id, in the order of a table of id and labels."""
+    with open(table, newline="") as file:
+        return {row["id"]: set(row["labels"].split()) for row in csv.DictReader(file)}
 
 
 def answers_of(folder: Path) -> Path:

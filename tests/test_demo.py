@@ -35,10 +35,18 @@ def test_the_same_seed_makes_the_same_bytes_and_another_seed_others(tmp_path, sm
 
 def test_the_truth_lies_outside_the_folder(tmp_path, small):
     folder = demo.make_demo(tmp_path / "demo")
-    ids, sets = demo.demo_truth(folder)
-    assert ids == list(read_folder(folder, metric("labels")).test_ids)
-    assert all(1 <= len(s) <= 4 and s <= set("0123456789") for s in sets)
+    truth = demo.digits_in(demo.answers_of(folder))
+    assert list(truth) == list(read_folder(folder, metric("labels")).test_ids)
+    assert all(1 <= len(s) <= 4 and s <= set("0123456789") for s in truth.values())
     assert not list(folder.rglob("*answers*"))
+
+
+def test_a_submission_is_scored_by_f2_whatever_the_order_of_its_rows(tmp_path):
+    demo.write_table(demo.answers_of(tmp_path / "demo"), {"a": [1, 2], "b": [2, 3]})
+    demo.write_table(tmp_path / "submission.csv", {"b": [2], "a": [1, 2]})
+    score, stderr = demo.f2_on_test_set(tmp_path / "demo", tmp_path / "submission.csv")
+    assert score == pytest.approx((1 + 5 / 9) / 2)  # a is right, b finds one of two: 5 * 1 / (4 * 2 + 1)
+    assert stderr > 0
 
 
 def test_train_and_test_scenes_show_different_handwriting():

@@ -12,7 +12,7 @@ from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 from autoclimb.search import recipes
 from autoclimb.search.order import PLAN, plan_of
-from autoclimb.search.recipes import load_recipe, recipe_files
+from autoclimb.search.recipes import load_recipe, recipe_files, recipe_titles
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config
 
@@ -204,10 +204,10 @@ def test_a_recipe_that_is_no_python_is_a_mistake(tmp_path, file, text):
 
 
 def test_a_wheel_brings_its_recipes_inside_the_package(tmp_path, monkeypatch):
-    (tmp_path / "my_own.py").write_text("RECIPE = {'folds': 4}\n")
+    (tmp_path / "my_own.py").write_text('"""Mine.\n\nMore."""\nRECIPE = {"folds": 4}\n')
     (tmp_path / "_hidden.py").write_text("")
     monkeypatch.setattr(recipes, "INSTALLED", tmp_path)
-    assert list(recipe_files()) == ["my-own"]
+    assert recipe_titles() == {"my-own": "Mine."}
     assert load_recipe("my-own", **OWN).folds == 4
     monkeypatch.setattr(recipes, "INSTALLED", tmp_path / "none")
     assert set(NAMES) <= set(recipe_files())

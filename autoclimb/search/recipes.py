@@ -1,5 +1,6 @@
 """Recipes: Python files over the public API that define a search space and a plan."""
 
+import ast
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ def recipe_files() -> dict[str, Path]:
     """The recipes that come with autoclimb, by name."""
     folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
     return {path.stem.replace("_", "-"): path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
+
+
+def recipe_titles() -> dict[str, str]:
+    """The first line of the docstring of each recipe that comes with autoclimb, by name."""
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in sorted(recipe_files().items())}
+    return {name: (ast.get_docstring(tree) or "").partition("\n")[0] for name, tree in trees.items()}
 
 
 def load_recipe(

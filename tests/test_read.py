@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from folders import competition, metric, picture, table
 
-from autoclimb.data.read.folder import read_folder
+from autoclimb.data.read.folder import joined_sets, read_folder, with_pictures, without_repeats
+from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.values import separator_of
 from autoclimb.errors import Mistake
 
@@ -334,3 +335,18 @@ def test_words_that_are_no_groups_are_not_suggested_as_such(tmp_path):
     notes = " ".join(note.text for note in read_folder(root, metric("label")).notes)
     assert "--group PatientID" in notes
     assert "--group anatom" not in notes
+
+
+@pytest.mark.parametrize(
+    ("fewer", "sources"),
+    [
+        (without_repeats, list("pqrs")),
+        (with_pictures, list("pqs")),
+        (lambda raw: joined_sets(raw, None), list("pqrs")),
+    ],
+    ids=["repeats", "without pictures", "sets"],
+)
+def test_train_rows_that_go_take_their_source_along(fewer, sources):
+    files = ["a.jpg", "", "b.jpg", "", "d.jpg"]
+    raw = RawTask(list("abbcd"), files, {"label": list("xxyxy")}, [], [], "id", None, "", versions=list("pqqrs"))
+    assert fewer(raw).versions == sources

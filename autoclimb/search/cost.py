@@ -188,8 +188,8 @@ def cost_of(config: Config, situation: Situation) -> float:
     folds = max(len(config.folds) - situation.folds_done(config), 0)
     if config.train == "features":
         there = features_like(config) in situation.on_disk
-        made = 0.0 if there else features_seconds(config, situation) + ready_seconds(config, situation)
-        return made + head_seconds(config, folds, situation)
+        features = 0.0 if there else features_seconds(config, situation) + ready_seconds(config, situation)
+        return features + head_seconds(config, folds, situation)
     ready = ready_seconds(config, situation)
     if config.seconds:
         least = SLACK.least_training_share * config.seconds + predict_seconds(config, situation)

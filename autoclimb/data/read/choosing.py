@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from autoclimb.data.files.formats import PICTURES, RANK
 from autoclimb.data.files.table import Table
-from autoclimb.data.read.naming import PATH_RULE, RULES, folded, is_bare, path_parts, stem_of, whole
+from autoclimb.data.read.naming import PATH_RULE, RULES, file_stem, folded, is_bare, path_parts, stem_of, whole
 from autoclimb.data.read.survey import Survey
 from autoclimb.types import Note
 
@@ -282,7 +282,7 @@ def match_by_rule(ids: Sequence[str], table: Table | None, id_name: str, survey:
     allowed = [i for i, side in enumerate(survey.sides) if side * split >= 0]
     if not allowed:  # tables hold the pixels
         return None
-    stems = [os.path.splitext(survey.pictures[i].rsplit("/", 1)[-1])[0] for i in allowed]
+    stems = [file_stem(survey.pictures[i]) for i in allowed]
     plain = [stem_of(path_parts(name)[-1]) for name in ids]
     homes = [survey.pictures[i].rpartition("/")[0].rpartition("/")[2] for i in allowed]
     with_folder = [f"{home}/{stem}" for home, stem in zip(homes, stems, strict=True)]

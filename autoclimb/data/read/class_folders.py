@@ -1,6 +1,5 @@
 """Layouts without a table of labels: the folder is the label (train/<class>/*.png), or the file name begins with it."""
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from autoclimb.data.read.extras import without_extras
 from autoclimb.data.read.levels import MISHAP, Levels, are_sources, class_level, kind_of, levelled, quoted, shown
 from autoclimb.data.read.looking import look_alike
 from autoclimb.data.read.matching import Located, of_rows
+from autoclimb.data.read.naming import file_stem
 from autoclimb.data.read.picture_columns import column_of, id_column
 from autoclimb.data.read.raw import Overrides, RawTask
 from autoclimb.data.read.roles import find_sample, sample_id_column
@@ -263,17 +263,12 @@ def groups_of_levels(
             text = f"pictures of {groups[0]} and the like ({count}) stay in one fold; --group none deals rows freely"
             return groups, [Note("group", text, sure="likely")]
     elif "variants" in others.values():
-        groups = [f"{name}/{stem_of(path)}" for name, path in zip(classes, paths, strict=True)]
+        groups = [f"{name}/{file_stem(path)}" for name, path in zip(classes, paths, strict=True)]
         if len(set(groups)) < len(groups):
             where = next(k for k, kind in others.items() if kind == "variants")
             text = f"the folders {shown(levels.names(where))} hold variants of one picture, which stay in one fold"
             return groups, [Note("group", text, sure="likely")]
     return None, []
-
-
-def stem_of(path: str) -> str:
-    """A file's name without its ending."""
-    return os.path.splitext(path.rsplit("/", 1)[-1])[0]
 
 
 def versions_of(
@@ -285,7 +280,7 @@ def versions_of(
     at some says so: counters begin anew in every folder.
     """
     if sum(".rf." in n for n in names) > len(names) / 2:
-        stems = [AUGMENTED.sub("", stem_of(n)) for n in names]
+        stems = [AUGMENTED.sub("", file_stem(n)) for n in names]
         groups = [f"{c}/{s}" for c, s in zip(classes, stems, strict=True)]
         if len(set(groups)) < len(groups):
             text = f"file names say that {len(groups)} pictures are versions of {len(set(groups))}, kept together"
@@ -304,7 +299,7 @@ def versions_of(
         return None, []
     step = max(1, len(pairs) // LOOKED_AT)
     alike = look_alike([(files[a], files[b]) for a, b in pairs[::step][:LOOKED_AT]])
-    if alike or (alike is None and not all(stem_of(n).isdigit() for n in rows_of)):
+    if alike or (alike is None and not all(file_stem(n).isdigit() for n in rows_of)):
         text = f"{len(pairs)} file names occur in several class folders: versions of one picture, kept together"
         return list(names), [Note("group", text, sure="likely")]
     return None, []

@@ -58,10 +58,10 @@ def masks_of(survey: Survey) -> set[int]:
     suspects = [
         i
         for i, where in enumerate(survey.pictures)
-        if stem_of(where).lower().rstrip("0123456789_- ").endswith(MASK_ENDS)
+        if without_ending(where).lower().rstrip("0123456789_- ").endswith(MASK_ENDS)
     ]
-    stems = {stem_of(where) for where in survey.pictures} if suspects else set()
-    out = {i for i in suspects if MASK_FILE.sub("", stem := stem_of(survey.pictures[i])) in stems - {stem}}
+    stems = {without_ending(where) for where in survey.pictures} if suspects else set()
+    out = {i for i in suspects if MASK_FILE.sub("", stem := without_ending(survey.pictures[i])) in stems - {stem}}
     if masked:
         below = tuple(f"{m}/" for m in masked)
         out |= {i for i, where in enumerate(survey.pictures) if where.startswith(below)}
@@ -74,13 +74,13 @@ def mirrors(survey: Survey, above: str, name: str) -> bool:
     for where in survey.pictures:
         home, _, file = where.rpartition("/")
         if home == above:
-            around.add(stem_of(file))
+            around.add(without_ending(file))
         elif home == f"{above}/{name}".lstrip("/"):
-            inside.add(MASK_FILE.sub("", stem_of(file)))
+            inside.add(MASK_FILE.sub("", without_ending(file)))
     return len(inside & around) > len(inside) / 2
 
 
-def stem_of(path: str) -> str:
+def without_ending(path: str) -> str:
     """A picture's path without its ending."""
     return path[: -len(extension(path))] if extension(path) else path
 

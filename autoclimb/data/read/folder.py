@@ -79,8 +79,8 @@ def layout_of(path: Path, id_column: str | None = None, target: str | None = Non
     asked_for = Overrides(id_column, named, group)
     lost = "".join(f"; {note.text}" for note in [n for n in survey.notes if n.kind in ("ignored", "refused")][:2])
     try:
-        found = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
-        family, raw = next(((name, raw) for name, raw in found if raw is not None), ("", None))
+        readings = ((name, read(survey, asked_for)) for name, read in FAMILIES.items())
+        family, raw = next(((name, raw) for name, raw in readings if raw is not None), ("", None))
     except Mistake as mistake:
         raise Mistake(f"{mistake}{lost}") from None
     ignored = next((n for n in survey.notes if n.kind == "ignored" and ending(n.about) in BINARY_TABLES), None)
@@ -265,14 +265,12 @@ def joined_sets(raw: RawTask, metric: Metric | None) -> RawTask:
     ):
         return raw
     first = {i: row for row, i in reversed(list(enumerate(raw.train_ids)))}
+    once = raw.only([first[i] for i in sets])
     text = f"{several} ids have several rows and {empty} no label: their labels {name!r} are read as sets"
     note = Note("cells", text, name, "likely")
     return replace(
-        raw,
-        train_ids=list(sets),
-        train_files=[raw.train_files[first[i]] for i in sets],
+        once,
         labels={name: ["|".join(c for c in s if c not in BLANK) for s in sets.values()]},
-        others={c: [values[first[i]] for i in sets] for c, values in raw.others.items()},
         joined=True,
         notes=(*raw.notes, note),
     )
@@ -310,29 +308,14 @@ def without_repeats(raw: RawTask) -> RawTask:
     many = len(conflicts) > MANY_CONFLICTS * len(rows_of)
     ask = "leave one row an id, or name another column with --id" if many else ""
     note = Note("repeated", text, sure="guessed" if conflicts else "sure", ask=ask)
-    return replace(
-        raw,
-        train_ids=[raw.train_ids[i] for i in rows],
-        train_files=[several.get(i, raw.train_files[i]) for i in rows],
-        labels={c: [cells[i] for i in rows] for c, cells in raw.labels.items()},
-        others={c: [cells[i] for i in rows] for c, cells in raw.others.items()},
-        notes=(*raw.notes, note),
-    )
+    files_of = [several.get(i, raw.train_files[i]) for i in rows]
+    return replace(raw.only(rows), train_files=files_of, notes=(*raw.notes, note))
 
 
 def with_pictures(raw: RawTask) -> RawTask:
     """The same with the train rows that have a picture: what others are called is no class that could be learned."""
     rows = [i for i, file in enumerate(raw.train_files) if file]
-    if len(rows) == len(raw.train_files):
-        return raw
-    return replace(
-        raw,
-        train_ids=[raw.train_ids[i] for i in rows],
-        train_files=[raw.train_files[i] for i in rows],
-        labels={c: [cells[i] for i in rows] for c, cells in raw.labels.items()},
-        others={c: [cells[i] for i in rows] for c, cells in raw.others.items()},
-        versions=None if raw.versions is None else [raw.versions[i] for i in rows],
-    )
+    return raw if len(rows) == len(raw.train_files) else raw.only(rows)
 
 
 def rows_together(raw: RawTask, column: str | None, keep: list[int], group: str | None) -> np.ndarray | None:

@@ -213,18 +213,26 @@ def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Lab
         if missing:
             notes = [Note("cells", f"{missing} train rows have an empty set of labels", name, "likely"), *blank_notes]
         return of_sets([tokens_of(c, separator) if c not in blank else [] for c in column], separator, tuple(notes))
+    return of_names(name, cells, kept, raw, metric, notes)
+
+
+def of_names(
+    name: str, cells: list[str], kept: np.ndarray, raw: RawTask, metric: Metric | None, notes: list[Note]
+) -> Labels:
+    """Labels that are names of classes, one a row. Raises Mistake where no two rows share one."""
     if are_lists(cells) and not raw.literal and all(len(tokens_of(c, ",")) == 1 for c in set(cells)):
         cells = [tokens_of(c, ",")[0] for c in cells]  # ['cat']
     cells = plain(cells)
     if not raw.literal:
-        notes += doubt_of_names(name, cells, metric)
+        doubts = doubt_of_names(name, cells, metric)
         cells, spelling_notes = one_spelling(name, cells, raw)
-        notes += spelling_notes
+        notes = [*notes, *doubts, *spelling_notes]
     classes = in_order(set(cells))
     kind: Kind = "binary" if len(classes) == 2 else "multiclass"
-    if kind == "binary" and (raw.positive or wants != "label"):  # a metric of labels takes both classes alike
+    of_labels = metric is not None and metric.wants == "label"  # such a metric takes both classes alike
+    if kind == "binary" and (raw.positive or not of_labels):
         classes, note = positive_last(classes, raw.answers, raw.positive)
-        notes.append(note)
+        notes = [*notes, note]
     if len(classes) == len(cells) > 2:
         numbers = f"for a quantity try --metric {FITTING['regression']}"
         instead = numbers if are_numbers(cells) else "name another target with --target"

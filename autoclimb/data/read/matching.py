@@ -22,7 +22,7 @@ from autoclimb.data.read.choosing import (
     rank,
     some_columns,
 )
-from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, whole
+from autoclimb.data.read.naming import file_stem, folded, is_bare, key_of, path_parts, whole
 from autoclimb.data.read.picture_columns import SAMPLED, are_files, column_of, path_column
 from autoclimb.data.read.several import arrange
 from autoclimb.data.read.survey import Survey
@@ -158,8 +158,8 @@ def of_rows(rows: Sequence[int], survey: Survey) -> Located:
         return Located(files)
     notes: list[Note] = []
     kind = extension(survey.pictures[first])
-    stem = os.path.splitext(survey.pictures[first].rsplit("/", 1)[-1])[0].lower()
-    others = {extension(survey.pictures[i]) for i in survey.by_stem.get(folded(stem), []) if i != first} - {kind}
+    same_name = survey.by_stem.get(folded(file_stem(survey.pictures[first]).lower()), [])
+    others = {extension(survey.pictures[i]) for i in same_name if i != first} - {kind}
     if others:
         text = f"pictures are there as {', '.join(sorted(others))} too; the {kind} files are read"
         notes.append(Note("files", text, sure="likely"))
@@ -260,7 +260,7 @@ def by_prefix(ids: Sequence[str], table: Table | None, id_name: str, survey: Sur
 
 def rest(path: str, begins: int) -> str:
     """A file's name without its first `begins` letters, the separator after them, and the extension."""
-    return os.path.splitext(path.rsplit("/", 1)[-1])[0][begins:].lstrip("_-. ")
+    return file_stem(path)[begins:].lstrip("_-. ")
 
 
 def arranged(items: list[list[tuple[str, str]]]) -> Located | None:

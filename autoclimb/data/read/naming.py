@@ -47,6 +47,11 @@ def path_parts(text: str) -> list[str]:
     return [p for p in text.replace("\\", "/").split("/") if p not in ("", ".", "..")] or [""]
 
 
+def file_stem(path: str) -> str:
+    """The name of the file at a path of pictures without its ending, whatever that is."""
+    return os.path.splitext(path.rsplit("/", 1)[-1])[0]
+
+
 def stem_of(name: str) -> str:
     """The name without the ending of a picture; other dots stay."""
     stem, ending = os.path.splitext(name)

@@ -1,6 +1,7 @@
 """RawTask, made of a folder by each family of layouts: ids, pictures, label cells as text, before kinds are decided."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from autoclimb.data.files.table import Table
 from autoclimb.types import Note
@@ -40,6 +41,17 @@ class RawTask:
     beside: tuple[str, ...] = ()  # columns of the sample that are no answers
     joined: bool = False  # label cells are sets joined by | here, of several rows an id
     notes: tuple[Note, ...] = ()
+
+    def only(self, rows: Sequence[int]) -> "RawTask":
+        """The same with these train rows, in this order."""
+        return replace(
+            self,
+            train_ids=[self.train_ids[i] for i in rows],
+            train_files=[self.train_files[i] for i in rows],
+            labels={c: [cells[i] for i in rows] for c, cells in self.labels.items()},
+            others={c: [cells[i] for i in rows] for c, cells in self.others.items()},
+            versions=None if self.versions is None else [self.versions[i] for i in rows],
+        )
 
     @property
     def test_columns(self) -> tuple[str, ...]:

@@ -381,9 +381,9 @@ def read_tables_of(survey: Survey, files: dict[str, str], notes: list[Note]) -> 
     tables: list[Table] = []
     for where in ordered[:MOST_TABLES]:
         faults: list[str] = []
-        found = tables_at(where, files[where], faults, is_picture)
-        tables += found
-        notes += [Note("file" if found else "ignored", text, where) for text in faults]
+        tables_here = tables_at(where, files[where], faults, is_picture)
+        tables += tables_here
+        notes += [Note("file" if tables_here else "ignored", text, where) for text in faults]
     return numbered(tables)
 
 

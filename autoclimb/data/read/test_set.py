@@ -8,7 +8,7 @@ from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import AUXILIARY, ENOUGH
 from autoclimb.data.read.matching import Located, locate, of_rows
-from autoclimb.data.read.naming import key_of
+from autoclimb.data.read.naming import file_stem, key_of
 from autoclimb.data.read.splits import VALIDATION
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.sources import CHANNEL, PICTURE, files_of
@@ -68,16 +68,11 @@ def test_items(
     return Tested(ids, where.files, where.channels, (*where.notes, *notes))
 
 
-def stem_of(path: str) -> str:
-    """A picture's file name without its extension."""
-    return os.path.splitext(path.rsplit("/", 1)[-1])[0]
-
-
 def not_asked(files: list[str], survey: Survey, name: str) -> list[Note]:
     """A note on pictures in test folders that no id asks for, none where all are asked for or items are of several."""
     asked = set(files)
     there = [
-        (stem_of(path), s in asked)
+        (file_stem(path), s in asked)
         for path, s, side in zip(survey.pictures, survey.sources, survey.sides, strict=True)
         if side < 0
     ]
@@ -133,7 +128,7 @@ def by_folders(survey: Survey, train_files: set[str]) -> Tested:
 
 def is_by_product(path: str, stems: set[str]) -> bool:
     """Whether a picture is a copy, a mask or a thumbnail of one of those with these stems."""
-    stem, folder = stem_of(path), path.rpartition("/")[0].lower()
+    stem, folder = file_stem(path), path.rpartition("/")[0].lower()
     return (stem in stems and bool(AUXILIARY.search(folder))) or (
         COPY.sub("", stem) != stem and COPY.sub("", stem) in stems
     )
@@ -147,7 +142,7 @@ def without_label(survey: Survey, train_files: set[str]) -> list[int]:
         else set()
     )
     free = [i for i, s in enumerate(survey.sources) if s not in train_files and s not in used]
-    stems = {stem_of(survey.pictures[i]) for i, s in enumerate(survey.sources) if s in train_files}
+    stems = {file_stem(survey.pictures[i]) for i, s in enumerate(survey.sources) if s in train_files}
     free = [i for i in free if not is_by_product(survey.pictures[i], stems)]
     rows = [i for i in free if survey.sides[i] < 0]
     return rows or [i for i in free if survey.sides[i] == 0 and survey.parts[i] != VALIDATION]

@@ -9,7 +9,7 @@ from autoclimb.contest.cells import Outcome, answers_on_disk, outcomes_on_disk, 
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Suite, read_suite, selected
 from autoclimb.contest.text import report_text
-from autoclimb.disk import lock_folder, whole_file
+from autoclimb.disk import lock_folder, write_text
 from autoclimb.errors import room_on_disk
 from autoclimb.types import Tell
 
@@ -75,6 +75,5 @@ def publish(suite: Suite, folder: Path) -> Bench:
     outcomes = outcomes_on_disk(folder, suite)
     write_results(folder, outcomes)
     bench = Bench(suite, folder, tuple(outcomes))
-    with whole_file(bench.page) as part:
-        part.write_text(bench_page(suite, outcomes, answers_on_disk(folder, suite)), encoding="utf-8")
+    write_text(bench.page, bench_page(suite, outcomes, answers_on_disk(folder, suite)))
     return bench

@@ -54,10 +54,15 @@ def lock_folder(folder: Path, kind: str) -> TextIO:
     return file
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes text in UTF-8; a character that it cannot hold, as of a file's name in another encoding, becomes `?`."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", errors="replace")
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes json, one value a line; NaN and infinity as Python writes them."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(values, indent=1, allow_nan=True), encoding="utf-8")
+    write_text(path, json.dumps(values, indent=1, allow_nan=True))
 
 
 def read_json(path: Path) -> Any:

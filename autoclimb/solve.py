@@ -195,7 +195,7 @@ def fit(
         if not before:
             publish_constant(task, goal, folder, setup.rows)
         memory_gb = greeting.get("memory_gb", math.inf)
-        situation = situation_of(setup, greeting["device"], seed, nets, given.space, memory_gb)
+        situation = situation_of(setup, seed, nets, given.space, memory_gb)
         plan_ended = False
         with suppress(OutOfTime):  # the trials that are finished are blended all the same
             _, plan_ended = follow(

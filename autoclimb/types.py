@@ -205,8 +205,7 @@ class Rule:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Rule":
         """The rule that `to_json` wrote."""
-        lists: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
-        return cls(**lists)
+        return cls(**with_tuples(values))
 
 
 @dataclass(frozen=True)
@@ -326,11 +325,16 @@ class Config:
     def from_json(cls, values: dict[str, Any]) -> "Config":
         """The config that `to_json` wrote; names that are no fields are passed over."""
         known = {f.name for f in fields(cls)}
-        return cls(**{name: _tuples(value) for name, value in values.items() if name in known})
+        return cls(**with_tuples({name: value for name, value in values.items() if name in known}))
+
+
+def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with lists, which json makes of tuples, as tuples again."""
+    return {name: _tuples(value) for name, value in values.items()}
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)

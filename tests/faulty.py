@@ -332,7 +332,7 @@ def setting_of(folder: Path, trainer: Trainer, budget: float = 900.0) -> Setup:
         about, goal, fold_of, store.open_folder(folder / "run"), worker, decoded, clock, trainer.events.append
     )
     publish_constant(about, goal, setup.folder)
-    situation = situation_of(setup, "cpu", 0, tuple(from_box()), SearchSpace())
+    situation = situation_of(setup, 0, tuple(from_box()), SearchSpace())
     trainer.situation = replace(situation, row_losses=lambda trial: None, **PLANNED)
     return setup
 

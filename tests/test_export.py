@@ -610,6 +610,6 @@ def test_hand_made_features_at_another_size_say_what_to_export_instead(tmp_path)
 
 
 def test_a_run_whose_nets_go_by_other_names_today_is_refused(tmp_path):
-    run = SimpleNamespace(folder=tmp_path, blend=SimpleNamespace(members=("of older code",)))
+    run = SimpleNamespace(folder=tmp_path, finished_blend=lambda: SimpleNamespace(members=("of older code",)))
     with pytest.raises(Mistake, match="made by an older autoclimb"):
         exporting.trials_of(run)

@@ -197,11 +197,11 @@ def test_a_card_looks_at_a_net_once_for_its_training_and_its_features(finished, 
 
 def test_stages_of_the_search_replay_their_record_where_the_finalists_were_decided_on_other_hardware(finished):
     setup, *_ = finished
-    here, there = replace(setup, hardware="NVIDIA T4"), replace(setup, hardware="Tesla P100")
+    here, there = (replace(setup, device="cuda", hardware=card) for card in ("NVIDIA T4", "Tesla P100"))
     [on_disk] = store.all_trials(setup.folder)
 
     def replays(setup):
-        s = situation_of(setup, "cuda", 0, (), SearchSpace(), 16.0)
+        s = situation_of(setup, 0, (), SearchSpace(), 16.0)
         return [s.replays(stage) for stage in ("baseline", "loss", "finalists", "rest")]
 
     assert replays(here) == replays(there) == [None] * 4, "the finalists are not decided"

@@ -489,7 +489,7 @@ def test_the_situation_knows_the_f_of_the_metric_and_how_rare_classes_are(name, 
     nobody: Any = None
     decoded: Any = SimpleNamespace(limit=1e15)
     setup = Setup(task(target=target), goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
-    s = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0)
+    s = situation_of(setup, 0, (), SearchSpace(), 8.0)
     assert (s.beta, s.average, s.imbalance, s.pixel_bytes, s.memory_gb) == (beta, average, 30.0, 1e15, 8.0)
 
 
@@ -501,7 +501,7 @@ def test_a_plan_and_a_run_know_the_same_of_a_task(name, tmp_path):
     nobody: Any = None
     decoded: Any = SimpleNamespace(limit=1e15)
     setup = Setup(read, goal, target % 2, tmp_path, nobody, decoded, Clock(60.0), nobody)
-    run, dry = situation_of(setup, "cpu", 0, (), SearchSpace(), 8.0), plan(read, metric=name, budget="60s").situation
+    run, dry = situation_of(setup, 0, (), SearchSpace(), 8.0), plan(read, metric=name, budget="60s").situation
     assert {fact: getattr(run, fact) for fact in plan_facts(read, goal.metric)} == {
         fact: getattr(dry, fact) for fact in plan_facts(read, goal.metric)
     }

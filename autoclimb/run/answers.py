@@ -70,9 +70,8 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
         setup.tell(blend_failure(error, "", "the submission stays as it was"))
     if blend is None:
         return
-    average = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
     seconds = setup.clock.spent() - start
-    store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * average + 0.5 * seconds, 3))
+    store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * setup.quick_blend() + 0.5 * seconds, 3))
     size, limit = store.limit_weights(setup.folder, set(blend.members), setup.nets_limit), setup.nets_limit
     if size > limit and not store.read_run(setup.folder).get("nets_over_limit"):
         store.update_run(setup.folder, setup.clock, nets_over_limit=True)
@@ -169,16 +168,15 @@ def finish(setup: Setup, plan_ended: bool, hindrance: str = "") -> Run:
         setup.worker.end()
     if not deliver_last_blend(setup):
         return finish_without(setup.folder, setup.goal.metric, clock, setup.tell, TOO_LARGE)
-    run = open_run(setup.folder, setup.goal.metric)
-    assert run.blend is not None
-    store.forget_weights(setup.folder, set(run.blend.members))
+    blend = open_run(setup.folder, setup.goal.metric).finished_blend()
+    store.forget_weights(setup.folder, set(blend.members))
     why = "the plan is exhausted" if plan_ended and clock.left() > 0.1 * clock.budget else "the budget is used"
     why = f"no more can be trained: {hindrance}" if hindrance else why
-    blend_words = f"{counted(len(done), 'trial')}, {run.blend.method} of {len(run.blend.members)}"
+    blend_words = f"{counted(len(done), 'trial')}, {blend.method} of {len(blend.members)}"
     words = f"{blend_words}, {in_words(clock.spent())}: {why}"
     store.update_run(setup.folder, clock, finished=True, ended_early=bool(hindrance), words=words)
-    setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     run = open_run(setup.folder, setup.goal.metric)
+    setup.tell(Event("done", "", {"submission": str(run.submission) if setup.task.test_ids else ""}))
     forget_gallery(setup.folder)
     record = cache(partial(record_of, run))  # read once, for the card and the report
     write_card(run.folder, record, clock.left(), setup.tell)
@@ -234,8 +232,7 @@ def publish_unblended(setup: Setup) -> None:
     if len(setup.fold_of) != len(setup.task.train_ids) or not store.has_unblended(setup.folder):
         return
     recorded = replace(setup, task=task_on_record(setup.task, setup.folder))
-    quick_blend = store.read_run(setup.folder).get("quick_blend", SLACK.first_quick_blend)
-    least = SLACK.quick_blends_at_least * quick_blend
+    least = SLACK.quick_blends_at_least * setup.quick_blend()
     seconds = max(setup.clock.left() - SLACK.record_at_least, least)
     blend, error = outcome_within(seconds, partial(blend_trials, recorded, quick=True))
     if blend is not None:
@@ -247,11 +244,11 @@ def publish_unblended(setup: Setup) -> None:
 
 def task_on_record(task: Task, folder: Path) -> Task:
     """The task with the facts that the run recorded of its pictures: unreadable test pictures, and groups."""
-    groups = folder / "groups.npy"
+    groups = store.read_groups(folder)
     return replace(
         task,
         unreadable_test=tuple(store.read_run(folder).get("unreadable_test", ())),
-        groups=np.load(groups, allow_pickle=False) if groups.exists() else task.groups,
+        groups=task.groups if groups is None else groups,
     )
 
 

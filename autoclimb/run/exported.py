@@ -33,7 +33,6 @@ def predictions_by_export(
     predict where no ONNX file was exported, where it is of an earlier blend or not faster than they are, and where
     there may be a card.
     """
-    assert run.blend is not None
     file = place_of(run.folder, "blend", "onnx")
     description = description_in(file)
     if description is None or has_card():
@@ -53,7 +52,7 @@ def predictions_by_export(
     pictures = [open_rows(pixels_for(trials[at].config)) for at in first_with]
     try:
         names = [row["name"] for row in inputs.rows]
-        return predictions_of_file(file, digest_of(run.blend, trials), names, pictures, tell)
+        return predictions_of_file(file, digest_of(run.finished_blend(), trials), names, pictures, tell)
     except Mistake as mistake:
         tell(Event("note", f"{mistake}: the nets predict"))
         return None
@@ -74,9 +73,8 @@ def description_in(file: Path) -> dict[str, Any] | None:
 
 def matches_blend(description: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
     """Whether an exported file is of the run's present blend."""
-    assert run.blend is not None
     same_inputs = description.get("inputs") == inputs_for(trials, run.task.get("channels", 3)).rows
-    return same_inputs and description.get("digest") == digest_of(run.blend, trials)
+    return same_inputs and description.get("digest") == digest_of(run.finished_blend(), trials)
 
 
 def has_card(devices: Path = DEVICES) -> bool:

@@ -132,12 +132,10 @@ def digest_of(blend: Blend, trials: Sequence[Trial]) -> str:
 
 def trials_of(run: "Run") -> list[Trial]:
     """The trials of the blend, in its order. Raises Mistake where there is none, or their nets are not there."""
-    if run.blend is None:
-        raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
-    trials = {trial.key: trial for trial in store.all_trials(run.folder)}
-    if not set(run.blend.members) <= set(trials):  # a config of older code may have another key today
+    blend, trials = run.finished_blend(), {trial.key: trial for trial in store.all_trials(run.folder)}
+    if not set(blend.members) <= set(trials):  # a config of older code may have another key today
         raise Mistake(f"{run.folder} was made by an older autoclimb, which names its nets otherwise; run its fit again")
-    members = [trials[key] for key in run.blend.members]
+    members = [trials[key] for key in blend.members]
     without_nets = [trial for trial in members if not store.has_weights(run.folder, trial.config)]
     if without_nets:
         raise Mistake(
@@ -176,8 +174,7 @@ def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:
 
 def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, Any]:
     """The description of the file as json, which is written into it and beside it."""
-    assert run.blend is not None
-    kind, blend = run.task["kind"], run.blend
+    kind, blend = run.task["kind"], run.finished_blend()
     sums = "rows sum to one" if kind in ("binary", "multiclass", "ordinal") else "labels are independent"
     members = [{"config": words_of(t.config), "score": run.metric.shown(t.score), "key": t.key} for t in trials]
     for member, weight in zip(members, blend.weights, strict=False):  # a stacker holds more than weights
@@ -257,8 +254,7 @@ def write_and_compare(
     file: Path,
 ) -> Comparison:
     """Writes the file; the blend's predictions by `predict`'s own code, in float32, beside those of the file."""
-    assert run.blend is not None
-    place = file.parent
+    place, blend = file.parent, run.finished_blend()
     pixels = [place / f"input{number}.npy" for number in range(len(arrays))]
     for path, array in zip(pixels, arrays, strict=True):
         write_array(path, array)
@@ -279,7 +275,7 @@ def write_and_compare(
         request = {
             "do": "export",
             "parts": parts,
-            "blend": run.blend.stacker,
+            "blend": blend.stacker,
             "channels": inputs.rows[0]["channels"],
             "inputs": inputs.rows,
             "arrays": [str(path) for path in pixels],
@@ -290,4 +286,4 @@ def write_and_compare(
         seconds = worker.ask(request, LONG)["seconds_a_picture"]
     finally:
         worker.end()
-    return Comparison(apply_blend(run.blend, predictions), np.load(place / "exported.npy"), seconds)
+    return Comparison(apply_blend(blend, predictions), np.load(place / "exported.npy"), seconds)

@@ -24,8 +24,7 @@ BINS = 24  # of a histogram of looks
 
 def facts_in(folder: Path) -> dict[str, Any]:
     """The measurements so far, by name."""
-    path = folder / "facts.json"
-    return read_json(path) if path.exists() else {}
+    return store.recalled(folder / "facts.json")
 
 
 def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:

@@ -15,7 +15,7 @@ from autoclimb.arrays import read_target
 from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.deadlines import outcome_within, run_beside
-from autoclimb.disk import read_json, whole_file
+from autoclimb.disk import read_json, whole_file, write_text
 from autoclimb.errors import Mistake
 from autoclimb.report.charts import import_library
 from autoclimb.report.cleaner import suspects_in, suspects_page, suspects_table
@@ -53,8 +53,7 @@ def record_of(run: "Run") -> RunRecord:
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
     target = read_target(folder / "target.npy", len(run.task["classes"]) or 1)
-    ids_file, groups_file = folder / "train_ids.json", folder / "groups.npy"
-    groups = np.load(groups_file, allow_pickle=False) if groups_file.exists() else None
+    ids_file, groups = folder / "train_ids.json", store.read_groups(folder)
     values = store.read_run(folder)
     form = run.task["form"]
     rows, facts = len(target), facts_in(folder)
@@ -140,8 +139,7 @@ def write_report(run: "Run") -> Path:
 def write_page(folder: Path, page: str) -> Path:
     """The path of `report.html`, written with this content."""
     path = folder / "report.html"
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
+    write_text(path, page)
     return path
 
 
@@ -151,14 +149,12 @@ def write_suspects(run: "Run") -> tuple[Path, int]:
     Raises Mistake where the run has no blend yet.
     """
     record = record_of(run)
-    if record.blend is None:
-        raise Mistake(f"{run.folder} has no finished trial yet; run fit with a larger budget")
+    run.finished_blend()  # raises Mistake where there is none
     suspects = suspects_in(record)
     with whole_file(run.folder / "suspects.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(suspects_table(record, suspects))
     path = run.folder / "suspects.html"
-    with whole_file(path) as part:
-        part.write_text(suspects_page(record, suspects), encoding="utf-8", errors="replace")
+    write_text(path, suspects_page(record, suspects))
     return path, len(suspects)
 
 

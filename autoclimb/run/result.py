@@ -27,7 +27,7 @@ from autoclimb.run.reporting import has_record, record_of, write_report, write_s
 from autoclimb.run.worker import Worker, command_of, ends_as_mistakes, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
-from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell
+from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell, with_tuples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,13 @@ class Run:
     @property
     def oof(self) -> np.ndarray:
         """The blend's out-of-fold predictions `(N, C)` in train-row order, NaN where a member did not predict."""
-        return np.asarray(self._blend().oof)
+        return np.asarray(self.finished_blend().oof)
+
+    def finished_blend(self) -> Blend:
+        """The blend; raises Mistake where no trial is finished yet."""
+        if self.blend is None:
+            raise Mistake(f"{self.folder} has no finished trial yet; run fit with a larger budget")
+        return self.blend
 
     def leaderboard(self) -> "pd.DataFrame":
         """Every trial, best first, the blend on top."""
@@ -122,7 +128,7 @@ class Run:
         On a processor they are those of the exported ONNX file, where there is one and it is faster.
         """
         tell = tell or (lambda event: None)
-        blend, files = self._blend(), pictures_of(images)
+        blend, files = self.finished_blend(), pictures_of(images)
         trials = trials_of(self)
         if needs_metadata(blend):
             lacking = ", ".join(self.task.get("metadata", ()))
@@ -197,11 +203,6 @@ class Run:
             raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {names}; take them out")
         return pixels.path
 
-    def _blend(self) -> Blend:
-        if self.blend is None:
-            raise Mistake(f"{self.folder} has no finished trial yet; run fit with a larger budget")
-        return self.blend
-
     def hello(self, place: Path) -> dict[str, Any]:
         """The greeting of a worker that predicts for this run, with `place` as its cache.
 
@@ -224,7 +225,7 @@ class Run:
         }
 
     def _task_of(self, files: Sequence[str]) -> Task:
-        form = plain_form(Form(**_tuples_for_lists(self.task["form"])), self.task["classes"])
+        form = plain_form(Form(**with_tuples(self.task["form"])), self.task["classes"])
         with_ending = bool(form.ids) and Path(form.ids[0]).suffix.lower() in PICTURES
         names = [Path(parts_of(f)[0][0][-1]) for f in files]  # a member's own name, the first one's of several pictures
         ids = tuple(name.name if with_ending else name.stem for name in names)
@@ -328,9 +329,4 @@ def _metric_from(values: dict[str, Any]) -> Metric:
         def unknown(truth: np.ndarray, answers: np.ndarray) -> float:
             raise Mistake(f"metric {values['name']!r} is your own; give it to open_run(folder, metric=...)")
 
-        return Metric(function=unknown, **_tuples_for_lists(values))
-
-
-def _tuples_for_lists(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with lists, which json makes of tuples, as tuples again."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return Metric(function=unknown, **with_tuples(values))

@@ -15,7 +15,7 @@ from autoclimb.arrays import as_stored, stored_precision
 from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
 from autoclimb.data.nearness import folds_as_far, in_groups
 from autoclimb.data.pixels import Pixels
-from autoclimb.disk import read_json, write_array
+from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.run.checks import check_folds
@@ -55,10 +55,14 @@ class Setup:
         """The train rows that are learned from."""
         return np.flatnonzero(self.fold_of >= 0)
 
+    def quick_blend(self) -> float:
+        """Seconds of a quick blend, by the last ones of this run."""
+        seconds: float = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
+        return seconds
+
     def reserve(self) -> float:
-        """Seconds kept for the end, estimated from the last quick blends of this run."""
-        quick_blend = store.read_run(self.folder).get("quick_blend", SLACK.first_quick_blend)
-        return seconds_for_the_end(self.clock.budget, quick_blend) + seconds_for_report(self.clock.budget)
+        """Seconds kept for the end."""
+        return seconds_for_the_end(self.clock.budget, self.quick_blend()) + seconds_for_report(self.clock.budget)
 
 
 def with_folds(
@@ -68,13 +72,13 @@ def with_folds(
 
     A continued run takes the groups that it began with, since another processor may find a pair more or less.
     """
-    place, groups = folder / "facts.json", folder / "groups.npy"
-    near = (read_json(place) if place.exists() else {}).get("nearness")
-    if near is None or (near.get("words") and not groups.exists()):
+    place, groups = folder / "facts.json", store.read_groups(folder)
+    near = store.recalled(place).get("nearness")
+    if near is None or (near.get("words") and groups is None):
         task, fold_of, near = folds_as_far(task, pixels, deal, tell)
     else:
-        if near.get("words"):
-            task = in_groups(task, np.load(groups, allow_pickle=False), near["words"])
+        if near.get("words") and groups is not None:
+            task = in_groups(task, groups, near["words"])
             tell(Event("note", near["words"]))
         fold_of = deal(task)
     check_folds(folder, fold_of)

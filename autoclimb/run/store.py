@@ -128,6 +128,12 @@ def read_folds(folder: Path) -> np.ndarray:
     return np.load(path, allow_pickle=False) if path.exists() else np.zeros(0, np.int64)
 
 
+def read_groups(folder: Path) -> np.ndarray | None:
+    """The recorded group `(N,)` of each train row; None where rows have none."""
+    path = folder / "groups.npy"
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
 def recall(path: Path, key: str, make: Callable[[], Any]) -> Any:
     """The value under a key of a json file of a run's folder; made and written where it is missing, for a replay."""
     values = recalled(path)

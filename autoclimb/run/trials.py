@@ -291,14 +291,13 @@ def searched_on_record(folder: Path, stage: str) -> list[Config] | None:
 
 def situation_of(
     setup: Setup,
-    device: str,
     seed: int,
     pretrained: tuple[dict[str, Any], ...],
     space: SearchSpace,
     memory_gb: float = math.inf,
 ) -> Situation:
     """The facts the plan depends on, with this run's measurements and decisions behind them."""
-    clock = setup.clock
+    clock, device = setup.clock, setup.device
     remembered = partial(remember, setup.folder, clock.budget, device)
     moved = remembered("hardware", lambda: setup.hardware) != setup.hardware
     decided = decision_key(clock.budget, device, "finalists") in store.recalled(setup.folder / "decisions.json")

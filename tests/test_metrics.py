@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.errors import Mistake
-from autoclimb.score.metrics import METRICS, best_score, metric_named, row_values
+from autoclimb.score.metrics import ALIASES, METRICS, best_score, metric_named, row_values
 from autoclimb.types import Goal, Kind, Metric
 
 R = np.random.default_rng(0)
@@ -281,10 +281,49 @@ def test_a_class_that_truth_lacks_is_left_out_of_the_auc():
         ("root mean square error", "rmse"),
         ("Spearman's rho", "spearman"),
         ("top-5 error rate", "top-5-error"),
+        ("Mean F1-Score", "f1"),
+        ("MeanFScore", "f1"),
+        ("macro-averaged F1-score", "f1-macro"),
+        ("F2 (samples average)", "f2-samples"),
+        ("F-beta 2", "f2"),
+        ("area under the receiver operating characteristic curve (AUC)", "roc-auc"),
+        ("mean column-wise area under the ROC curve", "roc-auc"),
+        ("roc_auc_score", "roc-auc"),
+        ("macro-averaged ROC AUC", "roc-auc"),
+        ("area under the precision-recall curve", "average-precision"),
+        ("multi-class logarithmic loss", "log-loss"),
+        ("categorical cross-entropy loss", "log-loss"),
+        ("negative log likelihood", "log-loss"),
+        ("quadratic weighted kappa (QWK)", "qwk"),
+        ("Quadratic weighted Cohen's kappa", "qwk"),
+        ("mean per-class accuracy", "balanced-accuracy"),
+        ("macro-averaged recall", "balanced-accuracy"),
+        ("Matthews correlation coefficient (MCC)", "matthews"),
+        ("top-1 accuracy", "accuracy"),
+        ("Acc@5", "top-5"),
+        ("misclassification rate", "error"),
+        ("MAPK@7", "map@7"),
+        ("mean absolute error (MAE)", "mae"),
+        ("R² score", "r2"),
+        ("coefficient of determination", "r2"),
+        ("Spearman's rank correlation coefficient", "spearman"),
     ],
 )
 def test_a_metric_goes_by_many_names(text, name):
     assert metric_named(text).name == name
+
+
+@pytest.mark.parametrize("text", ["accuracy (balanced)", "micro AUC", "1 - accuracy", "score", "f-beta", "AUC (MAE)"])
+def test_a_name_that_says_something_else_too_is_no_other_name(text):
+    with pytest.raises(Mistake, match="is not known"):
+        metric_named(text)
+
+
+def test_no_name_belongs_to_two_metrics():
+    names = [alias for aliases in ALIASES.values() for alias in aliases.split()]
+    assert len(set(names)) == len(names)
+    for name in METRICS:
+        assert metric_named(name) is METRICS[name]
 
 
 def test_an_unknown_metric_is_answered_with_near_names_and_the_list():

@@ -61,7 +61,8 @@ def by_group(
         pooled[parts == k] = answers[chosen(parts != k)][parts == k]
     gain = goal.score(target, pooled) - goal.score(target, answers[0])
     low, high = interval(goal, target, pooled, own)
-    score, stderr = blend.score + gain, standard_error(goal, target, pooled, own)
+    most = best_score(goal.metric)
+    score, stderr = min(blend.score + gain, most), standard_error(goal, target, pooled, own)
     off = score - goal.score(target, pooled)
     # what the blend's interval allows for beside its rows' chance stands: it reaches down as many standard errors
     reach = (blend.score - blend.interval[0]) * (stderr / blend.stderr if blend.stderr else 1.0)
@@ -71,6 +72,6 @@ def by_group(
         test=drawn_to_groups(np.asarray(blend.test, np.float64), test_groups, share),
         score=score,
         stderr=stderr,
-        interval=(min(low + off, score - reach), min(high + off, best_score(goal.metric))),
+        interval=(min(low + off, score - reach), min(high + max(off, 0.0), most)),  # `high` may have met its bound
         stacker={**blend.stacker, "group_share": share},
     )

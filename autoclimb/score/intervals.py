@@ -47,7 +47,8 @@ def interval(
     values = row_values(goal, truth, answers)
     if values is not None:
         others = [sign * v for v in (row_values(goal, truth, r) for r in rivals) if v is not None]
-        lows, highs = _of_means(sign * values, sign * _mismatched_values(goal, truth, answers), groups, others)
+        each = _rows_that_count_as_one(goal, truth, answers, groups, values)
+        lows, highs = _of_means(sign * values, sign * _mismatched_values(goal, truth, answers), groups, others, each)
     else:
         lows, highs = _of_resamples(goal, truth, answers, groups, rivals)
     score = goal.score(truth, answers)  # with two or three groups each may score better alone than all together
@@ -56,17 +57,17 @@ def interval(
 
 
 def _of_means(
-    values: np.ndarray, mismatched: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray]
+    values: np.ndarray, mismatched: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray], each: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means over rows in exponential weights (Rubin 1981), with the worst and with the best possible row added."""
+    """Means over rows in exponential weights (Rubin 1981), with the worst and with the best possible row added.
+
+    That row weighs as `each` of these do.
+    """
     places = unit_of(len(values), groups)
     size = np.bincount(places).astype(float)
     total = np.bincount(places, values)
     worst, best = min(values.min(), mismatched.min()), max(values.max(), mismatched.max())
-    # the added row weighs as one row where rows of a group differ like any others, as a group where they are alike
-    centred, centred_total = values - values.mean(), total - size * values.mean()
-    alike = (centred_total @ centred_total) / max(centred @ centred, 1e-12) if centred.any() else np.inf
-    random, each = rng(0, "interval", len(size)), float(np.clip(alike, 1.0, size.mean()))
+    random = rng(0, "interval", len(size))
     # means in these weights vary by one over the units plus one, not less one
     stretch = np.sqrt((len(size) + 1) / max(len(size) - 1, 1)) * of_few(len(size))
     lows, highs = np.empty(RESAMPLES), np.empty(RESAMPLES)
@@ -81,6 +82,42 @@ def _of_means(
             resampled[i] = totals @ weight / mass
     choice = 0.0 if totals is None else _luck_of_choice(resampled, totals.sum(1) / size.sum())
     return lows + choice, highs + choice
+
+
+def _rows_that_count_as_one(
+    goal: Goal, truth: np.ndarray, answers: np.ndarray, groups: np.ndarray | None, values: np.ndarray | None = None
+) -> float:
+    """As how many rows the added one counts: one where rows of a group differ like any others, a group if they do not.
+
+    How alike they are is seen in the metric's `values` of rows, if it has any, and in which answers are right. Where
+    all are, nobody knows how errors come, and a group counts. Intervals of F1, QWK, AUC and log loss for
+    groups of 5 and 20 rows, right or wrong together, held the truth in .46 to .97 of draws by rows, now in .92 to 1.
+    """
+    if groups is None:
+        return 1.0
+    unit, known = unit_of(len(truth), groups), [] if values is None else [values]
+    if goal.metric.wants != "number":
+        known.append(_hits(goal, truth, answers))
+    each, size = 1.0, np.bincount(unit).mean()
+    for rows in known:
+        centred = rows - rows.mean()
+        totals = np.bincount(unit, centred)
+        alike = (totals @ totals) / max(centred @ centred, 1e-12) if centred.any() else size
+        each = max(each, float(min(alike, size)))
+    return each
+
+
+def _hits(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """How right each row's answer is `(n,)`, 0 to 1, whatever the metric."""
+    if truth.ndim == 2 and goal.metric.wants != "ranking":
+        right = (answers >= 0.5) == (truth >= 0.5) if answers.ndim == 2 else answers == truth.argmax(1)
+        return right.mean(1) if right.ndim == 2 else right.astype(float)
+    named = answers
+    if answers.ndim == 2:
+        named = answers[:, 0] if goal.metric.wants == "ranking" else answers.argmax(1)
+    if truth.ndim == 2:
+        return np.take_along_axis(truth, named[:, None].astype(int), 1)[:, 0].astype(float)
+    return (named == truth).astype(float)
 
 
 def of_few(units: int) -> float:
@@ -115,7 +152,7 @@ def _mismatched_values(goal: Goal, truth: np.ndarray, answers: np.ndarray) -> np
 def _of_resamples(
     goal: Goal, truth: np.ndarray, answers: np.ndarray, groups: np.ndarray | None, rivals: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores on resamples: as they are for the upper end, with about one row mismatched for the lower.
+    """Scores on resamples: as they are for the upper end, with about one row, or group, mismatched for the lower.
 
     Numbers, whose errors come in all sizes, have no mismatched row: with it intervals of RMSE covered .99 of the cases.
     """
@@ -130,13 +167,16 @@ def _of_resamples(
     scores = np.array([goal.score(truth, r) for r in rivals])
     rivals = [rivals[k] for k in np.argsort(-scores)[:MOST_RIVALS]] if len(rivals) > 1 else []
     scores = np.sort(scores)[::-1][: len(rivals)]
+    each = 0.0 if goal.metric.wants == "number" else _rows_that_count_as_one(goal, truth, answers, groups)
     lows, highs, of_rivals = [], [], []
     for lot in resamples(n, units, RESAMPLES // 2, share):
-        highs.append(score + UPWARD * stretch * (goal.score(truth[lot], answers[lot]) - score))
-        mismatched = 0 if goal.metric.wants == "number" else int(random.geometric(0.5)) - 1
+        drawn = goal.score(truth[lot], answers[lot])
+        highs.append(score + UPWARD * stretch * (drawn - score))
+        # one unit on average: single ones are whole, of a group's rows any number may be
+        mismatched = round(each * (random.exponential() if each > 1 else int(random.geometric(0.5)) - 1))
         wrong, count_wrong = truth[lot], min(len(lot), mismatched)
         wrong[random.integers(0, len(lot), count_wrong)] = truth[random.integers(0, n, count_wrong)]
-        lows.append(score + stretch * (goal.score(wrong, answers[lot]) - score))
+        lows.append(score + stretch * (drawn - score) + goal.score(wrong, answers[lot]) - drawn)
         pairs = zip(scores, rivals, strict=True)
         of_rivals.append([s + stretch * (goal.score(truth[lot], r[lot]) - s) for s, r in pairs])
     choice = _luck_of_choice(np.array(of_rivals), scores) if rivals else np.zeros(len(lows))

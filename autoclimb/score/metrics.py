@@ -9,6 +9,7 @@ A row says all that is true of its metric: the decision its answers take, what i
 import difflib
 import math
 import re
+import unicodedata
 from functools import partial
 
 import numpy as np
@@ -176,52 +177,71 @@ METRICS: dict[str, Metric] = {
 }
 
 ALIASES = {
-    "accuracy": "acc accuracyscore categorizationaccuracy classificationaccuracy top1",
-    "error": "errorrate classificationerror top1error top1errorrate",
-    "balanced-accuracy": "balancedacc bacc balancedaccuracyscore meanrecall",
-    "matthews": "mcc matthewscorrcoef matthewscorrelation matthewscorrelationcoefficient phi",
-    "cohen-kappa": "cohenskappa cohenkappascore unweightedkappa kappaunweighted",
-    "exact-match": "exactmatchratio subsetaccuracy",
+    "accuracy": "acc categorizationaccuracy classificationaccuracy meanaccuracy overallaccuracy "
+    "top1 top1accuracy top1acc accuracy1 acc1",
+    "error": "errorrate classificationerror misclassificationerror misclassificationrate zerooneloss "
+    "top1error top1errorrate",
+    "balanced-accuracy": "balancedacc bacc meanrecall macrorecall recallmacro unweightedaveragerecall uar "
+    "classaverageaccuracy meanclassaccuracy meanperclassaccuracy perclassaccuracy meanperclassrecall",
+    "matthews": "mcc matthewscorrcoef matthewscorrelation phi",
+    "cohen-kappa": "cohenskappa unweightedkappa kappaunweighted",
+    "exact-match": "exactmatchratio exactmatchaccuracy subsetaccuracy",
+    "f1": "fscore fmeasure meanfscore meanfmeasure",
     "f1-macro": "macrof1labels",
     "f1-micro": "microf1single microf1labels",
-    "pf1": "probabilisticf1 probabilisticfscore probabilisticf1score",
-    "log-loss": "logarithmicloss crossentropy bce binarycrossentropy loglossbinary "
-    "binarylogloss multiclassloss multiclasslogloss meanlogloss "
+    "pf1": "probabilisticf1 probabilisticf probabilisticfscore",
+    "log-loss": "logarithmicloss crossentropy crossentropyloss categoricalcrossentropy categoricalcrossentropyloss "
+    "bce bceloss binarycrossentropy binarycrossentropyloss loglossbinary binarylogloss binarylogarithmicloss "
+    "multiclassloss multiclasslogloss multiclasslogarithmicloss mlogloss multilabellogloss "
+    "multilabellogarithmicloss negativeloglikelihood nll meanlogloss meanlogarithmicloss "
     "meancolumnwiselogloss columnwiselogloss meancolumnwiselogarithmicloss",
     "weighted-log-loss": "weightedlogloss weightedlogarithmicloss balancedlogloss balancedlogarithmicloss",
     "kl-divergence": "kl kldiv kullbackleibler kullbackleiblerdivergence",
-    "roc-auc": "auc aucroc auroc rocaucscore areaundertheroccurve meanauc meanrocauc "
-    "meancolumnwiserocauc meancolumnwiseauc macroauc",
+    "roc-auc": "auc aucroc auroc roc areaunderroc areaundercurve areaunderroccurve "
+    "areaunderreceiveroperatingcharacteristic areaunderreceiveroperatingcharacteristiccurve "
+    "meanauc meanrocauc averageauc averagerocauc macroauc macrorocauc columnwiseauc columnwiserocauc "
+    "meancolumnwiserocauc meancolumnwiseauc meancolumnwiseaucroc meancolumnwiseareaunderroccurve",
     "weighted-auc": "wauc alaskaweightedauc",
     "partial-auc@0.1": "partialauc partialrocauc",
     "pauc-above-tpr@0.8": "pauc isicpauc isic2024pauc pauc80 paucabove80tpr paucabovetpr",
-    "average-precision": "ap map meanap meanaverageprecision averageprecisionscore prauc auprc aucpr",
-    "qwk": "kappa quadraticweightedkappa quadratickappa kappaquadratic weightedkappa",
+    "average-precision": "ap map meanap meanaverageprecision macroap macroaverageprecision prauc auprc aucpr "
+    "areaunderprecisionrecallcurve precisionrecallauc",
+    "qwk": "kappa quadraticweightedkappa quadratickappa kappaquadratic weightedkappa quadraticcohenkappa "
+    "quadraticcohenskappa quadraticweightedcohenkappa quadraticweightedcohenskappa weightedcohenkappa "
+    "weightedcohenskappa",
     "kappa-linear": "linearkappa linearweightedkappa lwk",
     "ordinal-mae": "ordinalmeanabsoluteerror gradedmae",
     "rmse": "rootmeansquarederror rootmeansquareerror",
-    "mse": "meansquarederror meansquareerror",
-    "mae": "meanabsoluteerror",
+    "mse": "meansquarederror meansquareerror mseloss",
+    "mae": "meanabsoluteerror l1 l1loss",
     "rmsle": "rootmeansquaredlogarithmicerror rootmeansquaredlogerror rootmeansquarelogarithmicerror",
-    "r2": "r2score rsquared",
-    "spearman": "spearmanr spearmancorrelation rankcorrelation spearmanrho spearmansrho spearmansrankcorrelation "
-    "spearmanrankcorrelation",
+    "r2": "rsquared determination",
+    "spearman": "spearmanr spearmancorrelation spearmanscorrelation rankcorrelation spearmanrho spearmansrho "
+    "spearmanrankcorrelation spearmansrankcorrelation spearmanrankordercorrelation spearmansrankordercorrelation",
 }
 
 _AVERAGES = "samples|macro|micro|weighted|binary"
 _BETA = r"((?:0?\.\d*[1-9]\d*)|[1-9]\d*(?:\.\d+)?)"
 _SHARE = r"(?:at|above)?(0?\.\d*[1-9]\d*)"
-_F = re.compile(rf"(?:mean|({_AVERAGES}))?f{_BETA}(?:score)?({_AVERAGES})?")
+_F = re.compile(
+    rf"(?:mean|average|({_AVERAGES})(?:average)?)?f(?:beta)?{_BETA}(?:score|measure)?(?:({_AVERAGES})(?:average)?)?"
+)
 _PF = re.compile(rf"(?:p|probabilistic)f{_BETA}(?:score)?")
-_MAP = re.compile(r"(?:map|meanaverageprecision)(?:at)?([1-9]\d*)")
+_MAP = re.compile(r"(?:mapk?|meanaverageprecision)(?:at)?([1-9]\d*)")
 _TOP = re.compile(r"top([1-9]\d*)(?:accuracy|acc)?")
+_ACCURACY_AT = re.compile(r"(?:accuracy|acc)(?:at)?([1-9]\d*)")
 _TOP_ERROR = re.compile(r"top([1-9]\d*)err(?:or)?(?:rate)?")
 _PARTIAL_AUC = re.compile(rf"partial(?:roc)?auc{_SHARE}")
 _AUC_ABOVE = re.compile(rf"pauc(?:abovetpr|tpr){_SHARE}")
 
 
+# words that graders' pages add to a name and that say nothing of it
+_FILLERS = re.compile(r"\b(?:the|of)\b|score|averaged|coefficient")
+_SHORT_TOO = re.compile(r"\s*(.+?)\s*\(([^()]+)\)\s*")  # "quadratic weighted kappa (QWK)"
+
+
 def _squeezed(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]", "", text.lower())
+    return re.sub(r"[^a-z0-9.]", "", unicodedata.normalize("NFKC", text).lower())
 
 
 _BY_NAME = {_squeezed(name): metric for name, metric in METRICS.items()} | {
@@ -236,28 +256,42 @@ def metric_named(text: str) -> Metric:
     "pauc-above-tpr@<min TPR>" and "weighted-log-loss@2,1,1" with a weight a class in the order of the classes.
     Case, spaces, hyphens and underscores do not matter. An unknown name raises Mistake with the nearest and the list.
     """
-    name = _squeezed(text)
     before, _, after = text.partition("@")
     if _BY_NAME.get(_squeezed(before)) is METRICS["weighted-log-loss"] and after:
         return _weighted_log_loss(_weights(text, after))
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    if (f := _F.fullmatch(name)) and not (f[1] and f[3]):
-        return _f(float(f[2]), f[1] or f[3] or "")
-    if pf := _PF.fullmatch(name):
-        return _pf(float(pf[1]))
-    for pattern, of_places in ((_MAP, _map), (_TOP, _top), (_TOP_ERROR, _top_error)):
-        if match := pattern.fullmatch(name):
-            return of_places(int(match[1]))
-    for pattern, of_share in ((_PARTIAL_AUC, _partial_auc), (_AUC_ABOVE, _auc_above)):
-        if match := pattern.fullmatch(name):
-            return of_share(float(match[1]))
+    if metric := _known(text):
+        return metric
+    if (both := _SHORT_TOO.fullmatch(text)) and (metric := _known(both[1])) and _known(both[2]) == metric:
+        return metric
+    name = _squeezed(text)
     near = {_BY_NAME[n].name: None for n in difflib.get_close_matches(name, _BY_NAME, n=3, cutoff=0.6)}
     guess = f"; did you mean {' or '.join(near)}?" if near else ";"
     raise Mistake(
         f"metric {text!r} is not known{guess} write one of {', '.join(METRICS)}, any f<beta>-<average>, map@<k>, "
         f"top-<k> or top-<k>-error, or path/to/file.py:function for one of your own"
     )
+
+
+def _known(text: str) -> Metric | None:
+    """The metric of this name, with or without what says nothing of it; None where there is none."""
+    words = _FILLERS.sub(" ", text.lower().replace("_", " "))
+    return next((metric for some in (text, words) if (metric := _spelled(_squeezed(some)))), None)
+
+
+def _spelled(name: str) -> Metric | None:
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if (f := _F.fullmatch(name)) and not (f[1] and f[3]):
+        return _f(float(f[2]), f[1] or f[3] or "")
+    if pf := _PF.fullmatch(name):
+        return _pf(float(pf[1]))
+    for pattern, of_places in ((_MAP, _map), (_TOP, _top), (_ACCURACY_AT, _top), (_TOP_ERROR, _top_error)):
+        if match := pattern.fullmatch(name):
+            return of_places(int(match[1]))
+    for pattern, of_share in ((_PARTIAL_AUC, _partial_auc), (_AUC_ABOVE, _auc_above)):
+        if match := pattern.fullmatch(name):
+            return of_share(float(match[1]))
+    return None
 
 
 def _weights(text: str, after: str) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from folders import metric, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoclimb.report.submission import check_submission, constant_prediction, write_submission
+from autoclimb.report.submission import check_row, check_submission, constant_prediction, write_submission
 from autoclimb.types import Form
 
 IDS = ("t1", "t2", "t3")
@@ -139,6 +139,31 @@ def test_class_names_may_hold_the_separator_of_a_ranking(tmp_path):
     toy = task(classes=("fin whale", "whale", "fin"), form=Form(("id", "Id"), IDS, "labels", at_most=2))
     rows = written(tmp_path, toy, [[0, 1], [1, 0], [2, 1]], metric("ranking", k=2))
     assert cells(rows) == ["fin whale whale", "whale fin whale", "fin whale"]
+
+
+def test_names_that_are_made_of_other_names_are_ranked_too(tmp_path):
+    form = Form(("id", "label"), IDS, "labels", at_most=3)
+    toy = task(classes=("red fox", "fox", "red"), form=form)
+    rows = written(tmp_path, toy, [[0, 1, 2], [2, 1, 0], [1, 0, 2]], metric("ranking", k=3))
+    assert cells(rows) == ["red fox fox red", "red fox red fox", "fox red fox red"]
+    for cell in ("fox fox", "red fox red fox red fox", "red fox red fox fox red"):
+        with pytest.raises(AssertionError, match=r"repeats a name|too many"):
+            check_row(toy, tmp_path, ["t1", cell], set(toy.classes), empty=False)
+
+
+@pytest.mark.parametrize(("wants", "answers"), [("grade", [0.0, 2.0, 1.0]), ("number", [-0.1, 1.7, 0.9])])
+def test_grades_over_a_column_per_class_are_flags(tmp_path, wants, answers):
+    form = Form(("id", "0", "1", "3"), IDS, "columns", column_of=(0, 1, 2), sums_to_one=True)
+    toy = task("ordinal", [0, 1, 2], ("0", "1", "2"), form, grades=(0.0, 1.0, 2.0))
+    rows = written(tmp_path, toy, answers, metric(wants), P)
+    assert rows[1:] == [["t1", "1", "0", "0"], ["t2", "0", "0", "1"], ["t3", "0", "1", "0"]]
+
+
+def test_a_number_is_answered_by_the_name_of_the_nearest_grade(tmp_path):
+    toy = task(
+        "ordinal", [0, 1, 2], ("none", "mild", "grave"), Form(("id", "label"), IDS, "label"), grades=(0.0, 1.0, 5.0)
+    )
+    assert cells(written(tmp_path, toy, [0.8, 4.2, 0.2], metric("number"))) == ["mild", "grave", "none"]
 
 
 def test_a_ranking_metric_over_a_column_per_class_is_answered_by_probabilities(tmp_path):

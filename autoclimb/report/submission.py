@@ -122,13 +122,13 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
 
 
 def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
-    """A number for each class of the sample: a probability, also where the metric ranks, or 0/1 where it wants labels.
+    """A number for each class of the sample: a probability, also where the metric ranks, else 0/1 of what is answered.
 
     Classes that train rows lack get 0, or, where rows must sum to one, the share that `of_sample_classes` gives them.
     """
     if metric.wants == "ranking" and probability is not None:
         answers = probability
-    if metric.wants in ("label", "labels") or (metric.wants == "ranking" and probability is None):
+    if answers.ndim == 1 or metric.wants in ("label", "labels") or (metric.wants == "ranking" and probability is None):
         flags = answers if answers.ndim == 2 and metric.wants == "labels" else one_hot(task, answers, metric)
         table = [[str(int(v)) for v in row] for row in flags]
     elif task.form.sums_to_one:
@@ -172,8 +172,9 @@ CELLS: dict[str, Callable[[Task, np.ndarray, Metric, np.ndarray | None], list[li
 
 def class_of(task: Task, answers: np.ndarray, metric: Metric) -> np.ndarray:
     """`(M,)` class index, whatever form the answers have."""
-    if metric.wants == "grade":
-        return np.array([int(np.argmin(np.abs(np.asarray(task.grades) - g))) for g in answers], np.int64)
+    if metric.wants in ("grade", "number"):
+        grades = np.asarray(task.grades or range(task.width))
+        return np.array([int(np.argmin(np.abs(grades - g))) for g in answers], np.int64)
     if metric.wants == "ranking":
         return answers[:, 0].astype(np.int64)
     if answers.ndim == 2:
@@ -240,10 +241,14 @@ def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bo
         else:
             begin, end, quote = form.brackets
             inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
-            names = names_in(inner, f"{quote}{form.separator}{quote}", known)
+            separator, most = f"{quote}{form.separator}{quote}", task.form.at_most or len(known)
+            names = names_in(inner, separator, known)
             assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
-            assert len(set(names)) == len(names), f"{path} repeats a name for {row[0]!r}"
-            assert len(names) <= (task.form.at_most or len(names)), f"{path} has too many names for {row[0]!r}"
+            if len(set(names)) < len(names) or len(names) > most:  # "red fox red fox" may be red fox, red and fox
+                fault = "repeats a name" if len(set(names)) < len(names) else "has too many names"
+                assert has_distinct_names(inner.split(separator), separator, known, most), (
+                    f"{path} {fault} for {row[0]!r}"
+                )
             assert inner or empty, f"{path} is blank for {row[0]!r}"
 
 
@@ -263,6 +268,22 @@ def names_in(cell: str, separator: str, known: Container[str]) -> list[str] | No
                 break
         splits.append(names)
     return splits[-1]
+
+
+def has_distinct_names(parts: Sequence[str], separator: str, known: Container[str], most: int) -> bool:
+    """Whether the parts of a cell can be read as known names, `most` at most, none of which occurs twice."""
+
+    def read(start: int, before: frozenset[str]) -> bool:
+        if start == len(parts):
+            return True
+        names = (separator.join(parts[start:end]) for end in range(len(parts), start, -1))
+        ends = range(len(parts), start, -1)
+        return len(before) < most and any(
+            name in known and name not in before and read(end, before | {name})
+            for end, name in zip(ends, names, strict=True)
+        )
+
+    return read(0, frozenset())
 
 
 def constant_prediction(

@@ -17,7 +17,7 @@ from autoclimb.contest import cells
 from autoclimb.contest.cells import Outcome, command_of, with_promise
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite
-from autoclimb.contest.text import report_text
+from autoclimb.contest.text import medal_rows, report_text
 from autoclimb.disk import lock_folder
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import metric_named
@@ -145,6 +145,28 @@ def test_a_command_that_cannot_be_started_is_a_failed_cell(tmp_path):
     assert row["status"].startswith("exit 127: no/such/program: No such file")
 
 
+def test_a_command_that_deletes_its_folder_is_a_failed_cell(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    code = "import os, shutil, sys; shutil.rmtree(os.path.dirname(sys.argv[1]))"
+    words = json.dumps([sys.executable, "-c", code, "{out}"])
+    path.write_text(re.sub(r"^command = .*$", lambda line: f"command = {words}", path.read_text(), flags=re.MULTILINE))
+    row = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"]).results[0]
+    assert row["status"] == "it left no submission"
+
+
+def test_a_score_that_is_no_number_is_a_failed_cell_and_results_stay_json(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    (tmp_path / "mine.py").write_text("def mine(truth, answers, *, wants='label'):\n    return float('nan')\n")
+    path.write_text(path.read_text().replace('"accuracy"', '"mine.py:mine"'))
+    bench = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert [(row["score"], row["status"]) for row in bench.results] == [(None, "mine is nan on its answers")]
+
+    def refused(constant: str) -> float:
+        raise AssertionError(constant)
+
+    json.loads((bench.folder / "results.json").read_text(), parse_constant=refused)
+
+
 def test_two_benches_do_not_share_a_folder(tmp_path):
     path = suite_file(tmp_path, {"mine": "good"})
     (tmp_path / "out").mkdir()
@@ -236,11 +258,26 @@ def hostile_bench(folder: Path) -> tuple[Suite, list[Outcome]]:
 def test_the_text_has_the_medals_where_the_suite_has_lines(tmp_path):
     suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}))
     medalled = replace(suite, sets=(replace(suite.sets[0], medals=(("gold", 0.9), ("bronze", 0.7))),))
-    outcomes = [outcome("ours", 0.95), outcome("theirs", 0.75)]
+    outcomes = [outcome("ours", 0.95), outcome("theirs", 0.75), outcome("others", 0.1)]
     text = report_text(medalled, outcomes, lambda o: None, width=100)
-    assert re.search(r"pets +1m00s +ours +0\.9500 +gold", text)
-    assert re.search(r"pets +1m00s +theirs +0\.7500 +bronze", text)
+    assert re.search(r"medals +budget +ours +theirs +others\n *pets +1m00s +gold +bronze +none", text)
     assert "medal" not in report_text(suite, outcomes, lambda o: None, width=100)
+
+
+def test_a_solver_that_a_set_with_medals_lacks_has_an_empty_cell(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}))
+    suite = replace(suite, sets=(replace(suite.sets[0], medals=(("gold", 0.9),)),))
+    rows = [outcome("ours", 0.95), outcome("theirs", 0.95, budget_s=300), outcome("ours", None, budget_s=300)]
+    assert medal_rows(suite, rows) == (
+        ["medals", "budget", "ours", "theirs"],
+        [["pets", "1m00s", "gold", ""], ["pets", "5m00s", "failed", "gold"]],
+    )
+
+
+def test_the_headline_does_not_rank_what_no_test_can_tell_apart(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}))
+    page = bench_page(suite, [outcome("ours", 0.951), outcome("theirs", 0.95)], lambda o: None)
+    assert "too few solvers or sets for a test" in page
 
 
 def test_hostile_names_are_shown_as_text(tmp_path):

@@ -1,13 +1,16 @@
 """A command watched from outside: its family, its memory, its end."""
 
+import io
 import os
+import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from autoclimb.contest.machine import family, hardware, megabytes_of, parents, watched
+from autoclimb.contest.machine import family, hardware, last_line, megabytes_of, parents, watched
 
 PARENT = """
 import subprocess, sys
@@ -51,6 +54,36 @@ def test_a_command_that_fails_says_its_last_words_and_what_it_printed_is_kept(tm
     ended = watched(words, 30, tmp_path / "output.txt", tmp_path)
     assert (ended.status, ended.stopped, ended.last_line) == (1, False, "the disk is full")
     assert "once" in (tmp_path / "output.txt").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux's handles of processes")
+def test_what_a_command_started_ends_with_it(tmp_path):
+    words = [sys.executable, "-c", "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)"]
+    ended = watched(words, 30, tmp_path / "output.txt")
+    assert (ended.status, ended.stopped) == (0, False)
+    with suppress(ProcessLookupError):  # it has ended
+        handle = os.pidfd_open(int(ended.last_line))
+        assert select.select([handle], [], [], 20)[0], "it lives on"
+        os.close(handle)
+
+
+@pytest.mark.parametrize(("code", "why"), [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("sys.exit(5)", "exit 5")])
+def test_a_command_that_ends_without_a_word_says_how(tmp_path, code, why):
+    assert watched([sys.executable, "-c", f"import os, sys; {code}"], 30, tmp_path / "output.txt").why == why
+
+
+def test_the_last_line_of_a_long_output_is_read_from_its_end():
+    reads = []
+
+    class Counted(io.BytesIO):
+        def read(self, size=-1):
+            reads.append(super().read(size))
+            return reads[-1]
+
+    assert last_line(Counted(b"x" * 3_000_000 + b"\n\xffhalf a step\repoch 2\r\n\n")) == "epoch 2"
+    assert len(last_line(Counted(b"no line ends " * 300_000))) == 200
+    assert last_line(Counted(b"")) == ""
+    assert max(map(len, reads)) < 100_000
 
 
 def test_the_machine_is_told_in_words():

@@ -140,3 +140,21 @@ def test_a_cell_that_is_no_number_is_refused(tmp_path, cell):
     mine = answered(tmp_path, *((i, cell) for i in IDS))
     with pytest.raises(Mistake, match="no number"):
         marked(of("regression", NUMBERS, form("number"), ()), metric_named("mae"), mine, right)
+
+
+@pytest.mark.parametrize("again", ["cat", "dog"])
+def test_an_id_that_is_answered_twice_is_named(tmp_path, again):
+    toy = of("multiclass", TRUTH, form("label"))
+    rows = [(name, "cat") for name in IDS]
+    answers = table(tmp_path / "answers.csv", ("id", "label"), *rows)
+    with pytest.raises(Mistake, match=r"mine\.csv answers 't0' twice"):
+        marked(toy, metric_named("accuracy"), answered(tmp_path, *rows, ("t0", again)), answers)
+
+
+def test_an_item_and_class_that_is_answered_twice_is_named(tmp_path):
+    toy = of("multiclass", TRUTH, LONG)
+    rows = [(name, 0.5) for name in LONG.ids]
+    answers = table(tmp_path / "answers.csv", LONG.columns, *rows)
+    mine = answered(tmp_path, *rows, ("t1_dog", 1.0), head=LONG.columns)
+    with pytest.raises(Mistake, match=r"mine\.csv answers 't1_dog' twice"):
+        marked(toy, metric_named("log-loss"), mine, answers)

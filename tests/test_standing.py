@@ -54,6 +54,8 @@ def test_a_team_with_an_equal_score_ranks_ahead():
         "Rank;Score;TeamName\n1;0.9;a, b\n2;0.8;c\n",
         "\ufeffscore\n0.9\n0.8\n",
         "team,points\na,0.9\nb,0.8\n",
+        "0.9\n0.8\n",
+        "Rank;Team;Score\n1;a, b;0,9\n2;c;0,8\n",
     ],
 )
 def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
@@ -81,3 +83,20 @@ def test_the_text_says_rank_medal_and_how_sure():
     assert "silver" in words
     assert "rank 6 to 16" in words
     assert "gold to silver" in words
+
+
+def test_a_run_without_a_score_has_no_place():
+    assert standing_text(float("nan"), (float("nan"), float("nan")), [0.1, 0.2], True) == (
+        "against 2 teams: no place, since the run has no out-of-fold score"
+    )
+
+
+def test_a_place_against_one_team_is_said_in_the_singular():
+    assert standing_text(0.9, (0.8, 0.95), [0.1], True).startswith("against 1 team: rank 1,")
+
+
+@pytest.mark.parametrize("text", ["team,Score,score\na,0.9,0.1\n", "0.9,1\n0.8,2\n"])
+def test_columns_of_which_either_may_be_the_scores_are_named(tmp_path, text):
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(Mistake, match="Score"):
+        read_scores(tmp_path / "scores.csv")

@@ -1,5 +1,6 @@
 """Running a bench's cells one after the other, each in a folder of its own; cell.json, written last, is its record."""
 
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -139,6 +140,7 @@ def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
         outcome = with_promise(outcome, place / "run", metric)
     status = why_no_score(cell, ended, submission)
     outcome = replace(outcome, status=status) if status else with_score(outcome, cell, suite, task, submission, place)
+    place.mkdir(parents=True, exist_ok=True)  # should the command have deleted it
     write_json(place / RECORD, {"definition": cell.definition, **asdict(outcome)})
     return outcome
 
@@ -172,7 +174,7 @@ def with_promise(outcome: Outcome, run_folder: Path, metric: Metric) -> Outcome:
     shutil.rmtree(run_folder / "cache", ignore_errors=True)
     store.forget_weights(run_folder, set())
     trials = store.count_trials(run_folder)
-    if run.blend is None:
+    if run.blend is None or not math.isfinite(run.score):
         return replace(outcome, trials=trials)
     return replace(outcome, trials=trials, oof=run.score, oof_stderr=run.stderr)
 
@@ -182,7 +184,7 @@ def why_no_score(cell: Cell, ended: Ended, submission: Path) -> str:
     if ended.stopped:
         return f"stopped {in_words(ended.seconds - cell.budget)} after its budget had ended"
     if ended.status:
-        return f"exit {ended.status}: {ended.last_line}"
+        return ended.why
     return "" if submission.is_file() else "it left no submission"
 
 
@@ -196,6 +198,8 @@ def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submissio
         mark = marked(task, metric, submission, answers)
     except Mistake as mistake:
         return replace(outcome, status=str(mistake))
+    if not math.isfinite(mark.score):
+        return replace(outcome, status=f"{metric.name} is {mark.score} on its answers")
     write_array(place / "truth.npy", mark.truth)
     write_array(place / "answers.npy", mark.answers)
     return replace(outcome, score=mark.score, stderr=mark.stderr, kind=task.kind, grades=task.grades)

@@ -6,12 +6,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from autoclimb.processors import allowed_cores, processor_name
 
 MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
+TAIL = 65_536  # bytes of output that a last line is looked for in: a progress bar may print gigabytes
+LONGEST_LINE = 200  # characters of it that are recorded
+SIGNALS = {int(number): number.name for number in signal.Signals}
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,22 @@ class Ended:
     peak_mb: float
     last_line: str
 
+    @property
+    def why(self) -> str:
+        """The reason for a status other than 0: the signal or the status, and the last line of output."""
+        signalled = f"killed by {SIGNALS.get(-self.status, f'signal {-self.status}')}"
+        how = signalled if self.status < 0 else f"exit {self.status}"
+        return f"{how}: {self.last_line}" if self.last_line else how
+
 
 def watched(command: Sequence[str], limit: float, output: Path, folder: Path | None = None) -> Ended:
-    """Runs the command in `folder` and says how it ended; after `limit` seconds it is killed with all its descendants.
+    """Runs the command in `folder` and says how it ended; after `limit` seconds it is killed.
 
+    Descendants that outlive it are killed too, so that the next command has the machine to itself.
     Its output goes to the file `output`. Memory is that of the process and all its descendants, measured once a second,
     shared pages counted once. Raises OSError where the command cannot be started.
     """
-    with output.open("w+", encoding="utf-8", errors="replace") as printed:
+    with output.open("w+b") as printed:
         began = time.monotonic()
         process = subprocess.Popen(
             list(command),
@@ -55,17 +68,21 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                 except subprocess.TimeoutExpired:
                     continue
             seconds = time.monotonic() - began
-        finally:  # on Ctrl-C too, no process that was started outlives us
-            if process.poll() is None:
-                for pid in family(parents(), known) | {process.pid}:
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:  # it has ended since
-                        continue
-                process.wait()
-        printed.seek(0)
-        lines = [line.strip() for line in printed if line.strip()]
-    return Ended(process.returncode, stopped, seconds, peak, lines[-1][:200] if lines else "")
+        finally:  # on Ctrl-C too
+            for pid in family(parents(), known) | ({process.pid} if process.poll() is None else set()):
+                with suppress(ProcessLookupError):  # it has ended since
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError, PermissionError):  # those begun since the last measurement
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return Ended(process.returncode, stopped, seconds, peak, last_line(printed))
+
+
+def last_line(output: BinaryIO) -> str:
+    """The last line of an output that is not blank, read from its end."""
+    output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
+    lines = output.read(TAIL).decode("utf-8", errors="replace").splitlines()
+    return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
 
 
 def parents() -> dict[int, int]:

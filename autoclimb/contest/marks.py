@@ -1,6 +1,7 @@
 """Marking a submission against the answers: both are read in the sample's form, then scored."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,9 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
     rows = [[line[place] if place < len(line) else "" for place in places] for line in lines]
     if form.decimal != "." and form.cell in ("number", "columns"):
         rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
+    twice = next((name for name, count in Counter(row[0] for row in rows).items() if count > 1), None)
+    if twice is not None:
+        raise Mistake(f"{path.name} answers {twice!r} twice")
     if not form.rows:
         return {row[0]: row[1:] for row in rows}
     cell_of = {row[0]: row[1] for row in rows}  # each id names an item and a class

@@ -19,7 +19,6 @@ from autoclimb.contest.standings import (
 from autoclimb.contest.suite import Suite
 from autoclimb.contest.text import (
     COST_HEAD,
-    MEDAL_HEAD,
     PAIR_HEAD,
     cost_rows,
     medal_rows,
@@ -81,6 +80,8 @@ def headline(suite: Suite, outcomes: Sequence[Outcome], ranks: Sequence[Ranking]
     elif any(best in group for group in last.groups):
         others = [name for group in last.groups if best in group for name in group if name != best]
         claim += f"; not significantly better than {', '.join(safe(name, 30) for name in others)}"
+    elif math.isnan(last.p_value):
+        claim += "; too few solvers or sets for a test"
     return Headline(suite.name, safe(best, 24), "", claim, cells)
 
 
@@ -210,8 +211,8 @@ def promise_parts(rows: Sequence[Promise]) -> list[Part]:
 
 def medal_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
     """The medals that mean scores reach, where the suite gives the scores of medals."""
-    rows = medal_rows(suite, outcomes)
-    return [Table("Medals reached", MEDAL_HEAD, rows, shown=True)] if rows else []
+    head, rows = medal_rows(suite, outcomes)
+    return [Table("Medals reached", ["set", *head[1:]], rows, shown=True)] if rows else []
 
 
 def failed_parts(outcomes: Sequence[Outcome]) -> list[Part]:

@@ -213,8 +213,8 @@ def _sign(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> int:
     if math.isnan(a.mean) or math.isnan(b.mean):
         return int(math.isnan(b.mean)) - int(math.isnan(a.mean))
     gain = (a.mean - b.mean) * (1 if ours[0].higher_is_better else -1)
-    level = abs(gain) <= TIE * noise(ours, theirs, answers)
-    return 0 if level else 1 if gain > 0 else -1
+    clear = abs(gain) > TIE * noise(ours, theirs, answers)  # never where the noise is NaN
+    return 0 if not clear else 1 if gain > 0 else -1
 
 
 def noise(ours: list[Outcome], theirs: list[Outcome], answers: Answers) -> float:

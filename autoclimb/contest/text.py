@@ -21,7 +21,6 @@ from autoclimb.report.inspection import counted
 from autoclimb.report.parts import safe, score_words
 
 PAIR_HEAD = ("budget", "solver", "against", "wins", "ties", "losses")
-MEDAL_HEAD = ("set", "budget", "solver", "score", "medal")
 COST_HEAD = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
 
 
@@ -54,8 +53,8 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
     parts.append(_table(COST_HEAD, cost_rows(outcomes)))
     if promised := promises(outcomes):
         parts.append("\n".join(promise_lines(promised)))
-    if medals := medal_rows(suite, outcomes):
-        parts.append(_table(MEDAL_HEAD, medals))
+    head, medals = medal_rows(suite, outcomes)
+    parts += [_table(head, medals)] if medals else []
     failed = [f"  {cell_words(o)}: {safe(o.status, 200)}" for o in outcomes if o.score is None]
     return parts + (["\n".join(["without a score", *failed])] if failed else [])
 
@@ -148,21 +147,22 @@ def cost_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     return rows
 
 
-def medal_rows(suite: Suite, outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """Rows under MEDAL_HEAD: the medals that mean scores reach, of sets whose medals the suite gives."""
+def medal_rows(suite: Suite, outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the medals that mean scores reach, of sets whose medals the suite gives: a column a solver."""
     medals = {s.name: s.medals for s in suite.sets if s.medals}
     higher = {o.set: o.higher_is_better for o in outcomes}
-    return [
-        [
-            row.set,
-            in_words(row.budget),
-            row.solver,
-            score_words(row.mean),
-            medal_reached(row.mean, medals[row.set], higher[row.set]),
-        ]
-        for row in summaries(outcomes)
-        if row.set in medals and not math.isnan(row.mean)
-    ]
+    solvers = list(dict.fromkeys(o.solver for o in outcomes if o.set in medals))
+    mean = {(row.set, row.budget, row.solver): row.mean for row in summaries(outcomes)}
+
+    def cell(name: str, budget: float, solver: str) -> str:
+        score = mean.get((name, budget, solver))
+        if score is None:
+            return ""
+        return "failed" if math.isnan(score) else medal_reached(score, medals[name], higher[name]) or "none"
+
+    places = dict.fromkeys((o.set, o.budget_s) for o in outcomes if o.set in medals)
+    rows = [[name, in_words(budget), *(cell(name, budget, s) for s in solvers)] for name, budget in places]
+    return ["medals", "budget", *solvers], rows
 
 
 def promise_lines(rows: Sequence[Promise]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoclimb.errors import Mistake
+from autoclimb.report.inspection import counted
 
 # names of the column of scores, by preference
 COLUMNS = ("score", "private score", "privatescore", "public score", "publicscore")
@@ -30,35 +31,40 @@ class Standing:
 def read_scores(path: Path) -> list[float]:
     """The scores in a leaderboard's csv: its column `Score`, or the only column that holds numbers.
 
-    Teams without a score are left out. Raises Mistake where the file cannot be read, has no such column, or has a score
-    that is no number.
+    Teams without a score are left out. A file of one column may lack a header; where semicolons part the columns, a
+    comma may stand for the decimal point. Raises Mistake where the file cannot be read, has no such column or several,
+    or has a score that is no number.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=max(",;\t", key=first.count)))
+            delimiter = max(",;\t", key=first.count)
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=delimiter) if any(line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Mistake(f"--against {path} cannot be read ({error}); give a csv with a column Score") from error
-    columns = {name: [(row[name] or "").strip() for row in rows] for name in (rows[0] if rows else {}) if name}
-    by_name = {name.strip().lower(): name for name in columns}
-    named = next((by_name[name] for name in COLUMNS if name in by_name), "")
-    numbers = [
-        name for name, cells in columns.items() if all(_number(c) is not None for c in cells if c) and any(cells)
-    ]
-    if not named and len(numbers) != 1:
-        raise Mistake(f"--against {path} has no column Score, but {', '.join(columns) or 'nothing'}; name one Score")
-    cells = [cell for cell in columns[named or numbers[0]] if cell]
-    wrong = next((cell for cell in cells if _number(cell) is None), None)
-    if wrong is not None or not cells:
+    if lines and len(lines[0]) == 1 and _number(lines[0][0]) is not None:
+        lines.insert(0, ["score"])
+    names, rows = (lines[0], lines[1:]) if lines else ([], [])
+    columns = [[row[i] for row in rows if i < len(row) and row[i]] for i in range(len(names))]
+    scores = [[_number(cell, delimiter == ";") for cell in cells] for cells in columns]
+    lowered = [name.lower() for name in names]
+    title = next((name for name in COLUMNS if name in lowered), "")
+    places = [i for i, name in enumerate(lowered) if (name == title if title else scores[i] and None not in scores[i])]
+    if len(places) != 1:
+        fault = f"has {len(places)} columns {title}" if title else "has no column Score"
+        raise Mistake(f"--against {path} {fault}, but {', '.join(names) or 'nothing'}; name one column Score")
+    (place,) = places
+    wrong = next((cell for cell, score in zip(columns[place], scores[place], strict=True) if score is None), None)
+    if wrong is not None or not columns[place]:
         fault = f"holds {wrong!r}, which is no number" if wrong else "holds no score"
-        raise Mistake(f"--against {path}: column {named or numbers[0]} {fault}; mend or leave out such rows")
-    return [score for cell in cells if (score := _number(cell)) is not None]
+        raise Mistake(f"--against {path}: column {names[place]} {fault}; mend or leave out such rows")
+    return [score for score in scores[place] if score is not None]
 
 
-def _number(cell: str) -> float | None:
+def _number(cell: str, decimal_comma: bool = False) -> float | None:
     try:
-        value = float(cell)
+        value = float(cell.replace(",", ".") if decimal_comma else cell)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -84,12 +90,14 @@ def medal_of(rank: int, teams: int) -> str:
 
 def standing_text(score: float, interval: tuple[float, float], scores: Sequence[float], greater_is_better: bool) -> str:
     """Two lines for people: where the score would stand, and where the ends of its interval would."""
+    teams = counted(len(scores), "team")
+    if math.isnan(score):
+        return f"against {teams}: no place, since the run has no out-of-fold score"
     place = standing_of(score, scores, greater_is_better)
     ends = sorted((standing_of(end, scores, greater_is_better) for end in interval), key=lambda end: end.rank)
-    teams = len(scores)
     medals = list(dict.fromkeys(end.medal or "no medal" for end in ends))
     return (
-        f"against {teams} teams: rank {place.rank}, top {place.percentile:.1f} %, {place.medal or 'no medal'}\n"
+        f"against {teams}: rank {place.rank}, top {place.percentile:.1f} %, {place.medal or 'no medal'}\n"
         f"by the out-of-fold interval: rank {ends[0].rank} to {ends[-1].rank}, {' to '.join(medals)}; "
         "other test pictures than the train pictures' kind can move it further"
     )

@@ -13,7 +13,7 @@ from autoclimb.blend.choose import apply_blend, needs_metadata
 from autoclimb.data.depth import Ranges, as_ranges
 from autoclimb.data.files.formats import PICTURES, stem_of
 from autoclimb.data.pixels import build_pixels
-from autoclimb.data.read.survey import pictures_below
+from autoclimb.data.read.below import pictures_below
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake

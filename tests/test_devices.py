@@ -169,7 +169,7 @@ def test_a_net_that_leaves_the_range_of_fp16_predicts_what_it_does_in_fp32(in_fp
 
 def test_frozen_features_in_fp16_are_those_of_fp32(in_fp16, tmp_path, monkeypatch):
     monkeypatch.setattr(trunk, "frozen_net", lambda config, channels: large_net())
-    monkeypatch.setattr("autoclimb.learn.lean.for_prediction", lambda built, *given: built)  # as on a card
+    monkeypatch.setattr(trunk, "for_prediction", lambda built, *given: built)  # as on a card
     config = TINY.vary(train="features", weights="box", layers=1)
     features = features_of(config, material_of().pixels, tmp_path, CPU, lambda facts: None)
     assert np.isfinite(features).all()

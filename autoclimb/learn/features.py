@@ -79,13 +79,9 @@ def features_of(
 
 def _frozen(config: Config, device: torch.device, channels: int, exactly: bool) -> Callable[[np.ndarray], np.ndarray]:
     """A function from pictures to pooled features of a pretrained net, summed with the mirror images' for tta flip."""
-    from autoclimb.learn.backbones import place  # imports timm for seconds, which hand-made features do not need
-    from autoclimb.learn.lean import for_prediction
-    from autoclimb.learn.trunk import frozen_net, pooled, stages_of
+    from autoclimb.learn.trunk import frozen_on, pooled  # timm: seconds, which hand-made features do not need
 
-    built = frozen_net(config, channels)
-    built = for_prediction(built, device, config.size, stages_of(built))
-    place(built, device).eval()
+    built = frozen_on(config, channels, device)
     features = pooled(built.net, built, config.layers)
 
     def features_of_batch(x: Tensor) -> Tensor:
@@ -116,18 +112,14 @@ def _frozen_above(
 
     The maps are stored because features of more layers, and a training of the top alone, start from them too.
     """
-    from autoclimb.learn.backbones import place
-    from autoclimb.learn.lean import for_prediction
-    from autoclimb.learn.trunk import cut, frozen_net, kept_views, pooled, stages_of
+    from autoclimb.learn.trunk import cut, frozen_on, kept_views, pooled
 
     if config.layers > config.top + 2:
         raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
     if config.tta not in ("none", "flip"):
         raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
     views = kept_views(config, pixels, cache, device, report, now, deadline)
-    built = frozen_net(config, pixels.shape[-1])
-    built = for_prediction(built, device, config.size, stages_of(built))
-    place(built, device).eval()
+    built = frozen_on(config, pixels.shape[-1], device)
     upper = cut(built, config.top, config.size)[1]
     features = pooled(upper.net, built, config.layers)
 

@@ -20,6 +20,7 @@ FEATURES = ("gradients", "patches")
 PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients are read
 THUMBNAIL = 12  # pixels a side of the shrunk picture that is itself a feature
 BINS, CELL = 9, 8  # of gradients: directions, and pixels a side of a histogram's cell
+WORDS, WORD_SIDE = 400, 6  # patches of a dictionary, and pixels a side of each
 CONTRAST = 10 / 255**2  # added to a patch's variance, as in Coates et al. (there for 0..255)
 POOL, THRESHOLD = 2, 0.25  # of responses to patches: pooled places a side, and the threshold subtracted
 
@@ -63,14 +64,12 @@ class Dictionary:
     offset: Tensor  # (K,)
 
 
-def learn_dictionary(
-    pictures: Callable[[np.ndarray], Tensor], count: int, size: int = 400, side: int = 6
-) -> Dictionary:
-    """A dictionary of `size` patches by spherical k-means over 60,000 patches of up to 3,000 pictures."""
+def learn_dictionary(pictures: Callable[[np.ndarray], Tensor], count: int) -> Dictionary:
+    """A dictionary of WORDS patches by spherical k-means over 60,000 patches of up to 3,000 pictures."""
     draw = rng(0, "patches")
     chosen = draw.permutation(count)[:3000]
     x = pictures(np.sort(chosen))
-    n = 60_000
+    n, side = 60_000, WORD_SIDE
     top, left = (torch.from_numpy(draw.integers(0, x.shape[-1] - side + 1, n)) for _ in range(2))
     which = torch.from_numpy(draw.integers(0, len(x), n))
     grid = torch.arange(side)
@@ -81,7 +80,7 @@ def learn_dictionary(
     values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
     whiten = vectors @ torch.diag((values + 0.1).rsqrt()) @ vectors.T
     white = (patches - mean) @ whiten
-    centres = F.normalize(white[torch.from_numpy(draw.permutation(n)[:size])])
+    centres = F.normalize(white[torch.from_numpy(draw.permutation(n)[:WORDS])])
     for _ in range(5):
         near, who = (white @ centres.T).max(1)
         centres = F.normalize(torch.zeros_like(centres).index_add_(0, who, white * near[:, None]) + 1e-6 * centres)

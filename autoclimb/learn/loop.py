@@ -313,12 +313,12 @@ def thinned_curve(curve: list[tuple[float, float]]) -> list[tuple[float, float]]
     return [(float(f"{x:.4g}"), float(f"{y:.4g}")) for x, y in means]
 
 
-def stagnates(losses: deque[Tensor], window: int = 50) -> bool:
-    """Whether the mean loss of the last steps is within 0.5 % of the mean before them."""
-    if len(losses) < 2 * window:
+def stagnates(losses: deque[Tensor]) -> bool:
+    """Whether the mean loss of the last fifty steps is within 0.5 % of that of the fifty before them."""
+    if len(losses) < 100:
         return False
-    recent = torch.stack(list(losses)[-2 * window :])
-    return float(recent[window:].mean()) > 0.995 * float(recent[:window].mean())
+    before, recent = torch.stack(list(losses)[-100:]).split(50)
+    return float(recent.mean()) > 0.995 * float(before.mean())
 
 
 def mixed(x: Tensor, y: Tensor, w: Tensor, config: Config, draw: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -120,6 +120,14 @@ def frozen_net(config: Config, channels: int) -> Built:
     return build_net(config.vary(loss="default", pool="", neighbours=0), 2, channels)
 
 
+def frozen_on(config: Config, channels: int, device: torch.device) -> Built:
+    """`frozen_net` on the device, ready to predict, the outputs of its stages as they were."""
+    built = frozen_net(config, channels)
+    built = for_prediction(built, device, config.size, stages_of(built))
+    place(built, device).eval()
+    return built
+
+
 def pooled(net: nn.Module, built: Built, layers: int) -> Callable[[Tensor], Tensor]:
     """A function from a batch to features `(B, D)`: the net's own, and its last stages' averaged over places.
 

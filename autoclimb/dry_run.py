@@ -12,9 +12,8 @@ import numpy as np
 from autoclimb.arrays import stored_precision
 from autoclimb.budget import in_words, seconds_of
 from autoclimb.data.facts import plan_facts
-from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
-from autoclimb.score.own import metric_from
+from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage
 from autoclimb.search.fidelity import folds_for, folds_of
@@ -115,9 +114,10 @@ def plan(
     if device not in DEVICES:
         raise Mistake(f"device {device!r} is unknown; choose from {', '.join(DEVICES)}")
     given = load_recipe(recipe, space=space, plan=stages, folds=folds, pretrained=pretrained)
-    scorer = metric_from(metric) if isinstance(metric, str) else metric
-    task = data if isinstance(data, Task) else read_folder(Path(data), scorer, id_column, target, group)
-    scorer = scorer or proposed_metric(task)[0]
+    if isinstance(data, Task):
+        task, scorer = data, proposed_metric(data)[0] if metric is None else as_metric(metric)
+    else:
+        task, scorer, _ = read_for_metric(data, metric, id_column, target, group)
     s = situation_on(
         DEVICES[device],
         hub=hub,

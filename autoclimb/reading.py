@@ -54,23 +54,24 @@ def understood(
     group: str | None = None,
 ) -> tuple[Task, dict[str, Any]]:
     """The task in a folder and the facts that `inspect` returns."""
-    why = ""
-    if metric is None:
-        task, scorer, why = read_and_propose(folder, id_column, target, group)
-    else:
-        scorer = as_metric(metric)
-        task = read_folder(Path(folder), scorer, id_column, target, group)
+    task, scorer, why = read_for_metric(folder, metric, id_column, target, group)
     better = {"name": scorer.name, "greater_is_better": scorer.greater_is_better}
     return task, {**facts_of(task), "metric": {**better, "proposed": metric is None, "why": why}}
 
 
-def read_and_propose(
-    folder: str | Path, id_column: str | None, target: str | None, group: str | None
+def read_for_metric(
+    folder: str | Path, metric: str | Metric | None, id_column: str | None, target: str | None, group: str | None
 ) -> tuple[Task, Metric, str]:
-    """The task, read for the metric that most competitions of its kind use, that metric, and why it fits."""
+    """The task as read for a metric, that metric, and why it fits where none is given ("" else).
+
+    Without one it is the metric that most competitions of the task's kind use.
+    """
+    if metric is not None:
+        scorer = as_metric(metric)
+        return read_folder(Path(folder), scorer, id_column, target, group), scorer, ""
     layout = layout_of(Path(folder), id_column, target, group)
-    metric, why = proposed_metric(task_of(layout, None))
-    return task_of(layout, metric), metric, why
+    scorer, why = proposed_metric(task_of(layout, None))
+    return task_of(layout, scorer), scorer, why
 
 
 def as_metric(metric: str | Metric) -> Metric:

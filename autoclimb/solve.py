@@ -17,7 +17,7 @@ from autoclimb.data.read.folder import read_folder
 from autoclimb.data.steps import chain_of
 from autoclimb.disk import lock_folder, write_json
 from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
-from autoclimb.reading import as_metric, read_and_propose
+from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.report.view import notebook_tell
 from autoclimb.run import store
 from autoclimb.run.answers import finish, finish_without, publish, publish_constant, publish_unblended
@@ -248,6 +248,6 @@ def metric_and_task(
     if given_task is not None:
         task, (scorer, why) = given_task, proposed_metric(given_task)
     else:
-        task, scorer, why = read_and_propose(data, id_column, target, group)  # type: ignore[arg-type]
+        task, scorer, why = read_for_metric(data, None, id_column, target, group)  # type: ignore[arg-type]
     tell(Event("note", f"no --metric given: optimising {scorer.name} because {why}; --metric NAME overrules it"))
     return scorer, task

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from folders import task
+from folders import competition, task
 
 import autoclimb
 from autoclimb.budget import SLACK
@@ -333,6 +333,11 @@ def test_the_front_door_plans_a_task_and_says_what_it_found():
     assert str(plan).startswith("80 train and")
     with pytest.raises(Mistake, match="h100"):
         autoclimb.plan(task(target=[0, 1] * 40), metric="accuracy", budget="5m", device="tpu")
+
+
+def test_a_plan_without_a_metric_is_of_the_task_that_a_run_reads(tmp_path):
+    s = autoclimb.plan(competition(tmp_path, lambda i: i % 4, sample=0, column="grade"), budget="60s").situation
+    assert (s.metric, s.kind) == ("qwk", "ordinal")
 
 
 @pytest.mark.parametrize("name", DEVICES)

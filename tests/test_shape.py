@@ -46,7 +46,7 @@ MAY_IMPORT = {
         "errors",
         "data",
     },
-    "dry_run": {"search", "data", "score", "types", "errors", "budget", "arrays"},
+    "dry_run": {"reading", "search", "data", "score", "types", "errors", "budget", "arrays"},
     "__main__": {"cli"},
     "__init__": {"benching", "dry_run", "reading", "solve", "errors", "types", "score", "search"},
 }

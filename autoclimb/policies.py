@@ -37,6 +37,15 @@ class Policy:
         """Whether pictures may be turned by quarters."""
         return "turn" in self.transforms
 
+    @property
+    def symmetries(self) -> str:
+        """The row of POLICIES, and of learn.views.VIEWS, with just these flips and turns; "" for none of them."""
+        if self.turns:
+            return "dihedral"
+        if self.upends:
+            return "flips" if self.mirrors else "vertical"
+        return "flip" if self.mirrors else ""
+
 
 POLICIES: dict[str, Policy] = {
     "none": Policy(),
@@ -93,13 +102,7 @@ def policy_named(name: str, own: dict[str, str]) -> Policy:
 def light_policy(name: str, own: dict[str, str]) -> str:
     """The policy with only the shifts, flips and turns of this one; a user's `own` policy is returned unchanged."""
     policy = policy_named(name, own)
-    if name in own or not policy.transforms:
-        return name
-    if policy.turns:
-        return "dihedral"
-    if policy.upends:
-        return "flips" if policy.mirrors else "vertical"
-    return "flip" if policy.mirrors else "shift"
+    return name if name in own or not policy.transforms else policy.symmetries or "shift"
 
 
 def _symmetric_classes(pipeline: object) -> list[str]:

@@ -31,12 +31,7 @@ def tta_for(name: str, space: SearchSpace) -> str:
     """The views to average in prediction: the symmetries that the policy teaches the net."""
     if space.tta:
         return space.tta[0]
-    policy = policy_named(name, space.pipelines())
-    if policy.turns:
-        return "dihedral"
-    if policy.upends:
-        return "flips" if policy.mirrors else "vertical"
-    return "flip" if policy.mirrors else "none"
+    return policy_named(name, space.pipelines()).symmetries or "none"
 
 
 def _single_label(s: Situation) -> list[dict[str, Any]]:

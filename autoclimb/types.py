@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -359,6 +360,11 @@ class Trial:
     def key(self) -> str:
         """The config's key."""
         return self.config.key
+
+    @property
+    def has_score(self) -> bool:
+        """Whether it is done with a finite score: a metric may have no value on some predictions."""
+        return self.status == "done" and math.isfinite(self.score)
 
 
 @dataclass(eq=False)

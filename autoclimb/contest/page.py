@@ -26,7 +26,6 @@ from autoclimb.contest.text import (
     scores_rows,
     spread_words,
 )
-from autoclimb.report.inspection import counted
 from autoclimb.report.parts import (
     Facts,
     Headline,
@@ -35,6 +34,7 @@ from autoclimb.report.parts import (
     Table,
     Words,
     chart,
+    counted,
     rendered,
     safe,
     score_words,

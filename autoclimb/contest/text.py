@@ -17,8 +17,7 @@ from autoclimb.contest.standings import (
     summaries,
 )
 from autoclimb.contest.suite import Suite
-from autoclimb.report.inspection import counted
-from autoclimb.report.parts import safe, score_words
+from autoclimb.report.parts import counted, safe, score_words
 
 PAIR_HEAD = ("budget", "solver", "against", "wins", "ties", "losses")
 COST_HEAD = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")

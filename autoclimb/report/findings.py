@@ -276,7 +276,7 @@ def moves_of(record: RunRecord) -> list[Move]:
 
     Both are scored on the rows that both predicted, with decision rules cross-fitted there.
     """
-    done = [t for t in record.trials if t.status == "done" and t.oof is not None and np.isfinite(t.score)]
+    done = [t for t in record.trials if t.has_score and t.oof is not None]
     moves: list[Move] = []
     first_of: dict[str, Config] = {}  # by net
     best: Trial | None = None

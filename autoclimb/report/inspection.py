@@ -10,6 +10,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from autoclimb.report.parts import counted
+
 LISTED = 12  # classes, columns and metadata shown one by one
 WIDEST = 30  # characters of a name
 THUMBNAIL = 12  # pixels a side: six of them and the gaps between them fill 80 columns
@@ -134,11 +136,6 @@ def item_lines(facts: dict[str, Any], split: str) -> list[str]:
 def first_names(ids: dict[str, Any]) -> str:
     """The first names of a list, with an ellipsis where there are more."""
     return ", ".join(map(short, ids["first"])) + (", ..." if ids["count"] > len(ids["first"]) else "")
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 value`, `2 values`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def short(name: str, most: int = WIDEST) -> str:

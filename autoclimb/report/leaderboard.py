@@ -122,8 +122,8 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
         top = {"stage": "blend", "config": words, "score": metric.shown(blend.score), "stderr": blend.stderr}
         rows.append({"rank": None, **top, "status": "done", "member": False, "key": ""})
     unique = list({trial.key: trial for trial in trials}.values())
-    scored = sorted((t for t in unique if _has_score(t)), key=lambda t: -t.score)
-    for rank, trial in enumerate([*scored, *(t for t in unique if not _has_score(t))], start=1):
+    scored = sorted((t for t in unique if t.has_score), key=lambda t: -t.score)
+    for rank, trial in enumerate([*scored, *(t for t in unique if not t.has_score)], start=1):
         has_score = rank <= len(scored)
         rows.append(
             {
@@ -144,10 +144,6 @@ def leaderboard_frame(trials: Sequence[Trial], metric: Metric, blend: Blend | No
     frame = pd.DataFrame(rows, columns=columns)
     numbers = dict.fromkeys(("score", "stderr", "seconds", "epochs", "weight"), "float64")
     return frame.astype({"rank": "Int64", "member": bool, **numbers})
-
-
-def _has_score(trial: Trial) -> bool:
-    return trial.status == "done" and math.isfinite(trial.score)
 
 
 def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:

@@ -9,7 +9,6 @@ from autoclimb.report import charts, findings, times
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
 from autoclimb.report.doubts import drift_words, folds_words, nearness_words
 from autoclimb.report.findings import Errors, Move
-from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import leaderboard_frame, net_words, words_of
 from autoclimb.report.page_data import data_parts
 from autoclimb.report.page_errors import MOST_ROWS, error_parts
@@ -26,6 +25,7 @@ from autoclimb.report.parts import (
     Table,
     Words,
     chart,
+    counted,
     number,
     rendered,
     score_words,
@@ -140,7 +140,7 @@ def climb_parts(record: RunRecord, pen: Pen) -> list[Part]:
     rows = [
         (in_words(ends[t.key]), t.stage, words_of(t.config), record.metric.shown(t.score), t.stderr)
         for t in sorted(record.trials, key=lambda t: ends[t.key])
-        if t.status == "done" and np.isfinite(t.score)
+        if t.has_score
     ]
     table = Table("Trials in order", ("at", "stage", "trial", record.metric.name, "standard error"), rows[:MOST_ROWS])
     says = "A dot is a trial with its standard error, filled where it is in the blend; the line is the blend's score."
@@ -158,9 +158,7 @@ def climb_values(
     ends = times.trial_ends(record)
     members = set(record.blend.members) if record.blend else set()
     dots = [
-        (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members)
-        for t in record.trials
-        if t.status == "done" and np.isfinite(t.score)
+        (ends[t.key], record.metric.shown(t.score), t.stderr, t.key in members) for t in record.trials if t.has_score
     ]
     metric = record.metric
     return dots, times.blend_scores(record), times.stage_spans(record), metric.name, metric.greater_is_better

@@ -8,10 +8,22 @@ import numpy as np
 from autoclimb.arrays import take_rows
 from autoclimb.report import charts, data_charts
 from autoclimb.report.cleaner import given_words
-from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import net_words
 from autoclimb.report.page_errors import MOST_CLASSES, MOST_ROWS
-from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, chart, jpeg, number, safe, thumbnail
+from autoclimb.report.parts import (
+    Facts,
+    Part,
+    Pen,
+    Picture,
+    Pictures,
+    Table,
+    chart,
+    counted,
+    jpeg,
+    number,
+    safe,
+    thumbnail,
+)
 from autoclimb.report.record import RunRecord
 from autoclimb.types import Config
 

@@ -6,9 +6,21 @@ import numpy as np
 
 from autoclimb.report import charts, data_charts, findings
 from autoclimb.report.findings import Errors, Slice
-from autoclimb.report.inspection import counted
 from autoclimb.report.leaderboard import net_words
-from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, Words, chart, number, safe, thumbnail
+from autoclimb.report.parts import (
+    Facts,
+    Part,
+    Pen,
+    Picture,
+    Pictures,
+    Table,
+    Words,
+    chart,
+    counted,
+    number,
+    safe,
+    thumbnail,
+)
 from autoclimb.report.record import RunRecord
 from autoclimb.score.rules import rule_words
 

@@ -139,6 +139,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 value`, `2 values`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def rendered(template: str, **values: object) -> str:
     """The template of that name, filled, with its styles and script inline: the only ones that its policy allows."""
     styles = [_text(name) for name in STYLES.get(template, ())]

@@ -14,7 +14,7 @@ from autoclimb.data.facts import plan_facts
 from autoclimb.dry_run import situation_on
 from autoclimb.search.fidelity import epochs_for, with_top
 from autoclimb.search.frozen import FROM_HAND, frozen_net, plain_features
-from autoclimb.search.nets import from_box
+from autoclimb.search.nets import deeper_top_of, from_box
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.rehearsal import on_its_own_clock
 from autoclimb.search.starting import base_policy, candidates
@@ -82,6 +82,7 @@ def nets(s: Situation, policy: str) -> Iterator[Config]:
     yield from (trained(flipped, 96, SHORT), trained(scratch, 64, SHORT), *tops_at(160, SHORT, seed=1))
     yield from (varied(base, "trivial"), base.vary(mixup=0.3), varied(base, "affine"))
     yield from (base.vary(seed=1), from_nothing.vary(seed=1))
+    yield from (deeper.vary(top=deeper_top_of(deeper.backbone)) for deeper in tops_at(160, LONG))
     yield trained(varied(small, policy), 160, LONG)
     yield from (base.vary(cutmix=1.0), varied(base, "medium"))
     yield from (trained(scratch, 128, SHORT), trained(larger, 224, LONG))
@@ -107,7 +108,7 @@ def words_of(config: Config) -> str:
     """The config in a few words."""
     if config.train == "features":
         return f"features of {config.backbone}@{config.size}, {config.head}"
-    part = "top of " if config.top else "" if config.weights else "from scratch "
+    part = f"{config.top} stages of " if config.top else "" if config.weights else "from scratch "
     mixing = "".join(f", {name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(config, name)))
     seed = f", seed {config.seed}" if config.seed else ""
     return f"{part}{config.backbone}@{config.size}, {config.policy}{mixing}{seed}, {config.epochs:g} epochs"

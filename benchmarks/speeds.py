@@ -11,7 +11,7 @@ from record import commit
 from autoclimb import Config
 from autoclimb.contest.machine import hardware
 from autoclimb.search.cost import measured
-from autoclimb.search.nets import fine_tuning, from_box, from_scratch, top_of
+from autoclimb.search.nets import deeper_top_of, fine_tuning, from_box, from_scratch, top_of
 from autoclimb.search.rates import DEVICES, speed_on
 from autoclimb.search.situation import Speed
 
@@ -27,9 +27,9 @@ def speed_key(config: Config) -> str:
 
 
 def nets_to_measure() -> list[Config]:
-    """Every net whose speed a plan of our solvers may ask for: from scratch, and of the box whole, top and features."""
+    """Every net whose speed a plan of our solvers may ask for: from scratch, and of the box whole, both tops and features."""
     tuned = fine_tuning(from_box(), "cpu")
-    tops = [net.vary(top=top_of(net.backbone)) for net in tuned]
+    tops = [net.vary(top=depth(net.backbone)) for depth in (top_of, deeper_top_of) for net in tuned]
     return [measured(net) for net in (*from_scratch("cpu"), *tuned, *tops, *(n.vary(train="features") for n in tuned))]
 
 

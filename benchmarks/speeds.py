@@ -27,7 +27,7 @@ def speed_key(config: Config) -> str:
 
 
 def nets_to_measure() -> list[Config]:
-    """Every net whose speed a plan of our solvers may ask for: from scratch, and of the box whole, both tops and features."""
+    """Every net whose speed a plan of our solvers may ask for: from scratch, and whole ones, both tops and features."""
     tuned = fine_tuning(from_box(), "cpu")
     tops = [net.vary(top=depth(net.backbone)) for depth in (top_of, deeper_top_of) for net in tuned]
     return [measured(net) for net in (*from_scratch("cpu"), *tuned, *tops, *(n.vary(train="features") for n in tuned))]

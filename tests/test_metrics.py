@@ -355,7 +355,10 @@ def test_kappa_of_many_different_numbers_takes_no_table_of_all_pairs():
     assert metric_named("kappa-linear").function(x, R.permutation(x)) == pytest.approx(0, abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["roc-auc", "average-precision", "partial-auc@0.1"])
-def test_an_area_with_nan_among_the_scores_is_nan(name):
-    p = np.array([[0.9, 0.1], [0.2, np.nan], [0.3, 0.7]])
-    assert np.isnan(metric_named(name).function(np.array([0, 1, 1]), p))
+@pytest.mark.parametrize("name", [m.name for m in METRICS.values() if m.wants in ("probability", "number", "grade")])
+def test_whatever_answers_are_no_numbers_have_no_score(name):
+    metric = METRICS[name]
+    truth, answers = np.array([0, 1, 1, 0]), np.array([0.0, np.nan, 1, 0])
+    if metric.wants == "probability":
+        answers = np.stack([1 - answers, answers], axis=1)
+    assert np.isnan(metric.function(truth, answers))

@@ -133,7 +133,7 @@ def kappa(truth: np.ndarray, answers: np.ndarray, power: int = 2) -> float:
     else:
         assert power == 1, "kappa is linear or quadratic"
         expected = mean_distance(truth, answers)
-    return 1 - missed / expected if expected > 0 else 1.0
+    return 1 - missed / expected if expected != 0 else 1.0  # NaN, which has no grade, stays NaN
 
 
 def mean_distance(a: np.ndarray, b: np.ndarray) -> float:

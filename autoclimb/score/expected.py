@@ -31,7 +31,7 @@ def expected_f_sets(p: np.ndarray, beta: float, tilt: Sequence[float] = ()) -> n
     order = np.argsort(-p, axis=1, kind="stable")
     falling = np.take_along_axis(p, order, axis=1)
     # the bound on which labels may be in the best set holds for independent labels only
-    likely = np.maximum((falling >= RARE).sum(1), 1) if len(tilt) else _likely(falling, beta)
+    likely = np.maximum((falling >= _rare(tilt)).sum(1), 1) if len(tilt) else _likely(falling, beta)
     best = np.empty(len(p), int)
     by_likely = np.argsort(likely, kind="stable")  # rows of as many likely labels go together
     start = 0
@@ -66,6 +66,15 @@ def learnt_tilt(p: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
         expected = (likely / np.maximum(likely.sum(1, keepdims=True), 1e-300)).sum(0)
         tilt *= (rows + PRIOR_ROWS) / (expected + PRIOR_ROWS)
     return tuple(float(t) for t in tilt / tilt.max())
+
+
+def _rare(tilt: Sequence[float]) -> float:
+    """The chance below which a label is in no set: less where one true label more is much likelier than one less.
+
+    Where all rows have two labels and one is sure, the likeliest of the others is true however unlikely it looked.
+    """
+    steps = np.asarray(tilt[1:]) / np.maximum(tilt[:-1], 1e-300)
+    return RARE / 10 / max(1.0, float(steps.max(initial=1.0)))  # a tenth: two labels more may be likelier still
 
 
 def _likely(falling: np.ndarray, beta: float) -> np.ndarray:

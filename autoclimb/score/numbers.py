@@ -36,7 +36,9 @@ def ranks(x: np.ndarray) -> np.ndarray:
 
 
 def spearman(truth: np.ndarray, answers: np.ndarray) -> float:
-    """The rank correlation, 0 where one side is constant."""
+    """The rank correlation, 0 where one side is constant; NaN, which has no rank, makes it NaN."""
+    if np.isnan(answers).any():
+        return float("nan")
     a, b = ranks(truth), ranks(answers)
     a, b = a - a.mean(), b - b.mean()
     length = np.sqrt((a @ a) * (b @ b))

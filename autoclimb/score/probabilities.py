@@ -84,4 +84,4 @@ class ProbabilisticF:
         positive, yes = truth == 1, np.clip(p[:, -1], 0, 1)
         squared = self.beta**2
         below = squared * positive.sum() + yes.sum()
-        return float((1 + squared) * yes[positive].sum() / below) if below > 0 else 0.0
+        return float((1 + squared) * yes[positive].sum() / below) if below != 0 else 0.0

@@ -108,6 +108,10 @@ Folds = Annotated[
     int | None,
     typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: by their number."),
 ]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
+]
 Group = Annotated[
     str | None,
     typer.Option(
@@ -143,10 +147,7 @@ def run_fit(
     ] = None,
     seed: Seed = 0,
     folds: Folds = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
-    ] = None,
+    recipe: RecipeName = None,
     weights: Annotated[
         str | None,
         typer.Option("--weights", metavar="PATH", help="Folder or file of pretrained weights, or an earlier run."),
@@ -383,6 +384,7 @@ def show_plan(
     hub: Annotated[bool, typer.Option("--hub", metavar="", help="With the nets of timm's hub.")] = False,
     no_pretrained: Annotated[bool, typer.Option("--no-pretrained", metavar="", help="From scratch only.")] = False,
     folds: Folds = None,
+    recipe: RecipeName = None,
     id_column: Id = None,
     target: Target = None,
     group: Group = None,
@@ -402,6 +404,7 @@ def show_plan(
             hub=hub,
             pretrained=not no_pretrained,
             folds=folds,
+            recipe=recipe,
             id_column=id_column,
             target=target,
             group=group,

@@ -1,7 +1,7 @@
 """plan(): what a run would do and why, without training anything."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +11,8 @@ import numpy as np
 
 from autoclimb.arrays import stored_precision
 from autoclimb.budget import in_words, seconds_of
-from autoclimb.data.facts import plan_facts
+from autoclimb.data.facts import group_facts, plan_facts
+from autoclimb.data.folds import folds_possible
 from autoclimb.errors import Mistake
 from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.score.propose import proposed_metric
@@ -21,7 +22,7 @@ from autoclimb.search.nets import from_box, with_hub
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, Device, speed_on
 from autoclimb.search.recipes import load_recipe
-from autoclimb.search.rehearsal import PlannedTrial, rehearse
+from autoclimb.search.rehearsal import PlannedTrial, disk_gb, rehearse
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.steering import steering_words
@@ -38,6 +39,7 @@ class Plan:
     device: Device
     trials: tuple[PlannedTrial, ...]
     seconds: float  # until the last trial ends
+    grouped: str = ""  # the groups of rows that share folds, in words
 
     @property
     def finalists(self) -> list[PlannedTrial]:
@@ -62,16 +64,19 @@ class Plan:
         yield f"{s.rows} train and {s.answered} test items of {s.side} px, {s.kind}, {s.metric}: {in_words(s.budget)}"
         yield f"on {device.name}: {device.source}; times are estimates"
         if folds_of(s) > 1:
-            yield f"{s.folds} folds"
+            yield f"{s.folds} folds" + (f"; {self.grouped}" if self.grouped else "")
         if s.wants == "grade":
             yield "answers: cut points on the expected grade, learnt out of fold"
         yield from steering_words(History(), s)
         memory = max((row.memory_gb for row in self.trials), default=0.0)
-        pixels = max((row.pixel_gb for row in self.trials), default=0.0)
         yield f"memory: at most {memory:.1f} of {device.memory_gb:g} GB to train"
         yield f"predictions: {self.oof_gb:.2f} GB a net"
-        yield f"disk: {pixels:.1f} GB of {device.disk_gb:g} for the pixels of the largest size"
+        yield self.disk_words()
         yield ""
+        if not self.trials:
+            first = in_words(self.seconds)
+            yield f"no trial fits into {in_words(s.budget)}: by these estimates the first would start after {first}"
+            return
         yield f"{'stage':<13}{'net':<46}{'px':>5}{'folds':>6}{'epochs':>8}{'img/s':>8}{'GB':>6}{'time':>8}  why"
         for stage, group in groupby(self.trials, key=lambda row: row.stage):
             rows = list(group)
@@ -79,7 +84,18 @@ class Plan:
             if stage == "refine" and len(rows) > 1:
                 more = in_words(sum(row.seconds for row in rows[1:]))
                 yield f"{stage:<13}and {len(rows) - 1} more suggestions, {more}"
-        yield f"{len(self.trials)} trials, {in_words(self.seconds)} of {in_words(s.budget)}"
+        count = "1 trial" if len(self.trials) == 1 else f"{len(self.trials)} trials"
+        yield f"{count}, {in_words(self.seconds)} of {in_words(s.budget)}"
+
+    def disk_words(self) -> str:
+        """The disk that decoded pixels take, or the smallest size of which they do not fit."""
+        s, room = self.situation, f"{self.device.disk_gb:g}"
+        sizes = sorted({row.config.cached_size for row in self.trials})
+        unfit = next((size for size in sizes if not disk_gb(size, s)), None)
+        if unfit is not None:
+            return f"disk: pictures of {unfit} px do not fit into {room} GB and are read from their files"
+        pixels = max((row.pixel_gb for row in self.trials), default=0.0)
+        return f"disk: {pixels:.1f} GB of {room} for the pixels of the largest size"
 
     def __str__(self) -> str:
         return "\n".join(line.rstrip() for line in self.lines())
@@ -124,12 +140,21 @@ def plan(
         pretrained=given.pretrained,
         **plan_facts(task, scorer),
         rows=len(task.train_ids),
-        folds=given.folds or folds_for(len(task.train_ids)),
+        folds=folds_possible(task, given.folds or folds_for(len(task.train_ids)), np.arange(len(task.train_ids))),
         budget=seconds_of(budget),
         seed=seed,
         space=given.space,
     )
-    return rehearsed(s, DEVICES[device], given.plan)
+    return replace(rehearsed(s, DEVICES[device], given.plan), grouped=group_words(task))
+
+
+def group_words(task: Task) -> str:
+    """The groups of rows that share folds, "" where there are none."""
+    groups = group_facts(task)
+    if groups is None:
+        return ""
+    of = f"one '{groups['column']}'" if groups["column"] else "one group"
+    return f"rows of {of} share a fold ({groups['count']} groups, the largest of {groups['largest']})"
 
 
 def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -> Situation:

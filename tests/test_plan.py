@@ -1,13 +1,17 @@
 """The plan of a run in the situations that competitions are: what a grandmaster would insist on, held as a rubric."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 from folders import competition, task
+from typer.testing import CliRunner
 
 import autoclimb
 from autoclimb.budget import SLACK
+from autoclimb.cli import app
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
@@ -338,6 +342,53 @@ def test_the_front_door_plans_a_task_and_says_what_it_found():
 def test_a_plan_without_a_metric_is_of_the_task_that_a_run_reads(tmp_path):
     s = autoclimb.plan(competition(tmp_path, lambda i: i % 4, sample=0, column="grade"), budget="60s").situation
     assert (s.metric, s.kind) == ("qwk", "ordinal")
+
+
+def test_the_command_plans_by_a_recipe(tmp_path):
+    data = competition(tmp_path / "pets")
+    words = ["plan", str(data), "--budget", "10m", "--device", "t4"]
+    shown = {more: CliRunner().invoke(app, [*words, *more]).output for more in ((), ("--recipe", "fixed"))}
+    assert "frozen features" in shown[()]
+    assert "frozen features" not in shown["--recipe", "fixed"]
+    assert shown["--recipe", "fixed"].rstrip().endswith(" of 10m00s")
+
+
+def test_a_plan_of_a_budget_too_short_for_any_trial_says_what_is_left():
+    plan = plan_on("cpu", 15, 2500, 100)
+    assert not plan.trials
+    assert str(plan).splitlines()[-1].startswith("no trial fits into 15s: by these estimates the first would start")
+    assert "0 trials" not in str(plan)
+    assert "stage " not in str(plan)
+
+
+def test_a_plan_of_one_trial_counts_it_in_the_singular():
+    assert "\n1 trial, " in str(plan_on("h100", 10 * MINUTE, 1_700_000, 500, **LABELS))
+
+
+def test_a_plan_says_where_pictures_are_too_many_for_the_disk():
+    text = str(plan_on("h100", 24 * HOUR, 16_000_000, 300))
+    assert "disk: pictures of 224 px do not fit into 200 GB and are read from their files" in text
+    assert "disk: 0.0 GB" not in text
+
+
+def test_a_plan_has_no_more_folds_than_rows_or_groups():
+    rows = task(target=[0, 1] * 4)
+    assert autoclimb.plan(rows, metric="accuracy", budget="5m", folds=20).situation.folds == 8
+    grouped = replace(rows, groups=np.array([0, 0, 0, 1, 1, 1, 2, 2]))
+    plan = autoclimb.plan(grouped, metric="accuracy", budget="5m")
+    assert plan.situation.folds == 3
+    assert "3 folds; rows of one group share a fold (3 groups, the largest of 3)" in str(plan)
+    with pytest.raises(Mistake, match="1 groups; two are needed"):
+        autoclimb.plan(replace(rows, groups=np.zeros(8, int)), metric="accuracy", budget="5m")
+
+
+def test_further_frozen_features_say_what_differs_and_what_they_are_for():
+    rows = frozen(two_cores(5 * MINUTE)) + frozen(two_cores(MINUTE))
+    again = [row for row in rows if row.config.weights and row.stage == "baseline" and "ranks" not in row.why]
+    assert again
+    assert all(re.search(r"with .*(px|linear|layer|view)", row.why) for row in again)
+    rest = {row.why for row in frozen(SITUATIONS["an H100 for four hours"]()) if row.stage == "rest"}
+    assert rest == {"further frozen features for the blend, in the time left"}
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -28,24 +28,29 @@ def make_folds(task: Task, k: int, seed: int, bad: np.ndarray | None = None) -> 
     """
     fold_of = np.full(len(task.train_ids), -1, np.int64)
     rows = np.arange(len(fold_of)) if bad is None else np.flatnonzero(~np.asarray(bad, bool))
-    parts = len(rows) if task.groups is None else len(np.unique(task.groups[rows]))
-    k = min(k, parts)
-    if k < 2:
-        units = "train rows with a readable picture" if task.groups is None else "groups"
-        raise Mistake(f"{parts} {units}; two are needed to hold some out")
+    k = folds_possible(task, k, rows)
     random = rng(seed, "folds", k)
     target = take_rows(task.target, rows)
     if task.groups is not None:
         _, first, group_of, sizes = np.unique(
             task.groups[rows], return_index=True, return_inverse=True, return_counts=True
         )
-        if parts < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
+        if len(sizes) < MOSTLY_SINGLE * len(rows) or sizes.max() * 20 * k > len(rows):
             fold_of[rows] = by_groups(*indicated(task.kind, target), task.groups[rows], k, random)
         else:  # a few near-duplicates: only the first of each is dealt, so that folds are as even as without groups
             fold_of[rows] = by_target(task.kind, take_rows(target, first), k, random)[group_of]
     else:
         fold_of[rows] = by_target(task.kind, target, k, random)
     return fold_of
+
+
+def folds_possible(task: Task, k: int, rows: np.ndarray) -> int:
+    """k, lowered to the number of those rows or of their groups; raises Mistake where that is less than two."""
+    parts = len(rows) if task.groups is None else len(np.unique(task.groups[rows]))
+    if min(k, parts) < 2:
+        units = "train rows with a readable picture" if task.groups is None else "groups"
+        raise Mistake(f"{parts} {units}; two are needed to hold some out")
+    return min(k, parts)
 
 
 def by_target(kind: Kind, target: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:

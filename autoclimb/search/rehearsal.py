@@ -157,9 +157,11 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
             return "hand-made features: a first score within seconds, and which flips are safe"
         if "box:" in config.preprocess:
             return "the pictures without a part: is it of any use?"
-        probed_before = any(row.config.backbone == config.backbone for row in before)
+        if stage == "rest":
+            return "further frozen features for the blend, in the time left"
+        earlier = next((row.config for row in before if row.config.backbone == config.backbone), None)
         ranking = "frozen features: ranks the nets before any is trained"
-        return "the best frozen net with another setting" if probed_before else ranking
+        return f"the best frozen net with {another_setting(config, earlier)}" if earlier else ranking
     if stage == "baseline":
         return "the base that moves are compared with, paired by row: a third of a finalist's epochs"
     if stage == "finalists":
@@ -173,6 +175,18 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         return "another seed in the time left"
     changes = changes_of(config, search_base(History(), s))
     return ", ".join(sorted(changes)) or "the base again"
+
+
+def another_setting(config: Config, earlier: Config) -> str:
+    """The values in which frozen features differ from the same net's first ones."""
+    values = {
+        f"{config.size} px": config.size != earlier.size,
+        f"a {config.head} head": config.head != earlier.head,
+        f"the features of {config.layers} layers": config.layers != earlier.layers,
+        "one view" if config.tta == "none" else f"views of {config.tta}": config.tta != earlier.tta,
+        f"{len(config.folds)} folds": len(config.folds) != len(earlier.folds),
+    }
+    return ", ".join(words for words, differs in values.items() if differs) or "another setting"
 
 
 def disk_gb(size: int, s: Situation) -> float:

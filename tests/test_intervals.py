@@ -145,6 +145,11 @@ def test_nothing_is_luck_where_a_metric_of_ones_own_has_no_value():
     assert luck_of_best(Goal(own, "binary"), truth, answers) == 0
 
 
+def test_an_interval_of_a_metric_that_has_a_value_on_all_rows_alone_is_without_ends():
+    goal = Goal(Metric("mine", lambda t, a: float(len(set(t)) == 8) or np.nan, "label"), "multiclass")
+    assert interval(goal, np.arange(8), np.arange(8)) == (-np.inf, np.inf)
+
+
 def test_choosing_anew_widens_an_interval_by_the_luck_of_the_choice():
     """Twelve candidates of the same skill, errors of their own: whichever wins was lucky."""
     r = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 import io
 import os
 import select
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoclimb.contest.machine import family, hardware, last_line, megabytes_of, parents, watched
+from autoclimb.contest.machine import family, hardware, last_line, megabytes_of, parents, stopped_as_by_ctrl_c, watched
 
 PARENT = """
 import subprocess, sys
@@ -65,6 +66,29 @@ def test_what_a_command_started_ends_with_it(tmp_path):
         handle = os.pidfd_open(int(ended.last_line))
         assert select.select([handle], [], [], 20)[0], "it lives on"
         os.close(handle)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_bench_that_is_ended_from_outside_leaves_no_command_behind(tmp_path, number):
+    code = f"import os, time; print(os.getpid(), flush=True); os.kill(os.getppid(), {int(number)}); time.sleep(60)"
+
+    def bench() -> None:
+        with stopped_as_by_ctrl_c():
+            assert signal.getsignal(number) is not signal.SIG_DFL  # else the signal would end the tests
+            watched([sys.executable, "-c", code], 30, tmp_path / "output.txt")
+
+    kept = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench()
+        assert signal.getsignal(number) is signal.SIG_DFL
+        with pytest.raises(ProcessLookupError):  # the command was killed and waited for
+            os.kill(int((tmp_path / "output.txt").read_text()), 0)
+        signal.signal(number, signal.SIG_IGN)  # as under nohup
+        with stopped_as_by_ctrl_c():
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, kept)
 
 
 @pytest.mark.parametrize(("code", "why"), [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("sys.exit(5)", "exit 5")])

@@ -5,10 +5,11 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import BinaryIO
 
 from autoclimb.processors import allowed_cores, processor_name
@@ -76,6 +77,20 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         return Ended(process.returncode, stopped, seconds, peak, last_line(printed))
+
+
+@contextmanager
+def stopped_as_by_ctrl_c() -> Iterator[None]:
+    """A block that a batch system's or a closing terminal's signal ends as Ctrl-C does, the running command with it."""
+    numbers = (signal.SIGTERM, signal.SIGHUP) if current_thread() is main_thread() else ()
+    replaced = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores SIGHUP
+    for number in replaced:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def last_line(output: BinaryIO) -> str:

@@ -243,7 +243,7 @@ class Config:
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
     whitened: bool = False  # first filters of a net from scratch begin as the train pictures' whitened patches
     pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" for the net's
-    head: str = "kernel"  # of "features": one of learn.features.HEADS
+    head: str = "kernel"  # of "features": one of learn.closed_form.HEADS
     layers: int = 1  # of "features": 1 for the net's pooled output, k to add the outputs of its last k - 1 stages
     top: int = 0  # stages below the head that train, on stored features of the frozen ones below them; 0 trains all
     variants: int = 2  # of each train picture whose features `top` stores: the views of `tta`, then draws of `policy`

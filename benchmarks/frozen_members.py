@@ -20,7 +20,7 @@ import torch
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.blend.choose import blend_of
 from autoclimb.disk import write_array
-from autoclimb.learn.features import HEADS, fit_head, head_predictions
+from autoclimb.learn.closed_form import HEADS, fit_head, head_predictions
 from autoclimb.report.record import RunRecord
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of

@@ -509,7 +509,7 @@ def one_fold(
     clean: np.ndarray,
 ) -> tuple[np.ndarray, list[float]]:
     """The suspects among `rest`, and scores on `clean` rows: as it is, without them, relabelled, half believed."""
-    from autoclimb.learn.features import fit_head, head_predictions
+    from autoclimb.learn.closed_form import fit_head, head_predictions
 
     def predicted(rows: np.ndarray, labels: np.ndarray, of: np.ndarray) -> np.ndarray:
         head = fit_head(config, features[rows], np.ascontiguousarray(labels, np.float32), goal.kind)

@@ -28,7 +28,7 @@ from autoclimb.budget import Clock
 from autoclimb.data.pixels import build_pixels
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn import features, handmade
+from autoclimb.learn import closed_form, features, handmade
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.blended import COMBINED, combined, sharpened, without_graph
 from autoclimb.learn.fold import predict_fold, save_net
@@ -193,7 +193,7 @@ def test_frozen_features_are_the_same_in_a_graph(changes, tmp_path):
     assert np.abs(got - expected).max() < 1e-3 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("head", features.HEADS)
+@pytest.mark.parametrize("head", closed_form.HEADS)
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
 def test_a_head_in_closed_form_is_the_same_in_a_graph(head, kind):
     draw = np.random.default_rng(2)
@@ -204,8 +204,8 @@ def test_a_head_in_closed_form_is_the_same_in_a_graph(head, kind):
     target = 50 * x[:, :1] if kind == "regression" else target
     config = Config(train="features", backbone="resnet10t", head=head)
     rows = [np.arange(0, 120, 2), np.arange(30, 110)]
-    fitted = [features.fit_head(config, x[r], target[r], kind) for r in rows]
-    expected = np.mean([features.head_predictions(f, x[:40], kind) for f in fitted], 0)
+    fitted = [closed_form.fit_head(config, x[r], target[r], kind) for r in rows]
+    expected = np.mean([closed_form.head_predictions(f, x[:40], kind) for f in fitted], 0)
     shared, unknown = Heads(fitted, rows, kind), Heads(fitted, [r[1:] for r in rows], kind)
     if head == "kernel":
         assert (len(shared.points), len(unknown.points)) == (len({*rows[0], *rows[1]}), 140)

@@ -24,10 +24,11 @@ from autoclimb.learn import averages, fold, gradcam, probe, trial, trunk, views,
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import to_input
-from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, in_parts, kind_of
+from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, kind_of
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
 from autoclimb.learn.material import Kept
+from autoclimb.learn.memory import in_parts
 from autoclimb.learn.phases import phase
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial

@@ -20,7 +20,7 @@ from timm.utils import ModelEmaV3
 
 from autoclimb.arrays import read_predictions
 from autoclimb.errors import Mistake
-from autoclimb.learn import features, loop
+from autoclimb.learn import closed_form, features, loop
 from autoclimb.learn.averages import EMA_STEPS, Ema
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import (
@@ -34,9 +34,10 @@ from autoclimb.learn.batches import (
     resized,
     to_input,
 )
+from autoclimb.learn.closed_form import fit_head, head_predictions
 from autoclimb.learn.devices import device_named, usable_memory
 from autoclimb.learn.faults import OutOfTime, Unbuildable
-from autoclimb.learn.features import features_of, fit_head, head_predictions
+from autoclimb.learn.features import features_of
 from autoclimb.learn.handmade import CONTRAST, Dictionary, extractor_of, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
 from autoclimb.learn.material import Material
@@ -408,7 +409,7 @@ def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])
-@pytest.mark.parametrize("head", features.HEADS)
+@pytest.mark.parametrize("head", closed_form.HEADS)
 def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head):
     material = material_of()
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
@@ -457,13 +458,13 @@ def test_a_linear_head_of_few_columns_is_the_linear_kernel_machine():
     draw = np.random.default_rng(0)
     x = torch.from_numpy(draw.normal(size=(60, 12))).float()
     y = torch.from_numpy(draw.normal(size=(60, 2)))
-    weights, outputs = features._by_columns(x, y, 0.1)
-    by_row, same_outputs = features.leave_one_out((x @ x.T).double(), y, 0.1)
+    weights, outputs = closed_form._by_columns(x, y, 0.1)
+    by_row, same_outputs = closed_form.leave_one_out((x @ x.T).double(), y, 0.1)
     assert torch.allclose(weights, x.double().T @ by_row, atol=1e-5)
     assert torch.allclose(outputs, same_outputs, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", features.HEADS)
+@pytest.mark.parametrize("name", closed_form.HEADS)
 def test_a_head_is_right_about_how_sure_it_is_on_noise(name):
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(300, 40)).astype(np.float32), np.eye(2, dtype=np.float32)[draw.integers(0, 2, 300)]
@@ -473,13 +474,13 @@ def test_a_head_is_right_about_how_sure_it_is_on_noise(name):
 
 
 def test_votes_are_those_of_the_nearest_rows_alone():
-    weights = features.votes_of_nearest(torch.tensor([[0.9, 0.2, 0.8, -1.0]]), 2, 0.1)
+    weights = closed_form.votes_of_nearest(torch.tensor([[0.9, 0.2, 0.8, -1.0]]), 2, 0.1)
     assert torch.allclose(weights, torch.tensor([[1.0, 0.0, math.exp(-1), 0.0]]) / (1 + math.exp(-1)))
 
 
 @pytest.mark.parametrize("rows", [2, 3, 50])
 def test_neighbours_answer_from_as_many_rows_as_there_are(rows, monkeypatch):
-    monkeypatch.setattr("autoclimb.learn.features.REMEMBERED", 20)
+    monkeypatch.setattr("autoclimb.learn.closed_form.REMEMBERED", 20)
     draw = np.random.default_rng(0)
     y = np.eye(2, dtype=np.float32)[np.arange(rows) % 2]
     x = (y @ [[3.0, 0.0, 1.0], [0.0, 3.0, 1.0]] + 0.1 * draw.normal(size=(rows, 3))).astype(np.float32)

@@ -18,13 +18,14 @@ from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
-from autoclimb.learn.faults import OutOfTime, Unbuildable, in_parts
+from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
+from autoclimb.learn.memory import in_parts
 from autoclimb.learn.phases import log
 from autoclimb.learn.probe import sound_format, worth_compiling
 from autoclimb.learn.replays import Replayed, replayed, shapes_of

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import pictures_of_rows, to_input
+from autoclimb.learn.closed_form import head_outputs
 from autoclimb.learn.faults import STATUSES, Unbuildable, logged_kind
-from autoclimb.learn.features import FEATURES, head_outputs
 from autoclimb.learn.fold import saved_net
+from autoclimb.learn.handmade import FEATURES
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material
 from autoclimb.learn.trunk import frozen_net, pooled

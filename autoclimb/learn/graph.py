@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.blended import combined, sharpened, without_graph
-from autoclimb.learn.features import Head, head_probabilities, votes_of_nearest
+from autoclimb.learn.closed_form import Head, head_probabilities, votes_of_nearest
 from autoclimb.learn.fold import saved_net
 from autoclimb.learn.handmade import (
     FEATURES,

@@ -23,9 +23,10 @@ from autoclimb.learn.batches import (
     loader_processes,
     to_input,
 )
-from autoclimb.learn.faults import Diverged, OutOfMemory, free_memory
+from autoclimb.learn.faults import Diverged, OutOfMemory
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material, Taught
+from autoclimb.learn.memory import free_memory
 from autoclimb.learn.optim import Unfreezing, optimizer_of, schedule_named
 from autoclimb.learn.phases import WaitedFor, log
 from autoclimb.learn.replays import Launched, Replayed

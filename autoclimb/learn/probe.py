@@ -22,10 +22,11 @@ from autoclimb.learn.batches import (
     to_input,
 )
 from autoclimb.learn.devices import has_bf16, prediction_autocast
-from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, free_memory, in_parts, kind_of, logged_kind
+from autoclimb.learn.faults import STATUSES, Diverged, OutOfMemory, kind_of, logged_kind
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
+from autoclimb.learn.memory import free_memory, in_parts
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.phases import phase
 from autoclimb.learn.replays import replayed, shapes_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autoclimb.learn.backbones import Built, place
-from autoclimb.learn.faults import free_memory
+from autoclimb.learn.memory import free_memory
 from autoclimb.learn.phases import log_error
 from autoclimb.types import Config
 

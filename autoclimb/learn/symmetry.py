@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autoclimb.learn.batches import pictures_of_rows
-from autoclimb.learn.features import (
+from autoclimb.learn.closed_form import (
     RIDGES,
     WIDTHS,
     Head,

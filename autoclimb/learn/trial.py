@@ -15,10 +15,12 @@ from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
-from autoclimb.learn.faults import STATUSES, Diverged, free_memory, logged_kind
-from autoclimb.learn.features import features_of, fit_head, head_predictions, skill
+from autoclimb.learn.closed_form import fit_head, head_predictions, skill
+from autoclimb.learn.faults import STATUSES, Diverged, logged_kind
+from autoclimb.learn.features import features_of
 from autoclimb.learn.handmade import FEATURES, extractor_of
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
+from autoclimb.learn.memory import free_memory
 from autoclimb.learn.symmetry import symmetries
 from autoclimb.learn.taught import UNREADABLE, taught_by
 from autoclimb.seeds import rng

@@ -25,9 +25,10 @@ from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, prefetch, to_input
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
-from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, in_parts, logged_kind
+from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, logged_kind
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Kept, Material, Report
+from autoclimb.learn.memory import in_parts
 from autoclimb.learn.optim import layers_of
 from autoclimb.learn.threads import TRIED, settle_again
 from autoclimb.learn.views import RESIZING, View, views_named

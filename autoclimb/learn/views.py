@@ -18,9 +18,10 @@ from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import filled, pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
-from autoclimb.learn.faults import Diverged, Unbuildable, in_parts
+from autoclimb.learn.faults import Diverged, Unbuildable
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Fold, Material, Report
+from autoclimb.learn.memory import in_parts
 from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.seeds import rng
 from autoclimb.types import Config, Kind

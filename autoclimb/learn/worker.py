@@ -41,9 +41,10 @@ from autoclimb.learn.devices import (
     why_no_card,
     why_unusable,
 )
-from autoclimb.learn.faults import STATUSES, Unbuildable, free_memory, logged_kind
+from autoclimb.learn.faults import STATUSES, Unbuildable, logged_kind
 from autoclimb.learn.hub import hub_answers
 from autoclimb.learn.material import Format, Material
+from autoclimb.learn.memory import free_memory
 from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.processors import processor_name, usable_cores

@@ -26,20 +26,8 @@ from autoclimb.contest.text import (
     scores_rows,
     spread_words,
 )
-from autoclimb.report.parts import (
-    Facts,
-    Headline,
-    Part,
-    Section,
-    Table,
-    Words,
-    chart,
-    counted,
-    rendered,
-    safe,
-    score_words,
-    unhurried,
-)
+from autoclimb.report.parts import Facts, Headline, Part, Section, Table, Words, chart, rendered, safe, unhurried
+from autoclimb.report.words import counted, score_words
 
 MOST_PANELS = 20  # sets that are drawn; the tables hold all
 

@@ -17,7 +17,8 @@ from autoclimb.contest.standings import (
     summaries,
 )
 from autoclimb.contest.suite import Suite
-from autoclimb.report.parts import counted, safe, score_words
+from autoclimb.report.parts import safe
+from autoclimb.report.words import counted, score_words
 
 PAIR_HEAD = ("budget", "solver", "against", "wins", "ties", "losses")
 COST_HEAD = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")

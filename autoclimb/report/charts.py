@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from autoclimb.report.words import score_words, short
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -51,7 +53,7 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 def plain(text: str, most: int = MOST_SIGNS) -> str:
     """A label on one line without control characters, its middle cut out where it is long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= most else f"{line[: most - most // 3 - 1]}…{line[-(most // 3) :]}"
+    return short(line, most)
 
 
 def import_library() -> None:
@@ -190,7 +192,7 @@ def climb_figure(
         axes.step([t / unit for t in times], scores, where="post", color=SECOND, lw=1.8, zorder=3)
         axes.plot(times[-1] / unit, scores[-1], "D", ms=5.5, color=SECOND, zorder=4)
         axes.annotate(
-            f"blend {scores[-1]:.4f}" if abs(scores[-1]) < 10 else f"blend {scores[-1]:.4g}",
+            f"blend {score_words(scores[-1])}",
             (times[-1] / unit, scores[-1]),
             (-6, 7 if higher else -13),
             textcoords="offset points",

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.report.parts import number, rendered, safe, thumbnail
+from autoclimb.report.parts import rendered, safe, thumbnail
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import number
 from autoclimb.score.suspects import REASONS, Suspect, suspects_of
 
 MOST = 20_000  # suspects on a page, the most doubtful ones: at 2 kB a thumbnail 40 MB, which browsers still open

@@ -5,8 +5,8 @@ from typing import Any
 
 from autoclimb.report import findings
 from autoclimb.report.findings import Errors
-from autoclimb.report.parts import score_words
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import score_words
 
 STRENGTH = {"slight": "a little", "clear": "clearly", "strong": "strongly"}
 

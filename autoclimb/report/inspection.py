@@ -10,10 +10,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from autoclimb.report.parts import counted
+from autoclimb.report.words import WIDEST, counted, short
 
 LISTED = 12  # classes, columns and metadata shown one by one
-WIDEST = 30  # characters of a name
 THUMBNAIL = 12  # pixels a side: six of them and the gaps between them fill 80 columns
 JOINED = {" ": "spaces", ",": "commas", "|": "bars", ";": "semicolons"}
 MATCHED = {
@@ -136,11 +135,6 @@ def item_lines(facts: dict[str, Any], split: str) -> list[str]:
 def first_names(ids: dict[str, Any]) -> str:
     """The first names of a list, with an ellipsis where there are more."""
     return ", ".join(map(short, ids["first"])) + (", ..." if ids["count"] > len(ids["first"]) else "")
-
-
-def short(name: str, most: int = WIDEST) -> str:
-    """A name, its middle cut out where it is long."""
-    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
 
 
 def picture_lines(facts: dict[str, Any]) -> list[str]:

@@ -25,13 +25,11 @@ from autoclimb.report.parts import (
     Table,
     Words,
     chart,
-    counted,
-    number,
     rendered,
-    score_words,
     thumbnail,
 )
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import counted, number, score_words
 from autoclimb.score.suspects import REASONS
 from autoclimb.types import Trial
 

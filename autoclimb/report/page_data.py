@@ -10,21 +10,9 @@ from autoclimb.report import charts, data_charts
 from autoclimb.report.cleaner import given_words
 from autoclimb.report.leaderboard import net_words
 from autoclimb.report.page_errors import MOST_CLASSES, MOST_ROWS
-from autoclimb.report.parts import (
-    Facts,
-    Part,
-    Pen,
-    Picture,
-    Pictures,
-    Table,
-    chart,
-    counted,
-    jpeg,
-    number,
-    safe,
-    thumbnail,
-)
+from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, chart, jpeg, safe, thumbnail
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import counted, number
 from autoclimb.types import Config
 
 EXAMPLES = 4  # thumbnails of a class

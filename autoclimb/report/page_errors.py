@@ -7,21 +7,9 @@ import numpy as np
 from autoclimb.report import charts, data_charts, findings
 from autoclimb.report.findings import Errors, Slice
 from autoclimb.report.leaderboard import net_words
-from autoclimb.report.parts import (
-    Facts,
-    Part,
-    Pen,
-    Picture,
-    Pictures,
-    Table,
-    Words,
-    chart,
-    counted,
-    number,
-    safe,
-    thumbnail,
-)
+from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, Words, chart, safe, thumbnail
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import counted, number
 from autoclimb.score.rules import rule_words
 
 MOST_CLASSES = 24  # drawn in a chart; tables hold up to MOST_ROWS

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from autoclimb.budget import SLACK
+from autoclimb.report.words import number
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -132,18 +133,6 @@ def with_code(text: str) -> str:
     return Markup("").join(parts)
 
 
-def number(value: float) -> str:
-    """A number for people: four digits, an en dash for none."""
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 value`, `2 values`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def rendered(template: str, **values: object) -> str:
     """The template of that name, filled, with its styles and script inline: the only ones that its policy allows."""
     styles = [_text(name) for name in STYLES.get(template, ())]
@@ -233,11 +222,6 @@ def chart(
 
     svg = pen.once(key, lambda: svg_of(draw(*values), key)) if pen.may_draw(key) else ""
     return Chart(title, says, svg, table)
-
-
-def score_words(value: float) -> str:
-    """A score with four decimals, or four digits where it is ten and more."""
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def thumbnail(pixels: np.ndarray, quality: int = 78, evidence: np.ndarray | None = None) -> str:

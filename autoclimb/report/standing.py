@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoclimb.errors import Mistake
-from autoclimb.report.inspection import counted
+from autoclimb.report.words import counted
 
 # names of the column of scores, by preference
 COLUMNS = ("score", "private score", "privatescore", "public score", "publicscore")

@@ -13,8 +13,8 @@ from autoclimb.blend.grouped import by_group
 from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.deadlines import outcome_of, outcome_within
 from autoclimb.errors import no_room
-from autoclimb.report.parts import counted
 from autoclimb.report.submission import constant_prediction, write_submission
+from autoclimb.report.words import counted
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
 from autoclimb.run.gallery import fill_gallery, forget_gallery

@@ -6,7 +6,7 @@ import numpy as np
 
 from autoclimb.errors import Mistake
 
-TINY = np.finfo(np.float64).eps  # 2.2e-16: where scikit-learn and the graders clip
+EPSILON = np.finfo(np.float64).eps  # 2.2e-16: where scikit-learn and the graders clip
 
 
 def log_loss_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -16,10 +16,10 @@ def log_loss_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
     """
     if truth.ndim == 2:
         right = np.where(truth.astype(bool), p, 1.0 - p.astype(np.float64))
-        return -np.log(np.clip(right, TINY, 1 - TINY)).mean(1)
-    total = np.maximum(np.einsum("nc->n", p.astype(np.float64, copy=False)), TINY)
+        return -np.log(np.clip(right, EPSILON, 1 - EPSILON)).mean(1)
+    total = np.maximum(np.einsum("nc->n", p.astype(np.float64, copy=False)), EPSILON)
     own = p[np.arange(len(p)), truth.astype(int)] / total
-    return -np.log(np.clip(own, TINY, 1 - TINY))
+    return -np.log(np.clip(own, EPSILON, 1 - EPSILON))
 
 
 def kl_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -30,9 +30,9 @@ def kl_rows(truth: np.ndarray, p: np.ndarray) -> np.ndarray:
     """
     if truth.ndim == 1:
         return log_loss_rows(truth, p)
-    share = truth / np.maximum(truth.sum(1, keepdims=True), TINY)
-    q = np.clip(p / np.maximum(p.sum(1, keepdims=True), TINY), TINY, 1 - TINY)
-    return (share * (np.log(np.maximum(share, TINY)) - np.log(q))).sum(1)
+    share = truth / np.maximum(truth.sum(1, keepdims=True), EPSILON)
+    q = np.clip(p / np.maximum(p.sum(1, keepdims=True), EPSILON), EPSILON, 1 - EPSILON)
+    return (share * (np.log(np.maximum(share, EPSILON)) - np.log(q))).sum(1)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class WeightedLogLoss:
             w = self.of_classes(np.bincount(at, minlength=p.shape[1]))[at]
             return float(w @ log_loss_rows(truth, p) / w.sum())
         true = truth.astype(bool)
-        loss = -np.log(np.clip(np.where(true, p, 1.0 - p.astype(np.float64)), TINY, 1 - TINY))
+        loss = -np.log(np.clip(np.where(true, p, 1.0 - p.astype(np.float64)), EPSILON, 1 - EPSILON))
         if self.weights:
             return float(loss.mean(0) @ np.array(self.of_classes(true.sum(0))) / sum(self.weights))
         yes, no = true.sum(0), (~true).sum(0)

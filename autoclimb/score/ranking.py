@@ -104,11 +104,15 @@ class TopK:
 
 def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates from (0, 0) to (1, 1); tied scores are one step."""
+    hits, predicted = at_thresholds(positive, scores)
+    return np.append(0, (predicted - hits) / (~positive).sum()), np.append(0, hits / positive.sum())
+
+
+def at_thresholds(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positives and rows at or above each score, the highest first; tied scores are one threshold."""
     order = np.argsort(-scores)
     last = np.append(scores[order][1:] != scores[order][:-1], True)
-    hits = np.cumsum(positive[order])[last]
-    predicted = np.flatnonzero(last) + 1
-    return np.append(0, (predicted - hits) / (~positive).sum()), np.append(0, hits / positive.sum())
+    return np.cumsum(positive[order])[last], np.flatnonzero(last) + 1
 
 
 def area_up_to(most: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
@@ -127,10 +131,8 @@ def auc(positive: np.ndarray, scores: np.ndarray) -> float:
 
 def precision_area(positive: np.ndarray, scores: np.ndarray) -> float:
     """The average precision: the precision at each threshold, weighted by the recall that the threshold adds."""
-    order = np.argsort(-scores)
-    last = np.append(scores[order][1:] != scores[order][:-1], True)
-    hits = np.cumsum(positive[order])[last]
-    return float((np.diff(hits, prepend=0) * hits / (np.flatnonzero(last) + 1)).sum() / hits[-1])
+    hits, predicted = at_thresholds(positive, scores)
+    return float((np.diff(hits, prepend=0) * hits / predicted).sum() / hits[-1])
 
 
 def alaska_auc(positive: np.ndarray, scores: np.ndarray) -> float:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.errors import Mistake
-from autoclimb.report.submission import LONGEST_CELL, names_in
+from autoclimb.report.submission import LONGEST_CELL, names_in, without_brackets
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.decide import truth_for
+from autoclimb.score.rules import nearest_grade
 from autoclimb.types import Form, Goal, Metric, Task
 
 
@@ -86,9 +87,7 @@ def names_of(form: Form, cell: str, classes: Sequence[str]) -> list[str]:
     """The class names in a cell, unknown ones too."""
     if form.cell == "label":
         return [cell]
-    begin, end, quote = form.brackets
-    inner = cell.strip().removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
-    separator = f"{quote}{form.separator}{quote}"
+    inner, separator = without_brackets(form, cell.strip())
     return names_in(inner, separator, set(classes)) or [name for name in inner.split(separator) if name]
 
 
@@ -109,7 +108,7 @@ def truth_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequen
         return (table >= 0.5).astype(np.uint8) if task.kind == "multilabel" else truth_for(goal, table.argmax(1))
     if task.kind == "regression" or metric.wants in ("grade", "number"):
         return numbers[:, 0]
-    return graded(task, numbers[:, 0]) if task.kind == "ordinal" else numbers[:, 0].astype(np.int64)
+    return nearest_grade(numbers[:, 0], task.grades) if task.kind == "ordinal" else numbers[:, 0].astype(np.int64)
 
 
 def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequence[str]) -> np.ndarray:
@@ -135,7 +134,9 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
         return np.stack([1 - numbers[:, 0], numbers[:, 0]], 1)
     if metric.wants in ("grade", "number"):
         return numbers[:, 0]
-    return graded(task, numbers[:, 0]) if task.kind == "ordinal" else (numbers[:, 0] >= 0.5).astype(np.int64)
+    return (
+        nearest_grade(numbers[:, 0], task.grades) if task.kind == "ordinal" else (numbers[:, 0] >= 0.5).astype(np.int64)
+    )
 
 
 def numbers_in(cells: list[list[str]]) -> np.ndarray:
@@ -150,11 +151,6 @@ def answered_class(task: Task, metric: Metric, names: list[list[str]], place: di
     """`(M,)` class index, -1 for an empty cell; the class's grade where the metric takes grades."""
     indices = np.array([place[row[0]] if row else -1 for row in names])
     return truth_for(Goal(metric, task.kind, task.grades), indices)
-
-
-def graded(task: Task, numbers: np.ndarray) -> np.ndarray:
-    """`(M,)` index of the nearest grade."""
-    return np.abs(numbers[:, None] - np.asarray(task.grades)[None]).argmin(1)
 
 
 def in_classes(task: Task, numbers: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.parts import parts_within, unit_of
-from autoclimb.score.rules import answer, number_of
+from autoclimb.score.rules import answer, nearest_grade, number_of
 from autoclimb.seeds import some_of
 from autoclimb.types import Config, Trial
 
@@ -84,8 +84,7 @@ def picked_by(record: RunRecord, p: np.ndarray, answers: np.ndarray) -> np.ndarr
     if wants == "label":
         return np.asarray(answers).astype(np.int64)
     if wants == "grade":
-        grades = np.asarray(record.goal.grades or range(p.shape[1]), float)
-        return np.abs(np.asarray(answers, float)[:, None] - grades).argmin(1)
+        return nearest_grade(answers, record.goal.grades or range(p.shape[1]))
     return p.argmax(1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from autoclimb.arrays import BLOCK, take_rows
 from autoclimb.disk import whole_file
+from autoclimb.score.rules import nearest_grade
 from autoclimb.types import Form, Metric, Task
 
 LONGEST_CELL = 1 << 30  # characters; csv's own limit of 131,072 is shorter than an id may be
@@ -78,6 +79,13 @@ def joined(form: Form, names: Iterable[str]) -> str:
     """Class names as one cell."""
     begin, end, quote = form.brackets
     return begin + form.separator.join(f"{quote}{name}{quote}" for name in names) + end
+
+
+def without_brackets(form: Form, cell: str) -> tuple[str, str]:
+    """The inner part of a cell that `joined` made, without outer quotes, and the separator with the quotes in it."""
+    begin, end, quote = form.brackets
+    inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
+    return inner, f"{quote}{form.separator}{quote}"
 
 
 def label_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
@@ -173,8 +181,7 @@ CELLS: dict[str, Callable[[Task, np.ndarray, Metric, np.ndarray | None], list[li
 def class_of(task: Task, answers: np.ndarray, metric: Metric) -> np.ndarray:
     """`(M,)` class index, whatever form the answers have."""
     if metric.wants in ("grade", "number"):
-        grades = np.asarray(task.grades or range(task.width))
-        return np.array([int(np.argmin(np.abs(grades - g))) for g in answers], np.int64)
+        return nearest_grade(answers, task.grades or range(task.width))
     if metric.wants == "ranking":
         return answers[:, 0].astype(np.int64)
     if answers.ndim == 2:
@@ -239,9 +246,8 @@ def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bo
         elif task.form.cell == "label":
             assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
         else:
-            begin, end, quote = form.brackets
-            inner = cell.removeprefix(begin).removesuffix(end).removeprefix(quote).removesuffix(quote)
-            separator, most = f"{quote}{form.separator}{quote}", task.form.at_most or len(known)
+            inner, separator = without_brackets(form, cell)
+            most = form.at_most or len(known)
             names = names_in(inner, separator, known)
             assert names is not None, f"{path} holds {cell!r} for {row[0]!r}"
             if len(set(names)) < len(names) or len(names) > most:  # "red fox red fox" may be red fox, red and fox

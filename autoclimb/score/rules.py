@@ -3,7 +3,7 @@
 The docstring of a rule is its description in reports.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,6 +52,12 @@ def log_number_of(p: np.ndarray, grades: tuple[float, ...]) -> np.ndarray:
     if p.shape[1] == 1:
         return np.log1p(np.maximum(p[:, 0], 0))
     return number_of(p, tuple(np.log1p(np.maximum(grades or range(p.shape[1]), 0))))
+
+
+def nearest_grade(numbers: np.ndarray, grades: Sequence[float]) -> np.ndarray:
+    """The index `(N,)` of the grade nearest to each number, the first of two that are as near."""
+    values, steps = np.asarray(numbers, float), np.asarray(grades, float)
+    return by_blocks(lambda rows: np.abs(values[rows, None] - steps).argmin(1), len(values), len(steps))
 
 
 def _argmax(rule: Rule, p: np.ndarray) -> np.ndarray:

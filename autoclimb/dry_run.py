@@ -191,7 +191,7 @@ def _line(row: PlannedTrial) -> str:
     memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""
     figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{memory:>6}{in_words(row.seconds):>8}"
     trained = row.stage in ("baseline", "finalists", "students") and config.train == "net"
-    return f"{row.stage:<13}{name[:45]:<46}{figures}  {why}" + (f"; {_training_words(config)}" if trained else "")
+    return f"{row.stage[:12]:<13}{name[:45]:<46}{figures}  {why}" + (f"; {_training_words(config)}" if trained else "")
 
 
 def _training_words(config: Config) -> str:

@@ -353,6 +353,18 @@ def test_the_command_plans_by_a_recipe(tmp_path):
     assert shown["--recipe", "fixed"].rstrip().endswith(" of 10m00s")
 
 
+def test_stages_of_a_recipe_have_a_column_and_a_reason_of_their_own():
+    def my_longest_stage(history, s):
+        yield [Config(backbone="resnet18", seconds=60.0)]
+
+    rows = task(target=[0, 1] * 40)
+    text = str(autoclimb.plan(rows, metric="accuracy", budget="5m", stages=[my_longest_stage]))
+    assert "my_longest_s resnet18 " in text
+    fixed = str(autoclimb.plan(rows, metric="accuracy", budget="30m", device="t4", recipe="fixed"))
+    assert "  as the stage one-net asks" in fixed
+    assert "base" not in fixed
+
+
 def test_a_plan_of_a_budget_too_short_for_any_trial_says_what_is_left():
     plan = plan_on("cpu", 15, 2500, 100)
     assert not plan.trials

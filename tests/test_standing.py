@@ -1,5 +1,8 @@
 """Ranks and medals on a leaderboard: Kaggle's rules, ties behind, tables as they are downloaded."""
 
+import os
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +64,14 @@ def test_a_team_with_an_equal_score_ranks_ahead():
 def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
     (tmp_path / "scores.csv").write_text(text, encoding="utf-8")
     assert read_scores(tmp_path / "scores.csv") == [0.9, 0.8]
+
+
+def test_a_leaderboard_is_read_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("team,Score\na,0.9\n",))
+    writer.start()
+    assert read_scores(tmp_path / "pipe") == [0.9]
+    writer.join()
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "team\nx\n"])

@@ -1,7 +1,9 @@
 """A score's place on a competition's leaderboard: rank, percentile and medal, and how certain they are."""
 
 import csv
+import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +39,10 @@ def read_scores(path: Path) -> list[float]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(",;\t", key=first.count)
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=delimiter) if any(line)]
+            text = file.read()  # at once, since a pipe cannot be read again
+        delimiter = max(",;\t", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
+        cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        lines = [[cell.strip() for cell in line] for line in cells if any(line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Mistake(f"--against {path} cannot be read ({error}); give a csv with a column Score") from error
     if lines and len(lines[0]) == 1 and _number(lines[0][0]) is not None:

@@ -174,7 +174,7 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
     if stage == "rest":
         return "another seed in the time left"
     changes = changes_of(config, search_base(History(), s))
-    return ", ".join(sorted(changes)) or "the base again"
+    return ", ".join(sorted(changes)) or f"as the stage {stage} asks"
 
 
 def another_setting(config: Config, earlier: Config) -> str:

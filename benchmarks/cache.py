@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from record import append, heading
 
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
 
 DIFFERENT = 200  # pictures drawn; the others are their copies, which take as long to decode
@@ -46,7 +47,8 @@ def main() -> None:
         before = peak_mb()
         for threads in sorted({1, cores}):
             start = time.perf_counter(), time.process_time()
-            build_pixels(files, options.size, options.preprocess, folder / str(threads), threads=threads)
+            how = Decoding(options.size, options.preprocess)
+            build_pixels(files, how, folder / str(threads), threads=threads)
             wall, busy = time.perf_counter() - start[0], time.process_time() - start[1]
             rates = f"{len(files) / wall:.0f} | {len(files) / wall / threads:.0f} | {len(files) / busy:.0f}"
             row = f"| {threads} | {rates} | {before:.0f} | {peak_mb():.0f} |\n"

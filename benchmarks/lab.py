@@ -13,6 +13,7 @@ import numpy as np
 from autoclimb import Metric, Task
 from autoclimb.arrays import read_predictions
 from autoclimb.contest.suite import read_suite
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
@@ -39,7 +40,7 @@ class Lab:
     folder: Path
     worker: Worker
     hello: dict[str, Any]  # what the worker knows of the set
-    pixels: dict[tuple[int, str], str] = field(default_factory=dict)
+    pixels: dict[Decoding, str] = field(default_factory=dict)
     speeds: dict[Config, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -49,10 +50,10 @@ class Lab:
 
     def pixels_of(self, config: Config) -> str:
         """Where the pixels that the config looks at lie."""
-        how = (config.cached_size, config.preprocess)
+        how = Decoding(config.cached_size, config.preprocess, self.task.channels)
         if how not in self.pixels:
             files = [*self.task.train_files, *self.task.test_files]
-            built = build_pixels(files, *how, self.folder, channels=self.task.channels)
+            built = build_pixels(files, how, self.folder)
             self.pixels[how] = str(built.path)
         return self.pixels[how]
 

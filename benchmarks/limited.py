@@ -104,6 +104,7 @@ def rate_table(files: list[str], folder: Path, trained: int, rounds: int) -> str
     """Pictures a second of trainings from each kind of cache, as a table."""
     import torch
 
+    from autoclimb.data.decoding import Decoding
     from autoclimb.data.pixels import build_pixels, leave_in_sources
     from autoclimb.learn.material import Material
     from autoclimb.learn.trial import run_trial
@@ -117,9 +118,10 @@ def rate_table(files: list[str], folder: Path, trained: int, rounds: int) -> str
     count = len(files) - 100
     target = np.eye(len(CLASSES), dtype=np.float32)[np.arange(count) % len(CLASSES)]
     for backbone, size in NETS:
-        array = build_pixels(files, size, "squash", folder)
-        jpegs = build_pixels(files, size, "squash", folder, jpegs=True)
-        kinds = {"array": array, "JPEGs": jpegs, "files": leave_in_sources(files, size, "squash", folder, array.bad)}
+        how = Decoding(size, "squash")
+        array = build_pixels(files, how, folder)
+        jpegs = build_pixels(files, how, folder, jpegs=True)
+        kinds = {"array": array, "JPEGs": jpegs, "files": leave_in_sources(files, how, folder, array.bad)}
         wall: list[float] = []
         rates: dict[str, list[float]] = {name: [] for name in kinds}
         for number in range(rounds):

@@ -145,6 +145,7 @@ def in_words(row: dict[str, Any]) -> str:
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
+    from autoclimb.data.decoding import Decoding
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
     from autoclimb.learn.batches import BatchMaker
@@ -156,7 +157,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     model, size = options.models.split("@")[0], int(options.models.split("@")[1])
     device = ready(options.device)
     files = [str(path) for path in sorted((options.folder / "pictures").glob("*/*.jpg"))]
-    cached = build_pixels(files, size, "squash", options.folder / "cache")
+    cached = build_pixels(files, Decoding(size, "squash"), options.folder / "cache")
     label = np.array([int(Path(file).parent.name) for file in files])
     folds = np.zeros(len(files), np.int64)
     material = Material("multiclass", CLASSES, np.eye(CLASSES, dtype=np.float32)[label], folds, cached.array)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from folders import metric, table
 
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.files.cells import keep_pixels, pixel_columns, pixel_string
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
@@ -44,7 +45,7 @@ def test_a_table_of_pixels_is_read_and_its_test_rows_bear_the_samples_numbers(tm
     assert (task.kind, task.classes) == ("binary", ("0", "1"))
     assert task.target.tolist() == [i % 2 for i in range(24)]
     assert task.test_ids == tuple(str(i + first) for i in range(8))
-    pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
+    pixels = build_pixels([*task.train_files, *task.test_files], Decoding(8, "squash"), tmp_path / "cache")
     assert not pixels.bad.any()
     assert np.array_equal(pixels.array[..., 0].reshape(32, 64), values)
 
@@ -60,7 +61,7 @@ def test_pictures_of_a_table_with_a_word_among_its_pixels_cannot_be_read(tmp_pat
     with open(tmp_path / "train.csv", "a") as file:
         file.write("1," + ",".join(["x"] * 64) + "\n")
     task = read_folder(tmp_path, metric("label"))
-    assert build_pixels(list(task.train_files), 8, "squash", tmp_path / "cache").bad.all()
+    assert build_pixels(list(task.train_files), Decoding(8, "squash"), tmp_path / "cache").bad.all()
 
 
 def test_ids_beside_the_pixels_are_the_ids(tmp_path):
@@ -90,7 +91,7 @@ def test_pictures_written_into_one_cell_a_row_are_read(tmp_path, count, side, fo
     task = read_folder(tmp_path, metric("label"))
     assert (task.classes, task.test_ids[:2]) == (("0", "1"), ("1", "2"))
     assert any(f"in its cells, {count} numbers each" in note.text for note in task.notes)
-    pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
+    pixels = build_pixels([*task.train_files, *task.test_files], Decoding(8, "squash"), tmp_path / "cache")
     assert not pixels.bad.any()
     assert np.array_equal(pixels.array.reshape(20, 8, 8, 3)[..., : (side[2:] or (1,))[0]].reshape(20, count), values)
 
@@ -103,7 +104,7 @@ def test_a_cell_that_holds_fewer_numbers_than_others_is_an_unreadable_picture(tm
     table(tmp_path / "test.csv", ("label", "pixels"), *(("", cell) for cell in cells[14:]))
     table(tmp_path / "sample_submission.csv", ("id", "label"), *((i, 0) for i in range(6)))
     task = read_folder(tmp_path, metric("label"))
-    pixels = build_pixels(list(task.train_files), 8, "squash", tmp_path / "cache")
+    pixels = build_pixels(list(task.train_files), Decoding(8, "squash"), tmp_path / "cache")
     assert np.flatnonzero(pixels.bad).tolist() == [7, 9]
     assert np.array_equal(pixels.array[13, ..., 0].ravel(), values[13])
 
@@ -136,7 +137,7 @@ def test_a_column_of_usage_tells_train_from_test_rows_where_no_test_table_does(t
     assert task.train_ids == tuple(map(str, range(12)))
     assert task.test_ids == tuple(map(str, range(12, 18)))
     assert task.form.columns == ("row", "emotion")
-    pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / "cache")
+    pixels = build_pixels([*task.train_files, *task.test_files], Decoding(8, "squash"), tmp_path / "cache")
     assert np.array_equal(pixels.array[..., 0].reshape(18, 64), values)
     assert any("12 train rows (Training), 6 test rows (PrivateTest, PublicTest)" in note.text for note in task.notes)
     assert any("labels" in note.text and "not looked at" in note.text for note in task.notes)

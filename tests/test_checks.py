@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from autoclimb import cli, solve
 from autoclimb.data.checks import check_facts, named_otherwise, rule_of, thumbnails_of
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
@@ -108,7 +109,7 @@ def test_equal_pictures_of_labels_at_random_stop_a_run(tmp_path, shuffled):
     for i in range(0, 60, 2):
         shutil.copy(root / "train" / f"a_{i:03d}.jpg", root / "train" / f"a_{i + 1:03d}.jpg")
     task = read_folder(root, ACCURACY)
-    pixels = build_pixels([*task.train_files, *task.test_files], 64, "squash", tmp_path / "cache")
+    pixels = build_pixels([*task.train_files, *task.test_files], Decoding(64, "squash"), tmp_path / "cache")
     task = joined_duplicates(task, pixels, lambda event: None)
     assert bool([n for n in task.notes if n.ask]) == shuffled
 

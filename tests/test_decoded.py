@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from test_stored import photographs
 
 from autoclimb.budget import Clock
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import Costs, NoRoom, build_pixels
 from autoclimb.run import decoded as room
 from autoclimb.run.decoded import Decoded, OutOfTime
@@ -30,7 +31,7 @@ def of(files, folder, limit, notes=None, **costs):
     if costs:
         measured = Costs(**{"decode": 1e-3, "unpack": 1e-4, "packed_bytes": 300.0, **costs})
         for size in (8, 16, 24, 32, 48, 64):
-            decoded.costs[size, "squash", 0] = decoded.costs[size, "pad", 0] = measured
+            decoded.costs[Decoding(size, "squash")] = decoded.costs[Decoding(size, "pad")] = measured
     return decoded
 
 
@@ -76,7 +77,7 @@ def test_pixels_at_hand_are_those_that_are_opened_or_kept(files, tmp_path):
 
 
 def test_pixels_of_an_earlier_run_make_room(files, tmp_path):
-    before = build_pixels(files, 24, "pad", tmp_path / "px")
+    before = build_pixels(files, Decoding(24, "pad"), tmp_path / "px")
     decoded = of(files, tmp_path / "px", bytes_of(16, 24))
     assert kind(decoded.at(16, "squash")) == (".npy", 16)
     assert before.path.exists()
@@ -164,7 +165,7 @@ def test_whatever_is_asked_for_the_disk_is_not_exceeded_and_nothing_goes_that_is
 
 
 def test_a_page_shows_pictures_from_jpegs_too(files, tmp_path):
-    build_pixels(files, 16, "squash", tmp_path / "cache", jpegs=True)
+    build_pixels(files, Decoding(16, "squash"), tmp_path / "cache", jpegs=True)
     pictures = decoded_pictures(tmp_path, ROWS - 3, 3)
     assert pictures is not None
     assert pictures[2].shape == (16, 16, 3)

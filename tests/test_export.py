@@ -25,6 +25,7 @@ from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import Rows
 from autoclimb.blend.sharpen import sharpened as sharpened_by_numpy
 from autoclimb.budget import Clock
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
@@ -295,7 +296,7 @@ def run_of_two(tmp_path_factory):
         Config(train="features", backbone="patches", size=64, tta="none", folds=(0, 1)),
         TINY.vary(folds=(0, 1)),
     ):
-        pixels = build_pixels(files, config.seen_size, "squash", run / "cache")
+        pixels = build_pixels(files, Decoding(config.seen_size, "squash"), run / "cache")
         material = Material("multiclass", 2, target, fold_of, pixels.array)
         out, nets = store.trial_folder(run, config), store.nets_folder(run, config)
         reply = run_trial(config, material, out, nets, run / "cache", CPU)

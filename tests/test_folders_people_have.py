@@ -7,6 +7,7 @@ import pytest
 from folders_people_have import COLOURS, FOLDERS
 
 from autoclimb import read_task
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
 from autoclimb.errors import Mistake
 from autoclimb.score.metrics import metric_named
@@ -24,7 +25,7 @@ def reading_of(folder, root):
 def colours_of(files, where):
     """The number of the colour that each picture shows, by its mean."""
     pixels = build_pixels(
-        [file.split("\x1d")[0] for file in files], 8, "squash", where
+        [file.split("\x1d")[0] for file in files], Decoding(8, "squash"), where
     )  # of several pictures the first
     assert not pixels.bad.any()
     mean = np.asarray(pixels.array, np.float64)[..., :3].mean((1, 2))

@@ -12,6 +12,7 @@ import pytest
 from folders import competition, metric, picture, table
 
 from autoclimb.data.checks import contradiction
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.mends import with_objects
 from autoclimb.data.files.starts import stand_in
@@ -65,7 +66,7 @@ def test_photos_of_a_phone_are_pictures(tmp_path):
             (tmp_path / "c" / name / f"IMG_{k}{i}.HEIC").write_bytes(PHOTO)
     task = read_folder(tmp_path / "c")
     assert (len(task.train_ids), task.groups) == (6, None)
-    pixels = build_pixels(task.train_files[:1], 16, "squash", tmp_path)
+    pixels = build_pixels(task.train_files[:1], Decoding(16, "squash"), tmp_path)
     left, right = np.asarray(pixels.array, int)[0, 8, 2], np.asarray(pixels.array, int)[0, 8, 13]
     assert left[0] > left[1] + 50
     assert right[1] > right[0] + 50
@@ -134,7 +135,7 @@ def test_mnist_is_read_as_it_is_downloaded(tmp_path):
     task = read_folder(tmp_path / "c")
     assert (len(task.train_ids), len(task.test_ids), len(task.classes)) == (40, 20, 10)
     assert task.target.tolist()[:12] == [*range(10), 0, 1]
-    shown = build_pixels(task.train_files[:3], 28, "squash", tmp_path).array
+    shown = build_pixels(task.train_files[:3], Decoding(28, "squash"), tmp_path).array
     np.testing.assert_array_equal(np.asarray(shown)[..., 0], pixels[:3])
 
 

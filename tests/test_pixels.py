@@ -15,7 +15,7 @@ import tifffile
 from folders import picture
 from PIL import Image
 
-from autoclimb.data.decoding import decode, sizes_of
+from autoclimb.data.decoding import Decoding, decode, sizes_of
 from autoclimb.data.files.dicom import pixels_in
 from autoclimb.data.pixels import (
     blocks_with_threads,
@@ -43,7 +43,7 @@ def flat(mode: str, colour: object, size: tuple[int, int] = (20, 10)) -> Image.I
 @pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("size", [(40, 20), (7, 31), (1, 1), (300, 2)])
 def test_every_preprocess_makes_a_square_of_any_picture(tmp_path, preprocess, size):
-    decoded = decode(str(picture(tmp_path / "p.png", size)), 16, preprocess)
+    decoded = decode(str(picture(tmp_path / "p.png", size)), Decoding(16, preprocess))
     assert decoded is not None
     assert (decoded.shape, decoded.dtype) == ((16, 16, 3), np.uint8)
 
@@ -57,7 +57,7 @@ def halves(tmp_path) -> str:
 
 def test_squash_keeps_everything_pad_the_aspect_and_crop_the_middle(tmp_path):
     file = halves(tmp_path)
-    squashed, padded, cropped = (decode(file, 20, name) for name in ("squash", "pad", "crop"))
+    squashed, padded, cropped = (decode(file, Decoding(20, name)) for name in ("squash", "pad", "crop"))
     assert squashed[10, [1, 10, 18]].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     assert padded[[0, 10, 19], 1].tolist() == [[255, 0, 0]] * 3
     assert (cropped == [0, 255, 0]).all()
@@ -85,7 +85,7 @@ def test_squash_keeps_everything_pad_the_aspect_and_crop_the_middle(tmp_path):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_all_kinds_of_pictures_become_rgb(tmp_path, name, image, options, wanted):
-    decoded = decode(saved(tmp_path / name, image, **options), 8, "squash")
+    decoded = decode(saved(tmp_path / name, image, **options), Decoding(8, "squash"))
     assert decoded is not None
     assert abs(decoded.astype(int) - wanted).max() <= 2
 
@@ -96,7 +96,7 @@ def test_exif_rotation_is_applied(tmp_path):
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[:, :20] = 255
     file = saved(tmp_path / "r.png", Image.fromarray(pixels), exif=exif)
-    decoded = decode(file, 8, "squash")
+    decoded = decode(file, Decoding(8, "squash"))
     assert decoded[0].min() == 255
     assert decoded[-1].max() == 0
 
@@ -104,7 +104,7 @@ def test_exif_rotation_is_applied(tmp_path):
 def test_an_animation_shows_its_first_frame(tmp_path):
     frames = [flat("L", 250), flat("L", 5)]
     file = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert decode(file, 8, "squash").min() > 240
+    assert decode(file, Decoding(8, "squash")).min() > 240
 
 
 def test_fine_stripes_turn_grey_when_shrunk(tmp_path):
@@ -112,7 +112,7 @@ def test_fine_stripes_turn_grey_when_shrunk(tmp_path):
     stripes[:, ::2] = 255
     file = saved(tmp_path / "s.png", Image.fromarray(stripes))
     for preprocess in FITTED:
-        assert np.ptp(decode(file, 16, preprocess).astype(int)) < 60
+        assert np.ptp(decode(file, Decoding(16, preprocess)).astype(int)) < 60
 
 
 def bomb() -> bytes:
@@ -144,13 +144,13 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_be_read_is_no_picture(tmp_path, name):
     (tmp_path / name).write_bytes(BROKEN[name])
-    assert decode(str(tmp_path / name), 8, "squash") is None
+    assert decode(str(tmp_path / name), Decoding(8, "squash")) is None
 
 
 def test_no_file_is_no_picture(tmp_path):
-    assert decode("", 8, "pad") is None
-    assert decode(str(tmp_path / "absent.jpg"), 8, "pad") is None
-    assert decode(str(tmp_path), 8, "pad") is None
+    assert decode("", Decoding(8, "pad")) is None
+    assert decode(str(tmp_path / "absent.jpg"), Decoding(8, "pad")) is None
+    assert decode(str(tmp_path), Decoding(8, "pad")) is None
 
 
 def test_pixels_keep_the_order_and_mark_bad_rows_grey(tmp_path):
@@ -158,11 +158,11 @@ def test_pixels_keep_the_order_and_mark_bad_rows_grey(tmp_path):
     files[4], files[7] = "", str(tmp_path / "absent.png")
     calls: list[tuple[int, int]] = []
     pixels = build_pixels(
-        files, 8, "squash", tmp_path / "px", lambda done, total: calls.append((done, total)), threads=4
+        files, Decoding(8, "squash"), tmp_path / "px", lambda done, total: calls.append((done, total)), threads=4
     )
     assert np.flatnonzero(pixels.bad).tolist() == [4, 7]
     assert (pixels.array[4] == GREY).all()
-    assert all((pixels.array[i] == decode(files[i], 8, "squash")).all() for i in range(30) if i not in (4, 7))
+    assert all((pixels.array[i] == decode(files[i], Decoding(8, "squash"))).all() for i in range(30) if i not in (4, 7))
     assert calls[-1] == (30, 30)
     assert isinstance(pixels.array, np.memmap)
     opened = open_pixels(pixels.path)
@@ -173,8 +173,8 @@ def test_pixels_keep_the_order_and_mark_bad_rows_grey(tmp_path):
 def test_more_rows_than_a_chunk_are_all_there(tmp_path, monkeypatch):
     monkeypatch.setattr("autoclimb.data.pixels.CHUNK_BYTES", 8 * 8 * 3 * 4)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
-    pixels = build_pixels(files, 8, "pad", tmp_path / "px", threads=2)
-    assert all((pixels.array[i] == decode(files[i], 8, "pad")).all() for i in range(10))
+    pixels = build_pixels(files, Decoding(8, "pad"), tmp_path / "px", threads=2)
+    assert all((pixels.array[i] == decode(files[i], Decoding(8, "pad"))).all() for i in range(10))
 
 
 @pytest.mark.parametrize("chunk", [8, 1000])  # pictures of 1,400 px come in blocks of 8
@@ -199,20 +199,20 @@ def test_an_array_decoded_by_several_numbers_of_threads_is_that_of_one(tmp_path,
     monkeypatch.setattr("autoclimb.data.pixels.TRIED", 4)
     monkeypatch.setattr("autoclimb.data.pixels.allowed_cores", lambda: 6)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(23)]
-    pixels = build_pixels(files, 8, "pad", tmp_path / "px")
-    assert (pixels.array == build_pixels(files, 8, "pad", tmp_path / "one", threads=1).array).all()
+    pixels = build_pixels(files, Decoding(8, "pad"), tmp_path / "px")
+    assert (pixels.array == build_pixels(files, Decoding(8, "pad"), tmp_path / "one", threads=1).array).all()
     assert open_pixels(pixels.path).path == pixels.path
-    assert build_pixels(files, 8, "pad", tmp_path / "px").note == "", "each block is checked"
+    assert build_pixels(files, Decoding(8, "pad"), tmp_path / "px").note == "", "each block is checked"
 
 
 def test_pixels_are_decoded_once_and_again_when_a_file_changes(tmp_path):
     file = picture(tmp_path / "p.png", seed=0)
-    first = build_pixels([str(file)], 8, "squash", tmp_path / "px")
+    first = build_pixels([str(file)], Decoding(8, "squash"), tmp_path / "px")
     stamp = first.path.stat().st_mtime_ns
-    assert build_pixels([str(file)], 8, "squash", tmp_path / "px").path.stat().st_mtime_ns == stamp
-    assert build_pixels([str(file)], 8, "crop", tmp_path / "px").path != first.path
+    assert build_pixels([str(file)], Decoding(8, "squash"), tmp_path / "px").path.stat().st_mtime_ns == stamp
+    assert build_pixels([str(file)], Decoding(8, "crop"), tmp_path / "px").path != first.path
     picture(file, (9, 9), seed=1)
-    again = build_pixels([str(file)], 8, "squash", tmp_path / "px")
+    again = build_pixels([str(file)], Decoding(8, "squash"), tmp_path / "px")
     assert again.path != first.path
     assert (again.array != first.array).any()
 
@@ -224,23 +224,23 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_pixels(files, 8, "squash", tmp_path / "px", stop)
+        build_pixels(files, Decoding(8, "squash"), tmp_path / "px", stop)
     assert not list((tmp_path / "px").iterdir())
 
 
 def test_an_array_without_its_json_is_built_again(tmp_path):
     file = str(picture(tmp_path / "p.png"))
-    pixels = build_pixels([file], 8, "squash", tmp_path / "px")
+    pixels = build_pixels([file], Decoding(8, "squash"), tmp_path / "px")
     pixels.path.with_suffix(".json").unlink()
     pixels.path.write_bytes(b"half")
-    assert build_pixels([file], 8, "squash", tmp_path / "px").array.shape == (1, 8, 8, 3)
+    assert build_pixels([file], Decoding(8, "squash"), tmp_path / "px").array.shape == (1, 8, 8, 3)
 
 
 @pytest.mark.parametrize("damage", ["a bit", "the end", "everything", "the json", "no numbers"])
 def test_damaged_pixels_are_found_said_and_decoded_again(tmp_path, monkeypatch, damage):
     monkeypatch.setattr("autoclimb.data.pixels.CHUNK_BYTES", 8 * 8 * 3 * 4)
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(10)]
-    pixels = build_pixels(files, 8, "squash", tmp_path / "px", threads=2)
+    pixels = build_pixels(files, Decoding(8, "squash"), tmp_path / "px", threads=2)
     was, path = np.array(pixels.array), pixels.path
     data = bytearray(path.read_bytes())
     if damage == "a bit":
@@ -250,41 +250,41 @@ def test_damaged_pixels_are_found_said_and_decoded_again(tmp_path, monkeypatch, 
         path.with_suffix(".json").write_text("{")
     if damage == "no numbers":
         path.with_suffix(".json").write_text(path.with_suffix(".json").read_text().replace('"checks"', '"cheques"'))
-    again = build_pixels(files, 8, "squash", tmp_path / "px")
+    again = build_pixels(files, Decoding(8, "squash"), tmp_path / "px")
     assert (again.array == was).all()
     assert path.name in again.note
-    assert not build_pixels(files, 8, "squash", tmp_path / "px").note
+    assert not build_pixels(files, Decoding(8, "squash"), tmp_path / "px").note
 
 
 def test_beyond_the_limit_the_least_recently_used_pixels_go(tmp_path):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
     folder, one = tmp_path / "px", 4 * 8 * 8 * 3 + 128  # bytes of pixels and of their header
-    first, second, third = (build_pixels(files, 8, name, folder) for name in ("squash", "pad", "crop"))
+    first, second, third = (build_pixels(files, Decoding(8, name), folder) for name in ("squash", "pad", "crop"))
     (folder / "features-0123456789abcdef.npy").write_bytes(bytes(10 * one))
     for age, pixels in enumerate((second, first, third)):  # the second is the oldest
         os.utime(pixels.path.with_suffix(".json"), (1000 + age, 1000 + age))
-    build_pixels(files, 8, "squash", folder)  # used now
-    build_pixels(files, 8, "clahe", folder, limit=3 * one)
+    build_pixels(files, Decoding(8, "squash"), folder)  # used now
+    build_pixels(files, Decoding(8, "clahe"), folder, limit=3 * one)
     assert not second.path.exists()
     assert not second.path.with_suffix(".json").exists()
     assert first.path.exists()
     assert third.path.exists()
     assert (second.array == second.array).all(), "who holds pixels can read them on"
-    build_pixels(files, 8, "trim", folder, limit=one / 2)
+    build_pixels(files, Decoding(8, "trim"), folder, limit=one / 2)
     assert len(list(folder.glob("*.json"))) == 1, "pixels larger than the limit are built all the same"
     assert (folder / "features-0123456789abcdef.npy").exists()
 
 
 def test_a_full_disk_is_emptied_of_other_pixels_first(tmp_path, monkeypatch):
     files = [str(picture(tmp_path / f"{i}.png", seed=i)) for i in range(4)]
-    other = build_pixels(files, 8, "squash", tmp_path / "px")
+    other = build_pixels(files, Decoding(8, "squash"), tmp_path / "px")
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0 if other.path.exists() else 10**6))
-    assert build_pixels(files, 8, "pad", tmp_path / "px").path.exists()
+    assert build_pixels(files, Decoding(8, "pad"), tmp_path / "px").path.exists()
     assert not other.path.exists()
 
 
 def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
-    pixels = build_pixels([str(picture(tmp_path / "p.png"))], 8, "squash", tmp_path / "px")
+    pixels = build_pixels([str(picture(tmp_path / "p.png"))], Decoding(8, "squash"), tmp_path / "px")
     half = pixels.path.with_name(pixels.path.name.replace("squash", "pad"))
     for left in (
         half,
@@ -298,18 +298,18 @@ def test_what_a_killed_build_left_is_deleted_and_nothing_else(tmp_path):
 
 
 def test_no_files_make_no_rows(tmp_path):
-    assert build_pixels([], 8, "squash", tmp_path / "px").array.shape == (0, 8, 8, 3)
+    assert build_pixels([], Decoding(8, "squash"), tmp_path / "px").array.shape == (0, 8, 8, 3)
 
 
 def test_an_unknown_preprocess_answers_with_the_menu(tmp_path):
     with pytest.raises(Mistake, match="squash, pad, crop, tiles"):
-        build_pixels([], 8, "stretch", tmp_path)
+        build_pixels([], Decoding(8, "stretch"), tmp_path)
 
 
 def test_a_full_disk_is_said_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(Mistake, match="do not fit"):
-        build_pixels([""] * 100, 8, "squash", tmp_path / "px")
+        build_pixels([""] * 100, Decoding(8, "squash"), tmp_path / "px")
 
 
 def test_sizes_are_read_from_headers(tmp_path):
@@ -328,7 +328,7 @@ def filed(tmp_path: Path, *greys: int) -> list[str]:
 
 
 def test_two_pictures_of_an_item_lie_side_by_side_and_keep_their_aspect(tmp_path):
-    decoded = decode(pictures(filed(tmp_path, 10, 200)), 16, "squash")
+    decoded = decode(pictures(filed(tmp_path, 10, 200)), Decoding(16, "squash"))
     assert decoded.shape == (16, 16, 3)
     assert decoded[4:12, :8].max() == 10
     assert decoded[4:12, 8:].min() == 200
@@ -341,7 +341,7 @@ def test_two_pictures_of_an_item_lie_side_by_side_and_keep_their_aspect(tmp_path
 )
 def test_pictures_of_an_item_fill_a_square_grid_and_of_too_many_an_even_share(tmp_path, count, across):
     greys = [round(i * 100 / max(count - 1, 1)) for i in range(count)]
-    decoded = decode(pictures(filed(tmp_path, *greys)), 48, "squash")
+    decoded = decode(pictures(filed(tmp_path, *greys)), Decoding(48, "squash"))
     tile = 48 // across
     top = (48 - -(-min(count, 16) // across) * tile) // 2
     assert decoded[top + tile // 2, tile // 2, 0] == greys[0]
@@ -351,27 +351,27 @@ def test_pictures_of_an_item_fill_a_square_grid_and_of_too_many_an_even_share(tm
 
 def test_an_item_is_read_while_one_of_its_pictures_is(tmp_path):
     one, two = filed(tmp_path, 10, 200)
-    decoded = decode(pictures([one, "absent.png", two]), 16, "squash")
+    decoded = decode(pictures([one, "absent.png", two]), Decoding(16, "squash"))
     assert (decoded[:8, :8] == 10).all()
     assert (decoded[:8, 8:] == GREY).all()
-    assert decode(pictures(["absent.png", ""]), 16, "squash") is None
+    assert decode(pictures(["absent.png", ""]), Decoding(16, "squash")) is None
 
 
 @pytest.mark.parametrize("preprocess", FITTED)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
 def test_channels_from_places_of_their_own_are_stacked_in_order(tmp_path, preprocess, count):
-    decoded = decode(channels(filed(tmp_path, *range(10, 10 + count))), 8, preprocess, count)
+    decoded = decode(channels(filed(tmp_path, *range(10, 10 + count))), Decoding(8, preprocess, count))
     assert (decoded == np.arange(10, 10 + count)).all()
     assert decoded.shape == (8, 8, count)
 
 
 def test_a_channel_that_is_missing_makes_a_picture_unreadable(tmp_path):
-    assert decode(channels([*filed(tmp_path, 1, 2), "absent.png"]), 8, "squash", 3) is None
+    assert decode(channels([*filed(tmp_path, 1, 2), "absent.png"]), Decoding(8, "squash", 3)) is None
 
 
 def test_a_stain_saved_in_its_colour_is_as_bright_as_in_grey(tmp_path):
     blue = saved(tmp_path / "b.png", flat("RGB", (0, 0, 90)))
-    assert (decode(channels([blue, *filed(tmp_path, 7)]), 8, "squash", 2) == [90, 7]).all()
+    assert (decode(channels([blue, *filed(tmp_path, 7)]), Decoding(8, "squash", 2)) == [90, 7]).all()
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 4, 6])
@@ -380,7 +380,7 @@ def test_any_picture_gives_any_number_of_channels(tmp_path, wanted, mode):
     file = saved(
         tmp_path / "x.tif", flat(mode, 0 if len(mode) != 2 else (0, 255)) if mode != "P" else flat("RGB", 0).quantize(4)
     )
-    assert decode(file, 8, "pad", wanted).shape == (8, 8, wanted)
+    assert decode(file, Decoding(8, "pad", wanted)).shape == (8, 8, wanted)
 
 
 def array_file(tmp_path: Path, array: np.ndarray, name: str = "x.npy") -> str:
@@ -397,19 +397,19 @@ def array_file(tmp_path: Path, array: np.ndarray, name: str = "x.npy") -> str:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.int16, np.uint16, bool])
 def test_arrays_of_every_layout_and_type_become_pictures(tmp_path, shape, wanted, dtype):
     array = np.random.default_rng(0).integers(0, 2 if dtype is bool else 200, shape).astype(dtype)
-    decoded = decode(array_file(tmp_path, array), 24, "squash", wanted)
+    decoded = decode(array_file(tmp_path, array), Decoding(24, "squash", wanted))
     assert decoded.shape == (24, 24, wanted)
     assert np.ptp(decoded) > 50
     zipped = tmp_path / "x.zip"
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.write(tmp_path / "x.npy", "x.npy")
-    assert (decode(inside(str(zipped), "x.npy"), 24, "squash", wanted) == decoded).all()
+    assert (decode(inside(str(zipped), "x.npy"), Decoding(24, "squash", wanted)) == decoded).all()
 
 
 def test_channels_of_an_array_stay_apart(tmp_path):
     array = np.zeros((6, 20, 20), np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None] * 10
-    assert (decode(array_file(tmp_path, array), 8, "crop", 6) == np.arange(6) * 10).all()
-    stacked = decode(array_file(tmp_path, array), 24, "crop", 3)  # six of one channel are six pictures
+    assert (decode(array_file(tmp_path, array), Decoding(8, "crop", 6)) == np.arange(6) * 10).all()
+    stacked = decode(array_file(tmp_path, array), Decoding(24, "crop", 3))  # six of one channel are six pictures
     assert stacked[8, [3, 12, 20], 0].tolist() == [0, 10, 20]
 
 
@@ -420,7 +420,7 @@ def test_all_bands_of_a_tiff_are_read(tmp_path, bands, dtype, planar):
     array = np.zeros((20, 30, bands), dtype) + np.arange(bands).astype(dtype) * 10
     written = array if planar == "contig" else np.moveaxis(array, 2, 0)
     tifffile.imwrite(tmp_path / "x.tif", written, planarconfig=planar, photometric="minisblack")
-    decoded = decode(str(tmp_path / "x.tif"), 8, "squash", bands, ((0.0, 255.0),))
+    decoded = decode(str(tmp_path / "x.tif"), Decoding(8, "squash", bands, ((0.0, 255.0),)))
     assert (decoded == np.arange(bands) * 10).all()
 
 
@@ -429,7 +429,7 @@ def test_sixteen_bit_colours_keep_their_depth(tmp_path):
     cv2.imwrite(str(tmp_path / "x.png"), array)
     tifffile.imwrite(tmp_path / "x.tif", array[..., ::-1], photometric="rgb")
     for name in ("x.png", "x.tif"):
-        decoded = decode(str(tmp_path / name), 8, "squash", 3, ((0.0, 4000.0),))
+        decoded = decode(str(tmp_path / name), Decoding(8, "squash", 3, ((0.0, 4000.0),)))
         assert decoded[0, 0].tolist() == [255, 128, 64]
 
 
@@ -440,16 +440,16 @@ def test_one_range_is_learnt_for_a_set_and_kept_for_items_to_come(tmp_path):
     rows[6, 0, 0] = 1e6  # a hot pixel does not darken the rest
     file = array_file(tmp_path, rows)
     sources = [inside(file, i) for i in range(40)]
-    pixels = build_pixels(sources, 12, "squash", tmp_path / "px", channels=1)
+    pixels = build_pixels(sources, Decoding(12, "squash", 1), tmp_path / "px")
     ((low, high),) = pixels.ranges
     assert -31 < low < -28
     assert 8 < high < 11
     assert np.ptp(pixels.array[5]) < 100
     assert np.ptp(pixels.array[7]) > 240
     assert open_pixels(pixels.path).ranges == pixels.ranges
-    one = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1, ranges=pixels.ranges)
+    one = build_pixels(sources[5:6], Decoding(12, "squash", 1, ranges=pixels.ranges), tmp_path / "px2")
     assert (one.array[0] == pixels.array[5]).all()
-    alone = build_pixels(sources[5:6], 12, "squash", tmp_path / "px2", channels=1)
+    alone = build_pixels(sources[5:6], Decoding(12, "squash", 1), tmp_path / "px2")
     assert alone.path != one.path
     assert np.ptp(alone.array[0]) > 240
 
@@ -459,14 +459,14 @@ def test_each_channel_has_a_range_of_its_own(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps(rows))
     file = str(tmp_path / "t.json")
     sources = [channels([inside(file, i, "a"), inside(file, i, "b")]) for i in range(10)]
-    pixels = build_pixels(sources, 8, "squash", tmp_path / "px", channels=2)
+    pixels = build_pixels(sources, Decoding(8, "squash", 2), tmp_path / "px")
     assert len(pixels.ranges) == 2
     assert (pixels.array[..., 0] == pixels.array[..., 1]).all()
     assert not pixels.bad.any()
 
 
 def test_plain_pictures_need_no_range(tmp_path):
-    assert build_pixels(filed(tmp_path, 3, 4), 8, "squash", tmp_path / "px").ranges == ()
+    assert build_pixels(filed(tmp_path, 3, 4), Decoding(8, "squash"), tmp_path / "px").ranges == ()
 
 
 def dicom_file(path: Path, array: np.ndarray, **tags: object) -> str:
@@ -499,24 +499,28 @@ def test_a_dicom_window_decides_what_is_shown(tmp_path):
     window = {"WindowCenter": 40, "WindowWidth": 80, "RescaleSlope": 1, "RescaleIntercept": -1000}
     values = np.full((20, 20), 1000, np.int16)
     values[:, 10:] = 1040
-    decoded = decode(dicom_file(tmp_path / "x.dcm", values, **window), 20, "squash")
+    decoded = decode(dicom_file(tmp_path / "x.dcm", values, **window), Decoding(20, "squash"))
     assert decoded[0, 0, 0] < 5
     assert abs(int(decoded[0, 19, 0]) - 129) < 3
 
 
 def test_inverted_dicom_is_turned_round_and_without_a_window_its_range_is_shown(tmp_path):
-    plain = decode(dicom_file(tmp_path / "x.dcm", RAMP, Modality="MR"), 20, "squash")
-    inverted = decode(dicom_file(tmp_path / "y.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), 20, "squash")
+    plain = decode(dicom_file(tmp_path / "x.dcm", RAMP, Modality="MR"), Decoding(20, "squash"))
+    inverted = decode(
+        dicom_file(tmp_path / "y.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), Decoding(20, "squash")
+    )
     assert plain.min() == 0
     assert plain.max() == 255
     assert (inverted == 255 - plain).all()
-    assert (plain == decode(dicom_file(tmp_path / "z.dcm", RAMP // 4), 20, "squash")).mean() > 0.4  # MR has no unit
+    assert (
+        plain == decode(dicom_file(tmp_path / "z.dcm", RAMP // 4), Decoding(20, "squash"))
+    ).mean() > 0.4  # MR has no unit
 
 
 def test_ct_without_a_window_gets_the_range_of_its_set(tmp_path):
     ct = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024}
     files = [dicom_file(tmp_path / f"{i}.dcm", RAMP // (4 if i == 3 else 1), **ct) for i in range(8)]
-    pixels = build_pixels(files, 20, "squash", tmp_path / "px")
+    pixels = build_pixels(files, Decoding(20, "squash"), tmp_path / "px")
     assert len(pixels.ranges) == 1
     assert pixels.array[3].max() < 80
     assert pixels.array[4].max() == 255
@@ -524,9 +528,9 @@ def test_ct_without_a_window_gets_the_range_of_its_set(tmp_path):
 
 def test_dicom_in_colour_in_frames_in_8_bits_and_without_an_ending(tmp_path):
     colour = np.zeros((20, 20, 3), np.uint8) + np.array([1, 20, 200], np.uint8)
-    assert (decode(dicom_file(tmp_path / "c.dcm", colour), 8, "squash") == [1, 20, 200]).all()
+    assert (decode(dicom_file(tmp_path / "c.dcm", colour), Decoding(8, "squash")) == [1, 20, 200]).all()
     frames = np.zeros((9, 20, 20), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None]
-    decoded = decode(dicom_file(tmp_path / "frames", frames), 24, "squash")
+    decoded = decode(dicom_file(tmp_path / "frames", frames), Decoding(24, "squash"))
     assert decoded[4::8, 4::8, 0].ravel().tolist() == list(range(9))
 
 
@@ -543,7 +547,7 @@ def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="bomb"):
         pixels_in(claimed)
     Path(file).write_bytes(claimed)
-    assert decode(file, 8, "squash") is None
+    assert decode(file, Decoding(8, "squash")) is None
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -551,8 +555,8 @@ def test_a_dicom_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
 def test_what_cannot_be_read_in_an_archive_is_no_picture_either(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(name, BROKEN[name])
-    assert decode(inside(str(tmp_path / "a.zip"), name), 8, "squash") is None
-    assert decode(inside(str(tmp_path / "a.zip"), "../x.jpg"), 8, "squash") is None
+    assert decode(inside(str(tmp_path / "a.zip"), name), Decoding(8, "squash")) is None
+    assert decode(inside(str(tmp_path / "a.zip"), "../x.jpg"), Decoding(8, "squash")) is None
 
 
 @pytest.mark.parametrize("ending", ["npy", "npz", "dcm", "tif", "json", "bson", "zip", "7z", "tar.gz"])
@@ -561,8 +565,8 @@ def test_what_cannot_be_read_in_an_archive_is_no_picture_either(tmp_path, name):
 )
 def test_a_broken_container_is_no_picture(tmp_path, ending, data):
     (tmp_path / f"x.{ending}").write_bytes(data)
-    assert decode(str(tmp_path / f"x.{ending}"), 8, "squash") is None
-    assert decode(inside(str(tmp_path / f"x.{ending}"), 0, 0), 8, "squash") is None
+    assert decode(str(tmp_path / f"x.{ending}"), Decoding(8, "squash")) is None
+    assert decode(inside(str(tmp_path / f"x.{ending}"), 0, 0), Decoding(8, "squash")) is None
     assert sizes_of([inside(str(tmp_path / f"x.{ending}"), 0)]) == []
 
 
@@ -571,7 +575,7 @@ def test_the_same_picture_is_the_same_pixels_wherever_it_lies(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(file, "deep/p.jpg")
     source = inside(str(tmp_path / "a.zip"), "deep/p.jpg")
-    pixels = build_pixels([str(file), source], 64, "crop", tmp_path / "px")
+    pixels = build_pixels([str(file), source], Decoding(64, "crop"), tmp_path / "px")
     assert (pixels.array[0] == pixels.array[1]).all()
     assert sizes_of([source]) == [(500, 375, "RGB")]
 

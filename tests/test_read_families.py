@@ -12,6 +12,7 @@ import pytest
 from folders import competition, metric, picture, table
 from PIL import Image
 
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.data.sources import parts_of
@@ -197,7 +198,9 @@ def test_a_packed_competition_is_read_like_the_unpacked_one(tmp_path, pack):
     for root in (plain, tmp_path / "packed"):
         before = sorted(root.rglob("*"))
         task = read_folder(root, metric("label"))
-        pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / f"cache-{root.name}")
+        pixels = build_pixels(
+            [*task.train_files, *task.test_files], Decoding(8, "squash"), tmp_path / f"cache-{root.name}"
+        )
         assert not pixels.bad.any()
         assert sorted(root.rglob("*")) == before
         seen.append((task.train_ids, task.test_ids, task.classes, task.target.tolist(), pixels.array.tobytes()))
@@ -220,5 +223,5 @@ def test_pixels_in_the_cells_of_a_packed_table_are_read(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_bytes(packed)
         task = read_folder(tmp_path / name, metric("label"))
-        pixels = build_pixels([*task.train_files, *task.test_files], 8, "squash", tmp_path / f"cache-{name}")
+        pixels = build_pixels([*task.train_files, *task.test_files], Decoding(8, "squash"), tmp_path / f"cache-{name}")
         assert np.array_equal(pixels.array[..., 0].reshape(20, 64), values)

@@ -10,11 +10,11 @@ from nets import CPU, fold_over
 from PIL import Image
 from test_learn import TINY
 
-from autoclimb.data.decoding import decode, most_pictures
+from autoclimb.data.decoding import Decoding, decode, most_pictures
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import pictures
 from autoclimb.data.steps import GREY
-from autoclimb.data.stored import picture_of, side_of, tiles_of
+from autoclimb.data.stored import picture_of, tiles_of
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import BatchMaker, endless_batches, resized
 from autoclimb.learn.faults import Unbuildable
@@ -36,7 +36,8 @@ def test_what_is_taken_apart_can_be_joined_again(grid, side, channels):
     assert tiles.shape == (grid * grid, side, side, channels)
     assert (tiles[grid * grid - 1] == picture[-side:, -side:]).all()
     assert (picture_of(tiles, grid) == picture).all()
-    assert side_of(grid * side + grid - 1, grid) == side_of(grid * side, 0) == grid * side
+    for size, tiles_a_side in ((grid * side + grid - 1, grid), (grid * side, 0)):
+        assert Decoding(size, "squash", grid=tiles_a_side).side == grid * side
 
 
 @given(st.integers(1, 4), st.sampled_from([torch.channels_last, torch.contiguous_format]))
@@ -60,9 +61,9 @@ def files_of(folder, count, side=40):
 
 def test_in_a_grid_each_item_lies_in_tiles_of_the_same_size_and_the_rest_is_grey(tmp_path):
     files = files_of(tmp_path, 3, side=32)
-    one, three = (decode(pictures(f), 65, "squash", grid=2) for f in (files[:1], files))
+    one, three = (decode(pictures(f), Decoding(65, "squash", grid=2)) for f in (files[:1], files))
     assert one.shape == (65, 65, 3)  # what builds pixels brings the size down to a multiple
-    built = build_pixels([pictures(files[:1]), pictures(files)], 65, "squash", tmp_path / "cache", grid=2)
+    built = build_pixels([pictures(files[:1]), pictures(files)], Decoding(65, "squash", grid=2), tmp_path / "cache")
     assert built.array.shape == (2, 64, 64, 3)
     alone, tiles = (tiles_of(item, 2) for item in built.array)
     for k, file in enumerate(files):
@@ -78,14 +79,14 @@ def test_the_slices_in_a_file_are_pictures_too(tmp_path):
     np.save(tmp_path / "volume.npy", slices)
     source = str(tmp_path / "volume.npy")
     assert most_pictures([source]) == 5
-    tiles = tiles_of(decode(source, 96, "squash", grid=3), 3)
+    tiles = tiles_of(decode(source, Decoding(96, "squash", grid=3)), 3)
     assert (tiles[:5] == slices[..., None]).all()
     assert (tiles[5:] == GREY).all()
 
 
 def test_pixels_in_a_grid_and_without_are_not_mistaken_for_each_other(tmp_path):
     source = [pictures(files_of(tmp_path, 2))]
-    plain, grid = (build_pixels(source, 64, "squash", tmp_path / "cache", grid=g) for g in (0, 2))
+    plain, grid = (build_pixels(source, Decoding(64, "squash", grid=g), tmp_path / "cache") for g in (0, 2))
     assert plain.path != grid.path
     assert (plain.array != grid.array).any()
 

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from folders import competition, metric, table
 
-from autoclimb.data.decoding import decode, most_pictures, sizes_of
+from autoclimb.data.decoding import Decoding, decode, most_pictures, sizes_of
 from autoclimb.data.files.npy import array_tables, is_stack
 from autoclimb.data.files.stacks import axes_of
 from autoclimb.data.pixels import build_pixels
@@ -87,7 +87,7 @@ def test_all_channels_are_read_and_decoders_write_nothing(tmp_path, capfd, exten
     task = read_folder(root, metric("label"))
     assert task.channels == 13
     assert any("13" in note.text and note.kind == "channels" for note in task.notes)
-    pixels = build_pixels(task.train_files, 16, "squash", tmp_path / "px", channels=13)
+    pixels = build_pixels(task.train_files, Decoding(16, "squash", 13), tmp_path / "px")
     assert (pixels.array == np.arange(13) * 10).all()
     assert sizes_of(task.train_files, channels=13)[0] == (24, 20, "uint8 x 13")
     assert most_pictures(task.train_files, channels=13) == 1
@@ -101,4 +101,4 @@ def test_volumes_of_different_depth_each_give_their_own_slices(tmp_path):
     task = read_folder(tmp_path, metric("label"))
     assert len(task.train_files) == 12
     for i, source in enumerate(task.train_files):
-        assert (decode(source, 32, "squash") == i).all()
+        assert (decode(source, Decoding(32, "squash")) == i).all()

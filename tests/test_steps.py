@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autoclimb.data.decoding import decode
+from autoclimb.data.decoding import Decoding, decode
 from autoclimb.data.pixels import build_pixels, open_pixels
 from autoclimb.data.sources import channels
 from autoclimb.data.steps import CUTS, FITS, PREPROCESS, TONES, chain_of, trim
@@ -55,14 +55,14 @@ def test_box_takes_the_shares_it_names(tmp_path):
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[20:, 30:] = 200
     Image.fromarray(pixels).save(tmp_path / "p.png")
-    assert (decode(str(tmp_path / "p.png"), 8, "box:0.5,0.5,1,1") == 200).all()
-    assert (decode(str(tmp_path / "p.png"), 8, "box:0,0,0.5,1") == 0).all()
+    assert (decode(str(tmp_path / "p.png"), Decoding(8, "box:0.5,0.5,1,1")) == 200).all()
+    assert (decode(str(tmp_path / "p.png"), Decoding(8, "box:0,0,0.5,1")) == 0).all()
 
 
 def test_a_box_of_a_large_jpeg_is_as_sharp_as_a_picture_of_its_own(tmp_path):
     wave = (128 + 100 * np.sin(np.arange(800) * 2 * np.pi / 25)).astype(np.uint8)
     Image.fromarray(np.repeat(np.tile(wave, (800, 1))[..., None], 3, 2)).save(tmp_path / "p.jpg", quality=95)
-    whole, part = (decode(str(tmp_path / "p.jpg"), 32, name) for name in ("squash", "box:0.4,0.4,0.6,0.6"))
+    whole, part = (decode(str(tmp_path / "p.jpg"), Decoding(32, name)) for name in ("squash", "box:0.4,0.4,0.6,0.6"))
     assert np.ptp(whole[16, 4:28].astype(int)) < 60
     assert np.ptp(part[16, 4:28].astype(int)) > 150
 
@@ -156,20 +156,21 @@ def test_the_cut_of_one_channel_is_the_cut_of_all(tmp_path):
         plane[y : y + 10, x : x + 10] = 200
         Image.fromarray(plane).save(tmp_path / f"{number}.png")
         files.append(str(tmp_path / f"{number}.png"))
-    decoded = decode(channels(files), 30, "trim", 2)
+    decoded = decode(channels(files), Decoding(30, "trim", 2))
     assert decoded[:8, :8].mean((0, 1)).tolist() == [200, 0]
     assert decoded[-8:, -8:].mean((0, 1)).tolist() == [0, 200]
 
 
 def test_channels_of_several_sizes_meet_before_a_joint_step(tmp_path):
     files = [str(picture(tmp_path / f"{side}.png", (side, side))) for side in (20, 40)]
-    assert decode(channels(files), 16, "grey-world", 2).shape == (16, 16, 2)
+    assert decode(channels(files), Decoding(16, "grey-world", 2)).shape == (16, 16, 2)
 
 
 def test_each_chain_has_pixels_of_its_own(tmp_path):
     files = [str(picture(tmp_path / f"{i}.png", (30, 20), i)) for i in range(3)]
     all_pixels = [
-        build_pixels(files, 16, name, tmp_path / "px") for name in ("squash", "squash+clahe", "clahe", "trim+pad")
+        build_pixels(files, Decoding(16, name), tmp_path / "px")
+        for name in ("squash", "squash+clahe", "clahe", "trim+pad")
     ]
     assert len({pixels.path for pixels in all_pixels}) == 4
     assert (all_pixels[1].array == all_pixels[2].array).all()

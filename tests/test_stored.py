@@ -13,6 +13,7 @@ from nets import fold_over
 from PIL import Image
 from test_training import TINY, material_of
 
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels, costs_of, intact, leave_in_sources, open_pixels, room_in
 from autoclimb.data.stored import LazyPictures, open_rows, packed, picture_of, unpacked
 from autoclimb.learn.batches import BatchMaker, endless_batches, is_blank, load_batches
@@ -42,19 +43,19 @@ def photographs(folder, count=12, channels=3):
 
 def kept_as(kind, files, folder, size=16, channels=3, grid=0):
     """The pixels kept in one of the three ways."""
-    array = build_pixels(files, size, "squash", folder, channels=channels, grid=grid)
+    array = build_pixels(files, Decoding(size, "squash", channels, grid=grid), folder)
     if kind == ".npy":
         return array
     if kind == ".jpegs":
-        return build_pixels(files, size, "squash", folder, channels=channels, grid=grid, jpegs=True)
-    return leave_in_sources(files, size, "squash", folder, array.bad, channels, array.ranges, grid)
+        return build_pixels(files, Decoding(size, "squash", channels, grid=grid), folder, jpegs=True)
+    return leave_in_sources(files, Decoding(size, "squash", channels, array.ranges, grid), folder, array.bad)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", [".npy", ".jpegs", ".sources"])
 def test_rows_are_read_alike_however_they_are_kept(tmp_path, kind, channels):
     files = photographs(tmp_path, channels=channels)
-    array = np.array(build_pixels(files, 16, "squash", tmp_path / "px", channels=channels).array)
+    array = np.array(build_pixels(files, Decoding(16, "squash", channels), tmp_path / "px").array)
     pixels = kept_as(kind, files, tmp_path / "px", channels=channels)
     assert pixels.path.suffix == kind
     assert pixels.bad.tolist() == [False] * 12 + [True]
@@ -160,9 +161,9 @@ def test_jpegs_are_a_fraction_of_the_array_and_their_cost_is_known_before(tmp_pa
     array, jpegs = (kept_as(kind, files, tmp_path / "px", 64) for kind in (".npy", ".jpegs"))
     size = jpegs.path.stat().st_size
     assert size < 0.3 * array.path.stat().st_size
-    costs = costs_of(files, 64, "squash")
+    costs = costs_of(files, Decoding(64, "squash"))
     assert 0.8 * size < costs.packed_bytes * 40 < 1.2 * size
     assert costs.decode > 0
     assert costs.unpack > 0
-    assert costs_of([""], 64, "squash").packed_bytes == 0
+    assert costs_of([""], Decoding(64, "squash")).packed_bytes == 0
     assert room_in(tmp_path / "px", 1e6, {jpegs.path}) == 1e6 - size

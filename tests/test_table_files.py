@@ -14,7 +14,7 @@ import pytest
 from folders import competition, metric, picture
 from pyarrow import parquet
 
-from autoclimb.data.decoding import decode
+from autoclimb.data.decoding import Decoding, decode
 from autoclimb.data.files.table import Table
 from autoclimb.data.files.table_formats import TABLE_FORMATS, tables_at
 from autoclimb.data.pixels import build_pixels
@@ -94,7 +94,9 @@ def test_pictures_in_columns_of_json_are_found_again(tmp_path):
     bands = {"band": {str(i): [i] * 64 for i in range(9)}, "label": {str(i): "ab"[i % 2] for i in range(9)}}
     table = only(written(tmp_path / "t.json", bands))
     assert table.cells == {"label": ["ab"[i % 2] for i in range(9)]}
-    assert [decode(source, 8, "squash", 1, ((0.0, 255.0),)).max() for source in table.sources] == list(range(9))
+    assert [decode(source, Decoding(8, "squash", 1, ((0.0, 255.0),))).max() for source in table.sources] == list(
+        range(9)
+    )
 
 
 def test_label_studio_s_tasks_are_rows(tmp_path):
@@ -211,5 +213,5 @@ def test_pictures_inside_of_parquet_are_read_and_classes_named_by_the_schema(tmp
     assert found[0].cells["label"] == ["cat", "dog"] * 10
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pixels = build_pixels(found[0].sources, 8, "squash", tmp_path / "px")
+        pixels = build_pixels(found[0].sources, Decoding(8, "squash"), tmp_path / "px")
     assert pixels.array[:, 0, 0, 0].tolist() == [10 * i for i in range(20)]

@@ -50,11 +50,12 @@ def rows_to_show(task: Task) -> list[int]:
 
 def thumbnails_of(task: Task, side: int) -> list[np.ndarray | None]:
     """The pictures of `rows_to_show` as `(side, side, 3)` uint8, None for one that cannot be read."""
+    from autoclimb.data.decoding import Decoding
     from autoclimb.data.pixels import build_pixels  # OpenCV: 20 MB that reading a folder can do without
 
     files = [task.train_files[i] for i in rows_to_show(task)]
     with tempfile.TemporaryDirectory() as folder:
-        pixels = build_pixels(files, side, "squash", Path(folder), channels=task.channels)
+        pixels = build_pixels(files, Decoding(side, "squash", task.channels), Path(folder))
         array = np.array(pixels.array)
         bad = pixels.bad.copy()
     shown = array[..., :3] if array.shape[-1] >= 3 else np.repeat(array[..., :1], 3, -1)

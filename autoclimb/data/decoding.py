@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -18,68 +19,88 @@ LARGE = 40_000_000  # pixels from which pictures are decoded one at a time, not 
 one_large = threading.RLock()
 
 
-def decode(
-    source: str, size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
-) -> np.ndarray | None:
+@dataclass(frozen=True)
+class Decoding:
+    """How items become pictures: size in pixels, preprocessing, channels, ranges of deep numbers, tiles of a grid.
+
+    Three channels are RGB. `ranges` of None are learned from the items where a set is decoded; a single item is then
+    scaled by its own depth. An item of several pictures is a grid of `grid` tiles a side, of as many as it needs for 0.
+    """
+
+    size: int
+    preprocess: str
+    channels: int = 3
+    ranges: Ranges | None = None
+    grid: int = 0
+
+    @property
+    def side(self) -> int:
+        """The pixels a side of an item: `size`, rounded down to a multiple of the grid's tiles."""
+        return self.size // self.grid * self.grid if self.grid else self.size
+
+
+def decode(source: str, how: Decoding) -> np.ndarray | None:
     """The item as `(size, size, channels)` uint8, None where it cannot be read.
 
-    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey. The
-    grid has `grid` tiles a side, as many as the number of pictures needs where that is 0.
+    Several pictures become tiles of a square grid, each preprocessed by itself; one that cannot be read stays grey.
     """
     if not source:
         return None
-    chosen = thinned(parts_of(source), grid * grid or MOST_TILES)
-    if grid and len(chosen) == len(chosen[0]) == 1:
+    chosen = thinned(parts_of(source), how.grid**2 or MOST_TILES)
+    if how.grid and len(chosen) == len(chosen[0]) == 1:
         try:  # it may be a stack
-            return at_place(chosen[0][0], size, preprocess, channels, ranges, 0, grid)
+            return at_place(chosen[0][0], how)
         except UNREADABLE:
             return None
-    tile = size // (grid or columns_of(len(chosen)))
+    of_tile = replace(how, size=how.size // (how.grid or columns_of(len(chosen))), grid=0)
     tiles: list[np.ndarray | None] = []
     for places in chosen:
         try:
-            tiles.append(one_picture(places, tile, preprocess, channels, ranges))
+            tiles.append(one_picture(places, of_tile))
         except UNREADABLE:
             tiles.append(None)
-    return in_grid(tiles, size, channels, grid) if any(picture is not None for picture in tiles) else None
+    if all(picture is None for picture in tiles):
+        return None
+    return in_grid(tiles, how.size, how.channels, how.grid)
 
 
-def one_picture(places: list[Place], size: int, preprocess: str, channels: int, ranges: Ranges) -> np.ndarray:
+def one_picture(places: list[Place], how: Decoding) -> np.ndarray:
     """One picture of an item, its channels together or each from a place of its own. Raises one of UNREADABLE."""
     if len(places) == 1:
-        return at_place(places[0], size, preprocess, channels, ranges, 0)
-    chain, places = chain_of(preprocess), places[:channels]
+        return at_place(places[0], how)
+    chain, places, one_channel = chain_of(how.preprocess), places[: how.channels], replace(how, channels=1)
     if chain.joint:  # a step that depends on the picture needs all its channels together
-        planes = [plane_at(place, size, chain, ranges, i) for i, place in enumerate(places)]
+        planes = [plane_at(place, one_channel, i) for i, place in enumerate(places)]
         height, width = planes[0].shape[:2]
         planes = [plane if plane.shape == planes[0].shape else shrunk(plane, width, height) for plane in planes]
     else:
-        planes = [at_place(place, size, preprocess, 1, ranges, i) for i, place in enumerate(places)]
-    planes += [np.zeros_like(planes[0])] * (channels - len(planes))
+        planes = [at_place(place, one_channel, i) for i, place in enumerate(places)]
+    planes += [np.zeros_like(planes[0])] * (how.channels - len(planes))
     picture = np.concatenate(planes, 2)
-    return chain.applied(picture, size) if chain.joint else picture
+    return chain.applied(picture, how.size) if chain.joint else picture
 
 
-def plane_at(place: Place, size: int, chain: Chain, ranges: Ranges, channel: int) -> np.ndarray:
+def plane_at(place: Place, how: Decoding, channel: int) -> np.ndarray:
     """The channel at one place, `(h, w, 1)`, before any step; of a stack the middle one."""
     with pictures_at(place, 1) as pictures:
-        picture = drafted(pictures[len(pictures) // 2], size, chain)
-        return np.asarray(in_bytes(picture, 1, ranges, channel))
+        picture = drafted(pictures[len(pictures) // 2], how.size, chain_of(how.preprocess))
+        return np.asarray(in_bytes(picture, 1, how.ranges or (), channel))
 
 
-def at_place(
-    place: Place, size: int, preprocess: str, channels: int, ranges: Ranges, first: int, grid: int = 0
-) -> np.ndarray:
-    """The picture at one place, `(size, size, channels)` uint8, a stack as a grid. Raises one of UNREADABLE."""
-    chain = chain_of(preprocess)
-    with pictures_at(place, channels) as pictures:
-        tile = size // (grid or columns_of(len(pictures)))
+def at_place(place: Place, how: Decoding, first: int = 0) -> np.ndarray:
+    """The picture at one place, `(size, size, channels)` uint8, a stack as a grid. Raises one of UNREADABLE.
+
+    `first` is the number of its first channel among those of the item.
+    """
+    chain = chain_of(how.preprocess)
+    with pictures_at(place, how.channels) as pictures:
+        tile = how.size // (how.grid or columns_of(len(pictures)))
         tiles = []
-        for picture in thinned(pictures, grid * grid or MOST_TILES):
+        for picture in thinned(pictures, how.grid**2 or MOST_TILES):
             drafted(picture, tile, chain)
             with one_large if math.prod(sides_of(picture)) > LARGE else nullcontext():
-                tiles.append(chain.applied(in_bytes(picture, channels, ranges, first), tile))
-    return in_grid(tiles, size, channels, grid)
+                tiles.append(chain.applied(in_bytes(picture, how.channels, how.ranges or (), first), tile))
+    return in_grid(tiles, how.size, how.channels, how.grid)
 
 
 def drafted(picture: Picture, size: int, chain: Chain) -> Picture:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.data.decoding import size_of
+from autoclimb.data.decoding import Decoding, size_of
 from autoclimb.data.drift import drift_of
 from autoclimb.data.duplicates import duplicate_facts, duplicates_of
 from autoclimb.data.pixels import build_pixels
@@ -52,7 +52,7 @@ def glance_at(task: Task) -> Glance:
     files = [*part.train_files, *part.test_files]
     sizes = [size_of(file, task.channels) for file in files]
     with tempfile.TemporaryDirectory() as folder:
-        pixels = build_pixels(files, SIDE, "squash", Path(folder), channels=task.channels)
+        pixels = build_pixels(files, Decoding(SIDE, "squash", task.channels), Path(folder))
         duplicates = duplicates_of(part, pixels)
         good = ~pixels.bad
         groups = duplicates.cluster_of.copy()

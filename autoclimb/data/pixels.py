@@ -9,13 +9,13 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from autoclimb.data.decoding import decode, evenly
+from autoclimb.data.decoding import Decoding, decode, evenly
 from autoclimb.data.depth import Ranges, as_ranges, extremes_of, ranges_from, sample_for_ranges
 from autoclimb.data.files.spool import keep_spools_in
 from autoclimb.data.sources import files_of
@@ -27,7 +27,6 @@ from autoclimb.data.stored import (
     offsets_as_bytes,
     open_rows,
     packed,
-    side_of,
     unpacked,
 )
 from autoclimb.disk import read_json, whole_file, write_json
@@ -75,35 +74,28 @@ class Costs:
 
 def build_pixels(
     files: Sequence[str],
-    size: int,
-    preprocess: str,
+    how: Decoding,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
-    threads: int | None = None,
-    channels: int = 3,
-    ranges: Ranges | None = None,
-    limit: float = math.inf,
-    grid: int = 0,
     *,
+    threads: int | None = None,
+    limit: float = math.inf,
     jpegs: bool = False,
     keep: Collection[Path] = (),
 ) -> Pixels:
-    """The items of these sources in that order, decoded now or found in `folder` from an earlier call.
+    """The items of these sources in that order, `how.side` pixels a side, decoded now or found in `folder` from before.
 
     As an array, or as JPEGs that are nearly it in a fifth of its bytes. The file is named after the sources (paths,
-    sizes, times), the size, the preprocess and VERSION, and appears whole or not at all. Memory held does not grow with
-    the number of items. `progress(done, total)` is called now and then. `ranges` are those of the items that a model
-    was trained on; None learns them from these. Pixels found damaged are built again. With `grid` an item is a grid of
-    so many pictures a side, its size brought down to a multiple of that. Where those in `folder` would exceed `limit`
-    bytes with the new ones, the least recently used go, but none in `keep`.
+    sizes, times), the decoding and VERSION, and appears whole or not at all. Memory held does not grow with the number
+    of items. `progress(done, total)` is called now and then. Pixels found damaged are built again. Where those in
+    `folder` would exceed `limit` bytes with the new ones, the least recently used go, but none in `keep`.
 
     Raises Mistake for an unknown preprocess, NoRoom for a full disk and for JPEGs over the limit, Mistake for a kind of
     file whose package is not installed.
     """
-    chain_of(preprocess)
-    size = side_of(size, grid)
+    chain_of(how.preprocess)
     folder.mkdir(parents=True, exist_ok=True)
-    path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".jpegs" if jpegs else ".npy")
+    path = path_of(files, how, folder, ".jpegs" if jpegs else ".npy")
     note = ""
     if path.with_suffix(".json").exists() and path.exists():
         if intact(path):
@@ -111,25 +103,26 @@ def build_pixels(
             return open_pixels(path)
         forget(path)
         note = f"the pixels in {path.name} were damaged and are decoded again"
+    shape = how.side, how.side, how.channels
     if not jpegs:
-        make_room(folder, len(files) * size * size * channels, limit, keep)
+        make_room(folder, len(files) * math.prod(shape), limit, keep)
     keep_spools_in(folder)
     bad = np.zeros(len(files), bool)
     counts = [threads] if threads else counts_to_try(len(files))
-    chunk = min(max(CHUNK_BYTES // (size * size * channels), counts[0]), 2048)
-    used_ranges = learn_ranges(files, channels) if ranges is None else ranges
+    chunk = min(max(CHUNK_BYTES // math.prod(shape), counts[0]), 2048)
+    used = as_used(how, learn_ranges(files, how.channels) if how.ranges is None else how.ranges)
     lengths: list[int] = []  # of what was written
     checks: list[tuple[int, int]] = []  # bytes of a block, and what they add up to
 
     def picture(row: int) -> Sequence[bytes | memoryview]:
-        decoded = decode(files[row], size, preprocess, channels, used_ranges, grid)
+        decoded = decode(files[row], used)
         bad[row] = decoded is None
-        pixels = np.full((size, size, channels), GREY, np.uint8) if decoded is None else decoded
-        return packed(pixels, grid) if jpegs else [np.ascontiguousarray(pixels).data]
+        pixels = np.full(shape, GREY, np.uint8) if decoded is None else decoded
+        return packed(pixels, used.grid) if jpegs else [np.ascontiguousarray(pixels).data]
 
     with whole_file(path) as part_file, open(part_file, "wb") as out:
         if not jpegs:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, channels)}
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(out, header)
         for rows, pool in blocks_with_threads(len(files), chunk, counts):
             begin, check = out.tell(), 0
@@ -146,9 +139,8 @@ def build_pixels(
                 make_room(folder, out.tell() - begin, limit, keep, written=out.tell())
         if jpegs:
             out.write(offsets_as_bytes(lengths))
-    facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
-    facts |= {"channels": channels, "grid": grid, "ranges": used_ranges, "checks": checks}
-    write_json(path.with_suffix(".json"), facts)
+    facts = {"rows": len(files), "bad": np.flatnonzero(bad).tolist(), "checks": checks}
+    write_json(path.with_suffix(".json"), facts | asdict(used))
     return replace(open_pixels(path), note=note)
 
 
@@ -182,42 +174,35 @@ def blocks_with_threads(
         start = rows.stop
 
 
-def leave_in_sources(
-    files: Sequence[str],
-    size: int,
-    preprocess: str,
-    folder: Path,
-    bad: np.ndarray,
-    channels: int = 3,
-    ranges: Ranges = (),
-    grid: int = 0,
-) -> Pixels:
+def as_used(how: Decoding, ranges: Ranges) -> Decoding:
+    """The decoding with the ranges that are used and the size that its grid leaves, as it is recorded."""
+    return replace(how, size=how.side, ranges=ranges)
+
+
+def leave_in_sources(files: Sequence[str], how: Decoding, folder: Path, bad: np.ndarray) -> Pixels:
     """The items, decoded from their sources whenever they are looked at: no disk but for a list of the sources."""
-    size = side_of(size, grid)
-    path = path_of(files, size, preprocess, folder, channels, ranges, grid, ".sources")
-    facts = {"rows": len(files), "size": size, "preprocess": preprocess, "bad": np.flatnonzero(bad).tolist()}
-    facts |= {"channels": channels, "grid": grid, "ranges": ranges, "list": keep_sources(files, folder)}
+    path = path_of(files, how, folder, ".sources")
+    facts = {"rows": len(files), "bad": np.flatnonzero(bad).tolist()} | asdict(as_used(how, how.ranges or ()))
+    facts |= {"list": keep_sources(files, folder)}
     with whole_file(path) as part:
         part.touch()
     write_json(path.with_suffix(".json"), facts)
     return open_pixels(path)
 
 
-def costs_of(
-    files: Sequence[str], size: int, preprocess: str, channels: int = 3, ranges: Ranges = (), grid: int = 0
-) -> Costs:
-    """The costs of decoding an item at this size, measured on some items spread over the list."""
-    size = side_of(size, grid)
+def costs_of(files: Sequence[str], how: Decoding) -> Costs:
+    """The costs of decoding an item, measured on some items spread over the list."""
+    how = replace(how, size=how.side)
     decoding, unpacking, lengths = [], [], []
     for source in evenly([file for file in files if file], SAMPLED):
         start = time.perf_counter()
-        picture = decode(source, size, preprocess, channels, ranges, grid)
+        picture = decode(source, how)
         decoded = time.perf_counter()
         if picture is None:
             continue
-        blocks = packed(picture, grid)
+        blocks = packed(picture, how.grid)
         begun = time.perf_counter()
-        unpacked([np.frombuffer(block, np.uint8) for block in blocks], channels, grid)
+        unpacked([np.frombuffer(block, np.uint8) for block in blocks], how.channels, how.grid)
         decoding.append(decoded - start)
         unpacking.append(time.perf_counter() - begun)
         lengths.append(sum(map(len, blocks)))
@@ -317,18 +302,10 @@ def forget_unfinished_pixels(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def path_of(
-    files: Sequence[str],
-    size: int,
-    preprocess: str,
-    folder: Path,
-    channels: int = 3,
-    ranges: Ranges | None = None,
-    grid: int = 0,
-    ending: str = ".npy",
-) -> Path:
+def path_of(files: Sequence[str], how: Decoding, folder: Path, ending: str = ".npy") -> Path:
     """Where these pixels are kept: named after the sources, their files' sizes and times, and what is made of them."""
-    text = f"{VERSION} {size} {preprocess} {channels} {ranges} {grid}{ending if ending != '.npy' else ''}"
+    words = [VERSION, how.side, how.preprocess, how.channels, how.ranges, how.grid]
+    text = " ".join(map(str, words)) + (ending if ending != ".npy" else "")
     digest = hashlib.blake2b(text.encode(), digest_size=8)
 
     @lru_cache(1024)  # an archive is looked at once, not once a member
@@ -341,4 +318,4 @@ def path_of(
 
     for source in files:
         digest.update(f"\0{source}\0{chr(0).join(map(state, files_of(source)))}".encode())
-    return folder / f"{preprocess}-{size}-{digest.hexdigest()}{ending}"
+    return folder / f"{how.preprocess}-{how.side}-{digest.hexdigest()}{ending}"

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -80,11 +80,6 @@ def open_rows(path: Path) -> PictureRows:
 
 
 # --- JPEGs in one file -----------------------------------------------------------------------------------------------
-
-
-def side_of(size: int, grid: int) -> int:
-    """The pixels a side of a picture of that size, rounded down to a multiple of `grid` tiles where that is not 0."""
-    return size // grid * grid if grid else size
 
 
 def tiles_of(picture: np.ndarray, grid: int) -> np.ndarray:
@@ -183,19 +178,18 @@ def pictures_of_sources(
 ) -> Callable[[int], np.ndarray]:
     """A function that decodes the source of a row; the picture is grey where that cannot be read."""
     # pandas and all formats take a third of a second, which processes that only read arrays save
-    from autoclimb.data.decoding import decode
+    from autoclimb.data.decoding import Decoding, decode
     from autoclimb.data.depth import as_ranges
     from autoclimb.data.files.spool import keep_spools_in
     from autoclimb.data.steps import GREY
 
     keep_spools_in(path.parent)
     sources = listed(path.parent / facts["list"])
-    ranges = as_ranges(facts["ranges"])
-    _, size, _, channels = shape
-    preprocess, grid = facts["preprocess"], facts["grid"]
+    how = Decoding(**{field.name: facts[field.name] for field in fields(Decoding)})
+    how = replace(how, ranges=as_ranges(facts["ranges"]))
 
     def picture(row: int) -> np.ndarray:
-        decoded = decode(sources[row], size, preprocess, channels, ranges, grid)
-        return np.full((size, size, channels), GREY, np.uint8) if decoded is None else decoded
+        decoded = decode(sources[row], how)
+        return np.full(shape[1:], GREY, np.uint8) if decoded is None else decoded
 
     return picture

@@ -7,11 +7,12 @@ of a larger size, or from the source files, whichever costs least beside the net
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 
 from autoclimb.budget import SLACK, Clock
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import (
     Costs,
     NoRoom,
@@ -23,13 +24,11 @@ from autoclimb.data.pixels import (
     path_of,
     room_in,
 )
-from autoclimb.data.stored import side_of
 from autoclimb.processors import allowed_cores
 from autoclimb.types import Event, Tell
 
 ENOUGH = 0.9  # of the training rate on an array, above which no faster form is built
 SAMPLE_ERROR = 1.15  # factor on the bytes of JPEGs, which are estimated from a sample
-Key = tuple[int, str, int]  # size, preprocess, grid
 
 
 class OutOfTime(Exception):
@@ -50,8 +49,8 @@ class Decoded:
     tell: Tell
     channels: int = 3
     limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
-    opened: dict[Key, Pixels] = field(default_factory=dict, repr=False)
-    costs: dict[Key, Costs] = field(default_factory=dict, repr=False)
+    opened: dict[Decoding, Pixels] = field(default_factory=dict, repr=False)
+    costs: dict[Decoding, Costs] = field(default_factory=dict, repr=False)
     reserve: Callable[[], float] = field(default=lambda: 0.0, repr=False)  # seconds of the budget for other work
 
     def at(self, size: int, preprocess: str, grid: int = 0, rate: float = 0.0) -> Pixels:
@@ -60,112 +59,109 @@ class Decoded:
         `rate` is the net's own speed in pictures a second, 0 where it is unknown. Raises OutOfTime where the budget
         does not allow for decoding, NoRoom where the disk is full.
         """
-        key = size, preprocess, grid
-        pixels = self.opened.get(key)
+        how = self._how(size, preprocess, grid)
+        pixels = self.opened.get(how)
         if pixels is None or not pixels.path.exists():
             for gone in [other for other, opened in self.opened.items() if not opened.path.exists()]:
                 del self.opened[gone]
-            pixels = self.opened[key] = self._open(key, rate)
+            pixels = self.opened[how] = self._open(how, rate)
         mark_used(pixels.path)
         return pixels
 
     def decoded_already(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
         """The pixels for pictures of this size, None where they would have to be decoded first."""
-        key = size, preprocess, grid
-        if (pixels := self.opened.get(key)) is not None and pixels.path.exists():
+        how = self._how(size, preprocess, grid)
+        if (pixels := self.opened.get(how)) is not None and pixels.path.exists():
             return pixels
-        return self.at(*key) if self._is_kept(key, ".npy") else None
+        return self.at(size, preprocess, grid) if self._is_kept(how, ".npy") else None
 
     def reading_seconds(self, size: int, preprocess: str, grid: int = 0) -> float:
         """Seconds of all cores to read a picture of this size: 0 where it is a row of an array."""
-        key = size, preprocess, grid
-        pixels = self.opened.get(key)
+        how = self._how(size, preprocess, grid)
+        pixels = self.opened.get(how)
         if pixels is None:
-            in_array = self._fits_as_array(key) or self._in_larger_array(key)
-            ending = ".npy" if in_array else ".jpegs" if self._fits_as_jpegs(key) else ".sources"
+            in_array = self._fits_as_array(how) or ".npy" in (larger.path.suffix for _, larger in self._larger(how))
+            ending = ".npy" if in_array else ".jpegs" if self._fits_as_jpegs(how) else ".sources"
         else:
             ending = pixels.path.suffix
-        return self._seconds(key, ending) / allowed_cores()
+        return self._seconds(how, ending) / allowed_cores()
 
-    def _open(self, key: Key, rate: float) -> Pixels:
-        if self._fits_as_array(key):
-            return self._build(key, jpegs=False, limit=self.limit)
+    def _how(self, size: int, preprocess: str, grid: int) -> Decoding:
+        return Decoding(size, preprocess, self.channels, grid=grid)
+
+    def _open(self, how: Decoding, rate: float) -> Pixels:
+        if self._fits_as_array(how):
+            return self._build(how, jpegs=False, limit=self.limit)
         if not self.opened:  # the first pixels must exist: they show which pictures are unreadable, which duplicates
-            return self._jpegs_within_limit(key) or self._first_beyond_limit(key)
-        seconds, ready = self._best_without_building(key)
+            return self._jpegs_within_limit(how) or self._first_beyond_limit(how)
+        seconds, ready = self._best_without_building(how)
         enough = not seconds or (rate > 0 and 1 / (1 + rate * seconds / allowed_cores()) >= ENOUGH)
-        return (None if enough else self._jpegs_within_limit(key)) or ready()
+        return (None if enough else self._jpegs_within_limit(how)) or ready()
 
-    def _jpegs_within_limit(self, key: Key) -> Pixels | None:
-        if self._fits_as_jpegs(key):
+    def _jpegs_within_limit(self, how: Decoding) -> Pixels | None:
+        if self._fits_as_jpegs(how):
             with suppress(NoRoom):  # the estimate from a sample was too low
-                return self._build(key, jpegs=True, limit=self.limit)
+                return self._build(how, jpegs=True, limit=self.limit)
         return None
 
-    def _first_beyond_limit(self, key: Key) -> Pixels:
-        text = f"pixels at {key[0]} px take more than the cache's {self.limit / 1e9:g} GB even as JPEGs"
+    def _first_beyond_limit(self, how: Decoding) -> Pixels:
+        text = f"pixels at {how.size} px take more than the cache's {self.limit / 1e9:g} GB even as JPEGs"
         self.tell(Event("note", text))
-        return self._build(key, jpegs=True, limit=math.inf)
+        return self._build(how, jpegs=True, limit=math.inf)
 
-    def _best_without_building(self, key: Key) -> tuple[float, Callable[[], Pixels]]:
+    def _best_without_building(self, how: Decoding) -> tuple[float, Callable[[], Pixels]]:
         """The cheapest pixels that need no room: seconds of a core a picture, and a function that opens them."""
-        size, preprocess, grid = key
-        first = next(iter(self.opened.values()))
 
         def sources() -> Pixels:
-            self.tell(Event("note", f"pictures at {size} px are decoded from their files whenever they are read"))
-            facts = (first.bad, self.channels, first.ranges, grid)
-            return leave_in_sources(self.files, size, preprocess, self.folder, *facts)
+            self.tell(Event("note", f"pictures at {how.size} px are decoded from their files whenever they are read"))
+            first = next(iter(self.opened.values()))
+            return leave_in_sources(self.files, replace(how, ranges=first.ranges), self.folder, first.bad)
 
-        choices: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(key).decode, sources)]
-        for other, pixels in self.opened.items():
-            if other[1:] == key[1:] and other[0] > size and pixels.path.suffix != ".sources":
-                choices.append((self._seconds(other, pixels.path.suffix), lambda pixels=pixels: pixels))  # type: ignore[misc]
+        choices: list[tuple[float, Callable[[], Pixels]]] = [(self._costs(how).decode, sources)]
+        for larger, pixels in self._larger(how):
+            if pixels.path.suffix != ".sources":
+                choices.append((self._seconds(larger, pixels.path.suffix), lambda pixels=pixels: pixels))  # type: ignore[misc]
         return min(choices, key=lambda choice: choice[0])
 
-    def _seconds(self, key: Key, ending: str) -> float:
+    def _seconds(self, how: Decoding, ending: str) -> float:
         """Seconds of one core to read a picture from a file of that ending."""
         if ending == ".npy":
             return 0.0
-        return self._costs(key).unpack if ending == ".jpegs" else self._costs(key).decode
+        return self._costs(how).unpack if ending == ".jpegs" else self._costs(how).decode
 
-    def _in_larger_array(self, key: Key) -> bool:
-        arrays = [other for other, pixels in self.opened.items() if pixels.path.suffix == ".npy"]
-        return any(other[1:] == key[1:] and other[0] > key[0] for other in arrays)
-
-    def _array_bytes(self, key: Key) -> int:
-        size, _, grid = key
-        side = side_of(size, grid)
-        return len(self.files) * side * side * self.channels
+    def _larger(self, how: Decoding) -> list[tuple[Decoding, Pixels]]:
+        """The opened pixels that differ from these by a larger size alone."""
+        return [
+            (other, pixels)
+            for other, pixels in self.opened.items()
+            if other.size > how.size and replace(other, size=how.size) == how
+        ]
 
     def _room(self) -> float:
         return room_in(self.folder, self.limit, {pixels.path for pixels in self.opened.values()})
 
-    def _fits_as_array(self, key: Key) -> bool:
-        return self._array_bytes(key) <= self._room() or self._is_kept(key, ".npy")
+    def _fits_as_array(self, how: Decoding) -> bool:
+        array = len(self.files) * how.side**2 * how.channels
+        return array <= self._room() or self._is_kept(how, ".npy")
 
-    def _fits_as_jpegs(self, key: Key) -> bool:
-        needed = SAMPLE_ERROR * len(self.files) * self._costs(key).packed_bytes
-        return needed <= self._room() or self._is_kept(key, ".jpegs")
+    def _fits_as_jpegs(self, how: Decoding) -> bool:
+        needed = SAMPLE_ERROR * len(self.files) * self._costs(how).packed_bytes
+        return needed <= self._room() or self._is_kept(how, ".jpegs")
 
-    def _is_kept(self, key: Key, ending: str) -> bool:
+    def _is_kept(self, how: Decoding, ending: str) -> bool:
         """Whether these pixels are on disk already."""
-        size, preprocess, grid = key
-        side = side_of(size, grid)
-        if not any(self.folder.glob(f"{escape(preprocess)}-{side}-*{ending}")):
+        if not any(self.folder.glob(f"{escape(how.preprocess)}-{how.side}-*{ending}")):
             return False  # path_of would stat every source file
-        return path_of(self.files, side, preprocess, self.folder, self.channels, None, grid, ending).exists()
+        return path_of(self.files, how, self.folder, ending).exists()
 
-    def _costs(self, key: Key) -> Costs:
-        if key not in self.costs:
-            size, preprocess, grid = key
+    def _costs(self, how: Decoding) -> Costs:
+        if how not in self.costs:
             ranges = next((pixels.ranges for pixels in self.opened.values()), ())
-            self.costs[key] = costs_of(self.files, size, preprocess, self.channels, ranges, grid)
-        return self.costs[key]
+            self.costs[how] = costs_of(self.files, replace(how, ranges=ranges))
+        return self.costs[how]
 
-    def _build(self, key: Key, jpegs: bool, limit: float) -> Pixels:
-        size, preprocess, grid = key
-        texts = [f"decoding {len(self.files)} pictures at {size} px" + (" into JPEGs" if jpegs else "")]
+    def _build(self, how: Decoding, jpegs: bool, limit: float) -> Pixels:
+        texts = [f"decoding {len(self.files)} pictures at {how.size} px" + (" into JPEGs" if jpegs else "")]
 
         def progress(done: int, total: int) -> None:
             self.tell(Event("progress", texts.pop() if texts else "", {"done": done, "total": total}))
@@ -174,13 +170,10 @@ class Decoded:
 
         pixels = build_pixels(
             self.files,
-            size,
-            preprocess,
+            how,
             self.folder,
             progress,
-            channels=self.channels,
             limit=limit,
-            grid=grid,
             jpegs=jpegs,
             keep={pixels.path for pixels in self.opened.values()},
         )

@@ -47,12 +47,12 @@ def predictions_by_export(
     if find_spec("onnxruntime") is None:
         tell(Event("note", f"{name} would predict faster, with onnxruntime: pip install 'autoclimb[export]'"))
         return None
-    inputs = inputs_for(trials, run.task.get("channels", 3))
-    first_with = [inputs.of_trial.index(number) for number in range(len(inputs.rows))]
+    inputs = inputs_for(run, trials)
+    first_with = [inputs.of_trial.index(number) for number in range(len(inputs.decodings))]
     pictures = [open_rows(pixels_for(trials[at].config)) for at in first_with]
     try:
-        names = [row["name"] for row in inputs.rows]
-        return predictions_of_file(file, digest_of(run.finished_blend(), trials), names, pictures, tell)
+        digest = digest_of(run.finished_blend(), trials)
+        return predictions_of_file(file, digest, list(inputs.decodings), pictures, tell)
     except Mistake as mistake:
         tell(Event("note", f"{mistake}: the nets predict"))
         return None
@@ -73,7 +73,7 @@ def description_in(file: Path) -> dict[str, Any] | None:
 
 def matches_blend(description: dict[str, Any], run: "Run", trials: Sequence[Trial]) -> bool:
     """Whether an exported file is of the run's present blend."""
-    same_inputs = description.get("inputs") == inputs_for(trials, run.task.get("channels", 3)).rows
+    same_inputs = description.get("inputs") == inputs_for(run, trials).rows
     return same_inputs and description.get("digest") == digest_of(run.finished_blend(), trials)
 
 

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
-from autoclimb.data.depth import as_ranges
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels, open_pixels, pixels_in
-from autoclimb.data.stored import side_of
 from autoclimb.disk import whole_file, write_array, write_json
 from autoclimb.errors import Mistake, room_on_disk
 from autoclimb.report.leaderboard import words_of
@@ -67,10 +66,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A graph's inputs, rows of name, size, channels, preprocess and grid, and the index of the row for each trial."""
+    """A graph's inputs, each with its name and the decoding of its pictures, and the index of the one of each trial."""
 
-    rows: list[dict[str, Any]]
+    decodings: dict[str, Decoding]
     of_trial: list[int]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The inputs as json: name, size, channels, preprocess and grid."""
+        return [
+            {"name": name, **{key: getattr(how, key) for key in ("size", "channels", "preprocess", "grid")}}
+            for name, how in self.decodings.items()
+        ]
 
 
 def export_run(run: "Run", format: str, best: bool, out: Path | None, files: list[str] | None, tell: Tell) -> Exported:
@@ -93,7 +100,7 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Mistake(f"--out {path} cannot be written ({error.strerror}); name another file") from error
-    inputs = inputs_for(trials, run.task.get("channels", 3))
+    inputs = inputs_for(run, trials)
     description = describe(run, trials, inputs)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
@@ -152,23 +159,20 @@ def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]
     return replace(run, blend=blend, rule=rule.to_json()), [trial]
 
 
-def inputs_for(trials: Sequence[Trial], channels: int) -> Inputs:
-    """An input for each combination of size, preprocessing and grid that the trials need."""
-    combinations = [(side_of(t.config.seen_size, t.config.grid), t.config.preprocess, t.config.grid) for t in trials]
-    distinct = list(dict.fromkeys(combinations))
-    rows = [
-        {"name": _name(at, distinct), "size": size, "channels": channels, "preprocess": preprocess, "grid": grid}
-        for at, (size, preprocess, grid) in enumerate(distinct)
-    ]
-    return Inputs(rows, [distinct.index(combination) for combination in combinations])
+def inputs_for(run: "Run", trials: Sequence[Trial]) -> Inputs:
+    """An input for each decoding that the trials need."""
+    decodings = [replace(how, size=how.side) for how in (run.decoding(trial.config) for trial in trials)]
+    distinct = list(dict.fromkeys(decodings))
+    names = [_name(at, distinct) for at in range(len(distinct))]
+    return Inputs(dict(zip(names, distinct, strict=True)), [distinct.index(how) for how in decodings])
 
 
-def _name(at: int, distinct: Sequence[tuple[int, str, int]]) -> str:
+def _name(at: int, distinct: Sequence[Decoding]) -> str:
     """`pictures` for the only input, `pictures_128` for one whose size no other has, else with its number too."""
-    size = distinct[at][0]
+    size = distinct[at].size
     if len(distinct) == 1:
         return "pictures"
-    same_size = sum(other[0] == size for other in distinct) > 1
+    same_size = sum(other.size == size for other in distinct) > 1
     return f"pictures_{size}_{at}" if same_size else f"pictures_{size}"
 
 
@@ -213,7 +217,7 @@ def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place
     are none.
     """
     if files is not None:
-        return [_decoded(run, row, files[:MOST_CHECKED], place) for row in inputs.rows]
+        return [_decoded(how, files[:MOST_CHECKED], place) for how in inputs.decodings.values()]
     rows = len(np.load(run.folder / "fold_of.npy", mmap_mode="r"))
     for path in reversed(pixels_in(run.folder / "cache")):
         pixels = open_pixels(path)
@@ -222,16 +226,13 @@ def pictures_to_check(run: "Run", inputs: Inputs, files: list[str] | None, place
         usable = of_test if len(of_test) else readable
         if len(pixels.bad) >= rows and len(usable):
             pictures = np.asarray(pixels.array[usable[:: -(-len(usable) // MOST_CHECKED)]])
-            return [_at_size(pictures, row["size"]) for row in inputs.rows]
+            return [_at_size(pictures, how.size) for how in inputs.decodings.values()]
     raise Mistake(f"the decoded pictures of {run.folder} were deleted; name others to check with: --images FOLDER")
 
 
-def _decoded(run: "Run", row: dict[str, Any], files: list[str], place: Path) -> np.ndarray:
+def _decoded(how: Decoding, files: list[str], place: Path) -> np.ndarray:
     """The files decoded for an input."""
-    ranges = as_ranges(run.task.get("ranges", ()))
-    pixels = build_pixels(
-        files, row["size"], row["preprocess"], place, channels=row["channels"], ranges=ranges, grid=row["grid"]
-    )
+    pixels = build_pixels(files, how, place)
     if pixels.bad.any():
         raise Mistake(
             f"{int(pixels.bad.sum())} of the pictures to check with cannot be read; name others with --images"
@@ -276,7 +277,7 @@ def write_and_compare(
             "do": "export",
             "parts": parts,
             "blend": blend.stacker,
-            "channels": inputs.rows[0]["channels"],
+            "channels": run.task.get("channels", 3),
             "inputs": inputs.rows,
             "arrays": [str(path) for path in pixels],
             "description": description,

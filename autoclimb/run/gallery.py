@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import pixels_in
-from autoclimb.data.stored import side_of
 from autoclimb.disk import read_json, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report import findings
@@ -123,12 +123,11 @@ def _notes_in(folder: Path) -> dict[str, Any]:
 
 def cached_pixels(cache: Path, items: int, config: Config) -> Path | None:
     """The path of a run's pictures decoded for a config, at its size or a larger one; None where they are gone."""
-    fitting = []
+    fitting, how = [], Decoding(config.cached_size, config.preprocess, grid=config.grid)
     for path in pixels_in(cache):
         facts = read_json(path.with_suffix(".json"))
-        same = (facts["rows"], facts.get("preprocess"), facts.get("grid")) == (items, config.preprocess, config.grid)
-        large = facts["size"] >= side_of(config.cached_size, config.grid)
-        if same and large and path.suffix != ".sources":
+        same = (facts["rows"], facts.get("preprocess"), facts.get("grid")) == (items, how.preprocess, how.grid)
+        if same and facts["size"] >= how.side and path.suffix != ".sources":
             fitting.append((facts["size"], path))
     return min(fitting)[1] if fitting else None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb.blend.choose import apply_blend, needs_metadata
+from autoclimb.data.decoding import Decoding
 from autoclimb.data.depth import Ranges, as_ranges
 from autoclimb.data.files.formats import PICTURES, stem_of
 from autoclimb.data.pixels import build_pixels
@@ -183,20 +184,20 @@ class Run:
             worker.end()
         return predictions
 
+    def decoding(self, config: Config) -> Decoding:
+        """The decoding of pictures that a net of the config is to predict."""
+        channels, ranges = self.task.get("channels", 3), as_ranges(self.task.get("ranges", ()))
+        return Decoding(config.seen_size, config.preprocess, channels, ranges, config.grid)
+
     def _pixels_for(self, config: Config, files: list[str], place: Path, tell: Tell) -> Path:
         """The path of the pictures, decoded for the config; raises Mistake where some cannot be read."""
-        channels, size = self.task.get("channels", 3), config.seen_size
-        array = len(files) * size * size * channels
+        how = self.decoding(config)
         pixels = build_pixels(
             files,
-            size,
-            config.preprocess,
+            how,
             place,
             lambda done, total: tell(Event("progress", "", {"done": done, "total": total, "what": "decoding"})),
-            channels=channels,
-            ranges=as_ranges(self.task.get("ranges", ())),
-            grid=config.grid,
-            jpegs=array > DISK_SHARE * shutil.disk_usage(place).free,
+            jpegs=len(files) * how.side**2 * how.channels > DISK_SHARE * shutil.disk_usage(place).free,
         )
         if pixels.bad.any():
             names = ", ".join(shown(files[i]) for i in np.flatnonzero(pixels.bad)[:3])

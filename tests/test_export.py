@@ -99,7 +99,7 @@ def test_a_graph_blends_as_the_blender_does(name, kind):
     truth, members = predictions_for(goal)
     model = BLENDERS[name].learn(Rows(goal, members, truth, np.arange(len(truth))))
     picked = [members[i] for i in model["picked"]]
-    expected = BLENDERS[name].apply(model, picked, None)
+    expected = BLENDERS[name].predict(model, picked)
     model = json.loads(json.dumps(model))  # as it lies on disk
     got = COMBINED[name](model, [torch.from_numpy(p).float() for p in picked]).numpy()
     assert np.abs(got - expected).max() < 1e-5

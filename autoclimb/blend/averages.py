@@ -14,7 +14,7 @@ PLACES = 201  # quantiles that describe a member's distribution, linear between 
 Model = dict[str, Any]
 
 
-def weighted(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def weighted(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The weighted mean `(M, C)` of the predictions."""
     total = np.zeros(predictions[0].shape)
     for weight, p in zip(model["weights"], predictions, strict=True):
@@ -35,7 +35,7 @@ def constant(rows: Rows) -> Model:
     return {"picked": [rows.ranked[0]], "value": value.tolist()}
 
 
-def repeated(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def repeated(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The constant, for each row `(M, C)`."""
     return np.tile(np.asarray(model["value"]), (len(predictions[0]), 1))
 
@@ -56,7 +56,7 @@ def plain(rows: Rows) -> Model:
     return {"picked": rows.diverse[:MEMBERS], "kind": rows.goal.kind}
 
 
-def log_odds_mean(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def log_odds_mean(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The probabilities of mean log odds, or mean log probabilities: one certain member outweighs several others."""
     if model["kind"] == "multilabel":
         return sigmoid(np.mean([logits(p) for p in predictions], axis=0))
@@ -65,12 +65,12 @@ def log_odds_mean(model: Model, predictions: Sequence[np.ndarray], beside: np.nd
     return np.asarray(q / q.sum(1, keepdims=True))
 
 
-def median(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def median(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The members' median number, which one outlier changes little."""
     return np.median([np.asarray(p, np.float64) for p in predictions], axis=0)
 
 
-def log_mean(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def log_mean(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The number whose log(1 + x) is the members' mean: the scale of RMSLE."""
     return np.expm1(np.mean([np.log1p(np.maximum(np.asarray(p, np.float64), 0)) for p in predictions], axis=0))
 
@@ -83,7 +83,7 @@ def ranks(rows: Rows) -> Model:
     return {"picked": picked, "quantiles": quantiles, "kind": rows.goal.kind}
 
 
-def rank_mean(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def rank_mean(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The mean over members of each prediction's place among the train rows', from 0 to 1: only order counts."""
     total = np.zeros(predictions[0].shape)
     for p, columns in zip(predictions, model["quantiles"], strict=True):
@@ -101,7 +101,7 @@ def _places(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return np.asarray((0.01 + 0.98 * at) + 0.01 * (over / (1 + over) - under / (1 + under)))
 
 
-def vote(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def vote(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The shares of the members' votes for each class; the mean prediction breaks ties."""
     votes = np.mean([np.eye(p.shape[1])[p.argmax(1)] for p in predictions], axis=0)
     return np.asarray(0.99 * votes + 0.01 * np.mean(predictions, axis=0))

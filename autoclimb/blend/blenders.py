@@ -33,11 +33,12 @@ def always(goal: Goal) -> bool:
 class Blender:
     """How to learn a combination from rows and to apply it to predictions, one `(M, C)` for each picked member.
 
-    `apply` also takes the columns beside the pictures, `(M, K)` or None. `suits` says whether it is tried for a goal.
+    Where it `needs_metadata`, `apply` takes a third argument: the columns beside the pictures, `(M, K)` or None.
+    `suits` says whether it is tried for a goal.
     """
 
     learn: Callable[[Rows], Model]
-    apply: Callable[[Model, Sequence[np.ndarray], np.ndarray | None], np.ndarray]
+    apply: Callable[..., np.ndarray]
     suits: Callable[[Goal], bool] = always
     fewest_rows: int = 0
     fewest_members: int = 2
@@ -45,6 +46,10 @@ class Blender:
     when_quick: bool = True
     margin: float = MARGIN
     needs_metadata: bool = False
+
+    def predict(self, model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+        """The combination `(M, C)`, by the columns beside the pictures too where it reads them."""
+        return self.apply(model, predictions, beside) if self.needs_metadata else self.apply(model, predictions)
 
 
 BLENDERS: dict[str, Blender] = {

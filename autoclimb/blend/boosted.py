@@ -74,7 +74,7 @@ def fitted(rows: Rows) -> dict[str, Any]:
     return {"picked": picked, "kind": kind, "text": lightgbm.train(settings, data, ROUNDS).model_to_string()}
 
 
-def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def apply(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The stacker's predictions `(M, C)`."""
     import lightgbm
 

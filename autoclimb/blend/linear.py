@@ -133,7 +133,7 @@ def _members(rows: Rows, picked: Sequence[int], block: slice) -> tuple[np.ndarra
     return np.stack([rows.predictions[i][some] for i in picked]).astype(np.float64), rows.truth[some]
 
 
-def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def apply(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The stacker's predictions `(M, C)`."""
     return chances(scores(model, predictions), model["link"])
 

@@ -25,13 +25,13 @@ def mixed(models: Mapping[str, Model], shares: Mapping[str, float]) -> Model:
 
 
 def apply(model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
-    """The predictions `(M, C)` of a model that `mixed` gave, as `Blender.apply` gives those of one blender."""
+    """The predictions `(M, C)` of a model that `mixed` gave, as `Blender.predict` gives those of one blender."""
     if model["method"] != MIXTURE:
-        return BLENDERS[model["method"]].apply(model, predictions, beside)
+        return BLENDERS[model["method"]].predict(model, predictions, beside)
     total = np.zeros(predictions[0].shape)
     for part in model["parts"]:
         own = [predictions[i] for i in part["members_at"]]
-        total += part["share"] * BLENDERS[part["method"]].apply(part, own, beside)
+        total += part["share"] * BLENDERS[part["method"]].predict(part, own, beside)
     return total
 
 

@@ -32,7 +32,7 @@ def fitted(rows: Rows) -> dict[str, Any]:
     return {"picked": picked, "members": matrices, "weights_of_labels": weights.tolist()}
 
 
-def apply(model: dict[str, Any], predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
+def apply(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarray:
     """The stacker's probabilities `(M, C)`."""
     total = np.zeros(predictions[0].shape)
     for p, member, weight in zip(predictions, model["members"], model["weights_of_labels"], strict=True):

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autoclimb.blend.rows import Rows, shares_of
+from autoclimb.blend.linear import link_of, target_of
+from autoclimb.blend.rows import Rows
 
 MEMBERS = 8
 MOST_CELLS = 200_000  # items x classes a fit looks at
@@ -56,6 +57,21 @@ def objective(kind: str, true: np.ndarray) -> str:
     return "cross_entropy" if kind != "multilabel" and true.ndim == 2 else "binary"
 
 
+def cell_targets(target: np.ndarray, link: str) -> np.ndarray:
+    """A target `(n, C)` with an entry for each row that trees are fed; of two classes the second is their only one."""
+    return target[:, 1] if link == "classes" and target.shape[1] == 2 else target.ravel()
+
+
+def from_cells(p: np.ndarray, shape: tuple[int, ...], link: str) -> np.ndarray:
+    """Trees' predictions of the cells of `cell_targets` as predictions `(M, C)`, those of classes summing to one."""
+    if link != "classes":
+        return p.reshape(shape)
+    if shape[1] == 2:
+        return np.stack([1 - p, p], axis=1)
+    chances = p.reshape(shape)
+    return chances / chances.sum(1, keepdims=True)
+
+
 def fitted(rows: Rows) -> dict[str, Any]:
     """The model as LightGBM's text, with the members it reads, the best eight that differ."""
     import lightgbm  # four seconds to import
@@ -64,11 +80,7 @@ def fitted(rows: Rows) -> dict[str, Any]:
     width = rows.predictions[0].shape[1]
     rows = rows.at_most(MOST_CELLS, width)
     true = rows.true
-    if kind == "regression":
-        target = true.astype(float)
-    else:
-        target = (true if kind == "multilabel" else shares_of(true, width)).astype(float)
-        target = target[:, 1] if width == 2 and kind != "multilabel" else target.ravel()
+    target = cell_targets(target_of(true, width, link_of(kind)), link_of(kind))
     data = lightgbm.Dataset(_cells([rows.of(i) for i in picked], kind), target)
     settings = SETTINGS | {"objective": objective(kind, true)}
     return {"picked": picked, "kind": kind, "text": lightgbm.train(settings, data, ROUNDS).model_to_string()}
@@ -80,9 +92,4 @@ def apply(model: dict[str, Any], predictions: Sequence[np.ndarray]) -> np.ndarra
 
     shape, kind = predictions[0].shape, model["kind"]
     p = np.asarray(lightgbm.Booster(model_str=model["text"]).predict(_cells(predictions, kind), num_threads=1))
-    if kind in ("multilabel", "regression"):
-        return p.reshape(shape)
-    if shape[1] == 2:
-        return np.stack([1 - p, p], axis=1)
-    chances = p.reshape(shape)
-    return chances / chances.sum(1, keepdims=True)
+    return from_cells(p, shape, link_of(kind))

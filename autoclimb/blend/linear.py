@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import blocks
-from autoclimb.blend.rows import Rows, shares_of
+from autoclimb.blend.rows import Rows
 from autoclimb.seeds import rng
+from autoclimb.types import Kind
 
 MEMBERS = 12
 SHARED, OWN, BIAS = 4.0, 44.0, 4.0  # standard deviations 0.5, 0.15, 0.5 in units of log odds (assumption)
@@ -29,6 +30,20 @@ def _features(p: np.ndarray, link: str) -> np.ndarray:
     return logs if link == "classes" else logs - np.log(np.clip(1 - p, FLOOR, 1))
 
 
+def link_of(kind: Kind) -> str:
+    """What log odds stand for: one of the "classes", each of several "labels", or no odds but a "number"."""
+    return {"multilabel": "labels", "regression": "number"}.get(kind, "classes")
+
+
+def target_of(true: np.ndarray, width: int, link: str) -> np.ndarray:
+    """The truth as what predictions `(n, C)` should be: class indices as one-hot rows, as shares of votes are."""
+    if link == "number":
+        return true.astype(np.float64)[:, None]
+    if link == "labels":
+        return true.astype(np.float64)
+    return true if true.ndim == 2 else np.eye(width)[true.astype(int)]
+
+
 def chances(x: np.ndarray, link: str) -> np.ndarray:
     """Log odds as probabilities: of "classes" rows sum to one, of "labels" each is its own; a "number" is itself."""
     if link == "number":
@@ -42,7 +57,7 @@ def chances(x: np.ndarray, link: str) -> np.ndarray:
 def fitted(rows: Rows) -> dict[str, Any]:
     """The weights `(K, C)` and biases `(C,)` of the twelve best members' log odds, or of their numbers."""
     picked = rows.diverse[:MEMBERS]
-    link = {"multilabel": "labels", "regression": "number"}.get(rows.goal.kind, "classes")
+    link = link_of(rows.goal.kind)
     width = rows.predictions[0].shape[1]
     sparse = width > SEEN and (link == "labels" or rows.truth.ndim == 1)
     rows = rows.at_most(MOST_CELLS, (SEEN if sparse else width) * len(picked))
@@ -54,8 +69,7 @@ def fitted(rows: Rows) -> dict[str, Any]:
         if link == "number":
             weights, bias = _ridge(z[:, :, 0], true)
         else:
-            target = true.astype(np.float64) if link == "labels" else shares_of(true, width)
-            weights, bias = _logistic(Cells(z, target), width, link)
+            weights, bias = _logistic(Cells(z, target_of(true, width, link)), width, link)
     return {"picked": picked, "link": link, "weights": weights.tolist(), "bias": bias.tolist()}
 
 

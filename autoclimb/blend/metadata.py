@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.blend import boosted, linear
-from autoclimb.blend.rows import Beside, Rows, shares_of
+from autoclimb.blend.rows import Beside, Rows
 from autoclimb.score.parts import dealt
 
 # Prior precision of a column's effect on log odds, times the number of columns: at 1 all columns together are expected
@@ -27,7 +27,7 @@ def fitted_linear(rows: Rows) -> Model:
     base, rows, z, beside = _start(rows)
     link, values = base["link"], beside.values[rows.rows]
     columns = _columns_of(values, beside.words)
-    x, target = _encoded(columns, values), _target(rows.true, z.shape[1], link)
+    x, target = _encoded(columns, values), linear.target_of(rows.true, z.shape[1], link)
     valid = dealt(len(x), 3, None if rows.groups is None else rows.groups[rows.rows], "strength") == 0
     losses = []
     for strength in STRENGTHS:
@@ -54,8 +54,7 @@ def fitted_boosted(rows: Rows) -> Model:
     base, rows, z, beside = _start(rows)
     link, true = base["link"], rows.true
     cells, start = _cells(z, beside.values[rows.rows], link)
-    target = _target(true, z.shape[1], link)
-    target = target[:, -1] if link == "classes" and z.shape[1] == 2 else target.ravel()
+    target = boosted.cell_targets(linear.target_of(true, z.shape[1], link), link)
     named = [2 + i for i, n in enumerate(beside.words) if n]
     data = lightgbm.Dataset(cells, target, init_score=start, categorical_feature=named)
     settings = boosted.SETTINGS | {"objective": boosted.objective(rows.goal.kind, true)}
@@ -73,15 +72,8 @@ def apply_boosted(model: Model, predictions: Sequence[np.ndarray], beside: np.nd
     cells, start = _cells(z, beside, link)
     trees = lightgbm.Booster(model_str=model["text"])
     z_boosted = start + np.asarray(trees.predict(cells, raw_score=True, num_threads=1))
-    if link == "number":
-        return z_boosted.reshape(z.shape)
-    p = linear.chances(z_boosted, "labels")
-    if link == "labels":
-        return p.reshape(z.shape)
-    if z.shape[1] == 2:
-        return np.stack([1 - p, p], axis=1)
-    p = p.reshape(z.shape)
-    return p / p.sum(1, keepdims=True)
+    p = z_boosted if link == "number" else linear.chances(z_boosted, "labels")
+    return boosted.from_cells(p, z.shape, link)
 
 
 def _start(rows: Rows) -> tuple[Model, Rows, np.ndarray, Beside]:
@@ -93,12 +85,6 @@ def _start(rows: Rows) -> tuple[Model, Rows, np.ndarray, Beside]:
     rows = rows.at_most(MOST_CELLS, rows.width * wide)
     z = linear.scores(base, [rows.of(i) for i in base["picked"]])
     return base, rows, z, beside
-
-
-def _target(true: np.ndarray, width: int, link: str) -> np.ndarray:
-    if link == "number":
-        return true.astype(np.float64)[:, None]
-    return true.astype(np.float64) if link == "labels" else shares_of(true, width)
 
 
 def _columns_of(values: np.ndarray, words: Sequence[int]) -> list[Model]:

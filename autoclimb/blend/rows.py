@@ -117,11 +117,6 @@ def of_rows(source: ByRow, rows: np.ndarray, members: int) -> ByRow:
     return view if members * len(rows) * source.shape[1] > LARGE else np.asarray(view)
 
 
-def shares_of(true: np.ndarray, width: int) -> np.ndarray:
-    """Class indices `(n,)` as one-hot rows `(n, C)`; shares of votes are such rows already."""
-    return true if true.ndim == 2 else np.eye(width)[true.astype(int)]
-
-
 def own_score(goal: Goal, truth: np.ndarray, p: np.ndarray) -> float:
     """The score with a decision rule learned on the same rows: for comparisons, never for reports."""
     rule = learn_rule(goal, truth, p, quick=True)

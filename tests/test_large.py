@@ -363,7 +363,7 @@ def test_blending_holds_one_block_of_all_its_members_together(small_blocks):
     goal, truth = Goal(metric_named("accuracy"), "multiclass"), np.arange(3000) % 4
     for part in parts:
         part.most = 0
-    nested = Nested(goal, tuple(parts), truth, np.arange(3000) % 3, ("mean",))
+    nested = Nested(blend_rows.Rows(goal, tuple(parts), truth, np.arange(3000)), np.arange(3000) % 3, ("mean",))
     nested._models.update({("mean", (k,)): {"picked": list(range(16)), "weights": [1 / 16] * 16} for k in range(3)})
     nested.predicted("mean", np.arange(3000))
     assert sum(part.most for part in parts) * 4 <= arrays.BLOCK

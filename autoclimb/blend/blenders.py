@@ -4,7 +4,7 @@ A blender learns a plain dict (json) from Rows and applies it to the predictions
 holds "picked", the members it reads.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,3 +117,21 @@ BLENDERS: dict[str, Blender] = {
         needs_metadata=True,
     ),
 }
+
+
+def suitable(rows: Rows, allow: Collection[str] | None, quick: bool) -> tuple[str, ...]:
+    """The names of the blenders to try on rows, simplest first: of those that `allow` names, of all where it is None.
+
+    With `quick` they are those that take little time.
+    """
+    return tuple(
+        name
+        for name, b in BLENDERS.items()
+        if (allow is None or name in allow)
+        and len(rows.predictions) >= b.fewest_members
+        and len(rows.rows) >= b.fewest_rows
+        and rows.width <= (b.most_columns or rows.width)
+        and (b.when_quick or not quick)
+        and (rows.beside is not None or not b.needs_metadata)
+        and b.suits(rows.goal)  # the last to be asked: it may take seconds
+    ) or ("best",)

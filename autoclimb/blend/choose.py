@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from autoclimb.arrays import ByRow, Predictions, by_blocks, in_single, working_precision
 from autoclimb.blend import mixture
-from autoclimb.blend.blenders import BLENDERS, MARGIN, Model
+from autoclimb.blend.blenders import BLENDERS, MARGIN, Model, suitable
 from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
 from autoclimb.blend.nested import MOST_COMPARED, Nested
 from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
@@ -25,6 +25,35 @@ from autoclimb.score.parts import parts_within
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
 from autoclimb.types import Blend, Goal, Metadata, Trial
+
+
+@dataclass(frozen=True, eq=False)
+class _Train:
+    """The train rows with all that blends are fitted on and scored by; a part below 0 leaves a row out."""
+
+    goal: Goal
+    truth: ByRow
+    part_of: np.ndarray
+    groups: np.ndarray | None
+    metadata: Metadata | None
+
+    def target(self, rows: np.ndarray) -> np.ndarray:
+        """The truth of some rows as the metric takes it; like the others, by index or by mask."""
+        return truth_for(self.goal, self.truth[rows])
+
+    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """The groups of some rows."""
+        return None if self.groups is None else self.groups[rows]
+
+    def parts(self, rows: np.ndarray, most: int) -> np.ndarray:
+        """The parts of some rows, `most` at most, which hold their groups together."""
+        return parts_within(self.part_of[rows], most, self.groups_of(rows))
+
+    def beside(self, rows: np.ndarray) -> Beside | None:
+        """The columns beside the pictures of some rows."""
+        if self.metadata is None:
+            return None
+        return Beside(self.metadata.train[rows], tuple(map(len, self.metadata.categories)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +101,18 @@ def blend_of(
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
     usable = part_of >= 0
     looked_at = quick_rows(members, usable) if quick else usable
+    train = _Train(goal, truth, part_of, groups, metadata)
+    own_scores = {} if own_scores is None else own_scores
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
-            _candidate(goal, some, kept, truth, part_of, groups, allow, quick, metadata, own_scores)
+            _candidate(train, some, kept, allow, quick, own_scores)
             for some, kept in coverages(members, usable, looked_at, 2 if quick else 3)
         )
         widest = winner = next(candidates)
         for candidate in candidates:
-            winner = _better(goal, winner, candidate, truth, part_of, groups)
-        luck = 0.0 if quick else _luck(goal, trials, winner, truth, groups)
-        return _refitted(goal, winner, widest, luck, truth, groups, metadata)
+            winner = _better(train, winner, candidate)
+        luck = 0.0 if quick else _luck(train, trials, winner)
+        return _refitted(train, winner, widest, luck)
 
 
 def apply_blend(
@@ -113,55 +144,40 @@ def needs_metadata(blend: Blend) -> bool:
 
 
 def _candidate(
-    goal: Goal,
+    train: _Train,
     members: list[Member],
     kept: np.ndarray,
-    truth: ByRow,
-    part_of: np.ndarray,
-    groups: np.ndarray | None,
     allow: Collection[str] | None,
     quick: bool,
-    metadata: Metadata | None,
-    own_scores: dict[tuple[str, str], float] | None,
+    own_scores: dict[tuple[str, str], float],
 ) -> _Candidate:
-    rows, width = np.flatnonzero(kept), members[0].oof.shape[1]
-    beside = None if metadata is None else Beside(metadata.train[rows], tuple(map(len, metadata.categories)))
-    row_groups = None if groups is None else groups[rows]
-    true = truth[rows]
-    names = tuple(
-        name
-        for name, b in BLENDERS.items()
-        if (allow is None or name in allow)
-        and len(members) >= b.fewest_members
-        and len(true) >= b.fewest_rows
-        and width <= (b.most_columns or width)
-        and (b.when_quick or not quick)
-        and (beside is not None or not b.needs_metadata)
-        and b.suits(goal)  # the last to be asked: it may take seconds
-    ) or ("best",)
-    predictions = tuple(of_rows(m.oof, rows, len(members)) for m in members)
-    parts = parts_within(part_of[rows], 3 if quick else 5, row_groups)
+    rows = np.flatnonzero(kept)
     on_rows = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
-    keys = tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members)
-    own_scores = {} if own_scores is None else own_scores
-    nested = Nested(goal, predictions, true, parts, names, quick, beside, row_groups, keys, own_scores)
+    every = Rows(
+        train.goal,
+        predictions=tuple(of_rows(m.oof, rows, len(members)) for m in members),
+        truth=train.truth[rows],
+        rows=np.arange(len(rows)),
+        beside=train.beside(rows),
+        groups=train.groups_of(rows),
+        names=tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members),
+        own_scores=own_scores,
+    )
+    nested = Nested(every, train.parts(rows, 3 if quick else 5), suitable(every, allow, quick), quick)
     alone = len(nested.part_names) < 2  # one row, or one group of rows: there is nothing to cross-fit
     shares = {"best": 1.0} if alone else nested.shares
-    every = Rows(goal, predictions, true, np.arange(len(true)), 1.0, beside, row_groups, keys, own_scores)
     model = mixture.mixed({name: BLENDERS[name].learn(every) for name in shares}, shares)
     if alone:
-        oof = np.asarray(predictions[model["picked"][0]][:], np.float64)
-        return _Candidate(members, kept, oof, answer(learn_rule(goal, true, oof), oof), {}, model)
-    oof = nested.mixed_predictions(shares, np.arange(len(true)))
+        oof = np.asarray(every.predictions[model["picked"][0]][:], np.float64)
+        return _Candidate(members, kept, oof, answer(learn_rule(train.goal, every.truth, oof), oof), {}, model)
+    oof = nested.mixed_predictions(shares, every.rows)
     target = nested.target[nested.compared]
-    tried = {name: goal.score(target, answers) for name, answers in nested.answers_tried.items()}
-    rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(true) else ()
+    tried = {name: train.goal.score(target, answers) for name, answers in nested.answers_tried.items()}
+    rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
     return _Candidate(members, kept, oof, nested.answers(), tried, model, rivals)
 
 
-def _better(
-    goal: Goal, wide: _Candidate, narrow: _Candidate, truth: ByRow, part_of: np.ndarray, groups: np.ndarray | None
-) -> _Candidate:
+def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
     """The narrower candidate where its gain on the common rows is beyond the margin, else the wider one.
 
     For each part of those rows its answers are by the choice that the other parts make, so that none is promised what
@@ -170,15 +186,15 @@ def _better(
     common = narrow.kept & wide.kept
     if common.sum() < FEWEST_ROWS:
         return wide
-    target, row_groups = truth_for(goal, truth[common]), None if groups is None else groups[common]
+    goal, target = train.goal, train.target(common)
     ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
-    margin = MARGIN * standard_error(goal, target, ours, row_groups, theirs)
+    margin = MARGIN * standard_error(goal, target, ours, train.groups_of(common), theirs)
 
     def narrow_wins(rows: np.ndarray) -> bool:
         gain = goal.score(target[rows], ours[rows]) - goal.score(target[rows], theirs[rows])
         return gain > margin and gain > 0
 
-    parts = parts_within(part_of[common], 5, row_groups)
+    parts = train.parts(common, 5)
     pooled = np.array(theirs)
     for k in np.unique(parts):
         if narrow_wins(parts != k):
@@ -189,7 +205,7 @@ def _better(
     return replace(winner, answers=answers)
 
 
-def _luck(goal: Goal, trials: Sequence[Trial], winner: _Candidate, truth: ByRow, groups: np.ndarray | None) -> float:
+def _luck(train: _Train, trials: Sequence[Trial], winner: _Candidate) -> float:
     """How much too good the winner's score may be since its nets were the best of many on some of its rows, 0 or more.
 
     The choice among members is nested; which nets became members is not: a search compares them on one fold and
@@ -201,10 +217,10 @@ def _luck(goal: Goal, trials: Sequence[Trial], winner: _Candidate, truth: ByRow,
         return 0.0
     rows = np.flatnonzero(compared)
     some = rows[some_of(len(rows), max(FEWEST, MOST_COMPARED // nets[0].shape[1]), "luck")]
-    own_groups = None if groups is None else groups[some]
-    parts, known = parts_within(np.zeros(len(some), int), 0, own_groups), truth[some]
-    answers = [cross_answers(goal, known, in_single(p[some]), parts, quick=True) for p in nets]
-    luck = luck_of_best(goal, truth_for(goal, known), answers, own_groups)
+    groups, truth = train.groups_of(some), train.truth[some]
+    parts = parts_within(np.zeros(len(some), int), 0, groups)
+    answers = [cross_answers(train.goal, truth, in_single(p[some]), parts, quick=True) for p in nets]
+    luck = luck_of_best(train.goal, train.target(some), answers, groups)
     return luck * float(np.sqrt(len(some) / len(rows)) * len(rows) / winner.kept.sum())
 
 
@@ -217,23 +233,20 @@ class _Promise:
     interval: tuple[float, float]
 
 
-def _promise(
-    goal: Goal, winner: _Candidate, widest: _Candidate, luck: float, truth: ByRow, groups: np.ndarray | None
-) -> _Promise:
+def _promise(train: _Train, winner: _Candidate, widest: _Candidate, luck: float) -> _Promise:
     """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows.
 
     It may be too high by `luck`, so that the interval reaches as far down.
     """
-    true, row_groups = truth_for(goal, truth[winner.kept]), None if groups is None else groups[winner.kept]
-    score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, row_groups)
-    low, high = interval(goal, true, winner.answers, row_groups, winner.rivals)
+    goal, true, groups = train.goal, train.target(winner.kept), train.groups_of(winner.kept)
+    score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, groups)
+    low, high = interval(goal, true, winner.answers, groups, winner.rivals)
     low -= luck
     common = winner.kept & widest.kept
     if not (widest.kept & ~common).any() or common.sum() < FEWEST_ROWS:
         return _Promise(score, stderr, (low, high))
-    all_groups = None if groups is None else groups[widest.kept]
     answers = winner.answers[common[winner.kept]]
-    of_widest = truth_for(goal, truth[widest.kept])
+    of_widest, all_groups = train.target(widest.kept), train.groups_of(widest.kept)
     anchored = anchored_score(goal, of_widest, common[widest.kept], answers, widest.answers, all_groups)
     promised = believed(goal.score(of_widest, widest.answers), anchored)
     narrower = min(1.0, anchored.stderr / stderr) if stderr > 0 else 1.0
@@ -241,15 +254,8 @@ def _promise(
     return _Promise(promised, anchored.stderr, (promised + narrower * (low - score), high))
 
 
-def _refitted(
-    goal: Goal,
-    winner: _Candidate,
-    widest: _Candidate,
-    luck: float,
-    truth: ByRow,
-    groups: np.ndarray | None,
-    metadata: Metadata | None,
-) -> Blend:
+def _refitted(train: _Train, winner: _Candidate, widest: _Candidate, luck: float) -> Blend:
+    goal = train.goal
     members = [winner.members[i] for i in winner.model["picked"]]
     trials = [trial for member in members for trial in member.trials]
     ends = np.cumsum([len(m.trials) for m in members]).tolist()
@@ -259,12 +265,11 @@ def _refitted(
         "sharpness": 1.0,
     }
     tests = [t.test for t in trials if t.test is not None]
-    beside = None if metadata is None else metadata.test
-    test = apply_blend(stacker, tests, beside)
+    test = apply_blend(stacker, tests, None if train.metadata is None else train.metadata.test)
     if not goal.metric.order_only and max(m.nets for m in members) > 1:
         stacker["sharpness"] = sharpness(goal.kind, winner.oof, test)
         test = sharpened(goal.kind, test, stacker["sharpness"])
-    promise = _promise(goal, winner, widest, luck, truth, groups)
+    promise = _promise(train, winner, widest, luck)
     weights = zip(members, mixture.weights_in(stacker, len(members)), strict=False)  # none of a stacker
     return Blend(
         method=stacker["method"],

@@ -2,20 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from autoclimb.arrays import ByRow, blocks, by_blocks, working_precision
+from autoclimb.arrays import blocks, by_blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.mixture import apply, mixed
-from autoclimb.blend.rows import FEWEST, Beside, Rows
+from autoclimb.blend.rows import FEWEST, Rows
 from autoclimb.score.crossfit import cross_answers, pooled, resampled_scores
 from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
-from autoclimb.types import Goal
 
 MOST_COMPARED = 200_000  # cells of the rows that blenders are compared on; the chosen one predicts all rows
 LEAST = 0.1  # of the resamples: a blend that is chosen less often moves little and costs its members' nets
@@ -33,33 +32,22 @@ class Nested:
     runs of noise claimed an AUC of .527 +- .012.
     """
 
-    goal: Goal
-    predictions: tuple[ByRow, ...]  # of each member `(n, C)`
-    truth: np.ndarray
+    every: Rows  # all n of them
     parts: np.ndarray  # (n,)
     names: tuple[str, ...]
     quick: bool = False
-    beside: Beside | None = None
-    groups: np.ndarray | None = None
-    members: tuple[str, ...] = ()  # their names, see Rows
-    own_scores: dict[tuple[str, str], float] = field(default_factory=dict)
     _models: dict[tuple[str, tuple[int, ...]], Model] = field(default_factory=dict)
     _rows: dict[tuple[int, ...], Rows] = field(default_factory=dict)
 
     @cached_property
     def target(self) -> np.ndarray:
         """The truth as the metric takes it."""
-        return truth_for(self.goal, self.truth)
+        return truth_for(self.every.goal, self.every.truth)
 
     @cached_property
     def compared(self) -> np.ndarray:
         """The rows `(m,)` that blenders are compared on."""
-        return some_of(len(self.truth), max(FEWEST, MOST_COMPARED // self.width), "compared")
-
-    @property
-    def width(self) -> int:
-        """Columns of a prediction."""
-        return self.predictions[0].shape[1]
+        return some_of(len(self.parts), max(FEWEST, MOST_COMPARED // self.every.width), "compared")
 
     @property
     def part_names(self) -> list[int]:
@@ -68,40 +56,39 @@ class Nested:
 
     def model(self, name: str, without: tuple[int, ...]) -> Model:
         """The blender fitted without some parts, once."""
-        if len(self.predictions) == 1 and name == "best":
+        if len(self.every.predictions) == 1 and name == "best":
             return {"picked": [0], "weights": [1.0]}
         if (name, without) not in self._models:
             if without not in self._rows:  # all blenders share one ranking of the members
                 rows = np.flatnonzero(~np.isin(self.parts, without))
                 effort = (QUICK if self.quick else 1.0) * (INNER if len(without) > 1 else 1.0)
-                about = self.goal, self.predictions, self.truth, rows, effort, self.beside, self.groups
-                self._rows[without] = Rows(*about, self.members, self.own_scores)
+                self._rows[without] = replace(self.every, rows=rows, effort=effort)
             self._models[name, without] = BLENDERS[name].learn(self._rows[without])
         return self._models[name, without]
 
     def predicted(self, name: str, rows: np.ndarray, without: int | None = None) -> np.ndarray:
         """The blender's predictions of rows by index `(m, C)`, each by a fit without its part, and `without` that."""
-        shape = len(rows), self.width
-        out = np.empty(shape, working_precision(len(rows) * self.width, self.predictions[0]))
+        width = self.every.width
+        out = np.empty((len(rows), width), working_precision(len(rows) * width, self.every.predictions[0]))
         for j in np.unique(self.parts[rows]):
             left_out = {int(j)} if without is None else {int(j), without}
             model = self.model(name, tuple(sorted(left_out)))
             here = np.flatnonzero(self.parts[rows] == j)
-            for block in blocks(len(here), self.width * len(model["picked"])):  # of all members at a time
+            for block in blocks(len(here), width * len(model["picked"])):  # of all members at a time
                 out[here[block]] = self._applied(model | {"method": name}, rows[here[block]])
         return out
 
     def _applied(self, model: Model, rows: np.ndarray) -> np.ndarray:
-        beside = None if self.beside is None else self.beside.values[rows]
-        return apply(model, [self.predictions[i][rows] for i in model["picked"]], beside)
+        beside = None if self.every.beside is None else self.every.beside.values[rows]
+        return apply(model, [self.every.predictions[i][rows] for i in model["picked"]], beside)
 
     def tried(self, without: int | None = None) -> dict[str, np.ndarray]:
         """Each blender's cross-fitted answers, by quick rules, on the compared rows or those of them outside a part."""
         rows = self._rows_outside(without)
         return {
             name: cross_answers(
-                self.goal,
-                self.truth[rows],
+                self.every.goal,
+                self.every.truth[rows],
                 self.predicted(name, rows, without),
                 self.parts[rows],
                 quick=True,
@@ -142,16 +129,16 @@ class Nested:
             rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
             one = few or len(self.names) == 1
             shares = {"best" if few else self.names[0]: 1.0} if one else self._shares(self.tried(k), rows)
-            some = rows_to_learn_from(self.goal, rows, self.width)
+            some = rows_to_learn_from(self.every.goal, rows, self.every.width)
             p = self.mixed_predictions(shares, some, None if few else k)
-            rule = learn_rule(self.goal, self.truth[some], p, part_of=self.parts[some])
+            rule = learn_rule(self.every.goal, self.every.truth[some], p, part_of=self.parts[some])
             model = mixed({name: self.model(name, (k,)) for name in shares}, shares)
 
             def answers(block: slice, model=model, rule=rule, own=own) -> np.ndarray:
                 return answer(rule, self._applied(model, own[block]))
 
-            pieces.append((own, by_blocks(answers, len(own), self.width * len(model["picked"]))))
-        return pooled(pieces, len(self.truth))
+            pieces.append((own, by_blocks(answers, len(own), self.every.width * len(model["picked"]))))
+        return pooled(pieces, len(self.parts))
 
     def _shares(self, answers: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float]:
         """How often each blender would be chosen by other rows like these, the rarely chosen left out.
@@ -161,13 +148,14 @@ class Nested:
         collections of kept runs that took 2 to 3 % off the errors of the one chosen by all rows (LOG.md). Columns
         beside the pictures are read only where the choice by all rows reads them.
         """
-        target, groups = self.target[rows], None if self.groups is None else self.groups[rows]
+        goal, target = self.every.goal, self.target[rows]
+        groups = None if self.every.groups is None else self.every.groups[rows]
         names = list(answers)
         if len(names) == 1:
             return {names[0]: 1.0}
-        drawn = resampled_scores(self.goal, target, list(answers.values()), groups)
+        drawn = resampled_scores(goal, target, list(answers.values()), groups)
         errors = np.array([drawn.T[i] - drawn.T for i in range(len(names))]).std(2)
-        scores = np.array([self.goal.score(target, answers[name]) for name in names])
+        scores = np.array([goal.score(target, answers[name]) for name in names])
         if not BLENDERS[names[simplest(scores, errors, names)]].needs_metadata:
             plain = [i for i, name in enumerate(names) if not BLENDERS[name].needs_metadata]
             names, drawn, errors = [names[i] for i in plain], drawn[:, plain], errors[np.ix_(plain, plain)]

@@ -1,10 +1,12 @@
 """Calibration: probabilities made as likely as they say, by two numbers for label sets and by one for classes."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from autoclimb.seeds import some_of
 
-TINY = 1e-7
+TINY = 1e-7  # lowest probability whose log is taken
 MOST_CELLS = 60_000  # two parameters need no more
 FEWEST_ROWS = 300  # however many classes there are: of 10,000 that many cells are six rows
 LIKELIEST = 100  # classes of a row that are told apart where they are very many: the others share what is left
@@ -12,6 +14,7 @@ STEPS = 30  # of a damped Newton; it ends after four or five where nothing is od
 SLOPE_PRECISION = 4.0  # prior of a slope: 1 +- 0.5
 SHIFT_PRECISION = 0.25  # prior of a shift: 0 +- 2, as nets trained on rare labels made frequent are off by that much
 LOWEST = 0.05  # slope: predictions that know nothing are made flat, never turned round
+STEEPEST = 20.0  # slope of class probabilities
 
 
 def logits(p: np.ndarray) -> np.ndarray:
@@ -39,27 +42,46 @@ def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = Non
     """Slope and shift of the log odds, shared by all labels, that make the labels likeliest.
 
     Gaussian priors (slope 1 +- 0.5, shift 0 +- 2) keep few rows near doing nothing. A cell counts `cell_weight` times.
-    Every step is halved until the loss falls, so the result is never less likely than the probabilities as they are.
+    The result is never less likely than the probabilities as they are.
     """
     x, y, each = _cells(p, truth, cell_weight, "platt")
 
-    def loss(slope: float, shift: float) -> float:
+    def loss(line: np.ndarray) -> float:
+        slope, shift = line
         z = slope * x + shift
         prior = SLOPE_PRECISION * (slope - 1) ** 2 + SHIFT_PRECISION * shift**2
         return float(each @ (np.logaddexp(0, z) - y * z) + prior / 2)
 
-    at, now = (1.0, 0.0), loss(1.0, 0.0)
-    for _ in range(STEPS):
-        slope, shift = at
+    def newton_step(line: np.ndarray) -> np.ndarray:
+        slope, shift = line
         q = sigmoid(slope * x + shift)
         w, off = each * q * (1 - q), each * (q - y)
         gradient = np.array([off @ x + SLOPE_PRECISION * (slope - 1), off.sum() + SHIFT_PRECISION * shift])
         wx = w @ x
         curvature = np.array([[(w * x) @ x + SLOPE_PRECISION, wx], [wx, w.sum() + SHIFT_PRECISION]])
-        move, scale = np.linalg.solve(curvature, gradient), 1.0
+        return np.linalg.solve(curvature, gradient)
+
+    slope, shift = newton_minimum(loss, newton_step, np.array([1.0, 0.0]), np.array([LOWEST, -np.inf]))
+    return float(slope), float(shift)
+
+
+def newton_minimum(
+    loss: Callable[[np.ndarray], float],
+    newton_step: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray | float = np.inf,
+) -> np.ndarray:
+    """The parameters `(k,)` of least loss within bounds, by a damped Newton: every step is halved until the loss falls.
+
+    `newton_step` is what to subtract: the gradient over the curvature. The loss is never above that of `start`.
+    """
+    at, now = start, loss(start)
+    for _ in range(STEPS):
+        move, scale = newton_step(at), 1.0
         while scale > 1e-4:
-            tried = (max(slope - scale * move[0], LOWEST), shift - scale * move[1])
-            if (new := loss(*tried)) < now:
+            tried = np.clip(at - scale * move, lowest, highest)
+            if (new := loss(tried)) < now:
                 break
             scale /= 2
         else:
@@ -67,7 +89,7 @@ def platt(p: np.ndarray, truth: np.ndarray, cell_weight: np.ndarray | None = Non
         gain, at, now = now - new, tried, new
         if gain < 1e-6:
             break
-    return float(at[0]), float(at[1])
+    return at
 
 
 def _cells(
@@ -119,31 +141,23 @@ def temperature(p: np.ndarray, truth: np.ndarray, row_weight: np.ndarray | None 
     else:
         own = np.log(np.clip(p[np.arange(len(p)), truth.astype(int)], TINY, None))
 
-    def loss(slope: float) -> float:
+    def loss(at: np.ndarray) -> float:
+        slope = float(at[0])  # Python's float leaves x in single precision
         z = slope * x + log_count
         top = z.max(1)
         normal = top + np.log(np.exp(z - top[:, None]).sum(1))
         return float(weight @ (normal - slope * own) + SLOPE_PRECISION * (slope - 1) ** 2 / 2)
 
-    slope, now = 1.0, loss(1.0)
-    for _ in range(STEPS):
+    def newton_step(at: np.ndarray) -> np.ndarray:
+        slope = float(at[0])
         z = slope * x + log_count
         q = np.exp(z - z.max(1, keepdims=True))
         q /= q.sum(1, keepdims=True)
         mean = (q * x).sum(1)
         curvature = weight @ ((q * x * x).sum(1) - mean**2) + SLOPE_PRECISION
-        move, scale = (weight @ (mean - own) + SLOPE_PRECISION * (slope - 1)) / curvature, 1.0
-        while scale > 1e-4:
-            tried = float(np.clip(slope - scale * move, LOWEST, 20))
-            if (new := loss(tried)) < now:
-                break
-            scale /= 2
-        else:
-            break
-        gain, slope, now = now - new, tried, new
-        if gain < 1e-6:
-            break
-    return slope
+        return np.array([weight @ (mean - own) + SLOPE_PRECISION * (slope - 1)]) / curvature
+
+    return float(newton_minimum(loss, newton_step, np.array([1.0]), np.array([LOWEST]), STEEPEST)[0])
 
 
 def _likeliest(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -175,11 +175,6 @@ class Metric:
     logs: bool = False  # it compares log(1 + number)
     votes: bool = False  # where the task has shares of votes `(N, C)`, rows summing to one, it scores those
 
-    def score(self, truth: np.ndarray, answers: np.ndarray) -> float:
-        """The metric's value turned so that higher is better."""
-        value = float(self.function(truth, answers))
-        return value if self.greater_is_better else -value
-
     def shown(self, score: float) -> float:
         """A higher-is-better score as the metric's own value."""
         return score if self.greater_is_better else -score

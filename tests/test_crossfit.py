@@ -49,10 +49,10 @@ def test_answers_are_pooled_and_scored_once():
     p = np.clip(truth * 0.2 + r.random(90) * 0.8, 0, 1)
     p = np.stack([1 - p, p], axis=1)
     part_of = np.repeat([0, 1, 2], [10, 20, 60])
-    metric = metric_named("auc")
-    scored = cross_fitted_score(Goal(metric, "binary"), truth, p, part_of)
-    assert scored.score == metric.score(truth, p)
-    assert scored.score != np.mean([metric.score(truth[part_of == k], p[part_of == k]) for k in range(3)])
+    goal = Goal(metric_named("auc"), "binary")
+    scored = cross_fitted_score(goal, truth, p, part_of)
+    assert scored.score == goal.score(truth, p)
+    assert scored.score != np.mean([goal.score(truth[part_of == k], p[part_of == k]) for k in range(3)])
 
 
 def test_rows_without_prediction_or_part_are_left_out():
@@ -168,7 +168,7 @@ def test_a_score_lies_in_its_own_interval_however_few_its_groups_are(name, seed,
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, metric in METRICS.items() for kind in metric.kinds])
 def test_on_pure_noise_no_rule_claims_more_than_the_same_answers_dealt_out_by_lot(name, kind):
-    metric, grades = METRICS[name], (0.0, 1.0, 2.0, 3.0) if kind == "ordinal" else ()
+    goal = Goal(METRICS[name], kind, (0.0, 1.0, 2.0, 3.0) if kind == "ordinal" else ())
     classes, n, gains = 2 if kind == "binary" else 4, 150, []
     for seed in range(12):
         r = np.random.default_rng(seed)
@@ -178,8 +178,8 @@ def test_on_pure_noise_no_rule_claims_more_than_the_same_answers_dealt_out_by_lo
             truth, p = (r.random((n, 4)) < 0.3).astype(np.uint8), r.random((n, 4))
         else:
             truth, p = r.integers(0, classes, n), r.dirichlet(np.ones(classes), n)
-        answers = cross_answers(Goal(metric, kind, grades), truth, p, np.arange(n) % 5)
-        true = truth_for(Goal(metric, kind, grades), truth)
-        dealt = [metric.score(true[r.permutation(n)], answers) for _ in range(10)]
-        gains.append(metric.score(true, answers) - np.mean(dealt))
+        answers = cross_answers(goal, truth, p, np.arange(n) % 5)
+        true = truth_for(goal, truth)
+        dealt = [goal.score(true[r.permutation(n)], answers) for _ in range(10)]
+        gains.append(goal.score(true, answers) - np.mean(dealt))
     assert np.mean(gains) <= 3 * np.std(gains, ddof=1) / np.sqrt(len(gains)) + 1e-9

@@ -38,7 +38,8 @@ def some(kind, n, seed=0, classes=4):
 def test_a_learned_rule_answers_in_the_form_the_metric_wants(name, kind, n):
     metric = METRICS[name]
     truth, p = some(kind, n)
-    rule = learn_rule(Goal(metric, kind, GRADES if kind == "ordinal" else ()), truth, p)
+    goal = Goal(metric, kind, GRADES if kind == "ordinal" else ())
+    rule = learn_rule(goal, truth, p)
     rule = Rule.from_json(json.loads(json.dumps(rule.to_json(), allow_nan=False)))
     new = some(kind, 25, seed=1)[1]
     answers = answer(rule, new)
@@ -57,8 +58,7 @@ def test_a_learned_rule_answers_in_the_form_the_metric_wants(name, kind, n):
     if metric.wants == "grade":
         assert set(answers) <= set(GRADES if kind == "ordinal" else truth)
     assert np.isfinite(answers).all()
-    true = truth_for(Goal(metric, kind, GRADES if kind == "ordinal" else ()), some(kind, 25, seed=1)[0])
-    assert np.isfinite(metric.score(true, answers))
+    assert np.isfinite(goal.score(truth_for(goal, some(kind, 25, seed=1)[0]), answers))
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -105,18 +105,17 @@ def test_the_maximiser_of_expected_f_equals_trying_every_set(seed, beta):
     ],
 )
 def test_a_learned_rule_beats_the_plain_one_on_its_own_rows(name, kind):
-    metric = metric_named(name)
+    goal = Goal(metric_named(name), kind, GRADES if kind == "ordinal" else ())
     truth, p = some(kind, 600)
     p = p * 0.6 if kind == "multilabel" else p * [1.5, 0.5] if kind == "binary" else p
-    true = truth_for(Goal(metric, kind, GRADES if kind == "ordinal" else ()), truth)
-    grades = GRADES if kind == "ordinal" else ()
-    learned = metric.score(true, answer(learn_rule(Goal(metric, kind, grades), truth, p), p))
+    true = truth_for(goal, truth)
+    learned = goal.score(true, answer(learn_rule(goal, truth, p), p))
     plain = {
         "multilabel": Rule("thresholds", (0.5,)),
         "binary": Rule("positive", (0.5,)),
         "ordinal": Rule("cuts", (0.5, 1.5, 3.0), GRADES),
     }[kind]
-    assert learned > metric.score(true, answer(plain, p))
+    assert learned > goal.score(true, answer(plain, p))
 
 
 def test_whether_numbers_of_labels_help_is_tried_on_groups_that_it_was_not_learned_from(monkeypatch):
@@ -160,9 +159,9 @@ def test_cut_points_recover_shifted_grades():
     r = np.random.default_rng(0)
     truth = r.integers(0, 5, 500).astype(float)
     p = (truth * 0.5 + 3 + r.normal(size=500) * 0.05)[:, None]
-    metric = metric_named("qwk")
-    rule = learn_rule(Goal(metric, "regression"), truth, p)
-    assert metric.score(truth, answer(rule, p)) > 0.99
+    goal = Goal(metric_named("qwk"), "regression")
+    rule = learn_rule(goal, truth, p)
+    assert goal.score(truth, answer(rule, p)) > 0.99
     assert list(rule.values) == sorted(rule.values)
 
 
@@ -219,8 +218,8 @@ NAIVE = {  # what one would answer without thinking of the metric
 @pytest.mark.parametrize("name", NAIVE)
 def test_a_cross_fitted_rule_beats_the_naive_one_on_calibrated_probabilities(name):
     """Measured per draw of 500 rows: the mean gain of ten draws must be more than twice its standard error."""
-    metric, (kind, naive) = metric_named(name), NAIVE[name]
-    grades = GRADES if kind == "ordinal" else ()
+    kind, naive = NAIVE[name]
+    goal = Goal(metric_named(name), kind, GRADES if kind == "ordinal" else ())
     gains = []
     for seed in range(10):
         r = np.random.default_rng(seed)
@@ -229,11 +228,11 @@ def test_a_cross_fitted_rule_beats_the_naive_one_on_calibrated_probabilities(nam
         else:
             p = r.dirichlet([1.6, 0.4] if kind == "binary" else [1.5, 0.8, 0.4, 0.3], 500)
             truth = (r.random((500, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(1)
-        true = truth_for(Goal(metric, kind, grades), truth)
+        true = truth_for(goal, truth)
         plain = answer(naive, p)
-        plain = np.asarray(GRADES)[plain] if metric.wants == "grade" else plain
-        learned = cross_answers(Goal(metric, kind, grades), truth, p, np.arange(500) % 5)
-        gains.append(metric.score(true, learned) - metric.score(true, plain))
+        plain = np.asarray(GRADES)[plain] if goal.metric.wants == "grade" else plain
+        learned = cross_answers(goal, truth, p, np.arange(500) % 5)
+        gains.append(goal.score(true, learned) - goal.score(true, plain))
     assert np.mean(gains) > 2 * np.std(gains, ddof=1) / np.sqrt(len(gains))
 
 

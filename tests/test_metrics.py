@@ -41,22 +41,23 @@ CASES = [(name, kind) for name, metric in METRICS.items() for kind in metric.kin
 def test_perfect_answers_score_best(name, kind):
     metric = METRICS[name]
     truth, answers = perfect(metric, kind)
-    best = metric.score(truth, answers)
+    goal = Goal(metric, kind)
+    best = goal.score(truth, answers)
     assert best == pytest.approx(BEST.get(name, 1.0 if metric.greater_is_better else 0.0), abs=1e-9)
     assert best <= best_score(metric) + 1e-9
     assert best_score(Metric("mine", metric.function, metric.wants)) == np.inf
     worse = answers.copy()
     worse[:20] = answers[:20][::-1]
-    assert metric.score(truth, worse) < best or name.startswith("top-5")  # all of four classes are named
+    assert goal.score(truth, worse) < best or name.startswith("top-5")  # all of four classes are named
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_the_order_of_rows_does_not_matter(name, kind):
-    metric = METRICS[name]
-    truth, answers = perfect(metric, kind)
+    goal = Goal(METRICS[name], kind)
+    truth, answers = perfect(goal.metric, kind)
     answers = np.roll(answers, 7, axis=0)
     order = R.permutation(N)
-    assert metric.score(truth[order], answers[order]) == pytest.approx(metric.score(truth, answers))
+    assert goal.score(truth[order], answers[order]) == pytest.approx(goal.score(truth, answers))
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -159,7 +160,7 @@ def test_metrics_have_the_values_worked_out_by_hand():
     p = np.array([0.9, 0.1, 0.5, 0.4])
     two = np.stack([1 - p, p], axis=1)
     assert metric_named("weighted auc").function(np.array([1, 1, 0, 0]), two) == pytest.approx((0.8 + 0.1) / 1.4)
-    assert metric_named("error").score(truth, np.array([2, 0, 0])) == pytest.approx(-1 / 3)
+    assert metric_named("error").function(truth, np.array([2, 0, 0])) == pytest.approx(1 / 3)
     assert metric_named("top-2-error").function(truth, ranked[:, :2]) == pytest.approx(1 / 3)
     # ISIC 2024: of five positives one lies below the only negative; above a TPR of 0.8 there is no area left
     p = np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.5])

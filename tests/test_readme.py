@@ -23,7 +23,7 @@ from autoclimb.cli import app
 from autoclimb.data.steps import PREPROCESS, chain_of
 from autoclimb.policies import policy_named
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Blend, Config, Metric
+from autoclimb.types import Blend, Config, Goal, Metric
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -88,7 +88,7 @@ def toy_fit(data: Any, **options: Any) -> ToyRun:
     history, _ = World(situation(budget=max(seconds, 3600.0), space=space)).climb(plan)
     assert history.trials
     if isinstance(bound["metric"], Metric):
-        assert metric.score(np.array([0, 1]), np.array([0, 1])) == 1.0
+        assert Goal(metric, "binary").score(np.array([0, 1]), np.array([0, 1])) == 1.0
     blend = Blend("best", ("a",), (1.0,), np.zeros((4, 3)), np.zeros((2, 3)), 0.9, 0.01, 4)
     return ToyRun(Path("run"), metric, True, "the budget is used", seconds, {}, blend, {})
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoclimb.types import Config, Form, History, Metric, Task, Trial
+from autoclimb.types import Config, Form, Goal, History, Metric, Task, Trial
 
 FULL = Config(
     model_args=(("drop_rate", 0.1), ("strides", (1, 2))), sizes=(32, 48), scales=(0.8, 1.2), epochs=3.0, folds=(0, 2, 4)
@@ -78,7 +78,7 @@ def test_an_empty_history_has_no_best():
 @pytest.mark.parametrize(("up", "score"), [(True, 2.0), (False, -2.0)])
 def test_higher_scores_are_better_whatever_the_metric_and_it_shows_its_own_value(up, score):
     metric = Metric("gap", lambda truth, answers: float(np.abs(truth - answers).mean()), "number", greater_is_better=up)
-    assert metric.score(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == score
+    assert Goal(metric, "regression").score(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == score
     assert metric.shown(score) == 2.0
 
 

@@ -160,7 +160,7 @@ def fit(
         )
         if not before:
             publish_constant(task, goal, folder)
-        tell(Event("note", task_words(task), {"submission": str(folder / "submission.csv") if task.test_ids else ""}))
+        tell(Event("note", task_words(task), {"submission": str(folder / store.SUBMISSION) if task.test_ids else ""}))
         for note in [*notes_of(task), *([verdict_words] if verdicts else [])]:
             tell(Event("note", note))
 
@@ -176,8 +176,8 @@ def fit(
         check_guesses(task, yes)
         deal = partial(make_folds, k=folds, seed=seed, bad=first.bad[: len(task.train_ids)] | dropped)
         task, fold_of = with_folds(folder, task, first, deal, tell)
-        write_json(folder / "task.json", describe_task(task, first.ranges))
-        write_json(folder / "train_ids.json", task.train_ids)
+        write_json(folder / store.TASK, describe_task(task, first.ranges))
+        write_json(folder / store.TRAIN_IDS, task.train_ids)
         del first  # a file that is still mapped would not free its disk when it is deleted
         setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, reserve=setup.reserve))
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)

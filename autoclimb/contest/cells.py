@@ -153,7 +153,7 @@ def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
         # -P: a file of the suite's folder must not stand in for a module
         command = [sys.executable, "-P", "-m", "autoclimb", "fit", data, "--metric", metric]
         command += ["--budget", f"{cell.budget:.10g}s", "--seed", str(cell.seed), "--out", str(place / "run")]
-        return [*command, *cell.solver.options], place / "run" / "submission.csv"
+        return [*command, *cell.solver.options], place / "run" / store.SUBMISSION
     out = place / "submission.csv"
     filled = {"data": data, "metric": metric, "budget": f"{cell.budget:.10g}", "out": str(out), "seed": str(cell.seed)}
     return [_filled(word, filled) for word in cell.solver.command], out

@@ -48,7 +48,7 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
     rule = learn_rule(goal, task.truth[sample], np.repeat(p[:1], len(sample), 0))
     (constant,) = answer(rule, p[:1])
     answers = np.broadcast_to(constant, (len(p), *np.shape(constant)))
-    write_submission(task, answers, folder / "submission.csv", goal.metric, p)
+    write_submission(task, answers, folder / store.SUBMISSION, goal.metric, p)
 
 
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
@@ -105,7 +105,7 @@ def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None
     """
     task, metric = setup.task, setup.goal.metric
     rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of, task.groups)
-    path, plain = setup.folder / "submission.csv", setup.folder / TRAIN_SHARES
+    path, plain = setup.folder / store.SUBMISSION, setup.folder / TRAIN_SHARES
     if shift is None:
         write_answers(setup, rule, blend.test, path)
         plain.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ BINS = 24  # of a histogram of looks
 
 def facts_in(folder: Path) -> dict[str, Any]:
     """The measurements so far, by name."""
-    return store.recalled(folder / "facts.json")
+    return store.recalled(folder / store.FACTS)
 
 
 def fitting_arrays(folder: Path, rows: int, answered: int) -> list[tuple[int, Path, list[int]]]:
@@ -69,7 +69,7 @@ def measured_drift(folder: Path, rows: int, answered: int, groups: np.ndarray | 
             group_of[:rows] = rows + answered + groups
         return drift_of(pictures, {}, sampled_rows >= rows, group_of[sampled_rows])
 
-    return store.recall(folder / "facts.json", "drift", measure)
+    return store.recall(folder / store.FACTS, "drift", measure)
 
 
 def measured_looks(folder: Path, rows: int, answered: int) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def measured_looks(folder: Path, rows: int, answered: int) -> dict[str, Any]:
         of_test = sampled_rows >= rows
         return {name: histograms_of(v, of_test) for name, v in looks_of(pictures).items() if np.ptp(v) > 0}
 
-    return store.recall(folder / "facts.json", "looks", measure)
+    return store.recall(folder / store.FACTS, "looks", measure)
 
 
 def histograms_of(values: np.ndarray, of_test: np.ndarray) -> dict[str, list[float]]:
@@ -110,7 +110,7 @@ def measured_sizes(folder: Path, task: Task, left: Callable[[], float]) -> dict[
     def measure() -> dict[str, Any]:
         return {"train": sizes_in(task.train_files), "test": [size[1:] for size in sizes_in(task.test_files)]}
 
-    return store.recall(folder / "facts.json", "sizes", measure)
+    return store.recall(folder / store.FACTS, "sizes", measure)
 
 
 # --- slices ----------------------------------------------------------------------------------------------------------

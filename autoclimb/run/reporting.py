@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 def has_record(folder: Path) -> bool:
     """Whether the run has its folds, without which there is nothing to show."""
-    return all((folder / name).exists() for name in ("task.json", "target.npy", "fold_of.npy"))
+    return all((folder / name).exists() for name in (store.TASK, "target.npy", "fold_of.npy"))
 
 
 def record_of(run: "Run") -> RunRecord:
@@ -53,7 +53,7 @@ def record_of(run: "Run") -> RunRecord:
     if not has_record(folder):
         raise Mistake(f"{folder} stopped before its data were read; give fit the same command to continue it")
     target = read_target(folder / "target.npy", len(run.task["classes"]) or 1)
-    ids_file, groups = folder / "train_ids.json", store.read_groups(folder)
+    ids_file, groups = folder / store.TRAIN_IDS, store.read_groups(folder)
     values = store.read_run(folder)
     form = run.task["form"]
     rows, facts = len(target), facts_in(folder)

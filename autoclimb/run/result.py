@@ -71,7 +71,7 @@ class Run:
     @property
     def submission(self) -> Path:
         """The submission's path; the file does not exist where the data had no test pictures."""
-        return self.folder / "submission.csv"
+        return self.folder / store.SUBMISSION
 
     @property
     def oof(self) -> np.ndarray:
@@ -264,7 +264,7 @@ def open_run(folder: str | Path, metric: Metric | None = None) -> Run:
     values = store.read_run(folder)
     if not values:
         raise Mistake(f"{folder} is no run of autoclimb (it has no run.json); name the folder that fit wrote")
-    task_file = folder / "task.json"
+    task_file = folder / store.TASK
     task = read_json(task_file) if task_file.exists() else {}
     blend, rule = store.read_blend(folder) or (None, {})
     return Run(

@@ -72,7 +72,7 @@ def with_folds(
 
     A continued run takes the groups that it began with, since another processor may find a pair more or less.
     """
-    place, groups = folder / "facts.json", store.read_groups(folder)
+    place, groups = folder / store.FACTS, store.read_groups(folder)
     near = store.recalled(place).get("nearness")
     if near is None or (near.get("words") and groups is None):
         task, fold_of, near = folds_as_far(task, pixels, deal, tell)

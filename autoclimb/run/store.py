@@ -49,6 +49,9 @@ from autoclimb.types import Blend, Config, Event, Tell, Trial
 
 DEVICE = "device"  # a fault of the card: it is gone, or cannot compute any more
 FORMAT = 3  # raised when older run directories cannot be continued
+# files that several modules read or write
+TASK, TRAIN_IDS, BLEND, SUBMISSION = "task.json", "train_ids.json", "blend.json", "submission.csv"
+FACTS, SPEEDS, DECISIONS = "facts.json", "speeds.json", "decisions.json"
 
 
 def open_folder(folder: Path) -> Path:
@@ -226,7 +229,7 @@ def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
     write_predictions(folder / "blend_oof", blend.oof)
     write_array(folder / "blend_test.npy", blend.test)
     write_json(
-        folder / "blend.json",
+        folder / BLEND,
         {
             "method": blend.method,
             "members": blend.members,
@@ -244,7 +247,7 @@ def save_blend(folder: Path, blend: Blend, rule: dict[str, Any]) -> None:
 
 def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
     """The blend on disk, its arrays mapped, and its decision rule; None where there is none yet."""
-    path = folder / "blend.json"
+    path = folder / BLEND
     if not path.exists():
         return None
     values = json.loads(path.read_text())
@@ -258,7 +261,7 @@ def read_blend(folder: Path) -> tuple[Blend, dict[str, Any]] | None:
 
 def blend_score(folder: Path) -> float | None:
     """The score of the blend on disk, None where there is none yet."""
-    path = folder / "blend.json"
+    path = folder / BLEND
     return read_json(path)["score"] if path.exists() else None
 
 
@@ -343,7 +346,7 @@ def forget_failures_of_device(folder: Path) -> None:
     for trial in all_trials(folder):
         if trial.status == "failed" and trial.facts.get("fault") == DEVICE:
             shutil.rmtree(trial_folder(folder, trial.config))
-    path = folder / "speeds.json"
+    path = folder / SPEEDS
     speeds = recalled(path)
     valid = {key: value for key, value in speeds.items() if not isinstance(value, dict) or value.get("fault") != DEVICE}
     if len(valid) < len(speeds):
@@ -352,6 +355,6 @@ def forget_failures_of_device(folder: Path) -> None:
 
 def has_unblended(folder: Path) -> bool:
     """Whether a trial was finished after the blend on disk, since the process ended between the two."""
-    blend = folder / "blend.json"
+    blend = folder / BLEND
     done = [trial_folder(folder, t.config) / "trial.json" for t in all_trials(folder) if t.status == "done"]
     return bool(done) and (not blend.exists() or done[-1].stat().st_mtime_ns > blend.stat().st_mtime_ns)

@@ -193,7 +193,7 @@ def pixels_for(setup: Setup, config: Config) -> Pixels:
 def reading_seconds(setup: Setup, size: int, preprocess: str, grid: int) -> float:
     """Seconds that reading a picture adds to a net's work, measured once in a run and then read from disk."""
     make = partial(setup.decoded.reading_seconds, size, preprocess, grid)
-    seconds: float = store.recall(setup.folder / "speeds.json", reading_key(setup, size, preprocess, grid), make)
+    seconds: float = store.recall(setup.folder / store.SPEEDS, reading_key(setup, size, preprocess, grid), make)
     return seconds
 
 
@@ -242,12 +242,12 @@ def measure(setup: Setup, config: Config) -> Speed:
             setup.worker.end()
         return {name: value for name, value in reply.items() if name != "note"}
 
-    return Speed(**store.recall(setup.folder / "speeds.json", key, ask))
+    return Speed(**store.recall(setup.folder / store.SPEEDS, key, ask))
 
 
 def with_known_speeds(setup: Setup, situation: Situation) -> Situation:
     """The situation with the recorded speeds, 0 for nets that were not measured; measures nothing."""
-    speeds = store.recalled(setup.folder / "speeds.json")
+    speeds = store.recalled(setup.folder / store.SPEEDS)
     return replace(
         situation,
         measure=lambda config: Speed(
@@ -270,7 +270,7 @@ def remember(folder: Path, budget: float, device: str, name: str, make: Callable
 
     Decisions are stored by device, since a run may be continued on another one.
     """
-    return store.recall(folder / "decisions.json", decision_key(budget, device, name), make)
+    return store.recall(folder / store.DECISIONS, decision_key(budget, device, name), make)
 
 
 def decision_key(budget: float, device: str, name: str) -> str:
@@ -300,7 +300,7 @@ def situation_of(
     clock, device = setup.clock, setup.device
     remembered = partial(remember, setup.folder, clock.budget, device)
     moved = remembered("hardware", lambda: setup.hardware) != setup.hardware
-    decided = decision_key(clock.budget, device, "finalists") in store.recalled(setup.folder / "decisions.json")
+    decided = decision_key(clock.budget, device, "finalists") in store.recalled(setup.folder / store.DECISIONS)
     return Situation(
         **plan_facts(setup.task, setup.goal.metric),
         rows=len(setup.rows),

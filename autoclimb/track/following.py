@@ -17,7 +17,7 @@ from autoclimb.track.entries import About, BlendEntry, Session, entry_of, shown
 from autoclimb.track.trackers import TRACKERS
 
 RECORD = "tracked.json"  # in the run folder: the trials that each tracker has, and its own state
-FILES = ("report.html", "model_card.md", "submission.csv")  # are added to a record that takes files
+FILES = ("report.html", "model_card.md", store.SUBMISSION)  # are added to a record that takes files
 TRIALS = "told"  # key in the record: keys of the trials that a tracker has; runs on disk have the word
 BLEND = "blend"  # key in the record: the score of the last blend
 
@@ -68,7 +68,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 def about_run(folder: Path, name: str, record: dict[str, Any]) -> About:
     """The run as a tracker shows it; the tracker's state in it is part of `record`, and changes with it."""
     values = store.read_run(folder)
-    task_file = folder / "task.json"
+    task_file = folder / store.TASK
     task = read_json(task_file)["name"] if task_file.exists() else folder.name
     options = {
         key: value for key, value in values.get("fingerprint", {}).items() if isinstance(value, str | int | float)
@@ -93,7 +93,7 @@ def update_tracker(folder: Path, name: str, session: Session, record: dict[str, 
             session.log_trial(entry_of(trial, number, about))
             entries[TRIALS].append(trial.key)
             write_json(folder / RECORD, record)
-    path = folder / "blend.json"
+    path = folder / store.BLEND
     blend = read_json(path) if path.exists() else None
     if blend and blend["score"] != entries.get(BLEND):
         metrics = {about.metric: shown(blend["score"], about), "stderr": blend["stderr"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoclimb.errors import Mistake
-from autoclimb.report.submission import LONGEST_CELL, names_in, without_brackets
+from autoclimb.report.submission import LONGEST_CELL, names_in, with_points, without_brackets
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.decide import truth_for
 from autoclimb.score.rules import nearest_grade
@@ -68,9 +68,7 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
     if not lines:
         raise Mistake(f"{path.name} has no row")
     places = [columns.index(name) for name in form.columns]
-    rows = [[line[place] if place < len(line) else "" for place in places] for line in lines]
-    if form.decimal != "." and form.cell in ("number", "columns"):
-        rows = [[row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])] for row in rows]
+    rows = [with_points(form, [line[place] if place < len(line) else "" for place in places]) for line in lines]
     twice = next((name for name, count in Counter(row[0] for row in rows).items() if count > 1), None)
     if twice is not None:
         raise Mistake(f"{path.name} answers {twice!r} twice")

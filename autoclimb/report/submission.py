@@ -232,18 +232,23 @@ def check_submission(task: Task, path: Path) -> None:
         assert rows == len(form.ids), f"{path} has {rows} rows, the sample {len(form.ids)}"
 
 
+def with_points(form: Form, row: list[str]) -> list[str]:
+    """A row, whose first cell is the id, with points for the form's decimal sign in its numbers."""
+    if form.decimal == "." or form.cell not in ("number", "columns"):
+        return row
+    return [row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])]
+
+
 def check_row(task: Task, path: Path, row: list[str], known: set[str], empty: bool) -> None:
     """Asserts that a row's cells are valid; its first cell is the id, and `empty` says whether a set may be empty."""
-    form = task.form
-    if form.decimal != "." and form.cell in ("number", "columns"):
-        row = [row[0], *(cell.replace(form.decimal, ".") for cell in row[1:])]
-    if task.form.sums_to_one:
+    form, row = task.form, with_points(task.form, row)
+    if form.sums_to_one:
         total = math.fsum(map(float, row[1:]))
         assert abs(total - 1) < 1e-5, f"the probabilities of {row[0]!r} in {path} sum to {total}"
     for cell in row[1:]:
-        if task.form.cell in ("number", "columns"):
+        if form.cell in ("number", "columns"):
             assert math.isfinite(float(cell)), f"{path} holds {cell!r} for {row[0]!r}"
-        elif task.form.cell == "label":
+        elif form.cell == "label":
             assert cell in known, f"{path} holds {cell!r} for {row[0]!r}, no class"
         else:
             inner, separator = without_brackets(form, cell)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.blend.rows import Rows
-from autoclimb.score.calibrate import logits, sigmoid
+from autoclimb.score.calibrate import TINY, logits, sigmoid
 
 MEMBERS = 5
 CONSTANT_CELLS = 1 << 24  # of the truth that a constant is the mean of, at most: a copy is made of them
@@ -60,7 +60,7 @@ def log_odds_mean(model: Model, predictions: Sequence[np.ndarray]) -> np.ndarray
     """The probabilities of mean log odds, or mean log probabilities: one certain member outweighs several others."""
     if model["kind"] == "multilabel":
         return sigmoid(np.mean([logits(p) for p in predictions], axis=0))
-    z = np.mean([np.log(np.clip(np.asarray(p, np.float64), 1e-7, 1)) for p in predictions], axis=0)
+    z = np.mean([np.log(np.clip(np.asarray(p, np.float64), TINY, 1)) for p in predictions], axis=0)
     q = np.exp(z - z.max(1, keepdims=True))
     return np.asarray(q / q.sum(1, keepdims=True))
 

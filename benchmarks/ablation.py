@@ -25,6 +25,7 @@ from lab import FOLDS, STARTING, SUITE, Lab, opened
 from record import append, heading
 
 from autoclimb.arrays import read_predictions
+from autoclimb.protocol import ListNets
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.nets import fine_tuning, from_scratch
@@ -169,8 +170,8 @@ def new_cells(
             fold = cell["seed"] % FOLDS
             if options.tail:
                 thinned = long_tailed(lab.fold_of, lab.task.target, fold, options.tail)
-                np.save(lab.hello["fold_of"], thinned)
-                lab.worker.greet(lab.hello, STARTING)
+                np.save(lab.hello.fold_of, thinned)
+                lab.worker.greet(lab.hello.to_json(), STARTING)
             config = changed(base, cell["trick"]).vary(seed=cell["seed"], folds=(fold,))
             score, epochs = trained_cell(lab, config)
             shown = round(lab.metric.shown(score), 4)
@@ -228,7 +229,7 @@ def spread(gains: list[float]) -> str:
 def base_of(lab: Lab, options: argparse.Namespace) -> Config:
     """What the plan starts from: its first net, one-cycle, flips and shifts, smoothing where labels are answered."""
     if options.weights:
-        weights = lab.worker.ask({"do": "weights", "path": str(options.weights)}, 60)["found"]
+        weights = lab.worker.ask(ListNets(str(options.weights)).to_json(), 60)["found"]
         base = fine_tuning(weights)[0].vary(size=options.size or 128)
     else:
         base = from_scratch("cpu")[0].vary(size=options.size or 64)

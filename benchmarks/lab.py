@@ -18,6 +18,7 @@ from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
+from autoclimb.protocol import Hello, MeasureSpeed, RunTrial
 from autoclimb.run import store
 from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker, command_of
@@ -39,7 +40,7 @@ class Lab:
     fold_of: np.ndarray
     folder: Path
     worker: Worker
-    hello: dict[str, Any]  # what the worker knows of the set
+    hello: Hello  # what the worker knows of the set
     pixels: dict[Decoding, str] = field(default_factory=dict)
     speeds: dict[Config, dict[str, Any]] = field(default_factory=dict)
 
@@ -61,9 +62,8 @@ class Lab:
         """Pictures a second of the config's net at the size that its speed is told by, and its fastest format."""
         plain = measured(config).vary(loss="default", policy="none", seed=0, folds=(0,))
         if plain not in self.speeds:
-            request = {"do": "speed", "config": plain.to_json(), "pixels": self.pixels_of(plain), "look": seconds}
-            request |= {"leisure": True, "largest_batch": 0}
-            self.speeds[plain] = self.worker.ask(request, STARTING)
+            request = MeasureSpeed(plain, self.pixels_of(plain), look=seconds, leisure=True, largest_batch=0)
+            self.speeds[plain] = self.worker.ask(request.to_json(), STARTING)
         return self.speeds[plain]
 
     def trial(self, config: Config, out: Path, seconds: float, nets: Path | None = None) -> dict[str, Any]:
@@ -71,9 +71,16 @@ class Lab:
         speed = {"precision": "fp32", "channels_last": True}
         if config.train == "net":
             speed = {name: self.speed_of(config)[name] for name in speed}
-        request = {"do": "trial", "config": config.to_json(), "pixels": self.pixels_of(config), "seconds": seconds}
-        request["img_s"] = 0.0  # lengths in epochs keep their threads
-        return self.worker.ask({**request, **speed, "out": str(out), "nets": str(nets or out / "nets")}, seconds)
+        request = RunTrial(
+            config,
+            pixels=self.pixels_of(config),
+            out=str(out),
+            nets=str(nets or out / "nets"),
+            img_s=0.0,  # lengths in epochs keep their threads
+            seconds=seconds,
+            **speed,
+        )
+        return self.worker.ask(request.to_json(), seconds)
 
     def trained(self, config: Config) -> tuple[np.ndarray, float]:
         """Out-of-fold predictions `(N, C)`, NaN where not predicted, and the seconds that the trial took.
@@ -117,12 +124,19 @@ def opened(
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "target.npy", learning_target(task))
     np.save(folder / "fold_of.npy", fold_of)
-    hello = {"do": "hello", "device": device, "kind": task.kind, "width": task.width, "pipelines": {}}
-    hello["precision"] = "float32"
-    hello |= {key: str(folder / f"{key}.npy") for key in ("target", "fold_of")} | {"cache": str(folder)}
+    hello = Hello(
+        device=device,
+        kind=task.kind,
+        width=task.width,
+        target=str(folder / "target.npy"),
+        fold_of=str(folder / "fold_of.npy"),
+        cache=str(folder),
+        pipelines={},
+        precision="float32",
+    )
     worker = Worker(command or command_of(), folder / "worker.log")
     try:
-        worker.greet(hello, STARTING)
+        worker.greet(hello.to_json(), STARTING)
         yield Lab(task, metric, fold_of, folder, worker, hello)
     finally:
         worker.end()

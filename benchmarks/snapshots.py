@@ -28,6 +28,7 @@ from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.contest.marks import cells_of, truth_in
 from autoclimb.contest.suite import read_suite
+from autoclimb.protocol import Predict
 from autoclimb.run import store
 from autoclimb.score.crossfit import cross_fitted_score, rule_of, standard_error
 from autoclimb.score.decide import truth_for
@@ -106,8 +107,9 @@ def predicted(lab: Lab, net: Trial, tta: str, stage: int | None = None) -> Trial
     config = net.config.vary(tta=tta, epochs=round(epochs, 2))
     oof, tests, saved = np.full((n, lab.task.width), np.nan), [], lab.folder / "again.npy"
     for number in config.folds:
-        request = {"do": "predict", "config": config.vary(folds=(number,)).to_json(), "pixels": lab.pixels_of(config)}
-        lab.worker.ask({**request, "weights": str(nets), "save": str(saved), "exactly": False}, LONGEST)
+        of_fold = config.vary(folds=(number,))
+        request = Predict(of_fold, lab.pixels_of(config), weights=str(nets), save=str(saved), exactly=False)
+        lab.worker.ask(request.to_json(), LONGEST)
         every = np.load(saved)
         oof[lab.fold_of == number] = every[:n][lab.fold_of == number]
         tests.append(every[n:])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoclimb.learn import worker
+from autoclimb.protocol import request_of
 
 
 class Inside:
@@ -15,7 +16,7 @@ class Inside:
         pass
 
     def greet(self, hello: dict[str, Any], seconds: float) -> dict[str, Any]:
-        self.setting = worker.setting_of(read_back(hello))
+        self.setting = worker.setting_of(request_of(read_back(hello)))
         return self.ask(hello, seconds)
 
     def ask(
@@ -25,7 +26,8 @@ class Inside:
         watch: Callable[[dict[str, Any]], None] = lambda event: None,
         *_: float,
     ) -> dict[str, Any]:
-        return read_back(worker.reply_to(read_back(request), self.setting, lambda event: watch(read_back(event))))
+        asked = request_of(read_back(request))
+        return read_back(worker.reply_to(asked, self.setting, lambda event: watch(read_back(event))))
 
     def end(self) -> None:
         pass

@@ -22,12 +22,13 @@ from autoclimb.learn.devices import device_named, prediction_autocast, predictio
 from autoclimb.learn.features import features_of
 from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.views import predict_rows
+from autoclimb.protocol import Hello
 from autoclimb.run.worker import command_of
 
 CARD = torch.device("cuda")
 NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nSearch for it")
 OLD_DRIVER = RuntimeError("The NVIDIA driver on your system is too old (found version 12040). Please update")
-HELLO = {"device": "auto", "cache": "", "kind": "multiclass", "width": 2, "target": "", "fold_of": "", "pipelines": {}}
+HELLO = Hello("auto", "multiclass", 2, target="", fold_of="", cache="", pipelines={}, precision="float32")
 
 
 def raising(error):
@@ -61,7 +62,7 @@ def begun_on(device, error):
 @pytest.mark.parametrize("ahead", [None, begun_on("auto", NO_KERNELS), begun_on("cpu", Mistake("another device"))])
 def test_a_card_without_kernels_is_a_mistake_before_anything_is_trained_and_says_what_helps(pascal, ahead):
     with pytest.raises(Mistake, match=r"no kernels for it \(Tesla P100.*6\.0\).*CUDA 12\.6.*--device cpu"):
-        worker.setting_of({**HELLO, "precision": "float32"}, ahead)
+        worker.setting_of(HELLO, ahead)
 
 
 def test_a_card_whose_libraries_fail_is_a_mistake_with_their_words(pascal, monkeypatch):
@@ -69,7 +70,7 @@ def test_a_card_whose_libraries_fail_is_a_mistake_with_their_words(pascal, monke
         worker, "warm_up", raising(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED\nat line 3"))
     )
     with pytest.raises(Mistake, match=r"CUDNN_STATUS_NOT_INITIALIZED\); free it, or write --device cpu"):
-        worker.setting_of({**HELLO, "precision": "float32"})
+        worker.setting_of(HELLO)
 
 
 def test_why_a_card_that_is_here_is_not_used_is_known_unless_it_was_hidden(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import above
 from autoclimb.learn.views import VIEWS, Watch, predict_rows
 from autoclimb.learn.weights import INPUT
+from autoclimb.protocol import Export, KeepFeatures, MeasureSpeed, Predict, RunTrial
 
 FAULTS = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "memory"),
@@ -175,9 +176,17 @@ def test_a_fold_on_record_that_cannot_be_read_is_trained_again(tmp_path):
     np.testing.assert_array_equal(np.load(record)["test_pred"], answers)
 
 
-@pytest.mark.parametrize("do", ["trial", "speed", "keep"])
-def test_pixels_that_cannot_be_opened_are_a_status(tmp_path, do):
-    request = {"do": do, "config": TINY.to_json(), "pixels": str(tmp_path / "absent.npy")}
+@pytest.mark.parametrize(
+    "request_about",
+    [
+        partial(RunTrial, out="", nets="", precision="fp32", channels_last=True, img_s=0.0, seconds=9.0),
+        partial(MeasureSpeed, look=0.0, leisure=False, largest_batch=0),
+        partial(KeepFeatures, seconds=9.0),
+    ],
+    ids=["trial", "speed", "features"],
+)
+def test_pixels_that_cannot_be_opened_are_a_status(tmp_path, request_about):
+    request = request_about(TINY, str(tmp_path / "absent.npy"))
     reply = worker.reply_to(request, worker.Setting(worker.NOTHING, CPU, tmp_path), lambda facts: None)
     assert reply.get("facts", reply)["fault"] == "files"
     assert "absent" in reply["note"]
@@ -188,18 +197,21 @@ def test_weights_that_a_run_began_from_and_that_are_gone_are_a_mistake_of_who_pr
     np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
     write_json(tmp_path / "pixels.json", {"rows": 2, "size": 16, "channels": 3})
     config = TINY.vary(train="features", weights=str(tmp_path / "moved"))
-    request = {"do": "predict", "exactly": False, "config": config.to_json(), "pixels": str(tmp_path / "pixels.npy")}
+    request = Predict(config, str(tmp_path / "pixels.npy"), weights=str(tmp_path), save="", exactly=False)
     setting = worker.Setting(worker.NOTHING, CPU, tmp_path)
     with pytest.raises(Mistake, match=r"moved: no such file"):
-        worker.reply_to({**request, "weights": str(tmp_path), "save": ""}, setting, lambda facts: None)
+        worker.reply_to(request, setting, lambda facts: None)
 
 
 @pytest.mark.parametrize(("do", "place"), [("predicting", "predict_again"), ("exporting", "write_export")])
 def test_a_fault_outside_of_a_search_is_a_mistake_that_says_why(tmp_path, monkeypatch, do, place):
     np.save(tmp_path / "pixels.npy", np.zeros((2, 16, 16, 3), np.uint8))
     write_json(tmp_path / "pixels.json", {"rows": 2, "size": 16, "channels": 3})
-    request = {"do": do.removesuffix("ing"), "config": TINY.to_json(), "pixels": str(tmp_path / "pixels.npy")}
-    request |= {"weights": "", "exactly": False, "save": str(tmp_path / "saved.npy")}
+    predicting = Predict(
+        TINY, str(tmp_path / "pixels.npy"), weights="", save=str(tmp_path / "saved.npy"), exactly=False
+    )
+    exporting = Export([], {}, 3, inputs=[], arrays=[], description={}, file="", save="")
+    request = predicting if do == "predicting" else exporting
     ask = partial(worker.reply_to, request, worker.Setting(worker.NOTHING, CPU, tmp_path), lambda facts: None)
     for error, kind in FAULTS[3], FAULTS[5], FAULTS[19]:
         monkeypatch.setattr(worker, place, raising(error))

@@ -22,6 +22,7 @@ from autoclimb.learn.material import Material
 from autoclimb.learn.sheet import TILE, write_sheet
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import setting_of
+from autoclimb.protocol import request_of
 from autoclimb.report.findings import errors_of
 from autoclimb.run import gallery
 from autoclimb.run.gallery import NO_TIME, complete_gallery, fill_gallery, read_gallery
@@ -287,7 +288,7 @@ def test_the_worker_asked_later_knows_the_users_own_policies(finished_run, monke
     update_run(finished_run, Clock(600.0, now=lambda: 0.0, start=0.0), pipelines=pipelines)
     worker = Starting({"shown": [3], "note": ""}, {})
     completed(finished_run, worker, monkeypatch)
-    assert setting_of({**worker.hello, "device": "cpu"}).material.pipelines == pipelines
+    assert setting_of(request_of({**worker.hello, "device": "cpu"})).material.pipelines == pipelines
 
 
 def test_later_only_what_lacks_is_asked_for(finished_run, monkeypatch):

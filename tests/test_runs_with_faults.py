@@ -247,12 +247,12 @@ def test_a_net_that_diverged_in_fp16_is_trained_in_fp32(finished, monkeypatch):
     setup, _, _ = finished
     net, other = Config(backbone="resnet34", size=64), Config(backbone="resnet50", size=64)
     monkeypatch.setattr(trials, "measure", lambda setup, config: Speed(9.0, 9.0, "fp16"))
-    assert [trials.trial_request(setup, config)["precision"] for config in (net, other)] == ["fp16", "fp16"]
+    assert [trials.trial_request(setup, config).precision for config in (net, other)] == ["fp16", "fp16"]
     store.save_trial(setup.folder, Trial(net, "stage", "failed", -np.inf, 0.0, 1.0, facts={"fault": "diverged"}))
     gentler = net.vary(lr=1e-4)
-    assert [trials.trial_request(setup, config)["precision"] for config in (gentler, other)] == ["fp32", "fp16"]
+    assert [trials.trial_request(setup, config).precision for config in (gentler, other)] == ["fp32", "fp16"]
     monkeypatch.setattr(trials, "measure", lambda setup, config: Speed(9.0, 9.0, "bf16"))
-    assert trials.trial_request(setup, gentler)["precision"] == "bf16"
+    assert trials.trial_request(setup, gentler).precision == "bf16"
 
 
 def test_a_card_is_not_asked_about_batches_that_a_fine_tuned_net_does_not_get(finished):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors", "deadlines"}
+LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors", "deadlines", "protocol"}
 MAY_IMPORT = {
     "errors": set(),
     "processors": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "arrays": {"disk"},
     "types": {"errors", "arrays"},
     "policies": {"errors"},
+    "protocol": {"types"},
     "data": {"seeds", "types", "errors", "disk", "arrays", "processors"},
     "score": {"seeds", "types", "errors", "arrays"},
     "blend": {"score", "seeds", "types", "errors", "arrays"},

@@ -21,6 +21,7 @@ from autoclimb.learn.material import Format, Material
 from autoclimb.learn.optim import Unfreezing, layers_of, optimizer_of
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import setting_of
+from autoclimb.protocol import Hello
 from autoclimb.types import Config
 
 pytestmark = pytest.mark.long
@@ -487,7 +488,7 @@ def test_on_a_card_that_is_full_the_batch_is_cut(monkeypatch):
 @pytest.mark.gpu
 def test_a_worker_trains_on_the_card_it_was_given():
     last = torch.cuda.device_count() - 1
-    request = {"device": f"cuda:{last}", "cache": "", "kind": "multiclass", "width": 2, "target": "", "fold_of": ""}
-    setting = setting_of({**request, "pipelines": {}, "precision": "float32"})
+    hello = Hello(f"cuda:{last}", "multiclass", 2, target="", fold_of="", cache="", pipelines={}, precision="float32")
+    setting = setting_of(hello)
     assert setting.device == torch.device("cuda", last)
     assert torch.zeros(1, device=setting.device).get_device() == last

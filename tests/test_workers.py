@@ -3,9 +3,10 @@
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from folders import task
 from autoclimb.budget import Clock
 from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
+from autoclimb.protocol import REQUESTS, request_of
 from autoclimb.run import store
 from autoclimb.run.setup import Setup, introduce
 from autoclimb.run.trials import run_trial
@@ -51,6 +53,16 @@ for line in sys.stdin:
         case "mistake": say(end={"mistake": "write it like this"})
         case "bug": say(end={"bug": "Traceback: ZeroDivisionError"})
 """
+
+
+A_VALUE: dict[Any, Any] = {str: "a", int: 3, float: 0.5, bool: True, list: ["a"], dict: {"a": 1}}
+
+
+@pytest.mark.parametrize("kind", REQUESTS.values(), ids=REQUESTS)
+def test_a_request_arrives_as_it_was_sent(kind):
+    values = {f.name: A_VALUE.get(get_origin(f.type) or f.type, "binary") for f in fields(kind)}
+    request = kind(**values | ({"config": Config(size=48, folds=(0, 2))} if "config" in values else {}))
+    assert request_of(json.loads(json.dumps(request.to_json()))) == request
 
 
 @pytest.fixture

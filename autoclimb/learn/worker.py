@@ -1,11 +1,8 @@
 """`python -m autoclimb.learn.worker [DEVICE [hub]]`: the process that trains.
 
-A request is a line of json, and so is each reply. While the parent reads the data, the worker imports, gets the device
-ready, and with `hub` asks whether timm's hub answers.
-
-Requests are `hello` (the task), `weights`, `speed`, `keep`, `trial`, `predict`, `export`, and for the report `explain`
-and `sheet`. Replies are `{"event": ...}` while it works, then `{"end": ...}`. The worker ends when its standard input
-does, that is, with its parent.
+While the parent reads the data, the worker imports, gets the device ready, and with `hub` asks whether timm's hub
+answers. Requests are lines of json (`protocol`). Replies are `{"event": ...}` while it works, then `{"end": ...}`. The
+worker ends when its standard input does, that is, with its parent.
 """
 
 import gc
@@ -48,6 +45,20 @@ from autoclimb.learn.memory import free_memory
 from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.processors import processor_name, usable_cores
+from autoclimb.protocol import (
+    DrawSheet,
+    Explain,
+    Export,
+    Hello,
+    KeepFeatures,
+    ListNets,
+    MeasureSpeed,
+    OfPictures,
+    Predict,
+    Request,
+    RunTrial,
+    request_of,
+)
 from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
@@ -99,11 +110,12 @@ def main(arguments: Sequence[str] = ()) -> None:
     send(end={"ready": True})
     setting = Setting(NOTHING, torch.device("cpu"), Path())
     while True:
-        request = requests.get()
+        values = requests.get()
         try:
-            if request["do"] == "hello":
+            request = request_of(values)
+            if isinstance(request, Hello):
                 setting = setting_of(request, ahead)
-            if request["do"] in FORKING and request["config"].get("train") != "features":
+            if isinstance(request, FORKING) and request.config.train != "features":
                 with phase("waiting for imports"):  # a process that is forked amid an import may wait for it for ever
                     ahead.imports.result()
             with phase(words_of(request)):
@@ -119,7 +131,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             raise
 
 
-FORKING = ("trial", "speed")  # requests that may fork processes
+FORKING = (RunTrial, MeasureSpeed)  # requests that may fork processes
 
 
 def begin_ahead(device: str = "", hub: bool = False) -> Ahead:
@@ -148,68 +160,75 @@ def warm_up_named(device: str) -> None:
             warm_up(card)
 
 
-def words_of(request: dict[str, Any]) -> str:
+def words_of(request: Request) -> str:
     """What is asked for, for the log."""
-    config = request.get("config", {})
-    about = [config.get("train", ""), config.get("backbone", ""), f"@{config['size']}" if "size" in config else ""]
-    return " ".join(filter(None, [request["do"], *about]))
+    if not isinstance(request, OfPictures):
+        return request.name
+    config = request.config
+    return f"{request.name} {config.train} {config.backbone} @{config.size}"
 
 
-def reply_to(request: dict[str, Any], setting: Setting, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def reply_to(request: Request, setting: Setting, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The reply to a request; `report` gets the events until then."""
-    match request["do"]:
-        case "hello":
-            return describe(setting.device, request["device"])
-        case "weights":
-            return list_weights(request["path"], setting.hub)
-        case "speed":
-            from autoclimb.learn.probe import UNUSABLE, measure_speed  # timm
+    material, cache, device = setting.material, setting.cache, setting.device
+    if isinstance(request, OfPictures):
+        try:
+            material = replace(material, pixels=open_rows(Path(request.pixels)))
+        except STATUSES as error:
+            return without_pixels(request, error)
+    match request:
+        case Hello():
+            return describe(device, request.device)
+        case ListNets():
+            return list_weights(request.path, setting.hub)
+        case MeasureSpeed(config=config):
+            from autoclimb.learn.probe import measure_speed  # timm
 
-            try:
-                config, material = asked_for(request, setting)
-            except STATUSES as error:
-                return {**UNUSABLE, "note": str(error), "fault": logged_kind(error)}
-            look, leisure, largest = request["look"], request["leisure"], request["largest_batch"]
-            return measure_speed(config, material, setting.device, look, leisure, largest)
-        case "keep":
+            return measure_speed(config, material, device, request.look, request.leisure, request.largest_batch)
+        case KeepFeatures(config=config):
             from autoclimb.learn.trunk import keep
 
-            try:
-                config, material = asked_for(request, setting)
-            except STATUSES as error:
-                return {"note": str(error), "fault": logged_kind(error)}
-            return keep(config, material, setting.cache, setting.device, report, request["seconds"])
-        case "trial":
-            try:
-                config, material = asked_for(request, setting)
-            except STATUSES as error:
-                return {"status": "failed", "note": str(error), "facts": {"fault": logged_kind(error)}, "folds": 0}
-            folders = (Path(request["out"]), Path(request["nets"]), setting.cache)
-            format = Format(request["precision"], request["channels_last"], request["img_s"])
-            seconds = request["seconds"]
-            return run_trial(config, material, *folders, setting.device, report, format=format, seconds=seconds)
-        case "predict":
-            config, material = asked_for(request, setting)
-            where = (Path(request["weights"]), setting.cache, setting.device)
+            return keep(config, material, cache, device, report, request.seconds)
+        case RunTrial(config=config):
+            folders = (Path(request.out), Path(request.nets), cache)
+            format = Format(request.precision, request.channels_last, request.img_s)
+            return run_trial(config, material, *folders, device, report, format=format, seconds=request.seconds)
+        case Predict(config=config):
             with faults_as_mistakes("predicting"):
-                predictions = predict_again(config, material, *where, report, request["exactly"])
-            write_array(Path(request["save"]), predictions)
-        case "explain":
+                weights = Path(request.weights)
+                predictions = predict_again(config, material, weights, cache, device, report, request.exactly)
+            write_array(Path(request.save), predictions)
+        case Explain(config=config):
             from autoclimb.learn.gradcam import explain  # timm
 
-            config, material = asked_for(request, setting)
-            asked = dict(zip(request["rows"], request["outputs"], strict=True))
-            left = seconds_from_now(request["seconds"])
-            return explain(config, material, Path(request["nets"]), asked, setting.device, Path(request["save"]), left)
-        case "sheet":
+            asked = dict(zip(request.rows, request.outputs, strict=True))
+            left = seconds_from_now(request.seconds)
+            return explain(config, material, Path(request.nets), asked, device, Path(request.save), left)
+        case DrawSheet(config=config):
             from autoclimb.learn.sheet import write_sheet  # albumentations
 
-            config, material = asked_for(request, setting)
-            write_sheet(config, material, request["blocks"], Path(request["save"]))
-        case "export":
+            write_sheet(config, material, request.blocks, Path(request.save))
+        case Export():
             with faults_as_mistakes("exporting"):
                 return write_export(request, setting)
     return {}
+
+
+def without_pixels(request: OfPictures, error: Exception) -> dict[str, Any]:
+    """The reply to a request of a search whose pixels cannot be opened: a fault, as others of its trial are.
+
+    Raises the error again for any other request, and where it is a bug.
+    """
+    match request:
+        case MeasureSpeed():
+            from autoclimb.learn.probe import UNUSABLE  # timm
+
+            return {**UNUSABLE, "note": str(error), "fault": logged_kind(error)}
+        case KeepFeatures():
+            return {"note": str(error), "fault": logged_kind(error)}
+        case RunTrial():
+            return {"status": "failed", "note": str(error), "facts": {"fault": logged_kind(error)}, "folds": 0}
+    raise error
 
 
 @contextmanager
@@ -254,12 +273,12 @@ def incoming_requests() -> "queue.Queue[dict[str, Any]]":
     return requests
 
 
-def setting_of(request: dict[str, Any], ahead: Ahead | None = None) -> Setting:
+def setting_of(hello: Hello, ahead: Ahead | None = None) -> Setting:
     """The setting of a `hello`: kind, width, targets, folds, device, the user's pipelines, precision of predictions.
 
     Raises Mistake where the device is not there, or is a card that cannot train.
     """
-    device = device_named(request["device"])
+    device = device_named(hello.device)
     if device.type == "cpu":
         torch.set_num_threads(usable_cores())
     else:
@@ -267,7 +286,7 @@ def setting_of(request: dict[str, Any], ahead: Ahead | None = None) -> Setting:
         if device.index is not None:
             torch.cuda.set_device(device)  # new streams and graphs belong to the current card
         try:
-            if ahead is not None and ahead.device == request["device"]:
+            if ahead is not None and ahead.device == hello.device:
                 ahead.card.result()
             else:
                 warm_up(device)
@@ -275,15 +294,15 @@ def setting_of(request: dict[str, Any], ahead: Ahead | None = None) -> Setting:
             raise Mistake(why_unusable(error, device)) from error
         free_memory()
     material = Material(
-        kind=request["kind"],
-        width=request["width"],
-        target=read_target(Path(request["target"]), request["width"]) if request["target"] else NOTHING.target,
-        fold_of=np.load(request["fold_of"]) if request["fold_of"] else np.zeros(0, np.int64),
+        kind=hello.kind,
+        width=hello.width,
+        target=read_target(Path(hello.target), hello.width) if hello.target else NOTHING.target,
+        fold_of=np.load(hello.fold_of) if hello.fold_of else np.zeros(0, np.int64),
         pixels=NO_PIXELS,
-        pipelines=request["pipelines"],
-        precision=request["precision"],
+        pipelines=hello.pipelines,
+        precision=hello.precision,
     )
-    return Setting(material, device, Path(request["cache"]), ahead.hub if ahead else None)
+    return Setting(material, device, Path(hello.cache), ahead.hub if ahead else None)
 
 
 def describe(device: torch.device, asked_for: str) -> dict[str, Any]:
@@ -307,7 +326,7 @@ def list_weights(path: str, hub: Future[bool] | None) -> dict[str, Any]:
     return {"found": [], "hub": hub.result() if hub else hub_answers(), "box": boxed_nets()}
 
 
-def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
+def write_export(request: Export, setting: Setting) -> dict[str, Any]:
     """Writes the blend of an `export` request as a file, saves the file's predictions for the pictures, and times it.
 
     The reply's `seconds_a_picture` are those of the `file` and of the `nets`.
@@ -315,24 +334,16 @@ def write_export(request: dict[str, Any], setting: Setting) -> dict[str, Any]:
     from autoclimb.learn import graph_files
     from autoclimb.learn.graph import BlendGraph, Part  # timm
 
-    file, inputs = Path(request["file"]), request["inputs"]
-    parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request["parts"]]
-    graph = BlendGraph(parts, request["blend"], setting.material, request["channels"], setting.cache)
-    graph_files.write_graph(graph, inputs, file, request["description"])
-    arrays = [np.load(array) for array in request["arrays"]]
+    file, inputs = Path(request.file), request.inputs
+    parts = [Part(Config.from_json(p["config"]), Path(p["weights"]), p["source"]) for p in request.parts]
+    graph = BlendGraph(parts, request.blend, setting.material, request.channels, setting.cache)
+    graph_files.write_graph(graph, inputs, file, request.description)
+    arrays = [np.load(array) for array in request.arrays]
     with prediction_autocast(CPU):  # the format that `predict` uses
         _, by_nets = graph_files.timed_predictions(graph_files.by_graph(graph), arrays)
     predictions, by_file = graph_files.timed_predictions(graph_files.opened(file, inputs), arrays)
-    write_array(Path(request["save"]), predictions)
+    write_array(Path(request.save), predictions)
     return {"seconds_a_picture": {"nets": by_nets, "file": by_file}}
-
-
-def asked_for(request: dict[str, Any], setting: Setting) -> tuple[Config, Material]:
-    """The config of a request and the material with the pixels that it names.
-
-    Raises one of `faults.STATUSES` where these cannot be opened.
-    """
-    return Config.from_json(request["config"]), replace(setting.material, pixels=open_rows(Path(request["pixels"])))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels, open_pixels, pixels_in
 from autoclimb.disk import whole_file, write_array, write_json
 from autoclimb.errors import Mistake, room_on_disk
+from autoclimb.protocol import Export, Predict
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.reporting import record_of
@@ -265,26 +266,24 @@ def write_and_compare(
     worker = Worker(command_of(), log_of(run.folder, place))
     try:
         # on the processor, since on a card nets predict in bfloat16, which deviates by itself
-        worker.greet({**run.hello(place), "device": "cpu", "fold_of": str(run.folder / "fold_of.npy")}, LONG)
+        hello = replace(run.hello(place), device="cpu", fold_of=str(run.folder / "fold_of.npy"))
+        worker.greet(hello.to_json(), LONG)
         for trial, source in zip(trials, inputs.of_trial, strict=True):
-            part = {"config": trial.config.to_json(), "weights": str(store.nets_folder(run.folder, trial.config))}
-            save = place / f"{trial.key}.npy"
-            asked = {"do": "predict", **part, "pixels": str(pixels[source]), "save": str(save), "exactly": True}
-            worker.ask(asked, LONG)
+            weights, save = str(store.nets_folder(run.folder, trial.config)), place / f"{trial.key}.npy"
+            worker.ask(Predict(trial.config, str(pixels[source]), weights, str(save), exactly=True).to_json(), LONG)
             predictions.append(np.load(save))
-            parts.append({**part, "source": source})
-        request = {
-            "do": "export",
-            "parts": parts,
-            "blend": blend.stacker,
-            "channels": run.task.get("channels", 3),
-            "inputs": inputs.rows,
-            "arrays": [str(path) for path in pixels],
-            "description": description,
-            "file": str(file),
-            "save": str(place / "exported.npy"),
-        }
-        seconds = worker.ask(request, LONG)["seconds_a_picture"]
+            parts.append({"config": trial.config.to_json(), "weights": weights, "source": source})
+        request = Export(
+            parts=parts,
+            blend=blend.stacker,
+            channels=run.task.get("channels", 3),
+            inputs=inputs.rows,
+            arrays=[str(path) for path in pixels],
+            description=description,
+            file=str(file),
+            save=str(place / "exported.npy"),
+        )
+        seconds = worker.ask(request.to_json(), LONG)["seconds_a_picture"]
     finally:
         worker.end()
     return Comparison(apply_blend(blend, predictions), np.load(place / "exported.npy"), seconds)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import pixels_in
 from autoclimb.disk import read_json, write_json
 from autoclimb.errors import Mistake
+from autoclimb.protocol import DrawSheet, Explain, Hello
 from autoclimb.report import findings
 from autoclimb.report.findings import Errors
 from autoclimb.report.page_data import example_blocks
@@ -67,7 +68,7 @@ def fill_gallery(setup: Setup, record: RunRecord, errors: Errors | None, seconds
 
 
 def complete_gallery(
-    folder: Path, record: RunRecord, errors: Errors | None, items: int, hello: Callable[[Path], dict[str, Any]]
+    folder: Path, record: RunRecord, errors: Errors | None, items: int, hello: Callable[[Path], Hello]
 ) -> None:
     """Makes the parts of a finished run's gallery that there was no time for at its end, by a worker of its own.
 
@@ -85,8 +86,8 @@ def complete_gallery(
         def ask(request: dict[str, Any], seconds: float) -> dict[str, Any]:
             if not workers:  # started at the first request only, since its imports take seconds
                 workers.append(Worker(command_of(), log_of(folder, place)))
-                train_files = {"target": str(folder / "target.npy"), "fold_of": str(folder / "fold_of.npy")}
-                workers[0].greet({**hello(place), **train_files}, seconds)
+                target, fold_of = str(folder / "target.npy"), str(folder / "fold_of.npy")
+                workers[0].greet(replace(hello(place), target=target, fold_of=fold_of).to_json(), seconds)
             return workers[0].ask(request, seconds)
 
         try:
@@ -145,17 +146,16 @@ def make_maps(source: GallerySource, record: RunRecord, errors: Errors | None, p
         if pixels is None:
             note = NOT_CACHED
             continue
-        request = {
-            "do": "explain",
-            "config": trial.config.to_json(),
-            "pixels": str(pixels),
-            "nets": str(store.nets_folder(source.folder, trial.config)),
-            "rows": rows,
-            "outputs": outputs,
-            "seconds": SHARE_FOR_MAPS * source.left(),
-            "save": str(place / MAPS),
-        }
-        reply = source.ask(request, max(source.left(), 0.0))
+        request = Explain(
+            trial.config,
+            pixels=str(pixels),
+            nets=str(store.nets_folder(source.folder, trial.config)),
+            rows=rows,
+            outputs=outputs,
+            seconds=SHARE_FOR_MAPS * source.left(),
+            save=str(place / MAPS),
+        )
+        reply = source.ask(request.to_json(), max(source.left(), 0.0))
         if reply["shown"]:
             return {"trial": trial.key, "note": reply["note"]}
         note = reply["note"] or note
@@ -173,14 +173,8 @@ def make_sheet(source: GallerySource, record: RunRecord, errors: Errors | None, 
     for trial in augmented:
         pixels = source.pixels(trial.config)
         if pixels is not None and blocks:
-            request = {
-                "do": "sheet",
-                "config": trial.config.to_json(),
-                "pixels": str(pixels),
-                "blocks": blocks,
-                "save": str(place / SHEET),
-            }
-            source.ask(request, max(source.left(), 0.0))
+            request = DrawSheet(trial.config, str(pixels), blocks, str(place / SHEET))
+            source.ask(request.to_json(), max(source.left(), 0.0))
             return {"trial": trial.key, "note": "", "blocks": blocks}
     return {"note": NOT_CACHED}
 

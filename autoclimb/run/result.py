@@ -18,6 +18,7 @@ from autoclimb.data.read.below import pictures_below
 from autoclimb.data.sources import files_of, parts_of, shown
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
+from autoclimb.protocol import Hello, Predict
 from autoclimb.report.leaderboard import leaderboard_frame
 from autoclimb.report.notebook import Plots, notebook_html
 from autoclimb.report.submission import write_submission
@@ -166,17 +167,16 @@ class Run:
         predictions = []
         worker = Worker(command_of(), log_of(self.folder, place))
         try:
-            worker.greet(self.hello(place), LONG_ENOUGH)
+            worker.greet(self.hello(place).to_json(), LONG_ENOUGH)
             for number, config in enumerate(configs, 1):
-                request = {
-                    "do": "predict",
-                    "config": config.to_json(),
-                    "pixels": str(self._pixels_for(config, files, place, tell)),
-                    "weights": str(store.nets_folder(self.folder, config)),
-                    "save": str(place / f"{number}.npy"),
-                    "exactly": False,  # in the number format of the run, whose submission was answered in it
-                }
-                worker.ask(request, LONG_ENOUGH)
+                request = Predict(
+                    config,
+                    pixels=str(self._pixels_for(config, files, place, tell)),
+                    weights=str(store.nets_folder(self.folder, config)),
+                    save=str(place / f"{number}.npy"),
+                    exactly=False,  # in the number format of the run, whose submission was answered in it
+                )
+                worker.ask(request.to_json(), LONG_ENOUGH)
                 predictions.append(np.load(place / f"{number}.npy"))
                 text = "predicting" if number == 1 else ""
                 tell(Event("progress", text, {"done": number, "total": len(configs)}))
@@ -204,7 +204,7 @@ class Run:
             raise Mistake(f"{int(pixels.bad.sum())} pictures cannot be read: {names}; take them out")
         return pixels.path
 
-    def hello(self, place: Path) -> dict[str, Any]:
+    def hello(self, place: Path) -> Hello:
         """The greeting of a worker that predicts for this run, with `place` as its cache.
 
         The dictionaries of hand-made features are copied to `place`. The run's own cache is not used, since features of
@@ -213,17 +213,16 @@ class Run:
         for file in self.folder.glob("dictionary-*.npz"):
             shutil.copy(file, place)
         (place / "cache").mkdir(exist_ok=True)
-        return {
-            "do": "hello",
-            "device": "auto",
-            "kind": self.task["kind"],
-            "width": len(self.task["classes"]) or 1,
-            "target": "",
-            "fold_of": "",
-            "cache": str(place / "cache"),
-            "pipelines": store.read_run(self.folder).get("pipelines", {}),
-            "precision": "float32",
-        }
+        return Hello(
+            device="auto",
+            kind=self.task["kind"],
+            width=len(self.task["classes"]) or 1,
+            target="",
+            fold_of="",
+            cache=str(place / "cache"),
+            pipelines=store.read_run(self.folder).get("pipelines", {}),
+            precision="float32",
+        )
 
     def _task_of(self, files: Sequence[str]) -> Task:
         form = plain_form(Form(**with_tuples(self.task["form"])), self.task["classes"])

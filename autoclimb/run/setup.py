@@ -17,6 +17,7 @@ from autoclimb.data.nearness import folds_as_far, in_groups
 from autoclimb.data.pixels import Pixels
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
+from autoclimb.protocol import Hello, ListNets
 from autoclimb.run import store
 from autoclimb.run.checks import check_folds
 from autoclimb.run.decoded import Decoded, OutOfTime
@@ -106,19 +107,18 @@ def introduce(
         write_array(folder / "groups.npy", task.groups)
     if task.metadata is not None:
         write_array(folder / "metadata.npy", task.metadata.train)
-    hello = {
-        "do": "hello",
-        "device": device,
-        "kind": task.kind,
-        "width": task.width,
-        "target": str(folder / "target.npy"),
-        "fold_of": str(folder / "fold_of.npy"),
-        "cache": str(folder / "cache"),
-        "pipelines": space.pipelines(),
-        "precision": precision_for(goal, task, fold_of),
-    }
+    hello = Hello(
+        device=device,
+        kind=task.kind,
+        width=task.width,
+        target=str(folder / "target.npy"),
+        fold_of=str(folder / "fold_of.npy"),
+        cache=str(folder / "cache"),
+        pipelines=space.pipelines(),
+        precision=precision_for(goal, task, fold_of),
+    )
     try:
-        return worker.greet(hello, max(clock.left() - SLACK.worker_start, 1))
+        return worker.greet(hello.to_json(), max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
     except Mistake as mistake:
@@ -154,9 +154,9 @@ def find_nets(
             raise Mistake("--weights and --no-pretrained contradict each other; give one of them")
         tell(Event("note", "training from scratch, as asked"))
         return ()
-    request = {"do": "weights", "path": str(weights) if weights else ""}
+    request = ListNets(str(weights) if weights else "")
     try:
-        reply = worker.ask(request, max(clock.left() - SLACK.worker_start, 1))
+        reply = worker.ask(request.to_json(), max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
     if reply["found"]:

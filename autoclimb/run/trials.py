@@ -16,6 +16,7 @@ from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
 from autoclimb.processors import allowed_cores
+from autoclimb.protocol import KeepFeatures, MeasureSpeed, RunTrial
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.decoded import OutOfTime
@@ -52,7 +53,8 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
         request = trial_request(setup, config)  # decoding and measuring take time, so the deadline is set after them
         seconds = seconds_for(setup, config)
         watch = partial(watch_trial, setup, event_facts, finished)
-        reply = setup.worker.ask({**request, "seconds": seconds}, seconds, watch, SLACK.worker_silence)
+        request = replace(request, seconds=seconds)
+        reply = setup.worker.ask(request.to_json(), seconds, watch, SLACK.worker_silence)
     except (NoRoom, OSError) as error:
         if not (isinstance(error, NoRoom) or no_room(error)):
             raise
@@ -92,20 +94,20 @@ def seconds_for(setup: Setup, config: Config) -> float:
     return max(seconds, 0.1)
 
 
-def trial_request(setup: Setup, config: Config) -> dict[str, Any]:
-    """The request to the worker for a trial; raises NoRoom where the pixels do not fit on the disk."""
+def trial_request(setup: Setup, config: Config) -> RunTrial:
+    """The request for a trial, its seconds still open; raises NoRoom where the pixels do not fit on the disk."""
     speed = measure(setup, measured(config)) if config.train == "net" else Speed(0.0, 0.0)
     pixels = pixels_for(setup, config)
-    return {
-        "do": "trial",
-        "config": config.to_json(),
-        "pixels": str(pixels.path),
-        "out": str(store.trial_folder(setup.folder, config)),
-        "nets": str(store.nets_folder(setup.folder, config)),
-        "precision": "fp32" if speed.precision == "fp16" and has_diverged(setup, config) else speed.precision,
-        "channels_last": speed.channels_last,
-        "img_s": round(at_own_size(speed, config).train, 1),
-    }
+    return RunTrial(
+        config,
+        pixels=str(pixels.path),
+        out=str(store.trial_folder(setup.folder, config)),
+        nets=str(store.nets_folder(setup.folder, config)),
+        precision="fp32" if speed.precision == "fp16" and has_diverged(setup, config) else speed.precision,
+        channels_last=speed.channels_last,
+        img_s=round(at_own_size(speed, config).train, 1),
+        seconds=math.inf,
+    )
 
 
 def has_diverged(setup: Setup, config: Config) -> bool:
@@ -175,9 +177,9 @@ def prepare(setup: Setup, config: Config) -> None:
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)
-            request = {"do": "keep", "config": config.to_json(), "pixels": str(pixels.path)}
+            request = KeepFeatures(config, str(pixels.path), seconds).to_json()
             watch = partial(watch_trial, setup, {}, {})
-            setup.worker.ask({**request, "seconds": seconds}, seconds + SLACK.worker_start, watch, SLACK.worker_silence)
+            setup.worker.ask(request, seconds + SLACK.worker_start, watch, SLACK.worker_silence)
 
 
 def pixels_for(setup: Setup, config: Config) -> Pixels:
@@ -222,9 +224,8 @@ def measure(setup: Setup, config: Config) -> Speed:
 
     def ask() -> dict[str, Any]:
         pixels = setup.decoded.at(FIRST_SIZE, "squash")  # enlarged for the probe, for which any pictures do
-        request = {"do": "speed", "config": plain.to_json(), "pixels": str(pixels.path), "look": look}
-        request["leisure"] = setup.clock.budget >= LONG_PROBES_FROM
-        request["largest_batch"] = LARGEST_BATCH if config.weights else 0
+        leisure, largest = setup.clock.budget >= LONG_PROBES_FROM, LARGEST_BATCH if config.weights else 0
+        request = MeasureSpeed(plain, str(pixels.path), look, leisure, largest).to_json()
         reply: dict[str, Any] = {}
         for _ in range(PROBE_ATTEMPTS):
             try:

@@ -8,6 +8,7 @@ from fakes import BOXED, LOCAL, SITUATIONS, check, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.search.capacity import fits_memory, kept_bytes, memory_for, within_memory
 from autoclimb.search.cost import (
     DOWNLOAD,
     corrected,
@@ -22,6 +23,7 @@ from autoclimb.search.cost import (
     trunk_seconds,
     with_kept,
 )
+from autoclimb.search.families import chosen, families_paid, family_heads
 from autoclimb.search.fidelity import (
     comparable,
     epochs_for,
@@ -29,14 +31,11 @@ from autoclimb.search.fidelity import (
     epochs_paid,
     final_seconds,
     finalist_epochs,
-    fits_memory,
     fold_seconds,
     folds_for,
     folds_of,
-    kept_bytes,
     kinds_at_hand,
     least_size,
-    memory_for,
     pixels_first,
     sizes_for,
     sound_at_its_size,
@@ -45,19 +44,9 @@ from autoclimb.search.fidelity import (
     with_pixels,
     with_size,
     with_top,
-    within_memory,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import (
-    chosen,
-    families_paid,
-    family_heads,
-    finalists,
-    is_long,
-    least_again,
-    seconds_each,
-    used_up,
-)
+from autoclimb.search.finals import finalists, is_long, least_again, seconds_each, used_up
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.leftover import lone_net
 from autoclimb.search.nets import from_hub, net_named

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
+from autoclimb.search.capacity import fits_memory, within_memory
 from autoclimb.search.cost import asked_cost, corrected, ready_seconds, with_kept
-from autoclimb.search.fidelity import fits_memory, within_memory
 from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial

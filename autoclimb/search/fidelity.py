@@ -8,18 +8,16 @@ from typing import Literal
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
+from autoclimb.search.capacity import fits_disk, fits_memory, within_memory
 from autoclimb.search.cost import decoding_of, epoch_seconds, measured, predict_seconds, trunk_seconds
-from autoclimb.search.nets import channels_at_cut, deeper_top_of, net_named, top_of
-from autoclimb.search.rates import memory_gb
+from autoclimb.search.nets import deeper_top_of, net_named, top_of
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.types import Config
 
 Level = Literal["quick", "enough", "sound", "full"]
 
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-SMALLEST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 LONG = 600.0  # seconds of budget from which every net of the portfolio is measured, at two seconds each
-MEMORY_SHARE = 0.85  # of the memory that a training is planned to take, since the estimate is rough
 LADDER = [round(2 ** (i / 2), 1) for i in range(4, 40)]  # 4 s, 5.7 s, 8 s ... 8 days
 SEARCH_SHARE = 0.3  # of the working time for single-fold trials; the rest is the finalists'
 PROBE_SHARE = 0.05  # of the budget for frozen features of the available nets on a card
@@ -39,9 +37,8 @@ OWN_SHARE = 0.66  # of the size that a net was trained at, or of the pictures', 
 # times enough epochs, and share of that size, from which a processor trains all of a net: 6 epochs at 128 px
 WHOLE, WHOLE_SHARE = 1.5, 0.57
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
-MOST_KEPT = 1.5e9  # bytes of such maps that a plan stores for one net
 AMPLE = 1.5  # times sound epochs of a net's top, from which it is worth seconds to see how fast a deeper one trains
-VARIANTS = 2  # of each picture in those maps: itself and its mirror image
+VARIANTS = 2  # of each picture in the stored features of a net's frozen stages: itself and its mirror image
 PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
 
 
@@ -212,11 +209,6 @@ def slots(s: Situation, base: Config) -> int:
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
-def pixel_bytes(size: int, s: Situation) -> float:
-    """Bytes of an array of all decoded pictures at this size."""
-    return float(s.rows + s.answered) * size * size * s.channels
-
-
 def largest_for(config: Config, s: Situation) -> int:
     """Pixels a side beyond which the net gains nothing from the pictures.
 
@@ -338,12 +330,6 @@ def resized(config: Config, size: int) -> Config:
     return config.vary(size=size, sizes=tuple(n for n in config.sizes if n < size))
 
 
-def kept_bytes(config: Config, s: Situation) -> float:
-    """Bytes on disk of the features at a net's cut, roughly: float16 maps of a sixteenth of the pictures' side."""
-    channels = channels_at_cut(config.backbone, config.top)
-    return 2.0 * channels * (config.size / 16) ** 2 * (s.rows + s.answered) * config.variants
-
-
 def with_top(config: Config, s: Situation) -> Config | None:
     """The config that trains only the top of its net, on stored features of the stages below.
 
@@ -358,31 +344,3 @@ def with_top(config: Config, s: Situation) -> Config | None:
     changed = {"sizes": (), "scales": (), "test_size": 0, "unfreeze": 0.0}
     topped = config.vary(top=top, variants=VARIANTS, tta=views, **changed)
     return topped if fits_disk(topped.vary(size=min(sizes_for(topped, s))), s) else None
-
-
-def fits_disk(config: Config, s: Situation) -> bool:
-    """Whether there is disk for the features at the net's cut, if it has one, at the config's size."""
-    return not config.top or kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
-
-
-def within_memory(config: Config, s: Situation) -> Config:
-    """The config with its batch halved until its training fits into the memory."""
-    while config.batch > SMALLEST_BATCH and not fits_memory(config, s):
-        config = config.vary(batch=max(SMALLEST_BATCH, config.batch // 2))
-    return config
-
-
-def fits_memory(config: Config, s: Situation, share: float = MEMORY_SHARE) -> bool:
-    """Whether training the config is estimated to take at most that share of the memory."""
-    return config.train != "net" or s.memory_gb == math.inf or memory_for(config, s) <= share * s.memory_gb
-
-
-def memory_for(config: Config, s: Situation) -> float:
-    """Gigabytes of training, by the probe of its net: linear in the number of pictures and in their area."""
-    speed = s.measure(measured(config))
-    if not speed.picture_bytes:
-        return memory_gb(config)
-    largest = config.size * max((1.0, *config.scales))
-    pictures = config.batch * (largest / measured(config).size) ** 2
-    copies = 1.25 if config.ema or config.swa else 1.0  # of weights, beside gradients and two moments
-    return (copies * speed.fixed_bytes + speed.picture_bytes * pictures) / 1e9

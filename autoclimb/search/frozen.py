@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
+from autoclimb.search.capacity import MOST_KEPT, kept_bytes
 from autoclimb.search.cost import decoding_of, full_cost, head_seconds, pictures_of
 from autoclimb.search.fidelity import (
     LONG,
-    MOST_KEPT,
     PROBE_SHARE,
     Level,
     epochs_for,
@@ -19,7 +19,6 @@ from autoclimb.search.fidelity import (
     epochs_paid,
     final_seconds,
     folds_of,
-    kept_bytes,
     least_size,
     sizes_for,
     with_top,

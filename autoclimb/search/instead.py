@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.search.capacity import within_memory
 from autoclimb.search.fidelity import (
     LONG,
     Level,
@@ -19,7 +20,6 @@ from autoclimb.search.fidelity import (
     folds_of,
     sizes_for,
     with_size,
-    within_memory,
 )
 from autoclimb.search.finals import fitted_in, least_again, most_epochs, usable
 from autoclimb.search.frozen import SHORT

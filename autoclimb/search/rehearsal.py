@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_for_the_end
+from autoclimb.search.capacity import pixel_bytes
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import (
     decoding_seconds,
@@ -17,7 +18,7 @@ from autoclimb.search.cost import (
     variants_kept,
 )
 from autoclimb.search.effects import changes_of
-from autoclimb.search.fidelity import epochs_in, pixel_bytes
+from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import LOOK, Device, memory_gb

@@ -3,7 +3,8 @@
 The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or of run.worker.
 """
 
-from autoclimb.search.fidelity import SIZES, SMALLEST_BATCH
+from autoclimb.search.capacity import SMALLEST_BATCH
+from autoclimb.search.fidelity import SIZES
 from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation

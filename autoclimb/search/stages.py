@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 
+from autoclimb.search.capacity import within_memory
 from autoclimb.search.cost import epoch_seconds
 from autoclimb.search.effects import WITH_NET, adopted, lift_words, most_helpful, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
@@ -21,7 +22,6 @@ from autoclimb.search.fidelity import (
     slots,
     with_pixels,
     with_size,
-    within_memory,
 )
 from autoclimb.search.frozen import features_are_all, frozen_features, of_nets
 from autoclimb.search.nets import FAMILIES, net_named

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoclimb.policies import SAME
+from autoclimb.search.capacity import within_memory
 from autoclimb.search.cost import epoch_seconds
 from autoclimb.search.fidelity import (
     LONG,
@@ -23,7 +24,6 @@ from autoclimb.search.fidelity import (
     suits,
     with_pixels,
     with_size,
-    within_memory,
 )
 from autoclimb.search.nets import OTHER_SCRATCH, family_of, fine_tuning, from_scratch, net_named
 from autoclimb.search.portfolio import rare_start, tta_for

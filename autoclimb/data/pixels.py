@@ -20,15 +20,7 @@ from autoclimb.data.depth import Ranges, as_ranges, extremes_of, ranges_from, sa
 from autoclimb.data.files.spool import keep_spools_in
 from autoclimb.data.sources import files_of
 from autoclimb.data.steps import GREY, chain_of
-from autoclimb.data.stored import (
-    LazyPictures,
-    PictureRows,
-    keep_sources,
-    offsets_as_bytes,
-    open_rows,
-    packed,
-    unpacked,
-)
+from autoclimb.data.stored import LazyPictures, PictureRows, keep_sources, offsets_as_bytes, open_rows, packed, unpacked
 from autoclimb.disk import read_json, whole_file, write_json
 from autoclimb.errors import Mistake
 from autoclimb.processors import allowed_cores

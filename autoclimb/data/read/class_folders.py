@@ -5,16 +5,16 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import ENOUGH
 from autoclimb.data.read.extras import without_extras
+from autoclimb.data.read.items import Listed
 from autoclimb.data.read.levels import MISHAP, Levels, are_sources, class_level, kind_of, levelled, quoted, shown
 from autoclimb.data.read.looking import look_alike
 from autoclimb.data.read.matching import Located, of_rows
 from autoclimb.data.read.naming import file_stem
 from autoclimb.data.read.picture_columns import column_of, id_column
 from autoclimb.data.read.raw import Overrides, RawTask
-from autoclimb.data.read.roles import find_sample, sample_id_column
+from autoclimb.data.read.roles import find_sample
 from autoclimb.data.read.splits import GENERIC, TEST, TRAIN, VALIDATION, saying
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.test_set import Tested, test_items
@@ -52,14 +52,13 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     Raises Mistake where two levels may be, or where there is but one class.
     """
     seen, notes = without_extras(survey)
-    sample = find_sample(seen)
-    sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
-    inside = labelled_by_folders(seen, class_words(sample, sample_id), asked_for)
+    sample = find_sample(seen, asked_for)
+    inside = labelled_by_folders(seen, class_words(sample), asked_for)
     if inside is None:
         return None
-    test, test_id = test_table(seen, sample, sample_id)
-    listed = set(test_items(seen, None, "", test, test_id, set()).files) if test and sample is None else set()
-    aside = labelled_aside(seen, set(inside.classes), sample, sample_id)
+    test = test_table(seen, sample)
+    listed = set(test_items(seen, None, test, set()).files) if test and sample is None else set()
+    aside = labelled_aside(seen, set(inside.classes), sample)
     taken = [k for k, i in enumerate(inside.rows) if seen.sources[i] not in listed]
     rows = [*(inside.rows[k] for k in taken), *(i for i, _ in aside)]
     classes = [*(inside.classes[k] for k in taken), *(name for _, name in aside)]
@@ -70,15 +69,15 @@ def read_class_folders(survey: Survey, asked_for: Overrides) -> RawTask | None:
     notes = [*inside.notes, *notes, *notes_on(aside, left, seen)]
     seen, rows = without_rows(seen, left, rows)
     located = of_rows(rows, seen)
-    tested = test_items(seen, sample, sample_id, test, test_id, set(located.files))
+    tested = test_items(seen, sample, test, set(located.files))
     if inside.groups is not None:
         versions: list[str] | None = [*(inside.groups[k] for k in taken), *(f"\0{i}" for i, _ in aside)]
     else:
         versions, more = versions_of(names_of(rows, seen), classes, located.files)
         notes += more
-        classes, more = as_one_number(classes, versions, sample, sample_id)
+        classes, more = as_one_number(classes, versions, sample)
         notes += more
-    return raw_task(Labelled(rows, classes, versions, notes), seen, sample, sample_id, located, tested)
+    return raw_task(Labelled(rows, classes, versions, notes), seen, sample, located, tested)
 
 
 def names_of(rows: Sequence[int], survey: Survey) -> list[str]:
@@ -86,12 +85,10 @@ def names_of(rows: Sequence[int], survey: Survey) -> list[str]:
     return [survey.pictures[i].rsplit("/", 1)[-1] for i in rows]
 
 
-def raw_task(
-    labelled: Labelled, survey: Survey, sample: Table | None, sample_id: str, located: Located, tested: Tested
-) -> RawTask:
+def raw_task(labelled: Labelled, survey: Survey, sample: Listed | None, located: Located, tested: Tested) -> RawTask:
     """The competition of labelled pictures; ids are the names of their files, paths where names repeat."""
     names = names_of(labelled.rows, survey)
-    answers = [c for c in sample.columns if c != sample_id] if sample else []
+    answers, sample_id = (sample.others, sample.id_name) if sample else ([], "")
     return RawTask(
         train_ids=names if len(set(names)) == len(names) else [survey.pictures[i] for i in labelled.rows],
         train_files=located.files,
@@ -99,7 +96,7 @@ def raw_task(
         test_ids=tested.ids,
         test_files=tested.files,
         id_name=sample_id or "id",
-        sample=sample,
+        sample=sample.table if sample else None,
         sample_id=sample_id,
         channels=located.channels,
         versions=labelled.groups,
@@ -175,30 +172,30 @@ def notes_on(aside: Sequence[tuple[int, str]], left: set[int], survey: Survey) -
 
 
 def as_one_number(
-    classes: list[str], versions: Sequence[str] | None, sample: Table | None, sample_id: str
+    classes: list[str], versions: Sequence[str] | None, sample: Listed | None
 ) -> tuple[list[str], list[Note]]:
     """The classes as 0 and 1, and a note, where versions of one picture lie in several and the sample asks for one
     number: whether a picture is other than the original. Else as they are.
     """
-    answers = [c for c in sample.columns if c != sample_id] if sample else []
+    answers = sample.others if sample else []
     negative = sorted(c for c in set(classes) if NEGATIVE.fullmatch(c))
     if sample is None or versions is None or len(answers) != 1 or len(negative) != 1:
         return classes, []
     across = len(set(zip(versions, classes, strict=True))) > len(set(versions))
-    if not across or not are_numbers(sample.cells[answers[0]]):
+    if not across or not are_numbers(sample.table.cells[answers[0]]):
         return classes, []
     text = f"one number is asked for: whether a picture is other than {negative[0]!r}"
     return [str(int(c != negative[0])) for c in classes], [Note("classes", text, negative[0], "likely")]
 
 
-def class_words(sample: Table | None, sample_id: str) -> list[str]:
+def class_words(sample: Listed | None) -> list[str]:
     """The class names that a sample shows: its columns, or the words in its cells; none where it shows numbers."""
     if sample is None:
         return []
-    answers = [c for c in sample.columns if c != sample_id]
-    if len(answers) != 1:
-        return answers
-    return [] if are_numbers(sample.cells[answers[0]]) else sorted(set(sample.cells[answers[0]]) - {""})
+    if len(sample.others) != 1:
+        return sample.others
+    cells = sample.table.cells[sample.others[0]]
+    return [] if are_numbers(cells) else sorted(set(cells) - {""})
 
 
 def refuse_one_class(folders: Sequence[tuple[str, ...]], survey: Survey) -> None:
@@ -212,7 +209,7 @@ def refuse_one_class(folders: Sequence[tuple[str, ...]], survey: Survey) -> None
         )
 
 
-def labelled_aside(survey: Survey, classes: set[str], sample: Table | None, sample_id: str) -> list[tuple[int, str]]:
+def labelled_aside(survey: Survey, classes: set[str], sample: Listed | None) -> list[tuple[int, str]]:
     """The pictures in class folders of validation folders, by number, and their classes; none if test asks for them."""
     known = {same_name(c): c for c in classes}
     aside = []
@@ -221,7 +218,7 @@ def labelled_aside(survey: Survey, classes: set[str], sample: Table | None, samp
             name = next((f for f in reversed(survey.pictures[i].split("/")[:-1]) if same_name(f) in known), None)
             if name is not None:
                 aside.append((i, known[same_name(name)]))
-    asked = set(sample.cells[sample_id]) if sample else set()
+    asked = set(sample.ids) if sample else set()
     return [] if asked & {survey.pictures[i].rsplit("/", 1)[-1] for i, _ in aside} else aside
 
 
@@ -237,17 +234,17 @@ def without_rows(survey: Survey, out: set[int], rows: list[int]) -> tuple[Survey
     return fewer, [number[i] for i in rows]
 
 
-def test_table(survey: Survey, sample: Table | None, sample_id: str) -> tuple[Table | None, str]:
-    """The table that lists the test items of class folders and its id column: it says test and has the sample's ids."""
-    asked = set(sample.cells[sample_id]) if sample else set()
+def test_table(survey: Survey, sample: Listed | None) -> Listed | None:
+    """The table that lists the test items of class folders: it says test and has the sample's ids."""
+    asked = set(sample.ids) if sample else set()
     for table in survey.tables:
         what = saying(table.name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
-        if table is sample or what is None or what.part != TEST:
+        if (sample and table is sample.table) or what is None or what.part != TEST:
             continue
         column, share = (column_of(table, asked), 1.0) if asked else id_column(table, survey)
         if column and share > ENOUGH:
-            return table, column
-    return None, ""
+            return Listed(table, column)
+    return None
 
 
 def groups_of_levels(
@@ -316,9 +313,8 @@ def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
     words = words_in(names, NAMED) or words_in(names, NAMED_BEHIND)
     if not words or asked_for.target or (asked_for.group or "none") != "none":
         return None
-    sample = find_sample(seen)
-    sample_id = sample_id_column(sample, seen, asked_for) if sample else ""
-    shown_words = {w.lower() for w in class_words(sample, sample_id)}
+    sample = find_sample(seen, asked_for)
+    shown_words = {w.lower() for w in class_words(sample)}
     if shown_words and not shown_words & {w.lower() for w in words}:
         return None
     own = [k for k, i in enumerate(rows) if same_name(words[k]) == same_name(folder_of(seen.pictures[i]))]
@@ -328,10 +324,10 @@ def read_file_names(survey: Survey, asked_for: Overrides) -> RawTask | None:
             notes.append(Note("left", text, sure="likely"))
         rows, words = [rows[k] for k in own], [words[k] for k in own]
     located = of_rows(rows, seen)
-    tested = test_items(seen, sample, sample_id, None, "", set(located.files))
+    tested = test_items(seen, sample, None, set(located.files))
     text = f"labels from file names: {', '.join(list(dict.fromkeys(words))[:5])}"
     labelled = Labelled(rows, words, None, [Note("labels", text, sure="guessed"), *notes])
-    return raw_task(labelled, seen, sample, sample_id, located, tested)
+    return raw_task(labelled, seen, sample, located, tested)
 
 
 def folder_of(path: str) -> str:

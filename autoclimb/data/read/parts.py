@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.choosing import ENOUGH
+from autoclimb.data.read.items import Items
 from autoclimb.data.read.matching import Located, locate
 from autoclimb.data.read.splits import SPLIT_WORDS, saying
 from autoclimb.data.read.survey import Survey
@@ -142,21 +143,20 @@ def is_more(table: Table, train: Table) -> bool:
 
 
 def with_validation(
-    train: Table,
-    where: Located,
-    id_name: str,
+    items: Items,
     targets: list[str],
     tables: Sequence[Table],
     survey: Survey,
     asked: Collection[str],
     used: set[str],
-) -> tuple[Table, Located, list[Note]]:
-    """The train table and its pictures with the rows of validation tables below it, and notes on them.
+) -> tuple[Items, list[Note]]:
+    """The train items with the rows of validation tables below them, and notes on these tables.
 
-    Such a table of `tables` says so in its name, or is a part of the same table as `train` (test rows with a label are
-    given where others without are the test), is none of `used`, has the ids' and targets' columns and ids of its own
-    that name pictures; `asked` are the ids that test asks for.
+    Such a table of `tables` says so in its name, or is a part of the same table as the items (test rows with a label
+    are given where others without are the test), is none of `used`, has the ids' and targets' columns and ids of its
+    own that name pictures; `asked` are the ids that test asks for.
     """
+    train, where, id_name = items.table, items.where, items.id_name
 
     def files_of_test(table: Table) -> set[str]:
         """The test pictures where the table speaks of test items, as somebody's answers do."""
@@ -197,4 +197,4 @@ def with_validation(
         what = "" if table.part or not for_validation(table) else ", a validation table,"
         notes.append(Note("split", f"the {table.rows} rows of {table.name}{what} are learned from too", table.name))
         used.add(table.name)
-    return train, where, notes
+    return Items(train, id_name, where), notes

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import ENOUGH
+from autoclimb.data.read.items import Items, Listed
 from autoclimb.data.read.levels import kind_of
 from autoclimb.data.read.matching import locate
 from autoclimb.data.read.naming import folded, path_parts
@@ -20,7 +21,13 @@ from autoclimb.errors import Mistake
 SUBMISSION = re.compile(r"submi|(^|[_ -])sub([_ -]?\d|[_ -]|$)")
 
 
-def find_sample(survey: Survey, target: Sequence[str] | None = None) -> Table | None:
+def find_sample(survey: Survey, asked_for: Overrides, target: Sequence[str] | None = None) -> Listed | None:
+    """The sample submission, by the table of `sample_table` and that one's `sample_id_column`."""
+    table = sample_table(survey, target)
+    return Listed(table, sample_id_column(table, survey, asked_for)) if table else None
+
+
+def sample_table(survey: Survey, target: Sequence[str] | None = None) -> Table | None:
     """The sample submission: a table that says so in its name, best by name, then by ids that name pictures.
 
     A name may say that the pictures are a sample: where no other table and no class folders hold labels, or the user
@@ -98,28 +105,23 @@ def sample_id_column(sample: Table, survey: Survey, asked_for: Overrides) -> str
     return column if share > ENOUGH else sample.columns[0]
 
 
-def train_id(table: Table, survey: Survey, sample: Table | None, sample_id: str) -> str:
+def train_id(table: Table, survey: Survey, sample: Listed | None) -> str:
     """The id column of a train table: the one that the sample has, unless another names pictures as the sample's do."""
     column, share = id_column(table, survey)
-    if table.sources or sample is None or sample_id not in table.columns:
+    if table.sources or sample is None or sample.id_name not in table.columns:
         return column
     direct = share > ENOUGH and path_column(table, survey) == column
-    return column if direct and names_pictures(sample.cells[sample_id], survey) > ENOUGH else sample_id
+    return column if direct and names_pictures(sample.ids, survey) > ENOUGH else sample.id_name
 
 
 def train_tables(
-    tables: Sequence[Table],
-    survey: Survey,
-    sample: Table | None,
-    sample_id: str,
-    asked_for: Overrides,
-    linked: set[str],
+    tables: Sequence[Table], survey: Survey, sample: Listed | None, asked_for: Overrides, linked: set[str]
 ) -> list[Table]:
     """The tables that may hold train labels, likeliest first: they name pictures, are not about test ids and have the
     asked columns. `linked` are names of tables whose ids have pictures in another one.
     """
-    asked = {c.lower() for c in (asked_for.target or ([c for c in sample.columns if c != sample_id] if sample else ()))}
-    test_ids = set(sample.cells[sample_id]) if sample else set()
+    asked = {c.lower() for c in (asked_for.target or (sample.others if sample else ()))}
+    sample_id, test_ids = (sample.id_name, set(sample.ids)) if sample else ("", set())
     ranked = []
     for i, table in enumerate(tables):
         if len(table.columns) < 2:
@@ -151,55 +153,53 @@ def train_tables(
 def find_test(
     tables: Sequence[Table],
     survey: Survey,
-    train: Table,
-    sample: Table | None,
-    sample_id: str,
-    id_name: str,
+    train: Items,
+    sample: Listed | None,
     asked_for: Overrides,
-    train_files: set[str],
     last_resort: bool = False,
-) -> tuple[Table | None, str]:
-    """The table of test items and its id column: it has the sample's ids; without a sample it says test, or names
-    pictures that the train table does not and lacks the labels. A `last_resort` is a validation table with labels.
+) -> Listed | None:
+    """The table of test items: it has the sample's ids; without a sample it says test, or names pictures that the train
+    table does not and lacks the labels. A `last_resort` is a validation table with labels.
     """
-    asked_ids = set(sample.cells[sample_id]) if sample else set()
+    asked_ids = set(sample.ids) if sample else set()
+    train_files, train_columns = set(train.where.files), set(train.table.columns)
     ranked = []
     for i, table in enumerate(tables):
-        if table is train:
+        if table is train.table:
             continue
         name = says(table)
-        shared = len(set(table.columns) & set(train.columns))
+        shared = len(set(table.columns) & train_columns)
         order = "test" in name, not table.part, shared, -i
         if asked_ids:
             column = column_of(table, asked_ids)
             if column and (shared > 1 or "test" in name or table.sources):
                 ranked.append((order, table, column))
         elif "train" not in name:
-            column = id_name if id_name in table.columns else id_column(table, survey)[0]
+            column = train.id_name if train.id_name in table.columns else id_column(table, survey)[0]
             cells = table.cells[column]
             counted = column == "row" and table.sources  # anew in every table
-            own = counted or bool(set(cells) - set(train.cells[id_name]))
-            if for_validation(table) and has_labels(table, train, id_name, asked_for):
+            own = counted or bool(set(cells) - set(train.ids))
+            if for_validation(table) and has_labels(table, train, asked_for):
                 fits = last_resort
             else:
-                fits = "test" in name or set(table.columns) < set(train.columns)
+                fits = "test" in name or set(table.columns) < train_columns
             if not fits:
                 continue
             where = locate(cells, table, column, survey, -1)
             if "test" not in name and set(where.files) - {""} <= train_files:
                 continue
             apart = not train_files & set(where.files)  # ids count from 0 again
-            listed = last_resort and len(cells) < train.rows  # some of the labelled items
+            listed = last_resort and len(cells) < train.table.rows  # some of the labelled items
             anew = not own and "test" in name and (apart or listed)
             if (own or anew) and where.share > ENOUGH:
                 ranked.append((order, table, column))
-    return max(ranked, key=lambda r: r[0])[1:] if ranked else (None, "")
+    return Listed(*max(ranked, key=lambda r: r[0])[1:]) if ranked else None
 
 
-def has_labels(table: Table, train: Table, id_name: str, asked_for: Overrides) -> bool:
+def has_labels(table: Table, train: Items, asked_for: Overrides) -> bool:
     """Whether a table has the columns that would be the target if test rows had none."""
     try:
-        targets, _ = find_targets(train, id_name, None, "", (), asked_for)
+        targets, _ = find_targets(train, None, (), asked_for)
     except Mistake:
-        return set(train.columns) <= set(table.columns)
+        return set(train.table.columns) <= set(table.columns)
     return set(targets) <= set(table.columns)

@@ -1,27 +1,20 @@
 """Layouts with a train table, be it csv, json, bson or an array; pictures anywhere, perhaps a sample and test table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table, with_rows, without_columns
 from autoclimb.data.read.choosing import ENOUGH, named, shifted, some_columns
+from autoclimb.data.read.items import Items, Listed
 from autoclimb.data.read.joins import Joined, joined_tables
 from autoclimb.data.read.matching import Located, locate
 from autoclimb.data.read.naming import is_bare
 from autoclimb.data.read.parts import for_validation, in_parts, unlabelled, with_validation
 from autoclimb.data.read.picture_columns import column_of
 from autoclimb.data.read.raw import Overrides, RawTask
-from autoclimb.data.read.roles import (
-    find_sample,
-    find_test,
-    refuse_several,
-    sample_id_column,
-    submits,
-    train_id,
-    train_tables,
-)
+from autoclimb.data.read.roles import find_sample, find_test, refuse_several, submits, train_id, train_tables
 from autoclimb.data.read.splits import TRAIN
 from autoclimb.data.read.survey import Survey
 from autoclimb.data.read.targets import WEIGHT_WORDS, find_targets
@@ -35,60 +28,42 @@ LOOKED_AT = 100  # rows from which a column is judged
 MOST_TORN = 0.05  # share of pictures with rows of different ids and labels, from which ids are no names of pictures
 
 
-@dataclass(frozen=True)
-class Items:
-    """The rows of a table, the column of their ids, and where their pictures are."""
-
-    table: Table
-    id_name: str
-    where: Located
-
-    @property
-    def ids(self) -> list[str]:
-        """The id of each row."""
-        return self.table.cells[self.id_name]
-
-
 def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     """The competition by its tables, or None where no table holds train labels.
 
     Raises Mistake where the tables contradict each other or leave the target open.
     """
     refuse_several(survey)
-    sample = find_sample(survey, asked_for.target)
-    sample_id = sample_id_column(sample, survey, asked_for) if sample else ""
-    answers = [c for c in sample.columns if c != sample_id] if sample else []
+    sample = find_sample(survey, asked_for, asked_for.target)
+    answers, asked_ids = (sample.others, set(sample.ids)) if sample else ([], set())
     named = {c for c in (asked_for.group, *(asked_for.target or ()), *answers) if c}
-    asked_ids = set(sample.cells[sample_id]) if sample else set()
-    joint = joined_tables([t for t in survey.tables if t is not sample], survey, asked_ids, answers, named)
+    others = [t for t in survey.tables if not sample or t is not sample.table]
+    joint = joined_tables(others, survey, asked_ids, answers, named)
     tables, parted = in_parts(joint.tables, named)
-    contenders = train_tables(tables, survey, sample, sample_id, asked_for, set(joint.links))
+    contenders = train_tables(tables, survey, sample, asked_for, set(joint.links))
     if not contenders or (all(map(for_validation, contenders)) and has_train_folders(survey)):
         return None
-    train = train_items(contenders, joint, survey, sample, sample_id, asked_for)
-    name, files = train.table.whole or train.table.name, set(train.where.files)
-    test, test_id = find_test(tables, survey, train.table, sample, sample_id, train.id_name, asked_for, files)
+    train = train_items(contenders, joint, survey, sample, asked_for)
+    name = train.table.whole or train.table.name
+    test = find_test(tables, survey, train, sample, asked_for)
     if sample is None and test is None and name in joint.links:
-        test, test_id = unlabelled_sources(train.table, train.id_name, *joint.links[name])
-    shared = test.columns if test and not set(train.table.columns) <= set(test.columns) else []
-    known = (*(c for c in shared if c != test_id), *joint.known.get(name, ()), *train.where.views)
-    targets, notes = find_targets(train.table, train.id_name, sample, sample_id, known, asked_for)
+        test = unlabelled_sources(train, *joint.links[name])
+    shared = test.others if test and not set(train.table.columns) <= set(test.table.columns) else []
+    targets, notes = find_targets(train, sample, (*shared, *joint.known.get(name, ()), *train.where.views), asked_for)
     notes += [*joint.notes, *([parted[name]] if train.table.whole else [])]
-    train, test, test_id, used, more = with_rows_aside(
-        train, test, test_id, targets, tables, survey, sample, sample_id, asked_for
-    )
+    train, test, used, more = with_rows_aside(train, test, targets, tables, survey, sample, asked_for)
     notes += more
-    if test and set(targets) <= set(test.columns):
-        if any(cell not in BLANK for t in targets for cell in test.cells[t]):
-            notes.append(Note("test", f"the labels of {test.name} are not looked at", test.name))
-        test = without_columns(test, targets)
+    if test and set(targets) <= set(test.table.columns):
+        if any(cell not in BLANK for t in targets for cell in test.table.cells[t]):
+            notes.append(Note("test", f"the labels of {test.table.name} are not looked at", test.table.name))
+        test = replace(test, table=without_columns(test.table, targets))
     cells, ids, where = train.table.cells, train.ids, train.where
     notes = [*rivals(train, survey), *shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
-    tested = test_items(survey, sample, sample_id, test, test_id, set(where.files))
+    tested = test_items(survey, sample, test, set(where.files))
     where = as_tested(where, tested)
     refuse_shifted(train, tested, survey)
-    keep, less = positives(train.table, targets, train.id_name)
-    unasked = asked_ids if sample else set(test.cells[test_id]) if test else set()
+    keep, less = positives(train, targets)
+    unasked = asked_ids if sample else set(test.ids) if test else set()
     keep = [i for i in keep if ids[i] not in unasked or any(cells[t][i] not in BLANK for t in targets)]
     if sample is None and test is not None:  # a list of some of the labelled items
         tested_files = set(tested.files) - {""}
@@ -101,7 +76,6 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     if where.channels != tested.channels and any(tested.files):
         text = f"train pictures have {where.channels} channels, test pictures {tested.channels}"
         notes.append(Note("channels", text))
-    others = {c: [column[i] for i in keep] for c, column in cells.items() if c not in (train.id_name, *targets)}
     source = joint.sources.get(name, "")
     labels_from = Note("labels", f"labels from {train.table.name}, {train.table.rows} rows", train.table.name)
     return RawTask(
@@ -111,10 +85,10 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
         test_ids=tested.ids,
         test_files=tested.files,
         id_name=train.id_name,
-        sample=sample,
-        sample_id=sample_id,
-        others=others,
-        test_others=columns_for(tested.ids, test, test_id),
+        sample=sample.table if sample else None,
+        sample_id=sample.id_name if sample else "",
+        others={c: [column[i] for i in keep] for c, column in cells.items() if c not in (train.id_name, *targets)},
+        test_others=columns_for(tested.ids, test),
         channels=where.channels,
         versions=[cells[source][i] for i in keep] if source else None,
         notes=(labels_from, *dict.fromkeys((*notes, *where.notes, *tested.notes))),
@@ -137,19 +111,14 @@ def has_train_folders(survey: Survey) -> bool:
 
 
 def train_items(
-    contenders: Sequence[Table],
-    joint: Joined,
-    survey: Survey,
-    sample: Table | None,
-    sample_id: str,
-    asked_for: Overrides,
+    contenders: Sequence[Table], joint: Joined, survey: Survey, sample: Listed | None, asked_for: Overrides
 ) -> Items:
     """The first of some tables whose ids have pictures, and where. Raises Mistake where none has, or none for sure."""
     located = []
     for table in contenders:
         name = table.whole or table.name
         key = joint.ids.get(name) or joint.links.get(name, ("",))[0] if sample is None else ""
-        id_name = asked_for.id_column or key or train_id(table, survey, sample, sample_id)
+        id_name = asked_for.id_column or key or train_id(table, survey, sample)
         if id_name not in table.columns:
             raise Mistake(f"{table.name} has no column {id_name!r}; it has {', '.join(table.columns)}")
         located.append(Items(table, id_name, locate(table.cells[id_name], table, id_name, survey, 1)))
@@ -176,35 +145,33 @@ def train_items(
 
 def with_rows_aside(
     train: Items,
-    test: Table | None,
-    test_id: str,
+    test: Listed | None,
     targets: list[str],
     tables: Sequence[Table],
     survey: Survey,
-    sample: Table | None,
-    sample_id: str,
+    sample: Listed | None,
     asked_for: Overrides,
-) -> tuple[Items, Table | None, str, set[str], list[Note]]:
+) -> tuple[Items, Listed | None, set[str], list[Note]]:
     """The train rows with those of tables set aside for validation, and the test: where nothing says what it is, such a
     table, or the rows without a label. Then the names of the tables used, and notes.
     """
     spare = None
-    if sample is None and test and test.part and set(targets) <= set(test.columns):
-        test, spare = unlabelled(test, targets)
-    asked = sample.cells[sample_id] if sample else test.cells[test_id] if test else []
-    used = {t.name for t in (train.table, test, sample) if t}
+    if sample is None and test and test.table.part and set(targets) <= set(test.table.columns):
+        bare, spare = unlabelled(test.table, targets)
+        test = replace(test, table=bare)
+    asked = sample.ids if sample else test.ids if test else []
+    used = {listed.table.name for listed in (train, test, sample) if listed}
     aside = [*(t for t in tables if t.part != "test" and not submits(t)), *([spare] if spare else [])]
-    table, where, notes = with_validation(train.table, train.where, train.id_name, targets, aside, survey, asked, used)
-    if sample is not None or test is not None or without_label(survey, set(where.files)):
-        return Items(table, train.id_name, where), test, test_id, used, notes
-    test, test_id = find_test(
-        tables, survey, train.table, None, "", train.id_name, asked_for, set(train.where.files), last_resort=True
-    )
+    with_more, notes = with_validation(train, targets, aside, survey, asked, used)
+    if sample is not None or test is not None or without_label(survey, set(with_more.where.files)):
+        return with_more, test, used, notes
+    test = find_test(tables, survey, train, None, asked_for, last_resort=True)
     if test:
-        text = f"nothing else could be the test: the {test.rows} rows of {test.name} are, not learned from"
-        return train, test, test_id, used | {test.name}, [Note("test", text, test.name, "guessed")]
-    table, where, test, more = blanks_as_test(table, where, targets)
-    return Items(table, train.id_name, where), test, train.id_name, used, [*notes, *more]
+        name = test.table.name
+        text = f"nothing else could be the test: the {test.table.rows} rows of {name} are, not learned from"
+        return train, test, used | {name}, [Note("test", text, name, "guessed")]
+    labelled, test, more = blanks_as_test(with_more, targets)
+    return labelled, test, used, [*notes, *more]
 
 
 def rivals(train: Items, survey: Survey) -> list[Note]:
@@ -244,12 +211,12 @@ def refuse_shifted(train: Items, tested: Tested, survey: Survey) -> None:
         raise Mistake(f"{train.table.name}: {doubt}")
 
 
-def unlabelled_sources(train: Table, id_name: str, key: str, other: Table) -> tuple[Table | None, str]:
-    """The sources of pictures in another table that have no label, as a table, and its column."""
-    column = next(c for c in other.columns if set(train.cells[key]) & set(other.cells[c]))
-    known = set(train.cells[key])
+def unlabelled_sources(train: Items, key: str, other: Table) -> Listed | None:
+    """The sources of pictures in another table that have no label, as a table."""
+    known = set(train.table.cells[key])
+    column = next(c for c in other.columns if known & set(other.cells[c]))
     free = [c for c in dict.fromkeys(other.cells[column]) if c not in known]
-    return (Table(f"{other.name} without labels", {id_name: free}), id_name) if free else (None, "")
+    return Listed(Table(f"{other.name} without labels", {train.id_name: free}), train.id_name) if free else None
 
 
 def shared_pictures(ids: Sequence[str], files: Sequence[str], labels: Sequence[Sequence[str]]) -> list[Note]:
@@ -275,35 +242,30 @@ def shared_pictures(ids: Sequence[str], files: Sequence[str], labels: Sequence[S
     return [Note("match", text, sure="guessed")]
 
 
-def blanks_as_test(
-    train: Table, where: Located, targets: Sequence[str]
-) -> tuple[Table, Located, Table | None, list[Note]]:
-    """The train table and its pictures without the rows that have no label, which are the test where nothing else is.
+def blanks_as_test(train: Items, targets: Sequence[str]) -> tuple[Items, Listed | None, list[Note]]:
+    """The train items without the rows that have no label, which are the test where nothing else is.
 
     A word such as `?` or `NA` is none where all rows that have it lie together at one end of the table, and so is -1.
     """
-    bare = [i for i in range(train.rows) if all(train.cells[t][i] in BLANK for t in targets)]
+    table, files = train.table, train.where.files
+    bare = [i for i in range(table.rows) if all(table.cells[t][i] in BLANK for t in targets)]
     ask = ""
     if not bare:
-        marked = [i for i in range(train.rows) if all(train.cells[t][i] in ABSENT for t in targets)]
+        marked = [i for i in range(table.rows) if all(table.cells[t][i] in ABSENT for t in targets)]
         if not marked and len(targets) == 1:
-            marked = minus_ones(train.cells[targets[0]])
-            if set(train.cells[targets[0]]) == {"-1", "0", "1"}:
+            marked = minus_ones(table.cells[targets[0]])
+            if set(table.cells[targets[0]]) == {"-1", "0", "1"}:
                 ask = "empty the cells of -1, or number the classes from 0 if it is one"
         block = bool(marked) and marked[-1] - marked[0] + 1 == len(marked)
-        bare = marked if block and (marked[0] == 0 or marked[-1] == train.rows - 1) else []
-    bare = [i for i in bare if where.files[i]]
-    if not bare or len(bare) > train.rows - 2:
-        return train, where, None, []
-    keep = sorted(set(range(train.rows)) - set(bare))
-    text = f"{len(bare)} rows of {train.name} have no label and nothing else could be the test: they are answered"
-    located = replace(where, files=[where.files[i] for i in keep])
-    return (
-        with_rows(train, keep),
-        located,
-        without_columns(with_rows(train, bare), targets),
-        [Note("test", text, sure="guessed" if ask else "likely", ask=ask)],
-    )
+        bare = marked if block and (marked[0] == 0 or marked[-1] == table.rows - 1) else []
+    bare = [i for i in bare if files[i]]
+    if not bare or len(bare) > table.rows - 2:
+        return train, None, []
+    keep = sorted(set(range(table.rows)) - set(bare))
+    text = f"{len(bare)} rows of {table.name} have no label and nothing else could be the test: they are answered"
+    labelled = Items(with_rows(table, keep), train.id_name, replace(train.where, files=[files[i] for i in keep]))
+    test = Listed(without_columns(with_rows(table, bare), targets), train.id_name)
+    return labelled, test, [Note("test", text, sure="guessed" if ask else "likely", ask=ask)]
 
 
 def minus_ones(cells: list[str]) -> list[int]:
@@ -333,24 +295,22 @@ def left_over(
     return unused
 
 
-def positives(train: Table, targets: list[str], id_name: str) -> tuple[list[int], list[Note]]:
+def positives(train: Items, targets: list[str]) -> tuple[list[int], list[Note]]:
     """The rows that count, and a note: where a table says of each label whether it is there, those that are."""
-    every = list(range(train.rows))
-    ids = train.cells[id_name]
-    if len(targets) != 1 or len(set(ids)) == len(ids):
+    every = list(range(train.table.rows))
+    if len(targets) != 1 or len(set(train.ids)) == len(train.ids):
         return every, []
-    for column in train.columns:
-        cells = train.cells[column]
+    for column, cells in train.table.cells.items():
         if WEIGHT_WORDS.search(column) and column not in targets and number_of(min(cells)) == 0 and are_flags(cells):
             keep = [i for i in every if number_of(cells[i]) == 1]
-            text = f"{train.rows - len(keep)} rows say {column} 0, that a label is absent, and are left out"
+            text = f"{len(every) - len(keep)} rows say {column} 0, that a label is absent, and are left out"
             return keep, [Note("cells", text, column, "likely")]
     return every, []
 
 
-def columns_for(ids: list[str], table: Table | None, key: str) -> dict[str, list[str]]:
+def columns_for(ids: list[str], listed: Listed | None) -> dict[str, list[str]]:
     """The table's other columns in the order of some ids, blank where the table lacks an id."""
-    if table is None:
+    if listed is None:
         return {}
-    at = rows_of_ids(ids, table.cells[key])
-    return {c: [cells[i] if i >= 0 else "" for i in at] for c, cells in table.cells.items() if c != key}
+    at = rows_of_ids(ids, listed.ids)
+    return {c: [listed.table.cells[c][i] if i >= 0 else "" for i in at] for c in listed.others}

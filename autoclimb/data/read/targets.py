@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.identifiers import why_it_names_rows
+from autoclimb.data.read.items import Listed
 from autoclimb.data.read.raw import Overrides
 from autoclimb.data.read.values import ABSENT, BLANK, are_marks, are_numbers, are_whole, flags_of, same_name, tokens_of
 from autoclimb.errors import Mistake
@@ -41,14 +42,14 @@ NO_TARGET = re.compile(  # parts of the data, annotators, geometry
 
 
 def find_targets(
-    train: Table, id_name: str, sample: Table | None, sample_id: str, known: tuple[str, ...], asked_for: Overrides
+    listed: Listed, sample: Listed | None, known: tuple[str, ...], asked_for: Overrides
 ) -> tuple[list[str], list[Note]]:
     """The train columns that hold the target, and notes on how they were found.
 
     `known` are the columns that test rows have too: no target is among them. Raises Mistake where no column or
     several unrelated ones could be meant.
     """
-    columns = [c for c in train.columns if c != id_name]
+    train, columns = listed.table, listed.others
     if asked_for.target:
         by_name = {same_name(c): c for c in columns}
         named = [c if c in columns else by_name.get(same_name(c), "") for c in asked_for.target]
@@ -56,7 +57,7 @@ def find_targets(
             absent = asked_for.target[named.index("")]
             raise Mistake(f"{train.name} has no column {absent!r}; it has {shortened(columns)}")
         return named, []
-    asked = [c for c in sample.columns if c != sample_id] if sample else []
+    asked = sample.others if sample else []
     regions = [c for c in asked if REGIONS.match(c) and not repeats(train, c)]
     boxes = regions or [c for c in asked if CORNER.match(c)]
     if max(CORNERS, len(asked) / 2) <= len(boxes) or (regions and len(asked) == 1):
@@ -65,16 +66,16 @@ def find_targets(
             f"{train.name} all the same, name one of {shortened(columns, 6)} with --target"
         )
     if sample and len(asked) > 1:  # a row number or a confidence beside the answer
-        asked = [c for c in asked if not WEIGHT_WORDS.search(c) and not names_rows(c, sample)] or asked
+        asked = [c for c in asked if not WEIGHT_WORDS.search(c) and not names_rows(c, sample.table)] or asked
     by_name = {same_name(c): c for c in columns}
     have = [by_name.get(same_name(c), "") if c not in columns else c for c in asked]
     if asked and all(have):
         return have, []
     if len(asked) > 1:
-        return by_asked_columns(train, columns, sample, asked, have)
+        return by_asked_columns(train, columns, sample.table if sample else None, asked, have)
     free = [c for c in columns if c not in known]
     if sample and asked:
-        by_cells = by_asked_cells(train, free, asked[0], sample.cells[asked[0]])
+        by_cells = by_asked_cells(train, free, asked[0], sample.table.cells[asked[0]])
         if by_cells:
             return by_cells
     return by_elimination(train, free, asked, asked_for)

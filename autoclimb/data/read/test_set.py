@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import AUXILIARY, ENOUGH
+from autoclimb.data.read.items import Listed
 from autoclimb.data.read.matching import Located, locate, of_rows
 from autoclimb.data.read.naming import file_stem, key_of
 from autoclimb.data.read.splits import VALIDATION
@@ -28,36 +29,33 @@ class Tested:
     notes: tuple[Note, ...] = ()
 
 
-def test_items(
-    survey: Survey, sample: Table | None, sample_id: str, test: Table | None, test_id: str, train_files: set[str]
-) -> Tested:
+def test_items(survey: Survey, sample: Listed | None, test: Listed | None, train_files: set[str]) -> Tested:
     """The test items, by the sample submission, else the test table, else the folders.
 
     None where nothing is asked for and every picture has a label. Raises Mistake where the ids asked for name no
     picture.
     """
-    if sample is None and test is None:
-        return by_folders(survey, train_files)
     asking = sample or test
-    assert asking is not None
-    ids = list(dict.fromkeys(asking.cells[sample_id if sample else test_id]))
-    rows = in_order_of(ids, test, test_id)
-    where = locate(ids, rows, test_id, survey, -1)
+    if asking is None:
+        return by_folders(survey, train_files)
+    ids, name = list(dict.fromkeys(asking.ids)), asking.table.name
+    rows = in_order_of(ids, test) if test else None
+    where = locate(ids, rows, test.id_name if test else "", survey, -1)
     if rows is not None and where.share <= ENOUGH:
         other = locate(ids, None, "", survey, -1)
         where = other if other.share > where.share else where
     if where.loose and train_files & set(where.files):
         where = Located(["" for _ in ids])  # a likeness of names leads to train pictures: those asked for are not there
     if where.doubt:
-        raise Mistake(f"{asking.name}: {where.doubt}")
-    missing = [name for name, file in zip(ids, where.files, strict=True) if not file]
+        raise Mistake(f"{name}: {where.doubt}")
+    missing = [lost for lost, file in zip(ids, where.files, strict=True) if not file]
     if where.share <= ENOUGH:
         looks = repr(survey.pictures[-1]) if survey.pictures else "none"
         raise Mistake(
-            f"{len(missing)} of {len(ids)} ids of {asking.name} name no picture (such as {missing[0]!r}); "
+            f"{len(missing)} of {len(ids)} ids of {name} name no picture (such as {missing[0]!r}); "
             f"pictures look like {looks}{unread_words(survey.other)}"
         )
-    notes = not_asked(where.files, survey, asking.name)
+    notes = not_asked(where.files, survey, name)
     shared = sum(1 for file in where.files if file and file in train_files)
     if shared:
         notes.append(Note("shared", f"{shared} test pictures are train pictures too"))
@@ -96,12 +94,10 @@ def rows_of_ids(ids: list[str], cells: list[str]) -> list[int]:
     return [row.get(key_of(name), -1) for name in ids]
 
 
-def in_order_of(ids: list[str], table: Table | None, key: str) -> Table | None:
+def in_order_of(ids: list[str], listed: Listed) -> Table | None:
     """The table with a row for each id in that order, None where ids lack a row or have several."""
-    if table is None:
-        return None
-    at = rows_of_ids(ids, table.cells[key])
-    if len(set(table.cells[key])) < table.rows or min(at, default=-1) < 0:
+    table, at = listed.table, rows_of_ids(ids, listed.ids)
+    if len(set(listed.ids)) < table.rows or min(at, default=-1) < 0:
         return None
     cells = {c: [column[i] for i in at] for c, column in table.cells.items()}
     return Table(table.name, cells, tuple(table.sources[i] for i in at) if table.sources else (), table.channels)

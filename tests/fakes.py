@@ -68,26 +68,31 @@ def speed(config: Config, device: str = "cpu") -> Speed:
     return Speed(train, 3 * train)
 
 
+FACTS: dict[str, Any] = {  # of balanced classes, as a plan needs them
+    "kind": "multiclass",
+    "pictures": 1,
+    "seed": 0,
+    "metric": "accuracy",
+    "wants": "label",
+    "beta": 0.0,
+    "average": "",
+    "by_class": False,
+    "imbalance": 1.0,
+    "space": SearchSpace(),
+}
+
+
 def situation(**changes: Any) -> Situation:
     """2,000 pictures of 100 px in classes, on a processor, five minutes, all of them left."""
     values: dict[str, Any] = {
-        "kind": "multiclass",
+        **FACTS,
         "rows": 2000,
         "answered": 500,
         "side": 100,
-        "pictures": 1,
         "folds": 5,
         "budget": 300.0,
         "device": "cpu",
-        "seed": 0,
-        "metric": "accuracy",
-        "wants": "label",
-        "beta": 0.0,
-        "average": "",
-        "by_class": False,
-        "imbalance": 1.0,
         "pretrained": (),
-        "space": SearchSpace(),
         "remember": lambda name, make: make(),
         **changes,
     }

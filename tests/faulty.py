@@ -21,8 +21,7 @@ import pytest
 import torch
 from fakes import speed
 from folders import task
-from nets import CPU
-from test_training import TINY, material_of
+from nets import CPU, TINY, material_of
 from test_workers import SCRIPT
 
 from autoclimb.arrays import Predictions, write_predictions

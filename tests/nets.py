@@ -1,13 +1,32 @@
-"""What tests of training share: a processor, and a fold made from rows."""
+"""What tests of training share: a processor, a tiny net, pictures that it can tell apart, and a fold made from rows."""
 
 from typing import Any
 
 import numpy as np
 import torch
 
-from autoclimb.learn.material import Fold
+from autoclimb.learn.material import Fold, Material
+from autoclimb.types import Config
 
 CPU = torch.device("cpu")
+TINY = Config(
+    backbone="resnet10t",
+    model_args=(("channels", (4, 4, 8, 8)),),
+    size=16,
+    epochs=2,
+    batch=8,
+    policy="none",
+    lr=5e-3,
+)
+
+
+def material_of(n: int = 24, m: int = 4, size: int = 16) -> Material:
+    """Dark and light pictures in noise."""
+    draw = np.random.default_rng(0)
+    label = np.arange(n + m) % 2
+    pictures = draw.normal(90 + 60 * label[:, None, None, None], 20, (n + m, size, size, 3))
+    target = np.eye(2, dtype=np.float32)[label[:n]]
+    return Material("multiclass", 2, target, np.arange(n) // 2 % 4, pictures.clip(0, 255).astype(np.uint8))
 
 
 def fold_over(train_rows: Any, valid_rows: Any = (), number: int = 0, **changes: Any) -> Fold:

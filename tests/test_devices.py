@@ -10,8 +10,7 @@ import pytest
 import torch
 from folders import competition
 from inside import Inside
-from nets import CPU
-from test_training import TINY, material_of
+from nets import CPU, TINY, material_of
 
 import autoclimb
 from autoclimb import solve

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from nets import CPU, fold_over
+from nets import CPU, TINY, fold_over, material_of
 from safetensors import SafetensorError
-from test_training import TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.budget import SLACK

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from nets import CPU, fold_over
+from nets import CPU, TINY, fold_over, material_of
 from safetensors.torch import save_file
-from test_training import TINY, material_of
 from torch import nn
 
 from autoclimb.arrays import read_predictions

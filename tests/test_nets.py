@@ -150,8 +150,7 @@ SHALLOW = {  # of families that tests of training do not meet
 
 @pytest.mark.parametrize("backbone", SHALLOW)
 def test_a_net_of_a_modern_family_is_looked_at_frozen_and_trained(backbone, tmp_path, timm):
-    from nets import CPU
-    from test_training import material_of
+    from nets import CPU, material_of
 
     from autoclimb.learn.trial import run_trial
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from fakes import FACTS
 from folders import competition, task
 from typer.testing import CliRunner
 
@@ -23,7 +24,6 @@ from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, LOOK, speed_on
 from autoclimb.search.rehearsal import rehearse
 from autoclimb.search.situation import FIRST_SIZE
-from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -33,21 +33,12 @@ MINUTE, HOUR = 60.0, 3600.0
 def plan_on(device: str, budget: float, rows: int, side: int, **more) -> Plan:
     """The plan for so many pictures of that side, a quarter more of them to be answered."""
     facts = {
-        "kind": "multiclass",
+        **FACTS,
         "rows": rows,
         "answered": rows // 4,
         "side": side,
-        "pictures": 1,
         "folds": folds_for(rows),
         "budget": budget,
-        "seed": 0,
-        "metric": "accuracy",
-        "wants": "label",
-        "beta": 0.0,
-        "average": "",
-        "by_class": False,
-        "imbalance": 1.0,
-        "space": SearchSpace(),
         **more,
     }
     hub, pretrained = facts.pop("hub", device != "cpu"), facts.pop("pretrained", True)

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import CPU
-from test_training import TINY, material_of
+from nets import CPU, TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.learn import fold, loop, probe

@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from nets import CPU, fold_over
-from test_training import TINY, material_of
+from nets import CPU, TINY, fold_over, material_of
 from torch import nn
 
 from autoclimb.learn.backbones import Built, build_net, place

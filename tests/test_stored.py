@@ -9,9 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import fold_over
+from nets import TINY, fold_over, material_of
 from PIL import Image
-from test_training import TINY, material_of
 
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels, costs_of, intact, leave_in_sources, open_pixels, room_in

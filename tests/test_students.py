@@ -12,8 +12,7 @@ import torch
 from fakes import LOCAL, Killed, World, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import CPU, fold_over
-from test_training import TINY
+from nets import CPU, TINY, fold_over
 
 from autoclimb.arrays import read_predictions
 from autoclimb.dry_run import rehearsed, situation_on

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from nets import CPU
-from test_training import TINY, material_of
+from nets import CPU, TINY, material_of
 
 from autoclimb.learn import features, threads, trunk
 from autoclimb.learn.features import features_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import CPU, fold_over
+from nets import CPU, TINY, fold_over, material_of
 from torch import nn
 
 from autoclimb.arrays import read_predictions
@@ -27,24 +27,6 @@ from autoclimb.types import Config
 pytestmark = pytest.mark.long
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
-TINY = Config(
-    backbone="resnet10t",
-    model_args=(("channels", (4, 4, 8, 8)),),
-    size=16,
-    epochs=2,
-    batch=8,
-    policy="none",
-    lr=5e-3,
-)
-
-
-def material_of(n: int = 24, m: int = 4, size: int = 16) -> Material:
-    """Dark and light pictures in noise."""
-    draw = np.random.default_rng(0)
-    label = np.arange(n + m) % 2
-    pictures = draw.normal(90 + 60 * label[:, None, None, None], 20, (n + m, size, size, 3))
-    target = np.eye(2, dtype=np.float32)[label[:n]]
-    return Material("multiclass", 2, target, np.arange(n) // 2 % 4, pictures.clip(0, 255).astype(np.uint8))
 
 
 def trained(config: Config, material: Material, steps: int, report=lambda facts: None, **changes):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import CPU
+from nets import CPU, material_of
 from safetensors.torch import load_file, save_file
 
 from autoclimb.arrays import read_predictions
@@ -15,7 +15,7 @@ from autoclimb.learn import trunk
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of
-from autoclimb.learn.material import Kept, Material
+from autoclimb.learn.material import Kept
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import cut, kept_features, kept_views, pooled, stages_of
@@ -32,15 +32,6 @@ def tiny(tmp_path) -> Config:
     torch.manual_seed(0)
     save_file(build_net(config, 2).net.state_dict(), tmp_path / "resnet10t.safetensors")
     return config.vary(weights=str(tmp_path / "resnet10t.safetensors"), tta="flip")
-
-
-def material_of(n: int = 24, m: int = 6, size: int = 32) -> Material:
-    """Dark and light pictures in noise."""
-    draw = np.random.default_rng(0)
-    label = np.arange(n + m) % 2
-    pictures = draw.normal(80 + 80 * label[:, None, None, None], 20, (n + m, size, size, 3))
-    target = np.eye(2, dtype=np.float32)[label[:n]]
-    return Material("multiclass", 2, target, np.arange(n) // 2 % 4, pictures.clip(0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize("backbone", CHAINS)
@@ -66,7 +57,7 @@ def test_a_net_that_is_no_chain_of_stages_or_too_short_is_no_bug(backbone, top):
 
 
 def test_a_net_whose_top_trains_ends_as_a_whole_net_with_the_stages_below_as_they_came(tiny, tmp_path):
-    material, out = material_of(), tmp_path / "t"
+    material, out = material_of(size=32), tmp_path / "t"
     config = tiny.vary(folds=(0, 1), epochs=30, variants=3, policy="shift")
     reply = run_trial(config, material, out, out, tmp_path, CPU)
     assert reply["status"] == "done", reply["note"]
@@ -86,8 +77,8 @@ def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny
     write = trunk._write
     monkeypatch.setattr(trunk, "_write", lambda path, *rest: passes.append(path) or write(path, *rest))
     pixels = tmp_path / "pixels.npy"
-    np.save(pixels, material_of().pixels)
-    material = replace(material_of(), pixels=np.load(pixels, mmap_mode="r"))
+    np.save(pixels, material_of(size=32).pixels)
+    material = replace(material_of(size=32), pixels=np.load(pixels, mmap_mode="r"))
 
     def kept(config: Config) -> int:
         passes.clear()
@@ -104,18 +95,18 @@ def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny
 
 
 def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layers_too(tiny, tmp_path):
-    pixels = material_of().pixels
+    pixels = material_of(size=32).pixels
     for layers, width in ((1, 8), (2, 16), (3, 24)):
         config = tiny.vary(train="features", layers=layers)
         kept, plain = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
-        assert kept.shape == (30, width)
+        assert kept.shape == (len(pixels), width)
         assert np.allclose(kept, plain, atol=0.02)
 
 
 def test_features_of_a_net_with_a_finer_stem_are_not_those_of_the_plain_one(tiny, tmp_path):
     config = tiny.vary(train="features", top=0)
     plain, fine = (
-        features_of(c, material_of().pixels, tmp_path, CPU, lambda facts: None)
+        features_of(c, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None)
         for c in (config, config.vary(fine_stem=True))
     )
     assert not np.allclose(plain, fine, atol=0.02)
@@ -140,30 +131,30 @@ def test_each_picture_of_a_batch_is_one_of_its_variants():
     "change", [{"weights": ""}, {"sizes": (16,)}, {"test_size": 48}, {"tta": "auto"}, {"tta": "multi-scale"}], ids=str
 )
 def test_what_cannot_be_had_of_kept_features_is_a_status(tiny, tmp_path, change):
-    reply = run_trial(tiny.vary(**change), material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    reply = run_trial(tiny.vary(**change), material_of(size=32), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert (reply["status"], reply["facts"]["fault"]) == ("failed", "unbuildable")
 
 
 def test_a_size_in_the_test_that_is_that_of_training_is_no_other_size(tiny, tmp_path):
     config = tiny.vary(test_size=tiny.size, epochs=1)
-    reply = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    reply = run_trial(config, material_of(size=32), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert reply["status"] == "done", reply["note"]
 
 
 def test_features_above_what_is_kept_know_the_picture_and_its_mirror_image(tiny, tmp_path):
     config = tiny.vary(train="features", tta="vertical")
-    reply = run_trial(config, material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    reply = run_trial(config, material_of(size=32), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert (reply["status"], reply["facts"]["fault"]) == ("failed", "unbuildable")
 
 
 def test_a_pass_that_the_deadline_ends_leaves_nothing_behind(tiny, tmp_path):
     with pytest.raises(OutOfTime):
-        kept_views(tiny, material_of().pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
+        kept_views(tiny, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
     assert not list(tmp_path.glob("*trunk*"))
 
 
 def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
-    pixels = material_of().pixels
+    pixels = material_of(size=32).pixels
     [plain] = kept_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, lambda facts: None)
     monkeypatch.setattr(trunk, "MOST_BYTES", 1.5 * plain.nbytes)
     kept_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
@@ -171,7 +162,7 @@ def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
 
 
 def test_features_that_were_used_since_outlast_those_that_were_only_made_later(tiny, tmp_path, monkeypatch):
-    pixels = material_of().pixels
+    pixels = material_of(size=32).pixels
 
     def kept(size):
         [features] = kept_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, lambda facts: None)
@@ -193,7 +184,7 @@ def test_features_that_were_used_since_outlast_those_that_were_only_made_later(t
 
 
 def test_the_probe_measures_the_top_by_itself(tiny):
-    speed = measure_speed(tiny.vary(weights=""), material_of(), CPU, 0.05)
+    speed = measure_speed(tiny.vary(weights=""), material_of(size=32), CPU, 0.05)
     assert math.isfinite(speed["train"])
     assert speed["train"] > 0
     assert speed["predict"] > 0

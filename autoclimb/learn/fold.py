@@ -58,18 +58,7 @@ def run_fold(
     rows are reached (`_predictions`).
     """
     begun, device = fold.now(), fold.device
-    for name in ("retrain_head", "light_end"):
-        share = getattr(config, name)
-        if not 0 <= share < 1:
-            raise Mistake(f"{name} {share:g} is no share of the training; write one under 1, like 0.2")
-    torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
-    built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
-    if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
-        raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
-    views_named(config.tta, built.fixed)  # raises before the training for views that cannot be predicted
-    built = replace(built, format=sound_format(built, config, material.channels, device))
-    place(built, device)
-    full_net = built
+    full_net = built = _net_for(config, material, fold, format)
     if config.top:
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
@@ -132,6 +121,25 @@ def run_fold(
     if built.note:
         facts["note"] = built.note
     return oof_pred * target_std + target_mean, test_pred * target_std + target_mean, facts
+
+
+def _net_for(config: Config, material: Material, fold: Fold, format: Format) -> Built:
+    """The config's net on the fold's device, before any training, in a format whose numbers are sound there.
+
+    Raises Mistake or Unbuildable where the training or its views ask for what is impossible.
+    """
+    for name in ("retrain_head", "light_end"):
+        share = getattr(config, name)
+        if not 0 <= share < 1:
+            raise Mistake(f"{name} {share:g} is no share of the training; write one under 1, like 0.2")
+    torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
+    built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
+    if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):
+        raise Unbuildable(f"{config.backbone} takes pictures of one size only, not of several")
+    views_named(config.tta, built.fixed)
+    built = replace(built, format=sound_format(built, config, material.channels, fold.device))
+    place(built, fold.device)
+    return built
 
 
 def _predictions(

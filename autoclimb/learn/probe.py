@@ -100,20 +100,30 @@ def measure_speed(
 
 
 def _prediction_speed(built: Built, config: Config, material: Material, device: torch.device) -> dict[str, Any]:
-    built = for_prediction(built, device, config.size)
     count = BLOCK if device.type == "cuda" else min(LOOKED_AT, len(material.pixels))
     rows = np.arange(count) % len(material.pixels)
     pictures = pictures_of_rows(material.pixels, rows, config.size, config.grid)
+    rate, cold = _prediction_rate(for_prediction(built, device, config.size), pictures, device, settles=True)
+    return {**UNUSABLE, "predict": rate, "cold": cold}
+
+
+def _prediction_rate(
+    built: Built, pictures: np.ndarray, device: torch.device, settles: bool = False
+) -> tuple[float, float]:
+    """Pictures a second that a net predicts, and seconds until a card has the kernels for it.
+
+    Where it `settles`, a processor's number of threads is chosen first.
+    """
     net = place(built, device).eval()
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)
     with torch.inference_mode(), prediction_autocast(device):
-        if device.type == "cpu":
+        if settles and device.type == "cpu":
             settle_threads(lambda: _seconds_of(net, x[:TRIED]), usable_cores())
         begun = time.perf_counter()
         times = timed(lambda: _seconds_of(net, x), 0.0, device)
     seconds = min(times)
     cold = max(time.perf_counter() - begun - sum(times) - seconds, 0.0) if device.type == "cuda" else 0.0
-    return {**UNUSABLE, "predict": len(x) / seconds, "cold": cold}
+    return len(x) / seconds, cold
 
 
 def _speed_of(
@@ -122,17 +132,8 @@ def _speed_of(
     rows = np.flatnonzero(material.fold_of >= 0)
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
     first = batch_of(config, fold)
-    spec, tensor = BatchMaker(material, config)[next(epoch_batches(material, fold, config, config.size, first, 0))]
-    pictures, target = tensor.numpy(), material.targets(spec.rows)
-    if config.top:
-        place(built, device).eval()
-        trunk, upper = cut(built, config.top, config.size)
-        pictures, built = maps_of(trunk, built, pictures, device), upper
+    built, pictures, target = _first_step(built, config, material, fold)
     formats = formats_for(built.net, device, leisure)
-    if device.type == "cpu":
-        fitting = pictures_a_step(built, pictures, device)
-        pictures, target = pictures[:fitting], target[:fitting]
-
     cold: dict[Format, float] = {}
     peaks: dict[tuple[Format, int], float] = {}  # bytes of a card's memory, by format and batch
 
@@ -177,14 +178,9 @@ def _speed_of(
         batch, train_rate = best_batch(partial(rate, best), first, min(most, largest or most), train_rate)
     built = replace(built, format=best)
     fixed_bytes, picture_bytes = memory_of(built, pictures, device, peaks.get((best, len(pictures)), 0.0))
-    predicting = folded(built, device, pictures.shape[1])
-    x = to_input(pictures, built.mean, built.std, device, predicting.format.layout)
-    net = place(predicting, device).eval()
-    with torch.inference_mode(), prediction_autocast(device):
-        predict_rate = len(pictures) / float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return {
         "train": train_rate,
-        "predict": predict_rate,
+        "predict": _prediction_rate(folded(built, device, pictures.shape[1]), pictures, device)[0],
         "precision": best.precision,
         "channels_last": best.channels_last,
         "batch": batch,
@@ -192,6 +188,22 @@ def _speed_of(
         "picture_bytes": picture_bytes,
         "cold": cold[best] if device.type == "cuda" else 0.0,
     }
+
+
+def _first_step(built: Built, config: Config, material: Material, fold: Fold) -> tuple[Built, np.ndarray, np.ndarray]:
+    """The part of the net that trains, with the pictures and targets of its first step, fewer on a slow processor.
+
+    Of a net whose top alone trains the pictures are maps of the stages below.
+    """
+    batches = epoch_batches(material, fold, config, config.size, batch_of(config, fold), 0)
+    spec, tensor = BatchMaker(material, config)[next(batches)]
+    pictures, target = tensor.numpy(), material.targets(spec.rows)
+    if config.top:
+        place(built, fold.device).eval()
+        trunk, upper = cut(built, config.top, config.size)
+        pictures, built = maps_of(trunk, built, pictures, fold.device), upper
+    most = pictures_a_step(built, pictures, fold.device) if fold.device.type == "cpu" else len(pictures)
+    return built, pictures[:most], target[:most]
 
 
 def formats_for(net: torch.nn.Module, device: torch.device, leisure: bool = True) -> tuple[Format, ...]:

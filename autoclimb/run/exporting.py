@@ -196,7 +196,7 @@ def describe(run: "Run", trials: Sequence[Trial], inputs: Inputs) -> dict[str, A
         "interval": list(run.interval),
         "inputs": inputs.rows,
         "input_form": "uint8 (batch, size, size, channels), RGB where there are three channels, decoded by Pillow as "
-        "autoclimb.data.pixels.decode does: docs/export.md has it in ten lines",
+        "autoclimb.data.decoding.decode does: docs/export.md has it in ten lines",
         "ranges": run.task.get("ranges", ()),
         "output": "prediction: numbers (batch, 1)"
         if kind == "regression"

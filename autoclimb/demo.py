@@ -54,11 +54,11 @@ def make_demo(folder: Path, seed: int = 0) -> Path:
 
 def f2_on_test_set(folder: Path, submission: Path) -> tuple[float, float]:
     """The mean F2 of a demo's submission, and its standard error over the test scenes."""
-    truth, answers = digits_in(answers_of(folder)), digits_in(submission)
-    digits = sorted(set().union(*truth.values(), *answers.values()))
-    true, answered = (np.array([[d in sets[name] for d in digits] for name in truth]) for sets in (truth, answers))
+    scenes, named = digits_in(answers_of(folder)), digits_in(submission)
+    digits = sorted(set().union(*scenes.values(), *named.values()))
+    truth, answers = (np.array([[d in sets[i] for d in digits] for i in scenes]) for sets in (scenes, named))
     goal = Goal(metric_named("f2"), "multilabel")
-    return goal.score(true, answered), standard_error(goal, true, answered)
+    return goal.score(truth, answers), standard_error(goal, truth, answers)
 
 
 def digits_in(table: Path) -> dict[str, set[str]]:

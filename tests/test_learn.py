@@ -14,7 +14,7 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import CPU, fold_over
+from nets import CPU, TINY, fold_over
 from safetensors.torch import save_file
 from timm.utils import ModelEmaV3
 
@@ -51,15 +51,7 @@ from autoclimb.processors import allowed_cores, usable_cores
 from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
-TINY = Config(
-    backbone="resnet10t",
-    model_args=(("channels", (8, 8, 16, 16)),),
-    size=32,
-    epochs=4,
-    batch=16,
-    policy="none",
-    lr=5e-3,
-)
+SMALL = TINY.vary(model_args=(("channels", (8, 8, 16, 16)),), size=32, epochs=4, batch=16)
 
 
 def stripes(n: int, seed: int = 0, size: int = 32, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +100,8 @@ def test_a_schedule_stays_between_zero_and_its_peak_and_ends_low(name, progress)
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
-    built = build_net(TINY, 2)
-    optimizer = optimizer_of(built.net, built.head, TINY.vary(backbone_lr=0.1), name)
+    built = build_net(SMALL, 2)
+    optimizer = optimizer_of(built.net, built.head, SMALL.vary(backbone_lr=0.1), name)
     assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(built.net.parameters()))
     assert all(g["weight_decay"] == 0 for g in optimizer.param_groups if g["params"][0].ndim <= 1)
     assert {round(g["peak"] / max(g["peak"] for g in optimizer.param_groups), 3) for g in optimizer.param_groups} == {
@@ -129,7 +121,7 @@ def test_an_optimiser_moves_every_parameter_and_spares_norms_from_decay(name):
 def test_an_epoch_shows_each_row_at_most_once_in_an_order_of_its_own():
     material = material_of()
     seen = [
-        np.concatenate([b.rows for b in epoch_batches(material, fold_over(range(80)), TINY, 32, 16, k)])
+        np.concatenate([b.rows for b in epoch_batches(material, fold_over(range(80)), SMALL, 32, 16, k)])
         for k in (0, 0, 1)
     ]
     assert sorted(seen[0]) == list(range(80))
@@ -139,7 +131,7 @@ def test_an_epoch_shows_each_row_at_most_once_in_an_order_of_its_own():
 
 @pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")
 def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does():
-    material, config = material_of(), TINY.vary(policy="flip-colour", scales=(0.5, 1.5), size=32)
+    material, config = material_of(), SMALL.vary(policy="flip-colour", scales=(0.5, 1.5), size=32)
 
     def first(processes):
         specs = endless_batches(material, fold_over(range(40)), config, 32, 16)
@@ -154,16 +146,16 @@ def test_processes_prepare_the_same_batches_in_the_same_order_as_the_thread_does
 
 @pytest.mark.skipif(not FORKS, reason="processes that prepare batches are forked")
 def test_what_breaks_in_a_process_that_prepares_batches_is_raised_where_they_are_used():
-    material, config = material_of(), TINY.vary(policy="unheard-of")
+    material, config = material_of(), SMALL.vary(policy="unheard-of")
     with pytest.raises(Mistake, match="unheard-of"):
         next(load_batches(endless_batches(material, fold_over(range(40)), config, 32, 16), material, config, CPU, 1))
 
 
 def test_one_epoch_follows_another_without_a_gap():
     material = material_of()
-    specs = list(islice(endless_batches(material, fold_over(range(40)), TINY, 32, 16, first_epoch=3), 5))
+    specs = list(islice(endless_batches(material, fold_over(range(40)), SMALL, 32, 16, first_epoch=3), 5))
     assert [spec.epoch for spec in specs] == [3, 3, 4, 4, 5]
-    fourth = epoch_batches(material, fold_over(range(40)), TINY, 32, 16, 4)
+    fourth = epoch_batches(material, fold_over(range(40)), SMALL, 32, 16, 4)
     for spec, alone in zip(specs[2:4], fourth, strict=True):
         assert (spec.rows == alone.rows).all()
         assert spec.seed == alone.seed
@@ -189,7 +181,7 @@ def test_no_more_processes_are_begun_than_the_net_needs_and_no_batch_is_lost(mon
         return (maker[spec] for spec in sampler)
 
     monkeypatch.setattr("autoclimb.learn.batches.DataLoader", loaded)
-    material, config, whole = material_of(), TINY, fold_over(range(24))
+    material, config, whole = material_of(), SMALL, fold_over(range(24))
     specs = [
         spec
         for spec, _ in load_batches(epoch_batches(material, whole, config, 32, 8, 0), material, config, CPU, 15, rate)
@@ -200,8 +192,8 @@ def test_no_more_processes_are_begun_than_the_net_needs_and_no_batch_is_lost(mon
 
 def test_processes_are_counted_by_what_a_picture_takes_and_the_rate_of_the_net():
     looks = iter([0.0, 8e-4])  # a ten-thousandth of a second each
-    maker = BatchMaker(material_of(), TINY)
-    spec = next(epoch_batches(material_of(), fold_over(range(24)), TINY, 32, 8, 0))
+    maker = BatchMaker(material_of(), SMALL)
+    spec = next(epoch_batches(material_of(), fold_over(range(24)), SMALL, 32, 8, 0))
     assert processes_for(10_000, maker, spec, lambda: next(looks)) == 4
 
 
@@ -253,7 +245,7 @@ def test_in_the_light_end_nothing_is_mixed_and_pictures_are_only_shifted_and_fli
 
     monkeypatch.setattr(loop, "load_batches", noted)
     monkeypatch.setattr(loop, "mixed", mixed)
-    config = TINY.vary(policy="medium", mixup=0.2, cutmix=1.0, light_end=0.25, batch=10)
+    config = SMALL.vary(policy="medium", mixup=0.2, cutmix=1.0, light_end=0.25, batch=10)
     material, fold = material_of(), fold_over(range(40))
     _, facts = loop.train(build_net(config, 2), material, config, fold, Pace(lambda: 0.0, 0.0, steps=12))
     assert facts["steps"] == 12
@@ -265,7 +257,7 @@ def test_in_the_light_end_nothing_is_mixed_and_pictures_are_only_shifted_and_fli
 @pytest.mark.parametrize("name", ["light_end", "retrain_head"])
 def test_a_share_of_the_training_is_under_one(name, tmp_path):
     with pytest.raises(Mistake, match=name):
-        run_trial(TINY.vary(**{name: 1.5}), material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+        run_trial(SMALL.vary(**{name: 1.5}), material_of(), tmp_path / "t", tmp_path / "t", tmp_path, CPU)
 
 
 def test_stagnation_is_a_mean_that_does_not_fall():
@@ -287,7 +279,7 @@ def test_by_the_clock_training_ends_when_the_time_does_and_by_steps_when_they_ar
 @pytest.mark.usefixtures("in_fp32")
 def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path):
     material = material_of()
-    config = TINY.vary(folds=(0, 2), epochs=6, tta="flip")
+    config = SMALL.vary(folds=(0, 2), epochs=6, tta="flip")
     result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert result["status"] == "done"
     oof, test = np.asarray(read_predictions(tmp_path / "t" / "oof")), np.load(tmp_path / "t" / "test.npy")
@@ -302,7 +294,7 @@ def test_a_net_learns_stripes_and_predicts_them_again_from_its_weights(tmp_path)
 def test_pictures_are_answered_again_in_the_number_format_of_the_run(tmp_path, monkeypatch):
     """On a processor with bf16 predict answered sets of the demo otherwise than its submission did."""
     monkeypatch.setattr("autoclimb.learn.devices.has_bf16", lambda device: True)
-    material, config = material_of(), TINY.vary(folds=(0, 2), epochs=2)
+    material, config = material_of(), SMALL.vary(folds=(0, 2), epochs=2)
     assert run_trial(config, material, tmp_path, tmp_path / "nets", tmp_path, CPU)["status"] == "done"
     test, ask = np.load(tmp_path / "test.npy"), partial(predict_again, config, material, tmp_path / "nets", tmp_path)
     again, exactly = (ask(CPU, lambda facts: None, exactly)[material.test_rows] for exactly in (False, True))
@@ -325,7 +317,7 @@ def test_pictures_are_answered_again_in_the_number_format_of_the_run(tmp_path, m
 )
 def test_every_trick_still_gives_finite_predictions(tmp_path, change):
     material = material_of(40, 4)
-    result = run_trial(TINY.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    result = run_trial(SMALL.vary(epochs=2, **change), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     assert result["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
 
@@ -344,7 +336,7 @@ def test_a_moving_average_updated_now_and_then_lags_as_one_of_every_step():
 
 
 def test_a_moving_average_of_few_steps_is_no_untrained_net():
-    config = TINY.vary(ema=0.999, lr=0.05, batch=10)
+    config = SMALL.vary(ema=0.999, lr=0.05, batch=10)
     built = build_net(config, 2)
     before = built.head.weight.detach().clone()
     net, facts = loop.train(built, material_of(), config, fold_over(range(40)), Pace(lambda: 0.0, 0.0, steps=3))
@@ -357,7 +349,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     results = []
     for name in "ab":
         run_trial(
-            TINY.vary(epochs=2, policy="flip-colour", mixup=0.3),
+            SMALL.vary(epochs=2, policy="flip-colour", mixup=0.3),
             material,
             tmp_path / name,
             tmp_path / name,
@@ -370,14 +362,14 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
 
 def test_a_regression_answers_in_the_targets_own_units(tmp_path):
     material = material_of(kind="regression")
-    run_trial(TINY.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    run_trial(SMALL.vary(epochs=8), material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
     oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))[material.fold_of == 0]
     assert np.abs(oof - material.target[material.fold_of == 0]).mean() < 1.5
 
 
 def test_a_learning_rate_that_explodes_is_a_status_not_a_traceback(tmp_path):
     result = run_trial(
-        TINY.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path / "t", tmp_path, CPU
+        SMALL.vary(lr=1e9, optimizer="sgd", clip=0.0), material_of(40, 4), tmp_path / "t", tmp_path / "t", tmp_path, CPU
     )
     assert result["status"] == "failed"
     assert result["note"]
@@ -392,7 +384,7 @@ def test_folds_that_are_done_leave_the_others_no_more_than_their_own_seconds(tmp
         return np.full((len(fold.valid_rows), width), 0.5), np.full((len(material.test_rows), width), 0.5), {}
 
     monkeypatch.setattr("autoclimb.learn.fold.run_fold", run_fold)
-    config = TINY.vary(epochs=0.0, seconds=10.0)
+    config = SMALL.vary(epochs=0.0, seconds=10.0)
     for folds in ((0,), (0, 1, 2, 3)):
         run_trial(
             config.vary(folds=folds), material, tmp_path / "t", tmp_path / "n", tmp_path, CPU, now=lambda: sum(given)
@@ -701,7 +693,7 @@ def test_a_card_on_which_nothing_can_be_begun_is_a_mistake(monkeypatch, name):
 @pytest.mark.parametrize("changes", [{}, {"policy": "flip-colour", "mixup": 0.3, "ema": 0.9}, {"optimizer": "sgd"}])
 def test_on_a_gpu_a_net_learns_stripes_as_well(tmp_path, changes):
     material = material_of()
-    config = TINY.vary(epochs=12, **changes)
+    config = SMALL.vary(epochs=12, **changes)
     result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path, device_named("cuda"))
     assert result["status"] == "done"
     assert hits(material, np.asarray(read_predictions(tmp_path / "t" / "oof"))) > 0.9
@@ -724,7 +716,7 @@ def test_each_channel_is_shrunk_as_if_it_were_alone(size, channels):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path, channels):
     material = material_of(channels=channels)
-    config = TINY.vary(folds=(0,), epochs=10, policy="flip-colour")
+    config = SMALL.vary(folds=(0,), epochs=10, policy="flip-colour")
     result = run_trial(config, material, tmp_path / "out", tmp_path / "nets", tmp_path, CPU)
     assert result["status"] == "done", result
     assert hits(material, np.asarray(read_predictions(tmp_path / "out" / "oof"))) > 0.8
@@ -735,7 +727,7 @@ def test_a_net_of_other_channels_learns_stripes_and_predicts_them_again(tmp_path
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_features_of_other_channels_learn_stripes(tmp_path, backbone, channels):
-    config = TINY.vary(train="features", backbone=backbone, folds=(0, 1, 2, 3), head="kernel")
+    config = SMALL.vary(train="features", backbone=backbone, folds=(0, 1, 2, 3), head="kernel")
     material = material_of(channels=channels)
     cache = tmp_path / "cache"
     cache.mkdir()

@@ -77,7 +77,7 @@ def test_a_bench_that_is_ended_from_outside_leaves_no_command_behind(tmp_path, n
             assert signal.getsignal(number) is not signal.SIG_DFL  # else the signal would end the tests
             watched([sys.executable, "-c", code], 30, tmp_path / "output.txt")
 
-    kept = signal.signal(number, signal.SIG_DFL)
+    before = signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt):
             bench()
@@ -88,7 +88,7 @@ def test_a_bench_that_is_ended_from_outside_leaves_no_command_behind(tmp_path, n
         with stopped_as_by_ctrl_c():
             assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(number, kept)
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize(("code", "why"), [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("sys.exit(5)", "exit 5")])

@@ -98,9 +98,9 @@ def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layer
     pixels = material_of(size=32).pixels
     for layers, width in ((1, 8), (2, 16), (3, 24)):
         config = tiny.vary(train="features", layers=layers)
-        kept, plain = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
-        assert kept.shape == (len(pixels), width)
-        assert np.allclose(kept, plain, atol=0.02)
+        above, whole = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
+        assert above.shape == (len(pixels), width)
+        assert np.allclose(above, whole, atol=0.02)
 
 
 def test_features_of_a_net_with_a_finer_stem_are_not_those_of_the_plain_one(tiny, tmp_path):

@@ -61,7 +61,7 @@ class _Candidate:
     """The best blend of one set of members on the rows all of them cover."""
 
     members: list[Member]
-    kept: np.ndarray  # (N,) bool
+    covered: np.ndarray  # (N,) bool
     oof: np.ndarray = field(repr=False)  # (rows, C), cross-fitted
     answers: np.ndarray = field(repr=False)  # cross-fitted, the choice among blenders too
     tried: dict[str, float]
@@ -105,8 +105,8 @@ def blend_of(
     own_scores = {} if own_scores is None else own_scores
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
-            _candidate(train, some, kept, allow, quick, own_scores)
-            for some, kept in coverages(members, usable, looked_at, 2 if quick else 3)
+            _candidate(train, some, covered, allow, quick, own_scores)
+            for some, covered in coverages(members, usable, looked_at, 2 if quick else 3)
         )
         widest = winner = next(candidates)
         for candidate in candidates:
@@ -146,12 +146,12 @@ def needs_metadata(blend: Blend) -> bool:
 def _candidate(
     train: _Train,
     members: list[Member],
-    kept: np.ndarray,
+    covered: np.ndarray,
     allow: Collection[str] | None,
     quick: bool,
     own_scores: dict[tuple[str, str], float],
 ) -> _Candidate:
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(covered)
     on_rows = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
     every = Rows(
         train.goal,
@@ -169,12 +169,12 @@ def _candidate(
     model = mixture.mixed({name: BLENDERS[name].learn(every) for name in shares}, shares)
     if alone:
         oof = np.asarray(every.predictions[model["picked"][0]][:], np.float64)
-        return _Candidate(members, kept, oof, answer(learn_rule(train.goal, every.truth, oof), oof), {}, model)
+        return _Candidate(members, covered, oof, answer(learn_rule(train.goal, every.truth, oof), oof), {}, model)
     oof = nested.mixed_predictions(shares, every.rows)
     target = nested.target[nested.compared]
     tried = {name: train.goal.score(target, answers) for name, answers in nested.answers_tried.items()}
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
-    return _Candidate(members, kept, oof, nested.answers(), tried, model, rivals)
+    return _Candidate(members, covered, oof, nested.answers(), tried, model, rivals)
 
 
 def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
@@ -183,11 +183,11 @@ def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
     For each part of those rows its answers are by the choice that the other parts make, so that none is promised what
     it was chosen for.
     """
-    common = narrow.kept & wide.kept
+    common = narrow.covered & wide.covered
     if common.sum() < FEWEST_ROWS:
         return wide
     goal, target = train.goal, train.target(common)
-    ours, theirs = narrow.answers[common[narrow.kept]], wide.answers[common[wide.kept]]
+    ours, theirs = narrow.answers[common[narrow.covered]], wide.answers[common[wide.covered]]
     margin = MARGIN * standard_error(goal, target, ours, train.groups_of(common), theirs)
 
     def narrow_wins(rows: np.ndarray) -> bool:
@@ -201,7 +201,7 @@ def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
             pooled[parts == k] = ours[parts == k]
     winner = narrow if narrow_wins(np.ones(len(target), bool)) else wide
     answers = np.array(winner.answers)
-    answers[common[winner.kept]] = pooled
+    answers[common[winner.covered]] = pooled
     return replace(winner, answers=answers)
 
 
@@ -211,7 +211,7 @@ def _luck(train: _Train, trials: Sequence[Trial], winner: _Candidate) -> float:
     The choice among members is nested; which nets became members is not: a search compares them on one fold and
     trains the best over all. This is the most it can be, as a search that doubts what it sees chooses less by luck.
     """
-    nets, compared = compared_nets(trials, winner.kept)
+    nets, compared = compared_nets(trials, winner.covered)
     over_several = any(t.config.train == "net" and len(t.config.folds) > 1 for m in winner.members for t in m.trials)
     if len(nets) < 2 or not over_several or compared.sum() < FEWEST_ROWS:
         return 0.0
@@ -221,7 +221,7 @@ def _luck(train: _Train, trials: Sequence[Trial], winner: _Candidate) -> float:
     parts = parts_within(np.zeros(len(some), int), 0, groups)
     answers = [cross_answers(train.goal, truth, in_single(p[some]), parts, quick=True) for p in nets]
     luck = luck_of_best(train.goal, train.target(some), answers, groups)
-    return luck * float(np.sqrt(len(some) / len(rows)) * len(rows) / winner.kept.sum())
+    return luck * float(np.sqrt(len(some) / len(rows)) * len(rows) / winner.covered.sum())
 
 
 @dataclass(frozen=True)
@@ -238,16 +238,16 @@ def _promise(train: _Train, winner: _Candidate, widest: _Candidate, luck: float)
 
     It may be too high by `luck`, so that the interval reaches as far down.
     """
-    goal, true, groups = train.goal, train.target(winner.kept), train.groups_of(winner.kept)
+    goal, true, groups = train.goal, train.target(winner.covered), train.groups_of(winner.covered)
     score, stderr = goal.score(true, winner.answers), standard_error(goal, true, winner.answers, groups)
     low, high = interval(goal, true, winner.answers, groups, winner.rivals)
     low -= luck
-    common = winner.kept & widest.kept
-    if not (widest.kept & ~common).any() or common.sum() < FEWEST_ROWS:
+    common = winner.covered & widest.covered
+    if not (widest.covered & ~common).any() or common.sum() < FEWEST_ROWS:
         return _Promise(score, stderr, (low, high))
-    answers = winner.answers[common[winner.kept]]
-    of_widest, all_groups = train.target(widest.kept), train.groups_of(widest.kept)
-    anchored = anchored_score(goal, of_widest, common[widest.kept], answers, widest.answers, all_groups)
+    answers = winner.answers[common[winner.covered]]
+    of_widest, all_groups = train.target(widest.covered), train.groups_of(widest.covered)
+    anchored = anchored_score(goal, of_widest, common[widest.covered], answers, widest.answers, all_groups)
     promised = believed(goal.score(of_widest, widest.answers), anchored)
     narrower = min(1.0, anchored.stderr / stderr) if stderr > 0 else 1.0
     high = min(promised + narrower * (high - score), best_score(goal.metric))
@@ -275,12 +275,12 @@ def _refitted(train: _Train, winner: _Candidate, widest: _Candidate, luck: float
         method=stacker["method"],
         members=tuple(t.key for t in trials),
         weights=tuple(w / len(m.trials) for m, w in weights for _ in m.trials),
-        oof=Predictions.of(np.flatnonzero(winner.kept), winner.oof, len(winner.kept)),
+        oof=Predictions.of(np.flatnonzero(winner.covered), winner.oof, len(winner.covered)),
         test=test,
         score=promise.score,
         stderr=promise.stderr,
         interval=promise.interval,
-        rows=int(winner.kept.sum()),
+        rows=int(winner.covered.sum()),
         tried=winner.tried,
         stacker=stacker,
     )

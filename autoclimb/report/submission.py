@@ -130,7 +130,7 @@ def number_cells(task: Task, answers: np.ndarray, metric: Metric, probability: n
 
 
 def column_cells(task: Task, answers: np.ndarray, metric: Metric, probability: np.ndarray | None) -> list[list[str]]:
-    """A number for each class of the sample: a probability, also where the metric ranks, else 0/1 of what is answered.
+    """A number for each class of the sample: a probability, also where the metric ranks, else 0/1 of the classes named.
 
     Classes that train rows lack get 0, or, where rows must sum to one, the share that `of_sample_classes` gives them.
     """
@@ -287,11 +287,9 @@ def has_distinct_names(parts: Sequence[str], separator: str, known: Container[st
     def read(start: int, before: frozenset[str]) -> bool:
         if start == len(parts):
             return True
-        names = (separator.join(parts[start:end]) for end in range(len(parts), start, -1))
-        ends = range(len(parts), start, -1)
         return len(before) < most and any(
-            name in known and name not in before and read(end, before | {name})
-            for end, name in zip(ends, names, strict=True)
+            (name := separator.join(parts[start:end])) in known and name not in before and read(end, before | {name})
+            for end in range(len(parts), start, -1)
         )
 
     return read(0, frozenset())

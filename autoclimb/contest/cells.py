@@ -15,6 +15,8 @@ import numpy as np
 from autoclimb.budget import in_words
 from autoclimb.contest.machine import Ended, hardware, watched
 from autoclimb.contest.marks import marked
+from autoclimb.contest.processes import RECORD as PROCESSES
+from autoclimb.contest.processes import end_recorded
 from autoclimb.contest.suite import Cell, KnownSet, Suite
 from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import read_json, write_array, write_json
@@ -66,9 +68,10 @@ Answers = Callable[[Outcome], tuple[np.ndarray, np.ndarray, Goal] | None]  # tru
 def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[Outcome]:
     """Runs the suite's cells one at a time and yields their outcomes; recorded ones are skipped.
 
-    With `retry`, recorded cells without a score are run again. Raises Mistake where a set or its answers cannot be
-    read, before any cell is run.
+    With `retry`, recorded cells without a score are run again. What a killed bench left running is ended first. Raises
+    Mistake where that fails, or a set or its answers cannot be read, before any cell is run.
     """
+    end_leftovers(folder, tell)
     cells = suite.cells()
     recorded = {cell: outcome_on_disk(folder, cell) for cell in cells}
     to_run = [cell for cell, outcome in recorded.items() if outcome is None or (retry and outcome.score is None)]
@@ -87,6 +90,17 @@ def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[O
         outcome = run_cell(cell, suite, folder / "cells" / cell.folder, tasks[cell.known_set])
         tell(Event("note", f"  {outcome_words(outcome)} in {in_words(outcome.seconds)}"))
         yield outcome
+
+
+def end_leftovers(folder: Path, tell: Tell) -> None:
+    """Ends the processes of cells whose bench was killed, since they would run beside those that follow."""
+    for place in sorted(file.parent for file in folder.glob(f"cells/*/{PROCESSES}")):
+        count, stuck = end_recorded(place)
+        if stuck:
+            pids = ", ".join(str(process.pid) for process in stuck)
+            raise Mistake(f"{place.name} was interrupted and its processes ({pids}) do not end; end them and try again")
+        if count:
+            tell(Event("note", f"ended {count} processes of {place.name}, which was interrupted"))
 
 
 def task_of(suite: Suite, known_set: KnownSet) -> Task:

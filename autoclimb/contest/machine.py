@@ -5,13 +5,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import BinaryIO
 
+from autoclimb.contest.processes import RECORD, end, family, living, megabytes_of, process_of, write_record
 from autoclimb.processors import allowed_cores, processor_name
 
 MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
@@ -41,9 +42,10 @@ class Ended:
 def watched(command: Sequence[str], limit: float, output: Path, folder: Path | None = None) -> Ended:
     """Runs the command in `folder` and says how it ended; after `limit` seconds it is killed.
 
-    Descendants that outlive it are killed too, so that the next command has the machine to itself.
-    Its output goes to the file `output`. Memory is that of the process and all its descendants, measured once a second,
-    shared pages counted once. Raises OSError where the command cannot be started.
+    Descendants that outlive it are killed too, so that the next command has the machine to itself. While it runs, its
+    processes are on record beside `output`, the file of what it prints (see processes.end_recorded). Memory is that of
+    the process and all its descendants, measured once a second, shared pages counted once. Raises OSError where the
+    command cannot be started.
     """
     with output.open("w+b") as printed:
         began = time.monotonic()
@@ -55,10 +57,14 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
             start_new_session=True,
             cwd=folder,
         )
-        peak, known, stopped = 0.0, {process.pid}, False
+        peak, stopped = 0.0, False
+        known = {leader} if (leader := process_of(process.pid)) else set()
         try:
+            write_record(output.parent, known)
             while process.poll() is None:
-                known = family(parents(), known)
+                before, known = known, family(living(), known)
+                if not known <= before:
+                    write_record(output.parent, known)
                 peak = max(peak, megabytes_of(known))
                 left = began + limit - time.monotonic()
                 stopped = left <= 0
@@ -70,12 +76,12 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                     continue
             seconds = time.monotonic() - began
         finally:  # on Ctrl-C too
-            for pid in family(parents(), known) | ({process.pid} if process.poll() is None else set()):
-                with suppress(ProcessLookupError):  # it has ended since
-                    os.kill(pid, signal.SIGKILL)
+            end(family(living(), known))
+            process.kill()  # where there is no /proc
             with suppress(ProcessLookupError, PermissionError):  # those begun since the last measurement
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            (output.parent / RECORD).unlink(missing_ok=True)
         return Ended(process.returncode, stopped, seconds, peak, last_line(printed))
 
 
@@ -98,42 +104,6 @@ def last_line(output: BinaryIO) -> str:
     output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
     lines = output.read(TAIL).decode("utf-8", errors="replace").splitlines()
     return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
-
-
-def parents() -> dict[int, int]:
-    """The parent of each living process of this machine, by process id; {} where there is no /proc."""
-    parent_of = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # the name of a command, in parentheses, may hold a ")" itself
-            parent_of[int(stat.parent.name)] = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
-        except OSError:  # it has ended since
-            continue
-    return parent_of
-
-
-def family(parent_of: Mapping[int, int], known: Collection[int]) -> set[int]:
-    """The living processes of `known` and all their descendants, whatever sessions those opened.
-
-    With the family of the last measurement as `known` it includes processes whose parent has ended since, to which the
-    kernel gives another parent.
-    """
-    living = set(known) & parent_of.keys()
-    while born := {pid for pid, parent in parent_of.items() if parent in living} - living:
-        living |= born
-    return living
-
-
-def megabytes_of(processes: Collection[int]) -> float:
-    """Megabytes (1e6 bytes) that the processes hold now, shared pages split among those that share them."""
-    kilobytes = 0
-    for pid in processes:
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            kilobytes += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):  # it has ended since
-            continue
-    return kilobytes * 1024 / 1e6
 
 
 def hardware() -> str:

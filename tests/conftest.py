@@ -2,7 +2,14 @@
 
 import gc
 import os
+import sys
 from collections import Counter
+from pathlib import Path
+
+if sys.dont_write_bytecode:  # containers set it, and each process that imports torch compiles all of it, for seconds
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(__file__).with_name("__pycache__"))
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from browser import chromium

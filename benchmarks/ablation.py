@@ -260,7 +260,7 @@ def trained_cell(lab: Lab, config: Config) -> tuple[float, float]:
     if reply["status"] != "done":
         print(f"  {reply['note']}", file=sys.stderr)
         return float("nan"), 0.0
-    scored = cross_fitted_score(lab.goal, lab.task.target, read_predictions(out / "oof"), lab.fold_of)
+    scored = cross_fitted_score(lab.train, read_predictions(out / "oof"))
     return scored.score, reply["facts"].get("epochs", 0.0)
 
 

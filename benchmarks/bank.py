@@ -100,7 +100,7 @@ def recorded(lab: Lab, config: Config, out: Path) -> tuple[Record | None, str]:
     oof = np.asarray(read_predictions(out / "oof"))
     with np.load(out / "nets" / "fold0.npz", allow_pickle=False) as arrays:
         first = arrays["test_pred"]
-    scored = cross_fitted_score(lab.goal, lab.task.truth, oof, lab.fold_of)
+    scored = cross_fitted_score(lab.train, oof)
     words = f"{lab.metric.name} {lab.metric.shown(scored.score):.4f}"
     return Record(config, reply["facts"], oof, np.load(out / "test.npy", allow_pickle=False), first), words
 

@@ -39,6 +39,7 @@ from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.parts import unit_of, units_of
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Goal, Kind, Trial
 
 RESAMPLES = 200
@@ -57,6 +58,11 @@ class Collection:
     fold_of: np.ndarray
     test_truth: np.ndarray
     groups: np.ndarray | None = None
+
+    @property
+    def train(self) -> TrainRows:
+        """The blended rows."""
+        return TrainRows(self.goal, self.truth, self.fold_of, self.groups)
 
 
 def member(number: int, oof: np.ndarray, test: np.ndarray) -> Trial:
@@ -192,8 +198,8 @@ def error_kept_back(c: Collection, allow: list[str] | None = None) -> tuple[floa
 
     `allow` names the blenders considered.
     """
-    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, groups=c.groups, allow=allow)
-    rule = rule_of(c.goal, c.truth, blend.oof, c.fold_of, c.groups)
+    blend = blend_of(c.trials, c.train, allow=allow)
+    rule = rule_of(c.train, blend.oof)
     score = c.goal.score(truth_for(c.goal, c.test_truth), answer(rule, blend.test))
     return (1 - score if c.goal.metric.greater_is_better else -score), max(blend.tried, key=blend.tried.__getitem__)
 
@@ -207,7 +213,7 @@ def errors(c: Collection) -> dict[str, float]:
 
 def coverage(c: Collection) -> float:
     """The share of resamples of the blended rows whose interval holds the score of all of them."""
-    blend = blend_of(c.trials, c.goal, c.truth, c.fold_of, groups=c.groups, allow=["mean"])
+    blend = blend_of(c.trials, c.train, allow=["mean"])
     answers = cross_answers(c.goal, c.truth, blend.oof, c.fold_of)
     target, random = truth_for(c.goal, c.truth), np.random.default_rng(0)
     score, held = c.goal.score(target, answers), 0
@@ -232,11 +238,11 @@ def noise_claim(c: Collection) -> tuple[float, float]:
     else:
         width = c.trials[0].oof.shape[1]  # type: ignore[union-attr]
         constant = np.repeat(np.bincount(truth, minlength=width)[None, :] / n, n, axis=0)
-    nothing = cross_fitted_score(c.goal, truth, constant, fold_of).score
+    nothing = cross_fitted_score(TrainRows(c.goal, truth, fold_of), constant).score
     for draw in range(DRAWS):
         lot = np.random.default_rng(draw).permutation(n)
         dealt = [replace(t, oof=t.oof[:n][lot]) for t in c.trials]  # type: ignore[index]
-        claims.append(blend_of(dealt, c.goal, truth, fold_of, quick=True).score - nothing)
+        claims.append(blend_of(dealt, TrainRows(c.goal, truth, fold_of), quick=True).score - nothing)
     return float(np.mean(claims)), float(np.std(claims, ddof=1) / DRAWS**0.5)
 
 

@@ -50,8 +50,8 @@ def main() -> None:
             if (folder / name).exists():
                 shutil.copy(folder / name, out)
         trials = [kept(out, record, *member) for member in members(record, arrays)]
-        blend = blend_of(trials, record.goal, record.truth, record.fold_of, groups=record.groups)
-        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
+        blend = blend_of(trials, record.train)
+        rule = rule_of(record.train, blend.oof)
         store.save_blend(out, blend, rule.to_json())
         best = max(trials, key=lambda t: t.score)
         words = f"{len(trials)} trials, best {record.metric.shown(best.score):.4f}"
@@ -89,7 +89,7 @@ def kept(out: Path, record: RunRecord, config: Config, features: np.ndarray) -> 
         test += head_predictions(head, features[n:], kind) / len(config.folds)
     known = np.flatnonzero(fold_of >= 0)
     predictions = Predictions.of(known, oof[known], n)
-    scored = cross_fitted_score(record.goal, record.truth, predictions, fold_of, record.groups)
+    scored = cross_fitted_score(record.train, predictions)
     seconds = round(time.monotonic() - start, 2)
     trial = Trial(config, "features", "done", scored.score, scored.stderr, seconds, predictions, test)
     place = store.trial_folder(out, config)

@@ -42,6 +42,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.suspects import suspects_of
 from autoclimb.score.sweep import label_thresholds, row_threshold
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Form, Goal, Kind, Rule, Task, Trial
 
 Goals = tuple[tuple[str, Kind], ...]
@@ -195,7 +196,7 @@ def short_run(metric: str, kind: Kind, noise: float, seed: int, n: int = 1000) -
         wide.append(member(i, p[:n], p[n:]))
     p = chances(z + noise * hard * (0.4 * shared + 0.9 * random.normal(size=z.shape)), kind)
     net = member(9, np.where(fold_of[:, None] == 0, p[:n], np.nan), p[n:], "net", folds=1)
-    blend, of_wide = (blend_of(some, goal, truth[:n], fold_of, quick=True) for some in ([*wide, net], wide))
+    blend, of_wide = (blend_of(some, TrainRows(goal, truth[:n], fold_of), quick=True) for some in ([*wide, net], wide))
     scores = []
     for b in (blend, of_wide):
         known = predicted_rows(b.oof)
@@ -228,10 +229,10 @@ def claimed(metric: str, kind: Kind, n: int, seed: int) -> float:
         p = chances(z + random.normal(size=z.shape), kind)[random.permutation(n)]  # skill dealt out by lot
         trials.append(member(i, p, p[:2]))
     parts = np.arange(n) % 5
-    blend = blend_of(trials, goal, truth, parts, quick=True)
+    blend = blend_of(trials, TrainRows(goal, truth, parts), quick=True)
     others = [np.ones(n, bool) if goal.metric.order_only else parts != k for k in range(5)]
     constants = [np.atleast_1d(constant_of(goal, truth[rows], z.shape[1])) for rows in others]
-    return blend.score - cross_fitted_score(goal, truth, np.array(constants)[parts], parts).score
+    return blend.score - cross_fitted_score(TrainRows(goal, truth, parts), np.array(constants)[parts]).score
 
 
 def constant_of(goal: Goal, truth: np.ndarray, width: int) -> np.ndarray:
@@ -262,7 +263,7 @@ def covers(metric: str, kind: Kind, n: int, size: int, seed: int) -> bool:
     groups = np.repeat(np.arange(n // size), size)
     own_truth, own_p = truth[groups], p[groups]
     part_of = groups % 5
-    scored = cross_fitted_score(goal, own_truth, own_p, part_of, groups)
+    scored = cross_fitted_score(TrainRows(goal, own_truth, part_of, groups), own_p)
     low, high = interval(goal, truth_for(goal, own_truth), scored.answers, groups if size > 1 else None)
     rule = learn_rule(goal, own_truth, own_p)
     true = goal.score(truth_for(goal, truth[n // size :]), answer(rule, p[n // size :]))
@@ -300,7 +301,7 @@ def covers_new_groups(metric: str, kind: Kind, count: int, seed: int) -> tuple[b
     lean = 0.5 * random.normal(size=(count + new, z.shape[1]))[groups]
     p = chances(1.3 * (z + hard * random.normal(size=z.shape) + lean), kind)
     own = groups[:n]
-    scored = cross_fitted_score(goal, truth[:n], p[:n], own % 5, own)
+    scored = cross_fitted_score(TrainRows(goal, truth[:n], own % 5, own), p[:n])
     low, high = interval(goal, truth_for(goal, truth[:n]), scored.answers, own)
     rule = learn_rule(goal, truth[:n], p[:n], part_of=own % 5)
     true = goal.score(truth_for(goal, truth[n:]), answer(rule, p[n:]))
@@ -376,11 +377,13 @@ def searched(metric: str, kind: Kind, count: int, spread: float, seed: int, n: i
 
     nets = [predictions(level, slice(n)) for level in levels]
     tried = [member(i, np.where(fold_of[:, None] == 0, p, np.nan), p[:2], "net", folds=1) for i, p in enumerate(nets)]
-    scores = [cross_fitted_score(goal, truth[:n], t.oof, fold_of).score for t in tried]
+    scores = [cross_fitted_score(TrainRows(goal, truth[:n], fold_of), t.oof).score for t in tried]
     results: list[float] = []
     for taken, others in ((int(np.argmax(scores)), tried), (int(np.argmax(scores)), []), (0, tried)):
         new = predictions(levels[taken], slice(n, None))
-        blend = blend_of([*others, member(taken, nets[taken], new, "net")], goal, truth[:n], fold_of, allow=["best"])
+        blend = blend_of(
+            [*others, member(taken, nets[taken], new, "net")], TrainRows(goal, truth[:n], fold_of), allow=["best"]
+        )
         rule = learn_rule(goal, truth[:n], blend.oof)
         true = goal.score(truth_for(goal, truth[n:]), answer(rule, new))
         results += [blend.score - true, blend.stderr] if not results else []
@@ -558,9 +561,9 @@ def reblend(asked: argparse.Namespace) -> Iterator[str]:
     for folder in asked.runs:
         run = open_run(folder)
         record, start = record_of(run), time.monotonic()
-        blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, groups=record.groups)
+        blend = blend_of(record.trials, record.train)
         seconds, shown = time.monotonic() - start, run.metric.shown
-        rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
+        rule = rule_of(record.train, blend.oof)
         with tempfile.TemporaryDirectory() as temporary:
             answers = Path(temporary) / "answers.csv"
             p = np.asarray(blend.test, np.float64)

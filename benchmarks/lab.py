@@ -22,6 +22,7 @@ from autoclimb.protocol import Hello, MeasureSpeed, RunTrial
 from autoclimb.run import store
 from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker, command_of
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.cost import measured
 from autoclimb.types import Config, Goal
 
@@ -48,6 +49,11 @@ class Lab:
     def goal(self) -> Goal:
         """What the set asks for."""
         return Goal(self.metric, self.task.kind, self.task.grades)
+
+    @property
+    def train(self) -> TrainRows:
+        """The train rows as predictions are scored on them."""
+        return TrainRows(self.goal, self.task.truth, self.fold_of, self.task.groups)
 
     def pixels_of(self, config: Config) -> str:
         """Where the pixels that the config looks at lie."""

@@ -45,6 +45,7 @@ from autoclimb.run.trials import scored
 from autoclimb.score.crossfit import rule_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Form, Goal, History, Task, Trial
 
 HEADER = "| case | step | seconds | of a processor | peak GB | of it anonymous |\n|---|---|---|---|---|---|\n"
@@ -255,11 +256,11 @@ def deep(steps: Steps, scale: float, folder: Path) -> None:
         oof, test = predictions[:rows], predictions[rows:]
         made.append(Trial(config, "large", "done", 0.5, 0.01, 1.0, oof=oof, test=test))
     del z, shared, noise, p
-    fold_of = np.arange(rows) % 5
+    train = TrainRows(goal, truth, np.arange(rows) % 5)
     with steps.step(f"the blend of {trials} trials"):
-        blend = blend_of(made, goal, truth, fold_of)
+        blend = blend_of(made, train)
     with steps.step("the decision"):
-        rule = rule_of(goal, truth, blend.oof, fold_of)
+        rule = rule_of(train, blend.oof)
     with steps.step("the answers"):
         answer(rule, blend.test)
 

@@ -48,8 +48,8 @@ def compared(runs: list[Path], answers: Path, name: str, value: str) -> Iterator
         others = [t for t in done if str(getattr(t.config, name)) != value]
         cells, given = [], []
         for trials in (others, done):
-            blend = blend_of(trials, record.goal, record.truth, record.fold_of, groups=record.groups)
-            rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
+            blend = blend_of(trials, record.train)
+            rule = rule_of(record.train, blend.oof)
             given.append(answer(rule, np.asarray(blend.test, np.float64)))
             cells.append(f"{run.metric.shown(blend.score):.4f} ± {blend.stderr:.4f}")
         scores = [record.goal.score(target, a) for a in given]

@@ -33,7 +33,7 @@ def rows_of(lab: Lab, name: str, size: int, folds: int) -> Iterator[str]:
         trained = {config.backbone_lr: lab.trained(config) for config in cells}
         losses = {share: losses_by_row(lab.goal, lab.task.truth, oof) for share, (oof, _) in trained.items()}
         for share, (oof, seconds) in trained.items():
-            scored = cross_fitted_score(lab.goal, lab.task.truth, oof, lab.fold_of)
+            scored = cross_fitted_score(lab.train, oof)
             yield (
                 f"| {name} | {epochs:g} | x{share:g} = {base.lr * share:.1e} "
                 f"| {lab.metric.shown(scored.score):.4f} ± {scored.stderr:.4f} "

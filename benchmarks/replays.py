@@ -22,6 +22,7 @@ from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.fidelity import epochs_in
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
@@ -42,6 +43,11 @@ class Known:
     records: list[Record]
     fold_of: np.ndarray
     situation: Situation = field(repr=False)
+
+    @property
+    def train(self) -> TrainRows:
+        """The train rows as predictions are scored and blended on them."""
+        return TrainRows(self.goal, self.task.truth, self.fold_of, self.task.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +111,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
     history, seconds = on_its_own_clock(s, PROCESSOR.cores, plan_of(solver.plan), play)
     if not history.done():
         return None
-    blend = blend_of(history.done(), goal, truth, fold_of, groups=known.task.groups, allow=solver.blenders)
+    blend = blend_of(history.done(), known.train, allow=solver.blenders)
     rows_known = np.isfinite(blend.oof).all(1) & (fold_of >= 0)
     rule = learn_rule(goal, truth[rows_known], blend.oof[rows_known])
     test_score = goal.score(known.truth, answer(rule, blend.test))
@@ -116,7 +122,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
 def held_out(known: Known, record: Record, folds: tuple[int, ...]) -> tuple[np.ndarray, float, float]:
     """A record's predictions out of some folds `(N, C)`, NaN elsewhere, their score and its standard error."""
     oof = np.where(np.isin(known.fold_of, folds)[:, None], record.oof, np.nan).astype(np.float32)
-    scored = cross_fitted_score(known.goal, known.task.truth, oof, known.fold_of, known.task.groups)
+    scored = cross_fitted_score(known.train, oof)
     return oof, scored.score, scored.stderr
 
 

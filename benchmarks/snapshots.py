@@ -34,6 +34,7 @@ from autoclimb.score.crossfit import cross_fitted_score, rule_of, standard_error
 from autoclimb.score.decide import truth_for
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.nets import from_box
 from autoclimb.types import Config, Goal, Trial
 
@@ -169,16 +170,15 @@ class Scores:
 
 def scores_of(lab: Lab, goal: Goal, members: list[Trial], test_truth: np.ndarray) -> Scores:
     """What members score by themselves or, where they are several, blended."""
-    truth, groups = lab.task.truth, lab.task.groups
-    oof, test = members[0].oof, members[0].test
-    part_of = np.where(predicted_rows(oof), lab.fold_of, -1)
+    truth, oof, test = lab.task.truth, members[0].oof, members[0].test
+    train = TrainRows(goal, truth, np.where(predicted_rows(oof), lab.fold_of, -1), lab.task.groups)
     if len(members) > 1:
-        blend = blend_of(members, goal, truth, part_of, groups=groups)
+        blend = blend_of(members, train)
         oof, test = blend.oof, blend.test
-    scored = cross_fitted_score(goal, truth, oof, part_of, groups)
-    given = answer(rule_of(goal, truth, oof, part_of, groups), np.asarray(test, np.float64))
+    scored = cross_fitted_score(train, oof)
+    given = answer(rule_of(train, oof), np.asarray(test, np.float64))
     promise = (scored.score, scored.stderr) if len(members) == 1 else (blend.score, blend.stderr)
-    truths = truth_for(goal, truth[scored.kept]), truth_for(goal, test_truth)
+    truths = train.target(scored.rows), truth_for(goal, test_truth)
     return Scores(goal, truths, (scored.answers, given), promise)
 
 

@@ -73,7 +73,7 @@ def row_of(lab: Lab, words: str, cells: dict[str, Cell], cell: str) -> str:
     """The row of the last cell that was trained."""
     oof, seconds = cells[cell]
     truth = lab.task.truth
-    scored = cross_fitted_score(lab.goal, truth, oof, lab.fold_of, lab.task.groups)
+    scored = cross_fitted_score(lab.train, oof)
     alone, together = "", ""
     if cell not in ("teacher", "longer"):
         alone = difference(losses_by_row(lab.goal, truth, oof), losses_by_row(lab.goal, truth, cells["longer"][0]))

@@ -18,6 +18,7 @@ from autoclimb.run.result import describe_metric, open_run
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Blend, Config, Event, Goal, Trial
 
 METRICS = {"multiclass": "accuracy", "multilabel": "f2", "regression": "mae", "ordinal": "qwk", "binary": "auc"}
@@ -89,7 +90,7 @@ def run_folder(
             mixed / mixed.sum(1, keepdims=True) if kind in ("multiclass", "ordinal", "binary") else mixed.clip(0, None)
         )
         oof = oof.clip(0, 1) if kind == "multilabel" else oof
-        scored = cross_fitted_score(goal, truth, oof, fold_of)
+        scored = cross_fitted_score(TrainRows(goal, truth, fold_of), oof)
         place = store.trial_folder(folder, config)
         place.mkdir(parents=True)
         write_predictions(place / "oof", oof)
@@ -102,7 +103,7 @@ def run_folder(
         done.append(trial)
     if blended and done:
         oof = np.mean([t.oof for t in done], axis=0)
-        scored = cross_fitted_score(goal, truth, oof, fold_of)
+        scored = cross_fitted_score(TrainRows(goal, truth, fold_of), oof)
         keys, weights = tuple(t.key for t in done), (1 / trials,) * trials
         tried = {"mean": scored.score, "best": scored.score - 0.01}
         ends = (scored.score - 2 * scored.stderr, scored.score + 2 * scored.stderr)

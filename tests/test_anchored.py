@@ -7,6 +7,7 @@ from autoclimb.blend.choose import blend_of
 from autoclimb.score.anchored import Anchored, anchored_score, believed
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Goal, Trial
 
 
@@ -86,7 +87,7 @@ def short_run(seed, n=500):
         oof = p[:n] if i < 2 else np.where(easy[:, None], p[:n], np.nan)
         trials.append(Trial(config, "made", "done", 0.0, 0.0, 1.0, oof=oof, test=p[n:]))
     goal = Goal(metric_named("accuracy"), "multiclass")
-    blend = blend_of(trials, goal, truth[:n], np.arange(n) // (n // 5), quick=True)
+    blend = blend_of(trials, TrainRows(goal, truth[:n], np.arange(n) // (n // 5)), quick=True)
     return blend, float((blend.test.argmax(1) == truth[n:]).mean())
 
 

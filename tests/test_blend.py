@@ -13,6 +13,7 @@ from autoclimb.blend.rows import Rows
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Goal, Trial
 
 
@@ -60,7 +61,7 @@ def test_a_blender_predicts_every_row_and_comes_back_from_json(method, name, kin
     n = max(150, BLENDERS[method].fewest_rows)
     truth, trials = world(kind, n)
     grades = (0.0, 1.0, 2.0) if kind == "ordinal" else ()
-    blend = blend_of(trials, Goal(metric_named(name), kind, grades), truth, np.arange(n) % 5, allow=[method])
+    blend = blend_of(trials, TrainRows(Goal(metric_named(name), kind, grades), truth, np.arange(n) % 5), allow=[method])
     assert blend.method == method
     assert list(blend.tried) == [method]
     assert blend.rows == n
@@ -78,8 +79,8 @@ def test_a_blender_predicts_every_row_and_comes_back_from_json(method, name, kin
 @pytest.mark.parametrize(("name", "kind"), [("f2", "multilabel"), ("accuracy", "multiclass")])
 def test_boosted_trees_blend_many_rows(name, kind):
     truth, trials = world(kind, 2000, members=2)
-    blend = blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(2000) % 2, allow=["lightgbm"])
-    single = blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(2000) % 2, allow=["best"])
+    blend = blend_of(trials, TrainRows(Goal(metric_named(name), kind), truth, np.arange(2000) % 2), allow=["lightgbm"])
+    single = blend_of(trials, TrainRows(Goal(metric_named(name), kind), truth, np.arange(2000) % 2), allow=["best"])
     assert blend.method == "lightgbm"
     assert blend.score > single.score - single.stderr
     members = {t.key: t for t in trials}
@@ -106,18 +107,20 @@ def test_a_blend_of_members_of_noise_claims_no_skill(name, kind):
         trials = [trial(i, v if kind == "regression" else softmax(v, axis=1)) for i, v in enumerate(z)]
         goal = Goal(metric_named(name), kind, (0.0, 1.0, 2.0) if kind == "ordinal" else ())
         dealt = [trial(i, v.oof[r.permutation(n)]) for i, v in enumerate(trials)]
-        scores = [blend_of(some, goal, truth, np.arange(n) // 12, quick=True).score for some in (trials, dealt)]
+        scores = [
+            blend_of(some, TrainRows(goal, truth, np.arange(n) // 12), quick=True).score for some in (trials, dealt)
+        ]
         claims.append(scores[0] - (0.5 if name in ("accuracy", "auc") else 0.0 if name == "qwk" else scores[1]))
     assert np.mean(claims) < 2.5 * np.std(claims, ddof=1) / len(claims) ** 0.5
 
 
 def test_where_lightgbm_does_not_load_a_blend_does_without(monkeypatch):
     truth, trials = world("multiclass", 2000, members=2)
-    given = (trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2)
+    train = TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2)
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     boosted.can_boost.cache_clear()
     try:
-        assert set(blend_of(*given, allow=["best", "mean", "lightgbm"]).tried) == {"best", "mean"}
+        assert set(blend_of(trials, train, allow=["best", "mean", "lightgbm"]).tried) == {"best", "mean"}
     finally:
         boosted.can_boost.cache_clear()
 
@@ -128,7 +131,7 @@ def test_a_quick_blend_does_not_wait_for_the_import_of_lightgbm(monkeypatch):
 
     truth, trials = world("multiclass", 2000, members=2)
     monkeypatch.setattr(boosted, "can_boost", slow)
-    blend_of(trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2, quick=True)
+    blend_of(trials, TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2), quick=True)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmse", "regression"), ("mae", "regression"), ("accuracy", "binary")])
@@ -138,7 +141,7 @@ def test_where_members_are_worse_than_no_picture_at_all_the_constant_answers(nam
     truth = r.exponential(size=200) if kind == "regression" else (r.random(200) < 0.1).astype(int)
     noise = [r.normal(1, 2, (260, 1)) if kind == "regression" else r.dirichlet((1, 1), 260) for _ in range(3)]
     goal, trials = Goal(metric_named(name), kind), [trial(i, p[:200], p[200:]) for i, p in enumerate(noise)]
-    blend = blend_of(trials, goal, truth, np.arange(200) % 5, quick=True)
+    blend = blend_of(trials, TrainRows(goal, truth, np.arange(200) % 5), quick=True)
     value = np.median(truth) if name == "mae" else truth.mean()
     known = np.full(200, value) if kind == "regression" else np.zeros(200, int)
     assert blend.method == "constant"
@@ -148,7 +151,7 @@ def test_where_members_are_worse_than_no_picture_at_all_the_constant_answers(nam
 
 def test_averaging_helps_members_of_independent_errors():
     truth, trials = world("multiclass", 400, members=5)
-    blend = blend_of(trials, Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(400) % 5)
+    blend = blend_of(trials, TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(400) % 5))
     assert blend.method != "best"
     assert blend.score > blend.tried["best"]
     assert set(blend.tried) == {"constant", "best", "mean", "log odds mean", "vote", "greedy", "linear"}
@@ -158,7 +161,9 @@ def test_a_single_best_trial_is_preferred_where_nothing_is_gained():
     truth, trials = world("multiclass", 300, members=1, noise=0.01)
     r = np.random.default_rng(1)
     bad = [trial(10 + i, softmax(r.normal(size=(300, 3)), axis=1)) for i in range(3)]
-    blend = blend_of([*trials, *bad], Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
+    blend = blend_of(
+        [*trials, *bad], TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
+    )
     assert blend.method == "best"
     assert blend.members == (trials[0].key,)
     assert blend.weights == (1.0,)
@@ -172,7 +177,9 @@ def test_good_nets_on_one_fold_are_taken_over_weak_trials_on_all_rows():
     r = np.random.default_rng(1)
     weak = [trial(10 + i, softmax(np.eye(3)[truth] + r.normal(size=(300, 3)) * 2, axis=1)) for i in range(3)]
     weak = [replace(t, config=t.config.vary(train="features")) for t in weak]
-    blend = blend_of([*nets, *weak], Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
+    blend = blend_of(
+        [*nets, *weak], TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
+    )
     assert blend.rows == 60
     assert np.isfinite(blend.oof[:60]).all()
     assert np.isnan(blend.oof[60:]).all()
@@ -189,7 +196,7 @@ def test_a_fold_whose_rows_are_all_of_one_site_is_blended(name):
         t.oof[sites > 0] = np.nan
     nets = [replace(t, config=t.config.vary(lr=0.5 + i)) for i, t in enumerate(better)]
     features = [replace(t, config=t.config.vary(train="features")) for t in trials]
-    blend = blend_of([*features, *nets], Goal(metric_named(name), "multiclass"), truth, sites, groups=sites)
+    blend = blend_of([*features, *nets], TrainRows(Goal(metric_named(name), "multiclass"), truth, sites, sites))
     assert blend.rows == 80
     assert np.isfinite(blend.score)
     assert set(blend.tried) > {"best", "mean"}
@@ -199,7 +206,9 @@ def test_a_weak_net_on_one_fold_does_not_narrow_the_rows():
     truth, good = world("multiclass", 300, members=2, noise=0.2)
     net = trial(9, np.full((300, 3), np.nan), test=np.full((7, 3), 1 / 3))
     net.oof[:60] = softmax(np.random.default_rng(1).normal(size=(60, 3)), axis=1)
-    blend = blend_of([*good, net], Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
+    blend = blend_of(
+        [*good, net], TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.repeat(np.arange(5), 60))
+    )
     assert blend.rows == 300
     assert net.key not in blend.members
 
@@ -209,10 +218,10 @@ def test_once_a_net_covers_all_rows_a_crowd_of_one_fold_is_no_candidate():
     for net in nets[1:]:
         net.oof[60:] = np.nan
     goal, part_of = Goal(metric_named("accuracy"), "multiclass"), np.repeat(np.arange(5), 60)
-    blend = blend_of(nets, goal, truth, part_of)
+    blend = blend_of(nets, TrainRows(goal, truth, part_of))
     assert (blend.members, blend.rows) == ((nets[0].key,), 300)
     features = replace(nets[0], config=nets[0].config.vary(train="features"))
-    assert blend_of([features, *nets[1:]], goal, truth, part_of).rows == 60
+    assert blend_of([features, *nets[1:]], TrainRows(goal, truth, part_of)).rows == 60
 
 
 def test_the_interval_of_a_net_that_was_the_best_of_many_on_one_fold_reaches_further_down():
@@ -221,11 +230,11 @@ def test_the_interval_of_a_net_that_was_the_best_of_many_on_one_fold_reaches_fur
     for other in tried:
         other.oof[60:] = np.nan
     goal, part_of = Goal(metric_named("accuracy"), "multiclass"), np.repeat(np.arange(5), 60)
-    alone, of_two, of_many = (blend_of([net, *tried[:count]], goal, truth, part_of) for count in (0, 2, 8))
+    alone, of_two, of_many = (blend_of([net, *tried[:count]], TrainRows(goal, truth, part_of)) for count in (0, 2, 8))
     assert alone.score == of_two.score == of_many.score
     assert alone.interval[0] > of_two.interval[0] > of_many.interval[0] > alone.interval[0] - 2 * alone.stderr
     assert alone.interval[1] == of_many.interval[1]
-    one_tried = blend_of([net, tried[0]], goal, truth, part_of)
+    one_tried = blend_of([net, tried[0]], TrainRows(goal, truth, part_of))
     assert one_tried.interval == alone.interval, "one net is no choice"
 
 
@@ -254,7 +263,7 @@ def test_seeds_of_one_config_are_averaged_and_count_once():
     truth, trials = world("multiclass", 200, members=4)
     copies = [replace(t, config=trials[0].config.vary(seed=i)) for i, t in enumerate(trials[:3])]
     goal = Goal(metric_named("log-loss"), "multiclass")
-    blend = blend_of([*copies, trials[3]], goal, truth, np.arange(200) % 5, allow=["mean"])
+    blend = blend_of([*copies, trials[3]], TrainRows(goal, truth, np.arange(200) % 5), allow=["mean"])
     assert blend.weights == pytest.approx((1 / 6, 1 / 6, 1 / 6, 1 / 2)) or blend.weights[0] == pytest.approx(1 / 2)
     members = {t.key: t for t in [*copies, trials[3]]}
     tests = [members[key].test for key in blend.members]
@@ -277,7 +286,7 @@ def test_the_mean_of_several_nets_is_made_as_sure_as_the_single_nets_its_rule_wa
         row = []
         for folds in ((0,), (0, 1, 2, 3, 4)):
             full = replace(net, config=net.config.vary(folds=folds))
-            blend = blend_of([full], goal, truth[:300], np.arange(300) % 5)
+            blend = blend_of([full], TrainRows(goal, truth[:300], np.arange(300) % 5))
             rule = learn_rule(goal, truth[:300], blend.oof)
             row.append(-goal.score(truth[300:], answer(rule, blend.test)))
         losses.append(row)
@@ -290,7 +299,7 @@ def test_the_mean_of_several_nets_is_made_as_sure_as_the_single_nets_its_rule_wa
 def test_a_handful_of_rows_is_blended_all_the_same(name, kind, n):
     truth, trials = world(kind, n, members=3)
     for part_of in (np.arange(n) % 2, np.zeros(n, int), np.arange(n)):
-        blend = blend_of(trials, Goal(metric_named(name), kind), truth, part_of, groups=np.arange(n) // 2)
+        blend = blend_of(trials, TrainRows(Goal(metric_named(name), kind), truth, part_of, np.arange(n) // 2))
         assert np.isfinite(blend.score)
         assert np.isfinite(blend.test).all()
 
@@ -301,7 +310,7 @@ def test_rows_of_a_group_make_the_error_of_a_blend_larger():
     trials = [replace(t, oof=np.repeat(t.oof, 4, axis=0)) for t in trials]
     groups = np.repeat(np.arange(60), 4)
     goal = Goal(metric_named("accuracy"), "multiclass")
-    known, unknown = (blend_of(trials, goal, truth, groups % 5, groups=g, allow=["mean"]) for g in (groups, None))
+    known, unknown = (blend_of(trials, TrainRows(goal, truth, groups % 5, g), allow=["mean"]) for g in (groups, None))
     assert known.score == unknown.score
     assert known.stderr > 1.7 * unknown.stderr
     assert known.interval[1] - known.interval[0] > 1.4 * (unknown.interval[1] - unknown.interval[0])
@@ -310,16 +319,18 @@ def test_rows_of_a_group_make_the_error_of_a_blend_larger():
 def test_unfinished_trials_are_ignored_and_none_left_is_a_bug():
     truth, trials = world("binary", 60, members=1)
     late = trial(5, trials[0].oof, status="late")
-    blend = blend_of([late, *trials], Goal(metric_named("auc"), "binary"), truth, np.zeros(60, int), quick=True)
+    blend = blend_of(
+        [late, *trials], TrainRows(Goal(metric_named("auc"), "binary"), truth, np.zeros(60, int)), quick=True
+    )
     assert blend.members == (trials[0].key,)
     with pytest.raises(AssertionError):
-        blend_of([late], Goal(metric_named("auc"), "binary"), truth, np.zeros(60, int))
+        blend_of([late], TrainRows(Goal(metric_named("auc"), "binary"), truth, np.zeros(60, int)))
 
 
 def test_blends_that_rows_cannot_tell_apart_are_averaged():
     truth, trials = world("multiclass", 150, members=5)
     goal = Goal(metric_named("accuracy"), "multiclass")
-    blend = blend_of(trials, goal, truth, np.arange(150) % 5)
+    blend = blend_of(trials, TrainRows(goal, truth, np.arange(150) % 5))
     assert blend.method == "mixture"
     assert sum(part["share"] for part in blend.stacker["parts"]) == pytest.approx(1)
     members = {t.key: t for t in trials}
@@ -331,7 +342,7 @@ def test_blends_that_rows_cannot_tell_apart_are_averaged():
 def test_a_mixture_of_weighted_means_has_a_weight_for_each_member():
     truth, trials = world("multiclass", 80, members=5, noise=2.5, seed=7)
     goal = Goal(metric_named("log-loss"), "multiclass")
-    blend = blend_of(trials, goal, truth, np.arange(80) % 5, allow=["mean", "greedy"])
+    blend = blend_of(trials, TrainRows(goal, truth, np.arange(80) % 5), allow=["mean", "greedy"])
     assert blend.method == "mixture"
     assert sum(blend.weights) == pytest.approx(1)
     members = {t.key: t for t in trials}
@@ -345,9 +356,11 @@ def test_an_average_of_blends_beats_the_one_of_them_that_scored_best():
     for seed in range(8):
         truth, trials = world("multiclass", n + 1000, members=5, noise=2.5, seed=seed)
         trials = [replace(t, oof=t.oof[:n], test=t.oof[n:]) for t in trials]
-        blend = blend_of(trials, goal, truth[:n], np.arange(n) % 5, allow=["mean", "log odds mean", "greedy"])
+        blend = blend_of(
+            trials, TrainRows(goal, truth[:n], np.arange(n) % 5), allow=["mean", "log odds mean", "greedy"]
+        )
         winner = max(blend.tried, key=blend.tried.__getitem__)
-        chosen = blend_of(trials, goal, truth[:n], np.arange(n) % 5, allow=[winner])
+        chosen = blend_of(trials, TrainRows(goal, truth[:n], np.arange(n) % 5), allow=[winner])
         scores = [goal.score(truth[n:], b.test.argmax(1)) for b in (blend, chosen)]
         gains.append(scores[0] - scores[1])
     assert np.mean(gains) > 0.002
@@ -356,7 +369,8 @@ def test_an_average_of_blends_beats_the_one_of_them_that_scored_best():
 def test_the_same_trials_give_the_same_blend():
     truth, trials = world("multilabel", 120)
     once, twice = (
-        blend_of(trials, Goal(metric_named("f1-macro"), "multilabel"), truth, np.arange(120) % 5) for _ in range(2)
+        blend_of(trials, TrainRows(Goal(metric_named("f1-macro"), "multilabel"), truth, np.arange(120) % 5))
+        for _ in range(2)
     )
     assert once.tried == twice.tried
     assert np.array_equal(once.test, twice.test)
@@ -373,7 +387,9 @@ def test_one_member_alone_is_scaled_class_by_class_where_that_helps():
         softmax(z * (0.4, 1.0, 2.0) + (1.5, 0, -1.5), axis=1)[400:],
     )
     goal = Goal(metric_named("log-loss"), "multiclass")
-    blend, single = (blend_of([net], goal, truth[:400], np.arange(400) % 5, allow=a) for a in (None, ["best"]))
+    blend, single = (
+        blend_of([net], TrainRows(goal, truth[:400], np.arange(400) % 5), allow=a) for a in (None, ["best"])
+    )
     assert blend.method == "linear"
     scores = [goal.score(truth[400:], answer(learn_rule(goal, truth[:400], b.oof), b.test)) for b in (blend, single)]
     assert scores[0] > scores[1] + 0.05

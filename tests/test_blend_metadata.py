@@ -19,6 +19,7 @@ from autoclimb.run.result import describe_task, open_run
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Form, Goal, Metadata
 
 pytestmark = pytest.mark.long
@@ -61,7 +62,9 @@ CASES = [("log-loss", "multiclass"), ("auc", "binary"), ("f2", "multilabel"), ("
 def blended(kind, name, n, metadata, seed=0, **more):
     truth, trials, hidden = world(kind, n, seed)
     table = metadata(hidden)
-    return trials, blend_of(trials, Goal(metric_named(name), kind), truth, np.arange(n) % 5, metadata=table, **more)
+    return trials, blend_of(
+        trials, TrainRows(Goal(metric_named(name), kind), truth, np.arange(n) % 5, metadata=table), **more
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_columns_that_tell_what_pictures_do_not_are_taken_and_the_promise_holds(
     truth, fresh, hidden = world(kind, 2000, seed=1)  # rows that no fit has seen
     members = {t.key: t.oof for t in fresh}
     predicted = apply_blend(blend, [members[key] for key in blend.members], columns(2, 2000, hidden).train)
-    rescored = cross_fitted_score(Goal(metric_named(name), kind), truth, predicted, np.arange(2000) % 5)
+    rescored = cross_fitted_score(TrainRows(Goal(metric_named(name), kind), truth, np.arange(2000) % 5), predicted)
     assert abs(rescored.score - blend.score) < 4 * blend.stderr
 
 
@@ -150,7 +153,7 @@ def test_without_its_columns_a_blend_answers_as_the_linear_stacker(method):
 def test_a_single_trial_is_blended_with_metadata():
     truth, trials, hidden = world("binary", 200)
     metric, table = metric_named("auc"), columns(1, 200, hidden)
-    blend = blend_of(trials[:1], Goal(metric, "binary"), truth, np.arange(200) % 5, metadata=table)
+    blend = blend_of(trials[:1], TrainRows(Goal(metric, "binary"), truth, np.arange(200) % 5, metadata=table))
     assert blend.method == "linear+metadata"
     assert blend.members == (trials[0].key,)
 

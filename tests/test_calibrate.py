@@ -14,6 +14,7 @@ from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.probabilities import log_loss_rows
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Goal
 
 LOG_LOSS = metric_named("log-loss")
@@ -126,7 +127,7 @@ def test_pictures_of_one_patient_are_no_evidence_for_a_curve(metric):
         of_rows = z[:100][groups] + 0.5 * r.normal(size=2000)
         p, new = (np.stack([1 / (1 + np.exp(x)), 1 / (1 + np.exp(-x))], axis=1) for x in (of_rows, z[100:]))
         known = truth[:100][groups]
-        rules = rule_of(goal, known, p, groups % 5), learn_rule(goal, known, p, quick=True)
+        rules = rule_of(TrainRows(goal, known, groups % 5), p), learn_rule(goal, known, p, quick=True)
         taken.append(rules[0].name == "positive curve")
         losses.append([-goal.score(truth[100:], answer(rule, new)) for rule in rules])
     assert sum(taken) <= 3  # by thirds drawn by lot 8

@@ -15,6 +15,7 @@ from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import METRICS, metric_named
 from autoclimb.score.parts import dealt, parts_within
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Goal
 
 
@@ -39,7 +40,7 @@ def test_cut_points_learned_on_their_own_rows_are_not_what_is_scored():
         r = np.random.default_rng(seed)
         truth, p = r.integers(0, 5, 40).astype(float), r.normal(2, 1, (40, 1))
         flattering.append(goal.score(truth, answer(learn_rule(goal, truth, p), p)))
-        cross_fitted.append(cross_fitted_score(goal, truth, p, np.arange(40) % 5).score)
+        cross_fitted.append(cross_fitted_score(TrainRows(goal, truth, np.arange(40) % 5), p).score)
     assert np.mean(cross_fitted) < np.mean(flattering) - 0.1
 
 
@@ -50,7 +51,7 @@ def test_answers_are_pooled_and_scored_once():
     p = np.stack([1 - p, p], axis=1)
     part_of = np.repeat([0, 1, 2], [10, 20, 60])
     goal = Goal(metric_named("auc"), "binary")
-    scored = cross_fitted_score(goal, truth, p, part_of)
+    scored = cross_fitted_score(TrainRows(goal, truth, part_of), p)
     assert scored.score == goal.score(truth, p)
     assert scored.score != np.mean([goal.score(truth[part_of == k], p[part_of == k]) for k in range(3)])
 
@@ -60,10 +61,10 @@ def test_rows_without_prediction_or_part_are_left_out():
     p = np.eye(2)[[0, 1, 0, 0, 0, 1]]
     p[3] = np.nan
     part_of = np.array([0, 1, 0, 1, -1, -1])
-    scored = cross_fitted_score(Goal(metric_named("accuracy"), "binary"), truth, p, part_of)
+    scored = cross_fitted_score(TrainRows(Goal(metric_named("accuracy"), "binary"), truth, part_of), p)
     assert scored.score == 1.0
-    assert scored.rows == 3
-    assert list(scored.kept) == [True, True, True, False, False, False]
+    assert list(scored.rows) == [0, 1, 2]
+    assert list(scored.answers) == [0, 1, 0]
 
 
 def test_one_part_is_split_so_that_a_rule_is_still_cross_fitted():
@@ -82,7 +83,7 @@ def test_the_spread_is_that_of_repeating_the_competition(name):
         r = np.random.default_rng(seed)
         truth = r.integers(0, 2, 200)
         p = np.eye(2)[np.where(r.random(200) < 0.8, truth, 1 - truth)]
-        scored = cross_fitted_score(Goal(metric, "binary"), truth, p, np.arange(200) % 5)
+        scored = cross_fitted_score(TrainRows(Goal(metric, "binary"), truth, np.arange(200) % 5), p)
         scores.append(scored.score)
         stderrs.append(scored.stderr)
     assert np.mean(stderrs) == pytest.approx(np.std(scores), rel=0.35)
@@ -141,8 +142,8 @@ def test_the_rule_for_new_pictures_is_learned_as_the_one_that_was_scored(groups)
     yes = 1 / (1 + np.exp(-np.where(z > 0, z, 4 * z)))
     p, one_fold = np.stack([1 - yes, yes], axis=1), np.zeros(3000, int)
     goal = Goal(metric_named("log-loss"), "binary")
-    assert rule_of(goal, truth, p, one_fold, groups).name == "positive curve"
-    assert rule_of(goal, truth, p, np.arange(3000) % 5, groups).name == "positive curve"
+    assert rule_of(TrainRows(goal, truth, one_fold, groups), p).name == "positive curve"
+    assert rule_of(TrainRows(goal, truth, np.arange(3000) % 5, groups), p).name == "positive curve"
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1-macro"])

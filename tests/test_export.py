@@ -45,6 +45,7 @@ from autoclimb.run.worker import Died
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Form, Goal, Task, Trial
 
 NARROW = (("channels", (8, 8, 16, 16)),)
@@ -302,10 +303,10 @@ def run_of_two(tmp_path_factory):
         reply = run_trial(config, material, out, nets, run / "cache", CPU)
         assert reply["status"] == "done", reply["note"]
         oof, test = store.predictions_of(run, config)
-        scored = cross_fitted_score(goal, truth, oof, fold_of)
+        scored = cross_fitted_score(TrainRows(goal, truth, fold_of), oof)
         trials.append(Trial(config, "baseline", "done", scored.score, scored.stderr, 1.0, oof, test))
         store.save_trial(run, trials[-1])
-    blend = blend_of(trials, goal, truth, fold_of, allow=("mean",))
+    blend = blend_of(trials, TrainRows(goal, truth, fold_of), allow=("mean",))
     store.save_blend(run, blend, learn_rule(goal, truth, blend.oof).to_json())
     store.update_run(run, Clock(60.0), metric=describe_metric(goal.metric), finished=True, words="two trials")
     return run, images

@@ -8,6 +8,7 @@ import pytest
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group, drawn_to_groups
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Goal, Trial
 
 ACCURACY = Goal(metric_named("accuracy"), "multiclass")
@@ -23,13 +24,13 @@ def patients(of_one_label, seed=0, n=150, of=4):
     rows = n * of
     trial = Trial(Config(), "made", "done", 0.0, 0.0, 1.0, oof=p[:rows], test=p[rows:])
     part_of = groups[:rows] % 5
-    blend = blend_of([trial], ACCURACY, truth[:rows], part_of, groups=groups[:rows])
+    blend = blend_of([trial], TrainRows(ACCURACY, truth[:rows], part_of, groups[:rows]))
     return truth, groups, part_of, blend, rows
 
 
 def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label():
     truth, groups, part_of, blend, rows = patients(True)
-    better = by_group(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
+    better = by_group(blend, TrainRows(ACCURACY, truth[:rows], part_of, groups[:rows]), groups[rows:])
     before, after = ((b.test.argmax(1) == truth[rows:]).mean() for b in (blend, better))
     assert after > before + 0.1
     assert better.score == pytest.approx(after, abs=3 * better.stderr)
@@ -40,7 +41,7 @@ def test_pictures_of_one_patient_are_answered_together_where_they_have_one_label
 def test_what_an_interval_allows_for_beside_its_rows_chance_stands_where_groups_are_answered_together():
     truth, groups, part_of, blend, rows = patients(True)
     careful = replace(blend, interval=(blend.score - 9 * blend.stderr, blend.interval[1]))
-    better = by_group(careful, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:])
+    better = by_group(careful, TrainRows(ACCURACY, truth[:rows], part_of, groups[:rows]), groups[rows:])
     assert better.stacker["group_share"] > 0
     assert better.interval[0] == pytest.approx(better.score - 9 * better.stderr)
 
@@ -56,8 +57,8 @@ def test_no_promise_passes_the_best_score_there_is(name):
     z = np.eye(3)[truth] * 4 + r.normal(size=(60, 3))
     other = np.where((groups % 3 == 0)[:, None], np.exp(z) / np.exp(z).sum(1, keepdims=True), np.nan)
     trials = [Trial(Config(lr=lr), "made", "done", 0.0, 0.0, 1.0, oof=q, test=p) for lr, q in ((1.0, p), (2.0, other))]
-    blend = blend_of(trials, goal, truth, groups % 3, groups=groups, quick=True)
-    better = by_group(blend, goal, truth, groups % 3, groups, groups)
+    blend = blend_of(trials, TrainRows(goal, truth, groups % 3, groups), quick=True)
+    better = by_group(blend, TrainRows(goal, truth, groups % 3, groups), groups)
     assert better.stacker["group_share"] > 0
     assert better.interval[0] < better.score <= better.interval[1] == 1.0
 
@@ -65,13 +66,19 @@ def test_no_promise_passes_the_best_score_there_is(name):
 def test_pictures_that_have_nothing_but_the_patient_in_common_are_not():
     for seed in range(5):
         truth, groups, part_of, blend, rows = patients(False, seed)
-        assert by_group(blend, ACCURACY, truth[:rows], part_of, groups[:rows], groups[rows:]) is blend
+        assert by_group(blend, TrainRows(ACCURACY, truth[:rows], part_of, groups[:rows]), groups[rows:]) is blend
+
+
+def test_a_blend_stays_as_it_is_where_groups_are_unknown():
+    truth, groups, part_of, blend, rows = patients(True)
+    assert by_group(blend, TrainRows(ACCURACY, truth[:rows], part_of), groups[rows:]) is blend
+    assert by_group(blend, TrainRows(ACCURACY, truth[:rows], part_of, groups[:rows]), None) is blend
 
 
 def test_groups_of_one_row_each_change_nothing():
     truth, groups, part_of, blend, rows = patients(True)
     single = np.arange(len(groups))
-    assert by_group(blend, ACCURACY, truth[:rows], part_of, single[:rows], single[rows:]) is blend
+    assert by_group(blend, TrainRows(ACCURACY, truth[:rows], part_of, single[:rows]), single[rows:]) is blend
 
 
 @pytest.mark.parametrize("sites", [1, 2])
@@ -79,7 +86,7 @@ def test_predictions_of_one_or_two_groups_are_no_evidence(sites):
     """A net of the first fold predicts one site of five: its rows have nothing to be compared with."""
     truth, groups, _, blend, rows = patients(True, n=50)
     site = groups[:rows] * sites // (groups[rows - 1] + 1)
-    assert by_group(blend, ACCURACY, truth[:rows], site, site, groups[rows:]) is blend
+    assert by_group(blend, TrainRows(ACCURACY, truth[:rows], site, site), groups[rows:]) is blend
 
 
 def test_a_mean_over_a_group_is_the_same_for_all_its_rows():

@@ -18,6 +18,7 @@ from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.priors import label_shift, shares_of, weighted
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Event, Form, Goal, Kind, Trial
 
 EVEN, TAIL = (1.0, 1.0, 1.0, 1.0), (1.0, 0.2, 0.2, 0.1)
@@ -149,7 +150,7 @@ def test_a_run_answers_for_the_test_rows_shares_and_keeps_the_other_answers_besi
     )
     store.open_folder(tmp_path)
     trial = Trial(Config(folds=(0, 1, 2, 3, 4)), "s", "done", 0.0, 0.0, 1.0, oof=oof, test=test)
-    blend = blend_of([trial], setup.goal, truth, setup.fold_of)
+    blend = blend_of([trial], TrainRows(setup.goal, truth, setup.fold_of))
     deliver(setup, blend, shift_of(setup, blend))
     files = ("submission.csv", TRAIN_SHARES)
     right = [

@@ -42,6 +42,7 @@ from autoclimb.run.trials import losses_of_trials, scored
 from autoclimb.run.verdicts import relabelled
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Config, Goal, History, Trial
 
 pytestmark = pytest.mark.long
@@ -310,15 +311,15 @@ def test_a_quick_blend_looks_at_the_same_few_of_very_many_rows_each_time_and_the
     goal, scores = Goal(metric_named("accuracy"), "multiclass"), {}
     looked_at = []
     for count in (3, 4):
-        blend = blend_of(trials[:count], goal, truth, part_of, quick=True, own_scores=scores)
+        blend = blend_of(trials[:count], TrainRows(goal, truth, part_of), quick=True, own_scores=scores)
         looked_at.append(np.flatnonzero(predicted_rows(blend.oof)))
         assert blend.rows == 100
         assert len(blend.test) == 9
     np.testing.assert_array_equal(*looked_at)
-    assert blend_of(trials, goal, truth, part_of, allow=["best", "mean"]).rows == 600
+    assert blend_of(trials, TrainRows(goal, truth, part_of), allow=["best", "mean"]).rows == 600
     one_fold = np.where(part_of[:, None] == 0, trials[0].oof, np.nan)
     few = Trial(Config(), "s", "done", 0.0, 0.0, 1.0, one_fold, trials[0].test)
-    assert blend_of([few], goal, truth, part_of, quick=True).rows == 100, "of 120 that it covers"
+    assert blend_of([few], TrainRows(goal, truth, part_of), quick=True).rows == 100, "of 120 that it covers"
 
 
 @pytest.mark.parametrize(("folds", "sets"), [(5, 1), (4, 2)])

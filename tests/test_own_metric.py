@@ -15,6 +15,7 @@ from autoclimb.score.metrics import METRICS
 from autoclimb.score.own import metric_from, source_of
 from autoclimb.score.propose import proposed_metric
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.solve import metric_and_task
 from autoclimb.types import Form, Goal, Kind, Metric, Task
 
@@ -123,7 +124,9 @@ def test_a_value_that_is_no_number_is_a_mistake(file):
 def test_a_metric_that_is_nan_on_all_rows_is_a_mistake():
     metric = Metric("lost", lambda truth, answers: float("nan"), "label")
     with pytest.raises(Mistake, match="lost is NaN on 20 rows"):
-        cross_fitted_score(Goal(metric, "binary"), np.arange(20) % 2, np.full((20, 2), 0.5), np.arange(20) % 5)
+        cross_fitted_score(
+            TrainRows(Goal(metric, "binary"), np.arange(20) % 2, np.arange(20) % 5), np.full((20, 2), 0.5)
+        )
 
 
 def test_the_source_of_a_users_metric_tells_one_version_from_another(file):
@@ -178,7 +181,8 @@ def test_a_metric_that_can_only_be_called_is_decided_for_nearly_as_well_as_one_w
         truth = np.array([r.choice(p.shape[1], p=q) for q in p])
     part_of = np.arange(n) % 5
     known, called = (
-        cross_fitted_score(Goal(metric, kind, grades), truth, p, part_of) for metric in (METRICS[name], renamed(name))
+        cross_fitted_score(TrainRows(Goal(metric, kind, grades), truth, part_of), p)
+        for metric in (METRICS[name], renamed(name))
     )
     assert called.score >= known.score - known.stderr
 

@@ -85,8 +85,8 @@ def undrawn(monkeypatch):
 def test_a_run_that_is_answered_by_a_constant_has_its_page(tmp_path, kind, undrawn):
     folder = run_folder(tmp_path / "run", kind, blended=False)
     record = record_of(open_run(folder))
-    blend = blend_of(record.trials, record.goal, record.truth, record.fold_of, allow=["constant"])
-    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of)
+    blend = blend_of(record.trials, record.train, allow=["constant"])
+    rule = rule_of(record.train, blend.oof)
     store.save_blend(folder, blend, rule.to_json())
     assert "constant of 1 trial" in page_of_run(folder).text
 

@@ -15,6 +15,7 @@ from autoclimb.run.answers import publish_constant
 from autoclimb.run.setup import learning_target
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.propose import proposed_metric
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Goal, Metadata
 
 KL = metric_named("kl-divergence")
@@ -96,8 +97,8 @@ def test_every_blender_learns_shares(method):
     n = 2000 if "lightgbm" in method else 300
     votes, trials, z = electorate(n)
     table = Metadata(("a", "b"), ((), ()), z[:, :2], z[:7, :2])
-    blend = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=[method], metadata=table)
-    single = blend_of(trials, Goal(KL, "multiclass"), votes, np.arange(n) % 5, allow=["best"])
+    blend = blend_of(trials, TrainRows(Goal(KL, "multiclass"), votes, np.arange(n) % 5, metadata=table), allow=[method])
+    single = blend_of(trials, TrainRows(Goal(KL, "multiclass"), votes, np.arange(n) % 5), allow=["best"])
     assert blend.method == method
     assert blend.score > single.score
     assert np.allclose(blend.test.sum(1), 1)

@@ -17,43 +17,15 @@ from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
 from autoclimb.score.crossfit import cross_answers, standard_error
-from autoclimb.score.decide import learn_rule, truth_for
+from autoclimb.score.decide import learn_rule
 from autoclimb.score.intervals import interval
 from autoclimb.score.luck import luck_of_best
 from autoclimb.score.metrics import best_score
 from autoclimb.score.parts import parts_within
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.seeds import some_of
-from autoclimb.types import Blend, Goal, Metadata, Trial
-
-
-@dataclass(frozen=True, eq=False)
-class _Train:
-    """The train rows with all that blends are fitted on and scored by; a part below 0 leaves a row out."""
-
-    goal: Goal
-    truth: ByRow
-    part_of: np.ndarray
-    groups: np.ndarray | None
-    metadata: Metadata | None
-
-    def target(self, rows: np.ndarray) -> np.ndarray:
-        """The truth of some rows as the metric takes it; like the others, by index or by mask."""
-        return truth_for(self.goal, self.truth[rows])
-
-    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
-        """The groups of some rows."""
-        return None if self.groups is None else self.groups[rows]
-
-    def parts(self, rows: np.ndarray, most: int) -> np.ndarray:
-        """The parts of some rows, `most` at most, which hold their groups together."""
-        return parts_within(self.part_of[rows], most, self.groups_of(rows))
-
-    def beside(self, rows: np.ndarray) -> Beside | None:
-        """The columns beside the pictures of some rows."""
-        if self.metadata is None:
-            return None
-        return Beside(self.metadata.train[rows], tuple(map(len, self.metadata.categories)))
+from autoclimb.types import Blend, Trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,37 +43,30 @@ class _Candidate:
 
 def blend_of(
     trials: Sequence[Trial],
-    goal: Goal,
-    truth: ByRow,
-    part_of: np.ndarray,
+    train: TrainRows,
     *,
-    groups: np.ndarray | None = None,
     allow: Collection[str] | None = None,
     quick: bool = False,
-    metadata: Metadata | None = None,
     own_scores: dict[tuple[str, str], float] | None = None,
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
     Where rows cannot tell which of several blends is best, it is their mean (`Nested.shares`).
     `score` is of answers for which weights, decision rule and the choices of blenders and of the set of trials were,
-    for each part of the rows, learned on the other parts (`Nested`). Its error and interval count rows of one of
-    `groups` `(N,)` together. The interval's lower end allows for nets having been chosen by a search on one fold
-    (not in a `quick` blend).
+    for each part of the rows, learned on the other parts (`Nested`). The interval's lower end allows for nets having
+    been chosen by a search on one fold (not in a `quick` blend).
 
     `oof` is the chosen blenders', cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
     `allow` names the rows of BLENDERS to consider; `quick` leaves out the stackers, shortens the rest and looks at some
-    of very many rows. `metadata` are columns of the train rows and of the test rows; stackers that read them are tried
-    where there are any. `own_scores` is filled: with it the next call ranks the trials that it knows without looking
-    at them.
+    of very many rows. `own_scores` is filled: with it the next call ranks the trials that it knows without looking at
+    them.
     """
     members = members_of(trials)
     assert members, "no finished trial to blend"
     assert allow is None or set(allow) <= set(BLENDERS), f"blenders are {', '.join(BLENDERS)}"
-    usable = part_of >= 0
+    usable = train.part_of >= 0
     looked_at = quick_rows(members, usable) if quick else usable
-    train = _Train(goal, truth, part_of, groups, metadata)
     own_scores = {} if own_scores is None else own_scores
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
@@ -144,7 +109,7 @@ def needs_metadata(blend: Blend) -> bool:
 
 
 def _candidate(
-    train: _Train,
+    train: TrainRows,
     members: list[Member],
     covered: np.ndarray,
     allow: Collection[str] | None,
@@ -158,7 +123,7 @@ def _candidate(
         predictions=tuple(of_rows(m.oof, rows, len(members)) for m in members),
         truth=train.truth[rows],
         rows=np.arange(len(rows)),
-        beside=train.beside(rows),
+        beside=Beside.of(train.metadata, rows),
         groups=train.groups_of(rows),
         names=tuple(" ".join([*(t.key for t in m.trials), on_rows]) for m in members),
         own_scores=own_scores,
@@ -177,7 +142,7 @@ def _candidate(
     return _Candidate(members, covered, oof, nested.answers(), tried, model, rivals)
 
 
-def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
+def _better(train: TrainRows, wide: _Candidate, narrow: _Candidate) -> _Candidate:
     """The narrower candidate where its gain on the common rows is beyond the margin, else the wider one.
 
     For each part of those rows its answers are by the choice that the other parts make, so that none is promised what
@@ -205,7 +170,7 @@ def _better(train: _Train, wide: _Candidate, narrow: _Candidate) -> _Candidate:
     return replace(winner, answers=answers)
 
 
-def _luck(train: _Train, trials: Sequence[Trial], winner: _Candidate) -> float:
+def _luck(train: TrainRows, trials: Sequence[Trial], winner: _Candidate) -> float:
     """How much too good the winner's score may be since its nets were the best of many on some of its rows, 0 or more.
 
     The choice among members is nested; which nets became members is not: a search compares them on one fold and
@@ -233,7 +198,7 @@ class _Promise:
     interval: tuple[float, float]
 
 
-def _promise(train: _Train, winner: _Candidate, widest: _Candidate, luck: float) -> _Promise:
+def _promise(train: TrainRows, winner: _Candidate, widest: _Candidate, luck: float) -> _Promise:
     """The winner's cross-fitted score, anchored in the widest candidate's where that covers more rows.
 
     It may be too high by `luck`, so that the interval reaches as far down.
@@ -254,7 +219,7 @@ def _promise(train: _Train, winner: _Candidate, widest: _Candidate, luck: float)
     return _Promise(promised, anchored.stderr, (promised + narrower * (low - score), high))
 
 
-def _refitted(train: _Train, winner: _Candidate, widest: _Candidate, luck: float) -> Blend:
+def _refitted(train: TrainRows, winner: _Candidate, widest: _Candidate, luck: float) -> Blend:
     goal = train.goal
     members = [winner.members[i] for i in winner.model["picked"]]
     trials = [trial for member in members for trial in member.trials]

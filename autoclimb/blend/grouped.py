@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from autoclimb.arrays import LARGE, ByRow, Predictions, predicted_rows
+from autoclimb.arrays import LARGE, Predictions, predicted_rows
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import truth_for
 from autoclimb.score.intervals import interval
 from autoclimb.score.metrics import best_score
-from autoclimb.score.parts import parts_within
-from autoclimb.types import Blend, Goal
+from autoclimb.score.train_rows import TrainRows
+from autoclimb.types import Blend
 
 SHARES = (0.0, 0.5, 1.0)  # of the group's mean in a prediction
 # Groups of pictures that look alike seem to gain by luck more easily than blends do, and a mean over rows that differ
@@ -29,23 +29,23 @@ def drawn_to_groups(p: np.ndarray, groups: np.ndarray, share: float) -> np.ndarr
     return (1 - share) * p + share * (total / size[:, None])[place]
 
 
-def by_group(
-    blend: Blend, goal: Goal, truth: ByRow, part_of: np.ndarray, groups: np.ndarray, test_groups: np.ndarray
-) -> Blend:
+def by_group(blend: Blend, train: TrainRows, test_groups: np.ndarray | None) -> Blend:
     """The blend with predictions drawn to their groups' means where that gains beyond doubt, else the blend as it is.
 
-    `groups` are those of the train rows, none of which is in two parts, `test_groups` those of the test rows. The score
-    is of answers for which, for each part, the decision and the share were learned on the others; where the blend's
-    score was anchored in other rows, it moves by the gain on its own.
+    `test_groups` `(M,)` are the test rows' groups, None where they are unknown. The score is of answers for which, for
+    each part, the decision and the share were learned on the others; where the blend's score was anchored in other
+    rows, it moves by the gain on its own.
     """
-    rows = np.flatnonzero(predicted_rows(blend.oof) & (part_of >= 0))
-    width = blend.test.shape[1]
-    count = len(np.unique(groups[rows]))
+    rows = np.flatnonzero(predicted_rows(blend.oof) & (train.part_of >= 0))
+    goal, own = train.goal, train.groups_of(rows)
+    if own is None or test_groups is None:
+        return blend
+    count, width = len(np.unique(own)), blend.test.shape[1]
     if count < FEWEST_GROUPS or count == len(rows) or max(len(rows), len(blend.test)) * width > LARGE:
         return blend
-    p, own, known = np.asarray(blend.oof[rows], np.float64), groups[rows], truth[rows]
-    target, parts = truth_for(goal, known), parts_within(part_of[rows], 0, own)
-    answers = [cross_answers(goal, known, drawn_to_groups(p, own, share), parts, quick=True) for share in SHARES]
+    p, truth = np.asarray(blend.oof[rows], np.float64), train.truth[rows]
+    target, parts = truth_for(goal, truth), train.parts(rows)
+    answers = [cross_answers(goal, truth, drawn_to_groups(p, own, share), parts, quick=True) for share in SHARES]
 
     def chosen(some: np.ndarray) -> int:
         scores = [goal.score(target[some], a[some]) for a in answers]
@@ -68,7 +68,7 @@ def by_group(
     reach = (blend.score - blend.interval[0]) * (stderr / blend.stderr if blend.stderr else 1.0)
     return replace(
         blend,
-        oof=Predictions.of(rows, drawn_to_groups(p, own, share), len(part_of)),
+        oof=Predictions.of(rows, drawn_to_groups(p, own, share), len(train.part_of)),
         test=drawn_to_groups(np.asarray(blend.test, np.float64), test_groups, share),
         score=score,
         stderr=stderr,

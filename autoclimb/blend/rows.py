@@ -10,7 +10,7 @@ from autoclimb.arrays import LARGE, ByRow, View
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.rules import answer
 from autoclimb.seeds import some_of
-from autoclimb.types import Goal
+from autoclimb.types import Goal, Metadata
 
 MOST_CELLS = 40_000  # rows x columns a search over members looks at; 12 trials x 2,000 x 36 then take about a second
 FEWEST = 300  # rows that a fit or a comparison looks at, however many columns there are
@@ -27,6 +27,13 @@ class Beside:
 
     values: np.ndarray
     words: tuple[int, ...]
+
+    @classmethod
+    def of(cls, metadata: Metadata | None, rows: np.ndarray) -> "Beside | None":
+        """The columns of some train rows, None where there are none."""
+        if metadata is None:
+            return None
+        return cls(metadata.train[rows], tuple(map(len, metadata.categories)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from autoclimb.arrays import LabelSets, predicted_rows
 from autoclimb.score.decide import truth_for
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Blend, Goal, Metric, Rule, Trial
 
 
@@ -92,6 +93,11 @@ class RunRecord:
         if self.goal.kind == "multilabel":
             return self.target
         return self.class_of if isinstance(self.target, LabelSets) else self.target.astype(np.float64)
+
+    @property
+    def train(self) -> TrainRows:
+        """The train rows as predictions are scored and blended on them, without their metadata."""
+        return TrainRows(self.goal, self.truth, self.fold_of, self.groups)
 
     @cached_property
     def scored_truth(self) -> Any:

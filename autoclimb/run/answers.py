@@ -80,21 +80,9 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
 
 def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
     """The blend of every trial on disk, including those of earlier calls; drawn to group means where that helps."""
-    task, goal = setup.task, setup.goal
-    blend = blend_of(
-        store.all_trials(setup.folder),
-        goal,
-        task.truth,
-        setup.fold_of,
-        groups=task.groups,
-        allow=FAST_BLENDERS if not quick and setup.clock.budget < LIGHTGBM_FROM else None,
-        quick=quick,
-        metadata=task.metadata,
-        own_scores=own_scores,
-    )
-    if task.groups is None or task.test_groups is None:
-        return blend
-    return by_group(blend, goal, task.truth, setup.fold_of, task.groups, task.test_groups)
+    allow = FAST_BLENDERS if not quick and setup.clock.budget < LIGHTGBM_FROM else None
+    blend = blend_of(store.all_trials(setup.folder), setup.train, allow=allow, quick=quick, own_scores=own_scores)
+    return by_group(blend, setup.train, setup.task.test_groups)
 
 
 def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None:
@@ -104,7 +92,7 @@ def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None
     written beside it, to TRAIN_SHARES.
     """
     task, metric = setup.task, setup.goal.metric
-    rule = rule_of(setup.goal, task.truth, blend.oof, setup.fold_of, task.groups)
+    rule = rule_of(setup.train, blend.oof)
     path, plain = setup.folder / store.SUBMISSION, setup.folder / TRAIN_SHARES
     if shift is None:
         write_answers(setup, rule, blend.test, path)

@@ -155,8 +155,8 @@ def trials_of(run: "Run") -> list[Trial]:
 def best_alone(run: "Run", trials: Sequence[Trial]) -> tuple["Run", list[Trial]]:
     """The run as if its blend were its best trial alone, with that trial's decision rule and score."""
     trial, record = max(trials, key=lambda t: t.score), record_of(run)
-    blend = blend_of([trial], record.goal, record.truth, record.fold_of, groups=record.groups)
-    rule = rule_of(record.goal, record.truth, blend.oof, record.fold_of, record.groups)
+    blend = blend_of([trial], record.train)
+    rule = rule_of(record.train, blend.oof)
     return replace(run, blend=blend, rule=rule.to_json()), [trial]
 
 

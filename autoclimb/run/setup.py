@@ -22,6 +22,7 @@ from autoclimb.run import store
 from autoclimb.run.checks import check_folds
 from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.worker import Late, Worker
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.nets import with_hub
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Event, Goal, Task, Tell, least_certain_first
@@ -55,6 +56,12 @@ class Setup:
     def rows(self) -> np.ndarray:
         """The train rows that are learned from."""
         return np.flatnonzero(self.fold_of >= 0)
+
+    @property
+    def train(self) -> TrainRows:
+        """The train rows as predictions are scored and blended on them."""
+        task = self.task
+        return TrainRows(self.goal, task.truth, self.fold_of, task.groups, task.metadata)
 
     def quick_blend(self) -> float:
         """Seconds of a quick blend, by the last ones of this run."""

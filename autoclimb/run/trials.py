@@ -138,7 +138,7 @@ def scored(setup: Setup, config: Config, stage: str, reply: dict[str, Any], seco
     if trial.status != "done":
         return trial
     oof, test = store.predictions_of(setup.folder, config)
-    result = cross_fitted_score(setup.goal, setup.task.truth, oof, setup.fold_of, setup.task.groups)
+    result = cross_fitted_score(setup.train, oof)
     return replace(trial, score=result.score, stderr=result.stderr, oof=oof, test=test)
 
 

@@ -12,6 +12,7 @@ from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
 from autoclimb.score.metrics import row_values
 from autoclimb.score.parts import groups_that_differ, parts_within, resamples, share_drawn, unit_of, units_of
 from autoclimb.score.rules import answer
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.seeds import rng
 from autoclimb.types import Goal, Rule
 
@@ -22,13 +23,12 @@ RESAMPLES_OF_MEANS = 200  # of a metric that is a mean over rows, which take nex
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A cross-fitted score, higher is better, with its standard error over rows and the `answers` that were scored."""
+    """A cross-fitted score, higher is better, with its standard error over rows and the answers that were scored."""
 
     score: float
     stderr: float
-    answers: np.ndarray = field(repr=False)
-    rows: int
-    kept: np.ndarray = field(repr=False)  # (N,) bool: which rows were scored
+    rows: np.ndarray = field(repr=False)  # (n,) indices of the train rows that were scored
+    answers: np.ndarray = field(repr=False)  # to these rows
 
 
 def cross_fit(
@@ -52,15 +52,14 @@ def pooled(parts: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> np.nda
     return out
 
 
-def rule_of(goal: Goal, truth: np.ndarray, oof: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None) -> Rule:
+def rule_of(train: TrainRows, oof: ByRow) -> Rule:
     """The rule for new pictures, learned from the predicted rows that belong to a part, or from a sample of many rows.
 
-    Where there is one part only, it is split as for the score, with rows of one of `groups` `(N,)` kept together.
+    Where there is one part only, it is split as for the score.
     """
-    rows = np.flatnonzero(predicted_rows(oof) & (part_of >= 0))
-    rows = rows_to_learn_from(goal, rows, oof.shape[1])
-    parts = parts_within(part_of[rows], 0, None if groups is None else groups[rows])
-    return learn_rule(goal, truth[rows], oof[rows], part_of=parts)
+    rows = np.flatnonzero(predicted_rows(oof) & (train.part_of >= 0))
+    rows = rows_to_learn_from(train.goal, rows, oof.shape[1])
+    return learn_rule(train.goal, train.truth[rows], oof[rows], part_of=train.parts(rows))
 
 
 def cross_answers(
@@ -87,26 +86,23 @@ def cross_answers(
     return cross_fit(parts, learn, lambda rule, rows: answer(rule, View(p, np.flatnonzero(rows))))
 
 
-def cross_fitted_score(
-    goal: Goal, truth: ByRow, p: ByRow, part_of: np.ndarray, groups: np.ndarray | None = None
-) -> Scored:
+def cross_fitted_score(train: TrainRows, p: ByRow) -> Scored:
     """The score of predictions `(N, C)` whose decision rule was, for each part, learned on the other parts.
 
-    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once; rows of one of `groups`
-    `(N,)` count together in the error. Raises Mistake where the score is NaN, as a metric of the user's own may be.
+    Rows with NaN or part -1 are left out. The cross-fitted answers are pooled and scored once. Raises Mistake where the
+    score is NaN, as a metric of the user's own may be.
     """
-    kept = predicted_rows(p) & (part_of >= 0)
-    assert kept.any(), "no row was predicted"
-    if not kept.all():
-        p = View(p, np.flatnonzero(kept))
-        groups = None if groups is None else groups[kept]
-    known = truth[kept]
-    answers = cross_answers(goal, known, p, parts_within(part_of[kept], 0, groups))
-    true = truth_for(goal, known)
-    score = goal.score(true, answers)
+    goal, rows = train.goal, np.flatnonzero(predicted_rows(p) & (train.part_of >= 0))
+    assert len(rows), "no row was predicted"
+    if len(rows) < len(p):
+        p = View(p, rows)
+    truth = train.truth[rows]
+    answers = cross_answers(goal, truth, p, train.parts(rows))
+    target = truth_for(goal, truth)
+    score = goal.score(target, answers)
     if np.isnan(score):
-        raise Mistake(f"metric {goal.metric.name} is NaN on {len(true)} rows; it needs a value there")
-    return Scored(score, standard_error(goal, true, answers, groups), answers, len(answers), kept)
+        raise Mistake(f"metric {goal.metric.name} is NaN on {len(rows)} rows; it needs a value there")
+    return Scored(score, standard_error(goal, target, answers, train.groups_of(rows)), rows, answers)
 
 
 def standard_error(

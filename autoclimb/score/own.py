@@ -15,6 +15,7 @@ from autoclimb.arrays import LARGE, ByRow, LabelSets
 from autoclimb.errors import Mistake, in_users_code
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.metrics import ONE_LABEL, WITH_CLASSES, WITH_NUMBERS, metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.seeds import some_of
 from autoclimb.types import Goal, Kind, Metric, Wants
 
@@ -92,7 +93,7 @@ def check_metric(goal: Goal, target: ByRow) -> None:
         width = target.shape[1] if len(target.shape) == 2 else int(target[:].max()) + 1
         target = target[some_of(len(target), max(1, LARGE // width), "check")]
         right = np.asarray(target if len(target.shape) == 2 else LabelSets(target[:, None], width), np.float64)
-    cross_fitted_score(goal, target, right, np.zeros(len(target), np.int64))
+    cross_fitted_score(TrainRows(goal, target, np.zeros(len(target), np.int64)), right)
 
 
 def source_of(metric: Metric) -> str:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoclimb.contest.cells import Outcome, answers_on_disk, outcomes_on_disk, run_cells, write_results
+from autoclimb.contest.cells import (
+    Outcome,
+    answers_on_disk,
+    check_answers,
+    outcomes_on_disk,
+    run_cells,
+    write_results,
+)
 from autoclimb.contest.machine import stopped_as_by_ctrl_c
 from autoclimb.contest.page import bench_page
 from autoclimb.contest.suite import Suite, read_suite, selected
@@ -63,6 +70,7 @@ def bench(
     selection = selected(full_suite, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
     folder = (Path(out) if out else Path("autoclimb-bench") / full_suite.name).resolve()
     with lock_folder(folder, "bench"), room_on_disk(folder), stopped_as_by_ctrl_c():
+        check_answers(full_suite, folder)
         for outcome in run_cells(selection, folder, retry, tell or (lambda event: None)):
             if outcome.seconds > PAGE_AFTER:
                 publish(full_suite, folder)

@@ -2,8 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -334,3 +335,84 @@ def test_a_damaged_record_is_a_cell_that_will_be_run_again(tmp_path, record):
 def test_what_a_command_printed_cannot_speak_to_the_terminal():
     failed = outcome("a", None, status="\x1b]0;owned\x07 no such file")
     assert "\x1b" not in cells.outcome_words(failed)
+
+
+def record_of(folder: Path) -> Path:
+    (path,) = folder.glob(f"cells/*/{cells.RECORD}")
+    return path
+
+
+def edited(folder: Path, /, **changes) -> None:
+    path = record_of(folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A suite of one cell, recorded in tmp_path."""
+    suite = replace(read_suite(suite_file(tmp_path, {"mine": "good"})), budgets=(60.0,))
+    (cell,) = suite.cells()
+    row = outcome("mine", 0.75, kind="multiclass", folder=cell.folder)
+    place = tmp_path / "cells" / cell.folder
+    place.mkdir(parents=True)
+    (place / cells.RECORD).write_text(json.dumps({"definition": cell.definition, **asdict(row)}))
+    assert cells.outcomes_on_disk(tmp_path, suite) == [row]
+    return suite
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": "0.9"},
+        {"score": float("nan")},
+        {"score": True},
+        {"budget_s": "60"},
+        {"budget_s": 0},
+        {"budget_s": 600},
+        {"seed": None},
+        {"seed": 1},
+        {"seconds": "a minute"},
+        {"oof": float("inf")},
+        {"peak_mb": [1]},
+        {"status": None},
+        {"grades": 3},
+        {"grades": ["low"]},
+        {"higher_is_better": "yes"},
+        {"definition": ["a"]},
+    ],
+)
+def test_a_record_that_was_edited_to_what_no_bench_writes_is_a_cell_that_will_be_run_again(tmp_path, recorded, changes):
+    edited(tmp_path, **changes)
+    assert cells.outcomes_on_disk(tmp_path, recorded) == []
+
+
+def test_names_on_record_are_the_suites_whatever_was_edited(tmp_path, recorded):
+    edited(tmp_path, solver="yours", set="dogs", folder="../elsewhere")
+    (row,) = cells.outcomes_on_disk(tmp_path, recorded)
+    assert (row.solver, row.set, row.folder) == ("mine", "pets", record_of(tmp_path).parent.name)
+
+
+def test_a_copy_of_a_cells_folder_is_no_further_cell(tmp_path, recorded):
+    place = record_of(tmp_path).parent
+    shutil.copytree(place, place.with_name(f"{place.name}-before"))
+    assert len(cells.outcomes_on_disk(tmp_path, recorded)) == 1
+
+
+@pytest.mark.parametrize("contents", [b"", b"no array"])
+def test_answers_on_disk_that_were_cut_off_are_gone(tmp_path, recorded, contents):
+    (row,) = cells.outcomes_on_disk(tmp_path, recorded)
+    for name in ("truth.npy", "answers.npy"):
+        (tmp_path / "cells" / row.folder / name).write_bytes(contents)
+    assert cells.answers_on_disk(tmp_path, recorded)(row) is None
+
+
+def test_a_cell_that_was_scored_on_other_answers_stops_the_bench(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    first = autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
+    assert autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"]).results == first.results
+    answers = tmp_path / "answers0.csv"
+    answers.write_text(answers.read_text().replace("cat", "dog"))
+    with pytest.raises(
+        Mistake, match=r"pets-mine-10s-seed0-\w+ was scored on other answers than answers0.csv now holds"
+    ):
+        autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"], sets=["pets"])

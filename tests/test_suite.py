@@ -101,10 +101,10 @@ def test_a_changed_command_is_another_cell_and_medals_are_not():
     assert cell.folder == shown.folder
 
 
-@pytest.mark.parametrize("name", ["../../etc", "a/b", "<script>", "..", "x" * 300, "a\0b", "\n"])
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "<script>", "..", "x" * 300, "a\0b", "\n", "猫" * 60])
 def test_a_cells_folder_is_one_plain_name_whatever_the_names_hold(name):
     folder = Cell(Solver(name), KnownSet(name, "d", "a", "accuracy"), 60.0, 0).folder
     assert "/" not in folder
     assert "\0" not in folder
-    assert len(folder) < 150
+    assert len(folder.encode()) < 150
     assert folder not in (".", "..")

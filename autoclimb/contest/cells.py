@@ -1,5 +1,6 @@
 """Running a bench's cells one after the other, each in a folder of its own; cell.json, written last, is its record."""
 
+import hashlib
 import math
 import shutil
 import sys
@@ -52,6 +53,7 @@ class Outcome:
     kind: str = ""  # of the task; with the grades it is needed to score the answers on disk again
     grades: tuple[float, ...] = ()
     folder: str = ""  # name of the cell's folder, which holds the answers
+    marked_with: str = ""  # digest of the file of known answers
     when: str = ""
     made_by: str = ""
 
@@ -73,7 +75,8 @@ def run_cells(suite: Suite, folder: Path, retry: bool, tell: Tell) -> Iterator[O
     """
     end_leftovers(folder, tell)
     cells = suite.cells()
-    recorded = {cell: outcome_on_disk(folder, cell) for cell in cells}
+    on_disk = {outcome.folder: outcome for outcome in outcomes_on_disk(folder, suite)}
+    recorded = {cell: on_disk.get(cell.folder) for cell in cells}
     to_run = [cell for cell, outcome in recorded.items() if outcome is None or (retry and outcome.score is None)]
     if to_run:
         longest = sum(cell.budget for cell in to_run)
@@ -216,16 +219,29 @@ def with_score(outcome: Outcome, cell: Cell, suite: Suite, task: Task, submissio
         return replace(outcome, status=f"{metric.name} is {mark.score} on its answers")
     write_array(place / "truth.npy", mark.truth)
     write_array(place / "answers.npy", mark.answers)
-    return replace(outcome, score=mark.score, stderr=mark.stderr, kind=task.kind, grades=task.grades)
+    scored = replace(outcome, score=mark.score, stderr=mark.stderr, marked_with=digest_of(answers))
+    return replace(scored, kind=task.kind, grades=task.grades)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def outcome_on_disk(folder: Path, cell: Cell) -> Outcome | None:
-    """The cell's recorded outcome, None where there is none for the cell as the suite defines it now."""
-    record = _recorded(folder / "cells" / cell.folder / RECORD)
-    return record[1] if record else None
+def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
+    """Every recorded outcome of the suite's solvers and sets, at any budget and seed, in the suite's order."""
+    places = {
+        Cell(solver, known_set, 1.0, 0).definition: (i, j)
+        for i, known_set in enumerate(suite.sets)
+        for j, solver in enumerate(suite.solvers)
+    }
+    rows = []
+    for definition, outcome in filter(None, map(_recorded, folder.glob(f"cells/*/{RECORD}"))):
+        if definition in places:
+            i, j = places[definition]
+            cell = Cell(suite.solvers[j], suite.sets[i], outcome.budget_s, outcome.seed)
+            if cell.folder == outcome.folder:  # else a copy, or edited
+                named = replace(outcome, solver=cell.solver.name, set=cell.known_set.name)
+                rows.append((i, outcome.budget_s, j, outcome.seed, named))
+    return [row[-1] for row in sorted(rows, key=lambda row: row[:-1])]
 
 
 def _recorded(path: Path) -> tuple[str, Outcome] | None:
@@ -234,25 +250,48 @@ def _recorded(path: Path) -> tuple[str, Outcome] | None:
     try:
         values = read_json(path)
         own = {name: value for name, value in values.items() if name in names}
-        return values["definition"], Outcome(**own | {"grades": tuple(values.get("grades", ()))})
+        own |= {"grades": tuple(values.get("grades", ())), "folder": path.parent.name}
+        definition, outcome = str(values["definition"]), Outcome(**own)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
+    return (definition, outcome) if _is_sound(outcome) else None
 
 
-def outcomes_on_disk(folder: Path, suite: Suite) -> list[Outcome]:
-    """Every recorded outcome of the suite's solvers and sets, at any budget and seed, in the suite's order."""
-    definitions = {
-        Cell(solver, known_set, 1.0, 0).definition: (i, j)
-        for i, known_set in enumerate(suite.sets)
-        for j, solver in enumerate(suite.solvers)
-    }
-    rows = []
-    for record in map(_recorded, folder.glob(f"cells/*/{RECORD}")):
-        place = definitions.get(record[0]) if record else None
-        if record and place is not None:
-            outcome = record[1]
-            rows.append((place[0], outcome.budget_s, place[1], outcome.seed, outcome))
-    return [row[-1] for row in sorted(rows, key=lambda row: row[:-1])]
+def _is_sound(o: Outcome) -> bool:
+    """Whether an outcome's values are such as a bench writes: records are edited by hand, too."""
+    texts = (o.metric, o.status, o.kind, o.when, o.made_by, o.marked_with)
+    numbers = [o.budget_s, o.seed, o.seconds, *o.grades]
+    numbers += [value for value in (o.score, o.oof, o.trials, o.peak_mb) if value is not None]
+    errors = [value for value in (o.stderr, o.oof_stderr) if value is not None]  # NaN on a single row
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(o.higher_is_better, bool)
+        and all(type(value) in (int, float) for value in (*numbers, *errors))
+        and all(map(math.isfinite, numbers))
+        and isinstance(o.seed, int)
+        and o.budget_s > 0
+    )
+
+
+def check_answers(suite: Suite, folder: Path) -> None:
+    """Raises Mistake where a recorded score is on other answers than the suite's file now holds."""
+    answers = {known_set.name: known_set.answers for known_set in suite.sets}
+    now = {name: digest_of(suite.folder / file) for name, file in answers.items()}
+    for outcome in outcomes_on_disk(folder, suite):
+        if outcome.marked_with and now[outcome.set] not in ("", outcome.marked_with):
+            place = folder / "cells" / outcome.folder
+            raise Mistake(
+                f"{place} was scored on other answers than {answers[outcome.set]} now holds; "
+                f"name another --out, or delete that folder to run the cell again"
+            )
+
+
+def digest_of(file: Path) -> str:
+    """A digest of the file's contents, "" where it cannot be read."""
+    try:
+        return hashlib.blake2b(file.read_bytes(), digest_size=6).hexdigest()
+    except OSError:
+        return ""
 
 
 def answers_on_disk(folder: Path, suite: Suite) -> Answers:
@@ -263,7 +302,7 @@ def answers_on_disk(folder: Path, suite: Suite) -> Answers:
         place = folder / "cells" / outcome.folder
         try:
             truth, predicted = (np.load(place / f"{n}.npy", allow_pickle=False) for n in ("truth", "answers"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             return None
         return truth, predicted, Goal(metrics[outcome.set], outcome.kind, outcome.grades)  # type: ignore[arg-type]
 

@@ -99,8 +99,10 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """The name of the cell's folder: unique, and readable whatever characters the names hold."""
-        words = [re.sub(r"[^\w.-]+", "_", text)[:40] for text in (self.known_set.name, self.solver.name)]
+        """The name of the cell's folder: unique, and plain whatever characters the names hold."""
+        words = [
+            re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)[:40] for text in (self.known_set.name, self.solver.name)
+        ]
         return "-".join([*words, f"{self.budget:.10g}s", f"seed{self.seed}", self.definition])
 
 

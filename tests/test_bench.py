@@ -281,6 +281,23 @@ def test_the_headline_does_not_rank_what_no_test_can_tell_apart(tmp_path):
     assert "too few solvers or sets for a test" in page
 
 
+def test_text_and_page_name_the_sets_that_are_left_out_of_ranks(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}, ("pets", "dogs", "cats")))
+    rows = [outcome("ours", 0.9), outcome("theirs", 0.8), outcome("ours", 0.9, "dogs"), outcome("ours", 0.9, "cats")]
+    text, page = report_text(suite, rows, lambda o: None, width=100), bench_page(suite, rows, lambda o: None)
+    assert "  without dogs, cats: not run by theirs" in text
+    assert "Without dogs, cats: not run by theirs." in page
+    assert "over 1 of 3 sets" in page
+
+
+def test_a_budget_without_a_set_that_all_solvers_were_run_on_has_no_ranks_and_says_why(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"ours": "good", "theirs": "fair"}, ("pets", "dogs")))
+    rows = [outcome("ours", 0.9), outcome("theirs", 0.8, "dogs")]
+    text, page = report_text(suite, rows, lambda o: None, width=100), bench_page(suite, rows, lambda o: None)
+    assert "no ranks at 1m00s\n  without pets: not run by theirs\n  without dogs: not run by ours" in text
+    assert "No ranks at 1m00s. Without pets: not run by theirs. Without dogs: not run by ours." in page
+
+
 def test_hostile_names_are_shown_as_text(tmp_path):
     suite, rows = hostile_bench(tmp_path)
     page = bench_page(suite, rows, lambda o: None)

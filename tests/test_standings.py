@@ -11,6 +11,7 @@ from autoclimb.contest.standings import (
     critical_difference,
     friedman,
     indistinguishable,
+    left_out,
     medal_reached,
     noise,
     pairs_at,
@@ -58,6 +59,32 @@ def test_ranks_are_taken_on_sets_that_every_solver_was_run_on():
     assert len(rankings([*rows, outcome("a", 0.9, budget_s=300), outcome("b", 0.9, budget_s=300)])) == 2
 
 
+def test_sets_left_out_of_ranks_are_named_with_the_reason():
+    rows = [outcome(solver, 0.9, name) for name in ("x", "y") for solver in "abc"]
+    rows = [*rows, outcome("a", 0.9, "z"), outcome("b", None, "none"), outcome("a", None, "none")]
+    rows += [outcome("c", None, "none"), outcome("a", 0.1, "alone")]
+    assert left_out(rows) == {
+        "z": "not run by b, c",
+        "none": "no solver has a score",
+        "alone": "not run by b, c",
+    }
+    assert ranking_at(rows).sets == 2
+    assert left_out([outcome("a", 0.9), outcome("a", 0.9, "y")]) == {}  # a single solver has no rank anyway
+
+
+def test_a_solver_that_failed_on_some_seeds_has_the_mean_of_the_others_everywhere():
+    rows = [outcome("a", 0.9), outcome("a", None, seed=1), outcome("b", 0.6), outcome("b", 0.7, seed=1)]
+    assert summaries(rows)[0].mean == 0.9
+    assert [name for name, _ in ranking_at(rows).mean_ranks] == ["a", "b"]
+    assert pairs_at(rows, gone)[0].wins == 1
+
+
+def test_two_solvers_that_failed_are_level_and_a_set_that_one_was_not_run_on_is_no_pair():
+    rows = [outcome("a", None), outcome("b", None), outcome("a", 0.9, "y")]
+    (pair,) = pairs_at(rows, gone)
+    assert (pair.wins, pair.ties, pair.losses) == (0, 1, 0)
+
+
 def test_the_test_is_iman_and_davenports_of_friedmans():
     draw = np.random.default_rng(0)
     ranks = np.array([draw.permutation(5) + 1.0 for _ in range(12)])
@@ -65,7 +92,22 @@ def test_the_test_is_iman_and_davenports_of_friedmans():
     from scipy.stats import f
 
     assert friedman(ranks) == pytest.approx(f.sf(11 * chi2 / (12 * 4 - chi2), 4, 44))
-    assert friedman(np.tile([1.0, 2.0, 3.0], (4, 1))) == 0.0
+
+
+def test_tied_ranks_are_corrected_for_as_scipy_does():
+    from scipy.stats import f
+
+    ranks = np.array([[1.5, 1.5, 3], [1, 2.5, 2.5], [1, 2, 3], [2, 2, 2], [1, 3, 2.0]])
+    chi2 = friedmanchisquare(*ranks.T).statistic
+    assert friedman(ranks) == pytest.approx(f.sf(4 * chi2 / (5 * 2 - chi2), 2, 8))
+    assert friedman(np.full((3, 4), 2.5)) == 1.0
+
+
+@pytest.mark.parametrize(("sets", "solvers"), [(2, 3), (3, 3), (2, 5)])
+def test_sets_that_all_agree_are_no_surer_than_chance_makes_them(sets, solvers):
+    assert friedman(np.tile(np.arange(solvers) + 1.0, (sets, 1))) == pytest.approx(
+        math.factorial(solvers) ** (1.0 - sets)
+    )
 
 
 @pytest.mark.parametrize(("solvers", "q"), [(2, 1.960), (5, 2.728), (10, 3.164)])

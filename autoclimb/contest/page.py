@@ -12,7 +12,9 @@ from autoclimb.contest.standings import (
     Promise,
     Ranking,
     budgets_of,
+    left_out,
     promises,
+    ranking_at,
     rankings,
     summaries,
 )
@@ -21,6 +23,7 @@ from autoclimb.contest.text import (
     COST_HEAD,
     PAIR_HEAD,
     cost_rows,
+    left_out_words,
     medal_rows,
     pairs_rows,
     scores_rows,
@@ -37,7 +40,7 @@ def bench_page(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> s
     ranks = rankings(outcomes)
     sections = [
         Section("scores", "Scores", score_parts(suite, outcomes)),
-        Section("ranks", "Ranks", rank_parts(ranks)),
+        Section("ranks", "Ranks", rank_parts(outcomes)),
         Section("pairs", "Pair by pair", pair_parts(outcomes, answers)),
         Section("budgets", "Score against budget", budget_parts(suite, outcomes)),
         Section("costs", "Time and memory", cost_parts(outcomes)),
@@ -61,8 +64,10 @@ def headline(suite: Suite, outcomes: Sequence[Outcome], ranks: Sequence[Ranking]
     last = ranks[-1]
     best, rank = last.mean_ranks[0]
     level = [name for name, other in last.mean_ranks[1:] if other == rank]
-    solvers_words = f"{rank:.2f} of {len(last.mean_ranks)} solvers"
-    claim = f"has the best mean rank, {solvers_words}, over {counted(last.sets, 'set')} at {in_words(last.budget)}"
+    without = len(left_out([o for o in outcomes if o.budget_s == last.budget]))
+    over = f"{last.sets} of {last.sets + without} sets" if without else counted(last.sets, "set")
+    claim = f"has the best mean rank, {rank:.2f} of {len(last.mean_ranks)} solvers, over {over} at "
+    claim += in_words(last.budget)
     if level:
         claim += f"; level with {', '.join(safe(name, 30) for name in level)}"
     elif any(best in group for group in last.groups):
@@ -127,20 +132,26 @@ def budget_parts(suite: Suite, outcomes: Sequence[Outcome]) -> list[Part]:
 # --- who is better ---------------------------------------------------------------------------------------------------
 
 
-def rank_parts(ranks: Sequence[Ranking]) -> list[Part]:
-    """Mean ranks at each budget, and the result of the test on them."""
+def rank_parts(outcomes: Sequence[Outcome]) -> list[Part]:
+    """Mean ranks at each budget, the result of the test on them, and the sets that are left out."""
     parts: list[Part] = []
-    for i, row in enumerate(ranks):
-        title = f"Mean ranks at {in_words(row.budget)}, over {counted(row.sets, 'set')}"
-        says = "1 is the best."
+    for i, budget in enumerate(budgets_of(outcomes)):
+        at_budget = [o for o in outcomes if o.budget_s == budget]
+        row = ranking_at(at_budget)
+        without = [f"W{words[1:]}." for words in left_out_words(at_budget)]
+        if row is None:
+            parts += [Words(" ".join([f"No ranks at {in_words(budget)}.", *without]), "quiet")] if without else []
+            continue
+        title = f"Mean ranks at {in_words(budget)}, over {counted(row.sets, 'set')}"
+        says = ["1 is the best."]
         if not math.isnan(row.p_value):
-            says += f" Friedman's test of equal solvers: {row.p_words}. A bar joins solvers whose ranks differ "
-            says += f"by less than {row.critical:.2f} (Nemenyi, 5 %)."
+            says.append(f"Friedman's test of equal solvers: {row.p_words}. A bar joins solvers whose ranks differ")
+            says.append(f"by less than {row.critical:.2f} (Nemenyi, 5 %).")
+        says += [row.caution] if row.caution else []
         table = Table(title, ("solver", "mean rank"), list(row.mean_ranks))
         drawing = (row.mean_ranks, row.critical, row.groups)
-        parts.append(
-            chart(title, f"{says} {row.caution}".strip(), f"r{i}", unhurried(), table, figures.ranks_figure, *drawing)
-        )
+        words = " ".join([*says, *without])
+        parts.append(chart(title, words, f"r{i}", unhurried(), table, figures.ranks_figure, *drawing))
     return parts
 
 

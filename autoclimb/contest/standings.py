@@ -129,16 +129,16 @@ def rankings(outcomes: Sequence[Outcome]) -> list[Ranking]:
 
 
 def ranking_at(outcomes: Sequence[Outcome]) -> Ranking | None:
-    """The ranking of the solvers of one budget over the sets that all of them were run on; None without such sets.
+    """The ranking of the solvers of one budget over the sets that are not left out; None without such sets.
 
-    A solver without a score on a set has the last rank there.
+    A solver that failed on a set has the last rank there.
     """
     from scipy.stats import rankdata
 
     solvers = list(dict.fromkeys(o.solver for o in outcomes))
     mean = {(row.set, row.solver): row.mean for row in summaries(outcomes)}
     higher = {o.set: o.higher_is_better for o in outcomes}
-    sets = [name for name in higher if all((name, solver) in mean for solver in solvers)]
+    sets = [name for name in higher if name not in left_out(outcomes)]
     if len(solvers) < 2 or not sets:
         return None
     table = np.array([[mean[name, solver] * (1 if higher[name] else -1) for solver in solvers] for name in sets])
@@ -156,15 +156,38 @@ def ranking_at(outcomes: Sequence[Outcome]) -> Ranking | None:
     )
 
 
+def left_out(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """The sets of one budget that ranks cannot be taken on, each with the reason; none where there is one solver."""
+    run: dict[str, set[str]] = {}
+    for o in outcomes:
+        run.setdefault(o.set, set()).add(o.solver)
+    scored = {o.set for o in outcomes if o.score is not None}
+    solvers = list(dict.fromkeys(o.solver for o in outcomes))
+    reasons = {}
+    for name, there in run.items() if len(solvers) > 1 else ():
+        if lacking := [solver for solver in solvers if solver not in there]:
+            reasons[name] = f"not run by {', '.join(lacking)}"
+        elif name not in scored:
+            reasons[name] = "no solver has a score"
+    return reasons
+
+
 def friedman(ranks: np.ndarray) -> float:
-    """The p-value of equal solvers from ranks `(sets, solvers)`, by Iman and Davenport's F (Demšar 2006, eq. 9)."""
+    """The p-value of equal solvers from ranks `(sets, solvers)`, by Iman and Davenport's F (Demšar 2006, eq. 9).
+
+    Ties are corrected for. F makes too much of few sets that agree: the p-value is never below the share of rankings
+    that agree by chance.
+    """
     from scipy.stats import f
 
     n, k = ranks.shape
-    chi2 = 12 * n / (k * (k + 1)) * (float((ranks.mean(0) ** 2).sum()) - k * (k + 1) ** 2 / 4)
-    if chi2 >= n * (k - 1) - 1e-9:  # all sets give the same ranks
-        return 0.0
-    return float(f.sf((n - 1) * chi2 / (n * (k - 1) - chi2), k - 1, (k - 1) * (n - 1)))
+    deviations = ranks - (k + 1) / 2
+    if not deviations.any():
+        return 1.0
+    chi2 = (k - 1) * n**2 * float((deviations.mean(0) ** 2).sum() / (deviations**2).sum())
+    rest = n * (k - 1) - chi2
+    by_chance = math.factorial(k) ** (1.0 - n)
+    return max(by_chance, float(f.sf((n - 1) * chi2 / rest, k - 1, (k - 1) * (n - 1))) if rest > 1e-9 else 0.0)
 
 
 def critical_difference(solvers: int, sets: int) -> float:

@@ -10,10 +10,11 @@ from autoclimb.contest.standings import (
     Promise,
     Summary,
     budgets_of,
+    left_out,
     medal_reached,
     pairs_at,
     promises,
-    rankings,
+    ranking_at,
     summaries,
 )
 from autoclimb.contest.suite import Suite
@@ -41,13 +42,9 @@ def parts_of(suite: Suite, outcomes: Sequence[Outcome], answers: Answers) -> lis
     if not outcomes:
         return ["no cell is finished yet"]
     parts: list[object] = [_table(*scores_rows(outcomes)), spread_words(outcomes)]
-    for row in rankings(outcomes):
-        lines = [f"mean ranks over {counted(row.sets, 'set')} at {in_words(row.budget)}, 1 the best"]
-        lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
-        if not math.isnan(row.p_value):
-            lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman {row.p_words}")
-        lines += [f"  {row.caution}"] if row.caution else []
-        parts.append("\n".join(lines))
+    for budget in budgets_of(outcomes):
+        if lines := rank_lines([o for o in outcomes if o.budget_s == budget]):
+            parts.append("\n".join(lines))
     if pairs := pairs_rows(outcomes, answers):
         parts.append(_table(PAIR_HEAD, pairs))
     parts.append(_table(COST_HEAD, cost_rows(outcomes)))
@@ -112,6 +109,27 @@ def scores_rows(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[str]]
         for name, budget in dict.fromkeys((o.set, o.budget_s) for o in outcomes)
     ]
     return ["set", "metric", "budget", *solvers], rows
+
+
+def rank_lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """The ranks at one budget, the test on them, and the sets left out; [] where there is a single solver."""
+    row, without = ranking_at(outcomes), left_out_words(outcomes)
+    lines = [f"no ranks at {in_words(outcomes[0].budget_s)}"] if without else []
+    if row is not None:
+        lines = [f"mean ranks over {counted(row.sets, 'set')} at {in_words(row.budget)}, 1 the best"]
+        lines += [f"  {rank:.2f}  {safe(name)}" for name, rank in row.mean_ranks]
+        if not math.isnan(row.p_value):
+            lines.append(f"  critical difference {row.critical:.2f} (Nemenyi, 5 %), Friedman {row.p_words}")
+        lines += [f"  {row.caution}"] if row.caution else []
+    return lines + [f"  {words}" for words in without]
+
+
+def left_out_words(outcomes: Sequence[Outcome]) -> list[str]:
+    """`without pets, dogs: not run by fastai`, for each reason why sets of one budget are left out of its ranks."""
+    sets_of: dict[str, list[str]] = {}
+    for name, reason in left_out(outcomes).items():
+        sets_of.setdefault(reason, []).append(name)
+    return [f"without {', '.join(map(safe, names))}: {safe(reason)}" for reason, names in sets_of.items()]
 
 
 def pairs_rows(outcomes: Sequence[Outcome], answers: Answers) -> list[list[str]]:

@@ -270,9 +270,10 @@ def show_leaderboard(
     from autoclimb.solve import open_run
 
     run = open_run(folder)
+    scores = read_scores(against) if against is not None else None
     print(leaderboard_text(run.leaderboard()))
-    if against is not None:
-        print(standing_text(run.score, run.interval, read_scores(against), run.metric.greater_is_better))
+    if scores is not None:
+        print(standing_text(run.score, run.interval, scores, run.metric.greater_is_better))
 
 
 @app.command("report", epilog="Example: [bold]autoclimb report autoclimb-runs/data[/bold]")
@@ -445,7 +446,7 @@ def run_bench(
             print(event.text, flush=True)
 
     lists = {"solvers": solvers, "sets": sets, "budgets": budgets, "seeds": seeds}
-    names = {name: None if text is None else text.split(",") for name, text in lists.items()}
+    names = {name: text and [word.strip() for word in text.split(",")] for name, text in lists.items()}
     finished = bench(suite, **names, out=out, retry=retry, tell=tell)
     print(f"\n{finished}\n")
     print(f"{'results':<11} {finished.folder / 'results.json'}")

@@ -17,7 +17,7 @@ from autoclimb.cli import app
 from autoclimb.contest import cells
 from autoclimb.contest.cells import Outcome, command_of, with_promise
 from autoclimb.contest.page import bench_page
-from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite
+from autoclimb.contest.suite import Cell, KnownSet, Solver, Suite, read_suite, selected
 from autoclimb.contest.text import medal_rows, report_text
 from autoclimb.disk import lock_folder
 from autoclimb.errors import Mistake
@@ -225,9 +225,24 @@ def test_budgets_are_passed_on_as_people_write_them(budget, text):
 
 
 def test_a_commands_places_are_filled_and_other_braces_stay():
-    words = ("run", "{data}:{metric}", "{budget}", "{out}", "{seed}", '{"lr": 1}')
+    words = ("run", "{data}:{metric}", "{budget}", "{out}", "{seed}", '{"lr": 1}', "${out} {}")
     command, submission = command_of(*cell_of(Solver("s", command=words)), Path("/out/cell"))
-    assert command == ["run", "/suite/data:/suite/mine.py:half", "90", str(submission), "3", '{"lr": 1}']
+    assert command == ["run", "/suite/data:/suite/mine.py:half", "90", str(submission), "3", '{"lr": 1}', "${out} {}"]
+
+
+def test_a_folder_named_like_a_place_is_passed_on_as_it_is():
+    cell, suite = cell_of(Solver("s", command=("run", "{data}", "{out}")))
+    odd = replace(cell, known_set=replace(cell.known_set, data="{seed}"))
+    assert command_of(odd, suite, Path("/out/cell"))[0][1] == "/suite/{seed}"
+
+
+def test_a_cells_folder_that_cannot_be_deleted_is_a_mistake(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    (cell,) = selected(read_suite(path), budgets=["10s"]).cells()
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    (tmp_path / "out" / "cells" / cell.folder).write_text("a file")
+    with pytest.raises(Mistake, match=f"{cell.folder} cannot be deleted"):
+        autoclimb.bench(path, out=tmp_path / "out", budgets=["10s"])
 
 
 def test_a_run_of_autoclimb_says_its_promise_and_trials_and_keeps_no_pixels(tmp_path):
@@ -322,7 +337,7 @@ def test_the_command_says_what_it_does_and_where_the_page_is(tmp_path):
         "bench",
         str(path),
         "--solvers",
-        "mine",
+        "mine, mine",
         "--budgets",
         "10s",
         "--seeds",

@@ -80,5 +80,13 @@ def test_the_last_line_of_a_long_output_is_read_from_its_end():
     assert max(map(len, reads)) < 100_000
 
 
+def test_a_card_without_a_driver_is_none(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert hardware().endswith("no GPU")
+
+
 def test_the_machine_is_told_in_words():
     assert "cores" in hardware()

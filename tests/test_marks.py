@@ -1,5 +1,6 @@
 """Marks: what autoclimb writes as a submission is marked as it was meant, in every form of a sample."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from folders import table, task
 from autoclimb.contest.marks import marked
 from autoclimb.errors import Mistake
 from autoclimb.report.submission import write_submission
-from autoclimb.score.metrics import metric_named
+from autoclimb.score.metrics import METRICS, metric_named
 from autoclimb.types import Form, Goal, Task
 
 IDS = tuple(f"t{i}" for i in range(6))
@@ -158,3 +159,80 @@ def test_an_item_and_class_that_is_answered_twice_is_named(tmp_path):
     mine = answered(tmp_path, *rows, ("t1_dog", 1.0), head=LONG.columns)
     with pytest.raises(Mistake, match=r"mine\.csv answers 't1_dog' twice"):
         marked(toy, metric_named("log-loss"), mine, answers)
+
+
+def test_answers_for_rows_that_nobody_is_asked_for_are_named_before_anything_is_run(tmp_path):
+    answers = table(tmp_path / "a.csv", ("id", "label"), *((i, "cat") for i in (*IDS, "t9")))
+    with pytest.raises(Mistake, match=r"a\.csv answers 't9', which is no test row of toy; leave out such rows"):
+        marked(of("multiclass", TRUTH, form("label")), metric_named("accuracy"), answers, answers)
+
+
+def test_an_id_may_be_answered_as_often_as_the_sample_asks(tmp_path):
+    twice = Form(("id", "label"), (*IDS, "t0"), "label")
+    rows = [(name, "cat") for name in (*IDS, "t0")]
+    answers = table(tmp_path / "answers.csv", ("id", "label"), *rows)
+    toy = of("multiclass", TRUTH, twice)
+    assert marked(toy, metric_named("accuracy"), answered(tmp_path, *rows), answers).score == 1.0
+    with pytest.raises(Mistake, match="answers 't0' more often than the sample"):
+        marked(toy, metric_named("accuracy"), answered(tmp_path, *rows, ("t0", "cat")), answers)
+
+
+def test_items_with_a_row_for_each_class_may_be_known_in_part(tmp_path):
+    toy = of("multiclass", TRUTH, LONG)
+    rows = [(f"{i}_{c}", float(c == "dog")) for i in IDS for c in ("cat", "dog", "fox")]
+    answers = table(tmp_path / "answers.csv", LONG.columns, *rows[:6])
+    mine = answered(tmp_path, *rows, head=LONG.columns)
+    assert len(marked(toy, metric_named("log-loss"), mine, answers).truth) == 2
+    with pytest.raises(Mistake, match=r"mine\.csv lacks 't1'"):
+        marked(toy, metric_named("log-loss"), answered(tmp_path, *rows[:3], head=LONG.columns), answers)
+
+
+def test_files_without_a_header_are_read_by_the_order_of_all_columns(tmp_path):
+    bare = Form(("id", "label"), IDS, "label", header=False, order=("id", "confidence", "label"))
+    rows = [(name, 0.5, "cat") for name in IDS]
+    text = "".join(f"{','.join(map(str, row))}\n" for row in rows)
+    (tmp_path / "mine.csv").write_text(text)
+    mine = tmp_path / "mine.csv"
+    mark = marked(of("multiclass", TRUTH, bare), metric_named("accuracy"), mine, mine)
+    assert (mark.score, set(mark.truth)) == (1.0, {0})
+
+
+@pytest.mark.parametrize("cell", ["2", ""])
+def test_a_class_that_is_no_grade_cannot_be_scored_by_grades(tmp_path, cell):
+    toy = of("ordinal", TRUTH, form("label"), ("0", "1", "3"), grades=(0.0, 1.0, 3.0))
+    answers = table(tmp_path / "answers.csv", ("id", "label"), *((i, "1") for i in IDS))
+    mine = answered(tmp_path, *((i, cell) for i in IDS))
+    with pytest.raises(Mistake, match=f"cannot be scored: '{cell}' is no grade"):
+        marked(toy, metric_named("qwk"), mine, answers)
+
+
+def test_an_empty_cell_among_the_answers_is_no_class(tmp_path):
+    toy = of("multiclass", TRUTH, form("labels", at_most=2))
+    answers = table(tmp_path / "answers.csv", ("id", "label"), *((i, "cat" if i != "t3" else "") for i in IDS))
+    with pytest.raises(Mistake, match=r"answers\.csv cannot be scored: an empty cell names no class"):
+        marked(toy, metric_named("map@2"), answers, answers)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_metric_scores_the_answers_themselves_or_says_why_it_cannot(tmp_path, case):
+    toy, name, _, truth, _ = CASES[case]
+    write_submission(toy, right_answers(toy, truth, metric_named(name)), tmp_path / "a.csv", metric_named(name))
+    for metric in (metric for metric in map(metric_named, METRICS) if toy.kind in metric.kinds):
+        with suppress(Mistake):
+            assert marked(toy, metric, tmp_path / "a.csv", tmp_path / "a.csv").score is not None
+
+
+@pytest.mark.parametrize(
+    ("case", "metric", "why"),
+    [
+        ("a class name", "log-loss", "log-loss scores probabilities, but the sample's cells hold class names"),
+        ("a set", "roc-auc", "roc-auc scores probabilities, but the sample's cells hold class names"),
+        ("a grade", "log-loss", "log-loss scores probabilities, but the sample's cells hold one number"),
+        ("a flag", "map@3", "map@3 scores rankings, but the sample's cells hold one number"),
+    ],
+)
+def test_a_metric_that_the_samples_cells_cannot_be_scored_by_is_refused(tmp_path, case, metric, why):
+    toy, name, _, truth, _ = CASES[case]
+    write_submission(toy, right_answers(toy, truth, metric_named(name)), tmp_path / "a.csv", metric_named(name))
+    with pytest.raises(Mistake, match=f"{why}; name another metric"):
+        marked(toy, metric_named(metric), tmp_path / "a.csv", tmp_path / "a.csv")

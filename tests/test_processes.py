@@ -15,6 +15,7 @@ import autoclimb
 from autoclimb.contest import cells, processes
 from autoclimb.contest.machine import watched
 from autoclimb.contest.processes import (
+    MARK,
     RECORD,
     Process,
     end_recorded,
@@ -89,12 +90,13 @@ def sleeper():
             process.kill()
 
 
-def record_of_a_killed_bench(folder: Path, *rows: Process, boot: str = "") -> Path:
+def record_of_a_killed_bench(folder: Path, *rows: Process, boot: str = "", mark: str = "none") -> Path:
     """The record of a bench that was killed: its own number belongs to nobody or to another process."""
     folder.mkdir(parents=True, exist_ok=True)
     killed = Process(os.getpid(), process_of(os.getpid()).start - 1)
     pairs = [[process.pid, process.start] for process in (killed, *rows)]
-    write_json(folder / RECORD, {"boot": boot or processes.BOOT.read_text().strip(), "processes": pairs})
+    values = {"boot": boot or processes.BOOT.read_text().strip(), "mark": mark, "processes": pairs}
+    write_json(folder / RECORD, values)
     return folder
 
 
@@ -111,6 +113,23 @@ def test_what_a_killed_bench_left_running_is_ended(tmp_path):
     assert select.select([handle], [], [], 0)[0]
     os.close(handle)
     assert not (tmp_path / RECORD).exists()
+
+
+DETACHES = ["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!"]  # at once, so that nobody sees whose child it was
+
+
+def test_what_a_command_detaches_at_once_ends_with_it(tmp_path):
+    ended = watched(DETACHES, 30, tmp_path / "output.txt")
+    assert ended.status == 0
+    assert process_of(ended.last_line) is None
+
+
+def test_what_a_command_detached_is_ended_after_a_killed_bench_too(tmp_path):
+    child = subprocess.run(DETACHES, env={**os.environ, MARK: "this cell"}, capture_output=True, check=True)
+    assert process_of(child.stdout.decode().strip()) is not None
+    assert end_recorded(record_of_a_killed_bench(tmp_path, mark="another cell")) == (0, set())
+    assert end_recorded(record_of_a_killed_bench(tmp_path, mark="this cell")) == (1, set())
+    assert end_recorded(record_of_a_killed_bench(tmp_path, mark="")) == (0, set())
 
 
 def test_a_bench_that_goes_on_ends_the_processes_of_every_interrupted_cell_first(tmp_path, monkeypatch):
@@ -150,7 +169,7 @@ def test_a_record_of_an_earlier_boot_names_nobody(tmp_path):
 
 def test_the_processes_of_a_bench_that_lives_are_left_alone(tmp_path):
     with sleeper() as other:
-        write_record(tmp_path, [process_of(other.pid)])
+        write_record(tmp_path, [process_of(other.pid)], "none")
         assert end_recorded(tmp_path) == (0, set())
         assert lives(other)
     assert (tmp_path / RECORD).exists()

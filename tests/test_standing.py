@@ -59,6 +59,8 @@ def test_a_team_with_an_equal_score_ranks_ahead():
         "team,points\na,0.9\nb,0.8\n",
         "0.9\n0.8\n",
         "Rank;Team;Score\n1;a, b;0,9\n2;c;0,8\n",
+        "\r\n\nRank;Score\n1;0.9\n2;0.8\n",
+        '"Team, its name";Score\na;0,9\nb;0,8\n',
     ],
 )
 def test_a_leaderboard_is_read_as_downloaded(tmp_path, text):
@@ -100,6 +102,11 @@ def test_a_run_without_a_score_has_no_place():
     assert standing_text(float("nan"), (float("nan"), float("nan")), [0.1, 0.2], True) == (
         "against 2 teams: no place, since the run has no out-of-fold score"
     )
+
+
+def test_a_score_without_an_interval_has_a_place_and_no_range():
+    words = standing_text(0.15, (float("nan"), float("nan")), [0.1, 0.2], True)
+    assert words == "against 2 teams: rank 2, top 66.7 %, no medal"
 
 
 def test_a_place_against_one_team_is_said_in_the_singular():

@@ -59,6 +59,17 @@ def test_a_metric_of_ones_own_is_relative_to_the_suite(tmp_path):
         ("{out}", "out.csv", "does not say where the csv goes; write {out} there"),
         ("command = ", "options = ['--folds', '3']\ncommand = ", "options, which are autoclimb's, and a command"),
         ("command = [", "command = [3, ", "is no list of words"),
+        ("command = [", 'command = ["\\u0000", ', "is no list of words"),
+        (
+            'metric = "accuracy"',
+            'metric = "accuracy"\nmedals = { gold = 0.5, bronze = 0.9 }',
+            "medals have gold = 0.5, bronze = 0.9, but a higher accuracy is better",
+        ),
+        (
+            'metric = "accuracy"',
+            'metric = "log-loss"\nmedals = { gold = 0.9, silver = 0.5 }',
+            "medals have gold = 0.9, silver = 0.5, but a lower log-loss is better",
+        ),
         ("[sets.", "seeds = 3\n[sets.", "seeds = 3 is no list; write"),
         ("[sets.", "seeds = [-1]\n[sets.", "seeds hold '-1'; give whole numbers"),
         ("[sets.", "budgets = [true]\n[sets.", "budgets hold True"),
@@ -69,6 +80,41 @@ def test_a_metric_of_ones_own_is_relative_to_the_suite(tmp_path):
 def test_what_a_suite_has_wrong_is_said_with_what_to_write(tmp_path, old, new, said):
     with pytest.raises(Mistake, match=said):
         selected(read_suite(changed(tmp_path, old, new)), budgets=["10s"])
+
+
+@pytest.mark.parametrize("word", ["--budget", "--seed=3", "--out", "--metric", "-b60s", "-o", "-m", "-qb"])
+def test_options_that_a_cell_decides_are_refused(tmp_path, word):
+    path = suite_file(tmp_path, {}, more=f'[solvers.mine]\noptions = ["{word}", "1h"]')
+    with pytest.raises(Mistake, match=f"solver 'mine' has the option {word}, which the bench gives itself"):
+        read_suite(path)
+    path.write_text(path.read_text().replace(word, "--folds").replace("1h", "3"))
+    assert read_suite(path).solvers == (Solver("mine", ("--folds", "3")),)
+
+
+def test_a_suite_from_an_editor_that_marks_its_files_is_read(tmp_path):
+    path = suite_file(tmp_path, {"mine": "good"})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [s.name for s in read_suite(path).sets] == ["pets"]
+
+
+@pytest.mark.parametrize("words", ["mine", [], ()])
+def test_names_that_are_no_list_are_a_mistake(tmp_path, words):
+    suite = read_suite(suite_file(tmp_path, {"mine": "good"}))
+    with pytest.raises(Mistake, match=r'solvers = .* is no list of names; write solvers = \["mine"\]'):
+        selected(suite, solvers=words, budgets=["10s"])
+    with pytest.raises(Mistake, match=r'sets = .* is no list of names; write sets = \["pets"\]'):
+        selected(suite, sets=words, budgets=["10s"])
+
+
+def test_braces_of_the_shell_are_no_places(tmp_path):
+    path = changed(tmp_path, '"{seed}"', '"${HOME} ${out} {}"')
+    assert "${HOME} ${out} {}" in read_suite(path).solvers[0].command
+
+
+def test_budgets_of_one_length_are_one_however_they_are_written(tmp_path):
+    suite = read_suite(suite_file(tmp_path, {"mine": "good"}, more='budgets = ["10m", 600, "600s", 600.0]'))
+    assert suite.budgets == (600.0,)
+    assert len(suite.cells()) == 1
 
 
 def test_a_suite_that_is_not_there_or_empty_is_a_mistake(tmp_path):

@@ -18,7 +18,7 @@ from autoclimb.contest.machine import Ended, hardware, watched
 from autoclimb.contest.marks import marked
 from autoclimb.contest.processes import RECORD as PROCESSES
 from autoclimb.contest.processes import end_recorded
-from autoclimb.contest.suite import Cell, KnownSet, Suite
+from autoclimb.contest.suite import PLACE, Cell, KnownSet, Suite
 from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
@@ -128,7 +128,12 @@ def outcome_words(outcome: Outcome) -> str:
 
 def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:
     """The outcome of a cell, run from the beginning in the folder `place` and recorded there."""
-    shutil.rmtree(place, ignore_errors=True)  # an interrupted cell starts over
+    try:
+        shutil.rmtree(place)  # an interrupted cell starts over
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise Mistake(f"{place} cannot be deleted ({error.strerror or error}); delete it and try again") from error
     place.mkdir(parents=True)
     metric = suite.metric_of(cell.known_set)
     command, submission = command_of(cell, suite, place)
@@ -173,14 +178,7 @@ def command_of(cell: Cell, suite: Suite, place: Path) -> tuple[list[str], Path]:
         return [*command, *cell.solver.options], place / "run" / store.SUBMISSION
     out = place / "submission.csv"
     filled = {"data": data, "metric": metric, "budget": f"{cell.budget:.10g}", "out": str(out), "seed": str(cell.seed)}
-    return [_filled(word, filled) for word in cell.solver.command], out
-
-
-def _filled(word: str, values: dict[str, str]) -> str:
-    """The argument with the `{name}`s of `values` filled in; other braces stay."""
-    for name, value in values.items():
-        word = word.replace(f"{{{name}}}", value)
-    return word
+    return [PLACE.sub(lambda place: filled[place[1]], word) for word in cell.solver.command], out
 
 
 def with_promise(outcome: Outcome, run_folder: Path, metric: Metric) -> Outcome:

@@ -1,6 +1,7 @@
 """Running a command and measuring its wall time and memory from outside; and the machine in words."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,17 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import BinaryIO
 
-from autoclimb.contest.processes import RECORD, end, family, living, megabytes_of, process_of, write_record
+from autoclimb.contest.processes import (
+    MARK,
+    RECORD,
+    end,
+    family,
+    living,
+    marked_with,
+    megabytes_of,
+    process_of,
+    write_record,
+)
 from autoclimb.processors import allowed_cores, processor_name
 
 MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
@@ -47,6 +58,7 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
     the process and all its descendants, measured once a second, shared pages counted once. Raises OSError where the
     command cannot be started.
     """
+    mark = secrets.token_hex(8)
     with output.open("w+b") as printed:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -56,15 +68,16 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=folder,
+            env={**os.environ, MARK: mark},
         )
         peak, stopped = 0.0, False
         known = {leader} if (leader := process_of(process.pid)) else set()
         try:
-            write_record(output.parent, known)
+            write_record(output.parent, known, mark)
             while process.poll() is None:
                 before, known = known, family(living(), known)
                 if not known <= before:
-                    write_record(output.parent, known)
+                    write_record(output.parent, known, mark)
                 peak = max(peak, megabytes_of(known))
                 left = began + limit - time.monotonic()
                 stopped = left <= 0
@@ -76,7 +89,8 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                     continue
             seconds = time.monotonic() - began
         finally:  # on Ctrl-C too
-            end(family(living(), known))
+            processes = living()
+            end(family(processes, known) | marked_with(mark, processes))
             process.kill()  # where there is no /proc
             with suppress(ProcessLookupError, PermissionError):  # those begun since the last measurement
                 os.killpg(process.pid, signal.SIGKILL)
@@ -112,6 +126,7 @@ def hardware() -> str:
     card = "no GPU"
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")
+        ended = subprocess.run(query, capture_output=True, text=True, check=False)
+        names = [] if ended.returncode else ended.stdout.split("\n")  # without a driver it prints why
         card = ", ".join(name for name in names if name) or card
     return f"{processor_name()}, {allowed_cores()} cores, {memory:.0f} GB, {card}"

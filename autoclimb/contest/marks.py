@@ -31,24 +31,41 @@ class Mark:
 
 def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
     """The mark of a submission. Raises Mistake where a file is not in the sample's form or answers other ids."""
-    goal = Goal(metric, task.kind, task.grades)
-    true_cells = cells_of(task.form, answers)
-    cells = cells_of(task.form, submission)
+    goal, form = Goal(metric, task.kind, task.grades), task.form
+    check_scorable(task, metric)
+    true_cells = cells_of(form, answers)
+    cells = cells_of(form, submission)
+    unknown = sorted(set(true_cells) - set(task.test_ids))
+    if unknown:
+        raise Mistake(
+            f"{answers.name} answers {unknown[0]!r}, which is no test row of {task.name}; leave out such rows"
+        )
     missing = [name for name in true_cells if name not in cells]
-    unasked = sorted(set(cells) - {*task.test_ids, *true_cells})
+    unasked = sorted(set(cells) - set(task.test_ids))
     if missing or unasked:
         fault = f"lacks {missing[0]!r}" if missing else f"answers {unasked[0]!r}, which nobody asks for"
         raise Mistake(f"{submission.name} {fault}; it must answer the ids of {answers.name}")
     classes = [*task.classes]
-    if task.form.cell in ("label", "labels"):  # the test rows may have classes that train rows lack
-        names = [names_of(task.form, row[0], classes) for table in (true_cells, cells) for row in table.values()]
+    if form.cell in ("label", "labels"):  # the test rows may have classes that train rows lack
+        names = [names_of(form, row[0], classes) for table in (true_cells, cells) for row in table.values()]
         classes += sorted({name for row in names for name in row} - set(classes))
     try:
         truth = truth_in(task, metric, list(true_cells.values()), classes)
         predicted = answers_in(task, metric, [cells[name] for name in true_cells], classes)
     except ValueError as error:
-        raise Mistake(f"{submission.name} or {answers.name} holds a cell that is no number: {error}") from error
+        files = " or ".join({submission.name: None, answers.name: None})
+        raise Mistake(f"{files} cannot be scored: {error}") from error
     return Mark(metric.shown(goal.score(truth, predicted)), standard_error(goal, truth, predicted), truth, predicted)
+
+
+def check_scorable(task: Task, metric: Metric) -> None:
+    """Raises Mistake where the sample's cells cannot hold what the metric scores."""
+    number, name = task.form.cell == "number", task.form.cell in ("label", "labels")
+    of_probabilities = metric.wants == "probability" and (name or (number and task.kind != "binary"))
+    if of_probabilities or (metric.wants == "ranking" and number):
+        wants = "probabilities" if of_probabilities else "rankings"
+        cells = "class names" if name else "one number"
+        raise Mistake(f"{metric.name} scores {wants}, but the sample's cells hold {cells}; name another metric")
 
 
 def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
@@ -59,7 +76,7 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
             lines = [line for line in csv.reader(file, delimiter=form.delimiter) if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Mistake(f"{path.name} cannot be read ({error}); it must be a csv like the sample") from error
-    columns = list(form.columns)
+    columns = list(form.order or form.columns)
     if form.header and lines:
         columns, lines = [name.strip() for name in lines[0]], lines[1:]
     lacking = [name for name in form.columns if name not in columns]
@@ -69,16 +86,18 @@ def cells_of(form: Form, path: Path) -> dict[str, list[str]]:
         raise Mistake(f"{path.name} has no row")
     places = [columns.index(name) for name in form.columns]
     rows = [with_points(form, [line[place] if place < len(line) else "" for place in places]) for line in lines]
-    twice = next((name for name, count in Counter(row[0] for row in rows).items() if count > 1), None)
+    asked = Counter(form.ids)  # a sample may repeat its ids
+    counts = Counter(row[0] for row in rows)
+    twice = next((name for name, count in counts.items() if count > max(1, asked[name])), None)
     if twice is not None:
-        raise Mistake(f"{path.name} answers {twice!r} twice")
+        raise Mistake(f"{path.name} answers {twice!r} {'more often than the sample' if asked[twice] > 1 else 'twice'}")
     if not form.rows:
         return {row[0]: row[1:] for row in rows}
     cell_of = {row[0]: row[1] for row in rows}  # each id names an item and a class
     table: dict[str, list[str]] = {}
     for name, (item, _) in zip(form.ids, form.rows, strict=True):
         table.setdefault(item, []).append(cell_of.get(name, ""))
-    return table
+    return {item: row for item, row in table.items() if any(row)}
 
 
 def names_of(form: Form, cell: str, classes: Sequence[str]) -> list[str]:
@@ -97,7 +116,9 @@ def truth_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequen
         names = [names_of(form, row[0], classes) for row in cells]
         if task.kind == "multilabel":
             return indicators(names, place)
-        return truth_for(goal, np.array([place[row[0]] if row else 0 for row in names]))
+        if not all(names):
+            raise ValueError("an empty cell names no class")
+        return truth_for(goal, with_grades(task, metric, [place[row[0]] for row in names], classes))
     numbers = numbers_in(cells)
     if form.cell == "columns":
         table = in_classes(task, numbers)
@@ -139,16 +160,28 @@ def answers_in(task: Task, metric: Metric, cells: list[list[str]], classes: Sequ
 
 def numbers_in(cells: list[list[str]]) -> np.ndarray:
     """The cells as finite numbers `(N, columns)`; raises ValueError for any other cell."""
-    numbers = np.array(cells, float)
+    try:
+        numbers = np.array(cells, float)
+    except ValueError as error:
+        raise ValueError(f"it holds a cell that is no number ({error})") from error
     if not np.isfinite(numbers).all():
-        raise ValueError("NaN or infinity")
+        raise ValueError("it holds a cell that is no number (NaN or infinity)")
     return numbers
 
 
 def answered_class(task: Task, metric: Metric, names: list[list[str]], place: dict[str, int]) -> np.ndarray:
     """`(M,)` class index, -1 for an empty cell; the class's grade where the metric takes grades."""
-    indices = np.array([place[row[0]] if row else -1 for row in names])
+    indices = with_grades(task, metric, [place[row[0]] if row else -1 for row in names], list(place))
     return truth_for(Goal(metric, task.kind, task.grades), indices)
+
+
+def with_grades(task: Task, metric: Metric, indices: list[int], classes: Sequence[str]) -> np.ndarray:
+    """The class indices; raises ValueError where the metric takes grades and a class has none."""
+    graded = metric.wants in ("grade", "number") and task.grades
+    strange = [i for i in indices if not 0 <= i < len(task.grades)] if graded else []
+    if strange:
+        raise ValueError(f"{classes[strange[0]] if strange[0] >= 0 else ''!r} is no grade of the train rows")
+    return np.array(indices)
 
 
 def in_classes(task: Task, numbers: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autoclimb.disk import read_json, write_json
 
+MARK = "AUTOCLIMB_CELL"  # environment variable of a command; what it detaches at once is known by that alone
 RECORD = "processes.json"  # in a cell's folder while its command runs
 ENDS_WITHIN = 10.0  # seconds in which a killed process ends, unless a driver holds it
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -54,6 +55,17 @@ def family(processes: Collection[Process], known: Collection[Process]) -> set[Pr
     return members
 
 
+def marked_with(mark: str, processes: Iterable[Process]) -> set[Process]:
+    """Those of the processes that were begun with this mark in their environment."""
+    line = f"{MARK}={mark}".encode()
+    marked = set()
+    for process in processes:
+        with suppress(OSError):  # it has ended since, or is another user's
+            if line in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                marked.add(process)
+    return marked
+
+
 def megabytes_of(processes: Iterable[Process]) -> float:
     """Megabytes (1e6 bytes) that the processes hold now, shared pages split among those that share them."""
     kilobytes = 0
@@ -90,38 +102,33 @@ def end(processes: Collection[Process]) -> set[Process]:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def write_record(folder: Path, processes: Collection[Process]) -> None:
-    """Writes a command's processes to the folder, with the one that watches them; nothing where there is no /proc.
+def write_record(folder: Path, processes: Collection[Process], mark: str) -> None:
+    """Writes a command's processes to the folder, after the one that watches them; nothing where there is no /proc.
 
     A command may delete its folder or fill the disk; then an earlier record or none is left.
     """
     if (watcher := process_of(os.getpid())) and processes:
         rows = [[process.pid, process.start] for process in (watcher, *processes)]
         with suppress(OSError):
-            write_json(folder / RECORD, {"boot": BOOT.read_text().strip(), "processes": rows})
+            write_json(folder / RECORD, {"boot": BOOT.read_text().strip(), "mark": mark, "processes": rows})
 
 
 def end_recorded(folder: Path) -> tuple[int, set[Process]]:
     """Ends what is left of the processes on the folder's record, with their descendants; removes the record.
 
     Returns how many were ended, and those that live on. Processes are left alone while the one that watches them lives.
+    A record that is damaged or older than this boot names nobody.
     """
-    processes, known = living(), recorded(folder)
-    if known and known[0] in processes:
-        return 0, set()
-    left = family(processes, known)
+    left: set[Process] = set()
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        values = read_json(folder / RECORD)
+        watcher, *known = (Process(int(pid), int(start)) for pid, start in values["processes"])
+        processes = living()
+        if values["boot"] == BOOT.read_text().strip():
+            if watcher in processes:
+                return 0, set()
+            left = family(processes, known) | marked_with(str(values["mark"]), processes)
     stuck = end(left)
     if not stuck:
         (folder / RECORD).unlink(missing_ok=True)
     return len(left - stuck), stuck
-
-
-def recorded(folder: Path) -> list[Process]:
-    """The processes on record, their watcher first; [] where the record is damaged or older than this boot."""
-    try:
-        values = read_json(folder / RECORD)
-        if values["boot"] == BOOT.read_text().strip():
-            return [Process(int(pid), int(start)) for pid, start in values["processes"]]
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    return []

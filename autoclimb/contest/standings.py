@@ -21,7 +21,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Summary:
-    """A solver on a set at a budget: the mean of its scores, and the errors of that mean."""
+    """A solver on a set at a budget: the mean of its scores, and their spread."""
 
     solver: str
     set: str
@@ -34,7 +34,7 @@ class Summary:
 
     @property
     def error(self) -> float:
-        """The mean's error, over seeds where there are several, else over rows; NaN where neither is known."""
+        """The spread over seeds where there are several, else the error over rows; NaN where neither is known."""
         return self.over_rows if math.isnan(self.over_seeds) else self.over_seeds
 
 

@@ -17,6 +17,8 @@ from autoclimb.score.own import metric_from
 from autoclimb.types import Metric
 
 PLACES = ("data", "metric", "budget", "out", "seed")  # names in braces that a command's arguments may hold
+PLACE = re.compile(r"(?<!\$)\{(\w+)\}")  # ${NAME} is the shell's
+GIVEN = re.compile(r"--(metric|budget|seed|out)(=.*)?|-[qy]*[mbo].*", re.DOTALL)  # options of fit that a cell decides
 KEYS = {
     "the suite": ("sets", "solvers", "budgets", "seeds"),
     "a set": ("data", "answers", "metric", "medals", "known"),
@@ -41,7 +43,7 @@ class KnownSet:
     data: str
     answers: str  # a csv in the submission's form
     metric: str
-    medals: tuple[tuple[str, float], ...] = ()  # (medal, the lowest score that won one)
+    medals: tuple[tuple[str, float], ...] = ()  # (medal, the worst score that won one)
     known: tuple[tuple[str, float], ...] = ()  # (name, score) of others, for comparison
 
 
@@ -116,7 +118,7 @@ def read_suite(path: str | Path) -> Suite:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise Mistake(f"suite {path} cannot be read ({error.strerror or error}); name a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -138,7 +140,7 @@ def read_suite(path: str | Path) -> Suite:
         raise Mistake(f"{path.name} names no set; write {example}")
     for known_set in suite.sets:
         try:
-            suite.metric_of(known_set)
+            _check_medals(known_set, suite.metric_of(known_set))
         except Mistake as mistake:
             raise Mistake(f"{path.name}, set {known_set.name!r}: {mistake}") from mistake
     return suite
@@ -195,6 +197,8 @@ def _named(kind: str, rows: tuple[Any, ...], names: Sequence[str] | None) -> tup
     """The rows (solvers or sets, as `kind` says) with these names, all for None; raises Mistake for an unknown name."""
     if names is None:
         return rows
+    if isinstance(names, str) or not names:
+        raise Mistake(f'{kind}s = {names!r} is no list of names; write {kind}s = ["{rows[0].name}"]')
     by_name = {row.name: row for row in rows}
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -227,6 +231,18 @@ def _read_set(where: str, name: str, row: Mapping[str, Any]) -> KnownSet:
     return KnownSet(name, row["data"], row["answers"], row["metric"], medals, known)
 
 
+def _check_medals(known_set: KnownSet, metric: Metric) -> None:
+    """Raises Mistake where a lesser medal takes a better score than a greater one."""
+    needed = dict(known_set.medals)
+    scores = [needed[medal] for medal in MEDALS if medal in needed]
+    if scores != sorted(scores, reverse=metric.greater_is_better):
+        words = ", ".join(f"{medal} = {needed[medal]:g}" for medal in MEDALS if medal in needed)
+        better = "higher" if metric.greater_is_better else "lower"
+        raise Mistake(
+            f"medals have {words}, but a {better} {metric.name} is better; write the worst score that won each"
+        )
+
+
 def _numbers(where: str, key: str, row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     values = row.get(key, {})
     valid = isinstance(values, dict) and all(
@@ -241,12 +257,15 @@ def _read_solver(where: str, name: str, row: Mapping[str, Any]) -> Solver:
     _check_keys(where, "a solver", row)
     for key in ("options", "command"):
         words = row.get(key, [])
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        if not isinstance(words, list) or not all(isinstance(word, str) and "\0" not in word for word in words):
             raise Mistake(f'{where}: {key} = {words!r} is no list of words; write {key} = ["--folds", "3"]')
     solver = Solver(name, tuple(row.get("options", ())), tuple(row.get("command", ())))
     if solver.options and solver.command:
         raise Mistake(f"{where} has options, which are autoclimb's, and a command; keep one of them")
-    places = re.findall(r"\{(\w*)\}", " ".join(solver.command))
+    given = next((word for word in solver.options if GIVEN.fullmatch(word)), None)
+    if given is not None:
+        raise Mistake(f"{where} has the option {given}, which the bench gives itself; leave it out")
+    places = PLACE.findall(" ".join(solver.command))
     unknown = [place for place in places if place not in PLACES]
     known = ", ".join(f"{{{place}}}" for place in PLACES)
     if unknown:

@@ -39,8 +39,8 @@ def read_scores(path: Path) -> list[float]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            text = file.read()  # at once, since a pipe cannot be read again
-        delimiter = max(",;\t", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
+            text = file.read().lstrip("\r\n")  # at once, since a pipe cannot be read again
+        delimiter = _delimiter_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
         cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines = [[cell.strip() for cell in line] for line in cells if any(line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -62,6 +62,15 @@ def read_scores(path: Path) -> list[float]:
         fault = f"holds {wrong!r}, which is no number" if wrong else "holds no score"
         raise Mistake(f"--against {path}: column {names[place]} {fault}; mend or leave out such rows")
     return [score for score in scores[place] if score is not None]
+
+
+def _delimiter_of(head: str) -> str:
+    """What parts the columns of a first line: most of all what lets a column be named as scores are."""
+
+    def names_scores(mark: str) -> bool:
+        return any(name.strip(' "').lower() in COLUMNS for name in head.split(mark))
+
+    return max(",;\t", key=lambda mark: (names_scores(mark), head.count(mark)))
 
 
 def _number(cell: str, decimal_comma: bool = False) -> float | None:
@@ -91,15 +100,18 @@ def medal_of(rank: int, teams: int) -> str:
 
 
 def standing_text(score: float, interval: tuple[float, float], scores: Sequence[float], greater_is_better: bool) -> str:
-    """Two lines for people: where the score would stand, and where the ends of its interval would."""
+    """Lines for people: where the score would stand, and where the ends of its interval would."""
     teams = counted(len(scores), "team")
     if math.isnan(score):
         return f"against {teams}: no place, since the run has no out-of-fold score"
     place = standing_of(score, scores, greater_is_better)
+    words = f"against {teams}: rank {place.rank}, top {place.percentile:.1f} %, {place.medal or 'no medal'}"
+    if any(map(math.isnan, interval)):
+        return words
     ends = sorted((standing_of(end, scores, greater_is_better) for end in interval), key=lambda end: end.rank)
     medals = list(dict.fromkeys(end.medal or "no medal" for end in ends))
     return (
-        f"against {teams}: rank {place.rank}, top {place.percentile:.1f} %, {place.medal or 'no medal'}\n"
+        f"{words}\n"
         f"by the out-of-fold interval: rank {ends[0].rank} to {ends[-1].rank}, {' to '.join(medals)}; "
-        "other test pictures than the train pictures' kind can move it further"
+        "test pictures of another kind than the train pictures can move it further"
     )

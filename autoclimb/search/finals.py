@@ -1,11 +1,12 @@
 """The finalists: nets of several families over all folds, each with its own size and epochs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
 from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, ready_seconds, with_kept
+from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import SEED_NOISE, observed
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes
 from autoclimb.search.fidelity import (
@@ -61,6 +62,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     """
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
+    configs = at_depths(heads, usable(s), s)
+    if configs:
+        return timed(configs, needs(configs, s), s)
     configs = families_paid(heads, usable(s), s, settled_sizes(history, s))
     if not configs and not compared(history, s):  # a cheaper net with good frozen features may be affordable
         others = ([head] for head in heads[1:] if head[0].weights)
@@ -72,14 +76,18 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     configs = beside_scratch(configs[0], history, s) if len(configs) == 1 else configs
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
     configs = with_long_recipe(configs, usable(s), s)
+    return [averaged(config, s) for config in timed(configs, (), s)]
+
+
+def timed(configs: list[Config], parts: Sequence[float], s: Situation) -> list[Config]:
+    """The configs over all folds, with the seconds left once their pictures are decoded, in these parts or alike."""
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
-    every = tuple(range(folds_of(s)))
-    time = usable(s)  # again, since decoding took some
+    time = usable(s)
     time -= min(sum(beside_folds(c, len(configs), s) for c in configs), max(time, 0.0) / 2)
-    seconds = used_up(configs, seconds_each(configs, time, s), time, s)
-    timed = [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
-    return [averaged(config, s) for config in timed]
+    seconds = used_up(configs, seconds_each(configs, time, s, parts), time, s)
+    every = tuple(range(folds_of(s)))
+    return [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
@@ -100,16 +108,20 @@ def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[C
     return more if sound and epochs[1] >= LONG_RECIPE else configs
 
 
-def seconds_each(configs: list[Config], time: float, s: Situation) -> list[float]:
-    """Seconds of a fold for each config: equal shares, where the time that one cannot use goes to the others."""
+def seconds_each(configs: list[Config], time: float, s: Situation, parts: Sequence[float] = ()) -> list[float]:
+    """Seconds of a fold for each config, in `parts` or alike, where the time that one cannot use goes to the others."""
     folds = folds_of(s)
     most = [fold_seconds(most_epochs(c, s), c, s) for c in configs]
-    if len(configs) >= KINDS:
+    if len(configs) >= KINDS and not parts:
         most = [min(m, MOST_OF_TIME * time / folds) for m in most]
+    parts = parts or [1.0] * len(configs)
     each = [0.0] * len(configs)
-    for place, i in enumerate(sorted(range(len(configs)), key=lambda i: most[i])):
-        share = (time / folds - sum(each)) / (len(configs) - place)
-        each[i] = min(share, most[i])
+    waiting = sorted(range(len(configs)), key=lambda i: most[i] / parts[i])
+    while waiting:
+        left = time / folds - sum(each)
+        i, share = waiting[0], parts[waiting[0]] / sum(parts[i] for i in waiting)
+        each[i] = min(share * left, most[i])
+        waiting = waiting[1:]
     return each
 
 

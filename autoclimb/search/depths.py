@@ -1,0 +1,94 @@
+"""A few nets at several depths: how many finalists a processor makes of nets that can be cut."""
+
+from autoclimb.search.capacity import fits_disk, fits_memory, within_memory
+from autoclimb.search.cost import decoding_of, pictures_of, trunk_seconds
+from autoclimb.search.families import KINDS, beside_folds
+from autoclimb.search.fidelity import (
+    LONG,
+    MORE_THAN_ENOUGH,
+    OWN_SHARE,
+    WHOLE_SHARE,
+    epochs_for,
+    fold_seconds,
+    folds_of,
+    largest_for,
+    one_family,
+    resized,
+    sizes_for,
+    with_top,
+)
+from autoclimb.search.nets import deeper_top_of, net_named
+from autoclimb.search.situation import Situation
+from autoclimb.types import Config
+
+# Which of the two best nets, and how much of it trains, cheapest list first. Against the tops of both (0 and 1), by the
+# log loss of their pool on cifar10, intel_scenes, elpv_defect and leaf99, each known to .01: with a deeper top of the
+# first -.026, -.003, -.011 and -.066, with all of it -.028, -.023 and -.041, with all of it and two deeper tops -.047,
+# -.020 and -.035; with both tops from another seed -.010, -.008 and -.009 (LOG.md, "Nets at several depths").
+TOPS = ((0, "top"), (1, "top"))
+LISTS = (
+    TOPS,
+    (*TOPS, (0, "deeper")),
+    (*TOPS, (0, "all")),
+    (*TOPS, (0, "all"), (0, "deeper")),
+    (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper")),
+    (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper"), (1, "all")),
+)
+SHARES = (1.0, 0.85, OWN_SHARE)  # of a net's own size: 224, 192 and 160 px of 224
+
+
+def at_depths(heads: list[list[Config]], time: float, s: Situation) -> list[Config]:
+    """The best nets at several depths, as many of LISTS as `time` pays for over all folds; [] if for under three.
+
+    What pays is more than enough epochs of each at OWN_SHARE of its size; beyond that, larger pictures come before
+    longer training. Nets that train to different depths err as differently as different nets do, while a top has
+    learned most of what it will after a few epochs. Where the nets at hand are of several families, or the time too
+    short to measure each depth, it is [].
+    """
+    nets = [family[0] for family in heads if family[0].weights and with_top(family[0], s) is not None][:2]
+    if s.budget < LONG or not one_family(s) or not nets:
+        return []
+    paid: list[Config] = []
+    for row in LISTS:
+        configs = [c for i, depth in row if i < len(nets) and (c := at_depth(nets[i], depth, s)) is not None]
+        sizings = ([at_share(config, share, s) for config in configs] for share in SHARES)
+        sized = next((sizing for sizing in sizings if pay(sizing, time, s)), [])
+        if not sized and row is TOPS:
+            return []
+        paid = sized if len(sized) >= max(len(paid), KINDS) else paid
+    return paid
+
+
+def at_depth(net: Config, depth: str, s: Situation) -> Config | None:
+    """The net with its top, a deeper one, or all of it training; None where it has no such cut."""
+    if depth == "all":
+        return net
+    top = with_top(net.vary(seconds=0.0), s)
+    if top is None or depth == "top":
+        return top
+    deeper = deeper_top_of(net.backbone)
+    return top.vary(top=deeper) if deeper else None
+
+
+def at_share(config: Config, share: float, s: Situation) -> Config:
+    """The config at about `share` of its net's own size, less where all of it trains; as it was tried, if it was."""
+    if config.seconds or "size" in s.space.start:
+        return config
+    share *= 1.0 if config.top else WHOLE_SHARE / OWN_SHARE
+    own = min(net_named(config.backbone).size, largest_for(config, s))
+    size = min(sizes_for(config, s), key=lambda n: abs(n - share * own))
+    return within_memory(resized(config, size), s)
+
+
+def pay(configs: list[Config], time: float, s: Situation) -> bool:
+    """Whether `time` pays for more than enough epochs of each config over all folds, and disk and memory hold each."""
+    if not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
+        return False
+    pictures = {pictures_of(config): decoding_of(config, s) for config in configs}
+    beside = sum(beside_folds(config, len(configs), s) + trunk_seconds(config, s) for config in configs)
+    return sum(pictures.values()) + beside + folds_of(s) * sum(needs(configs, s)) <= time
+
+
+def needs(configs: list[Config], s: Situation) -> list[float]:
+    """Seconds of a fold that give each config more than enough epochs."""
+    return [fold_seconds(MORE_THAN_ENOUGH * epochs_for("enough", config, s), config, s) for config in configs]

@@ -3,16 +3,20 @@
 import pytest
 from fakes import situation
 
-from autoclimb.learn import closed_form, finder
+from autoclimb.learn import closed_form, finder, trunk
 from autoclimb.learn.faults import MESSAGES, Fault
 from autoclimb.learn.handmade import FEATURES
 from autoclimb.learn.views import CHOICES, VIEWS
-from autoclimb.search import cost, frozen, retreat
+from autoclimb.search import capacity, cost, frozen, retreat
 from autoclimb.types import Config
 
 
 def test_the_search_knows_every_hand_made_feature():
     assert set(frozen.FROM_HAND) == set(cost.HAND_MADE) == set(FEATURES)
+
+
+def test_a_plan_keeps_no_more_features_than_a_worker_leaves_on_disk():
+    assert capacity.MOST_KEPT < capacity.MOST_KEPT_IN_ALL == trunk.MOST_BYTES
 
 
 def test_the_search_fits_heads_that_exist():

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
 from autoclimb.search.cost import decoding_seconds, look_of, looked_at
-from autoclimb.search.fidelity import epochs_for, final_epochs, folds_for, sound_at_its_size
+from autoclimb.search.fidelity import MORE_THAN_ENOUGH, epochs_for, final_epochs, folds_for, sound_at_its_size
 from autoclimb.search.finals import LONG_RECIPE, LONGEST, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.order import plan_of
@@ -27,6 +28,7 @@ from autoclimb.search.situation import FIRST_SIZE
 from autoclimb.types import Config
 
 MINUTE, HOUR = 60.0, 3600.0
+DEPTHS = (0, 2, 4)  # stages below the head that train in an EfficientNet-Lite: all, its top, a deeper one
 
 
 @cache
@@ -198,7 +200,8 @@ def test_on_two_cores_two_hours_compare_nets_and_half_an_hour_ends_with_two_kind
     half, two_hours = two_cores(30 * MINUTE), two_cores(2 * HOUR)
     assert len([row for row in two_hours.trials if row.stage in ("resize", "augmentation", "backbone", "loss")]) >= 3
     assert len({(row.config.backbone, bool(row.config.weights)) for row in half.finalists}) >= 2
-    assert all(row.epochs >= 0.99 * sound_at_its_size(row.config, half.situation) for row in half.finalists)
+    for row in half.finalists:
+        assert row.epochs >= 0.99 * MORE_THAN_ENOUGH * epochs_for("enough", row.config, half.situation)
 
 
 @pytest.mark.parametrize("hours", [1, 4])
@@ -208,15 +211,37 @@ def test_where_all_pretrained_nets_are_of_one_family_each_stands_for_itself(hour
     assert {name for name, tuned in kinds if tuned} == set(BOX)
     assert [tuned for _, tuned in kinds].count(False) == 0  # from scratch: photographs are far beyond it
     for row in plan.finalists:
-        assert row.epochs >= final_epochs("sound", row.config, plan.situation)
+        assert row.epochs >= 0.99 * MORE_THAN_ENOUGH * epochs_for("enough", row.config, plan.situation)
 
 
-def test_on_two_cores_four_hours_search_in_every_way_and_end_with_both_kinds_over_all_folds():
+def test_on_two_cores_four_hours_search_in_every_way_and_end_with_both_nets_at_every_depth_over_all_folds():
     plan = two_cores(4 * HOUR)
     assert {row.stage for row in plan.trials} >= {"resize", "augmentation", "backbone", "loss"}
-    assert len({(row.config.backbone, bool(row.config.weights)) for row in plan.finalists}) >= 2
+    assert {(row.config.backbone, row.config.top) for row in plan.finalists} == {
+        (n, top) for n in BOX for top in DEPTHS
+    }
     assert all(len(row.config.folds) == 5 for row in plan.finalists)
-    assert all(row.epochs >= 0.7 * epochs_for("full", row.config, plan.situation) for row in plan.finalists)
+    assert all(row.epochs >= 0.99 * final_epochs("sound", row.config, plan.situation) for row in plan.finalists)
+
+
+@pytest.mark.parametrize(("rows", "side"), [(5000, 32), (2500, 150), (1000, 300)])
+def test_on_two_cores_more_time_trains_more_nets_at_more_depths(rows, side):
+    plans = [plan_on("cpu", minutes * MINUTE, rows, side) for minutes in (10, 30, 60, 120)]
+    depths = [{(row.config.backbone, row.config.top) for row in plan.finalists} for plan in plans]
+    assert all(more >= fewer for fewer, more in pairwise(depths[1:]))
+    assert len(depths[0]) <= len(depths[1]) >= 3
+    assert len(depths[-1]) == 6
+    for plan in plans[1:]:
+        assert all(row.config.folds == (0, 1, 2, 3, 4) for row in plan.finalists)
+        counts = [(row.epochs, epochs_for("enough", row.config, plan.situation)) for row in plan.finalists]
+        multiples = [epochs / enough for epochs, enough in counts]
+        assert min(multiples) >= 0.99 * MORE_THAN_ENOUGH
+        alike = [
+            m
+            for m, (epochs, _), row in zip(multiples, counts, plan.finalists, strict=True)
+            if epochs < 0.99 * epochs_for("full", row.config, plan.situation)
+        ]
+        assert max(alike, default=1.0) <= 1.1 * min(alike, default=1.0)  # the same multiple, for all that can use it
 
 
 def test_a_t4_night_ends_with_three_families_over_five_folds():

@@ -11,6 +11,7 @@ from autoclimb.types import Config
 SMALLEST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 MEMORY_SHARE = 0.85  # of the memory that a training is planned to take, since the estimate is rough
 MOST_KEPT = 1.5e9  # bytes of features at a net's cut that a plan stores for one net
+MOST_KEPT_IN_ALL = 3e9  # and for all: beyond it learn.trunk deletes those of other nets
 
 
 def pixel_bytes(size: int, s: Situation) -> float:

@@ -1,6 +1,6 @@
 """A few nets at several depths: how many finalists a processor makes of nets that can be cut."""
 
-from autoclimb.search.capacity import fits_disk, fits_memory, within_memory
+from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_disk, fits_memory, kept_bytes, within_memory
 from autoclimb.search.cost import decoding_of, pictures_of, trunk_seconds
 from autoclimb.search.families import KINDS, beside_folds
 from autoclimb.search.fidelity import (
@@ -9,6 +9,7 @@ from autoclimb.search.fidelity import (
     OWN_SHARE,
     WHOLE_SHARE,
     epochs_for,
+    final_epochs,
     fold_seconds,
     folds_of,
     largest_for,
@@ -40,23 +41,29 @@ SHARES = (1.0, 0.85, OWN_SHARE)  # of a net's own size: 224, 192 and 160 px of 2
 def at_depths(heads: list[list[Config]], time: float, s: Situation) -> list[Config]:
     """The best nets at several depths, as many of LISTS as `time` pays for over all folds; [] if for under three.
 
-    What pays is more than enough epochs of each at OWN_SHARE of its size; beyond that, larger pictures come before
-    longer training. Nets that train to different depths err as differently as different nets do, while a top has
-    learned most of what it will after a few epochs. Where the nets at hand are of several families, or the time too
-    short to measure each depth, it is [].
+    More than enough epochs of each are paid for; beyond that, larger pictures come before longer training. Nets that
+    train to different depths err as differently as different nets do, while a top has learned most of what it will
+    after a few epochs. A net from scratch among the heads comes along where it is paid for too. It is [] where the nets
+    at hand are of several families, or the time is too short to measure each depth.
     """
     nets = [family[0] for family in heads if family[0].weights and with_top(family[0], s) is not None][:2]
     if s.budget < LONG or not one_family(s) or not nets:
         return []
+    scratch = [family[0] for family in heads if not family[0].weights][:1]
     paid: list[Config] = []
     for row in LISTS:
-        configs = [c for i, depth in row if i < len(nets) and (c := at_depth(nets[i], depth, s)) is not None]
-        sizings = ([at_share(config, share, s) for config in configs] for share in SHARES)
-        sized = next((sizing for sizing in sizings if pay(sizing, time, s)), [])
+        depths = [c for i, depth in row if i < len(nets) and (c := at_depth(nets[i], depth, s)) is not None]
+        sized = largest_paid([*depths, *scratch], time, s) or largest_paid(depths, time, s)
         if not sized and row is TOPS:
             return []
         paid = sized if len(sized) >= max(len(paid), KINDS) else paid
     return paid
+
+
+def largest_paid(configs: list[Config], time: float, s: Situation) -> list[Config]:
+    """The configs at the largest of SHARES that `time` pays for; [] where it pays for none."""
+    sizings = ([at_share(config, share, s) for config in configs] for share in SHARES)
+    return next((sizing for share, sizing in zip(SHARES, sizings, strict=True) if pay(sizing, share, time, s)), [])
 
 
 def at_depth(net: Config, depth: str, s: Situation) -> Config | None:
@@ -71,8 +78,11 @@ def at_depth(net: Config, depth: str, s: Situation) -> Config | None:
 
 
 def at_share(config: Config, share: float, s: Situation) -> Config:
-    """The config at about `share` of its net's own size, less where all of it trains; as it was tried, if it was."""
-    if config.seconds or "size" in s.space.start:
+    """The config at about `share` of its net's own size, less where all of it trains.
+
+    A net from scratch, or one that was tried, keeps its size.
+    """
+    if config.seconds or not config.weights or "size" in s.space.start:
         return config
     share *= 1.0 if config.top else WHOLE_SHARE / OWN_SHARE
     own = min(net_named(config.backbone).size, largest_for(config, s))
@@ -80,15 +90,20 @@ def at_share(config: Config, share: float, s: Situation) -> Config:
     return within_memory(resized(config, size), s)
 
 
-def pay(configs: list[Config], time: float, s: Situation) -> bool:
-    """Whether `time` pays for more than enough epochs of each config over all folds, and disk and memory hold each."""
-    if not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
+def pay(configs: list[Config], share: float, time: float, s: Situation) -> bool:
+    """Whether `time` pays for the configs over all folds, and disk and memory hold each.
+
+    They get more than enough epochs each, and sound ones where they are above the least share of their size.
+    """
+    kept = sum(kept_bytes(config, s) for config in configs if config.top)
+    if kept > MOST_KEPT_IN_ALL or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
         return False
     pictures = {pictures_of(config): decoding_of(config, s) for config in configs}
     beside = sum(beside_folds(config, len(configs), s) + trunk_seconds(config, s) for config in configs)
-    return sum(pictures.values()) + beside + folds_of(s) * sum(needs(configs, s)) <= time
+    each = [needs(c, s, final_epochs("sound", c, s) if share > OWN_SHARE else 0.0) for c in configs]
+    return sum(pictures.values()) + beside + folds_of(s) * sum(each) <= time
 
 
-def needs(configs: list[Config], s: Situation) -> list[float]:
-    """Seconds of a fold that give each config more than enough epochs."""
-    return [fold_seconds(MORE_THAN_ENOUGH * epochs_for("enough", config, s), config, s) for config in configs]
+def needs(config: Config, s: Situation, epochs: float = 0.0) -> float:
+    """Seconds of a fold that give the config more than enough epochs, and at least `epochs`."""
+    return fold_seconds(max(MORE_THAN_ENOUGH * epochs_for("enough", config, s), epochs), config, s)

@@ -1,11 +1,18 @@
 """The finalists: nets of several families over all folds, each with its own size and epochs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, ready_seconds, with_kept
+from autoclimb.search.cost import (
+    corrected,
+    cost_of,
+    decoding_of,
+    epoch_seconds,
+    ready_seconds,
+    with_kept,
+)
 from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import SEED_NOISE, observed
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes
@@ -62,10 +69,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     """
     s = with_kept(history, with_useful_nets(history, corrected(history, s)))
     heads = family_heads(history, s)
-    configs = at_depths(heads, usable(s), s)
-    if configs:
-        return timed(configs, needs(configs, s), s)
-    configs = families_paid(heads, usable(s), s, settled_sizes(history, s))
+    deep = at_depths(heads, usable(s), s)
+    configs = deep or families_paid(heads, usable(s), s, settled_sizes(history, s))
     if not configs and not compared(history, s):  # a cheaper net with good frozen features may be affordable
         others = ([head] for head in heads[1:] if head[0].weights)
         configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])
@@ -75,53 +80,55 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
         return on_fewer_folds(history, heads[0], s)
     configs = beside_scratch(configs[0], history, s) if len(configs) == 1 else configs
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
-    configs = with_long_recipe(configs, usable(s), s)
-    return [averaged(config, s) for config in timed(configs, (), s)]
+    configs = with_long_recipe(configs, usable(s), s, by_need=bool(deep))
+    return [averaged(config, s) for config in timed(configs, s, by_need=bool(deep))]
 
 
-def timed(configs: list[Config], parts: Sequence[float], s: Situation) -> list[Config]:
-    """The configs over all folds, with the seconds left once their pictures are decoded, in these parts or alike."""
+def timed(configs: list[Config], s: Situation, by_need: bool) -> list[Config]:
+    """The configs over all folds, with the seconds that are left once their pictures are decoded."""
     for config in sorted(configs, key=lambda c: -c.cached_size):  # smaller ones may be read from the largest pixels
         s.prepare(config)
     time = usable(s)
     time -= min(sum(beside_folds(c, len(configs), s) for c in configs), max(time, 0.0) / 2)
-    seconds = used_up(configs, seconds_each(configs, time, s, parts), time, s)
+    seconds = used_up(configs, seconds_each(configs, time, s, by_need), time, s)
     every = tuple(range(folds_of(s)))
     return [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
 
 
-def with_long_recipe(configs: list[Config], time: float, s: Situation) -> list[Config]:
-    """The finalists with a long recipe beside them, where all stay sound and it gets thirty epochs.
+def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[Config]:
+    """The finalists with a long recipe beside the first full net, where all stay sound and it gets thirty epochs.
 
     It may have the time that the others cannot use, since further seeds of theirs gain less. Where rows are so many
     that a few epochs are a full training it gets an equal share only: more would be most of the time, for an unmeasured
     gain.
     """
-    if s.space.names() or configs[0].top:
+    place = next((i for i, c in enumerate(configs) if not c.top and (c.weights or not i)), -1) if by_need else 0
+    if s.space.names() or place < 0 or configs[place].top:
         return configs
-    more = [configs[0], long_recipe(configs[0], s), *configs[1:]]
+    more = [*configs[: place + 1], long_recipe(configs[place], s), *configs[place + 1 :]]
     seconds = [time / len(more) / folds_of(s)] * len(more)
-    if epochs_for("full", configs[0], s) >= LONG_RECIPE / 2:
-        seconds = seconds_each(more, time, s)
+    if by_need or epochs_for("full", configs[place], s) >= LONG_RECIPE / 2:
+        seconds = seconds_each(more, time, s, by_need)
     epochs = [epochs_in(each, c, s) for each, c in zip(seconds, more, strict=True)]
     sound = all(e >= sound_at_its_size(c, s) for e, c in zip(epochs, more, strict=True))
-    return more if sound and epochs[1] >= LONG_RECIPE else configs
+    return more if sound and epochs[place + 1] >= LONG_RECIPE else configs
 
 
-def seconds_each(configs: list[Config], time: float, s: Situation, parts: Sequence[float] = ()) -> list[float]:
-    """Seconds of a fold for each config, in `parts` or alike, where the time that one cannot use goes to the others."""
+def seconds_each(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[float]:
+    """Seconds of a fold for each config, where the time that one cannot use goes to the others.
+
+    The shares are equal, or such that each config gets the same multiple of the epochs that it needs.
+    """
     folds = folds_of(s)
+    parts = [needs(c, s) if by_need else 1.0 for c in configs]
     most = [fold_seconds(most_epochs(c, s), c, s) for c in configs]
-    if len(configs) >= KINDS and not parts:
+    if len(configs) >= KINDS and not by_need:
         most = [min(m, MOST_OF_TIME * time / folds) for m in most]
-    parts = parts or [1.0] * len(configs)
     each = [0.0] * len(configs)
     waiting = sorted(range(len(configs)), key=lambda i: most[i] / parts[i])
-    while waiting:
-        left = time / folds - sum(each)
-        i, share = waiting[0], parts[waiting[0]] / sum(parts[i] for i in waiting)
-        each[i] = min(share * left, most[i])
-        waiting = waiting[1:]
+    for place, i in enumerate(waiting):
+        share = parts[i] / sum(parts[j] for j in waiting[place:])
+        each[i] = min(share * (time / folds - sum(each)), most[i])
     return each
 
 

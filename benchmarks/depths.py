@@ -1,0 +1,94 @@
+"""What do nets gain beside others: more seeds of their tops, deeper tops, or all of one of them?
+
+    uv run python benchmarks/depths.py --sets cifar10,intel_scenes [--epochs 6] [--seeds 2]
+
+The two EfficientNet-Lites are trained on the first fold of sets of suite.toml: their tops, deeper tops and all of them, as
+finalists of a run with that time would be (160 px, all of a net at 128 px). Then those of each of search.depths' lists,
+and of a few others, are blended for log loss, cross-fitted over five parts of the fold's held-out rows. The table gives
+the seconds of all trainings of a blend, its log loss on those rows and its difference to both tops', paired by row,
+mean over the seeds. Lengths are epochs, so other work on the machine changes the seconds alone.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from lab import SUITE, Lab, difference, opened
+from record import append, heading
+
+from autoclimb.blend.choose import blend_of
+from autoclimb.score.metrics import metric_named
+from autoclimb.search.depths import LISTS, TOPS
+from autoclimb.search.nets import deeper_top_of, fine_tuning, from_box, top_of
+from autoclimb.types import Config, Goal, Trial
+
+PARTS = 5
+DEPTHS = {"top": top_of, "deeper": deeper_top_of, "all": lambda backbone: 0}
+SIZES = {"top": 160, "deeper": 160, "all": 128}
+Net = tuple[int, str, int]  # its place among the box's, how much of it trains, and by how much its seed is raised
+HEADER = "| set | nets | seconds a fold | log loss | difference |\n|---|---|---|---|---|\n"
+
+
+def pools() -> dict[str, list[Net]]:
+    """What is blended, by name, both tops first."""
+    lists = {", ".join(f"{depth} of {i}" for i, depth in row): [(i, depth, 0) for i, depth in row] for row in LISTS}
+    singles = {f"{depth} of {i} alone": [(i, depth, 0)] for i in (0, 1) for depth in DEPTHS}
+    seeds = [(i, depth, 100 * raised) for raised in (0, 1) for i, depth in TOPS]
+    return {**lists, "both tops from two seeds": seeds, **singles}
+
+
+def config_of(net: Net, seed: int, epochs: float) -> Config:
+    """The config of a net on the first fold."""
+    place, depth, raised = net
+    base = fine_tuning(from_box(), "cpu")[place]
+    kept = {"top": DEPTHS[depth](base.backbone), "size": SIZES[depth], "epochs": epochs, "seed": seed + raised}
+    return base.vary(policy="flip", tta="flip", smoothing=0.1, folds=(0,), **kept)
+
+
+def rows_of(lab: Lab, name: str, epochs: float, seeds: int) -> Iterator[str]:
+    """The table's rows for one set of classes."""
+    goal, rows = Goal(metric_named("log-loss"), lab.task.kind), lab.fold_of == 0
+    part_of = np.where(rows, np.random.default_rng(0).integers(0, PARTS, len(rows)), -1)
+    trained: dict[str, Trial] = {}
+    usual = np.zeros(0)
+    for words, nets in pools().items():
+        losses, seconds = [], 0.0
+        for seed in range(seeds):
+            members = []
+            for config in (config_of(net, seed, epochs) for net in nets):
+                if config.key not in trained:
+                    oof, took = lab.trained(config)
+                    test = np.load(lab.folder / config.key / "test.npy")
+                    trained[config.key] = Trial(config, "made", "done", 0.0, 0.0, took, oof=oof, test=test)
+                members.append(trained[config.key])
+            predicted = np.asarray(blend_of(members, goal, lab.task.truth, part_of).oof, np.float64)
+            classes = np.asarray(lab.task.truth)
+            classes = classes.argmax(1) if classes.ndim == 2 else classes.astype(int)
+            losses.append(-np.log(np.clip(predicted[np.arange(len(rows)), classes], 1e-9, 1)))
+            seconds += sum(member.seconds for member in members) / seeds
+        by_row = np.where(rows, np.mean(losses, 0), np.nan)
+        usual = usual if len(usual) else by_row
+        gap = difference(by_row, usual) if by_row is not usual else ""
+        yield f"| {name} | {words} | {seconds:.0f} | {np.nanmean(by_row):.4f} | {gap} |\n"
+
+
+def main() -> None:
+    """Train the nets of each set and append a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", default="cifar10,intel_scenes")
+    parser.add_argument("--epochs", type=float, default=6.0)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "RESULTS.md")
+    asked = parser.parse_args()
+    append(asked.out, heading("nets at several depths, blended") + HEADER)
+    for name in asked.sets.split(","):
+        with tempfile.TemporaryDirectory(prefix="autoclimb-") as folder, opened(SUITE, name, Path(folder)) as lab:
+            for row in rows_of(lab, name, asked.epochs, asked.seeds):
+                append(asked.out, row)
+                print(row, end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,7 @@ from record import append, heading
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.score.metrics import metric_named
+from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.depths import LISTS, TOPS
 from autoclimb.search.nets import deeper_top_of, fine_tuning, from_box, top_of
 from autoclimb.types import Config, Goal, Trial
@@ -51,8 +52,10 @@ def rows_of(lab: Lab, name: str, epochs: float, seeds: int) -> Iterator[str]:
     """The table's rows for one set of classes."""
     goal, rows = Goal(metric_named("log-loss"), lab.task.kind), lab.fold_of == 0
     part_of = np.where(rows, np.random.default_rng(0).integers(0, PARTS, len(rows)), -1)
+    train = TrainRows(goal, lab.task.truth, part_of, None)
     trained: dict[str, Trial] = {}
-    usual = np.zeros(0)
+    usual, truth = np.zeros(0), np.asarray(lab.task.truth)
+    classes = truth.argmax(1) if truth.ndim == 2 else truth.astype(int)
     for words, nets in pools().items():
         losses, seconds = [], 0.0
         for seed in range(seeds):
@@ -63,9 +66,7 @@ def rows_of(lab: Lab, name: str, epochs: float, seeds: int) -> Iterator[str]:
                     test = np.load(lab.folder / config.key / "test.npy")
                     trained[config.key] = Trial(config, "made", "done", 0.0, 0.0, took, oof=oof, test=test)
                 members.append(trained[config.key])
-            predicted = np.asarray(blend_of(members, goal, lab.task.truth, part_of).oof, np.float64)
-            classes = np.asarray(lab.task.truth)
-            classes = classes.argmax(1) if classes.ndim == 2 else classes.astype(int)
+            predicted = np.asarray(blend_of(members, train).oof, np.float64)
             losses.append(-np.log(np.clip(predicted[np.arange(len(rows)), classes], 1e-9, 1)))
             seconds += sum(member.seconds for member in members) / seeds
         by_row = np.where(rows, np.mean(losses, 0), np.nan)

@@ -4,7 +4,7 @@
 
 The two EfficientNet-Lites are trained on the first fold of sets of suite.toml: their tops, deeper tops and all of them,
 as finalists of a run with that time would be (160 px, all of a net at 128 px). Then those of each of search.depths'
-lists, and of a few others, are blended for log loss, cross-fitted over five parts of the fold's held-out rows. The table
+lists, and of a few others, are blended for log loss, cross-fitted over five parts of the fold's held-out rows. A table
 gives the seconds of all trainings of a blend, its log loss on those rows and its difference to both tops', paired by
 row, mean over the seeds. Lengths are epochs, so other work on the machine changes the seconds alone.
 """

@@ -201,7 +201,7 @@ def test_on_two_cores_two_hours_compare_nets_and_half_an_hour_ends_with_two_kind
     assert len([row for row in two_hours.trials if row.stage in ("resize", "augmentation", "backbone", "loss")]) >= 3
     assert len({(row.config.backbone, bool(row.config.weights)) for row in half.finalists}) >= 2
     for row in half.finalists:
-        assert row.epochs >= 0.99 * MORE_THAN_ENOUGH * epochs_for("enough", row.config, half.situation)
+        assert row.epochs >= 0.98 * MORE_THAN_ENOUGH * epochs_for("enough", row.config, half.situation)
 
 
 @pytest.mark.parametrize("hours", [1, 4])
@@ -318,7 +318,7 @@ def test_further_seeds_of_a_net_are_trained_longer_each_time_it_is_their_turn():
 
 
 def test_the_long_recipe_has_the_time_that_others_cannot_use():
-    plan = plan_on("cpu", 4 * HOUR, 800, 64)
+    plan = plan_on("cpu", 8 * HOUR, 800, 64)
     long = [row for row in plan.finalists if is_long(row.config)]
     assert len(long) == 1
     assert long[0].epochs >= LONG_RECIPE

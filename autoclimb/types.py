@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
@@ -283,7 +283,14 @@ class Config:
 
     def vary(self, **changes: Any) -> "Config":
         """The same config with some values changed."""
-        return replace(self, **changes)
+        held = vars(self)
+        values = {name: held[name] for name in self.__dataclass_fields__}  # not the keys, if they are known by now
+        values.update(changes)
+        if unknown := values.keys() - self.__dataclass_fields__.keys():
+            raise TypeError(f"a Config has no {', '.join(sorted(unknown))}")
+        varied = object.__new__(type(self))  # `replace` sets fifty fields one by one: 17 us, a third of a plan's time
+        vars(varied).update(values)
+        return varied
 
     @property
     def seen_size(self) -> int:

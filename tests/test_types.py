@@ -35,12 +35,19 @@ def test_every_part_of_a_config_counts_in_its_key(name):
     assert Config().vary(**{name: changed(getattr(Config(), name))}).key != Config().key
 
 
-def test_varying_leaves_the_original_alone():
+def test_varying_leaves_the_original_alone_and_gives_what_is_equal_to_a_config_made_anew():
     before = Config()
-    assert before.vary(size=96).size == 96
+    keys = before.key, before.nets_key  # known from now on
+    varied = before.vary(size=96, folds=(1,))
+    assert varied == Config(size=96, folds=(1,))
+    assert (varied.key, varied.nets_key) == (Config(size=96, folds=(1,)).key, Config(size=96).nets_key)
     assert before == Config()
-    with pytest.raises(FrozenInstanceError):
-        before.size = 3  # type: ignore[misc]
+    assert (before.key, before.nets_key) == keys
+    for config in (before, varied):
+        with pytest.raises(FrozenInstanceError):
+            config.size = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="sise"):
+        before.vary(sise=96)
 
 
 @pytest.mark.parametrize("config", [Config(), FULL])

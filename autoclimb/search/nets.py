@@ -8,6 +8,7 @@ Multiply-adds and parameters were counted with torch's FlopCounterMode.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from autoclimb.types import Config
@@ -180,6 +181,7 @@ _BY_NAME = {net.backbone: net for row in NETS.values() for net in row}
 _BY_ARCHITECTURE = {name.split(".")[0]: net for name, net in _BY_NAME.items()}
 
 
+@cache  # every estimate of a config's seconds asks for it
 def net_named(backbone: str) -> Net:
     """The row of a net, named with or without the tag of its weights; for any other net its family's usual values."""
     known = _BY_NAME.get(backbone) or _BY_ARCHITECTURE.get(backbone.split(".")[0])
@@ -206,6 +208,7 @@ def deeper_top_of(backbone: str) -> int:
     return _tops_of(backbone)[1]
 
 
+@cache
 def _tops_of(backbone: str) -> tuple[int, int]:
     return next((tops for pattern, tops in TOPS if re.search(pattern, backbone)), (0, 0))
 

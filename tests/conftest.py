@@ -27,6 +27,14 @@ def browser():
         yield started
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut():
+    """Files need not outlive one: waiting for the disk took half a second of every run of many trials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture
 def in_fp32(monkeypatch):
     """A processor without bfloat16: nets answer in a run as they do from their files, to the last digits."""

@@ -1,6 +1,7 @@
 """The whole plan in no time: budgets hold, nothing runs twice, and a killed run goes on as if nothing had been."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import cycle
 
 import pytest
@@ -16,7 +17,7 @@ from autoclimb.search.finals import is_long
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.stages import SEARCHING
-from autoclimb.types import Config
+from autoclimb.types import Config, History
 
 BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
 TOO_LITTLE = {("large data", "30s"), ("large data", "90s")}  # predicting alone takes 150 s there
@@ -28,6 +29,13 @@ each_world = pytest.mark.parametrize(
 def world(name: str = "a processor, from scratch", budget: str = "5m", **more) -> World:
     seconds = seconds_of(budget)
     return World(situation(**SITUATIONS[name], budget=seconds), opening=min(12.0, 0.4 * seconds), **more)
+
+
+@cache
+def climbed(name: str, budget: str) -> tuple[World, History, bool]:
+    """The world after the whole plan, which many tests look at, and what that came to."""
+    w = world(name, budget)
+    return w, *w.climb(plan_of(None))
 
 
 def stage_of(*configs: Config):
@@ -44,8 +52,7 @@ def short(number: int, **changes) -> Config:
 
 @each_world
 def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
-    w = world(name, budget)
-    history, whole = w.climb(plan_of(None))
+    w, history, whole = climbed(name, budget)
     spent = w.clock.spent()
     assert spent <= w.clock.budget - w.reserve() + 1e-6
     if (name, budget) not in TOO_LITTLE:
@@ -62,8 +69,7 @@ def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
 
 @each_world
 def test_a_search_trial_gets_a_third_of_a_finalists_epochs_and_never_more_than_a_finalist(name, budget):
-    w = world(name, budget)
-    history, _ = w.climb(plan_of(None))
+    w, history, _ = climbed(name, budget)
     searched = [t.config for t in history.trials if t.config.train == "net" and t.stage == "baseline"]
     for config in [t.config for t in history.trials if t.stage == "finalists"]:
         same = [
@@ -100,8 +106,7 @@ def test_every_kind_of_task_gets_valid_configs(kind):
 def test_a_run_killed_at_any_trial_goes_on_as_if_nothing_had_been(data):
     budget = data.draw(st.sampled_from(["90s", "15m"]))
     name = data.draw(st.sampled_from(sorted(SITUATIONS)))
-    unharmed = world(name, budget)
-    unharmed.climb(plan_of(None))
+    unharmed, *_ = climbed(name, budget)
     killed = world(name, budget, kill_at=data.draw(st.integers(1, max(1, len(unharmed.ran)))), lose=0.0)
     if unharmed.ran:
         with pytest.raises(Killed):
@@ -130,8 +135,7 @@ def test_a_kill_costs_its_time_but_no_finished_trial_and_not_the_budget(at, lose
 
 @pytest.mark.parametrize("pace", [0.5, 0.7, 1.5, 4.0])
 def test_a_run_that_goes_on_at_another_pace_after_its_finalists_were_decided_compares_nothing_again(pace):
-    unharmed = world("a card, with the hub", "1h")
-    unharmed.climb(plan_of(None))
+    unharmed, *_ = climbed("a card, with the hub", "1h")
     searched = [key for key in unharmed.asked if unharmed.record[key].stage in ("baseline", *SEARCHING)]
     w = world("a card, with the hub", "1h", kill_at=len(searched) + 1)
     with pytest.raises(Killed):
@@ -155,8 +159,7 @@ def test_a_run_that_goes_on_at_another_pace_after_its_finalists_were_decided_com
 
 @pytest.mark.parametrize("lost", [0.2, 0.5])
 def test_a_run_killed_within_its_last_net_trains_one_in_the_time_that_is_left(lost):
-    unharmed = world("large data", "15m")
-    unharmed.climb(plan_of(None))
+    unharmed, *_ = climbed("large data", "15m")
     [only] = unharmed.ran
     w = world("large data", "15m", kill_at=1, lose=lost)
     with pytest.raises(Killed):

@@ -81,7 +81,7 @@ def hub(weights, tmp_path, monkeypatch) -> Iterator[Hub]:
     """A hub with the one net, where timm looks for its own: nothing leaves this machine."""
     hub = Hub({WEIGHTS: save(weights)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(hub)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)

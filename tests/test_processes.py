@@ -139,7 +139,7 @@ def test_a_bench_that_goes_on_ends_the_processes_of_every_interrupted_cell_first
         record_of_a_killed_bench(tmp_path / "out" / "cells" / "of-another-selection", process_of(left.pid))
         next(cells.run_cells(suite, tmp_path / "out", False, lambda event: notes.append(event.text)))
         assert left.wait(10) == -signal.SIGKILL
-    assert notes[0] == "ended 1 processes of of-another-selection, which was interrupted"
+    assert notes[0] == "ended a process of of-another-selection, which was interrupted"
     assert len(list(tmp_path.glob(f"out/cells/*/{RECORD}"))) == 0
 
 

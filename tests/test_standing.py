@@ -57,6 +57,7 @@ def test_a_team_with_an_equal_score_ranks_ahead():
         "Rank;Score;TeamName\n1;0.9;a, b\n2;0.8;c\n",
         "\ufeffscore\n0.9\n0.8\n",
         "team,points\na,0.9\nb,0.8\n",
+        "Rank,team,points\n1,a,0.9\n2,b,0.8\n",
         "0.9\n0.8\n",
         "Rank;Team;Score\n1;a, b;0,9\n2;c;0,8\n",
         "\r\n\nRank;Score\n1;0.9\n2;0.8\n",
@@ -76,10 +77,16 @@ def test_a_leaderboard_is_read_from_a_pipe(tmp_path):
     writer.join()
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "team\nx\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "team\nx\n", "team,rank\na,1\nb,2\n"])
 def test_a_table_without_a_score_is_a_mistake_that_says_what_to_write(tmp_path, text):
     (tmp_path / "scores.csv").write_text(text)
     with pytest.raises(Mistake, match="Score"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_a_quote_that_nobody_closes_takes_no_team_away_in_silence(tmp_path):
+    (tmp_path / "scores.csv").write_text('team,Score\na,0.9\n"b,0.8\nc,0.7\n')
+    with pytest.raises(Mistake, match="cannot be read"):
         read_scores(tmp_path / "scores.csv")
 
 

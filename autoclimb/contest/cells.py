@@ -103,7 +103,8 @@ def end_leftovers(folder: Path, tell: Tell) -> None:
             pids = ", ".join(str(process.pid) for process in stuck)
             raise Mistake(f"{place.name} was interrupted and its processes ({pids}) do not end; end them and try again")
         if count:
-            tell(Event("note", f"ended {count} processes of {place.name}, which was interrupted"))
+            processes = "a process" if count == 1 else f"{count} processes"
+            tell(Event("note", f"ended {processes} of {place.name}, which was interrupted"))
 
 
 def task_of(suite: Suite, known_set: KnownSet) -> Task:

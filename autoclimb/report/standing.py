@@ -13,6 +13,7 @@ from autoclimb.report.words import counted
 
 # names of the column of scores, by preference
 COLUMNS = ("score", "private score", "privatescore", "public score", "publicscore")
+RANKS = ("rank", "#", "place", "position")  # names of columns of numbers that are no scores
 MEDALS = ("gold", "silver", "bronze")
 
 
@@ -31,20 +32,13 @@ class Standing:
 
 
 def read_scores(path: Path) -> list[float]:
-    """The scores in a leaderboard's csv: its column `Score`, or the only column that holds numbers.
+    """The scores in a leaderboard's csv: its column `Score`, or the only column of numbers but ranks.
 
     Teams without a score are left out. A file of one column may lack a header; where semicolons part the columns, a
     comma may stand for the decimal point. Raises Mistake where the file cannot be read, has no such column or several,
     or has a score that is no number.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            text = file.read().lstrip("\r\n")  # at once, since a pipe cannot be read again
-        delimiter = _delimiter_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
-        cells = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines = [[cell.strip() for cell in line] for line in cells if any(line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Mistake(f"--against {path} cannot be read ({error}); give a csv with a column Score") from error
+    lines, delimiter = _lines_of(path)
     if lines and len(lines[0]) == 1 and _number(lines[0][0]) is not None:
         lines.insert(0, ["score"])
     names, rows = (lines[0], lines[1:]) if lines else ([], [])
@@ -52,7 +46,10 @@ def read_scores(path: Path) -> list[float]:
     scores = [[_number(cell, delimiter == ";") for cell in cells] for cells in columns]
     lowered = [name.lower() for name in names]
     title = next((name for name in COLUMNS if name in lowered), "")
-    places = [i for i, name in enumerate(lowered) if (name == title if title else scores[i] and None not in scores[i])]
+    if title:
+        places = [i for i, name in enumerate(lowered) if name == title]
+    else:
+        places = [i for i, name in enumerate(lowered) if name not in RANKS and scores[i] and None not in scores[i]]
     if len(places) != 1:
         fault = f"has {len(places)} columns {title}" if title else "has no column Score"
         raise Mistake(f"--against {path} {fault}, but {', '.join(names) or 'nothing'}; name one column Score")
@@ -62,6 +59,19 @@ def read_scores(path: Path) -> list[float]:
         fault = f"holds {wrong!r}, which is no number" if wrong else "holds no score"
         raise Mistake(f"--against {path}: column {names[place]} {fault}; mend or leave out such rows")
     return [score for score in scores[place] if score is not None]
+
+
+def _lines_of(path: Path) -> tuple[list[list[str]], str]:
+    """The cells of a csv, line by line without blank ones, and its delimiter; raises Mistake where it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            text = file.read().lstrip("\r\n")  # at once, since a pipe cannot be read again
+        delimiter = _delimiter_of(re.split(r"[\r\n]", text, maxsplit=1)[0])
+        # strict: a quote that nobody closes would swallow the teams below it
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        return [[cell.strip() for cell in line] for line in lines if any(line)], delimiter
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Mistake(f"--against {path} cannot be read ({error}); give a csv with a column Score") from error
 
 
 def _delimiter_of(head: str) -> str:

@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from autoclimb.arrays import row_keys
+from autoclimb.data.read.groups import Grouping
 from autoclimb.data.read.identifiers import why_it_names_rows
-from autoclimb.data.read.labels import Labels
 from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import ABSENT, BLANK, number_of, with_points
@@ -22,47 +21,48 @@ TOO_GOOD = "it tells the label of nearly every train row, so it is the answer in
 FEWEST_ROWS = 20  # with a number, from which one run of numbers for each label is no coincidence
 
 
-def columns_of(
-    raw: RawTask,
-    labels: Labels,
-    group: str | None,
-    group_notes: Sequence[Note],
-    metadata: tuple[str, ...],
-    useless: Mapping[str, str],
-    asked: bool,
-) -> tuple[tuple[Column, ...], list[Note]]:
-    """The train table's columns but its ids, targets first, over rows that have a label; and notes on them.
+def target_columns(raw: RawTask) -> tuple[Column, ...]:
+    """The target columns, over all rows of the train table: blank cells show how many rows lack a label."""
+    return tuple(Column(name, "target", *count(cells)) for name, cells in raw.labels.items())
 
-    `group` is the column that rows are grouped by, `group_notes` say why, or why others are not; `metadata` names
-    the columns that are learned from, `useless` says why the other shared ones are not; `asked` is whether the user
-    spoke of groups.
+
+def other_columns(
+    raw: RawTask,
+    label_of: Sequence[Hashable],
+    grouping: Grouping,
+    metadata: Metadata | None,
+    useless: Mapping[str, str],
+) -> tuple[tuple[Column, ...], list[Note]]:
+    """The columns of the train table that are neither ids nor targets; and notes on them.
+
+    `label_of` has a key for the label of each row. `metadata` are the columns that are learned from, `useless` says why
+    the other shared ones are not.
     """
-    rows = np.flatnonzero(labels.kept)
-    label_of = row_keys(labels.target)
-    why_group = {note.about: note.text for note in reversed(group_notes) if note.about}
+    why_group = {note.about: note.text for note in reversed(grouping.notes) if note.about}
     names_pictures = {note.about for note in raw.notes if note.kind == "match"}
-    columns = [Column(name, "target", *count(cells)) for name, cells in raw.labels.items()]
-    notes = []
+    learned = metadata.names if metadata else ()
+    columns: list[Column] = []
+    notes: list[Note] = []
     for name, cells in raw.others.items():
-        values = [cells[i] for i in rows]
-        distinct, blank = count(values)
-        repeats = 1 < len(set(values)) <= 0.9 * len(values)
+        distinct, blank = count(cells)
+        repeats = 1 < len(set(cells)) <= 0.9 * len(cells)
         known = why_group.get(name, "")
-        hint = "" if known or not repeats else source_hint(name, values, asked or group is not None)
-        leaks = name not in raw.test_columns and repeats and not is_source(name, values)
-        if name == group:
+        free = not grouping.asked and grouping.column is None  # rows might be grouped by this column
+        hint = source_hint(name, cells) if free and repeats and not known else ""
+        leaks = name not in raw.test_columns and repeats and not is_source(name, cells)
+        if name == grouping.column:
             columns.append(Column(name, "group", distinct, blank, known or "as asked"))
             continue
         why = f"column {name!r} gives the label away; it is known for train rows only"
         if useless.get(name) == TOO_GOOD:
             why = f"column {name!r} gives the label away: {TOO_GOOD}"
-        if useless.get(name) == TOO_GOOD or (leaks and gives_away(values, label_of)):
+        if useless.get(name) == TOO_GOOD or (leaks and gives_away(cells, label_of)):
             columns.append(Column(name, "leak", distinct, blank, why))
             notes.append(Note("leak", why, name))
             continue
         if hint:
             notes.append(Note("group", hint, name, "guessed"))
-        if name in metadata:
+        if name in learned:
             columns.append(Column(name, "metadata", distinct, blank, known or hint))
         else:
             names = "it names the pictures" if name in names_pictures else ""
@@ -82,9 +82,9 @@ def is_source(name: str, values: list[str]) -> bool:
     return bool(GROUP_WORDS.search(name)) and not set(values) <= {"0", "1"}
 
 
-def source_hint(name: str, values: list[str], asked: bool) -> str:
-    """How to group by a column that repeats and whose name is that of a source, "" for other columns."""
-    if asked or not is_source(name, values):
+def source_hint(name: str, values: list[str]) -> str:
+    """How to group by a column whose values repeat and whose name is that of a source, "" for other columns."""
+    if not is_source(name, values):
         return ""
     return f"{len(set(values))} values of {name!r} repeat; if they are one source each, add --group {name}"
 
@@ -118,21 +118,19 @@ def too_good(cells: Sequence[str], label_of: Sequence[Hashable]) -> bool:
     return changes <= len(labels) - 1 + 0.01 * len(numbers)
 
 
-def read_metadata(
-    raw: RawTask, keep: list[int], label_of: Sequence[Hashable]
-) -> tuple[Metadata | None, dict[str, str]]:
-    """The shared columns as numbers, of the train rows `keep`, None where there are none of use; why others are not.
+def read_metadata(raw: RawTask, label_of: Sequence[Hashable]) -> tuple[Metadata | None, dict[str, str]]:
+    """The shared columns as numbers, None where there are none of use; and why others are not.
 
     A column of numbers is one as it is; a column of few words that repeat holds places in its sorted words. Columns
-    that are constant, that only name rows, whose test words train rows lack, or that tell the label (`label_of` each
-    kept row) too well are left out.
+    that are constant, that only name rows, whose test words train rows lack, or that tell the label too well are left
+    out. `label_of` has a key for the label of each row.
     """
     names, categories, train, test = [], [], [], []
     useless = {}
     for name in list(raw.test_others)[:MOST_COLUMNS]:
         if name not in raw.others:
             continue
-        cells = [raw.others[name][i] for i in keep]
+        cells = raw.others[name]
         values = as_numbers(name, cells, raw.test_others[name])
         if not isinstance(values, str) and too_good(cells, label_of):
             values = TOO_GOOD

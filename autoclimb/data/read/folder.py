@@ -1,24 +1,22 @@
 """A folder as downloaded -> Task. Read by evidence, not by name; whatever was inferred is said in the notes."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from autoclimb.arrays import LabelSets, row_keys, take_rows
+from autoclimb.arrays import row_keys
 from autoclimb.data.checks import contradiction
 from autoclimb.data.files.formats import ending, unread_words
 from autoclimb.data.files.npy import MOST_SLICES, spread
 from autoclimb.data.read.choosing import ENOUGH
 from autoclimb.data.read.class_folders import read_class_folders, read_file_names
 from autoclimb.data.read.class_names import as_the_sample_shows
-from autoclimb.data.read.columns import columns_of, read_metadata
+from autoclimb.data.read.columns import other_columns, read_metadata, target_columns
 from autoclimb.data.read.extras import masks_of
 from autoclimb.data.read.form import columns_beside, read_form
-from autoclimb.data.read.groups import find_group, sources_in_paths
-from autoclimb.data.read.labels import Labels, read_labels
+from autoclimb.data.read.groups import grouping_of
+from autoclimb.data.read.labels import read_labels
 from autoclimb.data.read.levels import shown
 from autoclimb.data.read.long import unfolded
 from autoclimb.data.read.picture_columns import names_pictures
@@ -144,45 +142,39 @@ def advice(asked_for: Overrides) -> str:
 
 def task_of(layout: Layout, metric: Metric | None) -> Task:
     """The task that a layout is with a metric, or as it looks without one. Raises as `read_folder`."""
-    survey, group = layout.survey, layout.group
-    raw = joined_sets(layout.raw, metric)
-    raw = without_repeats(raw)
+    survey = layout.survey
+    raw = without_repeats(joined_sets(layout.raw, metric))
     absent = tuple(n for n, f in zip(raw.train_ids, raw.train_files, strict=True) if not f)
+    unseen = tuple(n for n, f in zip(raw.test_ids, raw.test_files, strict=True) if not f)
     raw = with_pictures(raw)
     labels = read_labels(raw, metric, survey.root)
     labels, renamed = as_the_sample_shows(raw, labels, survey, metric)
     form, form_notes = read_form(raw, labels, metric)
-    keep = np.flatnonzero(labels.kept).tolist()
-    place = np.cumsum(labels.kept) - 1  # row of the table -> row of the target
-    unseen = tuple(n for n, f in zip(raw.test_ids, raw.test_files, strict=True) if not f)
-    if len(keep) < 2:
-        raise Mistake(f"{len(keep)} train rows have both a label and a picture; that is too few to learn from")
-    rows = np.array([place[i] for i in keep])
-    column, group_notes = group_column(raw, labels, group)
-    sources: list[str] | None = None
-    if not (raw.literal or raw.versions or group or column or group_notes):
-        sources, group_notes = sources_in_paths([raw.train_files[i] for i in keep], raw.test_files, survey.root)
-    target = take_rows(labels.target, rows)
-    metadata, useless = read_metadata(raw, keep, row_keys(target))
-    names = metadata.names if metadata else ()
-    columns, column_notes = columns_of(raw, labels, column, group_notes, names, useless, group is not None)
+    if len(labels.rows) < 2:
+        raise Mistake(f"{len(labels.rows)} train rows have both a label and a picture; that is too few to learn from")
+    targets = target_columns(raw)
+    raw = raw.only(labels.rows.tolist())
+    grouping = grouping_of(raw, labels, layout.group, survey.root)
+    label_of = row_keys(labels.target)
+    metadata, useless = read_metadata(raw, label_of)
+    others, column_notes = other_columns(raw, label_of, grouping, metadata, useless)
     task = Task(
         name=survey.root.name,
         kind=labels.kind,
         classes=labels.classes,
-        train_ids=tuple(raw.train_ids[i] for i in keep),
-        train_files=tuple(raw.train_files[i] for i in keep),
-        target=target,
+        train_ids=tuple(raw.train_ids),
+        train_files=tuple(raw.train_files),
+        target=labels.target,
         test_ids=tuple(raw.test_ids),
         test_files=tuple(raw.test_files),
         form=replace(form, first=first_row(raw)),
-        groups=numbered(sources) if sources else rows_together(raw, column, keep, group),
-        test_groups=None if raw.versions and not group else test_groups_of(raw, column),
+        groups=grouping.groups,
+        test_groups=grouping.test_groups,
         grades=labels.grades,
         channels=raw.channels,
         metadata=metadata,
-        soft=None if labels.soft is None else labels.soft[rows],
-        columns=columns,
+        soft=labels.soft,
+        columns=(*targets, *others),
         other_files=tuple(sorted(survey.other.items(), key=lambda e: (-e[1], e[0]))),
         unreadable_train=absent,
         unreadable_test=unseen,
@@ -193,7 +185,7 @@ def task_of(layout: Layout, metric: Metric | None) -> Task:
             *form_notes,
             *without_picture(absent, "train ids have no picture and are left out"),
             *without_picture(unseen, "test ids have no picture and get a constant answer"),
-            *group_notes,
+            *grouping.notes,
             *column_notes,
             *survey.notes,
         ),
@@ -316,56 +308,3 @@ def with_pictures(raw: RawTask) -> RawTask:
     """The same with the train rows that have a picture: what others are called is no class that could be learned."""
     rows = [i for i, file in enumerate(raw.train_files) if file]
     return raw if len(rows) == len(raw.train_files) else raw.only(rows)
-
-
-def rows_together(raw: RawTask, column: str | None, keep: list[int], group: str | None) -> np.ndarray | None:
-    """The group number of each kept row by the versions of pictures or by a column, None for no groups."""
-    return versions_of(raw, keep) if raw.versions and not group else groups_of(raw, column, keep)
-
-
-def versions_of(raw: RawTask, keep: list[int]) -> np.ndarray:
-    """The group number of each kept row where rows are versions of one picture."""
-    assert raw.versions is not None
-    place = {name: i for i, name in enumerate(dict.fromkeys(raw.versions))}
-    return np.array([place[raw.versions[i]] for i in keep], np.int64)
-
-
-def group_column(raw: RawTask, labels: Labels, group: str | None) -> tuple[str | None, list[Note]]:
-    """The train column to group by, as asked for or found by evidence, None for no groups; and notes on why."""
-    if group is not None:
-        return (None if group == "none" and group not in raw.others else group), []
-    kept = np.flatnonzero(labels.kept)
-    columns = {c: [cells[i] for i in kept] for c, cells in raw.others.items()}
-    names = None
-    if isinstance(labels.target, LabelSets):
-        names = [tuple(label for label in row if label >= 0) for row in labels.target.ones.tolist()]
-    elif labels.kind == "multilabel":
-        names = [tuple(np.flatnonzero(row).tolist()) for row in labels.target]
-    elif labels.kind != "regression":
-        names = [(label,) for label in labels.target.tolist()]
-    return find_group(columns, raw.test_others, names)
-
-
-def groups_of(raw: RawTask, column: str | None, keep: list[int]) -> np.ndarray | None:
-    """The group number of each kept row, None for no groups; a blank cell is a group of its own."""
-    if column is None:
-        return None
-    if column not in raw.others:
-        have = ", ".join(raw.others) or "no other columns"
-        raise Mistake(f"the train table has no column {column!r} to group by; it has {have}")
-    numbers = numbered([raw.others[column][i] for i in keep])
-    if numbers.max() < 1:
-        raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
-    return numbers
-
-
-def test_groups_of(raw: RawTask, column: str | None) -> np.ndarray | None:
-    """The group number of each test row, None where test rows lack the column; numbers are not those of train rows."""
-    return numbered(raw.test_others[column]) if column is not None and column in raw.test_others else None
-
-
-def numbered(cells: Sequence[str]) -> np.ndarray:
-    """A number for each different cell, in the order of first occurrence; each blank cell has one of its own."""
-    named = [c if c not in BLANK else f"\0{i}" for i, c in enumerate(cells)]
-    place = {name: i for i, name in enumerate(dict.fromkeys(named))}
-    return np.array([place[name] for name in named], np.int64)

@@ -1,4 +1,4 @@
-"""Which column says where rows come from: found by evidence, so that folds hold out what the test set holds out."""
+"""Which rows belong together: by evidence, so that folds hold out what the test set holds out, or as asked for."""
 
 import re
 from collections import Counter
@@ -6,9 +6,15 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from autoclimb.arrays import LabelSets
+from autoclimb.data.read.labels import Labels
+from autoclimb.data.read.raw import RawTask
 from autoclimb.data.read.targets import GROUP_WORDS
 from autoclimb.data.read.values import BLANK, are_numbers, are_whole
 from autoclimb.data.sources import parts_of
+from autoclimb.errors import Mistake
 from autoclimb.types import Note
 
 SOURCE_FOLDER = re.compile(
@@ -20,6 +26,69 @@ LARGEST = 1 / 3  # of the rows: a larger group is a category (sex, camera) or le
 ROWS_EACH = 1.5  # rows a group on average, below which next to nothing is held together
 FEWEST_TEST = 20  # test rows that a column of an ordinary name must have before "no value in common" means anything
 LOST_ROWS, LOST_LABELS = 0.1, 0.2  # shares with one group only, from which grouped folds cannot score (assumption)
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Which rows belong together, so that a fold holds out all of them or none; None for no groups."""
+
+    groups: np.ndarray | None  # (N,) int, of the train rows
+    test_groups: np.ndarray | None = None  # (M,) int, whose numbers are not those of the train rows
+    column: str | None = None  # that the groups are the values of
+    asked: bool = False  # whether the user spoke of groups
+    notes: tuple[Note, ...] = ()  # why rows are grouped so, or why by other columns they are not
+
+
+def grouping_of(raw: RawTask, labels: Labels, asked_for: str | None, root: Path) -> Grouping:
+    """How rows are grouped: by the column asked for ("none" for not at all), by versions of one picture, by evidence.
+
+    `raw` holds the rows that `labels` are of. Evidence is a column or else, below `root`, folders of patients or clips.
+    Raises Mistake where the train table has no such column, or it has one value only.
+    """
+    if asked_for is not None:
+        column = None if asked_for == "none" and asked_for not in raw.others else asked_for
+        return Grouping(_by_column(raw, column), _of_test_rows(raw, column), column, True)
+    column, notes = find_group(raw.others, raw.test_others, classes_of(labels))
+    if raw.versions:
+        return Grouping(numbered(raw.versions), column=column, notes=tuple(notes))
+    if column is None and not notes and not raw.literal:
+        sources, notes = sources_in_paths(raw.train_files, raw.test_files, root)
+        return Grouping(numbered(sources) if sources else None, notes=tuple(notes))
+    return Grouping(_by_column(raw, column), _of_test_rows(raw, column), column, notes=tuple(notes))
+
+
+def classes_of(labels: Labels) -> list[tuple[int, ...]] | None:
+    """The indices of the classes that each row has, None for numbers."""
+    if isinstance(labels.target, LabelSets):
+        return [tuple(label for label in row if label >= 0) for row in labels.target.ones.tolist()]
+    if labels.kind == "multilabel":
+        return [tuple(np.flatnonzero(row).tolist()) for row in labels.target]
+    return None if labels.kind == "regression" else [(label,) for label in labels.target.tolist()]
+
+
+def _by_column(raw: RawTask, column: str | None) -> np.ndarray | None:
+    """The group number of each train row by a column's cells."""
+    if column is None:
+        return None
+    if column not in raw.others:
+        have = ", ".join(raw.others) or "no other columns"
+        raise Mistake(f"the train table has no column {column!r} to group by; it has {have}")
+    numbers = numbered(raw.others[column])
+    if numbers.max() < 1:
+        raise Mistake(f"column {column!r} has one value only; folds need at least two groups")
+    return numbers
+
+
+def _of_test_rows(raw: RawTask, column: str | None) -> np.ndarray | None:
+    """The group number of each test row, None where test rows lack the column."""
+    return numbered(raw.test_others[column]) if column in raw.test_others else None
+
+
+def numbered(cells: Sequence[str]) -> np.ndarray:
+    """A number for each different cell, in the order of first occurrence; each blank cell has one of its own."""
+    named = [c if c not in BLANK else f"\0{i}" for i, c in enumerate(cells)]
+    place = {name: i for i, name in enumerate(dict.fromkeys(named))}
+    return np.array([place[name] for name in named], np.int64)
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,12 @@ FITTING = {
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Kind, classes and target of the rows that have a label. `kept` marks them."""
+    """Kind, classes and target of the rows of the train table that have a label."""
 
     kind: Kind
     classes: tuple[str, ...]
     target: np.ndarray  # as types.Task has it
-    kept: np.ndarray  # (rows,) bool
+    rows: np.ndarray  # (N,) indices of these rows in the table, rising
     grades: tuple[float, ...] = ()
     separator: str = ""  # of a column of sets
     notes: tuple[Note, ...] = ()
@@ -81,9 +81,9 @@ def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
     names = list(raw.labels)
     columns = []
     for name in names:
-        flags = flags_of(raw.labels[name])
-        if flags is not None or not set(raw.labels[name]) - BLANK:
-            columns.append(flags or raw.labels[name])
+        signs = flags_of(raw.labels[name])
+        if signs is not None or not set(raw.labels[name]) - BLANK:
+            columns.append(signs or raw.labels[name])
             continue
         wrong = next(c for c in raw.labels[name] if c not in BLANK and flags_of([c]) is None)
         if number_of(wrong) is not None and are_votes(raw, metric):
@@ -94,27 +94,28 @@ def of_columns(raw: RawTask, metric: Metric | None) -> Labels:
             f"{OF_VOTES} for votes"
         )
     table = np.array([np.array([number_of(c) or 0 for c in cells], np.int8) for cells in columns]).T
-    kept = np.array([any(c not in BLANK for c in row) for row in zip(*columns, strict=True)])
+    labelled = np.array([any(c not in BLANK for c in row) for row in zip(*columns, strict=True)])
     notes = []
     unsure = int((table < 0).sum())
     if unsure and any("0" in cells for cells in columns):
         notes.append(Note("cells", f"{unsure} cells of -1 (unsure) count as 0", sure="likely"))
-    if not kept.all() and not any({"0", "-1"} & set(cells) for cells in columns):
-        text = f"blank cells count as 0: no column holds a 0, so the {int((~kept).sum())} blank rows have no label"
+    if not labelled.all() and not any({"0", "-1"} & set(cells) for cells in columns):
+        text = f"blank cells count as 0: no column holds a 0, so the {int((~labelled).sum())} blank rows have no label"
         notes.append(Note("cells", text, sure="guessed"))
-        kept[:] = True
-    flags = (table[kept] > 0).astype(np.uint8)
+        labelled[:] = True
+    rows = np.flatnonzero(labelled)
+    flags = (table[rows] > 0).astype(np.uint8)
     if not len(flags):
         raise Mistake(f"the columns {', '.join(names[:4])} hold no labels")
     one_each = bool((flags.sum(1) == 1).all())
     kind: Kind = "binary" if len(names) == 2 else "multiclass"
     if one_each and (metric is None or kind in metric.kinds):
-        return of_classes(kind, tuple(names), flags.argmax(1).astype(np.int64), kept, tuple(notes))
+        return of_classes(kind, tuple(names), flags.argmax(1).astype(np.int64), rows, tuple(notes))
     if metric is not None and are_votes(raw, metric):
         return of_votes(raw)
     if not flags.any():
         raise Mistake(f"the columns {', '.join(names[:4])} are 0 in every row")
-    return Labels("multilabel", tuple(names), flags, kept, notes=tuple(notes))
+    return Labels("multilabel", tuple(names), flags, rows, notes=tuple(notes))
 
 
 def are_votes(raw: RawTask, metric: Metric | None) -> bool:
@@ -140,27 +141,27 @@ def of_votes(raw: RawTask) -> Labels:
     if wrong is not None:
         raise Mistake(f"votes are numbers from 0 on, but the columns {', '.join(names[:4])} hold {wrong!r}")
     table = np.array([[number_of(c) or 0.0 for c in column] for column in cells]).T
-    kept = table.sum(1) > 0
-    if not kept.any():
+    rows = np.flatnonzero(table.sum(1) > 0)
+    if not len(rows):
         raise Mistake(f"the columns {', '.join(names[:4])} hold no votes")
-    soft = table[kept] / table[kept].sum(1, keepdims=True)
+    soft = table[rows] / table[rows].sum(1, keepdims=True)
     if (soft == soft[0]).all():
         raise Mistake(f"every train row has the same votes in {', '.join(names[:4])}; there is nothing to learn")
-    missing = int((~kept).sum())
+    missing = len(table) - len(rows)
     text = "the target columns hold votes: their shares are learned, and a row is shown as its most voted class"
     notes = [Note("cells", text, sure="likely")]
     notes += [Note("missing", f"{missing} train rows without a vote are left out")] if missing else []
     kind: Kind = "binary" if len(names) == 2 else "multiclass"
-    return Labels(kind, tuple(names), soft.argmax(1).astype(np.int64), kept, notes=tuple(notes), soft=soft)
+    return Labels(kind, tuple(names), soft.argmax(1).astype(np.int64), rows, notes=tuple(notes), soft=soft)
 
 
 def of_classes(
-    kind: Kind, classes: tuple[str, ...], target: np.ndarray, kept: np.ndarray, notes: tuple[Note, ...] = ()
+    kind: Kind, classes: tuple[str, ...], target: np.ndarray, rows: np.ndarray, notes: tuple[Note, ...] = ()
 ) -> Labels:
     """Labels of one class a row. Raises Mistake where all rows have the same."""
     if len(np.unique(target)) < 2:
         raise Mistake(f"every train row has the label {classes[int(target[0])]!r}; two classes are needed to learn")
-    return Labels(kind, classes, target, kept, notes=notes)
+    return Labels(kind, classes, target, rows, notes=notes)
 
 
 def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Labels:
@@ -171,7 +172,7 @@ def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Lab
     if not raw.literal and (numeric or not set(tokens_of_sample(raw)) & set(column)):
         column = with_points(column) or column
     blank, blank_notes = blanks_of(name, column, raw, numeric)
-    kept = np.array([c not in blank for c in column])
+    rows = np.flatnonzero([c not in blank for c in column])
     cells = [c for c in column if c not in blank]
     if not cells:
         raise Mistake(f"column {name!r} holds no labels")
@@ -188,7 +189,7 @@ def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Lab
             cells, spelling_notes = (cells, []) if raw.literal else one_spelling(name, cells, raw)
             grade_of, why = grades_in_words(set(cells), root)
             if grade_of:
-                return of_worded_grades(name, cells, kept, grade_of, why, (*notes, *spelling_notes))
+                return of_worded_grades(name, cells, rows, grade_of, why, (*notes, *spelling_notes))
         wrong = next(c for c in cells if number_of(c) is None)
         listed = "list the grades from the lowest on in a classes.txt in the folder, " if wants == "grade" else ""
         raise Mistake(
@@ -196,9 +197,9 @@ def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Lab
             f"name a numeric target with --target or another metric"
         )
     if wants == "number" or (not wants and is_quantity(cells, raw)):
-        return of_numbers(name, cells, kept, tuple(notes))
+        return of_numbers(name, cells, rows, tuple(notes))
     if wants == "grade":
-        return of_grades(name, cells, kept, tuple(notes))
+        return of_grades(name, cells, rows, tuple(notes))
     if are_numbers(cells) and not are_whole(cells) and len(set(cells)) > MANY_NUMBERS:
         raise Mistake(
             f"column {name!r} holds {len(set(cells))} different numbers, a quantity, which "
@@ -209,11 +210,11 @@ def of_one_column(raw: RawTask, metric: Metric | None, root: Path | None) -> Lab
         if missing:
             notes = [Note("cells", f"{missing} train rows have an empty set of labels", name, "likely"), *blank_notes]
         return of_sets([tokens_of(c, separator) if c not in blank else [] for c in column], separator, tuple(notes))
-    return of_names(name, cells, kept, raw, metric, notes)
+    return of_names(name, cells, rows, raw, metric, notes)
 
 
 def of_names(
-    name: str, cells: list[str], kept: np.ndarray, raw: RawTask, metric: Metric | None, notes: list[Note]
+    name: str, cells: list[str], rows: np.ndarray, raw: RawTask, metric: Metric | None, notes: list[Note]
 ) -> Labels:
     """Labels that are names of classes, one a row. Raises Mistake where no two rows share one."""
     if are_lists(cells) and not raw.literal and all(len(tokens_of(c, ",")) == 1 for c in set(cells)):
@@ -237,10 +238,10 @@ def of_names(
             f"{cells[0][:60]!r}; {instead}"
         )
     place = {c: i for i, c in enumerate(classes)}
-    return of_classes(kind, classes, np.array([place[c] for c in cells], np.int64), kept, tuple(notes))
+    return of_classes(kind, classes, np.array([place[c] for c in cells], np.int64), rows, tuple(notes))
 
 
-def of_numbers(name: str, cells: Sequence[str], kept: np.ndarray, notes: tuple[Note, ...]) -> Labels:
+def of_numbers(name: str, cells: Sequence[str], rows: np.ndarray, notes: tuple[Note, ...]) -> Labels:
     """Labels that are quantities. Raises Mistake where nets cannot learn them: beyond float32, or all the same."""
     values = np.array([float(c) for c in cells])
     if np.abs(values).max() > MOST:
@@ -250,7 +251,7 @@ def of_numbers(name: str, cells: Sequence[str], kept: np.ndarray, notes: tuple[N
         )
     if values.min() == values.max():
         raise Mistake(f"every train row has the value {values[0]:g} in column {name!r}")
-    return Labels("regression", (), values, kept, notes=notes)
+    return Labels("regression", (), values, rows, notes=notes)
 
 
 def is_quantity(cells: list[str], raw: RawTask) -> bool:
@@ -265,7 +266,7 @@ def is_quantity(cells: list[str], raw: RawTask) -> bool:
     return not are_whole(cells) or len(set(cells)) > MANY_NUMBERS or (fractions and len(set(plain(cells))) > 2)
 
 
-def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[Note, ...]) -> Labels:
+def of_grades(name: str, cells: list[str], rows: np.ndarray, notes: tuple[Note, ...]) -> Labels:
     """Ordinal labels, classes sorted by grade. Raises Mistake where the numbers are no grades."""
     grades = sorted({float(c) for c in cells})
     if len(grades) > MANY_NUMBERS and not are_whole(cells):
@@ -277,11 +278,11 @@ def of_grades(name: str, cells: list[str], kept: np.ndarray, notes: tuple[Note, 
         raise Mistake(f"every train row has the grade {grades[0]:g} in column {name!r}")
     place = {g: i for i, g in enumerate(grades)}
     target = np.array([place[float(c)] for c in cells], np.int64)
-    return Labels("ordinal", tuple(f"{g:g}" for g in grades), target, kept, tuple(grades), notes=notes)
+    return Labels("ordinal", tuple(f"{g:g}" for g in grades), target, rows, tuple(grades), notes=notes)
 
 
 def of_worded_grades(
-    name: str, cells: list[str], kept: np.ndarray, grade_of: dict[str, float], why: str, notes: tuple[Note, ...]
+    name: str, cells: list[str], rows: np.ndarray, grade_of: dict[str, float], why: str, notes: tuple[Note, ...]
 ) -> Labels:
     """Ordinal labels that are words, in the order of their grades. Raises Mistake where all rows have the same."""
     classes = tuple(sorted(set(cells), key=lambda c: grade_of[c]))
@@ -291,7 +292,7 @@ def of_worded_grades(
     text = f"grades in order, as {why}: {', '.join(f'{grade_of[c]:g} {c}' for c in classes)}"
     target = np.array([place[c] for c in cells], np.int64)
     grades = tuple(grade_of[c] for c in classes)
-    return Labels("ordinal", classes, target, kept, grades, notes=(*notes, Note("grades", text, name, "likely")))
+    return Labels("ordinal", classes, target, rows, grades, notes=(*notes, Note("grades", text, name, "likely")))
 
 
 def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> Labels:
@@ -299,7 +300,7 @@ def of_sets(sets: list[list[str]], separator: str, notes: tuple[Note, ...]) -> L
     classes = in_order({t for s in sets for t in s})
     place = {c: i for i, c in enumerate(classes)}
     target = label_sets([[place[n] for n in names] for names in sets], len(classes))
-    return Labels("multilabel", classes, target, np.ones(len(sets), bool), separator=separator, notes=notes)
+    return Labels("multilabel", classes, target, np.arange(len(sets)), separator=separator, notes=notes)
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -361,6 +360,7 @@ def run_demo(
     Each picture shows several digits, to be named as a set and scored by F2. Nothing is downloaded.
     """
     from autoclimb.demo import f2_on_test_set, make_demo
+    from autoclimb.report.words import give_or_take
 
     seconds = seconds_of(budget)
     if not quiet:
@@ -371,7 +371,7 @@ def run_demo(
     run = _fit_in_view(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
     _print_end(run, quiet)
     value, stderr = f2_on_test_set(out, run.submission)
-    print(f"{'f2':<11} {value:.4f} ± {stderr:.4f} on the test set, whose truth only this demo knows")
+    print(f"{'f2':<11} {give_or_take(value, stderr)} on the test set, whose truth only this demo knows")
 
 
 @app.command("plan", epilog="Example: [bold]autoclimb plan ./data --metric f2 --budget 4h --device t4[/bold]")
@@ -503,8 +503,10 @@ def _left(seconds: float, started: float) -> Callable[[], float]:
 def _print_end(run: "Run", quiet: bool) -> None:
     if not quiet:
         print(run.words)
-    score = "no score: nothing was learned" if isnan(run.score) else f"{run.score:.4f} ± {run.stderr:.4f} out of fold"
-    print(f"{run.metric.name:<11} {score}")
+    from autoclimb.report.words import give_or_take
+
+    score = give_or_take(run.score, run.stderr)
+    print(f"{run.metric.name:<11} {f'{score} out of fold' if score else 'no score: nothing was learned'}")
     if run.submission.exists():
         print(f"{'submission':<11} {run.submission}")
     else:  # the data had no test pictures

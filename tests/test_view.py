@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from autoclimb.report import view
-from autoclimb.report.view import Scene, after, drawn, give_or_take, notebook_display, notebook_tell, watch
+from autoclimb.report.view import Scene, after, drawn, notebook_display, notebook_tell, watch
+from autoclimb.report.words import give_or_take, score_words
 from autoclimb.types import Event
 
 CLIMB = [
@@ -119,7 +120,9 @@ def test_the_last_view_shows_nothing_that_moves():
 def test_scores_keep_the_digits_that_matter():
     assert give_or_take(0.91234, 0.00612) == "0.9123 ± 0.0061"
     assert give_or_take(123.456, 0.5) == "123.5 ± 0.5000"
-    assert give_or_take(None, 0.5) == ""
+    assert give_or_take(0.9, float("nan")) == "0.9000"
+    assert give_or_take(None, 0.5) == give_or_take(float("nan"), 0.5) == ""
+    assert [score_words(value) for value in (23456.7, -1234.5, 2.5e7)] == ["23457", "-1234", "2.5e+07"]
 
 
 def test_a_pipe_gets_one_line_an_event_with_the_seconds_since_the_start(capsys):

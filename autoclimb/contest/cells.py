@@ -23,6 +23,7 @@ from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import read_json, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.report.parts import safe
+from autoclimb.report.words import give_or_take, score_words
 from autoclimb.run import store
 from autoclimb.run.result import open_run
 from autoclimb.types import Event, Goal, Metric, Task, Tell
@@ -122,9 +123,8 @@ def outcome_words(outcome: Outcome) -> str:
     """The score with its error, or why there is none."""
     if outcome.score is None:
         return safe(outcome.status, LONGEST_STATUS)
-    error = f" ± {outcome.stderr:.4f}" if outcome.stderr is not None else ""
-    promised = f" (promised {outcome.oof:.4f})" if outcome.oof is not None else ""
-    return f"{outcome.metric} {outcome.score:.4f}{error}{promised}"
+    promised = f" (promised {score_words(outcome.oof)})" if outcome.oof is not None else ""
+    return f"{outcome.metric} {give_or_take(outcome.score, outcome.stderr)}{promised}"
 
 
 def run_cell(cell: Cell, suite: Suite, place: Path, task: Task) -> Outcome:

@@ -19,7 +19,7 @@ from autoclimb.contest.standings import (
 )
 from autoclimb.contest.suite import Suite
 from autoclimb.report.parts import safe
-from autoclimb.report.words import counted, score_words
+from autoclimb.report.words import counted, give_or_take
 
 PAIR_HEAD = ("budget", "solver", "against", "wins", "ties", "losses")
 COST_HEAD = ("solver", "budget", "cells", "of the budget", "at most", "overran", "trials", "peak MB")
@@ -92,7 +92,7 @@ def score_cell(row: Summary | None, usual: int) -> str:
         return ""
     if math.isnan(row.mean):
         return "failed"
-    text = score_words(row.mean) + ("" if math.isnan(row.error) else f" ± {score_words(row.error)}")
+    text = give_or_take(row.mean, row.error)
     notes = [f"n={row.seeds}"] if row.seeds != usual else []
     notes += [f"{row.failed} failed"] if row.failed else []
     return text + (f" ({', '.join(notes)})" if notes else "")

@@ -6,9 +6,7 @@ from typing import Any
 from autoclimb.report import findings
 from autoclimb.report.findings import Errors
 from autoclimb.report.record import RunRecord
-from autoclimb.report.words import score_words
-
-STRENGTH = {"slight": "a little", "clear": "clearly", "strong": "strongly"}
+from autoclimb.report.words import drift_words, score_words
 
 
 def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
@@ -17,16 +15,6 @@ def doubts_of(record: RunRecord, errors: Errors | None) -> list[str]:
     folds = folds_words(findings.fold_scores(record, errors)) if errors else ""
     drift = drift_words(record.drift) if drifted else ""
     return [text for text in (drift, nearness_words(record.nearness), folds) if text]
-
-
-def drift_words(drift: dict[str, Any]) -> str:
-    """How well a classifier tells test pictures from train pictures, and what that means for the score."""
-    auc = f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f}"
-    if drift["verdict"] == "none":
-        return f"Test pictures look like train pictures: {auc}, where 0.5 is chance."
-    most = f", most by {drift['most']['name']}" if drift["most"] else ""
-    strength = STRENGTH[drift["verdict"]]
-    return f"Test pictures differ {strength} from train pictures: {auc}{most}. The score may promise too much."
 
 
 def nearness_words(nearness: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from autoclimb.report.words import WIDEST, counted, short
+from autoclimb.report.words import WIDEST, counted, drift_words, kind_words, short
 
 LISTED = 12  # classes, columns and metadata shown one by one
 THUMBNAIL = 12  # pixels a side: six of them and the gaps between them fill 80 columns
@@ -56,7 +56,8 @@ def page_of(facts: dict[str, Any], thumbnails: Sequence[np.ndarray | None] = ())
     ):
         for i, line in enumerate(lines):
             page.add_row(Text(name if i == 0 else "", style="bold"), line)
-    title = Text.assemble((facts["name"], "bold"), f": {kind_words(facts)}")
+    kind = kind_words(facts["kind"], len(facts["classes"]), facts["labels_per_item"])
+    title = Text.assemble((facts["name"], "bold"), f": {kind}")
     rows = Padding(row_lines(facts, thumbnails), (1, 0, 0, 2), expand=False)
     return Group(title, rows, Padding(page, (1, 0, 0, 2), expand=False))
 
@@ -101,18 +102,6 @@ def check_lines(facts: dict[str, Any]) -> list[str]:
         agree = check["named"] - check["contradicting"]
         lines.append(f"{agree:,} of {counted(check['named'], 'path')} that name a class name the one of the label")
     return lines
-
-
-def kind_words(facts: dict[str, Any]) -> str:
-    """The kind of task in words."""
-    n = len(facts["classes"])
-    return {
-        "binary": "two classes",
-        "multiclass": f"{n:,} classes, one an item",
-        "multilabel": f"{n:,} labels, {facts['labels_per_item'] or 0:.2g} an item on average",
-        "ordinal": f"{n} grades in order",
-        "regression": "a number an item",
-    }[facts["kind"]] + f" ({facts['kind']})"
 
 
 def item_lines(facts: dict[str, Any], split: str) -> list[str]:
@@ -289,22 +278,12 @@ def drift_lines(facts: dict[str, Any]) -> list[str]:
     drift = facts["drift"]
     if drift["auc"] is None:
         return [f"not measured: {drift['train']:,} train and {drift['test']:,} test pictures are too few"]
-    verdict = {
-        "none": "none seen: test pictures look like train pictures",
-        "slight": "slight: test pictures differ a little from train pictures",
-        "clear": "clear: test pictures differ from train pictures; the score out of fold may promise too much",
-        "strong": "strong: test pictures are unlike train pictures; the score out of fold may promise far too much",
-    }[drift["verdict"]]
-    lines = [
-        verdict,
-        f"a small classifier tells them apart with AUC {drift['auc']:.2f} ± {drift['stderr']:.2f} "
-        f"({drift['train']:,} and {drift['test']:,} pictures; {drift['meaning']})",
-    ]
+    lines = [drift_words(drift), f"{drift['train']:,} train and {drift['test']:,} test pictures were compared"]
     most = drift["most"]
     if most and drift["verdict"] != "none":
         lines.append(
-            f"most by {most['name']}: median {most['train']:.4g} in train, {most['test']:.4g} in test "
-            f"(alone AUC {most['auc']:.2f})"
+            f"median {most['name']} {most['train']:.4g} in train, {most['test']:.4g} in test (alone AUC "
+            f"{most['auc']:.2f})"
         )
     return lines
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from autoclimb.report.words import give_or_take
 from autoclimb.types import Blend, Config, Metric, Trial
 
 if TYPE_CHECKING:
@@ -164,13 +165,12 @@ def leaderboard_text(frame: "pd.DataFrame", width: int | None = None) -> str:
     if console.width >= WIDE:
         table.add_column("key", no_wrap=True)
     for row in frame.to_dict("records"):
-        scored = not math.isnan(row["score"])
         weight = "" if math.isnan(row["weight"]) else f"{row['weight']:.2f}"
         cells = [
             f"{row['rank']}" if isinstance(row["rank"], int) else "",
             row["stage"],
             Text(row["config"]),
-            f"{row['score']:.4f} ± {row['stderr']:.4f}" if scored else row["status"],
+            give_or_take(row["score"], row["stderr"]) or row["status"],
             weight or ("in" if row["member"] else ""),
             "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}",
             "" if math.isnan(row["epochs"]) else f"{row['epochs']:.3g}",

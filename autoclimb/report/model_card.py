@@ -11,6 +11,7 @@ from autoclimb.budget import in_words
 from autoclimb.report.leaderboard import words_of
 from autoclimb.report.parts import safe
 from autoclimb.report.record import RunRecord
+from autoclimb.report.words import give_or_take, score_words
 from autoclimb.types import Config, Trial
 
 MOST_CLASSES = 30  # listed in the card, the first ones
@@ -99,13 +100,15 @@ def score_section(record: RunRecord) -> str:
     blend, metric = record.blend, record.metric
     if blend is None:
         return "None: nothing was learnt."
-    low, high = sorted(metric.shown(end) for end in blend.interval)
+    low, high = map(score_words, sorted(metric.shown(end) for end in blend.interval))
+    interval = f"{low} to {high}" if low and high else "unknown"
     direction = "higher is better" if metric.greater_is_better else "lower is better"
+    score = score_words(metric.shown(blend.score))
     grouped = "groups of rows" if record.groups is not None else "rows"
     return (
         f"| metric | value | standard error | 95 % interval | train rows |\n|---|---|---|---|---|\n"
-        f"| {as_markdown(metric.name)}, {direction} | {metric.shown(blend.score):.4f} | {blend.stderr:.4f} | "
-        f"{low:.4f} to {high:.4f} | {blend.rows} |\n\n"
+        f"| {as_markdown(metric.name)}, {direction} | {score} | {score_words(blend.stderr)} | {interval} | "
+        f"{blend.rows} |\n\n"
         f"The value is cross-fitted: nets, blend and decision rule were each scored on rows that they were not learned "
         f"from. Error and interval are over {grouped} and hold for new pictures that are drawn like the train rows."
     )
@@ -134,7 +137,7 @@ def training_section(record: RunRecord, members: Sequence[Trial]) -> str:
     """The members, the hardware and the versions."""
     rows = []
     for t in members:
-        score = f"{record.metric.shown(t.score):.4f} ± {t.stderr:.4f}"
+        score = give_or_take(record.metric.shown(t.score), t.stderr)
         rows.append(f"| {as_markdown(words_of(t.config), 200)} | {score} | {in_words(t.seconds)} |")
     table = "\n".join(["| member | out of fold | time |", "|---|---|---|", *rows]) if rows else "No member."
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())

@@ -7,7 +7,7 @@ import numpy as np
 from autoclimb.budget import in_words
 from autoclimb.report import charts, findings, times
 from autoclimb.report.cleaner import given_words, proposal_words, suspects_in, suspects_table
-from autoclimb.report.doubts import drift_words, folds_words, nearness_words
+from autoclimb.report.doubts import folds_words, nearness_words
 from autoclimb.report.findings import Errors, Move
 from autoclimb.report.leaderboard import leaderboard_frame, net_words, words_of
 from autoclimb.report.page_data import data_parts
@@ -29,7 +29,7 @@ from autoclimb.report.parts import (
     thumbnail,
 )
 from autoclimb.report.record import RunRecord
-from autoclimb.report.words import counted, number, score_words
+from autoclimb.report.words import counted, drift_words, give_or_take, number, score_words
 from autoclimb.score.suspects import REASONS
 from autoclimb.types import Trial
 
@@ -167,7 +167,7 @@ def blend_gain(record: RunRecord) -> str:
     assert record.blend is not None
     best = max((t.score for t in record.trials if t.status == "done"), default=float("nan"))
     gain = record.blend.score - best
-    return f"The blend is {abs(gain):.4f} {'better' if gain >= 0 else 'worse'} than the best single trial."
+    return f"The blend is {score_words(abs(gain))} {'better' if gain >= 0 else 'worse'} than the best single trial."
 
 
 def lift_parts(record: RunRecord, pen: Pen) -> list[Part]:
@@ -232,12 +232,11 @@ def leaderboard_parts(record: RunRecord) -> list[Part]:
     folds_of = {t.key: len(t.config.folds) for t in record.trials}
     rows = []
     for row in frame.head(MOST_ROWS).to_dict("records"):
-        scored = np.isfinite(row["score"])
         weight = number(row["weight"]) if np.isfinite(row["weight"]) else "in" if row["member"] else ""
         rows.append(
             (
                 str(row["rank"]) if isinstance(row["rank"], int) else "",
-                f"{score_words(row['score'])} ± {score_words(row['stderr'])}" if scored else row["status"],
+                give_or_take(row["score"], row["stderr"]) or row["status"],
                 row["config"],
                 row["stage"],
                 f"{row['seconds']:,.0f}" if np.isfinite(row["seconds"]) else "",

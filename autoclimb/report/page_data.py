@@ -12,7 +12,7 @@ from autoclimb.report.leaderboard import net_words
 from autoclimb.report.page_errors import MOST_CLASSES, MOST_ROWS
 from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, chart, jpeg, safe, thumbnail
 from autoclimb.report.record import RunRecord
-from autoclimb.report.words import counted, number
+from autoclimb.report.words import counted, kind_words, number
 from autoclimb.types import Config
 
 EXAMPLES = 4  # thumbnails of a class
@@ -24,7 +24,9 @@ def data_parts(record: RunRecord, pen: Pen) -> list[Part]:
     """Rows, balance, sizes, looks and copies of the data, and examples of each class."""
     learned = int((record.fold_of >= 0).sum())
     folds = len(np.unique(record.fold_of[record.fold_of >= 0]))
-    rows = [("train rows", f"{learned:,} in {folds} folds"), ("kind", kind_words(record))]
+    labels_per_item = float(record.target.sum(1).mean()) if record.goal.kind == "multilabel" else None
+    kind = kind_words(record.goal.kind, len(record.classes), labels_per_item)
+    rows = [("train rows", f"{learned:,} in {folds} folds"), ("kind", kind)]
     if learned < len(record.fold_of):
         rows.append(("left out", f"{len(record.fold_of) - learned:,} train rows"))
     if record.answered:
@@ -66,18 +68,6 @@ def balance_chart(record: RunRecord, pen: Pen) -> Part:
     values = [r[0] for r in few], [r[1] for r in few], None, "train rows", None, [f"{r[1]:,.0f}" for r in few]
     table = Table("Balance", ("class", "rows", "share"), balance[:MOST_ROWS])
     return chart("Balance", says, "balance", pen, table, charts.bars_figure, *values)
-
-
-def kind_words(record: RunRecord) -> str:
-    """The kind of task in words."""
-    n = len(record.classes)
-    return {
-        "binary": "one of two classes a row",
-        "multiclass": f"one of {n:,} classes a row",
-        "multilabel": f"a set of {n:,} labels a row, {record.target.sum(1).mean():.2g} on average",
-        "ordinal": f"one of {n} grades in order",
-        "regression": "a number a row",
-    }[record.goal.kind]
 
 
 def size_parts(record: RunRecord, pen: Pen) -> list[Part]:

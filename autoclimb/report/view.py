@@ -4,7 +4,6 @@ With cli.py the only file that prints. A Scene holds the state of the run, `afte
 into a renderable for rich, `framed` into HTML. Nothing is decided here, and the time is an argument.
 """
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoclimb.budget import in_words
-from autoclimb.report.words import score_words
+from autoclimb.report.words import give_or_take, score_words
 
 if TYPE_CHECKING:  # types.py imports numpy, which the view does not need
     from autoclimb.types import Event, Tell
@@ -115,16 +114,6 @@ def after(scene: Scene, event: "Event") -> Scene:
     return replace(scene, work="")
 
 
-def if_known(value: float | None, sign: bool = False) -> str:
-    """The score in words; "" for None, NaN and infinity."""
-    return score_words(value, sign) if value is not None and math.isfinite(value) else ""
-
-
-def give_or_take(value: float | None, stderr: float | None) -> str:
-    """`0.9123 ± 0.0061`, the score alone where its error is unknown, "" where both are."""
-    return if_known(value) + (f" ± {if_known(stderr)}" if if_known(stderr) and if_known(value) else "")
-
-
 def drawn(scene: Scene, budget: float, left: float, moving: bool = True) -> RenderableType:
     """The scene as a renderable for rich: no time bar if `budget` is 0, no running trials if not `moving`."""
     parts: list[RenderableType] = []
@@ -138,7 +127,7 @@ def drawn(scene: Scene, budget: float, left: float, moving: bool = True) -> Rend
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    if if_known(scene.best):
+    if score_words(scene.best):
         facts.add_row(
             "best", Text.assemble((give_or_take(scene.best, scene.best_stderr), "bold green"), " out of fold")
         )
@@ -213,7 +202,7 @@ def _finished_trials(scene: Scene) -> Table:
             row.stage,
             Text(row.config),
             Text(score) if score else Text(row.note or "no score", "yellow"),
-            Text(if_known(row.gain, sign=True) if better else "·", "green" if better else "dim"),
+            Text(score_words(row.gain, sign=True) if better else "·", "green" if better else "dim"),
             "" if row.seconds is None else in_words(row.seconds),
         )
     return table
@@ -309,7 +298,7 @@ def framed(scene: Scene, notes: list[str], budget: float, left: float, finished:
             row.stage,
             row.config,
             give_or_take(row.score, row.stderr) or row.note,
-            if_known(row.gain, sign=True) if row.gain and row.gain > 0 else "",
+            score_words(row.gain, sign=True) if row.gain and row.gain > 0 else "",
             "" if row.seconds is None else in_words(row.seconds),
         )
         for row in scene.finished
@@ -321,8 +310,8 @@ def framed(scene: Scene, notes: list[str], budget: float, left: float, finished:
         budget=round(budget, 1),
         spent=round(min(max(budget - left, 0.0), budget), 1),
         finished=finished,
-        best=if_known(scene.best),
-        best_stderr=if_known(scene.best_stderr),
+        best=score_words(scene.best),
+        best_stderr=score_words(scene.best_stderr),
         running=[] if finished else running[:SIDE_BY_SIDE],
         trials=trials,
         submission=scene.submission,

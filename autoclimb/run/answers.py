@@ -14,7 +14,7 @@ from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
 from autoclimb.deadlines import outcome_of, outcome_within
 from autoclimb.errors import no_room
 from autoclimb.report.submission import constant_prediction, write_submission
-from autoclimb.report.words import counted
+from autoclimb.report.words import counted, give_or_take
 from autoclimb.run import store
 from autoclimb.run.cards import write_card
 from autoclimb.run.gallery import fill_gallery, forget_gallery
@@ -104,7 +104,7 @@ def deliver(setup: Setup, blend: Blend, shift: LabelShift | None = None) -> None
     store.save_blend(setup.folder, blend, rule.to_json())
     value = metric.shown(blend.score)
     facts = {"best": value, "best_stderr": blend.stderr, "submission": str(path) if task.test_ids else ""}
-    text = f"blend of {len(blend.members)}: {metric.name} {value:.4f} ± {blend.stderr:.4f} out of fold"
+    text = f"blend of {len(blend.members)}: {metric.name} {give_or_take(value, blend.stderr)} out of fold"
     setup.tell(Event("blend", text, facts))
 
 
@@ -133,7 +133,7 @@ def shift_words(shift: LabelShift, task: Task, rows: np.ndarray) -> str:
     train_shares = np.bincount(task.target[rows], minlength=task.width) / len(rows)
     most = np.argsort(-np.abs(shift.shares - train_shares))[:MOST_SHIFTED]
     classes = ", ".join(f"{task.classes[c]} {shift.shares[c]:.1%} instead of {train_shares[c]:.1%}" for c in most)
-    gain = f"{abs(shift.gain):.4f} ± {shift.stderr:.4f}"
+    gain = give_or_take(abs(shift.gain), shift.stderr)
     return (
         f"Classes are not as frequent in the test set as in train rows ({classes}): the submission allows for that, "
         f"which gains {gain} on train rows drawn with these shares; the score is for the train rows' own shares, and "

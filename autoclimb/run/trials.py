@@ -18,6 +18,7 @@ from autoclimb.errors import no_room
 from autoclimb.processors import allowed_cores
 from autoclimb.protocol import KeepFeatures, MeasureSpeed, RunTrial
 from autoclimb.report.leaderboard import words_of
+from autoclimb.report.words import give_or_take
 from autoclimb.run import store
 from autoclimb.run.decoded import OutOfTime
 from autoclimb.run.setup import Setup
@@ -151,7 +152,8 @@ def announce(setup: Setup, trial: Trial, event_facts: dict[str, Any]) -> None:
         return
     metric = setup.goal.metric
     value = metric.shown(trial.score)
-    text = f"trial {facts['number']}: {metric.name} {value:.4f} ± {trial.stderr:.4f} in {in_words(trial.seconds)}"
+    score = give_or_take(value, trial.stderr)
+    text = f"trial {facts['number']}: {metric.name} {score} in {in_words(trial.seconds)}"
     facts |= {"score": value, "stderr": trial.stderr}
     best = store.blend_score(setup.folder)
     if best is not None:

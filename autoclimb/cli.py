@@ -1,4 +1,4 @@
-"""The command line; with report/view.py, the live view, the only file that prints.
+"""The commands; with report/view.py, the live view, the only file that prints. options.py has their options.
 
 Every command imports what it needs when it is called, so that `--help` imports nothing but typer.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from autoclimb import options
 from autoclimb.budget import seconds_of
 from autoclimb.errors import Mistake
 
@@ -66,59 +67,6 @@ app = typer.Typer(
 )
 
 
-def _named(text: str) -> Path:
-    """The path of an argument; raises Mistake for "", as of an unset variable, which would be the current folder."""
-    if not text.strip():
-        raise Mistake("the name of a folder or file is empty; write . for the current folder")
-    return Path(text)
-
-
-Data = Annotated[
-    Path,
-    typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False, parser=_named),
-]
-Folder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False, parser=_named)
-]
-MetricName = Annotated[
-    str | None,
-    typer.Option(
-        "--metric",
-        "-m",
-        metavar="NAME",
-        help="What the competition scores by: f2, qwk, auc, ... or FILE.py:FUNCTION. Default: what fits DATA.",
-    ),
-]
-Budget = Annotated[
-    str, typer.Option("--budget", "-b", metavar="TIME", help="Wall time, start to submission: 90s, 15m, 4h.")
-]
-Seed = Annotated[
-    int, typer.Option("--seed", metavar="N", help="Decides folds, initial weights and the order of pictures.")
-]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print the result only.")]
-Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
-Target = Annotated[
-    str | None,
-    typer.Option("--target", metavar="COLUMN", help="Column to predict; COLUMN=CLASS: of two, the positive."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Go on where the reading rests on a guess.")]
-Folds = Annotated[
-    int | None,
-    typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: by their number."),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", metavar="NAME", help="A name that `autoclimb recipes` lists, or a file of your own."),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        "--group", metavar="COLUMN", help="Rows with one value here share a fold, such as a patient's; or none."
-    ),
-]
-
-
 def _version(asked_for: bool) -> None:
     if asked_for:
         from importlib.metadata import version
@@ -138,50 +86,25 @@ def _front(
 
 @app.command("fit", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h[/bold]")
 def run_fit(
-    data: Data,
-    budget: Budget,
-    metric: MetricName = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run. Default: named after DATA.")
-    ] = None,
-    seed: Seed = 0,
-    folds: Folds = None,
-    recipe: RecipeName = None,
-    weights: Annotated[
-        str | None,
-        typer.Option("--weights", metavar="PATH", help="Folder or file of pretrained weights, or an earlier run."),
-    ] = None,
-    no_pretrained: Annotated[
-        bool, typer.Option("--no-pretrained", metavar="", help="Train from scratch only.")
-    ] = False,
-    device: Device = "auto",
-    id_column: Id = None,
-    target: Target = None,
-    group: Group = None,
-    yes: Yes = False,
-    decisions: Annotated[
-        Path | None,
-        typer.Option("--decisions", metavar="FILE", help="Rows to keep, drop or relabel, saved from suspects.html."),
-    ] = None,
-    no_label_shift: Annotated[
-        bool,
-        typer.Option(
-            "--no-label-shift",
-            metavar="",
-            help="Answer as if classes were as frequent in the test set, whatever the evidence.",
-        ),
-    ] = False,
-    cache_gb: Annotated[
-        float,
-        typer.Option("--cache-gb", metavar="GB", min=0.0, help="Disk for decoded pixels; beyond it JPEGs, then files."),
-    ] = 3.0,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--track", metavar="NAME", help="tensorboard, mlflow, wandb or trackio, offline; may be repeated."
-        ),
-    ] = None,
-    quiet: Quiet = False,
+    data: options.Data,
+    budget: options.Budget,
+    metric: options.MetricName = None,
+    out: options.RunOut = None,
+    seed: options.Seed = 0,
+    folds: options.Folds = None,
+    recipe: options.RecipeName = None,
+    weights: options.WeightsPath = None,
+    no_pretrained: options.NoPretrained = False,
+    device: options.Device = "auto",
+    id_column: options.Id = None,
+    target: options.Target = None,
+    group: options.Group = None,
+    yes: options.Yes = False,
+    decisions: options.Decisions = None,
+    no_label_shift: options.NoLabelShift = False,
+    cache_gb: options.CacheSize = 3.0,
+    track: options.Trackers = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Search, blend and write a submission within the budget.
 
@@ -216,17 +139,12 @@ def run_fit(
 
 @app.command("inspect", epilog="Example: [bold]autoclimb inspect ./data --metric f2[/bold]")
 def show_facts(
-    data: Data,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric", "-m", metavar="NAME", help="Read for this metric; without it the one that fits is proposed."
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", metavar="", help="Print the facts as JSON.")] = False,
-    id_column: Id = None,
-    target: Target = None,
-    group: Group = None,
+    data: options.Data,
+    metric: options.MetricToReadFor = None,
+    json: options.Json = False,
+    id_column: options.Id = None,
+    target: options.Target = None,
+    group: options.Group = None,
 ) -> None:
     """Show what is read from a folder, without training.
 
@@ -257,11 +175,8 @@ def show_facts(
 
 @app.command("leaderboard", epilog="Example: [bold]autoclimb leaderboard autoclimb-runs/data[/bold]")
 def show_leaderboard(
-    folder: Folder,
-    against: Annotated[
-        Path | None,
-        typer.Option("--against", metavar="FILE", help="A csv of other teams' scores: rank, percentile and medal."),
-    ] = None,
+    folder: options.Folder,
+    against: options.Against = None,
 ) -> None:
     """Show every trial of a run, best first, and its weight in the blend."""
     from autoclimb.report.leaderboard import leaderboard_text
@@ -276,7 +191,7 @@ def show_leaderboard(
 
 
 @app.command("report", epilog="Example: [bold]autoclimb report autoclimb-runs/data[/bold]")
-def make_report(folder: Folder) -> None:
+def make_report(folder: options.Folder) -> None:
     """Write a run's report.html again: one file to look at and to send. Works while the run goes on."""
     from autoclimb.solve import open_run
 
@@ -284,7 +199,7 @@ def make_report(folder: Folder) -> None:
 
 
 @app.command("suspects", epilog="Example: [bold]autoclimb suspects autoclimb-runs/data[/bold]")
-def list_suspects(folder: Folder) -> None:
+def list_suspects(folder: options.Folder) -> None:
     """Write suspects.html: train pictures whose labels look wrong, to keep, drop or relabel in a browser.
 
     It saves decisions.csv, which fit takes with --decisions. suspects.csv lists the same.
@@ -297,12 +212,10 @@ def list_suspects(folder: Folder) -> None:
 
 @app.command("predict", epilog="Example: [bold]autoclimb predict autoclimb-runs/data ./new-images --out new.csv[/bold]")
 def write_predictions(
-    folder: Folder,
-    images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="A folder of new pictures.", show_default=False, parser=_named)
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The csv to write.")],
-    quiet: Quiet = False,
+    folder: options.Folder,
+    images: options.Images,
+    out: options.CsvOut,
+    quiet: options.Quiet = False,
 ) -> None:
     """Predict new pictures with a run's blend, in the form of its submission."""
     from autoclimb.report.view import watch
@@ -319,18 +232,12 @@ def write_predictions(
 
 @app.command("export", epilog="Example: [bold]autoclimb export autoclimb-runs/data --format onnx[/bold]")
 def write_export(
-    folder: Folder,
-    format: Annotated[str, typer.Option("--format", metavar="NAME", help="onnx, or torch (.pt2).")] = "onnx",
-    best: Annotated[bool, typer.Option("--best", metavar="", help="The best trial alone, not the blend.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The file to write. Default: in the run's export folder."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", metavar="FOLDER", help="Pictures to check with. Default: the test pictures."),
-    ] = None,
-    quiet: Quiet = False,
+    folder: options.Folder,
+    format: options.ExportFormat = "onnx",
+    best: options.Best = False,
+    out: options.ExportOut = None,
+    images: options.ImagesToCheckWith = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a run's blend as one file that answers without autoclimb, compared with predict first.
 
@@ -347,13 +254,11 @@ def write_export(
 
 @app.command("demo", epilog="Example: [bold]autoclimb demo --budget 90s[/bold]")
 def run_demo(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to put the competition.")] = Path(
-        "autoclimb-demo"
-    ),
-    budget: Budget = "90s",
-    seed: Seed = 0,
-    device: Device = "auto",
-    quiet: Quiet = False,
+    out: options.DemoOut = Path("autoclimb-demo"),
+    budget: options.Budget = "90s",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
 ) -> None:
     """Make a small competition, solve it, and compare the promise with the truth.
 
@@ -376,19 +281,17 @@ def run_demo(
 
 @app.command("plan", epilog="Example: [bold]autoclimb plan ./data --metric f2 --budget 4h --device t4[/bold]")
 def show_plan(
-    data: Data,
-    budget: Budget,
-    metric: MetricName = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="cpu (two cores), t4, p100, a100 or h100.")
-    ] = "cpu",
-    hub: Annotated[bool, typer.Option("--hub", metavar="", help="With the nets of timm's hub.")] = False,
-    no_pretrained: Annotated[bool, typer.Option("--no-pretrained", metavar="", help="From scratch only.")] = False,
-    folds: Folds = None,
-    recipe: RecipeName = None,
-    id_column: Id = None,
-    target: Target = None,
-    group: Group = None,
+    data: options.Data,
+    budget: options.Budget,
+    metric: options.MetricName = None,
+    device: options.KnownDevice = "cpu",
+    hub: options.Hub = False,
+    no_pretrained: options.NoPretrained = False,
+    folds: options.Folds = None,
+    recipe: options.RecipeName = None,
+    id_column: options.Id = None,
+    target: options.Target = None,
+    group: options.Group = None,
 ) -> None:
     """Show what fit would do with a budget on a device, and why, without doing it.
 
@@ -415,23 +318,14 @@ def show_plan(
 
 @app.command("bench", epilog="Example: [bold]autoclimb bench suite.toml --budgets 60s,5m --seeds 0,1[/bold]")
 def run_bench(
-    suite: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SUITE", help="A TOML file that names sets and solvers.", show_default=False, parser=_named
-        ),
-    ],
-    solvers: Annotated[str | None, typer.Option("--solvers", metavar="A,B", help="Some of its solvers only.")] = None,
-    sets: Annotated[str | None, typer.Option("--sets", metavar="A,B", help="Some of its sets only.")] = None,
-    budgets: Annotated[
-        str | None, typer.Option("--budgets", metavar="60s,5m", help="Instead of the suite's own.")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option("--seeds", metavar="0,1", help="Instead of the suite's own.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of the bench. Default: named after SUITE.")
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", metavar="", help="Run cells again that failed.")] = False,
-    quiet: Quiet = False,
+    suite: options.SuiteFile,
+    solvers: options.Solvers = None,
+    sets: options.Sets = None,
+    budgets: options.Budgets = None,
+    seeds: options.Seeds = None,
+    out: options.BenchOut = None,
+    retry: options.Retry = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare solvers on sets whose answers are known, and write results.json and bench.html.
 
@@ -465,7 +359,7 @@ def list_recipes() -> None:
 
 
 def _fit_in_view(
-    data: Path, metric: str | None, seconds: float, quiet: bool, started: float = STARTED, **options: Any
+    data: Path, metric: str | None, seconds: float, quiet: bool, started: float = STARTED, **settings: Any
 ) -> "Run":
     """The finished run of `fit`, shown in the live view while it goes on."""
     from autoclimb.report.view import watch
@@ -473,7 +367,7 @@ def _fit_in_view(
     with watch(quiet, seconds, _left(seconds, started)) as tell:
         from autoclimb.solve import fit  # inside the view: these imports take seconds
 
-        return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **options)
+        return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **settings)
 
 
 @contextmanager

@@ -34,8 +34,10 @@ MAY_IMPORT = {
     "contest": {"types", "errors", "disk", "budget", "processors", "run", "report", "data", "score"},
     "benching": {"contest", "types", "errors", "disk"},
     "solve": LEAVES | {"reading", "run", "search", "report", "track", "data", "score"},
+    "options": {"errors"},
     "cli": {
         "types",
+        "options",
         "reading",
         "solve",
         "dry_run",

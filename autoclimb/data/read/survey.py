@@ -116,28 +116,28 @@ def survey_of(path: Path) -> Survey:
     root = Path(os.path.abspath(path))
     if unspeakable(str(root)):
         raise Mistake(f"folder {shown} has control characters or no UTF-8 in its name; rename it")
-    notes: list[Note] = []
-    walked, pictures, files = files_below(root, notes)
-    arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(walked.arrays) < 1000 else []
-    plain = set(walked.arrays)
-    arrays += [w for w in walked.arrays if not w.endswith(".gz") or w.removesuffix(".gz") not in plain]
+    below = files_below(root)
+    pictures, notes = below.pictures, list(below.notes)
+    arrays = [w for w in pictures if w.lower().endswith(".npy")] if len(below.arrays) < 1000 else []
+    plain = set(below.arrays)
+    arrays += [w for w in below.arrays if not w.endswith(".gz") or w.removesuffix(".gz") not in plain]
     about_arrays: list[str] = []
     stacked, _ = array_tables(root, sorted(set(arrays)), about_arrays)
     notes += [Note("arrays", text) for text in about_arrays]
     for table in stacked:
         pictures.pop(table.name, None)
     ordered = sorted(pictures)
-    survey = Survey(root, tuple(ordered), tuple(pictures[w] for w in ordered), (), walked.other, ())
-    tables = [*read_tables_of(survey, files, notes), *stacked]
+    survey = Survey(root, tuple(ordered), tuple(pictures[w] for w in ordered), (), below.other, ())
+    tables = [*read_tables_of(survey, below.tables, notes), *stacked]
     if not ordered and not any(t.sources for t in tables):
-        raise Mistake(no_pictures(path, walked.other, notes))
+        raise Mistake(no_pictures(path, below.other, notes))
     refuse_stand_ins(survey)
-    photos = {e: n for e, n in walked.other.items() if e in PHOTOS}
+    photos = {e: n for e, n in below.other.items() if e in PHOTOS}
     if photos:
         notes.append(Note("left", unread_words(photos).removeprefix("; "), sure="likely"))
-    if walked.records:
-        notes.append(Note("left", f"{walked.records} TFRecord files are not read; the pictures beside them are"))
-    return Survey(root, survey.pictures, survey.sources, tuple(tables), walked.other, tuple(dict.fromkeys(notes)))
+    if below.records:
+        notes.append(Note("left", f"{below.records} TFRecord files are not read; the pictures beside them are"))
+    return Survey(root, survey.pictures, survey.sources, tuple(tables), below.other, tuple(dict.fromkeys(notes)))
 
 
 def refuse_stand_ins(survey: Survey) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from autoclimb.data.files.table import Table, with_rows
 from autoclimb.data.read.choosing import ENOUGH, some_columns
+from autoclimb.data.read.items import Evidence
 from autoclimb.data.read.naming import folded, is_bare, key_of, path_parts, stem_of
 from autoclimb.data.read.parts import split_column
 from autoclimb.data.read.picture_columns import id_column, path_column
@@ -34,14 +35,12 @@ class Joined:
     notes: list[Note]
 
 
-def joined_tables(
-    tables: Sequence[Table], survey: Survey, asked_ids: set[str], answers: Sequence[str], but: set[str]
-) -> Joined:
+def joined_tables(tables: Sequence[Table], evidence: Evidence, but: set[str]) -> Joined:
     """The tables, those that lack something with the columns of the one that has it.
 
     A table of labels without file names takes them from a table that has one for each of its keys, and so it takes a
-    column of splits. Where pictures are asked for (`asked_ids`) and labels are by patient or sequence, each picture
-    takes its source's label. `answers` are the columns asked for, `but` columns that the user named.
+    column of splits. Where the sample asks for pictures and labels are by patient or sequence, each picture takes its
+    source's label. Columns of `but` are none of splits.
     """
     notes: list[Note] = []
     result: list[Table] = []
@@ -50,7 +49,8 @@ def joined_tables(
     sources: dict[str, str] = {}
     links: dict[str, tuple[str, Table]] = {}
     absorbed: set[int] = set()
-    spoken = {id(t): names_files(t, survey) for t in tables}
+    answers, asked_ids = set(evidence.answers), evidence.asked_ids
+    spoken = {id(t): names_files(t, evidence.survey) for t in tables}
     for table in tables:
         if table.sources or len(table.columns) < 2:
             result.append(table)
@@ -63,8 +63,8 @@ def joined_tables(
             lacks_label = (
                 spoken[id(table)]
                 and not spoken[id(other)]
-                and not set(answers) & set(table.columns)
-                and bool(set(answers) & set(other.columns))
+                and not answers & set(table.columns)
+                and bool(answers & set(other.columns))
                 and picture_level(table, asked_ids)
             )
             if not (lacks_files or lacks_split or lacks_label):

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from autoclimb.data.files.table import Table
 from autoclimb.data.read.choosing import ENOUGH
-from autoclimb.data.read.items import Items, Listed
+from autoclimb.data.read.items import Evidence, Items, Listed
 from autoclimb.data.read.levels import kind_of
 from autoclimb.data.read.matching import locate
 from autoclimb.data.read.naming import folded, path_parts
@@ -105,8 +105,9 @@ def sample_id_column(sample: Table, survey: Survey, asked_for: Overrides) -> str
     return column if share > ENOUGH else sample.columns[0]
 
 
-def train_id(table: Table, survey: Survey, sample: Listed | None) -> str:
+def train_id(table: Table, evidence: Evidence) -> str:
     """The id column of a train table: the one that the sample has, unless another names pictures as the sample's do."""
+    survey, sample = evidence.survey, evidence.sample
     column, share = id_column(table, survey)
     if table.sources or sample is None or sample.id_name not in table.columns:
         return column
@@ -114,19 +115,18 @@ def train_id(table: Table, survey: Survey, sample: Listed | None) -> str:
     return column if direct and names_pictures(sample.ids, survey) > ENOUGH else sample.id_name
 
 
-def train_tables(
-    tables: Sequence[Table], survey: Survey, sample: Listed | None, asked_for: Overrides, linked: set[str]
-) -> list[Table]:
+def train_tables(tables: Sequence[Table], evidence: Evidence, linked: set[str]) -> list[Table]:
     """The tables that may hold train labels, likeliest first: they name pictures, are not about test ids and have the
     asked columns. `linked` are names of tables whose ids have pictures in another one.
     """
-    asked = {c.lower() for c in (asked_for.target or (sample.others if sample else ()))}
-    sample_id, test_ids = (sample.id_name, set(sample.ids)) if sample else ("", set())
+    survey, sample, named_id = evidence.survey, evidence.sample, evidence.asked_for.id_column
+    asked = {c.lower() for c in (evidence.asked_for.target or evidence.answers)}
+    sample_id, test_ids = sample.id_name if sample else "", evidence.asked_ids
     ranked = []
     for i, table in enumerate(tables):
         if len(table.columns) < 2:
             continue
-        column, share = (asked_for.id_column, 1.0) if asked_for.id_column in table.columns else id_column(table, survey)
+        column, share = (named_id, 1.0) if named_id in table.columns else id_column(table, survey)
         if share <= ENOUGH and sample_id in table.columns:
             column = sample_id
         name = says(table)
@@ -150,18 +150,11 @@ def train_tables(
     return [table for _, table in sorted(ranked, key=lambda r: r[0], reverse=True)]
 
 
-def find_test(
-    tables: Sequence[Table],
-    survey: Survey,
-    train: Items,
-    sample: Listed | None,
-    asked_for: Overrides,
-    last_resort: bool = False,
-) -> Listed | None:
+def find_test(tables: Sequence[Table], train: Items, evidence: Evidence, last_resort: bool = False) -> Listed | None:
     """The table of test items: it has the sample's ids; without a sample it says test, or names pictures that the train
     table does not and lacks the labels. A `last_resort` is a validation table with labels.
     """
-    asked_ids = set(sample.ids) if sample else set()
+    survey, asked_ids = evidence.survey, evidence.asked_ids
     train_files, train_columns = set(train.where.files), set(train.table.columns)
     ranked = []
     for i, table in enumerate(tables):
@@ -179,7 +172,7 @@ def find_test(
             cells = table.cells[column]
             counted = column == "row" and table.sources  # anew in every table
             own = counted or bool(set(cells) - set(train.ids))
-            if for_validation(table) and has_labels(table, train, asked_for):
+            if for_validation(table) and has_labels(table, train, evidence.asked_for):
                 fits = last_resort
             else:
                 fits = "test" in name or set(table.columns) < train_columns

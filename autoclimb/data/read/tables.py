@@ -7,7 +7,7 @@ from itertools import pairwise
 from autoclimb.data.files.formats import unread_words
 from autoclimb.data.files.table import Table, with_rows, without_columns
 from autoclimb.data.read.choosing import ENOUGH, named, shifted, some_columns
-from autoclimb.data.read.items import Items, Listed
+from autoclimb.data.read.items import Evidence, Items, Listed
 from autoclimb.data.read.joins import Joined, joined_tables
 from autoclimb.data.read.matching import Located, locate
 from autoclimb.data.read.naming import is_bare
@@ -35,64 +35,65 @@ def read_tables(survey: Survey, asked_for: Overrides) -> RawTask | None:
     """
     refuse_several(survey)
     sample = find_sample(survey, asked_for, asked_for.target)
-    answers, asked_ids = (sample.others, set(sample.ids)) if sample else ([], set())
-    named = {c for c in (asked_for.group, *(asked_for.target or ()), *answers) if c}
+    evidence = Evidence(survey, sample, asked_for)
+    named = {c for c in (asked_for.group, *(asked_for.target or ()), *evidence.answers) if c}
     others = [t for t in survey.tables if not sample or t is not sample.table]
-    joint = joined_tables(others, survey, asked_ids, answers, named)
+    joint = joined_tables(others, evidence, named)
     tables, parted = in_parts(joint.tables, named)
-    contenders = train_tables(tables, survey, sample, asked_for, set(joint.links))
+    contenders = train_tables(tables, evidence, set(joint.links))
     if not contenders or (all(map(for_validation, contenders)) and has_train_folders(survey)):
         return None
-    train = train_items(contenders, joint, survey, sample, asked_for)
+    train = train_items(contenders, joint, evidence)
     name = train.table.whole or train.table.name
-    test = find_test(tables, survey, train, sample, asked_for)
+    test = find_test(tables, train, evidence)
     if sample is None and test is None and name in joint.links:
         test = unlabelled_sources(train, *joint.links[name])
     shared = test.others if test and not set(train.table.columns) <= set(test.table.columns) else []
     targets, notes = find_targets(train, sample, (*shared, *joint.known.get(name, ()), *train.where.views), asked_for)
     notes += [*joint.notes, *([parted[name]] if train.table.whole else [])]
-    train, test, used, more = with_rows_aside(train, test, targets, tables, survey, sample, asked_for)
+    train, test, used, more = with_rows_aside(train, test, targets, tables, evidence)
     notes += more
     if test and set(targets) <= set(test.table.columns):
         if any(cell not in BLANK for t in targets for cell in test.table.cells[t]):
             notes.append(Note("test", f"the labels of {test.table.name} are not looked at", test.table.name))
         test = replace(test, table=without_columns(test.table, targets))
-    cells, ids, where = train.table.cells, train.ids, train.where
-    notes = [*rivals(train, survey), *shared_pictures(ids, where.files, [cells[t] for t in targets]), *notes]
-    tested = test_items(survey, sample, test, set(where.files))
-    where = as_tested(where, tested)
+    labels = {target: train.table.cells[target] for target in targets}
+    notes = [*rivals(train, survey), *shared_pictures(train.ids, train.where.files, [*labels.values()]), *notes]
+    tested = test_items(survey, sample, test, set(train.where.files))
     refuse_shifted(train, tested, survey)
-    keep, less = positives(train, targets)
-    unasked = asked_ids if sample else set(test.ids) if test else set()
-    keep = [i for i in keep if ids[i] not in unasked or any(cells[t][i] not in BLANK for t in targets)]
+    where = as_tested(train.where, tested)
+    rows, less = positives(train, targets)
+    asked_ids = evidence.asked_ids if sample else set(test.ids) if test else set()
+    rows = [i for i in rows if train.ids[i] not in asked_ids or any(cells[i] not in BLANK for cells in labels.values())]
     if sample is None and test is not None:  # a list of some of the labelled items
         tested_files = set(tested.files) - {""}
-        keep = [i for i in keep if where.files[i] not in tested_files]
+        rows = [i for i in rows if where.files[i] not in tested_files]
     used |= {t.whole for t in tables if t.name in used}
-    if set(tested.files) - {""} and not {where.files[i] for i in keep} & set(tested.files):  # test rows were left out
+    if set(tested.files) - {""} and not {where.files[i] for i in rows} & set(tested.files):  # test rows were left out
         tested = replace(tested, notes=tuple(note for note in tested.notes if note.kind != "shared"))
-    notes += [*less, *source_note(joint.sources.get(name, ""))]
+    source = joint.sources.get(name, "")
+    notes += [*less, *source_note(source)]
     notes += left_over(survey, used, targets, set(tested.ids), (*notes, *where.notes, *tested.notes))
     if where.channels != tested.channels and any(tested.files):
         text = f"train pictures have {where.channels} channels, test pictures {tested.channels}"
         notes.append(Note("channels", text))
-    source = joint.sources.get(name, "")
     labels_from = Note("labels", f"labels from {train.table.name}, {train.table.rows} rows", train.table.name)
-    return RawTask(
-        train_ids=[ids[i] for i in keep],
-        train_files=[where.files[i] for i in keep],
-        labels={c: [cells[c][i] for i in keep] for c in targets},
+    raw = RawTask(
+        train_ids=train.ids,
+        train_files=where.files,
+        labels=labels,
         test_ids=tested.ids,
         test_files=tested.files,
         id_name=train.id_name,
         sample=sample.table if sample else None,
         sample_id=sample.id_name if sample else "",
-        others={c: [column[i] for i in keep] for c, column in cells.items() if c not in (train.id_name, *targets)},
+        others={c: train.table.cells[c] for c in train.others if c not in targets},
         test_others=columns_for(tested.ids, test),
         channels=where.channels,
-        versions=[cells[source][i] for i in keep] if source else None,
+        versions=train.table.cells[source] if source else None,
         notes=(labels_from, *dict.fromkeys((*notes, *where.notes, *tested.notes))),
     )
+    return raw.only(rows)
 
 
 def as_tested(where: Located, tested: Tested) -> Located:
@@ -110,15 +111,14 @@ def has_train_folders(survey: Survey) -> bool:
     return len(homes) > 1
 
 
-def train_items(
-    contenders: Sequence[Table], joint: Joined, survey: Survey, sample: Listed | None, asked_for: Overrides
-) -> Items:
+def train_items(contenders: Sequence[Table], joint: Joined, evidence: Evidence) -> Items:
     """The first of some tables whose ids have pictures, and where. Raises Mistake where none has, or none for sure."""
+    survey, named_id = evidence.survey, evidence.asked_for.id_column
     located = []
     for table in contenders:
         name = table.whole or table.name
-        key = joint.ids.get(name) or joint.links.get(name, ("",))[0] if sample is None else ""
-        id_name = asked_for.id_column or key or train_id(table, survey, sample)
+        key = joint.ids.get(name) or joint.links.get(name, ("",))[0] if evidence.sample is None else ""
+        id_name = named_id or key or train_id(table, evidence)
         if id_name not in table.columns:
             raise Mistake(f"{table.name} has no column {id_name!r}; it has {', '.join(table.columns)}")
         located.append(Items(table, id_name, locate(table.cells[id_name], table, id_name, survey, 1)))
@@ -129,7 +129,7 @@ def train_items(
     if where.share <= ENOUGH:
         lost = next(name for name, file in zip(ids, where.files, strict=True) if not file)
         looks = repr(survey.pictures[0]) if survey.pictures else "none"
-        advice = "" if asked_for.id_column else "name the right column with --id, or "
+        advice = "" if named_id else "name the right column with --id, or "
         unread = unread_words(survey.other)
         raise Mistake(
             f"{where.files.count('')} of {len(ids)} values of column {train.id_name!r} in {train.table.name} name no "
@@ -144,18 +144,12 @@ def train_items(
 
 
 def with_rows_aside(
-    train: Items,
-    test: Listed | None,
-    targets: list[str],
-    tables: Sequence[Table],
-    survey: Survey,
-    sample: Listed | None,
-    asked_for: Overrides,
+    train: Items, test: Listed | None, targets: list[str], tables: Sequence[Table], evidence: Evidence
 ) -> tuple[Items, Listed | None, set[str], list[Note]]:
     """The train rows with those of tables set aside for validation, and the test: where nothing says what it is, such a
     table, or the rows without a label. Then the names of the tables used, and notes.
     """
-    spare = None
+    survey, sample, spare = evidence.survey, evidence.sample, None
     if sample is None and test and test.table.part and set(targets) <= set(test.table.columns):
         bare, spare = unlabelled(test.table, targets)
         test = replace(test, table=bare)
@@ -165,7 +159,7 @@ def with_rows_aside(
     with_more, notes = with_validation(train, targets, aside, survey, asked, used)
     if sample is not None or test is not None or without_label(survey, set(with_more.where.files)):
         return with_more, test, used, notes
-    test = find_test(tables, survey, train, None, asked_for, last_resort=True)
+    test = find_test(tables, train, evidence, last_resort=True)
     if test:
         name = test.table.name
         text = f"nothing else could be the test: the {test.table.rows} rows of {name} are, not learned from"

@@ -32,8 +32,8 @@ class Tested:
 def test_items(survey: Survey, sample: Listed | None, test: Listed | None, train_files: set[str]) -> Tested:
     """The test items, by the sample submission, else the test table, else the folders.
 
-    None where nothing is asked for and every picture has a label. Raises Mistake where the ids asked for name no
-    picture.
+    There are none where nothing is asked for and every picture has a label. Raises Mistake where the ids asked for name
+    no picture.
     """
     asking = sample or test
     if asking is None:

@@ -151,7 +151,7 @@ def kept(folder: Path, draw: int = 0) -> Collection:
     """A kept run's trials that cover all its rows; half of them, or of their groups, is blended."""
     record = record_of(open_run(folder))
     rows = np.flatnonzero(record.fold_of >= 0)
-    unit = unit_of(len(rows), record.groups_of(rows))
+    unit = unit_of(len(rows), record.train.groups_of(rows))
     count = int(unit.max()) + 1
     half = (np.random.default_rng(draw).permutation(count) < count // 2)[unit]
     trials = []

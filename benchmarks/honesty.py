@@ -422,7 +422,7 @@ def decisions(asked: argparse.Namespace) -> Iterator[str]:
             record.truth[rows],
             record.blend.oof[rows],
             record.fold_of[rows],
-            record.groups_of(rows),
+            record.train.groups_of(rows),
         )
         answers = {name: decided(record.goal, truth, p, parts, learn) for name, learn in DECISIONS.items()}
         for name, given in answers.items():

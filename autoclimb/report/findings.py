@@ -13,7 +13,7 @@ from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import cross_answers, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
-from autoclimb.score.parts import parts_within, unit_of
+from autoclimb.score.parts import unit_of
 from autoclimb.score.rules import answer, nearest_grade, number_of
 from autoclimb.seeds import some_of
 from autoclimb.types import Config, Trial
@@ -65,13 +65,8 @@ def errors_of(record: RunRecord) -> Errors | None:
     if record.blend is None or len(rows) < 2:
         return None
     p = np.asarray(record.blend.oof[rows], np.float64)
-    answers = cross_answers(record.goal, record.truth[rows], p, parts_of(record, rows), quick=True)
+    answers = cross_answers(record.goal, record.truth[rows], p, record.train.parts(rows), quick=True)
     return Errors(rows, p, answers, picked_by(record, p, answers))
-
-
-def parts_of(record: RunRecord, rows: np.ndarray) -> np.ndarray:
-    """The parts `(n,)` of rows that rules are cross-fitted over: their folds, of a single one parts of its groups."""
-    return parts_within(record.fold_of[rows], 0, record.groups_of(rows))
 
 
 def picked_by(record: RunRecord, p: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -93,10 +88,10 @@ def fold_scores(record: RunRecord, errors: Errors) -> list[tuple[int, int, float
     rows = []
     for fold in np.unique(record.fold_of[errors.rows]):
         inside = record.fold_of[errors.rows] == fold
-        true, answers = record.scored_truth[errors.rows][inside], errors.answers[inside]
+        true, answers = record.train.target(errors.rows[inside]), errors.answers[inside]
         if len(true) >= 5:
             score = record.goal.score(true, answers)
-            stderr = standard_error(record.goal, true, answers, record.groups_of(errors.rows[inside]))
+            stderr = standard_error(record.goal, true, answers, record.train.groups_of(errors.rows[inside]))
             rows.append((int(fold), len(true), record.metric.shown(score), stderr))
     return [row for row in rows if np.isfinite(row[2])]
 
@@ -137,7 +132,7 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
     """
     from scipy.special import ndtr
 
-    goal, true = record.goal, record.scored_truth[errors.rows]
+    goal, true = record.goal, record.train.target(errors.rows)
     tested: list[tuple[float, Slice]] = []  # with the p-value
     for name, words in record.slices.items():
         of_row = np.array([words[row] for row in errors.rows])
@@ -149,7 +144,7 @@ def slices_of(record: RunRecord, errors: Errors) -> list[Slice]:
             scores = []
             for rows in (of_row == value, known & (of_row != value)):
                 score = goal.score(true[rows], errors.answers[rows])
-                groups = record.groups_of(errors.rows[rows])
+                groups = record.train.groups_of(errors.rows[rows])
                 scores.append((score, standard_error(goal, true[rows], errors.answers[rows], groups)))
             (inside, stderr), (outside, other) = scores
             error = float(np.hypot(stderr, other))
@@ -249,7 +244,7 @@ def reliability(record: RunRecord, errors: Errors, bins: int = 10) -> list[tuple
         true = errors.p.argmax(1) == record.class_of[errors.rows]
     else:
         p, true = errors.p.ravel(), record.truth[errors.rows].ravel() > 0
-    unit = np.repeat(unit_of(len(errors.rows), record.groups_of(errors.rows)), len(p) // len(errors.rows))
+    unit = np.repeat(unit_of(len(errors.rows), record.train.groups_of(errors.rows)), len(p) // len(errors.rows))
     place = np.clip((p * bins).astype(int), 0, bins - 1)
     rows = []
     for k in range(bins):
@@ -304,11 +299,13 @@ def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[fl
     rows = thinned(np.flatnonzero(both), ROWS_PAIRED)
     if len(rows) < 20:
         return None
-    goal, truth, parts = record.goal, record.truth[rows], parts_of(record, rows)
-    first, second = (cross_answers(goal, truth, np.asarray(p[rows], np.float64), parts, quick=True) for p in (new, old))
-    true = truth_for(goal, truth)
-    lift = goal.score(true, first) - goal.score(true, second)
-    return (lift, standard_error(goal, true, first, record.groups_of(rows), second)) if np.isfinite(lift) else None
+    goal, train = record.goal, record.train
+    target, groups, parts = train.target(rows), train.groups_of(rows), train.parts(rows)
+    first, second = (
+        cross_answers(goal, train.truth[rows], np.asarray(p[rows], np.float64), parts, quick=True) for p in (new, old)
+    )
+    lift = goal.score(target, first) - goal.score(target, second)
+    return (lift, standard_error(goal, target, first, groups, second)) if np.isfinite(lift) else None
 
 
 def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:

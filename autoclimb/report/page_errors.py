@@ -92,7 +92,7 @@ def slice_parts(record: RunRecord, errors: Errors, slices: Sequence[Slice], pen:
         [s.stderr for s in few],
         [s.worse for s in few],
         record.metric.name,
-        record.metric.shown(record.goal.score(record.scored_truth[errors.rows], errors.answers)),
+        record.metric.shown(record.goal.score(record.train.target(errors.rows), errors.answers)),
     )
     figure = data_charts.slices_figure
     return [chart("Scores by slices of rows", says, "slices", pen, table, figure, *values)]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import LabelSets, predicted_rows
-from autoclimb.score.decide import truth_for
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.types import Blend, Goal, Metric, Rule, Trial
 
@@ -100,11 +99,6 @@ class RunRecord:
         return TrainRows(self.goal, self.truth, self.fold_of, self.groups)
 
     @cached_property
-    def scored_truth(self) -> Any:
-        """The truth that the metric's function takes."""
-        return truth_for(self.goal, self.truth)
-
-    @cached_property
     def predicted(self) -> np.ndarray:
         """`(n,)` the train rows that the blend predicts out of fold, none without a blend."""
         if self.blend is None:
@@ -114,7 +108,3 @@ class RunRecord:
     def id_of(self, row: int) -> str:
         """The id of a train row, its number where ids are not on record."""
         return self.ids[row] if row < len(self.ids) else f"row {row}"
-
-    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
-        """The groups of these rows, None where rows count one by one."""
-        return None if self.groups is None else self.groups[rows]

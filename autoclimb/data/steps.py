@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -176,17 +177,63 @@ def tiles(picture: Picture, size: int, count: float, side: float = 0) -> np.ndar
     return in_grid(chosen, size, small.shape[2])
 
 
-CUTS: dict[str, Callable[..., np.ndarray]] = {"box": box, "trim": trim}
-TONES: dict[str, Callable[..., np.ndarray]] = {
-    "circle": circle,
-    "local-average": local_average,
-    "clahe": clahe,
-    "grey-world": grey_world,
+# --- the menu --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A row of PREPROCESS: what a step does, and the numbers it takes behind a colon."""
+
+    part: Literal["cut", "tone", "fit"]
+    apply: Callable[..., np.ndarray]
+    joint: bool = False  # it depends on the whole picture, so that it needs all channels together
+    numbers: tuple[str, ...] = ()  # as `apply` names them; the last ones may be left out where `valid` says so
+    valid: Callable[[Sequence[float]], bool] = lambda numbers: not numbers
+    decoded: Callable[[Sequence[float]], float] = lambda numbers: 1.0  # sides needed of a JPEG, in sides of its result
+    usage: str = ""
+
+
+def is_box(numbers: Sequence[float]) -> bool:
+    """Whether these are the edges of a box in shares of the picture."""
+    if len(numbers) != 4 or not all(0 <= n <= 1 for n in numbers):
+        return False
+    top, left, bottom, right = numbers
+    return top < bottom and left < right
+
+
+def are_tiles(numbers: Sequence[float]) -> bool:
+    """Whether these are a number of tiles, 64 at most, and perhaps their side in pixels."""
+    return 1 <= len(numbers) <= 2 and all(n >= 1 and n % 1 == 0 for n in numbers) and numbers[0] <= 64
+
+
+PREPROCESS: dict[str, Preprocess] = {
+    "box": Preprocess(
+        "cut",
+        box,
+        numbers=("top", "left", "bottom", "right"),
+        valid=is_box,
+        decoded=lambda numbers: 1 / min(numbers[2] - numbers[0], numbers[3] - numbers[1]),
+        usage="box:top,left,bottom,right in shares of the picture",
+    ),
+    "trim": Preprocess("cut", trim, joint=True, decoded=lambda numbers: 2.0),  # half of each side may be empty
+    "circle": Preprocess("tone", circle, joint=True),
+    "local-average": Preprocess("tone", local_average),
+    "clahe": Preprocess("tone", clahe),
+    "grey-world": Preprocess("tone", grey_world, joint=True),
+    "squash": Preprocess("fit", squash),
+    "pad": Preprocess("fit", pad),
+    "crop": Preprocess("fit", crop),
+    "tiles": Preprocess(
+        "fit",
+        tiles,
+        joint=True,
+        numbers=("count", "side"),
+        valid=are_tiles,
+        # the picture that tiles are cut from has SPARE times the area; a side counts pixels of the file
+        decoded=lambda numbers: math.inf if len(numbers) == 2 else 2.0,
+        usage="tiles:count or tiles:count,side",
+    ),
 }
-FITS: dict[str, Callable[..., np.ndarray]] = {"squash": squash, "pad": pad, "crop": crop, "tiles": tiles}
-JOINT = {"trim", "circle", "grey-world", "tiles"}
-PREPROCESS = {**CUTS, **TONES, **FITS}
-WRITTEN = {"box": "box:top,left,bottom,right in shares of the picture", "tiles": "tiles:count or tiles:count,side"}
 
 
 # --- the chain -------------------------------------------------------------------------------------------------------
@@ -196,50 +243,36 @@ WRITTEN = {"box": "box:top,left,bottom,right in shares of the picture", "tiles":
 def chain_of(preprocess: str) -> Chain:
     """The chain of a `preprocess`. Raises Mistake for unknown steps, invalid numbers and a wrong order."""
     steps = [_step_of(part) for part in preprocess.split("+")]
-    names = [name for name, _ in steps]
-    fits = [i for i, name in enumerate(names) if name in FITS]
-    cuts = [i for i, name in enumerate(names) if name in CUTS]
-    if len(fits) > 1:
-        raise Mistake(f"preprocess {preprocess!r} fits the picture twice; keep one of {', '.join(FITS)}")
-    at = fits[0] if fits else max(cuts, default=-1) + 1
+    parts = [PREPROCESS[name].part for name, _ in steps]
+    if parts.count("fit") > 1:
+        fits = ", ".join(name for name, row in PREPROCESS.items() if row.part == "fit")
+        raise Mistake(f"preprocess {preprocess!r} fits the picture twice; keep one of {fits}")
+    cuts = [i for i, part in enumerate(parts) if part == "cut"]
+    at = parts.index("fit") if "fit" in parts else max(cuts, default=-1) + 1
     if cuts and cuts[-1] > at:
-        raise Mistake(f"preprocess {preprocess!r} cuts after the fit; write {names[cuts[-1]]} before {names[at]}")
-    if not fits:
+        first, second = steps[cuts[-1]][0], steps[at][0]
+        raise Mistake(f"preprocess {preprocess!r} cuts after the fit; write {first} before {second}")
+    if "fit" not in parts:
         steps.insert(at, ("squash", ()))
-    decoded = 1.0
-    for name, numbers in steps:
-        if name == "box":
-            decoded /= min(numbers[2] - numbers[0], numbers[3] - numbers[1])
-        elif name == "trim" or name == "tiles":
-            decoded *= 2  # half of each side may be empty; the picture that tiles are cut from has SPARE times the area
-        if name == "tiles" and len(numbers) == 2:
-            decoded = math.inf  # its side counts pixels of the file
-    bound = [partial(PREPROCESS[name], **_named(name, numbers)) for name, numbers in steps]
-    return Chain(tuple(bound[:at]), bound[at], tuple(bound[at + 1 :]), decoded, not JOINT.isdisjoint(names))
+    rows = [(PREPROCESS[name], numbers) for name, numbers in steps]
+    bound = [partial(row.apply, **dict(zip(row.numbers, numbers, strict=False))) for row, numbers in rows]
+    decoded = math.prod(row.decoded(numbers) for row, numbers in rows)
+    return Chain(tuple(bound[:at]), bound[at], tuple(bound[at + 1 :]), decoded, any(row.joint for row, _ in rows))
 
 
 def _step_of(part: str) -> tuple[str, tuple[float, ...]]:
+    """The name of a step and its numbers, of `box:0.4,0,1,1`."""
     name, _, text = part.strip().partition(":")
     if name not in PREPROCESS:
         raise Mistake(f"unknown preprocess {name!r}; one of {', '.join(PREPROCESS)}, joined by +")
+    row = PREPROCESS[name]
     try:
         numbers = tuple(float(number) for number in text.split(",")) if text else ()
     except ValueError:
-        raise Mistake(f"preprocess {part!r} has something else than numbers; {WRITTEN.get(name, name)}") from None
-    valid = not numbers
-    if name == "box":
-        valid = len(numbers) == 4 and all(0 <= n <= 1 for n in numbers)
-        valid = valid and numbers[0] < numbers[2] and numbers[1] < numbers[3]
-    elif name == "tiles":
-        valid = 1 <= len(numbers) <= 2 and all(n >= 1 and n % 1 == 0 for n in numbers) and numbers[0] <= 64
-    if not valid:
-        raise Mistake(f"preprocess {part!r} is not as it should be; write {WRITTEN.get(name, name)}")
+        raise Mistake(f"preprocess {part!r} has something else than numbers; {row.usage or name}") from None
+    if not row.valid(numbers):
+        raise Mistake(f"preprocess {part!r} is not as it should be; write {row.usage or name}")
     return name, numbers
-
-
-def _named(name: str, numbers: Sequence[float]) -> dict[str, float]:
-    words = {"box": ("top", "left", "bottom", "right"), "tiles": ("count", "side")}
-    return dict(zip(words.get(name, ()), numbers, strict=False))
 
 
 # --- sizes and grids -------------------------------------------------------------------------------------------------

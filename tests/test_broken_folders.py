@@ -154,7 +154,11 @@ def test_a_limit_on_the_size_of_files_is_one_line_from_the_real_command(tmp_path
     competition(tmp_path / "data")
     words = [sys.executable, "-m", "autoclimb", "fit", "data", "--metric", "accuracy", "--budget", "1h", "--out", "run"]
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))  # pixels of 16 pictures take 197 kB
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit, timeout=300)
+    # bytecode would be cut off at the limit too, and break every later import of that module (Python 3.11)
+    settings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit, timeout=300, env=settings
+    )
     assert done.returncode == 2, done.stderr
     assert re.fullmatch(r"autoclimb: run cannot be written to \(File too large; .*same command.*\n", done.stderr)
     assert len((tmp_path / "run" / "submission.csv").read_text().splitlines()) == 5

@@ -258,9 +258,9 @@ def room_in(folder: Path, limit: float, keep: Collection[Path] = ()) -> float:
     """Bytes that further pixels may take there, once all but those in `keep` are deleted; within the free disk."""
     folder.mkdir(parents=True, exist_ok=True)
     size_of = {path: path.stat().st_size for path in pixels_in(folder)}
-    kept = sum(size for path, size in size_of.items() if path in keep)
-    free = shutil.disk_usage(folder).free + sum(size_of.values()) - kept
-    return min(limit - kept, free)
+    staying = sum(size for path, size in size_of.items() if path in keep)
+    free = shutil.disk_usage(folder).free + sum(size_of.values()) - staying
+    return min(limit - staying, free)
 
 
 def make_room(folder: Path, needed: int, limit: float, keep: Collection[Path] = (), written: int = 0) -> None:

@@ -31,16 +31,16 @@ def text_of(name: str, data: bytes, notes: list[str]) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("utf-8-sig", "surrogateescape")
-    places = [found.start() for found in BAD.finditer(text)]
+    places = [match.start() for match in BAD.finditer(text)]
     beyond = len(text) - len(text.encode("ascii", "ignore")) - len(places)
     if beyond >= MENDED * len(places):
         count = f"{len(places)} bytes are" if len(places) > 1 else "1 byte is"
         notes.append(f"{name}: {count} not UTF-8 and read as cp1252 ({lines_at(text, places)})")
-        return BAD.sub(lambda found: bytes([ord(found[0]) - 0xDC00]).decode("cp1252", "replace"), text)
+        return BAD.sub(lambda match: bytes([ord(match[0]) - 0xDC00]).decode("cp1252", "replace"), text)
     encoding = likeliest_encoding(data)
     notes.append(f"{name} is not UTF-8 and is read as {encoding} ({lines_at(text, places)})")
     text = data.decode(encoding, "replace")
-    places = [found.start() for found in re.finditer("\ufffd", text)]
+    places = [match.start() for match in re.finditer("\ufffd", text)]
     if places:
         notes.append(f"{name}: {len(places)} characters cannot be read as {encoding} ({lines_at(text, places)})")
     return text

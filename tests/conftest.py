@@ -1,6 +1,7 @@
 """Tests train nets of a few thousand weights: one thread each, or threads that wait for each other take the time."""
 
 import gc
+import importlib
 import os
 import sys
 from collections import Counter
@@ -33,6 +34,18 @@ def no_power_cut():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def benchmark_named():
+    """A function that imports a module of benchmarks/ by its name; these modules are forgotten after the file."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.fixture

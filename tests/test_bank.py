@@ -1,7 +1,5 @@
 """The bank: recorded trials stand for those that the controller asks for, and never for longer ones unasked."""
 
-import importlib
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,22 +17,15 @@ from autoclimb.search.order import plan_of
 from autoclimb.search.rehearsal import rehearse
 from autoclimb.types import Config, Goal
 
-HERE = Path(__file__).parent.parent / "benchmarks"
 N, M, FOLDS = 200, 40, 5
 MIRROR_IMAGES_HURT = {"skill": 0.5, "mirror": 2.0, "turn": 3.0, "mirrored_copies": [0.1, 0.02]}
 
 
 @pytest.fixture(scope="module")
-def bench():
+def bench(benchmark_named):
     """The modules of the bank."""
-    sys.path.insert(0, str(HERE))
     names = ("bank", "bank_rows", "recordings", "replays", "speeds")
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    sys.path.remove(str(HERE))
-    for name in [
-        name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(str(HERE))
-    ]:
-        del sys.modules[name]
+    return SimpleNamespace(**{name: benchmark_named(name) for name in names})
 
 
 @pytest.fixture(scope="module")

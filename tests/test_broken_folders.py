@@ -28,6 +28,7 @@ from autoclimb.data.files.spool import stretch_of
 from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import lock_folder
 from autoclimb.errors import Mistake, full_disk, no_room
+from autoclimb.report import charts
 from autoclimb.run.worker import Late
 
 
@@ -62,8 +63,9 @@ def everything(folder: Path, but: Path) -> dict[str, object]:
 
 @pytest.fixture
 def fit(tmp_path, monkeypatch):
-    """Runs a case's command; whatever it does, nothing but the run folder may change."""
+    """Runs a case's command; whatever it does, nothing but the run folder may change. Charts are not drawn."""
     monkeypatch.setattr(solve, "Worker", Nobody)
+    monkeypatch.setattr(charts, "svg_of", lambda figure, name: f"<svg>{name}</svg>")
     monkeypatch.setattr(cli, "STARTED", time.monotonic())  # of this process: the tests before would use up the budget
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -1,7 +1,5 @@
 """Data of any size: sets known by their labels, predictions by row, blends that read what they look at."""
 
-import importlib.util
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -47,24 +45,14 @@ from autoclimb.types import Config, Goal, History, Trial
 
 pytestmark = pytest.mark.long
 
-HERE = Path(__file__).parent.parent / "benchmarks"
 few = settings(max_examples=40, deadline=None)
 label_rows = st.lists(st.lists(st.integers(0, 1), min_size=5, max_size=5), min_size=2, max_size=30)
 
 
 @pytest.fixture(scope="module")
-def large():
+def large(benchmark_named):
     """The benchmark, whose cases are these at a smaller scale."""
-    sys.path.insert(0, str(HERE))
-    spec = importlib.util.spec_from_file_location("large", HERE / "large.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["large"] = module
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(HERE))
-    del sys.modules["large"]
+    return benchmark_named("large")
 
 
 @pytest.fixture

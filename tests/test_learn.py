@@ -400,13 +400,18 @@ def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
     assert len(list(tmp_path.glob("features-*.npy"))) == 2
 
 
+@pytest.fixture(scope="module")
+def features_of_stripes(tmp_path_factory):
+    """A cache for trials of the same pictures, as in a run: it takes a second to learn a dictionary of patches."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("backbone", ["gradients", "patches"])
 @pytest.mark.parametrize("head", closed_form.HEADS)
-def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, backbone, head):
+def test_closed_form_heads_learn_stripes_over_all_folds(tmp_path, features_of_stripes, backbone, head):
     material = material_of()
     config = Config(train="features", backbone=backbone, head=head, size=32, folds=(0, 1, 2, 3))
-    (tmp_path / "cache").mkdir()
-    result = run_trial(config, material, tmp_path / "t", tmp_path / "t", tmp_path / "cache", CPU)
+    result = run_trial(config, material, tmp_path / "t", tmp_path / "t", features_of_stripes, CPU)
     oof = np.asarray(read_predictions(tmp_path / "t" / "oof"))
     assert result["status"] == "done"
     assert np.isfinite(oof).all()

@@ -5,14 +5,7 @@ from dataclasses import replace
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import (
-    corrected,
-    cost_of,
-    decoding_of,
-    epoch_seconds,
-    ready_seconds,
-    with_kept,
-)
+from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, ready_seconds, with_kept
 from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import SEED_NOISE, observed
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes

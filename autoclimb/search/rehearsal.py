@@ -168,7 +168,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
     if stage == "finalists":
         first = len(config.folds) == 1 and s.folds > 1
         words = "the long recipe" if is_long(config) else f"stands for {net_named(config.backbone).family}"
-        words += ", its top alone, on kept features" if config.top else ""
+        stages = f"{config.top} stages" if config.top > 1 else "stage"
+        words += f", its last {stages} on kept features" if config.top else ""
         return f"{words}: its first fold" if first else words
     if stage == "students":
         return "a student: learns the finalists' predictions for pictures without labels, too"

@@ -244,7 +244,7 @@ def check(config: Config, s: Situation) -> None:
     assert config.switch_to in {"", *menu("OPTIMIZERS")}
     assert config.schedule in menu("SCHEDULES")
     assert config.tta in menu("VIEWS")
-    assert config.preprocess.split("+")[-1] in menu("FITS")
+    assert menu("PREPROCESS")[config.preprocess.split("+")[-1]].args[0].value == "fit"  # type: ignore[attr-defined]
     assert config.loss in losses_for(s.kind)
     assert config.class_weights in {"", *menu("CLASS_WEIGHTS")}
     assert config.sampler in {"", *menu("SAMPLERS")}

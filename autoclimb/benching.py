@@ -15,7 +15,7 @@ from autoclimb.contest.cells import (
 )
 from autoclimb.contest.machine import stopped_as_by_ctrl_c
 from autoclimb.contest.page import bench_page
-from autoclimb.contest.suite import Suite, read_suite, selected
+from autoclimb.contest.suite import Suite, check_out, read_suite, selected
 from autoclimb.contest.text import report_text
 from autoclimb.disk import lock_folder, write_text
 from autoclimb.errors import room_on_disk
@@ -69,6 +69,7 @@ def bench(
     full_suite = read_suite(suite)
     selection = selected(full_suite, solvers=solvers, sets=sets, budgets=budgets, seeds=seeds)
     folder = (Path(out) if out else Path("autoclimb-bench") / full_suite.name).resolve()
+    check_out(selection, folder)
     with lock_folder(folder, "bench"), room_on_disk(folder), stopped_as_by_ctrl_c():
         check_answers(full_suite, folder)
         for outcome in run_cells(selection, folder, retry, tell or (lambda event: None)):

@@ -97,7 +97,7 @@ def cells_of(bench: Path) -> list[dict[str, Any]]:
     for cell in cells:
         solvers_on.setdefault(cell["set"], set()).add(cell["solver"])
     most = max(map(len, solvers_on.values()))
-    left_out = ("definition", "folder", "kind", "grades")
+    left_out = ("definition", "folder", "kind", "grades", "marked_with")
     return [
         {name: value for name, value in cell.items() if name not in left_out}
         for cell in cells

@@ -3,7 +3,7 @@
 import pytest
 from benches import suite_file
 
-from autoclimb.contest.suite import Cell, KnownSet, Solver, read_suite, selected
+from autoclimb.contest.suite import Cell, KnownSet, Solver, check_out, read_suite, selected
 from autoclimb.errors import Mistake
 
 
@@ -115,6 +115,21 @@ def test_budgets_of_one_length_are_one_however_they_are_written(tmp_path):
     suite = read_suite(suite_file(tmp_path, {"mine": "good"}, more='budgets = ["10m", 600, "600s", 600.0]'))
     assert suite.budgets == (600.0,)
     assert len(suite.cells()) == 1
+
+
+def test_answers_that_lie_among_the_data_are_refused_since_solvers_would_read_them(tmp_path):
+    path = changed(tmp_path, "answers0.csv", "set0/answers0.csv")
+    (tmp_path / "answers0.csv").rename(tmp_path / "set0" / "answers0.csv")
+    with pytest.raises(Mistake, match=r"set 'pets': answers set0/answers0.csv lie inside the data"):
+        selected(read_suite(path), budgets=["10s"])
+
+
+@pytest.mark.parametrize("out", ["set0", "set0/out", "elsewhere/../set0/out"])
+def test_a_bench_among_the_data_is_refused_since_it_would_be_read_as_a_part_of_them(tmp_path, out):
+    suite = selected(read_suite(suite_file(tmp_path, {"mine": "good"})), budgets=["10s"])
+    with pytest.raises(Mistake, match="lies inside the data of set 'pets'"):
+        check_out(suite, tmp_path / out)
+    check_out(suite, tmp_path / "set0-bench")
 
 
 def test_a_suite_that_is_not_there_or_empty_is_a_mistake(tmp_path):

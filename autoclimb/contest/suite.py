@@ -172,6 +172,16 @@ def selected(
     return selection
 
 
+def check_out(suite: Suite, folder: Path) -> None:
+    """Raises Mistake where the bench's folder lies among a set's data."""
+    for known_set in suite.sets:
+        if _is_inside(folder, suite.folder / known_set.data):
+            raise Mistake(
+                f"--out {folder} lies inside the data of set {known_set.name!r} and would be read as a part of it; "
+                "name a folder elsewhere"
+            )
+
+
 def budgets_from(values: Any) -> tuple[float, ...]:
     """Budgets in seconds, in the given order without repetition; raises Mistake where `values` is no list of them."""
     if isinstance(values, str) or not isinstance(values, Sequence):
@@ -283,3 +293,12 @@ def _check_files(suite: Suite, known_set: KnownSet) -> None:
         raise Mistake(f"{where}: data {known_set.data} does not exist; write a path from {suite.folder}")
     if not (suite.folder / known_set.answers).is_file():
         raise Mistake(f"{where}: answers {known_set.answers} is no file; write a path from {suite.folder}")
+    if _is_inside(suite.folder / known_set.answers, suite.folder / known_set.data):
+        raise Mistake(
+            f"{where}: answers {known_set.answers} lie inside the data, where solvers read them; move them out"
+        )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is the folder or lies in it."""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -26,7 +26,7 @@ from autoclimb.learn.batches import to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, kind_of
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
-from autoclimb.learn.material import Kept
+from autoclimb.learn.material import StoredFeatures
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.phases import phase
 from autoclimb.learn.probe import measure_speed
@@ -85,7 +85,7 @@ def raising(error):
 
 def test_a_bug_of_our_own_is_no_status(tmp_path, monkeypatch):
     def bug(*given, **named):
-        above(None, SimpleNamespace(kept=None), None)  # its assertion says that a caller is wrong
+        above(None, SimpleNamespace(stored=None), None)  # its assertion says that a caller is wrong
 
     monkeypatch.setattr(fold, "train", bug)
     with pytest.raises(AssertionError):
@@ -499,7 +499,7 @@ def test_a_fold_of_which_next_to_nothing_is_held_out_in_time_is_late(monkeypatch
 def test_kept_features_are_seen_in_a_second_view_only_while_that_takes_no_time_from_other_rows(monkeypatch):
     clock = Slow(monkeypatch)
     plain = material_of(300, 4)
-    material = replace(plain, kept=Kept((plain.pixels, plain.pixels[:, :, ::-1]), ()))
+    material = replace(plain, stored=StoredFeatures((plain.pixels, plain.pixels[:, :, ::-1]), ()))
     watch = Watch(clock, soft=3.5, deadline=20.0)
     p = fold._predict(build_net(TINY, 2), material, np.arange(300), TINY.vary(tta="flip"), fold_over(()), watch)
     assert np.isfinite(p).all()
@@ -604,7 +604,7 @@ def test_a_slip_where_a_net_is_explained_or_its_features_are_stored_is_raised_an
     config, material = TINY.vary(train="features"), material_of()
     explained = partial(gradcam.explain, config, material, tmp_path, {}, CPU, tmp_path / "maps.npz")
     stored = partial(trunk.keep, config, material, tmp_path, CPU, print, 1.0)
-    for module, place, run in ((gradcam, "_frozen_net", explained), (trunk, "kept_features", stored)):
+    for module, place, run in ((gradcam, "_frozen_net", explained), (trunk, "stored_features", stored)):
         monkeypatch.setattr(module, place, raising(KeyError("rows")))
         with pytest.raises(KeyError):
             run()

@@ -20,7 +20,7 @@ from autoclimb.errors import Mistake
 from autoclimb.learn import taught
 from autoclimb.learn.batches import batch_of, epoch_batches, labelled_in
 from autoclimb.learn.loop import Targets, targets_on
-from autoclimb.learn.material import Kept, Material, Taught, rows_of_fold
+from autoclimb.learn.material import Material, StoredFeatures, Taught, rows_of_fold
 from autoclimb.learn.taught import taught_by
 from autoclimb.learn.trial import run_trial
 from autoclimb.search.cost import epoch_seconds
@@ -165,8 +165,8 @@ def test_where_classes_are_very_many_some_of_the_rows_are_taught(tmp_path, monke
 
 def test_a_test_row_has_the_views_that_are_kept_of_it_and_no_varied_picture():
     views = tuple(np.full((4, 1, 1, 1), n, np.float16) for n in range(2))
-    kept = Kept(views, (np.full((2, 1, 1, 1), 2, np.float16),))
-    seen = np.concatenate([kept.drawn(np.array([0, 3]), seed) for seed in range(40)], 1)[:, :, 0, 0]
+    stored = StoredFeatures(views, (np.full((2, 1, 1, 1), 2, np.float16),))
+    seen = np.concatenate([stored.drawn(np.array([0, 3]), seed) for seed in range(40)], 1)[:, :, 0, 0]
     assert set(seen[0].ravel()) == {0, 1, 2}
     assert set(seen[1].ravel()) == {0, 1}
 

@@ -15,10 +15,10 @@ from autoclimb.learn import trunk
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of
-from autoclimb.learn.material import Kept
+from autoclimb.learn.material import StoredFeatures
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
-from autoclimb.learn.trunk import cut, kept_features, kept_views, pooled, stages_of
+from autoclimb.learn.trunk import cut, pooled, stages_of, stored_features, stored_views
 from autoclimb.types import Config
 
 SMALL = (("channels", (4, 4, 8, 8)),)
@@ -82,7 +82,7 @@ def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny
 
     def kept(config: Config) -> int:
         passes.clear()
-        kept_features(config, material, tmp_path, CPU, lambda facts: None)
+        stored_features(config, material, tmp_path, CPU, lambda facts: None)
         return len(passes)
 
     assert kept(tiny.vary(tta="none", variants=1)) == 1
@@ -121,10 +121,10 @@ def test_stages_that_give_several_maps_at_once_are_no_bug():
 
 def test_each_picture_of_a_batch_is_one_of_its_variants():
     views = tuple(np.full((3, 1, 1, 1), n, np.float16) for n in range(2))
-    kept = Kept(views, (np.full((2, 1, 1, 1), 2, np.float16),))
-    seen = np.concatenate([kept.drawn(np.array([0, 1, 1]), seed).ravel() for seed in range(40)])
+    stored = StoredFeatures(views, (np.full((2, 1, 1, 1), 2, np.float16),))
+    seen = np.concatenate([stored.drawn(np.array([0, 1, 1]), seed).ravel() for seed in range(40)])
     assert set(seen) == {0, 1, 2}
-    assert (kept.drawn(np.array([0, 1]), 5) == kept.drawn(np.array([0, 1]), 5)).all()
+    assert (stored.drawn(np.array([0, 1]), 5) == stored.drawn(np.array([0, 1]), 5)).all()
 
 
 @pytest.mark.parametrize(
@@ -149,15 +149,15 @@ def test_features_above_what_is_kept_know_the_picture_and_its_mirror_image(tiny,
 
 def test_a_pass_that_the_deadline_ends_leaves_nothing_behind(tiny, tmp_path):
     with pytest.raises(OutOfTime):
-        kept_views(tiny, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
+        stored_views(tiny, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
     assert not list(tmp_path.glob("*trunk*"))
 
 
 def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
     pixels = material_of(size=32).pixels
-    [plain] = kept_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, lambda facts: None)
+    [plain] = stored_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, lambda facts: None)
     monkeypatch.setattr(trunk, "MOST_BYTES", 1.5 * plain.nbytes)
-    kept_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
+    stored_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
     assert len(list(tmp_path.glob("trunk-*.npy"))) == 1
 
 
@@ -165,7 +165,7 @@ def test_features_that_were_used_since_outlast_those_that_were_only_made_later(t
     pixels = material_of(size=32).pixels
 
     def kept(size):
-        [features] = kept_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, lambda facts: None)
+        [features] = stored_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, lambda facts: None)
         return features.nbytes
 
     def age():

@@ -54,13 +54,13 @@ class BatchMaker(Dataset[tuple[BatchSpec, Tensor]]):
     def __init__(self, material: Material, config: Config) -> None:
         self.material, self.policy, self.grid = material, config.policy, config.grid or 1
         self.pipeline_of_size = dict[int, Any]()
-        if material.kept is None:
+        if material.stored is None:
             self._pipeline(config.size // self.grid)  # before processes are forked: see there
 
     def __getitem__(self, spec: BatchSpec) -> tuple[BatchSpec, Tensor]:
-        """A batch's pictures `(B, size, size, C)` uint8 beside its spec; kept features are float16."""
-        if self.material.kept is not None:
-            return spec, torch.from_numpy(self.material.kept.drawn(spec.rows, spec.seed))
+        """A batch's pictures `(B, size, size, C)` uint8 beside its spec; stored features are float16."""
+        if self.material.stored is not None:
+            return spec, torch.from_numpy(self.material.stored.drawn(spec.rows, spec.seed))
         pixels, size = self.material.pixels, spec.size // self.grid
         pixels = np.asarray(pixels) if isinstance(pixels, np.ndarray) else pixels  # rows of a memmap are slow memmaps
         pipeline = self._pipeline(size)
@@ -159,7 +159,7 @@ def shared_memory() -> float:
 def batch_bytes(material: Material, config: Config, batch: int, size: int) -> int:
     """Bytes of a batch's pictures at the largest scale; stored features take two bytes a number."""
     largest = max(size, sides_of_batches(size, config.scales)[-1])
-    return batch * largest**2 * material.channels * (1 if material.kept is None else 2)
+    return batch * largest**2 * material.channels * (1 if material.stored is None else 2)
 
 
 def load_batches(

@@ -105,13 +105,13 @@ def _frozen_above(
 
     The maps are stored because features of more layers, and a training of the top alone, start from them too.
     """
-    from autoclimb.learn.trunk import cut, frozen_on, kept_views, pooled
+    from autoclimb.learn.trunk import cut, frozen_on, pooled, stored_views
 
     if config.layers > config.top + 2:
         raise Unbuildable(f"layers {config.layers} reach below what is kept of {config.backbone}: top {config.top}")
     if config.tta not in ("none", "flip"):
         raise Unbuildable(f"frozen features are made of the picture and its mirror image, not of tta {config.tta}")
-    views = kept_views(config, pixels, cache, device, report, now, deadline)
+    views = stored_views(config, pixels, cache, device, report, now, deadline)
     built = frozen_on(config, pixels.shape[-1], device)
     upper = cut(built, config.top, config.size)[1]
     features = pooled(upper.net, built, config.layers)

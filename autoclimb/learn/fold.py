@@ -183,9 +183,9 @@ def _predict(
 ) -> np.ndarray:
     """Predictions for the rows, averaged over the views of `tta`: of pictures, or of stored features of each view."""
     device, size = fold.device, config.seen_size
-    if material.kept is None:
+    if material.stored is None:
         return predict_rows(built, material, rows, device, size, config.tta, watch)
-    first, *others = material.kept.views
+    first, *others = material.stored.views
     in_first = predict_rows(built, replace(material, pixels=first), rows, device, size, watch=watch)
     by_view = [in_first]
     spare = replace(watch, deadline=min(watch.soft, watch.deadline))  # leaves time for later rows' first views

@@ -54,8 +54,8 @@ def whiten(built: Built, material: Material, config: Config, fold: Fold) -> None
     x = to_input(pictures, built.mean, built.std, torch.device("cpu"))
     patches = F.unfold(x, kernel, stride=kernel).transpose(1, 2).reshape(-1, values)
     variances, directions = torch.linalg.eigh(torch.cov(patches.T).double())  # in rising order
-    kept = min(first.out_channels // 2, int((variances > FLOOR).sum()))
-    filters = (directions / (variances.clamp(min=0) + FLOOR).sqrt()).T.flip(0)[:kept].float()
-    filters = filters.reshape(kept, *first.weight[0].shape)
+    count = min(first.out_channels // 2, int((variances > FLOOR).sum()))
+    filters = (directions / (variances.clamp(min=0) + FLOOR).sqrt()).T.flip(0)[:count].float()
+    filters = filters.reshape(count, *first.weight[0].shape)
     with torch.no_grad():
-        first.weight[: 2 * kept] = torch.cat([filters, -filters]).to(first.weight)
+        first.weight[: 2 * count] = torch.cat([filters, -filters]).to(first.weight)

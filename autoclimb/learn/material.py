@@ -17,7 +17,7 @@ Report = Callable[[dict[str, Any]], None]  # takes facts on the progress: progre
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class StoredFeatures:
     """Stored outputs of a net's frozen stages: float16 feature maps, treated as pictures of many channels."""
 
     views: tuple[np.ndarray, ...]  # (N + M, h, w, channels) each: of all pictures in each view of prediction
@@ -46,7 +46,7 @@ class Material:
     pixels: PictureRows  # (N + M, S, S, channels) uint8, or anything indexed like it
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
     precision: str = "float32"  # dtype to store predictions in
-    kept: Kept | None = None  # input of nets that train only their top
+    stored: StoredFeatures | None = None  # input of nets that train only their top
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets of these rows, `(len(rows), width)` float32."""

@@ -241,19 +241,19 @@ def memory_of(built: Built, pictures: np.ndarray, device: torch.device, peak: fl
 def kept_for_backward(built: Built, x: torch.Tensor) -> float:
     """Bytes that the forward pass of a batch keeps for the backward pass, parameters left out."""
     parameters = {p.untyped_storage().data_ptr() for p in built.net.parameters()}
-    kept: dict[int, int] = {}
+    bytes_of: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
+            bytes_of[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     built.net.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), built.format.autocast(x.device):
         outputs = built.net(x)
     del outputs
-    return float(sum(kept.values()))
+    return float(sum(bytes_of.values()))
 
 
 def pictures_a_step(built: Built, pictures: np.ndarray, device: torch.device) -> int:

@@ -66,10 +66,10 @@ def run_trial(
                 raise Mistake('teachers are for nets; write train="net", or leave them out')
             features = features_of(config, material.pixels, cache, device, report, now, deadline)
         elif config.top:
-            from autoclimb.learn.trunk import kept_features  # timm
+            from autoclimb.learn.trunk import stored_features  # timm
 
-            kept = kept_features(config, material, cache, device, report, now, deadline)
-            material = replace(material, kept=kept)
+            stored = stored_features(config, material, cache, device, report, now, deadline)
+            material = replace(material, stored=stored)
         missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
         until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:

@@ -27,7 +27,7 @@ from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, pre
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, logged_kind
 from autoclimb.learn.lean import for_prediction
-from autoclimb.learn.material import Kept, Material, Report
+from autoclimb.learn.material import Material, Report, StoredFeatures
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.optim import layers_of
 from autoclimb.learn.threads import TRIED, settle_again
@@ -107,8 +107,8 @@ def maps_of(
 
 def above(built: Built, material: Material, config: Config) -> tuple[Built, Material, Config]:
     """The upper part of the net, the material with stored features as its pictures, and the config for them."""
-    assert material.kept is not None
-    first = material.kept.views[0]
+    assert material.stored is not None
+    first = material.stored.views[0]
     upper = cut(built, config.top, config.size)[1]
     return upper, replace(material, pixels=first), config.vary(size=first.shape[1], test_size=0)
 
@@ -172,7 +172,7 @@ def stages_of(built: Built) -> list[str]:
     return [names[layer] for layer in range(1, max(layer_of.values())) if layer in names]
 
 
-# --- kept features ---------------------------------------------------------------------------------------------------
+# --- stored features -------------------------------------------------------------------------------------------------
 
 
 def keep(
@@ -180,13 +180,13 @@ def keep(
 ) -> dict[str, Any]:
     """Computes a trial's stored features ahead of it. A fault is in the reply only: the trial will meet it too."""
     try:
-        kept_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
+        stored_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
     except STATUSES as error:
         return {"note": str(error), "fault": logged_kind(error)}
     return {}
 
 
-def kept_features(
+def stored_features(
     config: Config,
     material: Material,
     cache: Path,
@@ -194,26 +194,26 @@ def kept_features(
     report: Report,
     now: Callable[[], float] = time.monotonic,
     deadline: float = math.inf,
-) -> Kept:
+) -> StoredFeatures:
     """The features that the config's top trains on and predicts from, read from the cache if they exist.
 
     Raises Unbuildable for a config that cannot have them, OutOfTime where the deadline comes first.
     """
     watch = (report, now, deadline)
-    views = kept_views(config, material.pixels, cache, device, *watch)
+    views = stored_views(config, material.pixels, cache, device, *watch)
     rows = len(material.target)
     varied = []
     for number in range(config.variants - len(views)):
         variant = f"{config.policy} {number} {material.pipelines.get(config.policy)}"
         path = _path(cache, config, material.pixels, variant)
         if not path.exists():
-            blocks = _varied(config, replace(material, kept=None), rows, number)
+            blocks = _varied(config, replace(material, stored=None), rows, number)
             _write(path, rows, _maps_of_blocks(config, blocks, material.channels, device), *watch)
         varied.append(_opened(path))
-    return Kept(views, tuple(varied))
+    return StoredFeatures(views, tuple(varied))
 
 
-def kept_views(
+def stored_views(
     config: Config,
     pixels: PictureRows,
     cache: Path,

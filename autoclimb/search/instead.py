@@ -23,10 +23,9 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.finals import fitted_in, least_again, most_epochs, usable
 from autoclimb.search.frozen import SHORT
-from autoclimb.search.nets import OTHER_SCRATCH
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import candidates
+from autoclimb.search.starting import candidates, is_other_scratch
 from autoclimb.types import Config, History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
@@ -62,7 +61,7 @@ def sized_for(net: Config, s: Situation, time: float, level: Level) -> Config:
 
 def at_hand(s: Situation) -> list[Config]:
     """The candidates, cheapest first; few where time is short, since measuring a net's speed takes seconds."""
-    nets = [net for net in candidates(s) if net.backbone not in OTHER_SCRATCH or s.space.backbones]
+    nets = [net for net in candidates(s) if not is_other_scratch(net, s)]
     return nets if s.budget >= LONG else nets[:2] if s.budget >= SHORT else nets[:1]
 
 

@@ -24,7 +24,7 @@ from autoclimb.search.nets import net_named
 from autoclimb.search.rates import LOOK, Device, memory_gb
 from autoclimb.search.situation import FIRST_PICTURES, FIRST_SIZE, Situation, Speed
 from autoclimb.search.stages import search_base
-from autoclimb.search.starting import candidates
+from autoclimb.search.starting import ranked
 from autoclimb.types import Config, History, Trial
 
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # assumed facts of trials of hand-made features,
@@ -57,7 +57,7 @@ def rehearse(
     Scores are made up from the nets' standing, and no change helps, so nothing is adopted.
     """
     rows: list[PlannedTrial] = []
-    standing = {net.backbone: i for i, net in enumerate(candidates(situation))}
+    standing = {net.backbone: i for i, net in enumerate(reversed(ranked(History(), situation)))}
 
     def play(config: Config, stage: str, seconds: float, s: Situation) -> Trial:
         rows.append(planned(config, stage, seconds, rows, s))

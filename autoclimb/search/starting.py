@@ -194,13 +194,18 @@ def ranked(history: History, s: Situation) -> list[Config]:
     places = sorted(probed.values(), reverse=True)
 
     def place(i: int, net: Config) -> float:
-        static = 1 - standing[i] / max(len(nets) - 1, 1) if net.backbone not in OTHER_SCRATCH else 2.0
+        static = 2.0 if is_other_scratch(net, s) else 1 - standing[i] / max(len(nets) - 1, 1)
         if net.backbone not in probed or len(places) < 2:
             return static
         return 0.5 * static + 0.5 * places.index(probed[net.backbone]) / (len(places) - 1)
 
     order = sorted(range(len(nets)), key=lambda i: (place(i, nets[i]), -standing[i]))
     return [nets[i] for i in order]
+
+
+def is_other_scratch(net: Config, s: Situation) -> bool:
+    """Whether the net is trained from scratch and of a further family, after residual ones, as nobody asked for it."""
+    return not (net.weights or s.space.backbones) and net.backbone in OTHER_SCRATCH[s.device]
 
 
 def dressed(net: Config, history: History, s: Situation, seconds: float) -> Config:

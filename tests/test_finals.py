@@ -450,17 +450,21 @@ def test_where_the_whole_net_cannot_be_trained_soundly_its_top_is_on_all_folds()
 @pytest.mark.parametrize(
     "changes",
     [
-        {"budget": 4 * HOUR},
         {"budget": 300.0, "device": "cuda", "measure": lambda config: speed(config, "cuda")},
         {"budget": 300.0, "pretrained": ()},
         {"budget": 300.0, "pixel_bytes": 1e6},
         {"budget": 300.0, "space": SearchSpace(start={"top": 0})},
         {"budget": 300.0, "space": SearchSpace(tta=["dihedral"])},
     ],
-    ids=["hours", "a card", "from scratch", "no disk", "top of the user", "views of the user"],
+    ids=["a card", "from scratch", "no disk", "top of the user", "views of the user"],
 )
-def test_nets_are_trained_whole_where_time_allows_and_where_their_top_alone_cannot_be(changes):
+def test_nets_are_trained_whole_where_their_top_alone_cannot_be(changes):
     assert {config.top for config in finalists_of(on_two_cores(**changes))} == {0}
+
+
+def test_in_hours_a_net_is_trained_whole_beside_its_top():
+    configs = finalists_of(on_two_cores(budget=4 * HOUR))
+    assert {config.top for config in configs if config.weights} == {0, 1}
 
 
 def test_what_is_kept_already_costs_no_second_pass():

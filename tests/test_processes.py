@@ -21,6 +21,7 @@ from autoclimb.contest.processes import (
     end_recorded,
     family,
     living,
+    marked_with,
     megabytes_of,
     process_of,
     write_record,
@@ -122,6 +123,13 @@ def test_what_a_command_detaches_at_once_ends_with_it(tmp_path):
     ended = watched(DETACHES, 30, tmp_path / "output.txt")
     assert ended.status == 0
     assert process_of(ended.last_line) is None
+
+
+def test_a_program_that_is_just_starting_has_no_environment_yet_and_is_looked_at_again(monkeypatch):
+    answers = iter([b"", f"A=b\0{MARK}=mine\0".encode()])
+    monkeypatch.setattr(Path, "read_bytes", lambda path: next(answers))
+    process = process_of(os.getpid())
+    assert marked_with("mine", [process]) == {process}
 
 
 def test_what_a_command_detached_is_ended_after_a_killed_bench_too(tmp_path):

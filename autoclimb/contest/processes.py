@@ -13,6 +13,8 @@ from autoclimb.disk import read_json, write_json
 
 MARK = "AUTOCLIMB_CELL"  # environment variable of a command; what it detaches at once is known by that alone
 RECORD = "processes.json"  # in a cell's folder while its command runs
+# a program that is just starting has no environment for a moment, a kernel's thread never
+LOOKS, STARTING = 3, 0.005  # times, and seconds between them
 ENDS_WITHIN = 10.0  # seconds in which a killed process ends, unless a driver holds it
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -57,12 +59,20 @@ def family(processes: Collection[Process], known: Collection[Process]) -> set[Pr
 
 def marked_with(mark: str, processes: Iterable[Process]) -> set[Process]:
     """Those of the processes that were begun with this mark in their environment."""
-    line = f"{MARK}={mark}".encode()
-    marked = set()
-    for process in processes:
-        with suppress(OSError):  # it has ended since, or is another user's
-            if line in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-                marked.add(process)
+    line, marked, unread = f"{MARK}={mark}".encode(), set[Process](), set(processes)
+    for _ in range(LOOKS):
+        blank = set()
+        for process in unread:
+            with suppress(OSError):  # it has ended since, or is another user's
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+                if line in environment.split(b"\0"):
+                    marked.add(process)
+                elif not environment:
+                    blank.add(process)
+        if not blank:
+            break
+        unread = blank
+        time.sleep(STARTING)
     return marked
 
 

@@ -114,16 +114,13 @@ def test_a_fault_that_can_be_read_around_is_a_note(fit, name, tmp_path):
     assert len(header) == 2
     assert rows
     assert all(row[1] for row in rows)
+    assert (out / "report.html").exists(), "a page that cannot be made is a note, with which the run ends well"
 
 
 def test_forms_of_the_pictures_asked_for_are_not_said_to_be_left_unanswered(tmp_path):
     for i in range(4):
         picture(competition(tmp_path / "data") / "test" / "png" / f"b_{i:03d}.png")
     assert not [note for note in read_folder(tmp_path / "data").notes if note.kind == "unasked"]
-
-
-def test_the_corpus_is_large():
-    assert len(REFUSED) + len(HANDLED) >= 45
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------

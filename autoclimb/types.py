@@ -283,8 +283,8 @@ class Config:
 
     def vary(self, **changes: Any) -> "Config":
         """The same config with some values changed."""
-        held = vars(self)
-        values = {name: held[name] for name in self.__dataclass_fields__}  # not the keys, if they are known by now
+        # without the keys, which are beside the fields once they are known
+        values = {name: value for name, value in vars(self).items() if name in self.__dataclass_fields__}
         values.update(changes)
         if unknown := values.keys() - self.__dataclass_fields__.keys():
             raise TypeError(f"a Config has no {', '.join(sorted(unknown))}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from lab import SUITE, Lab, difference, opened
 from record import append, heading
+from snapshots import trained
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.score.metrics import metric_named
@@ -44,8 +45,8 @@ def config_of(net: Net, seed: int, epochs: float) -> Config:
     """The config of a net on the first fold."""
     place, depth, raised = net
     base = fine_tuning(from_box(), "cpu")[place]
-    kept = {"top": DEPTHS[depth](base.backbone), "size": SIZES[depth], "epochs": epochs, "seed": seed + raised}
-    return base.vary(policy="flip", tta="flip", smoothing=0.1, folds=(0,), **kept)
+    own = {"top": DEPTHS[depth](base.backbone), "size": SIZES[depth], "epochs": epochs, "seed": seed + raised}
+    return base.vary(policy="flip", tta="flip", smoothing=0.1, folds=(0,), **own)
 
 
 def rows_of(lab: Lab, name: str, epochs: float, seeds: int) -> Iterator[str]:
@@ -53,19 +54,15 @@ def rows_of(lab: Lab, name: str, epochs: float, seeds: int) -> Iterator[str]:
     goal, rows = Goal(metric_named("log-loss"), lab.task.kind), lab.fold_of == 0
     part_of = np.where(rows, np.random.default_rng(0).integers(0, PARTS, len(rows)), -1)
     train = TrainRows(goal, lab.task.truth, part_of, None)
-    trained: dict[str, Trial] = {}
+    trial_of: dict[Config, Trial] = {}
     usual, truth = np.zeros(0), np.asarray(lab.task.truth)
     classes = truth.argmax(1) if truth.ndim == 2 else truth.astype(int)
     for words, nets in pools().items():
         losses, seconds = [], 0.0
         for seed in range(seeds):
-            members = []
-            for config in (config_of(net, seed, epochs) for net in nets):
-                if config.key not in trained:
-                    oof, took = lab.trained(config)
-                    test = np.load(lab.folder / config.key / "test.npy")
-                    trained[config.key] = Trial(config, "made", "done", 0.0, 0.0, took, oof=oof, test=test)
-                members.append(trained[config.key])
+            configs = [config_of(net, seed, epochs) for net in nets]
+            trial_of |= {config: trained(lab, config) for config in configs if config not in trial_of}
+            members = [trial_of[config] for config in configs]
             predicted = np.asarray(blend_of(members, train).oof, np.float64)
             losses.append(-np.log(np.clip(predicted[np.arange(len(rows)), classes], 1e-9, 1)))
             seconds += sum(member.seconds for member in members) / seeds

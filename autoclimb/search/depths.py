@@ -54,8 +54,8 @@ def at_depths(heads: list[list[Config]], time: float, s: Situation) -> list[Conf
     for row in LISTS:
         depths = [c for i, depth in row if i < len(nets) and (c := at_depth(nets[i], depth, s)) is not None]
         sized = largest_paid([*depths, *scratch], time, s) or largest_paid(depths, time, s)
-        if not sized and row is TOPS:
-            return []
+        if not sized:  # nor is a longer list, whose other nets would each be measured for seconds
+            break
         paid = sized if len(sized) >= max(len(paid), KINDS) else paid
     return paid
 
@@ -95,8 +95,8 @@ def pay(configs: list[Config], share: float, time: float, s: Situation) -> bool:
 
     They get more than enough epochs each, and sound ones where they are above the least share of their size.
     """
-    kept = sum(kept_bytes(config, s) for config in configs if config.top)
-    if kept > MOST_KEPT_IN_ALL or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
+    stored = sum(kept_bytes(config, s) for config in configs if config.top)
+    if stored > MOST_KEPT_IN_ALL or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
         return False
     pictures = {pictures_of(config): decoding_of(config, s) for config in configs}
     beside = sum(beside_folds(config, len(configs), s) + trunk_seconds(config, s) for config in configs)

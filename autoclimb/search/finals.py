@@ -89,22 +89,23 @@ def timed(configs: list[Config], s: Situation, by_need: bool) -> list[Config]:
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[Config]:
-    """The finalists with a long recipe beside the first full net, where all stay sound and it gets thirty epochs.
+    """The finalists with a long recipe beside the first of them that trains whole, if all stay sound with 30 epochs of it.
 
     It may have the time that the others cannot use, since further seeds of theirs gain less. Where rows are so many
     that a few epochs are a full training it gets an equal share only: more would be most of the time, for an unmeasured
     gain.
     """
-    place = next((i for i, c in enumerate(configs) if not c.top and (c.weights or not i)), -1) if by_need else 0
-    if s.space.names() or place < 0 or configs[place].top:
+    whole = next((c for c in configs if by_need and c.weights and not c.top), configs[0])
+    if s.space.names() or whole.top:
         return configs
-    more = [*configs[: place + 1], long_recipe(configs[place], s), *configs[place + 1 :]]
+    place = configs.index(whole) + 1
+    more = [*configs[:place], long_recipe(whole, s), *configs[place:]]
     seconds = [time / len(more) / folds_of(s)] * len(more)
-    if by_need or epochs_for("full", configs[place], s) >= LONG_RECIPE / 2:
+    if by_need or epochs_for("full", whole, s) >= LONG_RECIPE / 2:
         seconds = seconds_each(more, time, s, by_need)
     epochs = [epochs_in(each, c, s) for each, c in zip(seconds, more, strict=True)]
     sound = all(e >= sound_at_its_size(c, s) for e, c in zip(epochs, more, strict=True))
-    return more if sound and epochs[place + 1] >= LONG_RECIPE else configs
+    return more if sound and epochs[place] >= LONG_RECIPE else configs
 
 
 def seconds_each(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[float]:

@@ -40,6 +40,19 @@ def test_less_time_takes_fewer_nets_and_none_where_it_pays_for_two():
     assert not set(lengths) & {1, 2}
 
 
+def test_no_depth_is_measured_for_seconds_beyond_the_first_that_is_not_paid_for():
+    looks: list[Config] = []
+    s = boxed()
+    s = replace(s, measure=lambda config: looks.append(config) or speed(config))
+    time = max(PLENTY / 1.2**n for n in range(40) if not at_depths(heads(), PLENTY / 1.2**n, boxed()))
+    assert at_depths(heads(), time, s) == []
+    assert {(config.backbone, config.top) for config in looks if config.train == "net"} <= {
+        (BOX[0], 2),
+        (BOX[1], 2),
+        (BOX[0], 4),
+    }
+
+
 def test_more_time_takes_larger_pictures_before_longer_trainings():
     s = boxed()
     few = next(c for n in range(40, 0, -1) if len(c := at_depths(heads(), PLENTY / 1.2**n, s)) == 6)

@@ -89,7 +89,7 @@ def timed(configs: list[Config], s: Situation, by_need: bool) -> list[Config]:
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[Config]:
-    """The finalists with a long recipe beside the first of them that trains whole, if all stay sound with 30 epochs of it.
+    """The finalists with a long recipe beside the first that trains whole, if all stay sound with thirty epochs of it.
 
     It may have the time that the others cannot use, since further seeds of theirs gain less. Where rows are so many
     that a few epochs are a full training it gets an equal share only: more would be most of the time, for an unmeasured

@@ -150,6 +150,7 @@ class World:
             left=lambda: max(0.0, self.clock.left() - self.reserve()),
             remember=self.remember,
             folds_done=self.folds_done,
+            is_decoded=lambda config: config.train == "net",  # in no time
         )
         return follow(plan, now, self.run, self.recall, self.clock, self.reserve, self.publish, self.tell)
 

@@ -336,6 +336,25 @@ def test_a_card_that_is_offline_ends_with_three_kinds_one_of_them_a_large_net_fr
     assert net_named(scratch[0].backbone).gmacs > net_named("resnet18").gmacs
 
 
+def test_a_card_without_weights_trains_its_largest_residual_net_first_and_other_kinds_beside_it():
+    plan = plan_on("h100", 4 * HOUR, 20_000, 500, pretrained=False)
+    nets = [net_named(row.config.backbone) for row in plan.finalists]
+    assert nets[0].family == "resnet"
+    assert nets[0].gmacs == max(net_named(row.config.backbone).gmacs for row in plan.trials)
+    assert len({net.family for net in nets}) >= 3
+    assert min(net.gmacs for net in nets) > net_named("mobilenetv4_conv_small").gmacs  # the smallest of all
+
+
+@pytest.mark.parametrize(
+    ("device", "budget", "rows", "answered", "side"),
+    [("h100", 15 * MINUTE, 100_000, 100, 4_000), ("p100", 2 * HOUR, 10, 1_000_000, 1_500)],
+)
+def test_no_trial_begins_whose_pictures_cannot_be_decoded_in_the_time_left(device, budget, rows, answered, side):
+    plan = plan_on(device, budget, rows, side, answered=answered, pretrained=False)
+    assert plan.seconds <= budget
+    assert plan.finalists
+
+
 def test_a_plan_says_which_facts_of_the_data_steer_it():
     facts = plan_on("cpu", HOUR, 600, 28, imbalance=20.0, by_class=True)
     text = str(facts)

@@ -184,6 +184,11 @@ def prepare(setup: Setup, config: Config) -> None:
             setup.worker.ask(request, seconds + SLACK.worker_start, watch, SLACK.worker_silence)
 
 
+def is_decoded(setup: Setup, config: Config) -> bool:
+    """Whether the pictures of the config's trial need no decoding any more."""
+    return setup.decoded.decoded_already(config.cached_size, config.preprocess, config.grid) is not None
+
+
 def pixels_for(setup: Setup, config: Config) -> Pixels:
     """The pixels for the config's trial, stored in the form that suits its net's speed."""
     rate = 0.0
@@ -318,6 +323,7 @@ def situation_of(
         left=lambda: max(0.0, clock.left() - setup.reserve()),
         remember=remembered,
         prepare=partial(prepare, setup),
+        is_decoded=partial(is_decoded, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
         groups=None if setup.task.groups is None else setup.task.groups[rows_of_losses(setup)],

@@ -202,13 +202,11 @@ def cost_of(config: Config, situation: Situation) -> float:
 def asked_cost(config: Config, history: History, situation: Situation) -> float:
     """Seconds that a trial takes if it is run now.
 
-    A trial of features decodes its pictures, and the first one waits for the worker's imports. The pictures of nets are
-    prepared before their time is planned, so they cost nothing here.
+    Pictures that are not decoded yet are decoded first, and a first trial of features waits for the worker's imports.
     """
-    cost = cost_of(config, situation)
-    if config.train == "features":
-        cost += decoding_of(config, situation) + (0.0 if history.trials else SLACK.first_features)
-    return cost
+    waits = config.train == "features" and not history.trials
+    decoding = 0.0 if situation.is_decoded(config) else decoding_of(config, situation)
+    return cost_of(config, situation) + decoding + (SLACK.first_features if waits else 0.0)
 
 
 def full_cost(config: Config, situation: Situation) -> float:

@@ -103,17 +103,22 @@ def on_its_own_clock(
 
     def prepare(config: Config) -> None:
         nonlocal time
-        if pictures_of(config) not in decoded and config.train == "net":  # the cost of features includes it
-            time += decoding_seconds(situation, cores, config.cached_size)
+        time += 0.0 if is_decoded(config) else decoding_seconds(situation, cores, config.cached_size)
+        time += trunk_seconds(config, replace(s, kept=kept))
+        leave(config)
+
+    def leave(config: Config) -> None:
         decoded.add(pictures_of(config))
-        if config.train == "net":
-            time += trunk_seconds(config, replace(s, kept=kept))
         if config.top:
             kept[trunk_of(config)] = max(kept.get(trunk_of(config), 0), variants_kept(config))
 
+    def is_decoded(config: Config) -> bool:
+        return pictures_of(config) in decoded
+
     def run(config: Config, stage: str, seconds: float) -> Trial:
         nonlocal time
-        prepare(config)
+        time += trunk_seconds(config, replace(s, kept=kept)) if config.train == "net" else 0.0
+        leave(config)
         trial = play(config, stage, seconds, replace(s, measure=situation.measure))
         time += seconds
         if trial.status == "done":
@@ -127,6 +132,7 @@ def on_its_own_clock(
         left=lambda: max(0.0, clock.left() - end),
         remember=remember,
         prepare=prepare,
+        is_decoded=is_decoded,
         folds_done=lambda config: len(set(config.folds) & nets_done.get(config.vary(folds=()), set())),
     )
     history, _ = follow(plan, s, run, lambda config: records.get(config.key), clock, lambda: end, lambda history: None)

@@ -58,6 +58,8 @@ class Situation:
     left: Callable[[], float] = field(repr=False)  # seconds left for trials, without the reserve
     remember: Callable[[str, Callable[[], Any]], Any] = field(repr=False)  # takes a decision once, and replays it later
     prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes a trial's pictures
+    is_decoded: Callable[[Config], bool] = field(default=lambda config: False, repr=False)  # whether a trial's pictures
+    # are, for what it costs now; plans go by `decoded`, which a replay knows too
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of an interrupted trial
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None without predictions

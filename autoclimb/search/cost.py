@@ -96,6 +96,7 @@ def epoch_seconds(config: Config, situation: Situation) -> float:
     return labelled / (1 - taught) / speed * share
 
 
+@lru_cache(4096)
 def trunk_of(config: Config) -> Config:
     """A config of the values that decide the features at a net's cut: equal for configs that share those features."""
     names = ("backbone", "weights", "model_args", "fine_stem", "size", "preprocess", "grid", "top")
@@ -146,6 +147,7 @@ def ready_seconds(config: Config, situation: Situation) -> float:
     return downloaded + recorded + len(new) * cold
 
 
+@lru_cache(4096)
 def features_like(config: Config) -> Config:
     """A config of the values that decide the features below a head: equal for configs that share those features."""
     names = ("train", "backbone", "weights", "model_args", "layers", "size", "preprocess", "grid", "tta")
@@ -280,7 +282,9 @@ def corrected(history: History, situation: Situation) -> Situation:
         config = trial.config
         new = not {features_like(config), trunk_of(config)} & features
         informative = config.train == "net" or (new and bool(pixels))
-        before = replace(situation, decoded={FIRST_PICTURES} | pixels, downloaded=downloaded)
+        before = situation
+        if informative and config.train == "features":
+            before = replace(situation, decoded={FIRST_PICTURES} | pixels, downloaded=downloaded)
         ratio = speed_ratio(trial, before) if informative else 0.0
         if ratio:
             rows = ratios[config.train].setdefault(config.backbone, [])

@@ -18,13 +18,13 @@ from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
 from autoclimb.search.cost import decoding_seconds, look_of, looked_at
-from autoclimb.search.fidelity import MORE_THAN_ENOUGH, epochs_for, final_epochs, folds_for, sound_at_its_size
-from autoclimb.search.finals import LONG_RECIPE, LONGEST, is_long
+from autoclimb.search.fidelity import LONGEST, MORE_THAN_ENOUGH, epochs_for, final_epochs, folds_for, sound_at_its_size
+from autoclimb.search.finals import LONG_RECIPE, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, LOOK, speed_on
 from autoclimb.search.rehearsal import rehearse
-from autoclimb.search.situation import FIRST_SIZE
+from autoclimb.search.situation import FIRST_SIZE, rows_of_fold
 from autoclimb.types import Config
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -315,6 +315,19 @@ def test_further_seeds_of_a_net_are_trained_longer_each_time_it_is_their_turn():
     first = [row.epochs for row in again if row.config.backbone == again[0].config.backbone]
     assert first[1] >= 1.9 * first[0]
     assert max(row.epochs for row in again) <= LONGEST
+
+
+@pytest.mark.parametrize("rows", [4, 12, 20, 60, 300])
+@pytest.mark.parametrize(("device", "pretrained"), [("cpu", True), ("h100", True), ("cpu", False)])
+def test_however_few_the_rows_are_a_net_passes_over_them_a_bounded_number_of_times(rows, device, pretrained):
+    plan = plan_on(device, 20 * MINUTE, rows, 100, pretrained=pretrained, hub=False, folds=min(5, rows))
+    trained = [row for row in plan.trials if row.stage in ("finalists", "rest") and row.config.train == "net"]
+    assert trained
+    for row in trained:
+        steps = row.epochs * max(1.0, rows_of_fold(plan.situation) / row.config.batch)
+        enough = epochs_for("enough", row.config, plan.situation)
+        assert row.epochs <= 1.3 * max(LONGEST, enough)  # seconds are rounded, and time for no further net is added
+        assert steps >= 70, "and yet each takes as many steps as it needs"
 
 
 def test_the_long_recipe_has_the_time_that_others_cannot_use():

@@ -39,6 +39,8 @@ WHOLE, WHOLE_SHARE = 1.5, 0.57
 LARGE_PICTURES, SMALL_FOR_LARGE = 800, 380  # pixels a side: lesions on retinas and leaves are small
 AMPLE = 1.5  # times sound epochs of a net's top, from which it is worth seconds to see how fast a deeper one trains
 VARIANTS = 2  # of each picture in the stored features of a net's frozen stages: itself and its mirror image
+ONE_STEP = 32  # rows of the smallest batch: an epoch of fewer is one step, however few they are
+LONGEST = 200.0  # epochs, beyond which no training goes but to have enough steps
 PICTURES_PAID = {True: 240_000, False: 1_000_000}  # seen by a net (fine-tuned, from scratch) before more nets pay more
 
 
@@ -47,10 +49,10 @@ def epochs_for(level: Level, config: Config, s: Situation) -> float:
 
     "quick" is the minimum of a search trial, "enough" the least worth training, "sound" the aim for a finalist, and
     beyond "full" other nets gain more than longer training. Where rows are few an epoch is a handful of steps, so the
-    number of pictures counts too (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73); where they
-    are very many, a few epochs are enough.
+    number of pictures counts too (640 scenes of digits: F2 .73 after 24 epochs, .90 after 54, .95 after 73), and that
+    of steps where they fill no batch; where rows are very many, a few epochs are enough.
     """
-    tuned, rows = bool(config.weights), rows_of_fold(s)
+    tuned, rows = bool(config.weights), max(rows_of_fold(s), ONE_STEP)
     if level == "quick":
         return max(2.0, 2_500 / rows) if tuned else max(10.0, 10_000 / rows)
     # cifar10's top left a loss of .255 after 3.4 epochs at 128 px, .260 after 5.5, .257 after 2.2 at 160 px (LOG.md)
@@ -58,7 +60,8 @@ def epochs_for(level: Level, config: Config, s: Situation) -> float:
     if level == "enough":
         return enough
     paid = PICTURES_PAID[tuned] / rows
-    full = max(min(paid, 30.0), 4.0, 20_000 / rows) if tuned else max(min(paid, 60.0), 20.0, 100_000 / rows)
+    few = min((20_000 if tuned else 100_000) / rows, LONGEST)
+    full = max(min(paid, 30.0), 4.0, few) if tuned else max(min(paid, 60.0), 20.0, few, enough)
     if level == "full":
         return full
     if not tuned:

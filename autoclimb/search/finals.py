@@ -11,6 +11,7 @@ from autoclimb.search.effects import SEED_NOISE, observed
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes
 from autoclimb.search.fidelity import (
     LONG,
+    LONGEST,
     OWN_SHARE,
     epochs_for,
     epochs_in,
@@ -28,7 +29,6 @@ from autoclimb.search.starting import base_config, from_nothing, nets_are_useful
 from autoclimb.types import Config, History, Trial
 
 LONG_RECIPE = 30.0  # affordable epochs from which a second, more varied and longer recipe is trained beside the first
-LONGEST = 200.0  # epochs
 LIGHT_END = 0.1  # of a long recipe's training, see `long_recipe`
 MOST_OF_TIME = 0.4  # of the finalists' time that one of three or more may take, since a blend gains most from equals
 LEAST = 1.0  # seconds of a fold: with 0 a config would count epochs, or train no step

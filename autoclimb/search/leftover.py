@@ -6,9 +6,9 @@ from typing import Any
 
 from autoclimb.search.cost import corrected, with_kept
 from autoclimb.search.families import beside_folds, chosen, family_heads
-from autoclimb.search.fidelity import fold_seconds, folds_of
+from autoclimb.search.fidelity import LONGEST, fold_seconds, folds_of
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import LONGEST, finals_of, fitted_in, least_again, most_epochs, on_fewer_folds, usable
+from autoclimb.search.finals import finals_of, fitted_in, least_again, most_epochs, on_fewer_folds, usable
 from autoclimb.search.frozen import features_are_all
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History

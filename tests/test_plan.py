@@ -368,6 +368,38 @@ def test_no_trial_begins_whose_pictures_cannot_be_decoded_in_the_time_left(devic
     assert plan.finalists
 
 
+PREDICTING = [  # (device, budget, rows, pixels a side, what else) where predicting takes most of the time of a fold
+    ("t4", HOUR, 20_000, 500, {"answered": 1_000_000}),
+    ("h100", 5 * MINUTE, 2_500, 150, {"answered": 1_000_000, "hub": False}),
+    ("p100", 10 * MINUTE, 101_000, 28, {"answered": 1_000_000}),
+]
+
+
+@pytest.mark.parametrize(("device", "budget", "rows", "side", "more"), PREDICTING)
+def test_where_predicting_takes_most_of_the_time_nets_still_train_on_every_fold(device, budget, rows, side, more):
+    plan = plan_on(device, budget, rows, side, **more)
+    assert 0.95 * budget <= plan.seconds <= budget
+    assert [len(row.config.folds) for row in plan.finalists] == [1 if rows > 100_000 else 5] * len(plan.finalists)
+    assert min(row.epochs for row in plan.finalists) > 1
+
+
+@pytest.mark.parametrize(
+    ("device", "budget", "rows", "answered", "side", "hub"),
+    [
+        ("p100", 15 * MINUTE, 2_500, 1_000_000, 500, False),
+        ("h100", 8 * MINUTE, 220_000, 55_000, 1_500, False),
+        ("cpu", 30 * MINUTE, 100_000, 25_000, 1_500, True),
+    ],
+)
+def test_pictures_too_large_to_be_decoded_twice_are_trained_on_as_they_are_decoded_first(
+    device, budget, rows, answered, side, hub
+):
+    plan = plan_on(device, budget, rows, side, answered=answered, hub=hub)
+    assert 0.9 * budget <= plan.seconds <= budget
+    assert plan.finalists
+    assert {row.config.size for row in plan.finalists} == {FIRST_SIZE}
+
+
 def test_a_plan_says_which_facts_of_the_data_steer_it():
     facts = plan_on("cpu", HOUR, 600, 28, imbalance=20.0, by_class=True)
     text = str(facts)

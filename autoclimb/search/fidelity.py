@@ -114,6 +114,21 @@ def fold_seconds(epochs: float, config: Config, s: Situation) -> float:
     return epochs * epoch_seconds(config, s) + predict_seconds(config, s) + SLACK.beside_fold
 
 
+def asked_seconds(time: float, config: Config, s: Situation) -> float:
+    """Seconds to ask for, for a fold that takes `time`.
+
+    They are fewer where predicting takes most of it: training gets its least share of what is asked for, not of what
+    predicting leaves (`cost.cost_of`), so the last fold would not fit.
+    """
+    return min(time, max(time - predict_seconds(config, s), 0.0) / SLACK.least_training_share)
+
+
+def epochs_asked(config: Config, s: Situation) -> float:
+    """Epochs of a fold that a config which asks for seconds is trained for."""
+    least = max(SLACK.least_training_share * config.seconds - SLACK.beside_fold, 0.0)
+    return max(epochs_in(config.seconds, config, s), least / epoch_seconds(config, s))
+
+
 def finalist_epochs(config: Config, s: Situation) -> float:
     """Epochs that the config would get as a finalist over all folds, at least enough and at most full.
 

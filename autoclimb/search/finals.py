@@ -13,17 +13,21 @@ from autoclimb.search.fidelity import (
     LONG,
     LONGEST,
     OWN_SHARE,
+    asked_seconds,
+    epochs_asked,
     epochs_for,
     epochs_in,
     epochs_paid,
     fold_seconds,
     folds_of,
+    resized,
     search_seconds,
     sound_at_its_size,
     with_size,
 )
 from autoclimb.search.frozen import of_nets
-from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.nets import net_named
+from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.search.stages import compared
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets
 from autoclimb.types import Config, History, Trial
@@ -85,7 +89,8 @@ def timed(configs: list[Config], s: Situation, by_need: bool) -> list[Config]:
     time -= min(sum(beside_folds(c, len(configs), s) for c in configs), max(time, 0.0) / 2)
     seconds = used_up(configs, seconds_each(configs, time, s, by_need), time, s)
     every = tuple(range(folds_of(s)))
-    return [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, seconds, strict=True)]
+    asked = [asked_seconds(each, c, s) for c, each in zip(configs, seconds, strict=True)]
+    return [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, asked, strict=True)]
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[Config]:
@@ -163,7 +168,7 @@ def is_long(config: Config) -> bool:
 
 def averaged(config: Config, s: Situation) -> Config:
     """The config with averaged weights where a card takes many steps; in short trainings they did not help (LOG.md)."""
-    steps = epochs_in(config.seconds, config, s) * rows_of_fold(s) / config.batch
+    steps = epochs_asked(config, s) * rows_of_fold(s) / config.batch
     decay = next((decay for least, decay in AVERAGED if steps >= least), 0.0)
     free = s.device != "cpu" and "ema" not in s.space.start and not config.swa
     return config.vary(ema=decay) if free else config
@@ -214,15 +219,23 @@ def on_fewer_folds(history: History, family: list[Config], s: Situation) -> list
     best = family[0] if compared(history, s) else min(family, key=lambda config: epoch_seconds(config, s))
     beside = [] if compared(history, s) else [base_config(history, scratch) for _ in from_nothing(history, s)]
     nets = [with_size(best, s, time / (1 + len(beside)), "enough"), *beside]
+    nets = [decoded_in(config, time / len(nets), s) for config in nets]
     if beside and epochs_in(time / 2 - decoding_of(nets[0], s), nets[0], s) < epochs_for("quick", nets[0], s):
-        nets = beside
+        nets = nets[1:]
     configs: list[Config] = []
     for i, config in enumerate(nets):
-        s.prepare(config)
+        if decoding_of(config, s) < usable(s):
+            s.prepare(config)
         share = usable(s) / len(nets) if not i else usable(s) / 2
         folds = int(share / fold_seconds(epochs_for("enough", config, s), config, s))
         configs.append(fitted_in(config, share - 0.5, max(1, min(folds_of(s), folds)), s))
     return configs
+
+
+def decoded_in(config: Config, time: float, s: Situation) -> Config:
+    """The config; at the size that is decoded already where decoding its own would take half of the time or more."""
+    fixed = "size" in s.space.start or (config.weights and net_named(config.backbone).sizes)
+    return config if fixed or decoding_of(config, s) < time / 2 else resized(config, FIRST_SIZE)
 
 
 def usable(s: Situation, *configs: Config) -> float:
@@ -232,14 +245,16 @@ def usable(s: Situation, *configs: Config) -> float:
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
-    """The config over `folds` folds in `time` seconds; over fewer folds where predicting alone would take longer.
+    """The config over `folds` folds in `time` seconds, or in what it can use; over fewer where predicting takes longer.
 
     Without time it asks for a second, which the controller will refuse.
     """
     fitted = config
     for n in range(folds, 0, -1):
         fitted = config.vary(folds=tuple(range(n)))
-        seconds = max(time - ready_seconds(fitted, s), min(time, 1.0)) / n
+        each = max(time - ready_seconds(fitted, s), min(time, 1.0)) / n
+        longest = fold_seconds(max(most_epochs(config, s), LONGEST), config, s)
+        seconds = asked_seconds(min(each, longest), config, s)
         fitted = fitted.vary(seconds=max(round(seconds, 1), LEAST))
         if cost_of(fitted, s) <= time + 1:
             break

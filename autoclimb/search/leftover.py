@@ -6,7 +6,7 @@ from typing import Any
 
 from autoclimb.search.cost import corrected, with_kept
 from autoclimb.search.families import beside_folds, chosen, family_heads
-from autoclimb.search.fidelity import LONGEST, fold_seconds, folds_of
+from autoclimb.search.fidelity import LONGEST, asked_seconds, fold_seconds, folds_of
 from autoclimb.search.filling import fill
 from autoclimb.search.finals import finals_of, fitted_in, least_again, most_epochs, on_fewer_folds, usable
 from autoclimb.search.frozen import features_are_all
@@ -80,5 +80,5 @@ def again(source: Config, i: int, times: int, s: Situation) -> Config | None:
     if time < least_again(source, folds, s):
         return None
     longest = max(most_epochs(source, s), min(times * most_epochs(source, s), LONGEST))
-    seconds = round(min(time / folds, fold_seconds(longest, source, s)), 1)
+    seconds = round(asked_seconds(min(time / folds, fold_seconds(longest, source, s)), source, s), 1)
     return source.vary(seed=source.seed + 100 * i, seconds=seconds, folds=tuple(range(folds)))

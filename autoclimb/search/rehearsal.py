@@ -18,7 +18,7 @@ from autoclimb.search.cost import (
     variants_kept,
 )
 from autoclimb.search.effects import changes_of
-from autoclimb.search.fidelity import epochs_in
+from autoclimb.search.fidelity import epochs_asked
 from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import LOOK, Device, memory_gb
@@ -148,7 +148,7 @@ def planned(config: Config, stage: str, seconds: float, before: Sequence[Planned
         stage=stage,
         config=config,
         seconds=round(seconds, 1),
-        epochs=0.0 if features else round(config.epochs or epochs_in(config.seconds, config, s), 1),
+        epochs=0.0 if features else round(config.epochs or epochs_asked(config, s), 1),
         rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
         memory_gb=0.0 if features else round(memory_gb(config), 2),
         pixel_gb=round(disk_gb(config.cached_size, s), 2),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import stored_precision
-from autoclimb.budget import in_words, seconds_of
+from autoclimb.budget import SLACK, in_words, seconds_for_the_end, seconds_of
 from autoclimb.data.facts import group_facts, plan_facts
 from autoclimb.data.folds import folds_possible
 from autoclimb.errors import Mistake
@@ -18,6 +18,7 @@ from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.score.propose import proposed_metric
 from autoclimb.search.climb import Stage
 from autoclimb.search.fidelity import folds_for, folds_of
+from autoclimb.search.leftover import MOST_AGAIN
 from autoclimb.search.nets import from_box, with_hub
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, Device, speed_on
@@ -28,6 +29,7 @@ from autoclimb.search.space import SearchSpace
 from autoclimb.search.steering import steering_words
 from autoclimb.types import Config, History, Metric, Task
 
+UNUSED = 0.05  # share of the budget from which a plan says why it is left
 OPEN_LICENCES = ("apache-2.0", "mit", "bsd-3-clause")  # of weights, which the plan does not point out
 
 
@@ -84,8 +86,20 @@ class Plan:
             if stage == "refine" and len(rows) > 1:
                 more = in_words(sum(row.seconds for row in rows[1:]))
                 yield f"{stage:<13}and {len(rows) - 1} more suggestions, {more}"
+        if words := self.unused_words():
+            yield words
         count = "1 trial" if len(self.trials) == 1 else f"{len(self.trials)} trials"
         yield f"{count}, {in_words(self.seconds)} of {in_words(s.budget)}"
+
+    def unused_words(self) -> str:
+        """Why a twentieth of the budget or more is left, "" where it is not."""
+        end = seconds_for_the_end(self.situation.budget, SLACK.first_quick_blend)
+        unused = self.situation.budget - end - self.seconds
+        if unused < UNUSED * self.situation.budget:
+            return ""
+        again = sum(row.stage == "rest" for row in self.trials)
+        reason = f"{again} further trials are the most" if again >= MOST_AGAIN else "no further trial fits"
+        return f"unused: {in_words(unused)}, as {reason}"
 
     def disk_words(self) -> str:
         """The disk that decoded pixels take, or the smallest size of which they do not fit."""

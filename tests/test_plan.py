@@ -453,6 +453,13 @@ def test_a_plan_of_a_budget_too_short_for_any_trial_says_what_is_left():
     assert "stage " not in str(plan)
 
 
+def test_a_plan_that_leaves_a_twentieth_of_its_budget_says_why():
+    plan = plan_on("h100", 24 * HOUR, 50, 100, hub=False)
+    assert plan.seconds < 0.9 * plan.situation.budget
+    assert re.search(r"^unused: \d+h\d+m, as 60 further trials are the most$", str(plan), re.MULTILINE)
+    assert "unused" not in str(SITUATIONS["an H100 for four hours"]())
+
+
 def test_a_plan_of_one_trial_counts_it_in_the_singular():
     assert "\n1 trial, " in str(plan_on("h100", 10 * MINUTE, 1_700_000, 500, **LABELS))
 

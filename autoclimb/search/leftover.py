@@ -13,12 +13,13 @@ from autoclimb.search.frozen import features_are_all
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, History
 
+MOST_AGAIN = 60  # trials of the rest: a blend of more gains nothing that their errors would show
 LOOK_LEFT, LOOK_SHARE = 10.0, 0.1  # seconds left, and share of the budget, from which a net is trained after features
 
 
 def rest(history: History, s: Situation) -> Iterator[list[Config]]:
     """The best nets again from other seeds, and further frozen features, while there is time."""
-    for i in range(1, 61):
+    for i in range(1, MOST_AGAIN + 1):
         row = s.remember(f"rest-{i}", partial(decide_rest, i, history, s))
         if row is None:
             return

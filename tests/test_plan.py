@@ -368,6 +368,13 @@ def test_no_trial_begins_whose_pictures_cannot_be_decoded_in_the_time_left(devic
     assert plan.finalists
 
 
+def test_comparisons_get_their_share_of_the_time_that_decoding_leaves():
+    plan = plan_on("h100", 15 * MINUTE, 100_000, 4_000, answered=100, pretrained=False)  # decoding takes ten minutes
+    assert [len(row.config.folds) for row in plan.finalists] == [5]
+    compared = [row for row in plan.trials if row.stage not in ("finalists", "rest")]
+    assert sum(row.seconds for row in compared) <= 0.4 * sum(row.seconds for row in plan.trials)
+
+
 PREDICTING = [  # (device, budget, rows, pixels a side, what else) where predicting takes most of the time of a fold
     ("t4", HOUR, 20_000, 500, {"answered": 1_000_000}),
     ("h100", 5 * MINUTE, 2_500, 150, {"answered": 1_000_000, "hub": False}),

@@ -9,9 +9,17 @@ from typing import Literal
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
 from autoclimb.search.capacity import fits_disk, fits_memory, within_memory
-from autoclimb.search.cost import decoding_of, epoch_seconds, measured, predict_seconds, trunk_seconds
+from autoclimb.search.cost import (
+    cores_of,
+    decoding_of,
+    decoding_seconds,
+    epoch_seconds,
+    measured,
+    predict_seconds,
+    trunk_seconds,
+)
 from autoclimb.search.nets import deeper_top_of, net_named, top_of
-from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.types import Config
 
 Level = Literal["quick", "enough", "sound", "full"]
@@ -79,8 +87,9 @@ def rung(seconds: float) -> float:
 
 
 def working(s: Situation) -> float:
-    """Seconds of the budget for trials, without those for imports, reading and the first features."""
-    return max(s.budget - SLACK.opening, SLACK.working_at_least * s.budget)
+    """Seconds of the budget for trials, without those for imports, reading, the first decoding and features."""
+    opening = SLACK.opening + decoding_seconds(s, cores_of(s), FIRST_SIZE)
+    return max(s.budget - opening, SLACK.working_at_least * s.budget)
 
 
 def final_seconds(s: Situation) -> float:

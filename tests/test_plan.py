@@ -17,12 +17,12 @@ from autoclimb.cli import app
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
-from autoclimb.search.cost import decoding_seconds, look_of, looked_at
+from autoclimb.search.cost import decoding_seconds, epoch_seconds, look_of, looked_at
 from autoclimb.search.fidelity import LONGEST, MORE_THAN_ENOUGH, epochs_for, final_epochs, folds_for, sound_at_its_size
 from autoclimb.search.finals import LONG_RECIPE, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.order import plan_of
-from autoclimb.search.rates import DEVICES, LOOK, speed_on
+from autoclimb.search.rates import DEVICES, LOOK, STEP, speed_on
 from autoclimb.search.rehearsal import rehearse
 from autoclimb.search.situation import FIRST_SIZE, rows_of_fold
 from autoclimb.types import Config
@@ -508,6 +508,13 @@ def test_rates_have_a_source_and_fall_with_size_and_depth(name):
     assert (
         speed_on(device, small.vary(backbone="resnet50", size=224)).train < speed_on(device, small.vary(size=224)).train
     )
+
+
+def test_a_step_of_few_rows_takes_a_card_as_long_as_one_that_it_has_to_launch():
+    four, many = (plan_on("h100", MINUTE, rows, 100, folds=4).situation for rows in (4, 4_000))
+    config = Config(backbone="resnet18", size=64, batch=64)
+    assert epoch_seconds(config, four) == pytest.approx(STEP)
+    assert epoch_seconds(config, many) >= STEP * 3_000 / 64
 
 
 def test_a_cards_rate_is_its_published_one():

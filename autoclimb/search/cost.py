@@ -8,6 +8,7 @@ from typing import Any
 from autoclimb.budget import SLACK
 from autoclimb.policies import MIRRORED_ROWS, SYMMETRY_ROWS
 from autoclimb.search.nets import net_named
+from autoclimb.search.rates import STEP
 from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed, rows_of_fold
 from autoclimb.types import Config, History, Trial
 
@@ -92,6 +93,8 @@ def epoch_seconds(config: Config, situation: Situation) -> float:
         low, high = config.scales
         share *= (low**2 + low * high + high**2) / 3  # the mean square of a factor drawn evenly
     labelled = rows_of_fold(situation)
+    if situation.device == "cuda" and labelled < config.batch:  # a step takes as long however few pictures it has
+        speed = min(speed, labelled / STEP)
     taught = config.taught_share(labelled, situation.answered + situation.rows - labelled)
     return labelled / (1 - taught) / speed * share
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from autoclimb.search.capacity import within_memory
-from autoclimb.search.cost import epoch_seconds
+from autoclimb.search.cost import decoding_of, epoch_seconds, pictures_of
 from autoclimb.search.effects import WITH_NET, adopted, lift_words, most_helpful, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     LONG,
@@ -83,10 +83,16 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     if here.size >= 64 and not FAMILIES[net_named(here.backbone).family].one_size:
         steps = (here.size // 2, here.size * 3 // 4)
         moves.append(here.vary(sizes=steps))
-    moves += [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
+    sized = [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
+    moves += [config for config in sized if worth_decoding(config, here, s)]
     base = base_config(history, s)
     for config in moves[: allowed(s, base, "resize", len(moves))]:
         yield [config]
+
+
+def worth_decoding(config: Config, here: Config, s: Situation) -> bool:
+    """Whether a search trial's pictures are those of the leader, or are decoded in no more time than it trains for."""
+    return pictures_of(config) == pictures_of(here) or decoding_of(config, s) <= here.seconds
 
 
 @of_nets
@@ -123,7 +129,8 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         sized = with_size(net, s, final_seconds(s) / 3)
         for at_size in (with_pixels(sized, s, final_seconds(s) / 3), sized):  # as the base, and as a finalist would be
             config = with_learnt(with_batch(at_size, s), here)
-            if epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s):
+            trained = epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s)
+            if trained and worth_decoding(config, here, s):
                 yield [config]
                 break
 

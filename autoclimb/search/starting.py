@@ -13,12 +13,14 @@ from autoclimb.search.cost import epoch_seconds
 from autoclimb.search.fidelity import (
     LONG,
     MORE_THAN_ENOUGH,
+    OWN_SHARE,
     at_its_size,
     epochs_for,
     epochs_in,
     epochs_paid,
     final_seconds,
     folds_of,
+    largest_for,
     scratch_beside,
     soundly,
     suits,
@@ -233,7 +235,7 @@ def most_promising(history: History, s: Situation) -> Config:
         for net in nets:  # most often the first is taken, and measuring a net's speed takes two seconds
             config = dressed(net, history, s, time / families)
             sound = epochs_in(time / (families * folds_of(s)), config, s) >= epochs_for("sound", config, s)
-            if sound and (at_its_size(config, s) or not own_size):
+            if sound and (at_own_size(config, s) or not own_size):
                 return with_pixels(config, s, time / families)
     able = (dressed(net, history, s, time / 3) for net in candidates(s))
     cheapest = next((c for c in able if epoch_seconds(c, s) < math.inf), None)
@@ -245,6 +247,16 @@ def most_promising(history: History, s: Situation) -> Config:
     if epochs_in(time / folds_of(s), sized, s) >= epochs_for("sound", sized, s):
         return with_pixels(sized, s, time)
     return with_size(cheapest, s, time, "enough", MORE_THAN_ENOUGH)
+
+
+def at_own_size(config: Config, s: Situation) -> bool:
+    """Whether the net has pictures about as large as it was made for, as far as the data allow.
+
+    On a processor any size will do from scratch: half a ResNet-10 at 64 px was best there (LOG.md).
+    """
+    if config.weights or s.device == "cpu":
+        return at_its_size(config, s)
+    return config.size >= OWN_SHARE * min(net_named(config.backbone).size, largest_for(config, s))
 
 
 def with_batch(config: Config, s: Situation) -> Config:

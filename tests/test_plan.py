@@ -375,13 +375,10 @@ def test_pictures_of_another_size_are_compared_only_where_they_are_decoded_in_th
 
 
 @pytest.mark.parametrize(
-    ("device", "minutes", "rows", "side"),
-    [("p100", 10, 200, 150), ("a100", 60, 100_000, 500), ("h100", 30, 20_000, 500)],
+    ("device", "budget", "rows", "side"), [("p100", 10 * MINUTE, 200, 150), ("a100", HOUR, 100_000, 500)]
 )
-def test_without_weights_a_smaller_net_sees_larger_pictures_before_a_larger_one_sees_stamps(
-    device, minutes, rows, side
-):
-    plan = plan_on(device, minutes * MINUTE, rows, side, pretrained=False)
+def test_without_weights_a_small_net_of_large_pictures_comes_before_a_large_net_of_stamps(device, budget, rows, side):
+    plan = plan_on(device, budget, rows, side, pretrained=False)
     assert max(row.config.size for row in plan.finalists) >= 0.66 * min(side, 224)
 
 
@@ -397,6 +394,25 @@ PREDICTING = [  # (device, budget, rows, pixels a side, what else) where predict
     ("h100", 5 * MINUTE, 2_500, 150, {"answered": 1_000_000, "hub": False}),
     ("p100", 10 * MINUTE, 101_000, 28, {"answered": 1_000_000}),
 ]
+
+
+@pytest.mark.parametrize(
+    ("device", "budget", "rows", "answered", "side", "hub"),
+    [
+        ("h100", 8 * MINUTE, 200, 1_000_000, 500, False),
+        ("h100", 1.5 * MINUTE, 10, 2, 4_000, True),
+        ("a100", HOUR, 200, 1_000_000, 1_500, True),
+        ("p100", 4 * HOUR, 20, 1_000_000, 28, True),
+    ],
+)
+def test_a_long_recipe_leaves_every_finalist_sound_once_its_pictures_are_decoded(
+    device, budget, rows, answered, side, hub
+):
+    plan = plan_on(device, budget, rows, side, answered=answered, hub=hub)
+    assert plan.finalists
+    for row in plan.finalists:
+        assert row.epochs >= epochs_for("enough", row.config, plan.situation)
+        assert row.config.seconds > 0
 
 
 @pytest.mark.parametrize(("device", "budget", "rows", "side", "more"), PREDICTING)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
-from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, ready_seconds, with_kept
+from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, pictures_of, ready_seconds, with_kept
 from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import SEED_NOISE, observed
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes
@@ -77,7 +77,9 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
         return on_fewer_folds(history, heads[0], s)
     configs = beside_scratch(configs[0], history, s) if len(configs) == 1 else configs
     configs = [c if c.seconds else with_batch(c, s) for c in configs]  # a net that was tried keeps its batch
-    configs = with_long_recipe(configs, usable(s), s, by_need=bool(deep))
+    decoding = sum({pictures_of(config): decoding_of(config, s) for config in configs}.values())
+    beside = sum(beside_folds(config, len(configs) + 1, s) for config in [configs[0], *configs])
+    configs = with_long_recipe(configs, usable(s) - decoding - beside, s, by_need=bool(deep))
     return [averaged(config, s) for config in timed(configs, s, by_need=bool(deep))]
 
 
@@ -90,7 +92,7 @@ def timed(configs: list[Config], s: Situation, by_need: bool) -> list[Config]:
     seconds = used_up(configs, seconds_each(configs, time, s, by_need), time, s)
     every = tuple(range(folds_of(s)))
     asked = [asked_seconds(each, c, s) for c, each in zip(configs, seconds, strict=True)]
-    return [c.vary(seconds=round(each, 1), folds=every) for c, each in zip(configs, asked, strict=True)]
+    return [c.vary(seconds=max(round(each, 1), LEAST), folds=every) for c, each in zip(configs, asked, strict=True)]
 
 
 def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: bool = False) -> list[Config]:

@@ -325,7 +325,9 @@ def setting_of(folder: Path, trainer: Trainer, budget: float = 900.0) -> Setup:
     goal, fold_of = Goal(metric_named("accuracy"), "binary"), make_folds(about, 5, 0)
     trainer.fold_of, trainer.truth = fold_of, about.target
     clock = Clock(budget, now=lambda: trainer.time, start=trainer.time)
-    decoded: Any = SimpleNamespace(at=trainer.pixels, reading_seconds=lambda *how: 0.0, limit=3e9)
+    decoded: Any = SimpleNamespace(
+        at=trainer.pixels, reading_seconds=lambda *how: 0.0, limit=3e9, decoded_already=lambda *how: "squash-64.npy"
+    )
     worker: Any = trainer
     setup = Setup(
         about, goal, fold_of, store.open_folder(folder / "run"), worker, decoded, clock, trainer.events.append

@@ -23,7 +23,7 @@ from autoclimb.search.situation import Situation
 from autoclimb.types import Config
 
 # Which of the two best nets, and how much of it trains, cheapest list first. Against the tops of both (0 and 1), by log
-# loss of their pool on cifar10, intel_scenes, elpv_defect and leaf99, each known to .01 or .03: with a deeper top of the
+# loss of their pool on cifar10, intel_scenes, elpv_defect and leaf99, known to .01 or .03: with a deeper top of the
 # first -.026, -.003, -.011 and -.066, with all of it -.028, -.023, -.041 and -.016, with all of it and two deeper tops
 # -.047, -.020, -.035 and -.157; with both tops from another seed -.010, -.008, -.009 and +.004 (LOG.md, "Nets at
 # several depths"). By itself all of a net is far worse than its top on leaf99.

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import BOXED, LOCAL, SITUATIONS, check, situation, speed, trial
+from fakes import BOXED, FACTS, LOCAL, SITUATIONS, check, situation, speed, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.dry_run import situation_on
 from autoclimb.search.capacity import fits_memory, kept_bytes, memory_for, within_memory
 from autoclimb.search.cost import (
     DOWNLOAD,
@@ -46,17 +47,25 @@ from autoclimb.search.fidelity import (
     with_top,
 )
 from autoclimb.search.filling import fill
-from autoclimb.search.finals import finalists, is_long, least_again, seconds_each, used_up
-from autoclimb.search.frozen import frozen_net
-from autoclimb.search.leftover import lone_net
+from autoclimb.search.finals import (
+    decide_finalists,
+    finalists,
+    finals_of,
+    is_long,
+    least_again,
+    seconds_each,
+    used_up,
+)
+from autoclimb.search.frozen import features_are_all, frozen_net, over_all_folds
+from autoclimb.search.leftover import decide_rest, lone_net
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.order import PLAN
-from autoclimb.search.rates import memory_gb
+from autoclimb.search.rates import DEVICES, memory_gb
 from autoclimb.search.retreat import instead_of
 from autoclimb.search.situation import Speed, rows_of_fold
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.stages import search_base
-from autoclimb.search.starting import candidates, from_nothing
+from autoclimb.search.stages import compared, leader, search_base
+from autoclimb.search.starting import base_config, candidates, from_nothing, with_useful_nets
 from autoclimb.types import Config, History, Trial
 
 HOUR = 3600.0
@@ -182,6 +191,114 @@ def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_ha
     assert long
     assert all(config.cutmix > 0 and config.drop_path >= 0.1 for config in long)
     assert not [config for config in run_finalists(situation(**{**CARD, "rows": 200_000})) if is_long(config)]
+
+
+# --- what was decided stays decided ----------------------------------------------------------------------------------
+
+
+def after_a_search(**changes) -> tuple:
+    """Hours on two cores, the history of a search whose base was clearly improved on twice, and that base."""
+    facts = {**FACTS, "rows": 2500, "answered": 625, "side": 100, "folds": 5, **changes}
+    s = situation_on(DEVICES["cpu"], hub=False, pretrained=True, budget=4 * HOUR, **facts)
+    base = search_base(History(), s)
+    better = [base.vary(policy="medium"), base.vary(policy="medium", loss="focal")]
+    loss_of = {base.key: 1.0, better[0].key: 0.7, better[1].key: 0.4}
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, 500)
+    s = replace(s, left=lambda: 0.65 * s.budget, row_losses=lambda t: hard * loss_of.get(t.key, 1.0))
+    trials = [
+        trial(config, stage)
+        for config, stage in zip([base, *better], ("baseline", "augmentation", "loss"), strict=True)
+    ]
+    assert leader(History(trials), s) == better[1]
+    return s, History(trials), base
+
+
+def as_fast(history: History, s, pace: float) -> History:
+    """The history where all nets trained at `pace` times the speed that was measured."""
+    return History([replace(t, facts={"img_s": pace * speed_of(t.config, s).train}) for t in history.trials])
+
+
+@pytest.mark.parametrize("pace", [0.3, 0.8, 0.92, 1.0, 1.5, 3.0])
+def test_finalists_have_what_the_search_adopted_at_whatever_speed_its_trials_trained(pace):
+    s, history, base = after_a_search()
+    history = as_fast(history, s, pace)
+    known = corrected(history, s)
+    assert pace != 0.92 or base_config(history, known).vary(seconds=base.seconds) != base, (
+        "it would start elsewhere now"
+    )
+    assert compared(history, known)
+    configs = decide_finalists(history, s)
+    assert len(configs) >= 3
+    assert {config.loss for config in configs} == {"focal"}
+    assert {config.policy for config in configs if not is_long(config)} == {"medium"}
+
+
+def test_finalists_have_what_was_adopted_on_a_base_that_came_in_place_of_one_that_failed():
+    s, _, base = after_a_search()
+    half = base.vary(batch=base.batch // 2)
+    loss_of = {half.key: 1.0, half.vary(policy="medium").key: 0.5}
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, 500)
+    s = replace(s, row_losses=lambda t: hard * loss_of.get(t.key, 1.0))
+    trials = [trial(base, "baseline", "failed"), trial(half, "baseline"), trial(half.vary(policy="medium"), "loss")]
+    assert {c.policy for c in decide_finalists(History(trials), s) if not is_long(c)} == {"medium"}
+
+
+def test_what_was_adopted_stays_so_when_further_frozen_features_rank_the_nets_anew():
+    s, history, base = after_a_search()
+    others = [row for row in BOXED if row["backbone"] != base.backbone]
+    here = next(row for row in BOXED if row["backbone"] == base.backbone)
+    before = leader(history, s)
+    history.trials += [
+        replace(trial(frozen_net(row, 128, s), "rest"), score=score, facts={"skill": 0.8, "mirror": 1.5, "turn": 1.5})
+        for row, score in ((here, 0.1), *((row, 0.9) for row in others))
+    ]
+    assert base_config(history, s).vary(seconds=base.seconds) != base
+    assert leader(history, s) == before
+
+
+@pytest.mark.parametrize("pace", [0.3, 0.92, 1.0])
+def test_trials_of_the_search_are_no_finalists_on_one_holdout(pace):
+    s, history, base = after_a_search(rows=120_000, answered=1_000, folds=10)
+    assert folds_of(s) == 1
+    history = as_fast(history, s, pace)
+    final = trial(base.vary(seconds=2 * base.seconds), "finalists")
+    of_a_person = trial(base.vary(seconds=3 * base.seconds), "two_seeds")
+    history.trials += [final, of_a_person]
+    assert {t.key for t in finals_of(history, corrected(history, s))} == {final.key, of_a_person.key}
+
+
+def slowest(holds, s):
+    """The situation with its nets as slow as they may be for it to hold."""
+
+    def at(factor: float):
+        return replace(
+            s, measure=lambda c: replace(v := s.measure(c), train=factor * v.train, predict=factor * v.predict)
+        )
+
+    return at(min(1.05**n for n in range(-150, 150) if holds(at(1.05**n))))
+
+
+def test_pretrained_nets_that_the_search_compared_are_finalists_though_they_train_a_little_slower():
+    seen = [(Config(train="features", backbone="gradients"), 0.3), (Config(train="features", weights="box"), 0.1)]
+    features = [replace(trial(config, "baseline"), facts={"skill": skill}) for config, skill in seen]
+    s = on_two_cores(budget=HOUR, pretrained=BOXED, left=lambda: 0.6 * HOUR)
+    s = slowest(lambda s: bool(with_useful_nets(History(features), s).pretrained), s)
+    base = search_base(History(features), s)
+    history = History(
+        [*features, *as_fast(History([trial(base, "baseline"), trial(base.vary(loss="focal"))]), s, 0.9).trials]
+    )
+    assert not with_useful_nets(history, corrected(history, s)).pretrained
+    assert base.backbone in {config.backbone for config in decide_finalists(history, s)}
+
+
+def test_features_that_took_all_of_the_time_leave_what_is_left_to_a_net_though_its_cut_is_stored():
+    s = on_two_cores(budget=300.0, pretrained=BOXED, rows=20_000, left=lambda: 100.0, space=SearchSpace(features=False))
+    s = slowest(over_all_folds, s)
+    s = replace(s, rows=int(1.06 * s.rows))
+    history = History([trial(frozen_net(BOXED[0], 96, s))])
+    assert features_are_all(history, s)
+    assert not features_are_all(history, with_kept(history, s))
+    assert decide_rest(1, history, s) is not None
 
 
 # --- how long, how large, at what cost --------------------------------------------------------------------------------

@@ -21,14 +21,13 @@ from autoclimb.search.fidelity import (
     fold_seconds,
     folds_of,
     resized,
-    search_seconds,
     sound_at_its_size,
     with_size,
 )
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
-from autoclimb.search.stages import compared
+from autoclimb.search.stages import compared, search_base
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets
 from autoclimb.types import Config, History, Trial
 
@@ -64,7 +63,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     Where a single net does not get enough epochs on all folds there are fewer folds, shared with a net that was not
     compared; [] where frozen features over all folds are useful, beside which a blend has no use for such nets.
     """
-    s = with_kept(history, with_useful_nets(history, corrected(history, s)))
+    # which nets are useful was decided by the speeds before: a net that was compared may be a finalist
+    s = with_kept(history, corrected(history, with_useful_nets(history, s)))
     heads = family_heads(history, s)
     deep = at_depths(heads, usable(s), s)
     configs = deep or families_paid(heads, usable(s), s, settled_sizes(history, s))
@@ -266,7 +266,7 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
 def finals_of(history: History, s: Situation) -> list[Trial]:
     """The finalists over the most folds, or the search's nets where there are no finalists; best first."""
     nets = [t for t in history.done(train="net") if t.stage != "rest"]  # those are further seeds of the same nets
-    searched = search_seconds(base_config(history, s), s) if nets else 0.0
+    searched = search_base(history, s).seconds if nets else 0.0
     finals = [t for t in nets if t.config.seconds > searched or t.stage == "finalists"]
     finals = [t for t in finals if len(t.config.folds) == max(len(f.config.folds) for f in finals)]
     return sorted(finals or nets, key=lambda t: -t.score)

@@ -31,7 +31,7 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
 
     Where frozen features did better than every net, further features come first.
     """
-    s = with_kept(history, corrected(history, s))
+    before, s = s, with_kept(history, corrected(history, s))
     finals = finals_of(history, s)
     features = [t.score for t in history.done(train="features")]
     frozen_lead = bool(features) and (not finals or max(features) > finals[0].score)
@@ -42,7 +42,7 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
     config = next((net for net in nets if net is not None), None)
     if config is None and not frozen_lead:
         config = fill(history, s, usable(s))
-    if config is None and features_are_all(history, s) and not history.done(train="net"):
+    if config is None and features_are_all(history, before) and not history.done(train="net"):
         config = lone_net(history, s)
     return None if config is None else config.to_json()
 

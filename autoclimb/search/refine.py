@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autoclimb.search.fidelity import search_seconds, slots
+from autoclimb.search.effects import single_fold
+from autoclimb.search.fidelity import slots
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import DOZEN, leader
+from autoclimb.search.stages import DOZEN, leader, search_base
 from autoclimb.search.starting import base_config
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, History
@@ -43,8 +44,7 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
     sampler = optuna.samplers.TPESampler(seed=seed_of(s.seed, "refine") % 2**31, n_startup_trials=5)
     study = optuna.create_study(study_name="refine", direction="maximize", storage=storage, sampler=sampler)
     centre = leader(history, s)
-    seconds = search_seconds(base, s)
-    for trial in history.done(train="net", folds=(0,), seconds=seconds):
+    for trial in single_fold(history, search_base(history, s)):
         if (trial.config.backbone, trial.config.size) == (centre.backbone, centre.size):
             known_values = _values(trial.config, centre, s)
             if known_values is None:

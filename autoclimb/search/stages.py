@@ -45,7 +45,14 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
 
 
 def search_base(history: History, s: Situation) -> Config:
-    """The base config with the seconds of a search trial, with which the search's trials are compared."""
+    """The config with which the search's trials are compared: that of the first one, or what the first one would be.
+
+    It is read off the record rather than worked out again, since what it follows from changes: trials correct speeds,
+    further frozen features rank the nets anew, and another config is trained in place of a base that fails.
+    """
+    first = next((t for t in history.done(train="net", folds=(0,)) if t.stage == "baseline" and t.config.seconds), None)
+    if first is not None:
+        return first.config
     base = base_config(history, s)
     return base.vary(seconds=search_seconds(base, s))
 

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.search.effects import (
+    SEED_NOISE,
     adopted,
     changes_of,
     covariance_of_means,
     lift_words,
     most_helpful,
+    observed,
     posterior_effects,
 )
 from autoclimb.search.stages import account, leader, search_base
@@ -37,6 +39,9 @@ def rows_of(changes: dict[str, float], noise: float = 0.02):
 
 def history_of(*configs: Config) -> History:
     return History([replace(trial(config, "loss"), seconds=30.0) for config in configs])
+
+
+TWO = history_of(BASE, BASE.vary(policy="trivial")).trials
 
 
 def found(changes, *configs, **more):
@@ -170,6 +175,19 @@ def test_the_account_of_a_stage_takes_back_what_its_trials_refute():
     assert [line.startswith("now ") for line in lines] == [False, False, True]
     assert lines[-1].startswith("now mixup=0.3: ")
     assert lines[-1].endswith("not adopted")
+
+
+@pytest.mark.parametrize("copies", [1, 4], ids=["each row for itself", "groups of four"])
+def test_every_row_that_all_trials_predicted_counts_however_many_there_are(copies):
+    rows = 20_000
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, rows)
+    losses = {t.key: hard + np.random.default_rng(i).normal(0, 0.3, rows) for i, t in enumerate(TWO)}
+    groups = np.repeat(np.arange(rows), copies) if copies > 1 else None
+    s = situation(row_losses=lambda t: np.repeat(losses[t.key], copies), groups=groups)
+    mean, covariance, unit = observed(TWO, s)
+    table = np.stack([losses[t.key] for t in TWO])
+    assert mean == pytest.approx(table.mean(1) - table[0].mean())
+    assert covariance == pytest.approx(np.cov(table) / rows + (SEED_NOISE * unit) ** 2 * np.eye(2))
 
 
 @given(st.integers(0, 99), st.integers(1, 5))

@@ -17,7 +17,6 @@ from autoclimb.types import Config, History, Trial
 
 SEED_NOISE = 0.03  # standard deviation over seeds, relative to the loss (LOG.md: .003 over nine pairs at error .17)
 ADOPTED = 0.8  # probability of helping above which a change is adopted (own choice: two to one and some against noise)
-MOST_ROWS = 5_000  # for the covariance, which more rows do not improve
 # Prior effects on the relative loss, mean and standard deviation; negative is better. From short trainings on three
 # sets (benchmarks/LOG.md): mixup cost .017 of accuracy at an error of .17, GeM pooling .013, other losses for label
 # sets up to .023; sizes, policies and nets may help or hurt.
@@ -121,7 +120,6 @@ def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndar
     known = [row for row in rows if row is not None]
     if len(known) == len(rows):
         shared = np.flatnonzero(np.isfinite(np.stack(known)).all(0))
-        shared = shared[:: max(1, len(shared) // MOST_ROWS)]
         table = np.stack([row[shared] for row in known])
         if table.shape[1] >= 2:
             unit = max(float(table[0].mean()), 1e-9)

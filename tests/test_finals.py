@@ -53,6 +53,8 @@ from autoclimb.search.finals import (
     finals_of,
     is_long,
     least_again,
+    long_recipe,
+    most_epochs,
     seconds_each,
     used_up,
 )
@@ -191,6 +193,12 @@ def test_a_long_recipe_is_trained_beside_the_first_where_thirty_epochs_are_at_ha
     assert long
     assert all(config.cutmix > 0 and config.drop_path >= 0.1 for config in long)
     assert not [config for config in run_finalists(situation(**{**CARD, "rows": 200_000})) if is_long(config)]
+
+
+def test_a_net_that_adopted_trivial_augmentation_and_cutmix_is_no_long_recipe():
+    s = situation(**{**CARD, "rows": 2000})
+    net = base_config(History(), s).vary(policy="trivial", cutmix=1.0)
+    assert most_epochs(net, s) == epochs_for("full", net, s) < most_epochs(long_recipe(net, s), s)
 
 
 # --- what was decided stays decided ----------------------------------------------------------------------------------

@@ -165,7 +165,8 @@ def long_recipe(config: Config, s: Situation) -> Config:
 
 def is_long(config: Config) -> bool:
     """Whether the config is a long recipe."""
-    return config.cutmix > 0 and config.policy.startswith("trivial")
+    # a search may adopt trivial augmentation and cutmix, but trains no net with a light end
+    return config.light_end > 0 and config.cutmix > 0 and config.policy.startswith("trivial")
 
 
 def averaged(config: Config, s: Situation) -> Config:

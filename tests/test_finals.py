@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.dry_run import situation_on
-from autoclimb.search.capacity import fits_memory, kept_bytes, memory_for, within_memory
+from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_memory, kept_bytes, memory_for, within_memory
 from autoclimb.search.cost import (
     DOWNLOAD,
     corrected,
@@ -199,6 +199,16 @@ def test_a_net_that_adopted_trivial_augmentation_and_cutmix_is_no_long_recipe():
     s = situation(**{**CARD, "rows": 2000})
     net = base_config(History(), s).vary(policy="trivial", cutmix=1.0)
     assert most_epochs(net, s) == epochs_for("full", net, s) < most_epochs(long_recipe(net, s), s)
+
+
+@pytest.mark.parametrize("count", [1_000, 5_000, 6_250, 20_000])
+def test_features_of_all_finalists_fit_what_a_worker_leaves_on_disk(count):
+    s = on_two_cores(rows=count * 4 // 5, answered=count // 5, side=300, budget=24 * HOUR, pretrained=(*LOCAL, *BOXED))
+    heads = [[with_top(net, s)] for net in candidates(s)]
+    for time in (1e3, 1e4, 1e5):
+        configs = families_paid(heads, time, s)
+        assert sum(kept_bytes(c, s) for c in configs if c.top) <= MOST_KEPT_IN_ALL
+    assert len(configs) >= 3
 
 
 # --- what was decided stays decided ----------------------------------------------------------------------------------

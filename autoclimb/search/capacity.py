@@ -1,6 +1,7 @@
 """Room for a config: in memory for its training, on disk for its pictures and the features of its frozen stages."""
 
 import math
+from collections.abc import Sequence
 
 from autoclimb.search.cost import measured
 from autoclimb.search.nets import channels_at_cut
@@ -28,6 +29,11 @@ def kept_bytes(config: Config, s: Situation) -> float:
 def fits_disk(config: Config, s: Situation) -> bool:
     """Whether there is disk for the features at the net's cut, if it has one, at the config's size."""
     return not config.top or kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
+
+
+def all_kept(configs: Sequence[Config], s: Situation) -> bool:
+    """Whether the features that these configs train on stay on disk while all of them are trained."""
+    return sum(kept_bytes(config, s) for config in configs if config.top) <= MOST_KEPT_IN_ALL
 
 
 def within_memory(config: Config, s: Situation) -> Config:

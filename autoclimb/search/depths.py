@@ -1,6 +1,6 @@
 """A few nets at several depths: how many finalists a processor makes of nets that can be cut."""
 
-from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_disk, fits_memory, kept_bytes, within_memory
+from autoclimb.search.capacity import all_kept, fits_disk, fits_memory, within_memory
 from autoclimb.search.cost import decoding_of, pictures_of, trunk_seconds
 from autoclimb.search.families import KINDS, beside_folds
 from autoclimb.search.fidelity import (
@@ -95,8 +95,7 @@ def pay(configs: list[Config], share: float, time: float, s: Situation) -> bool:
 
     They get more than enough epochs each, and sound ones where they are above the least share of their size.
     """
-    stored = sum(kept_bytes(config, s) for config in configs if config.top)
-    if stored > MOST_KEPT_IN_ALL or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
+    if not all_kept(configs, s) or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
         return False
     pictures = {pictures_of(config): decoding_of(config, s) for config in configs}
     beside = sum(beside_folds(config, len(configs), s) + trunk_seconds(config, s) for config in configs)

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from autoclimb.budget import SLACK
+from autoclimb.search.capacity import MOST_KEPT_IN_ALL, all_kept
 from autoclimb.search.cost import decoding_of, epoch_seconds, ready_seconds
 from autoclimb.search.effects import single_fold
 from autoclimb.search.fidelity import (
@@ -134,8 +136,27 @@ def chosen(
     """One config of each of n families that get `times` the level's epochs in their share; [] if fewer do.
 
     It is [] also where the first family does not, since nothing is known in favour of the others. Of the other
-    pretrained nets, and within a family, those come first that are trained at about their own size.
+    pretrained nets, and within a family, those come first that are trained at about their own size. Where not all of
+    the features that they train on would be kept on disk, each gets an equal part of it.
     """
+    configs = one_each(heads, n, time, level, s, times, settled)
+    if all_kept(configs, s):
+        return configs
+    return one_each(
+        heads, n, time, level, replace(s, pixel_bytes=min(s.pixel_bytes, MOST_KEPT_IN_ALL / n)), times, settled
+    )
+
+
+def one_each(
+    heads: list[list[Config]],
+    n: int,
+    time: float,
+    level: Level,
+    s: Situation,
+    times: float,
+    settled: Collection[str],
+) -> list[Config]:
+    """What `chosen` returns where each may store as many features as one alone."""
     rows: list[tuple[float, Config]] = []
     for i, family in enumerate(heads):
         if i and not rows:

@@ -26,6 +26,7 @@ from autoclimb.search.cost import (
 )
 from autoclimb.search.families import chosen, families_paid, family_heads
 from autoclimb.search.fidelity import (
+    LONGEST,
     comparable,
     epochs_for,
     epochs_in,
@@ -209,6 +210,20 @@ def test_features_of_all_finalists_fit_what_a_worker_leaves_on_disk(count):
         configs = families_paid(heads, time, s)
         assert sum(kept_bytes(c, s) for c in configs if c.top) <= MOST_KEPT_IN_ALL
     assert len(configs) >= 3
+
+
+@pytest.mark.parametrize("filled", [0, 1, 3])
+def test_features_that_filled_time_are_no_turn_of_the_nets(filled):
+    s = situation(budget=HOUR, pretrained=BOXED, left=lambda: 1e5)
+    history = with_features(s, 0.7)
+    [final] = [t.config for t in history.done(train="net")]
+    fills = [trial(frozen_net(BOXED[1], size, s), "rest") for size in (96, 128, 160)][:filled]
+    history.trials += [replace(t, score=0.6) for t in fills]
+    full = epochs_for("full", final, s)
+    for turn in (1, 2, 3):
+        config = Config.from_json(decide_rest(filled + turn, history, s))
+        assert epochs_in(config.seconds, config, s) == pytest.approx(min(turn * full, LONGEST), rel=0.01)
+        history.add(replace(trial(config, "rest"), score=0.1))
 
 
 # --- what was decided stays decided ----------------------------------------------------------------------------------

@@ -37,8 +37,9 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
     frozen_lead = bool(features) and (not finals or max(features) > finals[0].score)
     if frozen_lead and (config := fill(history, s, usable(s))) is not None:
         return config.to_json()
-    turn = (i - 1) % len(finals) if finals else 0
-    nets = (again(t.config, i, 1 + (i - 1) // len(finals), s) for t in [*finals[turn:], *finals[:turn]])
+    filled = sum(t.stage == "rest" and t.config.train == "features" for t in history.trials)
+    turns, turn = divmod(max(i - 1 - filled, 0), max(len(finals), 1))  # of nets, not of features that filled time
+    nets = (again(t.config, i, 1 + turns, s) for t in [*finals[turn:], *finals[:turn]])
     config = next((net for net in nets if net is not None), None)
     if config is None and not frozen_lead:
         config = fill(history, s, usable(s))

@@ -52,6 +52,7 @@ from autoclimb.search.finals import (
     decide_finalists,
     finalists,
     finals_of,
+    hopeless,
     is_long,
     least_again,
     long_recipe,
@@ -200,6 +201,32 @@ def test_a_net_that_adopted_trivial_augmentation_and_cutmix_is_no_long_recipe():
     s = situation(**{**CARD, "rows": 2000})
     net = base_config(History(), s).vary(policy="trivial", cutmix=1.0)
     assert most_epochs(net, s) == epochs_for("full", net, s) < most_epochs(long_recipe(net, s), s)
+
+
+def test_weights_are_averaged_only_where_the_card_holds_another_copy_of_them():
+    def measure(config):
+        return replace(speed(config, "cuda"), fixed_bytes=3e9, picture_bytes=3e6)
+
+    averages = set()
+    for gigabytes in np.arange(6.0, 12.0, 0.25):
+        s = situation(**{**CARD, "rows": 2000, "measure": measure, "memory_gb": gigabytes, "pretrained": ()})
+        for config in decide_finalists(History(), s):
+            assert within_memory(config, s) == config, "the controller would halve the batch of a net planned with all"
+            averages.add(config.ema > 0)
+    assert averages == {True, False}
+
+
+def test_a_finalist_whose_first_fold_needed_a_smaller_batch_is_judged_by_it_too():
+    s = situation(**CARD)
+    first, second, *_ = decide_finalists(History(), s)
+    s = replace(s, row_losses=lambda t: np.full(500, 0.2 if t.config.backbone == first.backbone else 0.9))
+    one, other = (config.vary(folds=config.folds[:1]) for config in (first, second))
+    smaller = other.vary(batch=other.batch // 2)
+    failed = replace(trial(other, "finalists", "failed"), facts={"fault": "memory"})
+    trials = [trial(one, "finalists"), failed, trial(smaller, "finalists")]
+    trials = [replace(t, score=0.9 if t.config.backbone == first.backbone else 0.5) for t in trials]
+    assert hopeless(second, [first, second], History(trials), s)
+    assert not hopeless(first, [first, second], History(trials), s)
 
 
 @pytest.mark.parametrize("count", [1_000, 5_000, 6_250, 20_000])

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
-from autoclimb.search.capacity import fits_memory, within_memory
+from autoclimb.search.capacity import fits_memory
 from autoclimb.search.cost import asked_cost, corrected, ready_seconds, with_kept
-from autoclimb.search.retreat import in_the_plan, instead_of, ruled_out, within_reach
+from autoclimb.search.retreat import as_run, in_the_plan, instead_of, ruled_out
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial
 
@@ -42,7 +42,7 @@ def follow(
         for batch in stage(history, situation) if on_record is None else [on_record]:
             waiting = list(batch)
             while waiting:
-                config = within_memory(within_reach(waiting.pop(0), history), situation)
+                config = as_run(waiting.pop(0), history, situation)
                 if config.key in seen:
                     continue
                 seen.add(config.key)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
+from autoclimb.search.capacity import fits_memory
 from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, pictures_of, ready_seconds, with_kept
 from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import SEED_NOISE, observed
@@ -26,6 +27,7 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.nets import net_named
+from autoclimb.search.retreat import as_run
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.search.stages import compared, search_base
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets
@@ -170,18 +172,22 @@ def is_long(config: Config) -> bool:
 
 
 def averaged(config: Config, s: Situation) -> Config:
-    """The config with averaged weights where a card takes many steps; in short trainings they did not help (LOG.md)."""
+    """The config with averaged weights where a card takes many steps and holds another copy of the net's weights.
+
+    In short trainings they did not help (LOG.md).
+    """
     steps = epochs_asked(config, s) * rows_of_fold(s) / config.batch
     decay = next((decay for least, decay in AVERAGED if steps >= least), 0.0)
     free = s.device != "cpu" and "ema" not in s.space.start and not config.swa
-    return config.vary(ema=decay) if free else config
+    both = config.vary(ema=decay)
+    return both if free and fits_memory(both, s) else config
 
 
 def hopeless(config: Config, configs: list[Config], history: History, s: Situation) -> bool:
     """Whether the finalist's first fold is significantly and far worse than the best one's."""
-    keys = {c.vary(folds=c.folds[:1]).key for c in configs}
-    firsts = [t for t in history.done() if t.key in keys]
-    own = next((t for t in firsts if t.key == config.vary(folds=config.folds[:1]).key), None)
+    keys = {c: as_run(c.vary(folds=c.folds[:1]), history, s).key for c in configs}
+    firsts = [t for t in history.done() if t.key in keys.values()]
+    own = next((t for t in firsts if t.key == keys[config]), None)
     if own is None:  # it failed, or there was no time: the controller decides about its other folds
         return False
     best = max(firsts, key=lambda t: t.score)

@@ -3,7 +3,7 @@
 The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or of run.worker.
 """
 
-from autoclimb.search.capacity import SMALLEST_BATCH
+from autoclimb.search.capacity import SMALLEST_BATCH, within_memory
 from autoclimb.search.fidelity import SIZES
 from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
@@ -70,6 +70,11 @@ def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = 
 def own_sizes(config: Config) -> tuple[int, ...]:
     """The sizes of the config's net where they are fixed; () where it takes any size."""
     return net_named(config.backbone).sizes if config.weights else ()
+
+
+def as_run(config: Config, history: History, s: Situation) -> Config:
+    """The config as it is run, in a batch that has not failed and that fits the memory."""
+    return within_memory(within_reach(config, history), s)
 
 
 def within_reach(config: Config, history: History) -> Config:

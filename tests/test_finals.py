@@ -50,6 +50,7 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.filling import fill
 from autoclimb.search.finals import (
     decide_finalists,
+    far_worse,
     finalists,
     finals_of,
     hopeless,
@@ -227,6 +228,25 @@ def test_a_finalist_whose_first_fold_needed_a_smaller_batch_is_judged_by_it_too(
     trials = [replace(t, score=0.9 if t.config.backbone == first.backbone else 0.5) for t in trials]
     assert hopeless(second, [first, second], History(trials), s)
     assert not hopeless(first, [first, second], History(trials), s)
+
+
+@pytest.mark.parametrize(("loss", "ends"), [(1.55, False), (1.62, True)])
+def test_seeds_differ_by_their_noise_once_in_what_is_far_worse(loss, ends):
+    s = situation(row_losses=lambda t: np.full(500, loss if t.config.seed else 1.0))
+    best, other = trial(Config()), trial(Config(seed=1))
+    assert far_worse(other, best, s) is ends
+
+
+def test_nets_that_are_clearly_worse_row_by_row_are_not_near_the_best_though_their_scores_are():
+    s = situation(budget=4 * HOUR, pretrained=LOCAL)
+    base = search_base(History(), s)
+    other = next(net for net in candidates(s) if net.backbone != base.backbone).vary(seconds=base.seconds)
+    hard = np.random.default_rng(0).gamma(2.0, 0.5, 500)
+    history = History([replace(trial(config, "baseline"), score=0.9) for config in (base, other)])
+    for loss, near in ((0.97, True), (1.3, False)):
+        known = replace(s, row_losses=lambda t, loss=loss: hard * (1.0 if t.config == base else loss))
+        tried = {c.backbone for head in family_heads(history, known) for c in head if c.seconds}
+        assert tried == ({base.backbone, other.backbone} if near else {base.backbone})
 
 
 @pytest.mark.parametrize("count", [1_000, 5_000, 6_250, 20_000])

@@ -5,10 +5,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from autoclimb.budget import SLACK
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, all_kept
 from autoclimb.search.cost import decoding_of, epoch_seconds, ready_seconds
-from autoclimb.search.effects import single_fold
+from autoclimb.search.effects import observed, single_fold
 from autoclimb.search.fidelity import (
     LARGEST,
     LONG,
@@ -78,9 +80,14 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
 
 
 def _near(history: History, s: Situation) -> list[Config]:
-    """The single-fold trials that are within two standard errors of the best one, best first."""
-    trials = sorted(single_fold(history, search_base(history, s)), key=lambda t: -t.score)
-    return [t.config for t in trials if t.score > trials[0].score - 2 * trials[0].stderr]
+    """The single-fold trials whose loss, paired by row, is within two standard errors of the lowest, best first."""
+    trials = single_fold(history, search_base(history, s))
+    if not trials:
+        return []
+    loss, covariance, _ = observed(trials, s)
+    best = int(loss.argmin())
+    stderr = np.sqrt(np.maximum(covariance.diagonal() + covariance[best, best] - 2 * covariance[best], 0.0))
+    return [trials[i].config for i in np.argsort(loss, kind="stable") if loss[i] <= loss[best] + 2 * stderr[i]]
 
 
 def settled_sizes(history: History, s: Situation) -> set[str]:

@@ -49,6 +49,7 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.filling import fill
 from autoclimb.search.finals import (
+    LONG_RECIPE,
     decide_finalists,
     far_worse,
     finalists,
@@ -60,6 +61,7 @@ from autoclimb.search.finals import (
     most_epochs,
     seconds_each,
     used_up,
+    with_long_recipe,
 )
 from autoclimb.search.frozen import features_are_all, frozen_net, over_all_folds
 from autoclimb.search.leftover import decide_rest, lone_net
@@ -202,6 +204,16 @@ def test_a_net_that_adopted_trivial_augmentation_and_cutmix_is_no_long_recipe():
     s = situation(**{**CARD, "rows": 2000})
     net = base_config(History(), s).vary(policy="trivial", cutmix=1.0)
     assert most_epochs(net, s) == epochs_for("full", net, s) < most_epochs(long_recipe(net, s), s)
+
+
+def test_the_first_net_that_trains_whole_gets_the_long_recipe_where_the_best_one_trains_its_top():
+    s = on_two_cores(budget=24 * HOUR, pretrained=BOXED)
+    top = with_top(candidates(s)[0].vary(size=128), s)
+    [scratch] = from_nothing(History(), s)
+    assert with_long_recipe([top, scratch], 1e5, s) == [top, scratch, long_recipe(scratch, s)]
+    assert with_long_recipe([top], 1e5, s) == [top]
+    few = with_long_recipe([top, scratch], 5 * fold_seconds(LONG_RECIPE, scratch, s), s)
+    assert few == [top, scratch], "there are no thirty epochs of it"
 
 
 def test_weights_are_averaged_only_where_the_card_holds_another_copy_of_them():

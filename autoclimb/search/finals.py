@@ -1,4 +1,4 @@
-"""The finalists: nets of several families over all folds, each with its own size and epochs."""
+"""The finalists over all folds: nets of several families, or a few nets at several depths, each with its own size."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,7 +43,7 @@ AVERAGED = ((5_000, 0.999), (500, 0.99))  # (steps, decay): averaged weights tha
 
 @of_nets
 def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Nets of several families over all folds, each as long as its share of the time allows; most time goes here.
+    """Nets of several families, or a few nets at several depths, over all folds; most of the time is theirs.
 
     The first fold of each is trained first: a finalist that is significantly and far worse there gets no other folds.
     """
@@ -104,8 +104,8 @@ def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: 
     that a few epochs are a full training it gets an equal share only: more would be most of the time, for an unmeasured
     gain.
     """
-    whole = next((c for c in configs if by_need and c.weights and not c.top), configs[0])
-    if s.space.names() or whole.top:
+    whole = next((c for c in configs if not c.top), None)
+    if s.space.names() or whole is None:
         return configs
     place = configs.index(whole) + 1
     more = [*configs[:place], long_recipe(whole, s), *configs[place:]]

@@ -104,7 +104,7 @@ def test_from_two_minutes_on_a_plan_leaves_little_but_what_its_last_blend_needs(
 @pytest.mark.parametrize(("rows", "side"), [(400, 100), (1_000, 300), (2_500, 100)])
 def test_finalists_on_a_fast_card_are_planned_so_that_none_loses_a_fold(rows, side, budget, monkeypatch):
     cut: list[Config] = []
-    monkeypatch.setattr(climb, "shortened", lambda config, s, seconds: cut.append(config))
+    monkeypatch.setattr(climb, "shortened", lambda config, *rest: cut.append(config))
     plan = plan_on.__wrapped__("h100", budget, rows, side)
     assert len(plan.finalists) > 1
     assert [config.folds for config in cut if config.train == "net"] == []

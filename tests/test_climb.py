@@ -296,6 +296,34 @@ def test_what_is_too_dear_is_left_out_and_what_is_cheap_still_runs():
     assert not whole
 
 
+@pytest.mark.parametrize(
+    ("asked", "runs", "pace"),
+    [({"folds": (0, 1, 2, 3, 4), "seconds": 20.0}, {"folds": (0, 1, 2)}, 1.0), ({"seconds": 100.0}, {}, 0.4)],
+)
+def test_a_trial_that_was_shortened_for_want_of_time_is_recalled_by_a_resumed_run(asked, runs, pace):
+    w = world(budget="90s", overrun=lambda config: pace)
+    plan = [("s", stage_of(short(1, **asked)))]
+    first, _ = w.climb(plan)
+    [shorter] = w.ran
+    assert shorter == short(1, **asked).vary(seconds=shorter.seconds, **runs)
+    again, whole = w.climb(plan)
+    assert not w.ran
+    assert [t.key for t in again.trials] == [t.key for t in first.trials]
+    assert not whole
+
+
+def test_a_shortened_trial_that_is_killed_is_tried_in_the_time_that_is_left():
+    w = world(budget="5m", kill_at=1, lose=0.3)
+    plan = [("s", stage_of(short(1, seconds=400.0)))]
+    with pytest.raises(Killed):
+        w.climb(plan)
+    w.climb(plan)
+    [shorter] = w.ran
+    assert shorter.seconds < 0.75 * w.clock.budget
+    w.climb(plan)
+    assert not w.ran
+
+
 def test_a_stage_sees_the_trials_it_asked_for():
     seen = []
 

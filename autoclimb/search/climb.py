@@ -60,11 +60,14 @@ def follow(
                     cost = asked_cost(config, history, known)
                     if not clock.affords(cost, keep=reserve()):
                         complete = False
-                        fewer = shortened(config, history, known, clock.left() - reserve())
-                        if fewer is None or fewer.key in seen:
-                            continue
-                        config, cost = fewer, asked_cost(fewer, history, known)
-                        seen.add(config.key)
+                        fewer = shortened(config, history, known, clock.left() - reserve(), recall)
+                        if (
+                            fewer is not None and fewer.seconds != config.seconds
+                        ):  # a resumed run has other seconds left
+                            json = situation.remember(f"less time for {config.key}", fewer.to_json)
+                            fewer = Config.from_json(json)
+                        waiting[:0] = filter(None, [fewer])  # it may be on record
+                        continue
                     trial = run(config, name, cost)
                     if trial.status == "done":
                         history.add(trial)
@@ -77,14 +80,15 @@ def follow(
     return history, complete
 
 
-def shortened(config: Config, history: History, situation: Situation, seconds: float) -> Config | None:
+def shortened(config: Config, history: History, situation: Situation, seconds: float, recall: Recall) -> Config | None:
     """The config over as many of its folds as fit into `seconds`, or over one for less time; None if too little.
 
-    A run that was killed late in its finalists is continued with less time than they were planned for.
+    A run that was killed late in its finalists is continued with less time than they were planned for. A trial over
+    fewer folds that is on record, where it took the config's place before, always fits.
     """
     for n in range(len(config.folds) - 1, 0, -1):
         fewer = config.vary(folds=config.folds[:n])
-        if asked_cost(fewer, history, situation) <= seconds:
+        if recall(fewer) is not None or asked_cost(fewer, history, situation) <= seconds:
             return fewer
     one = config.vary(folds=config.folds[:1])
     shorter = one.vary(seconds=round(min(0.98 * seconds - 1 - ready_seconds(one, situation), config.seconds), 1))

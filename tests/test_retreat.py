@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
-from fakes import World, situation
+from fakes import BOXED, World, situation
 
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.retreat import TOO_LARGE, in_the_plan, instead_of, ruled_out
+from autoclimb.search.starting import candidates
 from autoclimb.types import Config, History, Trial
 
 NET = Config(backbone="resnet18", size=128, batch=64, seconds=20.0)
@@ -143,6 +144,34 @@ def test_a_net_of_few_sizes_retreats_to_its_own_and_takes_anothers_place_at_its_
         assert not net_named(config.backbone).sizes or config.size in net_named(config.backbone).sizes
         tried.add(Trial(config, "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"}))
     assert len(tried.trials) > 5
+
+
+def retreats(config: Config, s) -> list[tuple[str, bool]]:
+    """The nets that take the config's place as one after another runs out of memory at this size, halves marked."""
+    nets, tried = [], History()
+    while (other := in_the_plan(config, tried, s, smaller=False)) is not None:
+        nets.append((other.backbone, bool(other.model_args)))
+        tried.add(Trial(other, "s", "failed", 0.0, 0.0, 1.0, facts={"fault": "memory"}))
+        config = other
+    return nets
+
+
+def test_a_card_without_weights_retreats_to_ever_cheaper_nets_and_to_half_of_a_net_before_other_families():
+    s = situation(device="cuda", budget=4 * 3600.0)
+    of = {(net.backbone, bool(net.model_args)): net.vary(seconds=20.0) for net in candidates(s)}
+    residual = [("resnet34", False), ("resnet18", False), ("resnet18", True)]
+    others = [("regnety_004", False), ("mobilenetv4_conv_small", False)]
+    assert retreats(of["resnet50d", False], s) == [*residual, *others]
+    assert retreats(of["resnet18", False], s) == [*residual[2:], *others]
+    assert retreats(of["mobilenetv4_conv_small", False], s) == []
+
+
+def test_a_net_is_replaced_by_cheaper_ones_only_and_by_nets_from_scratch_where_no_pretrained_one_is_left():
+    s = situation(pretrained=BOXED, budget=1800.0)
+    lite0, lite2 = candidates(s)
+    half, other = ("resnet10t", True), ("mobilenetv4_conv_small", False)
+    assert retreats(lite2.vary(size=96), s) == [(lite0.backbone, False), half, other]
+    assert retreats(candidates(situation())[0].vary(size=96), s) == [other], "no pretrained net is as cheap"
 
 
 def test_a_plan_ends_where_no_net_can_be_trained_and_every_failure_is_on_record():

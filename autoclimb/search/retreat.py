@@ -3,17 +3,20 @@
 The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or of run.worker.
 """
 
+from dataclasses import replace
+
 from autoclimb.search.capacity import SMALLEST_BATCH, within_memory
 from autoclimb.search.fidelity import SIZES
 from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
-from autoclimb.search.starting import candidates
+from autoclimb.search.starting import candidates, is_other_scratch
 from autoclimb.types import Config, History, Trial
 
 TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # faults that a smaller batch or size may avoid
 NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # faults of a change, where the net itself was trained before
 GENTLER = 0.3  # of the rate that diverged; own choice
+HALF_SHARE = 0.25  # of a net's multiply-adds that remain with half the channels
 TWICE = 2  # failures of the same kind that rule a net out at its size
 
 
@@ -49,22 +52,31 @@ def smaller_features(config: Config, history: History) -> Config | None:
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:
-    """The config at the next smaller size, else with the next cheaper net, that is not ruled out; None without any."""
+    """The config at the next smaller size, else with the next cheaper net, that is not ruled out; None without any.
+
+    Pretrained nets come before nets from scratch, and residual ones of these before other families.
+    """
     if smaller:
         for size in sorted((n for n in own_sizes(config) or SIZES if n < config.size), reverse=True):
             shrunk = config.vary(size=size, sizes=(), test_size=0)
             if not ruled_out(shrunk, history):
                 return shrunk
-    nets = candidates(s)
-    names = [net.backbone for net in nets]
-    cheaper = nets[: names.index(config.backbone)] if config.backbone in names else nets
     of_the_trial = ("seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
-    for net in reversed(cheaper):
+    nets = candidates(s)
+    if s.pretrained and not s.space.backbones:
+        nets += candidates(replace(s, pretrained=()))
+    cheaper = []
+    for net in nets:
         other = net.vary(**{name: getattr(config, name) for name in of_the_trial})
         other = other.vary(size=max((n for n in own_sizes(other) or [config.size] if n <= config.size), default=0))
-        if other.size and other.backbone != config.backbone and not failed(other, history):
-            return other
-    return None
+        if other.size and gmacs(other) < gmacs(config) and not failed(other, history):
+            cheaper.append(other)
+    return max(cheaper, key=lambda c: (bool(c.weights), not is_other_scratch(c, s), gmacs(c)), default=None)
+
+
+def gmacs(config: Config) -> float:
+    """1e9 multiply-adds of the config's net for a picture, roughly: a quarter with half the channels."""
+    return net_named(config.backbone).gmacs_at(config.size) * (HALF_SHARE if config.model_args else 1.0)
 
 
 def own_sizes(config: Config) -> tuple[int, ...]:

@@ -8,9 +8,19 @@ from fakes import LOCAL, SITUATIONS, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoclimb.search.cost import full_cost
+from autoclimb.search.cost import cores_of, decoding_seconds, download_seconds, full_cost
+from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN
-from autoclimb.search.regions import JUDGED_AT, REGION_SHARE, WHOLE, cuts, region_seconds, seen_at, start_chain
+from autoclimb.search.regions import (
+    JUDGED_AT,
+    REGION_SHARE,
+    WHOLE,
+    cuts,
+    region_seconds,
+    seen_at,
+    start_chain,
+    try_regions,
+)
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import base_config
@@ -113,6 +123,18 @@ def test_a_card_judges_parts_after_its_probes():
     configs, history = asked(s)
     assert judged(configs)
     assert start_chain(history, s) != "squash"
+
+
+def test_a_look_at_a_part_of_the_pictures_does_not_pay_for_a_net_that_its_probe_downloaded():
+    s = situation(**{**SITUATIONS["a card, with the hub"], "budget": HOUR, "row_losses": losses})
+    probe = frozen_net(s.pretrained[-1], 224, s, folds=(0,), head="linear")  # of 87 million parameters
+    history = History([trial(probe)])
+    looks = [probe.vary(size=n, preprocess=f"box:0,0,1,.{n}+squash", layers=1) for n in (JUDGED_AT, 80, 80, 80, 80, 64)]
+    decoding = sum(decoding_seconds(s, cores_of(s), look.cached_size) for look in looks)
+    seconds = sum(full_cost(look, s, [probe]) for look in looks) + decoding
+    assert sum(full_cost(look, s) for look in looks) > seconds + 5 * download_seconds(probe, s)
+    assert download_seconds(probe, s) > 15
+    assert len([c for [c] in try_regions(history, s, seconds + 1)]) >= 6
 
 
 def test_judging_keeps_to_its_share():

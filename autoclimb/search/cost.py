@@ -1,5 +1,6 @@
 """The seconds that a config will take, from measurements on this machine and this data."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from statistics import median
@@ -120,6 +121,16 @@ def with_kept(history: History, situation: Situation) -> Situation:
     return replace(situation, kept=kept, on_disk=on_disk, warm=warm, decoded=decoded, downloaded=downloaded)
 
 
+def after(config: Config, situation: Situation) -> Situation:
+    """The situation once a trial of the config is done, as far as the next ones need not decode or download again."""
+    return replace(
+        situation,
+        warm=frozenset(situation.warm) | shapes(config),
+        decoded=frozenset({*situation.decoded, pictures_of(config)}),
+        downloaded=frozenset({*situation.downloaded, *([config.backbone] if config.weights == "hub" else [])}),
+    )
+
+
 def pictures_of(config: Config) -> tuple[int, str, int]:
     """The key of the pixels that a trial reads: size, preprocess and grid."""
     return config.cached_size, config.preprocess, config.grid
@@ -214,9 +225,14 @@ def asked_cost(config: Config, history: History, situation: Situation) -> float:
     return cost_of(config, situation) + decoding + (SLACK.first_features if waits else 0.0)
 
 
-def full_cost(config: Config, situation: Situation) -> float:
-    """Seconds that the trial takes from the beginning, whatever is done already, as a replay must plan it."""
+def full_cost(config: Config, situation: Situation, earlier: Iterable[Config] = ()) -> float:
+    """Seconds that the trial takes from the beginning, whatever is done already, as a replay must plan it.
+
+    Trials of `earlier` configs come before it, so that it downloads nothing that they did.
+    """
     fresh = replace(situation, folds_done=lambda config: 0, on_disk=(), warm=(), kept={}, downloaded=())
+    for config_before in earlier:
+        fresh = after(config_before, fresh)
     return cost_of(config, fresh)
 
 

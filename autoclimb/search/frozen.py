@@ -247,12 +247,13 @@ def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     region = [{"preprocess": chain} for chain in [start_chain(history, s)] if chain != best.config.preprocess]
     changes: list[dict[str, Any]] = [*region, {"head": "linear"}, {"size": 160}, {"size": 224}]
     changes += [{"tta": other}] if s.budget >= LONG else []  # takes as long as a further net, and gains least
+    seen = [trial.config for trial in tried]  # whose nets are downloaded
     for change in changes:
         config = best.config.vary(folds=every, **change)
         size = change.get("size", 0)
         near = not size or (best.config.size < size <= max(160, 2 * s.side) and not net_named(config.backbone).sizes)
         decoding = decoding_of(config, s) if size or "preprocess" in change else 0.0
-        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s) + decoding
+        cost = head_seconds(config, s.folds, s) if "head" in change else full_cost(config, s, seen) + decoding
         if size and cost > left:  # pixels are worth more than a second view
             config = config.vary(tta="none")
             cost = full_cost(config, s) + decoding

@@ -48,7 +48,8 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
     while box is not None:
         chains = [(chain_of(part, s), seen_at(part, box)) for part in (box, *cuts(box))]
         looks = [probe.vary(preprocess=chain, size=size) for chain, size in chains]
-        left -= sum(full_cost(look, s) + decoding_seconds(s, cores_of(s), look.cached_size) for look in looks)
+        seconds = [full_cost(look, s, [best.config, *looks[:i]]) for i, look in enumerate(looks)]
+        left -= sum(seconds) + sum(decoding_seconds(s, cores_of(s), look.cached_size) for look in looks)
         if left < 0 or len(looks) == 1:
             return
         for look in looks:

@@ -6,12 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from fakes import SITUATIONS, Killed, World, check, situation
+from fakes import FACTS, SITUATIONS, Killed, World, check, situation
 
 from autoclimb.budget import seconds_of
+from autoclimb.dry_run import rehearsed, situation_on
 from autoclimb.errors import Mistake
-from autoclimb.search import recipes
+from autoclimb.search import climb, recipes
+from autoclimb.search.fidelity import epochs_for
 from autoclimb.search.order import PLAN, plan_of
+from autoclimb.search.rates import DEVICES
 from autoclimb.search.recipes import load_recipe, recipe_files, recipe_titles
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config
@@ -162,6 +165,37 @@ def test_random_search_draws_and_gives_the_best_draw_the_folds():
     best = max((t for t in history.done() if t.config in drawn), key=lambda t: t.score).config
     final = next(c for c in w.ran if len(c.folds) == 5)
     assert final.vary(seconds=1, folds=()) == best.vary(seconds=1, folds=())
+
+
+LARGE_PICTURES = [  # (device, budget, rows, pixels a side): decoding takes a good part of the time
+    ("t4", 3600.0, 25_000, 2_000),
+    ("h100", 600.0, 10_000, 2_000),
+    ("cpu", 1800.0, 5_000, 1_500),
+    ("cpu", 600.0, 2_500, 500),
+]
+
+
+@pytest.mark.parametrize("hub", [True, False])
+@pytest.mark.parametrize(("device", "budget", "rows", "side"), LARGE_PICTURES)
+@pytest.mark.parametrize("name", ["fixed", "random-search"])
+def test_what_people_do_instead_loses_no_fold_to_decoding_and_uses_its_time(
+    name, device, budget, rows, side, hub, monkeypatch
+):
+    cut: list[Config] = []
+    monkeypatch.setattr(climb, "shortened", lambda config, *rest: cut.append(config))
+    given = load_recipe(name, **OWN)
+    facts = {**FACTS, "space": given.space, "rows": rows, "answered": rows // 4, "side": side, "folds": 5}
+    s = situation_on(DEVICES[device], hub=hub, pretrained=True, **facts, budget=budget)
+    plan = rehearsed(s, DEVICES[device], given.plan)
+    assert not cut
+    over_all = [row for row in plan.trials if len(row.config.folds) == 5]
+    assert over_all
+    assert plan.seconds >= 0.93 * budget
+    drawn = [row for row in plan.trials if row.stage == "random" and row.config.folds == (0,)]
+    assert sum(row.seconds for row in drawn) <= 0.4 * budget
+    if name == "random-search":
+        assert len(drawn) >= 3
+        assert min(row.epochs / epochs_for("quick", row.config, s) for row in drawn) >= 0.99
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

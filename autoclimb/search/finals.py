@@ -260,7 +260,9 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
     """
     fitted = config
     for n in range(folds, 0, -1):
-        fitted = config.vary(folds=tuple(range(n)))
+        fitted = config.vary(
+            folds=tuple(range(n)), seconds=0.0
+        )  # no fold of it is done, as may be one of a search trial
         each = max(time - ready_seconds(fitted, s), min(time, 1.0)) / n
         longest = fold_seconds(max(most_epochs(config, s), LONGEST), config, s)
         seconds = asked_seconds(min(each, longest), config, s)

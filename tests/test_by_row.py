@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoclimb.budget import Clock
 from autoclimb.run.setup import Setup
-from autoclimb.run.trials import losses_of_trials
+from autoclimb.run.trials import lift_of_trial, losses_of_trials
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.metrics import metric_named
 from autoclimb.types import Config, Goal, Kind
@@ -67,3 +67,8 @@ def test_a_run_asks_for_losses_of_the_same_rows_again_and_again():
     assert losses(kept) is losses(kept)
     assert np.allclose(losses(kept), 0.0)  # type: ignore[arg-type]
     assert losses(trial(Config(seed=1))) is None
+    worse = replace(kept, oof=np.where(np.arange(40)[:, None] % 4, oof, oof[::-1]).astype(np.float32))
+    assert lift_of_trial(setup, kept, kept) == (0.0, 0.0)
+    lift, stderr = lift_of_trial(setup, kept, worse) or (0.0, 0.0)
+    assert (lift, stderr) == (pytest.approx(0.25), pytest.approx(np.sqrt(0.25 * 0.75 / 39)))
+    assert lift_of_trial(setup, kept, trial(Config(seed=1))) is None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autoclimb.search.effects import (
     SEED_NOISE,
+    Effect,
     adopted,
     changes_of,
     covariance_of_means,
@@ -125,12 +126,15 @@ def test_without_losses_by_row_scores_decide_with_their_own_errors():
     assert not table["policy=trivial"].adopted
 
 
-def test_the_account_says_gain_error_cost_and_verdict():
-    effect = found({"policy=trivial": -0.3}, BASE.vary(policy="trivial"))["policy=trivial"]
-    line = lift_words(effect, {"policy=trivial"})
-    assert line.startswith("policy=trivial: loss -1")
-    assert "± " in line
-    assert line.endswith("0.5 min, adopted")
+def test_the_account_says_what_a_change_did_to_loss_and_metric_its_errors_its_cost_and_the_verdict():
+    effect = Effect("policy=trivial", -0.123, 0.0456, 1, 30.0)
+    line = lift_words(effect, {"policy=trivial"}, "f2", (0.0123, 0.0045))
+    assert line == (
+        "policy=trivial: loss -12.3 ± 4.6 %, lift of f2 +0.0123 ± 0.0045, 0.5 min (-24.6 % a minute), adopted"
+    )
+    assert lift_words(effect, {"policy=trivial"}) == (
+        "policy=trivial: loss -12.3 ± 4.6 %, 0.5 min (-24.6 % a minute), adopted"
+    )
     assert "not adopted: likely to help, but less than" in lift_words(effect, {"policy=medium"})
 
 
@@ -188,6 +192,21 @@ def test_every_row_that_all_trials_predicted_counts_however_many_there_are(copie
     table = np.stack([losses[t.key] for t in TWO])
     assert mean == pytest.approx(table.mean(1) - table[0].mean())
     assert covariance == pytest.approx(np.cov(table) / rows + (SEED_NOISE * unit) ** 2 * np.eye(2))
+
+
+def test_the_lift_of_the_metric_is_that_of_two_trials_that_differ_in_nothing_else():
+    s = situation(budget=4 * 3600.0, metric="f2")
+    base = search_base(History(), s)
+    score_of = {base: 0.5, base.vary(mixup=0.3): 0.6, base.vary(mixup=0.3, loss="focal"): 0.8}
+    s = replace(s, lift=lambda new, old: (score_of[new.config] - score_of[old.config], 0.01))
+    first, mixed, focal = score_of
+    history = History([trial(first, "baseline")])
+    for stage, config, lift in (("augmentation", mixed, 0.1), ("loss", focal, 0.2)):
+        history.add(trial(config, stage))
+        assert f", lift of f2 {lift:+.4f} ± 0.0100, " in account(stage, history, s)[0]
+    history.add(trial(base.vary(policy="medium", pool="gem"), "refine"))
+    both = [line for line in account("refine", history, s) if not line.startswith("now ")]
+    assert ["lift" in line for line in both] == [False, False], "neither was tried without the other"
 
 
 @given(st.integers(0, 99), st.integers(1, 5))

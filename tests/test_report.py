@@ -531,11 +531,14 @@ def test_answers_to_rows_of_one_fold_are_learned_from_other_groups(tmp_path, mon
     groups, parts = np.arange(240) // 8, []
     record = replace(record, fold_of=np.zeros(240, int), groups=groups)
 
-    def cross_answers(goal, truth, p, part_of, **how):
-        parts.append(part_of)
-        return crossfit.cross_answers(goal, truth, p, part_of, **how)
+    cross_answers = crossfit.cross_answers
 
-    monkeypatch.setattr(findings, "cross_answers", cross_answers)
+    def noted(goal, truth, p, part_of, **how):
+        parts.append(part_of)
+        return cross_answers(goal, truth, p, part_of, **how)
+
+    for module in (findings, crossfit):
+        monkeypatch.setattr(module, "cross_answers", noted)
     findings.errors_of(record)
     findings.lift_of(record, record.trials[0].oof, record.trials[1].oof)
     assert len(parts) == 3

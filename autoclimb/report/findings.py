@@ -11,7 +11,7 @@ import numpy as np
 from autoclimb.arrays import ByRow, Predictions, predicted_rows
 from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
-from autoclimb.score.crossfit import cross_answers, standard_error
+from autoclimb.score.crossfit import ROWS_PAIRED, cross_answers, paired_lift, standard_error
 from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.parts import unit_of
 from autoclimb.score.rules import answer, nearest_grade, number_of
@@ -20,7 +20,6 @@ from autoclimb.types import Config, Trial
 
 MOST_ROWS = 20_000  # on which errors are analysed: a share of them is known to within .4 %
 MOST_CELLS = 20_000_000  # rows times classes, to which those rows are limited too
-ROWS_PAIRED = 4_000  # on which two trials are compared, at most
 MOST_MOVES = 24  # trials that are compared with the best one before them
 ROWS_OF_SLICE = 20  # inside a slice and outside it, at least
 MOST_SLICES = 50  # of one column
@@ -293,19 +292,7 @@ def moves_of(record: RunRecord) -> list[Move]:
 
 def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[float, float] | None:
     """The gain of the new predictions over the old and its standard error; None where they share under 20 rows."""
-    if new is None or old is None:
-        return None
-    both = predicted_rows(new) & predicted_rows(old) & (record.fold_of >= 0)
-    rows = thinned(np.flatnonzero(both), ROWS_PAIRED)
-    if len(rows) < 20:
-        return None
-    goal, train = record.goal, record.train
-    target, groups, parts = train.target(rows), train.groups_of(rows), train.parts(rows)
-    first, second = (
-        cross_answers(goal, train.truth[rows], np.asarray(p[rows], np.float64), parts, quick=True) for p in (new, old)
-    )
-    lift = goal.score(target, first) - goal.score(target, second)
-    return (lift, standard_error(goal, target, first, groups, second)) if np.isfinite(lift) else None
+    return None if new is None or old is None else paired_lift(record.train, new, old)
 
 
 def ablation(record: RunRecord) -> list[tuple[Trial, float, float]]:

@@ -24,7 +24,7 @@ from autoclimb.run.decoded import OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
-from autoclimb.score.crossfit import cross_fitted_score
+from autoclimb.score.crossfit import cross_fitted_score, paired_lift
 from autoclimb.search.cost import at_own_size, look_of, looked_at, measured, seconds_words, speed_words
 from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
@@ -326,6 +326,7 @@ def situation_of(
         is_decoded=partial(is_decoded, setup),
         folds_done=partial(store.folds_done, setup.folder),
         row_losses=losses_of_trials(setup),
+        lift=partial(lift_of_trial, setup),
         groups=None if setup.task.groups is None else setup.task.groups[rows_of_losses(setup)],
         pixel_bytes=setup.decoded.limit,
         memory_gb=remembered("memory", lambda: memory_gb),
@@ -333,6 +334,11 @@ def situation_of(
         replays=partial(searched_on_record, setup.folder) if moved and decided else lambda stage: None,
         cores=remembered("cores", allowed_cores),
     )
+
+
+def lift_of_trial(setup: Setup, new: Trial, old: Trial) -> tuple[float, float] | None:
+    """The gain in the metric of a trial over another, with its standard error; None where one has no predictions."""
+    return None if new.oof is None or old.oof is None else paired_lift(setup.train, new.oof, old.oof)
 
 
 def rows_of_losses(setup: Setup) -> np.ndarray:

@@ -13,11 +13,12 @@ from autoclimb.score.metrics import row_values
 from autoclimb.score.parts import groups_that_differ, parts_within, resamples, share_drawn, unit_of, units_of
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.seeds import rng
+from autoclimb.seeds import rng, some_of
 from autoclimb.types import Goal, Rule
 
 Learned = TypeVar("Learned")
 RESAMPLES = 50  # a standard error is known to a tenth of itself
+ROWS_PAIRED = 4_000  # on which two trials are compared, at most
 RESAMPLES_OF_MEANS = 200  # of a metric that is a mean over rows, which take next to no time
 
 
@@ -103,6 +104,24 @@ def cross_fitted_score(train: TrainRows, p: ByRow) -> Scored:
     if np.isnan(score):
         raise Mistake(f"metric {goal.metric.name} is NaN on {len(rows)} rows; it needs a value there")
     return Scored(score, standard_error(goal, target, answers, train.groups_of(rows)), rows, answers)
+
+
+def paired_lift(train: TrainRows, new: ByRow, old: ByRow) -> tuple[float, float] | None:
+    """The gain in the metric of the new predictions `(N, C)` over the old, and its standard error, paired by row.
+
+    Both are scored on the rows that both predicted, at most ROWS_PAIRED drawn by lot, by rules that are cross-fitted
+    there. None where they share under 20 rows, or the metric has no value on them.
+    """
+    shared = np.flatnonzero(predicted_rows(new) & predicted_rows(old) & (train.part_of >= 0))
+    rows = shared[some_of(len(shared), ROWS_PAIRED, "paired lift")]
+    if len(rows) < 20:
+        return None
+    goal, target, parts = train.goal, train.target(rows), train.parts(rows)
+    first, second = (
+        cross_answers(goal, train.truth[rows], np.asarray(p[rows], np.float64), parts, quick=True) for p in (new, old)
+    )
+    lift = goal.score(target, first) - goal.score(target, second)
+    return (lift, standard_error(goal, target, first, train.groups_of(rows), second)) if np.isfinite(lift) else None
 
 
 def standard_error(

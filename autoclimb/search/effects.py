@@ -197,12 +197,25 @@ def most_helpful(effects: dict[str, Effect], trials: Sequence[Trial], base: Conf
     return {field: effect for field, effect in best.items() if field not in overruled}
 
 
-def lift_words(effect: Effect, taken: Collection[str]) -> str:
-    """One line of the account: a change's effect on the loss with its error, and the minutes of its trials.
+def apart(change: str, trials: Sequence[Trial], base: Config) -> tuple[Trial, Trial] | None:
+    """Two trials that differ in this change alone, first the one that has it; None where no two do."""
+    rows = [(trial, changes_of(trial.config, base).keys()) for trial in trials]
+    pairs = ((new, old) for new, has in rows if change in has for old, others in rows if others == has - {change})
+    return next(pairs, None)
 
-    `taken` are the names of the changes that were adopted: of two that are likely to help one may stand aside.
+
+def lift_words(
+    effect: Effect, taken: Collection[str], metric: str = "", lift: tuple[float, float] | None = None
+) -> str:
+    """One line of the account: a change's effect on loss and metric with its errors, the minutes, the loss a minute.
+
+    `taken` are the names of the changes that were adopted: of two that are likely to help one may stand aside. The
+    `lift` of the metric is that of a trial over another that differs in the change alone, without any prior.
     """
-    gain, error = -100 * effect.mean, 100 * effect.stderr
+    minutes = max(effect.seconds / 60, 1e-3)
     aside = ": likely to help, but less than what was adopted instead" if effect.adopted else ""
     verdict = "adopted" if effect.change in taken else f"not adopted{aside}"
-    return f"{effect.change}: loss {-gain:+.1f} ± {error:.1f} %, {effect.seconds / 60:.1f} min, {verdict}"
+    loss = f"loss {100 * effect.mean:+.1f} ± {100 * effect.stderr:.1f} %"
+    of_metric = f", lift of {metric} {lift[0]:+.4f} ± {lift[1]:.4f}" if lift else ""
+    cost = f"{minutes:.1f} min ({100 * effect.mean / minutes:+.1f} % a minute)"
+    return f"{effect.change}: {loss}{of_metric}, {cost}, {verdict}"

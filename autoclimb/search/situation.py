@@ -63,6 +63,8 @@ class Situation:
     folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of an interrupted trial
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None without predictions
+    lift: Callable[[Trial, Trial], tuple[float, float] | None] = field(default=lambda new, old: None, repr=False)  # of
+    # the metric by the first trial over the second, with its standard error, paired by row; None without predictions
     groups: np.ndarray | None = field(default=None, repr=False)  # (rows,) of these rows; errors are correlated within
     pixel_bytes: float = math.inf  # of disk for decoded pictures
     reading: Callable[[int, str, int], float] = field(default=lambda size, preprocess, grid: 0.0, repr=False)  # seconds

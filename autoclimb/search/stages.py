@@ -10,7 +10,7 @@ from dataclasses import fields
 
 from autoclimb.search.capacity import within_memory
 from autoclimb.search.cost import decoding_of, epoch_seconds, pictures_of
-from autoclimb.search.effects import WITH_NET, adopted, lift_words, most_helpful, posterior_effects, single_fold
+from autoclimb.search.effects import WITH_NET, adopted, apart, lift_words, most_helpful, posterior_effects, single_fold
 from autoclimb.search.fidelity import (
     LONG,
     SIZES,
@@ -183,7 +183,9 @@ def account(stage: str, history: History, s: Situation) -> list[str]:
     )
     new = sorted(effects.keys() - before.keys(), key=lambda name: effects[name].mean)
     turned = sorted((taken ^ taken_before) & before.keys())
-    return [
-        *(lift_words(effects[name], taken) for name in new),
-        *(f"now {lift_words(effects[name], taken)}" for name in turned),
-    ]
+
+    def words(name: str) -> str:
+        pair = apart(name, trials, base)
+        return lift_words(effects[name], taken, s.metric, s.lift(*pair) if pair else None)
+
+    return [*map(words, new), *(f"now {words(name)}" for name in turned)]

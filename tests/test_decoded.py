@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_stored import photographs
 
@@ -150,6 +150,7 @@ def test_a_full_disk_is_no_room(files, tmp_path, monkeypatch):
     limit=st.integers(3_000, 60_000),
     asked=st.lists(st.tuples(st.sampled_from([8, 16, 24, 32, 48]), st.sampled_from([0.0, 20.0, 1e5])), max_size=5),
 )
+@example(limit=bytes_of(8, 24) - 128, asked=[(24, 0.0)])
 @settings(max_examples=15, deadline=None)
 def test_whatever_is_asked_for_the_disk_is_not_exceeded_and_nothing_goes_that_is_in_use(
     files, tmp_path_factory, limit, asked

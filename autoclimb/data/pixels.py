@@ -28,6 +28,7 @@ from autoclimb.processors import allowed_cores
 VERSION = 3  # of the pixels: raise when decoding or resizing changes
 CHUNK_BYTES = 48 << 20  # decoded rows held at a time
 NAMED = re.compile(r".+-\d+-[0-9a-f]{16}\.(npy|jpegs|sources)")  # pixels
+NPY_HEADER = 128  # bytes before an array of bytes in its file
 SAMPLED = 24  # items that are decoded to know what decoding costs
 # Where pictures are small, most of decoding holds the interpreter's lock, and threads keep each other waiting for it:
 # sixteen decoded 1,400 pictures of 32 to 150 px a second on 16 cores (LOG.md). So the first items of a large set are
@@ -97,7 +98,7 @@ def build_pixels(
         note = f"the pixels in {path.name} were damaged and are decoded again"
     shape = how.side, how.side, how.channels
     if not jpegs:
-        make_room(folder, len(files) * math.prod(shape), limit, keep)
+        make_room(folder, array_bytes(len(files), how), limit, keep)
     keep_spools_in(folder)
     bad = np.zeros(len(files), bool)
     counts = [threads] if threads else counts_to_try(len(files))
@@ -128,7 +129,8 @@ def build_pixels(
                     progress(done, len(files))
             checks.append((out.tell() - begin, check))
             if jpegs:  # how many bytes the others will take is not known
-                make_room(folder, out.tell() - begin, limit, keep, written=out.tell())
+                ends = len(offsets_as_bytes(lengths))  # are written last
+                make_room(folder, out.tell() - begin, limit, keep, written=out.tell() + ends)
         if jpegs:
             out.write(offsets_as_bytes(lengths))
     facts = {"rows": len(files), "bad": np.flatnonzero(bad).tolist(), "checks": checks}
@@ -252,6 +254,11 @@ def pixels_in(folder: Path) -> list[Path]:
 
 def _facts_of(path: Path) -> Path:
     return path.with_suffix(".json")
+
+
+def array_bytes(count: int, how: Decoding) -> int:
+    """Bytes of the file of that many items' pixels as an array."""
+    return NPY_HEADER + count * how.side**2 * how.channels
 
 
 def room_in(folder: Path, limit: float, keep: Collection[Path] = ()) -> float:

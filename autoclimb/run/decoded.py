@@ -17,6 +17,7 @@ from autoclimb.data.pixels import (
     Costs,
     NoRoom,
     Pixels,
+    array_bytes,
     build_pixels,
     costs_of,
     leave_in_sources,
@@ -141,8 +142,7 @@ class Decoded:
         return room_in(self.folder, self.limit, {pixels.path for pixels in self.opened.values()})
 
     def _fits_as_array(self, how: Decoding) -> bool:
-        array = len(self.files) * how.side**2 * how.channels
-        return array <= self._room() or self._is_kept(how, ".npy")
+        return array_bytes(len(self.files), how) <= self._room() or self._is_kept(how, ".npy")
 
     def _fits_as_jpegs(self, how: Decoding) -> bool:
         needed = SAMPLE_ERROR * len(self.files) * self._costs(how).packed_bytes

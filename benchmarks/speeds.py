@@ -10,7 +10,7 @@ from record import commit
 
 from autoclimb import Config
 from autoclimb.contest.machine import hardware
-from autoclimb.search.cost import measured
+from autoclimb.search.cost import at_own_size, measured
 from autoclimb.search.nets import deeper_top_of, fine_tuning, from_box, from_scratch, top_of
 from autoclimb.search.rates import DEVICES, speed_on
 from autoclimb.search.situation import Speed
@@ -46,10 +46,15 @@ def measure_rates(
             for config in configs:
                 lab.speeds.clear()
                 reply = lab.speed_of(config, 0.8)
-                old = best.get(speed_key(config), {})
-                row = {way: max(round(reply[way], 1), old.get(way, 0.0)) for way in ("train", "predict")}
-                best[speed_key(config)] = {"size": config.size, **row}
+                best[speed_key(config)] = better(best.get(speed_key(config), {}), reply)
     return {"machine": machine, "commit": commit(), "nets": best}
+
+
+def better(row: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
+    """A net's row of rates.json after one more look: what the fastest said, of training and of predicting."""
+    train, predict = (round(max(reply[way], row.get(way, 0.0)), 1) for way in ("train", "predict"))
+    step = row["step"] if train == row.get("train") else round(reply.get("step", 0.0), 5)
+    return {"train": train, "predict": predict, "step": step}
 
 
 def measure_of(rates: dict[str, Any]) -> Measure:
@@ -64,8 +69,7 @@ def measure_of(rates: dict[str, Any]) -> Measure:
         row = rates["nets"].get(speed_key(config))
         if row is None:
             raise SystemExit(f"rates.json has no line for {speed_key(config)!r}; measure it with bank.py rates")
-        scale = (row["size"] / config.size) ** 2
-        return Speed(row["train"] * scale, row["predict"] * scale)
+        return at_own_size(Speed(row["train"], row["predict"], step=row["step"]), config)
 
     return cache(measure)
 

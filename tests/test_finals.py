@@ -12,6 +12,7 @@ from autoclimb.dry_run import situation_on
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_memory, kept_bytes, memory_for, within_memory
 from autoclimb.search.cost import (
     DOWNLOAD,
+    at_own_size,
     corrected,
     cost_of,
     decoding_of,
@@ -411,6 +412,15 @@ def test_there_is_always_a_size(side, rows, tuned):
     sizes = sizes_for(Config(weights="hub" if tuned else ""), situation(side=side, rows=rows))
     assert sizes
     assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(64, 0.04), (128, 0.07), (256, 0.19)])
+def test_what_a_step_takes_beside_its_pictures_does_not_grow_with_their_size(size, seconds):
+    net = Config(weights="hub", batch=32, size=size)
+    speed = at_own_size(Speed(train=32 / 0.07, predict=400.0, step=0.03), net)
+    assert speed.train == pytest.approx(32 / seconds)
+    assert speed.predict == pytest.approx(400.0 * (128 / size) ** 2)
+    assert at_own_size(Speed(train=32 / 0.07, predict=400.0), net).train == pytest.approx(32 / 0.07 * (128 / size) ** 2)
 
 
 def test_reading_that_takes_long_makes_a_net_slower_and_its_size_smaller():

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from nets import CPU, TINY, material_of
 
 from autoclimb.arrays import read_predictions
@@ -12,7 +14,15 @@ from autoclimb.learn import fold, loop, probe
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.lean import for_prediction
 from autoclimb.learn.material import Format
-from autoclimb.learn.probe import FORMATS, best_batch, formats_for, measure_speed, worth_compiling
+from autoclimb.learn.probe import (
+    FEW,
+    FORMATS,
+    beside_pictures,
+    best_batch,
+    formats_for,
+    measure_speed,
+    worth_compiling,
+)
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
 
@@ -79,6 +89,21 @@ def test_a_speed_is_measured_in_every_format_and_without_memory_there_is_none(mo
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", full)
     assert measure_speed(TINY, material_of(), CPU, 0.0)["train"] == 0.0
+
+
+@pytest.mark.parametrize("looked_at", [32, 16])
+def test_on_a_processor_what_a_step_takes_beside_its_pictures_is_measured_too(monkeypatch, looked_at):
+    monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
+    monkeypatch.setattr(probe, "pictures_a_step", lambda built, pictures, device: looked_at)
+    monkeypatch.setattr(probe, "step_seconds", lambda built, pictures, *rest: (0.02 + 0.001 * len(pictures), 0.0))
+    reply = measure_speed(TINY.vary(batch=32), material_of(n=80), CPU, 0.0)
+    assert reply["step"] == pytest.approx(0.02)
+    assert reply["train"] == pytest.approx(32 / 0.052)
+
+
+@given(st.integers(FEW + 1, 64), st.floats(0.001, 2.0), st.floats(0.001, 2.0))
+def test_a_step_takes_no_less_than_what_it_takes_beside_its_pictures(count, seconds, seconds_of_few):
+    assert 0.0 <= beside_pictures(count, seconds, seconds_of_few) <= min(seconds, seconds_of_few)
 
 
 def test_a_net_that_does_not_fit_at_its_batch_is_looked_at_in_a_smaller_one(monkeypatch):

@@ -87,8 +87,8 @@ def measure_speed(
 
     It takes about `seconds`, more where a step does, and at `leisure` also looks at formats that take a card seconds to
     get ready: `cold` says how many. `batch`, at most `largest` if that is given, is 0 on a processor: there larger ones
-    gain little. Where the config asks for features alone only the prediction is timed. Rates are 0 where the net cannot
-    be run, with a `note` and its `fault`.
+    gain little. `step` is the seconds of a step on a processor that no picture adds to. Where the config asks for
+    features alone only the prediction is timed. Rates are 0 where the net cannot be run, with a `note` and its `fault`.
     """
     try:
         if config.train == "features":
@@ -161,6 +161,7 @@ def _speed_of(
         few = (pictures[:TRIED], target[:TRIED])
         place(built, device)
         settle_threads(lambda: step_seconds(built, *few, config, material, device, 0.0)[0], usable_cores())
+    asked = len(pictures)
     rates = {format: rate(format, len(pictures)) for format in formats}
     while not any(rates.values()) and len(pictures) > FEW:  # the plan would train it in smaller batches
         pictures, target = pictures[: len(pictures) // 2], target[: len(pictures) // 2]
@@ -172,7 +173,10 @@ def _speed_of(
     best = max(rates, key=lambda format: rates[format])
     if not rates[best]:
         raise OutOfMemory("not one step of training fits")
-    batch, train_rate = 0, rates[best]
+    batch, train_rate, beside = 0, rates[best], 0.0
+    if device.type == "cpu" and FEW < len(pictures) == asked and (rate_of_few := rate(best, FEW)):
+        beside = beside_pictures(len(pictures), len(pictures) / train_rate, FEW / rate_of_few)
+        train_rate = first / (beside + first * (1 / train_rate - beside / len(pictures)))
     if device.type == "cuda" and cold[best] < QUICK and len(pictures) == first:
         most = len(rows) // STEPS
         batch, train_rate = best_batch(partial(rate, best), first, min(most, largest or most), train_rate)
@@ -187,6 +191,7 @@ def _speed_of(
         "fixed_bytes": fixed_bytes,
         "picture_bytes": picture_bytes,
         "cold": cold[best] if device.type == "cuda" else 0.0,
+        "step": beside,
     }
 
 
@@ -267,6 +272,12 @@ def pictures_a_step(built: Built, pictures: np.ndarray, device: torch.device) ->
     with torch.inference_mode():
         forward = float(np.min(timed(lambda: _seconds_of(net, x), 0.0, device)))
     return min(len(pictures), max(len(few), int(len(few) * LONGEST_STEP / (3 * forward))))
+
+
+def beside_pictures(count: int, seconds: float, seconds_of_few: float) -> float:
+    """Seconds of a step of training that no picture adds to, by those of steps of `count` and of FEW pictures."""
+    beside = (count * seconds_of_few - FEW * seconds) / (count - FEW)
+    return min(max(beside, 0.0), seconds, seconds_of_few)
 
 
 def best_batch(rate: Callable[[int], float], first: int, most: int, img_s: float) -> tuple[int, float]:

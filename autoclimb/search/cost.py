@@ -48,10 +48,17 @@ def speed_of(config: Config, situation: Situation) -> Speed:
 
 
 def at_own_size(speed: Speed, config: Config) -> Speed:
-    """The speed of the config that stands for this one (`measured`), scaled to this one's size by the pixels."""
+    """The speed of the config that stands for this one (`measured`), scaled to this one's size.
+
+    A picture takes time in proportion to its pixels; what a step takes beside its pictures stays.
+    """
     size = measured(config).size
-    trained, seen = (size / config.size) ** 2, (size / config.seen_size) ** 2
-    return replace(speed, train=speed.train * trained, predict=speed.predict * seen)
+    train, predict = speed.train, speed.predict * (size / config.seen_size) ** 2
+    if train:
+        whole = config.batch / train  # seconds of a step
+        beside = min(speed.step, whole)
+        train = config.batch / (beside + (whole - beside) * (config.size / size) ** 2)
+    return replace(speed, train=train, predict=predict)
 
 
 @lru_cache(4096)  # every decision calls it for every trial
@@ -318,7 +325,8 @@ def corrected(history: History, situation: Situation) -> Situation:
     def measure(config: Config) -> Speed:
         speed, by_net = situation.measure(config), ratios[config.train]
         factor = median(by_net.get(config.backbone) or [ratio for row in by_net.values() for ratio in row] or [1.0])
-        return replace(speed, train=speed.train * factor, predict=speed.predict * factor)
+        train, predict, step = speed.train * factor, speed.predict * factor, speed.step / factor
+        return replace(speed, train=train, predict=predict, step=step)
 
     return replace(situation, measure=measure)
 

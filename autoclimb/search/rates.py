@@ -26,6 +26,9 @@ STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside
 # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0; a deeper top is
 # .43 times as fast, by 231 and 539 at 128 px on two cores of an Intel Xeon with AMX
 TOP_SHARE, DEEPER_SHARE = 0.27, 0.63
+# seconds of a processor's step that no picture adds to, for each million parameters: on that Xeon the upper stages of
+# lite0 took 16 ms, of lite2 26, all of lite0 34, resnet18 53, half a resnet10t 11 (LOG.md, "Steps of several sizes")
+CPU_STEP = 4.5e-3
 # cost of a ResNet with half the channels over the full one's: a quarter, and memory. Half a resnet10t at 64 px was seen
 # at 726 to 773 pictures a second on the EPYC, at 897 on the Xeon (LOG.md)
 FROM_SCRATCH_HALF = {"cpu": 0.9, "cuda": 0.3}
@@ -76,9 +79,10 @@ def speed_on(device: Device, config: Config) -> Speed:
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
     train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
-    cold = 0.0 if device.kind == "cpu" else COLD
+    parameters = net.parameters / (4 if config.model_args else 1)
+    cold, step = (0.0, CPU_STEP * parameters) if device.kind == "cpu" else (COLD, 0.0)
     predict = min(PREDICTING[device.kind] * compute, feed if device.kind != "cpu" else math.inf)
-    return Speed(round(train, 1), round(predict, 1), cold=cold)
+    return Speed(round(train, 1), round(predict, 1), cold=cold, step=step)
 
 
 def _share_trained(config: Config) -> float:

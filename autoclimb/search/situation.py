@@ -27,6 +27,7 @@ class Speed:
     fixed_bytes: float = 0.0  # of memory for training beside its pictures; 0 where it was not measured
     picture_bytes: float = 0.0  # of memory for each picture of a batch
     cold: float = 0.0  # seconds until a card has kernels for batches of a new shape
+    step: float = 0.0  # seconds of a step of training on a processor that no picture adds to: casts, the optimiser
 
 
 @dataclass(frozen=True, eq=False)

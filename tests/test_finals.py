@@ -316,9 +316,7 @@ def test_finalists_have_what_the_search_adopted_at_whatever_speed_its_trials_tra
     s, history, base = after_a_search()
     history = as_fast(history, s, pace)
     known = corrected(history, s)
-    assert pace != 0.8 or base_config(history, known).vary(seconds=base.seconds) != base, (
-        "it would start elsewhere now"
-    )
+    assert pace != 0.8 or base_config(history, known).vary(seconds=base.seconds) != base, "it would start elsewhere now"
     assert compared(history, known)
     configs = decide_finalists(history, s)
     assert len(configs) >= 3

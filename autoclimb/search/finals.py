@@ -28,6 +28,7 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.nets import net_named
 from autoclimb.search.retreat import as_run
+from autoclimb.search.rates import LOOK
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.search.stages import compared, search_base
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets
@@ -69,7 +70,8 @@ def decide_finalists(history: History, s: Situation) -> list[Config]:
     s = with_kept(history, corrected(history, with_useful_nets(history, s)))
     heads = family_heads(history, s)
     deep = at_depths(heads, usable(s), s)
-    configs = deep or families_paid(heads, usable(s), s, settled_sizes(history, s))
+    looks = 0.0 if s.device == "cpu" else 2 * LOOK[s.device]  # of two nets at their sizes, for `with_batch`
+    configs = deep or families_paid(heads, usable(s) - looks, s, settled_sizes(history, s))
     if not configs and not compared(history, s):  # a cheaper net with good frozen features may be affordable
         others = ([head] for head in heads[1:] if head[0].weights)
         configs = next(filter(None, (families_paid(one, usable(s), s) for one in others)), [])

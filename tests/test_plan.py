@@ -18,13 +18,23 @@ from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
 from autoclimb.search.cost import decoding_seconds, epoch_seconds, look_of, looked_at
-from autoclimb.search.fidelity import LONGEST, MORE_THAN_ENOUGH, epochs_for, final_epochs, folds_for, sound_at_its_size
+from autoclimb.search.fidelity import (
+    LONGEST,
+    MORE_THAN_ENOUGH,
+    THIRD,
+    epochs_for,
+    final_epochs,
+    finalist_epochs,
+    folds_for,
+    sound_at_its_size,
+)
 from autoclimb.search.finals import LONG_RECIPE, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, LOOK, STEP, speed_on
 from autoclimb.search.rehearsal import rehearse
 from autoclimb.search.situation import FIRST_SIZE, rows_of_fold
+from autoclimb.search.stages import SEARCHING
 from autoclimb.types import Config
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -99,7 +109,12 @@ def test_a_plan_fits_memory_and_disk(name):
 @each_situation
 def test_a_search_trial_gets_a_third_of_the_epochs_of_the_finalist_it_speaks_for(name):
     plan = SITUATIONS[name]()
-    searched = {(r.config.backbone, r.config.size): r.epochs for r in plan.trials if r.stage == "baseline" and r.epochs}
+    searched: dict[tuple[str, int], float] = {}
+    for row in plan.trials:
+        if row.config.train == "net" and row.stage in ("baseline", *SEARCHING):
+            assert row.epochs >= 0.98 * finalist_epochs(row.config, plan.situation) / THIRD
+            key = (row.config.backbone, row.config.size)
+            searched[key] = min(row.epochs, searched.get(key, row.epochs))
     for row in plan.finalists:
         epochs = searched.get((row.config.backbone, row.config.size))
         if epochs and not row.config.cutmix:
@@ -371,7 +386,7 @@ def test_no_trial_begins_whose_pictures_cannot_be_decoded_in_the_time_left(devic
 def test_pictures_of_another_size_are_compared_only_where_they_are_decoded_in_the_time_of_a_trial():
     plan = plan_on("h100", 5 * MINUTE, 10, 500, answered=1_000_000, pretrained=False)  # it takes two minutes
     assert {row.config.size for row in plan.trials} == {FIRST_SIZE}
-    assert [len(row.config.folds) for row in plan.finalists] == [5]
+    assert {len(row.config.folds) for row in plan.finalists} == {5}
 
 
 @pytest.mark.parametrize(

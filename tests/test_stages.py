@@ -17,8 +17,18 @@ from autoclimb.dry_run import plan
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import situation_of
 from autoclimb.score.metrics import metric_named
+from autoclimb.search import stages
 from autoclimb.search.cost import cost_of, full_cost
-from autoclimb.search.fidelity import LADDER, epochs_for, rung, search_seconds, slots
+from autoclimb.search.fidelity import (
+    LADDER,
+    THIRD,
+    epochs_for,
+    epochs_in,
+    finalist_epochs,
+    rung,
+    search_seconds,
+    slots,
+)
 from autoclimb.search.frozen import features_are_all, frozen_features, frozen_net
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.nets import from_box, net_named, with_hub
@@ -277,6 +287,26 @@ def test_each_policy_is_tried_on_top_of_the_best_so_far():
     mixed = [config for config in moves if config.mixup or config.cutmix]
     assert mixed
     assert {config.policy for config in mixed} == {"medium"}
+
+
+@pytest.mark.parametrize("moves", range(1, 8))
+def test_policies_and_mixing_together_keep_to_the_number_of_moves(moves, monkeypatch):
+    monkeypatch.setattr(stages, "allowed", lambda s, base, stage, possible: min(moves, possible))
+    for policy, possible in (("shift", 6), ("flip", 7)):
+        s = situation(budget=36 * HOUR, space=SearchSpace(start={"policy": policy}))
+        assert len(asked("augmentation", s, after_baseline(s, score=lambda config: 0.5))) == min(moves, possible)
+
+
+@pytest.mark.parametrize("budget", [2 * HOUR, 9 * HOUR])
+@pytest.mark.parametrize("name", ["a processor, with weights", "a card, with the hub"])
+def test_no_size_or_net_is_compared_for_less_than_a_third_of_a_finalists_epochs(name, budget):
+    s = situation(**{**SITUATIONS[name], "budget": budget})
+    history = after_baseline(s)
+    for stage in ("resize", "backbone"):
+        configs = asked(stage, s, history)
+        assert configs
+        for config in configs:
+            assert epochs_in(config.seconds, config, s) >= finalist_epochs(config, s) / THIRD
 
 
 def test_a_card_that_was_faster_with_a_larger_batch_at_that_size_gets_it_and_a_higher_rate():

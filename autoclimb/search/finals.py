@@ -27,8 +27,8 @@ from autoclimb.search.fidelity import (
 )
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.nets import net_named
-from autoclimb.search.retreat import as_run
 from autoclimb.search.rates import LOOK
+from autoclimb.search.retreat import as_run
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.search.stages import compared, search_base
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets

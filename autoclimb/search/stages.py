@@ -14,9 +14,13 @@ from autoclimb.search.effects import WITH_NET, adopted, apart, lift_words, most_
 from autoclimb.search.fidelity import (
     LONG,
     SIZES,
+    THIRD,
+    at_its_size,
     epochs_for,
     epochs_in,
     final_seconds,
+    finalist_epochs,
+    resized,
     search_seconds,
     sizes_for,
     slots,
@@ -92,9 +96,16 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
         moves.append(here.vary(sizes=steps))
     sized = [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
     moves += [config for config in sized if worth_decoding(config, here, s)]
+    moves = [config for config in moves if long_enough(config, s)]
     base = base_config(history, s)
     for config in moves[: allowed(s, base, "resize", len(moves))]:
         yield [config]
+
+
+def long_enough(config: Config, s: Situation) -> bool:
+    """Whether a search trial gets a third of the epochs that the config would get as a finalist, and quick ones."""
+    least = max(epochs_for("quick", config, s), finalist_epochs(config, s) / THIRD)
+    return epochs_in(config.seconds, config, s) >= least
 
 
 def worth_decoding(config: Config, here: Config, s: Situation) -> bool:
@@ -107,11 +118,12 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other policies, then mixing, each on top of what was adopted so far."""
     base = base_config(history, s)
     moves = policy_moves(base.policy, s.space)
-    steps = allowed(s, base, "augmentation", len(moves) + 2)
-    for policy in [m for m in moves if m != leader(history, s).policy][:steps]:
-        yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space))]
+    others = [policy for policy in moves if policy != leader(history, s).policy]
     mixing: list[dict[str, float]] = [{"mixup": 0.3}, {"cutmix": 1.0, "mixup": 0.0}]
-    for change in mixing[: max(0, steps - len(moves) + 1)]:
+    steps = allowed(s, base, "augmentation", len(others) + len(mixing))
+    for policy in others[:steps]:
+        yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space))]
+    for change in mixing[: max(0, steps - len(others))]:
         yield [leader(history, s).vary(**change)]
 
 
@@ -132,12 +144,21 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
         fresh.append(family not in seen)
         seen.add(family)
     nets = [nets[i] for i in sorted(range(len(nets)), key=lambda i: not fresh[i])]
-    for net in nets[:moves]:
+    for net in nets:
+        if not moves:
+            return
         sized = with_size(net, s, final_seconds(s) / 3)
-        for at_size in (with_pixels(sized, s, final_seconds(s) / 3), sized):  # as the base, and as a finalist would be
+        smaller = [resized(sized, n) for n in reversed(sizes_for(sized, s)) if n < sized.size]
+        for at_size in (
+            with_pixels(sized, s, final_seconds(s) / 3),  # as the base,
+            sized,  # as a finalist would be,
+            *(config for config in smaller if at_its_size(config, s)),  # or the next smaller one
+        ):
+            if not long_enough(with_learnt(at_size, here), s):  # before a card looks at the net at this size
+                continue
             config = with_learnt(with_batch(at_size, s), here)
-            trained = epochs_in(here.seconds, config, s) >= epochs_for("quick", config, s)
-            if trained and worth_decoding(config, here, s):
+            if long_enough(config, s) and worth_decoding(config, here, s):
+                moves -= 1
                 yield [config]
                 break
 

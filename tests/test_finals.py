@@ -382,6 +382,18 @@ def test_pretrained_nets_that_the_search_compared_are_finalists_though_they_trai
     assert base.backbone in {config.backbone for config in decide_finalists(history, s)}
 
 
+def test_hand_made_features_that_filled_time_and_did_as_well_leave_what_is_left_to_a_net_from_scratch():
+    s = situation(budget=100.0, pretrained=BOXED, rows=500, left=lambda: 50.0, space=SearchSpace(features=False))
+    s = replace(s, measure=lambda config: Speed(500.0, 1500.0))
+    history = History([replace(trial(frozen_net(BOXED[0], 96, s), "baseline"), facts={"skill": 0.8})])
+    tuned = Config.from_json(decide_rest(1, history, s))
+    assert tuned.weights == "box"
+    patches = Config(train="features", backbone="patches", folds=(0, 1, 2, 3, 4))
+    history.add(replace(trial(patches, "rest"), facts={"skill": 0.9}))
+    assert not features_are_all(history, s), "pretrained nets are no longer thought to be of use"
+    assert Config.from_json(decide_rest(2, history, s)).weights == ""
+
+
 def test_features_that_took_all_of_the_time_leave_what_is_left_to_a_net_though_its_cut_is_stored():
     s = on_two_cores(budget=300.0, pretrained=BOXED, rows=20_000, left=lambda: 100.0, space=SearchSpace(features=False))
     s = slowest(over_all_folds, s)

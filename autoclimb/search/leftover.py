@@ -11,6 +11,7 @@ from autoclimb.search.filling import fill
 from autoclimb.search.finals import finals_of, fitted_in, least_again, most_epochs, on_fewer_folds, usable
 from autoclimb.search.frozen import features_are_all
 from autoclimb.search.situation import Situation
+from autoclimb.search.starting import with_useful_nets
 from autoclimb.types import Config, History
 
 MOST_AGAIN = 60  # trials of the rest: a blend of more gains nothing that their errors would show
@@ -43,8 +44,9 @@ def decide_rest(i: int, history: History, s: Situation) -> dict[str, Any] | None
     config = next((net for net in nets if net is not None), None)
     if config is None and not frozen_lead:
         config = fill(history, s, usable(s))
-    if config is None and features_are_all(history, before) and not history.done(train="net"):
-        config = lone_net(history, s)
+    first = History([t for t in history.trials if t.stage != "rest"])
+    if config is None and features_are_all(first, before) and not history.done(train="net"):
+        config = lone_net(history, with_useful_nets(history, s))
     return None if config is None else config.to_json()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from autoclimb.errors import Mistake
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+CACHE_GB, NETS_GB = 3.0, 1.5  # of disk for decoded pixels and for nets, unless the user says otherwise; own choice
 SHORTEST = 10.0  # below this not even the imports of a trial fit
 
 
@@ -73,6 +74,7 @@ class Slack:
 
     # for the end: the last blend in depth, its submission and the record
     import_for_last_blend: float = 2.5  # imports of LightGBM and scikit-learn, on two cores
+    boosting_from: float = 300.0  # seconds of budget from which LightGBM's import is worth its time; own choice
     quick_blends_in_last: float = 10.0  # a blend in depth took up to ten times a quick one (benchmarks/LOG.md)
     share_for_last_blend: float = 0.04  # of the budget, at most, so that a short run still trains
     quick_blends_at_least: float = 2.2  # one quick blend and its writing must always fit, measured or not
@@ -126,13 +128,22 @@ class Slack:
 SLACK = Slack()
 
 
+def seconds_kept(budget: float, quick_blend: float) -> float:
+    """Seconds in which no trial runs at the end of a run: for the last blend, its submission, and the report."""
+    return seconds_for_the_end(budget, quick_blend) + seconds_for_report(budget)
+
+
 def seconds_for_the_end(budget: float, quick_blend: float) -> float:
-    """Seconds to reserve for the end of a run, its submission included, where a quick blend takes `quick_blend`."""
-    in_depth = min(
-        SLACK.import_for_last_blend + SLACK.quick_blends_in_last * quick_blend,
-        SLACK.share_for_last_blend * budget + 0.2,
-    )
+    """Seconds for the last blend and its submission, where a quick blend takes `quick_blend`."""
+    imports = budget >= SLACK.boosting_from
+    beside = SLACK.import_for_last_blend if imports else seconds_after_last_blend(budget)
+    in_depth = min(beside + SLACK.quick_blends_in_last * quick_blend, SLACK.share_for_last_blend * budget + 0.2)
     return max(in_depth, SLACK.quick_blends_at_least * quick_blend + SLACK.record_at_least)
+
+
+def seconds_after_last_blend(budget: float) -> float:
+    """Seconds that the blend in depth has to leave before the report; it is dropped where it leaves fewer."""
+    return min(SLACK.after_last_blend, SLACK.share_after_last_blend * budget)
 
 
 def seconds_until_ended(clock: Clock, reserve: float) -> float:

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from autoclimb import options
-from autoclimb.budget import seconds_of
+from autoclimb.budget import CACHE_GB, seconds_of
 from autoclimb.errors import Mistake
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run_fit(
     yes: options.Yes = False,
     decisions: options.Decisions = None,
     no_label_shift: options.NoLabelShift = False,
-    cache_gb: options.CacheSize = 3.0,
+    cache_gb: options.CacheSize = CACHE_GB,
     track: options.Trackers = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -292,6 +292,7 @@ def show_plan(
     id_column: options.Id = None,
     target: options.Target = None,
     group: options.Group = None,
+    cache_gb: options.CacheSize = CACHE_GB,
 ) -> None:
     """Show what fit would do with a budget on a device, and why, without doing it.
 
@@ -312,6 +313,7 @@ def show_plan(
             id_column=id_column,
             target=target,
             group=group,
+            cache_gb=cache_gb,
         )
     )
 

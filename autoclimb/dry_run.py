@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import stored_precision
-from autoclimb.budget import SLACK, in_words, seconds_for_the_end, seconds_of
+from autoclimb.budget import CACHE_GB, SLACK, in_words, seconds_kept, seconds_of
 from autoclimb.data.facts import group_facts, plan_facts
 from autoclimb.data.folds import folds_possible
 from autoclimb.errors import Mistake
 from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.score.propose import proposed_metric
+from autoclimb.search.capacity import MOST_KEPT_IN_ALL, pixel_bytes
 from autoclimb.search.climb import Stage
+from autoclimb.search.cost import trunk_of
 from autoclimb.search.fidelity import folds_for, folds_of
 from autoclimb.search.leftover import MOST_AGAIN
 from autoclimb.search.nets import from_box, with_hub
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, Device, speed_on
 from autoclimb.search.recipes import load_recipe
-from autoclimb.search.rehearsal import PlannedTrial, disk_gb, rehearse
-from autoclimb.search.situation import Situation
+from autoclimb.search.rehearsal import PACKED, PlannedTrial, reading_seconds, rehearse, stored_as
+from autoclimb.search.situation import FIRST_SIZE, Situation
 from autoclimb.search.space import SearchSpace
+from autoclimb.search.stages import SEARCHING
 from autoclimb.search.steering import steering_words
 from autoclimb.types import Config, History, Metric, Task
 
@@ -45,7 +48,7 @@ class Plan:
 
     @property
     def finalists(self) -> list[PlannedTrial]:
-        """The finalists over all their folds, each net once."""
+        """The finalists over all their folds, each config once."""
         rows = [row for row in self.trials if row.stage == "finalists"]
         most_folds: dict[Config, int] = {}
         for row in rows:
@@ -93,7 +96,7 @@ class Plan:
 
     def unused_words(self) -> str:
         """Why a twentieth of the budget or more is left, "" where it is not."""
-        end = seconds_for_the_end(self.situation.budget, SLACK.first_quick_blend)
+        end = seconds_kept(self.situation.budget, SLACK.first_quick_blend)
         unused = self.situation.budget - end - self.seconds
         if unused < UNUSED * self.situation.budget:
             return ""
@@ -102,14 +105,20 @@ class Plan:
         return f"unused: {in_words(unused)}, as {reason}"
 
     def disk_words(self) -> str:
-        """The disk that decoded pixels take, or the smallest size of which they do not fit."""
-        s, room = self.situation, f"{self.device.disk_gb:g}"
-        sizes = sorted({row.config.cached_size for row in self.trials})
-        unfit = next((size for size in sizes if not disk_gb(size, s)), None)
-        if unfit is not None:
-            return f"disk: pictures of {unfit} px do not fit into {room} GB and are read from their files"
-        pixels = max((row.pixel_gb for row in self.trials), default=0.0)
-        return f"disk: {pixels:.1f} GB of {room} for the pixels of the largest size"
+        """The disk for the largest decoded pictures and for features of frozen stages, and what more would be for."""
+        s, room = self.situation, f"{self.situation.pixel_bytes / 1e9:g} GB"
+        size = max((row.config.cached_size for row in self.trials), default=FIRST_SIZE)
+        form, stored = stored_as(size, s)
+        taken, array = f"{stored / 1e9:.1f} of {room}", pixel_bytes(size, s) / 1e9
+        words = {
+            "array": f"{taken} for the pixels of the largest size",
+            "jpegs": f"{taken} for JPEGs of {size} px; their pixels take {array:.1f} GB (--cache-gb)",
+            "": f"pictures of {size} px do not fit into {room} and are read from their files; as JPEGs they take "
+            f"{PACKED * array:.1f} GB (--cache-gb)",
+        }[form]
+        kept = {trunk_of(row.config): row.kept_gb for row in self.trials if row.kept_gb}
+        features = min(sum(kept.values()), MOST_KEPT_IN_ALL / 1e9)
+        return f"disk: {words}" + (f"; {features:.1f} GB for features of frozen stages" if kept else "")
 
     def __str__(self) -> str:
         return "\n".join(line.rstrip() for line in self.lines())
@@ -131,13 +140,14 @@ def plan(
     id_column: str | None = None,
     target: str | None = None,
     group: str | None = None,
+    cache_gb: float = CACHE_GB,
 ) -> Plan:
     """The plan that `fit` would follow with that budget on that device; nothing is trained, decoded or written.
 
     The real controller is rehearsed on the device's rates: measured ones for "cpu" (two cores), published or estimated
     ones for "t4", "p100", "a100" and "h100", as the plan says. In the rehearsal each net scores as its published
     standing suggests and no variation improves on it, so a run differs where its trials do. With `hub` the pretrained
-    nets are timm's, else those that come with autoclimb.
+    nets are timm's, else those that come with autoclimb. `cache_gb` is the disk for decoded pixels, as of `fit`.
 
     Raises Mistake as `fit` does, and for an unknown device.
     """
@@ -152,6 +162,7 @@ def plan(
         DEVICES[device],
         hub=hub,
         pretrained=given.pretrained,
+        cache_gb=cache_gb,
         **plan_facts(task, scorer),
         rows=len(task.train_ids),
         folds=folds_possible(task, given.folds or folds_for(len(task.train_ids)), np.arange(len(task.train_ids))),
@@ -171,22 +182,23 @@ def group_words(task: Task) -> str:
     return f"rows of {of} share a fold ({groups['count']} groups, the largest of {groups['largest']})"
 
 
-def situation_on(device: Device, *, hub: bool, pretrained: bool, **facts: Any) -> Situation:
-    """The situation of those facts on a device of the table."""
+def situation_on(device: Device, *, hub: bool, pretrained: bool, cache_gb: float = CACHE_GB, **facts: Any) -> Situation:
+    """The situation of those facts on a device of the table, with so much disk for decoded pixels."""
     nets: tuple[dict[str, Any], ...] = ()
     if pretrained:
         nets = with_hub(device.kind, from_box()) if hub else tuple(from_box())
-    return Situation(
+    s = Situation(
         **facts,
         device=device.kind,
         pretrained=nets,
         measure=partial(speed_on, device),
         left=lambda: 0.0,
         remember=lambda name, make: make(),
-        pixel_bytes=device.disk_gb * 1e9,
+        pixel_bytes=min(cache_gb, device.disk_gb) * 1e9,
         memory_gb=device.memory_gb,
         cores=device.cores,
     )
+    return replace(s, reading=lambda size, preprocess, grid: reading_seconds(size, s, device.cores))
 
 
 def rehearsed(s: Situation, device: Device, stages: Sequence[str | Stage | tuple[str, Stage]] | None = None) -> Plan:
@@ -204,7 +216,7 @@ def _line(row: PlannedTrial) -> str:
     why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN_LICENCES) else "")
     memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""
     figures = f"{config.size:>5}{len(config.folds):>6}{epochs:>8}{rate:>8}{memory:>6}{in_words(row.seconds):>8}"
-    trained = row.stage in ("baseline", "finalists", "students") and config.train == "net"
+    trained = config.train == "net" and row.stage not in (*SEARCHING, "rest")  # those repeat what stands above
     return f"{row.stage[:12]:<13}{name[:45]:<46}{figures}  {why}" + (f"; {_training_words(config)}" if trained else "")
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from autoclimb.budget import SLACK, Clock, in_words, seconds_of
+from autoclimb.budget import CACHE_GB, NETS_GB, SLACK, Clock, in_words, seconds_of
 from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import forget_unfinished_pixels
@@ -84,8 +84,8 @@ def fit(
     decisions: str | Path | None = None,
     label_shift: bool = True,
     track: Sequence[str] = (),
-    cache_gb: float = 3.0,
-    nets_gb: float = 1.5,
+    cache_gb: float = CACHE_GB,
+    nets_gb: float = NETS_GB,
     tell: Tell | None = None,
     started: float | None = None,
 ) -> Run:

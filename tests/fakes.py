@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autoclimb.budget import SLACK, Clock, seconds_until_ended
+from autoclimb.budget import SLACK, Clock, seconds_kept, seconds_until_ended
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import cost_of, decoding_of, with_kept
 from autoclimb.search.nets import from_hub
@@ -140,7 +140,7 @@ class World:
 
     def reserve(self) -> float:
         """As the real one where a quick blend takes half a second."""
-        return min(7.5, 0.04 * self.situation.budget + 0.2)
+        return seconds_kept(self.situation.budget, SLACK.first_quick_blend)
 
     def climb(self, plan: Sequence[tuple[str, Stage]]) -> tuple[History, bool]:
         """The whole plan, from nothing but the record."""

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 from test_plan import HOUR, MINUTE, plan_on
 
-from autoclimb.budget import SLACK, seconds_for_the_end
+from autoclimb.budget import SLACK, seconds_kept
 from autoclimb.dry_run import Plan
 from autoclimb.search import climb
 from autoclimb.search.fidelity import epochs_for, folds_of
@@ -95,8 +95,8 @@ def test_rows_that_a_smaller_budget_predicts_a_larger_one_does_too(name):
 @each_situation
 def test_from_two_minutes_on_a_plan_leaves_little_but_what_its_last_blend_needs(name):
     for budget, plan in zip(BUDGETS, plans(name), strict=True):
-        end = seconds_for_the_end(budget, SLACK.first_quick_blend)
-        assert plan.seconds <= budget
+        end = seconds_kept(budget, SLACK.first_quick_blend)
+        assert plan.seconds <= budget - end
         assert budget < 2 * MINUTE or plan.seconds + end >= 0.9 * budget, f"{plan.seconds:.0f} of {budget:.0f} s"
 
 

@@ -57,7 +57,8 @@ def test_the_plan_keeps_to_the_budget_and_uses_it(name, budget):
     assert spent <= w.clock.budget - w.reserve() + 1e-6
     if (name, budget) not in TOO_LITTLE:
         assert history.done(), "nothing was tried"
-        assert whole or spent + w.reserve() >= 0.9 * w.clock.budget, f"{spent:.0f} s of {budget}"
+        least = 0.8 if budget == "30s" else 0.9  # of which a trial of features takes a fifth
+        assert whole or spent + w.reserve() >= least * w.clock.budget, f"{spent:.0f} s of {budget}"
     assert w.published == len(w.ran)
     for config in w.ran:
         check(config, w.situation)

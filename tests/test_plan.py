@@ -12,12 +12,12 @@ from folders import competition, task
 from typer.testing import CliRunner
 
 import autoclimb
-from autoclimb.budget import SLACK
+from autoclimb.budget import CACHE_GB, SLACK, seconds_kept
 from autoclimb.cli import app
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
-from autoclimb.search.cost import decoding_seconds, epoch_seconds, look_of, looked_at
+from autoclimb.search.cost import decoding_seconds, epoch_seconds, look_of, looked_at, speed_of
 from autoclimb.search.fidelity import (
     LONGEST,
     MORE_THAN_ENOUGH,
@@ -32,7 +32,7 @@ from autoclimb.search.finals import LONG_RECIPE, is_long
 from autoclimb.search.nets import BOX, FAMILIES, net_named
 from autoclimb.search.order import plan_of
 from autoclimb.search.rates import DEVICES, LOOK, STEP, speed_on
-from autoclimb.search.rehearsal import rehearse
+from autoclimb.search.rehearsal import rehearse, stored_as
 from autoclimb.search.situation import FIRST_SIZE, rows_of_fold
 from autoclimb.search.stages import SEARCHING
 from autoclimb.types import Config
@@ -92,9 +92,11 @@ each_situation = pytest.mark.parametrize("name", SITUATIONS)
 @each_situation
 def test_a_plan_keeps_to_its_budget_and_uses_it(name):
     plan = SITUATIONS[name]()
-    assert plan.seconds <= plan.situation.budget
-    if plan.situation.budget >= 2 * MINUTE:
-        assert plan.seconds >= 0.95 * plan.situation.budget
+    budget = plan.situation.budget
+    end = seconds_kept(budget, SLACK.first_quick_blend)
+    assert plan.seconds <= budget - end
+    if budget >= 2 * MINUTE:
+        assert plan.seconds + end >= 0.97 * budget
     assert plan.finalists or plan.situation.budget == MINUTE
 
 
@@ -102,7 +104,7 @@ def test_a_plan_keeps_to_its_budget_and_uses_it(name):
 def test_a_plan_fits_memory_and_disk(name):
     plan = SITUATIONS[name]()
     assert max(row.memory_gb for row in plan.trials) <= plan.device.memory_gb
-    assert max(row.pixel_gb for row in plan.trials) <= plan.device.disk_gb
+    assert max(row.pixel_gb for row in plan.trials) <= CACHE_GB
     assert plan.oof_gb <= 16
 
 
@@ -128,9 +130,10 @@ def test_a_plan_prints_stages_nets_sizes_rates_folds_epochs_seconds_memory_and_d
     heading = next(i for i, line in enumerate(lines) if line.startswith("stage "))
     assert lines[heading].split() == ["stage", "net", "px", "folds", "epochs", "img/s", "GB", "time", "why"]
     assert any(line.startswith("memory: ") and f"{plan.device.memory_gb:g} GB" in line for line in lines)
-    assert any(line.startswith("disk: ") and f"{plan.device.disk_gb:g}" in line for line in lines)
+    assert any(line.startswith("disk: ") and f"{CACHE_GB:g} GB" in line for line in lines)
     assert lines[-1].startswith(f"{len(plan.trials)} trials, ")
-    shown = [line for line in lines[heading + 1 : -1] if not line.startswith("refine")]  # suggestions are summed up
+    others = ("refine", "unused")  # suggestions are summed up
+    shown = [line for line in lines[heading + 1 : -1] if not line.startswith(others)]
     for row, line in zip([row for row in plan.trials if row.stage != "refine"], shown, strict=True):
         assert line.startswith(row.stage)
         assert f" {row.config.size} " in line
@@ -313,7 +316,7 @@ def test_without_weights_and_with_very_many_pictures_a_net_is_trained_from_scrat
         assert row.epochs >= 10
         assert row.config.size >= 224
         assert row.memory_gb <= 0.85 * plan.device.memory_gb
-    assert max(row.pixel_gb for row in plan.trials) <= plan.device.disk_gb
+    assert max(row.pixel_gb for row in plan.trials) <= CACHE_GB
     assert plan.oof_gb * len(plan.finalists) < 20
 
 
@@ -405,9 +408,9 @@ def test_comparisons_get_their_share_of_the_time_that_decoding_leaves():
 
 
 PREDICTING = [  # (device, budget, rows, pixels a side, what else) where predicting takes most of the time of a fold
-    ("t4", HOUR, 20_000, 500, {"answered": 1_000_000}),
-    ("h100", 5 * MINUTE, 2_500, 150, {"answered": 1_000_000, "hub": False}),
-    ("p100", 10 * MINUTE, 101_000, 28, {"answered": 1_000_000}),
+    ("t4", HOUR, 20_000, 500, {"answered": 1_000_000, "cache_gb": 100.0}),
+    ("h100", 5 * MINUTE, 2_500, 150, {"answered": 1_000_000, "cache_gb": 100.0, "hub": False}),
+    ("p100", 10 * MINUTE, 101_000, 28, {"answered": 1_000_000, "cache_gb": 100.0}),
 ]
 
 
@@ -433,9 +436,9 @@ def test_a_long_recipe_leaves_every_finalist_sound_once_its_pictures_are_decoded
 @pytest.mark.parametrize(("device", "budget", "rows", "side", "more"), PREDICTING)
 def test_where_predicting_takes_most_of_the_time_nets_still_train_on_every_fold(device, budget, rows, side, more):
     plan = plan_on(device, budget, rows, side, **more)
-    assert 0.95 * budget <= plan.seconds <= budget
+    assert 0.95 * budget <= plan.seconds + seconds_kept(budget, SLACK.first_quick_blend) <= budget
     assert [len(row.config.folds) for row in plan.finalists] == [1 if rows > 100_000 else 5] * len(plan.finalists)
-    assert min(row.epochs for row in plan.finalists) > 1
+    assert min(row.epochs for row in plan.finalists) >= 1
 
 
 @pytest.mark.parametrize(
@@ -521,8 +524,25 @@ def test_a_plan_of_one_trial_counts_it_in_the_singular():
 
 def test_a_plan_says_where_pictures_are_too_many_for_the_disk():
     text = str(plan_on("h100", 24 * HOUR, 16_000_000, 300))
-    assert "disk: pictures of 224 px do not fit into 200 GB and are read from their files" in text
-    assert "disk: 0.0 GB" not in text
+    assert "disk: pictures of 256 px do not fit into 3 GB and are read from their files; as JPEGs they take 786" in text
+    text = str(plan_on("h100", 5 * MINUTE, 20_000, 300))  # 25,000 pictures with those to be answered
+    assert "disk: 0.8 of 3 GB for JPEGs of 224 px; their pixels take 3.8 GB" in text
+    words = r"of 3 GB for the pixels of the largest size; 0\.\d GB for features of frozen stages"
+    assert re.search(rf"disk: 0\.\d {words}", str(two_cores(5 * MINUTE)))
+
+
+@pytest.mark.parametrize("form", ["array", "jpegs", ""])
+def test_pictures_that_are_no_array_on_disk_are_read_while_nets_train(form):
+    facts = {**FACTS, "rows": 20_000, "answered": 5_000, "side": 500, "folds": 5, "budget": HOUR}
+    s = situation_on(DEVICES["cpu"], hub=False, pretrained=True, **facts, cache_gb=100.0)
+    array = 25_000 * 128 * 128 * 3
+    first = 25_000 * 64 * 64 * 3
+    room = {"array": 1.01 * array, "jpegs": 0.5 * array, "": 0.1 * array}[form] + first
+    limited = situation_on(DEVICES["cpu"], hub=False, pretrained=True, cache_gb=room / 1e9, **facts)
+    assert stored_as(128, limited)[0] == form
+    config = Config(backbone="resnet18", size=128)
+    slower = speed_of(config, limited).train / speed_of(config, s).train
+    assert slower == 1 if form == "array" else 0.2 < slower < 1
 
 
 def test_a_plan_has_no_more_folds_than_rows_or_groups():

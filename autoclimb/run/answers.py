@@ -10,7 +10,7 @@ import numpy as np
 from autoclimb.arrays import LabelSets, View, predicted_rows
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group
-from autoclimb.budget import SLACK, Clock, in_words, seconds_for_report
+from autoclimb.budget import SLACK, Clock, in_words, seconds_after_last_blend, seconds_for_report
 from autoclimb.deadlines import outcome_of, outcome_within
 from autoclimb.errors import no_room
 from autoclimb.report.submission import constant_prediction, write_submission
@@ -30,7 +30,6 @@ from autoclimb.types import Blend, Event, Goal, History, Metric, Rule, Task, Tel
 
 # LightGBM's import alone takes seconds
 FAST_BLENDERS = ("constant", "best", "mean", "greedy", "linear", "linear+metadata")
-LIGHTGBM_FROM = 300.0  # seconds of budget from which its import is worth its time; own choice
 TRAIN_SHARES = "submission-train-shares.csv"
 MOST_SHIFTED = 3  # classes that a note names
 TOO_LARGE = "there is too little memory to blend the trials"
@@ -80,7 +79,7 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
 
 def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
     """The blend of every trial on disk, including those of earlier calls; drawn to group means where that helps."""
-    allow = FAST_BLENDERS if not quick and setup.clock.budget < LIGHTGBM_FROM else None
+    allow = FAST_BLENDERS if not quick and setup.clock.budget < SLACK.boosting_from else None
     blend = blend_of(store.all_trials(setup.folder), setup.train, allow=allow, quick=quick, own_scores=own_scores)
     return by_group(blend, setup.train, setup.task.test_groups)
 
@@ -178,8 +177,7 @@ def deliver_last_blend(setup: Setup) -> bool:
     Where there is no time or memory for it, the quick blend on disk stands; a bug is raised only where there is none.
     """
     clock, folder = setup.clock, setup.folder
-    reserve = min(SLACK.after_last_blend, SLACK.share_after_last_blend * clock.budget)
-    reserve += seconds_for_report(clock.budget)
+    reserve = seconds_after_last_blend(clock.budget) + seconds_for_report(clock.budget)
     blend, error = outcome_within(clock.left() - reserve, lambda: blend_trials(setup, quick=False))
     if error is not None:
         if not isinstance(error, MemoryError) and store.read_blend(folder) is None:

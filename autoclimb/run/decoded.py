@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 
-from autoclimb.budget import SLACK, Clock
+from autoclimb.budget import CACHE_GB, SLACK, Clock
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import (
     Costs,
@@ -49,7 +49,7 @@ class Decoded:
     clock: Clock
     tell: Tell
     channels: int = 3
-    limit: float = 3e9  # bytes; beyond it the least recently used pixels are deleted
+    limit: float = 1e9 * CACHE_GB  # bytes; beyond it the least recently used pixels are deleted
     opened: dict[Decoding, Pixels] = field(default_factory=dict, repr=False)
     costs: dict[Decoding, Costs] = field(default_factory=dict, repr=False)
     reserve: Callable[[], float] = field(default=lambda: 0.0, repr=False)  # seconds of the budget for other work

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import as_stored, stored_precision
-from autoclimb.budget import SLACK, Clock, seconds_for_report, seconds_for_the_end
+from autoclimb.budget import NETS_GB, SLACK, Clock, seconds_kept
 from autoclimb.data.nearness import folds_as_far, in_groups
 from autoclimb.data.pixels import Pixels
 from autoclimb.disk import write_array
@@ -48,7 +48,7 @@ class Setup:
     clock: Clock
     tell: Tell = field(repr=False)
     label_shift: bool = True  # whether answers allow for other shares of the classes in the test rows, on evidence
-    nets_limit: float = 1.5e9  # bytes; beyond them the weights of the worst trials outside the blend are deleted
+    nets_limit: float = 1e9 * NETS_GB  # bytes; beyond them the weights of the worst trials outside the blend go
     device: str = "cpu"  # that trials are trained on, or "cuda"
     hardware: str = ""  # on which trials are trained; speeds are compared within one hardware only
 
@@ -70,7 +70,7 @@ class Setup:
 
     def reserve(self) -> float:
         """Seconds kept for the end."""
-        return seconds_for_the_end(self.clock.budget, self.quick_blend()) + seconds_for_report(self.clock.budget)
+        return seconds_kept(self.clock.budget, self.quick_blend())
 
 
 def with_folds(

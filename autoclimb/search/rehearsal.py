@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoclimb.budget import SLACK, Clock, seconds_for_the_end
-from autoclimb.search.capacity import pixel_bytes
+from autoclimb.budget import SLACK, Clock, seconds_kept
+from autoclimb.search.capacity import kept_bytes, pixel_bytes
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import (
     decoding_seconds,
@@ -30,6 +30,8 @@ from autoclimb.types import Config, History, Trial
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # assumed facts of trials of hand-made features,
 PRETRAINED = {"skill": 0.8}  # and of pretrained ones
 PACKED = 0.2  # bytes of JPEGs over those of an array: .15 at 224 px to .27 at 64 (data/stored.py)
+# seconds of a core to open a JPEG and to decode a pixel of it: 47, 122 and 294 us at 64, 128 and 224 px (there, too)
+UNPACKED = (2.5e-5, 5.4e-9)
 
 Play = Callable[[Config, str, float, Situation], Trial]  # with the stage and the seconds that it is planned to take
 
@@ -45,6 +47,7 @@ class PlannedTrial:
     rate: float  # pictures a second: trained on, or predicted for features
     memory_gb: float
     pixel_gb: float  # of disk
+    kept_gb: float  # of disk, for features at the net's cut
     licence: str  # of the pretrained weights, "" from scratch
     why: str
 
@@ -87,7 +90,7 @@ def on_its_own_clock(
     kept: dict[Config, int] = {}
     looks: set[str] = set()
     clock = Clock(situation.budget, now=lambda: time, start=0.0)
-    end = seconds_for_the_end(situation.budget, SLACK.first_quick_blend)
+    end = seconds_kept(situation.budget, SLACK.first_quick_blend)
 
     def remember(name: str, make: Callable[[], Any]) -> Any:
         if name not in decisions:
@@ -151,7 +154,8 @@ def planned(config: Config, stage: str, seconds: float, before: Sequence[Planned
         epochs=0.0 if features else round(config.epochs or epochs_asked(config, s), 1),
         rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
         memory_gb=0.0 if features else round(memory_gb(config), 2),
-        pixel_gb=round(disk_gb(config.cached_size, s), 2),
+        pixel_gb=round(stored_as(config.cached_size, s)[1] / 1e9, 2),
+        kept_gb=kept_bytes(config, s) / 1e9 if config.top else 0.0,
         licence=net.licence if config.weights else "",
         why=reason(config, stage, before, s),
     )
@@ -197,7 +201,22 @@ def another_setting(config: Config, earlier: Config) -> str:
     return ", ".join(words for words, differs in values.items() if differs) or "another setting"
 
 
-def disk_gb(size: int, s: Situation) -> float:
-    """Gigabytes of disk for decoded pictures of a size: as an array, else as JPEGs, else 0, read from their files."""
+def stored_as(size: int, s: Situation) -> tuple[str, float]:
+    """The form in which decoded pictures of a size are on disk ("array", "jpegs", "" for their files), and its bytes.
+
+    It is the first one that fits beside the array of the first pictures, which a run never deletes.
+    """
     array = pixel_bytes(size, s)
-    return next((size / 1e9 for size in (array, PACKED * array) if size <= s.pixel_bytes), 0.0)
+    room = s.pixel_bytes - (stored_as(FIRST_SIZE, s)[1] if size != FIRST_SIZE else 0.0)
+    forms = {"array": array, "jpegs": PACKED * array}
+    return next(((form, size) for form, size in forms.items() if size <= room), ("", 0.0))
+
+
+def reading_seconds(size: int, s: Situation, cores: int) -> float:
+    """Seconds that reading a picture of a size takes the cores; 0 where it is a row of an array."""
+    form, _ = stored_as(size, s)
+    if form == "array":
+        return 0.0
+    if form == "jpegs":
+        return (UNPACKED[0] + UNPACKED[1] * size**2) / cores
+    return decoding_seconds(s, cores, size) / (s.rows + s.answered)

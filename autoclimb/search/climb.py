@@ -86,9 +86,11 @@ def shortened(config: Config, history: History, situation: Situation, seconds: f
     A run that was killed late in its finalists is continued with less time than they were planned for. A trial over
     fewer folds that is on record, where it took the config's place before, always fits.
     """
+    recalled = {trial.key for trial in history.trials}
     for n in range(len(config.folds) - 1, 0, -1):
         fewer = config.vary(folds=config.folds[:n])
-        if recall(fewer) is not None or asked_cost(fewer, history, situation) <= seconds:
+        on_record = fewer.key not in recalled and recall(fewer) is not None
+        if on_record or asked_cost(fewer, history, situation) <= seconds:
             return fewer
     one = config.vary(folds=config.folds[:1])
     shorter = one.vary(seconds=round(min(0.98 * seconds - 1 - ready_seconds(one, situation), config.seconds), 1))

@@ -7,7 +7,7 @@ import pytest
 from fakes import LOCAL, situation, trial
 
 from autoclimb.search.nets import from_hub
-from autoclimb.search.regions import JUDGED_AT, WHOLE, chain_of, cuts, seen_at, start_chain
+from autoclimb.search.regions import JUDGED_AT, WHOLE, cropped, cuts, seen_at, start_chain
 from autoclimb.search.starting import base_config, base_policy, candidates
 from autoclimb.search.steering import FACTS, notes_after, steering_words
 from autoclimb.types import Config, History
@@ -114,10 +114,10 @@ def test_a_part_that_is_cut_off_is_said_also_where_no_net_is_trained():
     losses = np.random.default_rng(0).gamma(2.0, 0.5, 500)
     for budget in (60.0, 3600.0):
         s = situation(**{**PLAIN, "budget": budget})
-        looks = [probe, probe.vary(preprocess=chain_of(cut, s), size=seen_at(cut, WHOLE))]
+        looks = [probe, probe.vary(preprocess=cropped(cut, s), size=seen_at(cut, WHOLE))]
         history = History([replace(trial(config), facts={"skill": 0.8}) for config in looks])
         s = replace(s, row_losses=lambda t: losses * (0.5 if "box:" in t.config.preprocess else 1.0))
-        assert start_chain(history, s) == chain_of(cut, s)
+        assert start_chain(history, s) == cropped(cut, s)
         [line] = [line for line in steering_words(history, s) if line.startswith("region")]
         assert "33% to 100% of their height, 0% to 100% of their width" in line
         history.trials.pop()

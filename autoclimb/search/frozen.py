@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from autoclimb.search.capacity import MOST_KEPT, kept_bytes
+from autoclimb.search.capacity import fits_disk
 from autoclimb.search.cost import decoding_of, full_cost, head_seconds, pictures_of
 from autoclimb.search.fidelity import (
     LONG,
@@ -130,8 +130,9 @@ def frozen_net(row: dict[str, Any], size: int, s: Situation, **changes: Any) -> 
     config = plain_features(s).vary(**net, batch=fine_tuning([row], s.device)[0].batch).vary(**changes)
     top = top_of(config.backbone)
     layers = min(LAYERS, top + 2) if top else 1
-    stored = s.device == "cpu" and s.budget >= SHORT and kept_bytes(config, s) <= min(s.pixel_bytes, MOST_KEPT)
-    return config.vary(layers=layers, top=top if stored else 0)
+    topped = config.vary(layers=layers, top=top)
+    stored = s.device == "cpu" and s.budget >= SHORT and fits_disk(topped, s)
+    return topped if stored else config.vary(layers=layers)
 
 
 def _frozen_probes(history: History, s: Situation) -> Iterator[list[Config]]:
@@ -220,7 +221,7 @@ def first_look(row: dict[str, Any], left: float, s: Situation) -> tuple[Config, 
 
 
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
-    """Every available net, then sizes, heads and views of the best: seconds each, scored over all folds."""
+    """The nets at hand that the time pays for, then sizes, heads and views of the best, scored over all folds."""
     rows = [row for row in s.pretrained if row["weights"] != "hub" or s.budget >= LONG]
     if not rows:
         return

@@ -82,18 +82,21 @@ FAMILIES = {
 }
 NON_COMMERCIAL = ("-nc-", "noncommercial")  # words of licences whose weights are never used by default
 
-# Cheapest first within a device. The sources of body rates and decays are at FAMILIES.
+B0 = Net("tf_efficientnet_b0.ns_jft_in1k", "efficientnet", 224, 0.386, 5.3, 1779.0, 4e-4)
+NANO = Net("convnext_nano.in12k_ft_in1k", "convnext", 224, 2.446, 15.6, 1250.0, 2e-4, 0.9)
+# Cheapest first within a device; on a processor those smaller than the box's nets are for installations without them
+# (`with_hub`). The sources of body rates and decays are at FAMILIES.
 NETS: dict[str, tuple[Net, ...]] = {
     "cpu": (
         Net("mobilenetv3_small_100.lamb_in1k", "mobilenet", 224, 0.057, 2.5, 8035.0, 6e-4),
         Net("resnet18.a1_in1k", "resnet", 224, 1.814, 11.7, 3482.0, 4e-4),
         Net("mobilenetv3_large_100.ra_in1k", "mobilenet", 224, 0.217, 5.5, 2732.0, 6e-4),
-        Net("tf_efficientnet_b0.ns_jft_in1k", "efficientnet", 224, 0.386, 5.3, 1779.0, 4e-4),
-        Net("convnext_nano.in12k_ft_in1k", "convnext", 224, 2.446, 15.6, 1250.0, 2e-4, 0.9),
+        B0,
+        NANO,
     ),
     "cuda": (
-        Net("tf_efficientnet_b0.ns_jft_in1k", "efficientnet", 224, 0.386, 5.3, 1779.0, 4e-4),
-        Net("convnext_nano.in12k_ft_in1k", "convnext", 224, 2.446, 15.6, 1250.0, 2e-4, 0.9),
+        B0,
+        NANO,
         Net("tf_efficientnet_b1.ns_jft_in1k", "efficientnet", 240, 0.687, 7.8, 1098.0, 4e-4, 1.0, 0.1),
         Net("tf_efficientnet_b2.ns_jft_in1k", "efficientnet", 260, 0.994, 9.1, 848.0, 4e-4, 1.0, 0.1),
         Net("convnext_tiny.in12k_ft_in1k", "convnext", 224, 4.456, 28.6, 819.0, 2e-4, 0.9, 0.1),
@@ -230,7 +233,7 @@ def may_use(net: Net) -> bool:
 
 
 def from_scratch(device: str) -> list[Config]:
-    """The nets for training without pretrained weights, cheapest first; other families last.
+    """The nets for training without pretrained weights: residual ones, cheapest first, then other families.
 
     The learning rate is that of all comparisons in benchmarks/LOG.md; twice as much gained .004 ± .003 there.
     """

@@ -46,7 +46,7 @@ def try_regions(history: History, s: Situation, left: float) -> Iterator[list[Co
     probe = best.config.vary(size=JUDGED_AT, head="linear", tta="none", top=0, layers=1)
     box: Box | None = WHOLE
     while box is not None:
-        chains = [(chain_of(part, s), seen_at(part, box)) for part in (box, *cuts(box))]
+        chains = [(cropped(part, s), seen_at(part, box)) for part in (box, *cuts(box))]
         looks = [probe.vary(preprocess=chain, size=size) for chain, size in chains]
         seconds = [full_cost(look, s, [best.config, *looks[:i]]) for i, look in enumerate(looks)]
         left -= sum(seconds) + sum(decoding_seconds(s, cores_of(s), look.cached_size) for look in looks)
@@ -78,7 +78,7 @@ def _suits(trial: Trial) -> tuple[bool, float]:
 
 def start_chain(history: History, s: Situation) -> str:
     """The preprocessing to start with: the space's first chain, after cutting the adopted region."""
-    return chain_of(adopted_region(history, s), s)
+    return cropped(adopted_region(history, s), s)
 
 
 def adopted_region(history: History, s: Situation) -> Box:
@@ -105,10 +105,10 @@ def trials_of(probe: Config, history: History, s: Situation) -> dict[tuple[str, 
 
 def next_box(box: Box, trials: dict[tuple[str, int], Trial], s: Situation) -> Box | None:
     """The cut of this box with the largest significant gain; None where no cut has one or was tried."""
-    uncut = trials.get((chain_of(box, s), JUDGED_AT))
+    uncut = trials.get((cropped(box, s), JUDGED_AT))
     if uncut is None:
         return None
-    of_part = {part: trials.get((chain_of(part, s), seen_at(part, box))) for part in cuts(box)}
+    of_part = {part: trials.get((cropped(part, s), seen_at(part, box))) for part in cuts(box)}
     gains = {part: gain(trial, uncut, s) for part, trial in of_part.items() if trial is not None}
     sure = [part for part, (mean, stderr) in gains.items() if mean >= LEAST_GAIN and mean >= SURE * stderr]
     return max(sure, key=lambda part: gains[part][0], default=None)
@@ -144,7 +144,7 @@ def cuts(box: Box) -> list[Box]:
     return [part for part in rounded if min(part[2] - part[0], part[3] - part[1]) >= LEAST_SHARE]  # type: ignore[misc]
 
 
-def chain_of(box: Box, s: Situation) -> str:
+def cropped(box: Box, s: Situation) -> str:
     """The preprocessing that crops to the box, then applies the space's first chain."""
     plain = s.space.chains()[0]
     return plain if box == WHOLE else f"box:{','.join(f'{share:g}' for share in box)}+{plain}"

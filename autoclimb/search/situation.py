@@ -32,10 +32,10 @@ class Speed:
 
 @dataclass(frozen=True, eq=False)
 class Situation:
-    """The facts a plan depends on: data, metric, clock, device, pretrained nets. Only `left` changes during a run.
+    """The facts a plan depends on: data, metric, clock, device, pretrained nets.
 
-    Stages measure, decide and prepare through the functions, so that a plan can be tested with a fake clock and fake
-    nets.
+    During a run `left`, `is_decoded` and `folds_done` change. Stages measure, decide and prepare through the functions,
+    so that a plan can be tested with a fake clock and fake nets.
     """
 
     kind: Kind

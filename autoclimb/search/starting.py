@@ -73,7 +73,10 @@ def may_mirror(seen: dict[str, Any]) -> bool:
 
 
 def candidates(s: Situation) -> list[Config]:
-    """The candidate nets, cheapest first, with the values that a search starts with."""
+    """The candidate nets with the values that a search starts with, cheapest first.
+
+    From scratch they are residual nets, cheapest first, then those of other families.
+    """
     nets = fine_tuning(s.pretrained, s.device) if s.pretrained else from_scratch(s.device)
     if s.space.backbones:
         by_name = {net.backbone: net for net in reversed(nets)}

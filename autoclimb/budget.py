@@ -4,9 +4,11 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from autoclimb.errors import Mistake
 
+T = TypeVar("T")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 CACHE_GB, NETS_GB = 3.0, 1.5  # of disk for decoded pixels and for nets, unless the user says otherwise; own choice
 SHORTEST = 10.0  # below this not even the imports of a trial fit
@@ -66,6 +68,30 @@ class Clock:
     def affords(self, cost: float, keep: float = 0.0) -> bool:
         """Whether `cost` seconds can be spent and `keep` seconds still be left."""
         return cost <= self.left() - keep
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """The seconds that some functions take, of which none calls another."""
+
+    clock: Clock
+    laps: list[float] = field(default_factory=list, repr=False)
+
+    def on(self, function: Callable[..., T]) -> Callable[..., T]:
+        """The function, whose seconds count."""
+
+        def watched(*values: Any, **more: Any) -> T:
+            start = self.clock.spent()
+            try:
+                return function(*values, **more)
+            finally:
+                self.laps.append(self.clock.spent() - start)
+
+        return watched
+
+    def seconds(self) -> float:
+        """The seconds of all calls so far."""
+        return sum(self.laps)
 
 
 @dataclass(frozen=True)

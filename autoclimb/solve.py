@@ -4,7 +4,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from autoclimb.errors import Mistake, full_disk, no_room, room_on_disk
 from autoclimb.reading import as_metric, read_for_metric
 from autoclimb.report.view import notebook_tell
 from autoclimb.run import store
-from autoclimb.run.answers import finish, finish_without, publish, publish_constant, publish_unblended
+from autoclimb.run.answers import finish, finish_without, publish_constant, publish_unblended
 from autoclimb.run.checks import (
     check_decisions,
     check_fingerprint,
@@ -29,6 +28,7 @@ from autoclimb.run.checks import (
     fingerprint_of,
     without_unreadable,
 )
+from autoclimb.run.climbing import follow_plan
 from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.reporting import import_ahead, measure_ahead
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
@@ -45,18 +45,17 @@ from autoclimb.run.setup import (
     task_words,
     with_folds,
 )
-from autoclimb.run.trials import run_trial, situation_of, tell_error_of_speeds
+from autoclimb.run.trials import situation_of, tell_error_of_speeds
 from autoclimb.run.verdicts import apply_verdicts, read_verdicts
 from autoclimb.run.worker import Died, Worker, command_of
 from autoclimb.score.own import check_metric
 from autoclimb.score.propose import proposed_metric
-from autoclimb.search.climb import Stage, follow
+from autoclimb.search.climb import Stage
 from autoclimb.search.fidelity import folds_for
 from autoclimb.search.order import plan_of
 from autoclimb.search.recipes import load_recipe
 from autoclimb.search.situation import FIRST_SIZE
 from autoclimb.search.space import SearchSpace
-from autoclimb.search.steering import notes_after
 from autoclimb.track.beside import Trackers
 from autoclimb.types import Event, Goal, Metric, Task, Tell
 
@@ -196,19 +195,7 @@ def fit(
             publish_constant(task, goal, folder, setup.rows)
         memory_gb = greeting.get("memory_gb", math.inf)
         situation = situation_of(setup, seed, nets, given.space, memory_gb)
-        plan_ended = False
-        with suppress(OutOfTime):  # the trials that are finished are blended all the same
-            _, plan_ended = follow(
-                plan_of(given.plan, folder),
-                situation,
-                partial(run_trial, setup),
-                partial(store.recall_trial, folder),
-                clock,
-                setup.reserve,
-                partial(publish, setup, own_scores={}),
-                tell,
-                notes_after,
-            )
+        plan_ended = follow_plan(setup, situation, plan_of(given.plan, folder))
         tell_error_of_speeds(setup, situation)
         return finish(setup, plan_ended)
     except OutOfTime:  # decoding is the first thing that takes time, so `setup` exists

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoclimb.budget import Clock, as_budget, in_words, seconds_of
+from autoclimb.budget import Clock, as_budget, in_words, seconds_for_report, seconds_kept, seconds_of
 from autoclimb.errors import Mistake
 
 
@@ -56,3 +56,11 @@ def test_a_cost_is_affordable_if_what_must_be_kept_stays():
     assert clock.affords(50.0)
     assert clock.affords(30.0, keep=20.0)
     assert not clock.affords(30.1, keep=20.0)
+
+
+@pytest.mark.parametrize("quick", [0.2, 0.5])
+def test_a_last_blend_without_boosting_keeps_no_time_for_its_import_but_for_itself_and_what_follows(quick):
+    for budget in (120.0, 180.0, 299.0):
+        kept = seconds_kept(budget, quick) - seconds_for_report(budget)
+        assert kept == pytest.approx(min(1.5 + 10 * quick, 0.04 * budget + 0.2))  # 1.5 s follow the blend
+    assert seconds_kept(300.0, quick) - seconds_for_report(300.0) == pytest.approx(2.5 + 10 * quick)

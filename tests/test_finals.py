@@ -20,6 +20,7 @@ from autoclimb.search.cost import (
     full_cost,
     head_seconds,
     ready_seconds,
+    seconds_words,
     speed_of,
     speed_words,
     trunk_seconds,
@@ -642,6 +643,14 @@ def test_how_far_planned_speeds_were_off_is_the_median_of_the_trials_and_their_r
     assert "0.80" in words
     assert "0.50 to 1.10 in 3 trials" in words
     assert speed_words(History(), s) == ""
+
+
+def test_of_many_trials_it_is_also_said_what_nine_of_ten_keep_within():
+    ratios = [1.0, 1.1, 0.9, 1.2, 0.8, 1.0, 1.05, 0.95, 1.25, 3.0]
+    net = Config(backbone="resnet18", seconds=10.0)
+    trials = [replace(trial(net.vary(seed=i), seconds=10 * r), facts={"planned_s": 10.0}) for i, r in enumerate(ratios)]
+    assert seconds_words(History(trials)).endswith("0.80 to 3.00 in 10 trials, nine of ten within 25%")
+    assert seconds_words(History(trials[:9])).endswith("0.80 to 1.25 in 9 trials")
 
 
 # --- the top alone ----------------------------------------------------------------------------------------------------

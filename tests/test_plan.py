@@ -499,7 +499,7 @@ def test_stages_of_a_recipe_have_a_column_and_a_reason_of_their_own():
     text = str(autoclimb.plan(rows, metric="accuracy", budget="5m", stages=[my_longest_stage]))
     assert "my_longest_s resnet18 " in text
     fixed = str(autoclimb.plan(rows, metric="accuracy", budget="30m", device="t4", recipe="fixed"))
-    assert "  as the stage one-net asks" in fixed
+    assert "  as the stage one-net asks; lr 0." in fixed
     assert "base" not in fixed
 
 

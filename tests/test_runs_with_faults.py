@@ -16,6 +16,7 @@ from autoclimb.deadlines import outcome_within
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
 from autoclimb.run.answers import finish, finish_without, publish, publish_unblended, task_on_record
+from autoclimb.run.climbing import follow_plan
 from autoclimb.run.trials import (
     measure,
     remember,
@@ -164,6 +165,29 @@ def test_a_run_says_how_far_off_its_speeds_were_however_it_ended(finished):
     situation = replace(trainer.situation, measure=raising(AssertionError("there is no time to measure")))
     tell_error_of_speeds(setup, situation)
     assert trainer.events[-1].text == "nets trained at 0.80 of the speed that was measured before"
+
+
+def test_a_run_says_how_long_deciding_took_beside_measuring_decoding_training_and_blending(finished):
+    setup, trainer, _ = finished
+
+    def slow(history, s):
+        for number in (1, 2):
+            trainer.time += 3.0
+            s.prepare(Config())
+            yield [FEATURES.vary(seed=number)]
+
+    def later(config):
+        trainer.time += 50.0
+
+    situation = replace(trainer.situation, prepare=later)
+    begun = trainer.time
+    assert follow_plan(setup, situation, [("slow", slow)])
+    assert trainer.time - begun > 100
+    assert store.read_run(setup.folder)["deciding"] == pytest.approx(6.0)
+    share = 6.0 / setup.clock.budget
+    assert trainer.events[-1].text == f"deciding on trials took 6.0 s, {share:.1%} of the budget"
+    follow_plan(setup, situation, [("slow", slow)])
+    assert store.read_run(setup.folder)["deciding"] == pytest.approx(12.0), "a continued run adds to it"
 
 
 # --- other hardware, and a device that was gone ----------------------------------------------------------------------

@@ -266,10 +266,10 @@ def with_known_speeds(setup: Setup, situation: Situation) -> Situation:
 
 
 def tell_error_of_speeds(setup: Setup, situation: Situation | None = None) -> None:
-    """Tells the error of the speeds that trials were planned with or, where no net's is known, of their seconds."""
+    """Tells the error of the seconds that trials were planned to take, and of the speeds that were measured of nets."""
     history = History(store.all_trials(setup.folder))
-    words = speed_words(history, with_known_speeds(setup, situation)) if situation else ""
-    if words := words or seconds_words(history):
+    of_nets = speed_words(history, with_known_speeds(setup, situation)) if situation else ""
+    for words in filter(None, (seconds_words(history), of_nets)):
         setup.tell(Event("note", words))
 
 

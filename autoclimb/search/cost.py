@@ -1,5 +1,6 @@
 """The seconds that a config will take, from measurements on this machine and this data."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -31,6 +32,7 @@ TO_CUT, ABOVE_CUT = 0.85, 0.25
 FORWARD = 1 / 3  # of a card's time until it has kernels for a new shape, where nothing is trained (assumption)
 RECORDING = 0.5  # seconds until a card has recorded the graphs of a fold's net: .3 to .6 on an H100 (benchmarks/LOG.md)
 VIEWS, MOST_VIEWS = {"none": 1, "flip": 2, "vertical": 2}, 8  # pictures of a row of learn.views, and of any other row
+MANY = 10  # trials from which the 90th percentile of their errors says something
 PLAUSIBLE = (0.2, 3.0)  # factors by which a finished trial may correct a speed; beyond them something else happened
 
 
@@ -367,8 +369,14 @@ def seconds_words(history: History) -> str:
 
 
 def _ratio_words(sentence: str, ratios: list[float]) -> str:
-    """The sentence with the median of trials' ratios in it, then their range; "" without any."""
+    """The sentence with the median of trials' ratios in it, their range, of many the error's 90th percentile.
+
+    It is "" without any.
+    """
     if not ratios:
         return ""
     spread = f", {min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} trials" if len(ratios) > 1 else ""
-    return sentence.format(f"{median(ratios):.2f}") + spread
+    errors = sorted(abs(ratio - 1) for ratio in ratios)
+    within = errors[math.ceil(0.9 * len(errors)) - 1]
+    most = f", nine of ten within {within:.0%}" if len(errors) >= MANY else ""
+    return sentence.format(f"{median(ratios):.2f}") + spread + most

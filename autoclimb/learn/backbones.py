@@ -1,7 +1,7 @@
 """Building timm nets from a config: their heads, their weights, and the statistics of their input."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoclimb.errors import Mistake
 from autoclimb.learn.boxed import BOX, boxed_tensors
@@ -43,12 +44,26 @@ class Built:
     width: int = 0  # classes predicted, where there is not one output for each
     grid: int = 0  # pictures a side of an item's grid, each seen by itself
     batch: int = 0  # pictures of a training batch, and of a batch predicted on a card
+    frozen_norms: bool = False  # batch norms keep their statistics in training
     exactly: bool = False  # predicts as an exported file does, in float32 on a processor
 
 
 def place(built: Built, device: torch.device) -> nn.Module:
     """The net, moved to the device and into its layout."""
     return built.net.to(device, memory_format=built.format.layout)  # type: ignore[call-overload]
+
+
+def place_to_train(built: Built, device: torch.device) -> nn.Module:
+    """The net on the device, ready to train."""
+    net = place(built, device).train()
+    for norm in norms_of(net) if built.frozen_norms else ():
+        norm.eval()
+    return net
+
+
+def norms_of(net: nn.Module) -> list[nn.Module]:
+    """The net's batch norms."""
+    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
 
 
 def has_depthwise(net: nn.Module) -> bool:
@@ -105,7 +120,8 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     if config.pool or config.grid:
         _try(net, config, channels, fixed)
     mean, std = _statistics_of(net, tensors, channels)
-    return Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
+    built = Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
+    return replace(built, frozen_norms=config.frozen_norms)
 
 
 def downloaded(name: str) -> str:

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from autoclimb.learn.backbones import Built, place
+from autoclimb.learn.backbones import Built, place, place_to_train
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes
 from autoclimb.learn.loop import Pace, model_inputs, size_at, targets_on
 from autoclimb.learn.losses import loss_named, loss_value
@@ -37,7 +37,7 @@ def find_rate(built: Built, material: Material, config: Config, fold: Fold, pace
 
 def sweep_losses(built: Built, material: Material, config: Config, fold: Fold, pace: Pace) -> Curve:
     """Rates and losses of the sweep's steps, not smoothed."""
-    net, device, criterion = built.net.train(), fold.device, loss_named(config.loss, material.kind)
+    net, device, criterion = place_to_train(built, fold.device), fold.device, loss_named(config.loss, material.kind)
     forward = net if built.forward is None else built.forward
     optimizer = optimizer_of(net, built.head, config.vary(lr=1.0))
     target, weight = targets_on(device, material, fold, config)

@@ -1,6 +1,7 @@
 """One fold of one net: building, training in its time, saving and predicting."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from autoclimb.arrays import take_rows
 from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
-from autoclimb.learn.averages import NORM_ROWS, recompute_norms
+from autoclimb.learn.averages import FEWER_NORM_ROWS, NORM_ROWS, NORM_SHARE, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
@@ -26,6 +27,7 @@ from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.loop import Pace, train
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.memory import in_parts
+from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.phases import log
 from autoclimb.learn.probe import sound_format, worth_compiling
 from autoclimb.learn.replays import Replayed, replayed, shapes_of
@@ -63,6 +65,9 @@ def run_fold(
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
+    if config.frozen_norms:
+        until = begun + NORM_SHARE * seconds if config.seconds else math.inf
+        recompute_norms(built, material, config, fold, min(until, fold.deadline), FEWER_NORM_ROWS)
     recording_from = fold.now()
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
     ready_s = fold.now() - recording_from
@@ -88,10 +93,12 @@ def run_fold(
     steps = 0 if config.seconds else _steps_of(config, fold)
     pace = Pace(fold.now, fold.now(), left, steps, fold.deadline - SLACK.after_fold, after)
     body = replace(fold, report=_part(fold.report, 0, 1 - config.retrain_head))
-    net, training_facts = train(built, standard, config, body, pace)
+    averages = config.ema or config.swa  # are copies of the net, with their own modules
+    with nullcontext() if averages else norms_in_convolutions(built, device, config.size):
+        net, training_facts = train(built, standard, config, body, pace)
     built = replace(built, net=net, forward=None, head=net.get_classifier())  # type: ignore[operator]
     predict_by = fold.deadline - each * (len(fold.valid_rows) + len(material.test_rows))
-    if config.swa:
+    if config.swa and not config.frozen_norms:
         recompute_norms(built, standard, config, fold, predict_by)
     if config.retrain_head:
         built, training_facts["head_steps"] = retrain_head(built, standard, config, fold, pace)

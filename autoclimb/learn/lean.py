@@ -60,7 +60,7 @@ def _lean_copy(built: Built, net: nn.Module, size: int, looked_at: Collection[st
     """The folded copy, None where no norm can be folded or the copy gives other outputs."""
     draw = torch.Generator().manual_seed(0)  # its own, so that training's random numbers do not change
     x = torch.rand(TRIED, len(built.mean), size, size, generator=draw).contiguous(memory_format=built.format.layout)
-    outputs, pairs = _outputs_and_pairs(net, x)
+    outputs, pairs = outputs_and_pairs(net, x)
     pairs = [(conv, norm) for conv, norm in pairs if conv not in looked_at]
     if not pairs:
         return None
@@ -69,7 +69,7 @@ def _lean_copy(built: Built, net: nn.Module, size: int, looked_at: Collection[st
     return lean if same else None
 
 
-def _outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
+def outputs_and_pairs(net: nn.Module, x: Tensor) -> tuple[Tensor, list[tuple[str, str]]]:
     """The net's outputs for `x`, and the names of convolutions whose output a batch norm takes, each run once."""
     outputs_of: dict[str, list[Tensor]] = defaultdict(list)
     inputs_of: dict[str, list[Tensor]] = defaultdict(list)

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.arrays import ByRow, LabelSets, take_rows
 from autoclimb.learn.averages import EMA_STEPS, SNAPSHOTS, Ema
-from autoclimb.learn.backbones import Built, place
+from autoclimb.learn.backbones import Built, place_to_train
 from autoclimb.learn.batches import (
     batch_bytes,
     batch_of,
@@ -74,7 +74,7 @@ def train(
     With `only_head` everything below the head is frozen, batch-norm statistics included. Raises Diverged where the loss
     is no number, OutOfMemory where a batch does not fit even in MOST_MICRO_BATCHES parts.
     """
-    net, device = place(built, fold.device).train(), fold.device
+    net, device = place_to_train(built, fold.device), fold.device
     if only_head:
         net.eval().requires_grad_(False)
         built.head.train().requires_grad_()
@@ -85,7 +85,7 @@ def train(
     ema = Ema(net, decay=config.ema, use_warmup=True) if config.ema and not config.swa else None
     swa = AveragedModel(net) if config.swa else None
     next_snapshot = 1 - config.swa
-    unfreezing = Unfreezing(net, built.head, config.unfreeze) if config.unfreeze else None
+    unfreezing = Unfreezing(net, built.head, config.unfreeze, built.frozen_norms) if config.unfreeze else None
     mix_draw = rng(config.seed, "mix", fold.number)
     target, weight = targets_on(device, material, fold, config)
     batch = batch_of(config, fold)

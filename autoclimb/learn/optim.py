@@ -140,12 +140,13 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
 class Unfreezing:
     """Freezes a net below its head and unfreezes it stage by stage, from the head down (ULMFiT).
 
-    A frozen stage gets no gradients, and its batch norms keep their statistics.
+    A frozen stage gets no gradients, and its batch norms keep their statistics; with `frozen_norms` all always do.
     """
 
-    def __init__(self, net: nn.Module, head: nn.Module, share: float) -> None:
+    def __init__(self, net: nn.Module, head: nn.Module, share: float, frozen_norms: bool = False) -> None:
         layer_of = layers_of(net, head, coarse=True)
         self.net, self.share, self.top, self.free = net, share, max(layer_of.values()), -1
+        self.frozen_norms = frozen_norms
         self.layers = [(p, layer_of[name]) for name, p in net.named_parameters() if p.requires_grad]
 
     def at(self, progress: float) -> None:
@@ -159,4 +160,4 @@ class Unfreezing:
         frozen = {id(p) for p, layer in self.layers if layer < self.top - free}
         for module in self.net.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-                module.train(id(module.weight) not in frozen)
+                module.train(id(module.weight) not in frozen and not self.frozen_norms)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autoclimb.budget import SLACK
-from autoclimb.learn.backbones import Built, build_net, has_depthwise, place
+from autoclimb.learn.backbones import Built, build_net, has_depthwise, place, place_to_train
 from autoclimb.learn.batches import (
     BLOCK,
     BatchMaker,
@@ -27,6 +27,7 @@ from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Format, Material
 from autoclimb.learn.memory import free_memory, in_parts
+from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.learn.phases import phase
 from autoclimb.learn.replays import replayed, shapes_of
@@ -131,8 +132,26 @@ def _speed_of(
 ) -> dict[str, Any]:
     rows = np.flatnonzero(material.fold_of >= 0)
     fold = Fold(0, rows, rows[:0], device, lambda facts: None, time.monotonic)
-    first = batch_of(config, fold)
     built, pictures, target = _first_step(built, config, material, fold)
+    with norms_in_convolutions(built, device, pictures.shape[1]):
+        facts = _training_speed(built, pictures, target, config, material, fold, seconds, leisure, largest)
+    built = replace(built, format=Format(facts["precision"], facts["channels_last"]))
+    return {**facts, "predict": _prediction_rate(folded(built, device, pictures.shape[1]), pictures, device)[0]}
+
+
+def _training_speed(
+    built: Built,
+    pictures: np.ndarray,
+    target: np.ndarray,
+    config: Config,
+    material: Material,
+    fold: Fold,
+    seconds: float,
+    leisure: bool,
+    largest: int,
+) -> dict[str, Any]:
+    """Pictures a second in training, by the fastest format and batch, and the memory that it takes."""
+    device, rows, first = fold.device, fold.train_rows, batch_of(config, fold)
     formats = formats_for(built.net, device, leisure)
     cold: dict[Format, float] = {}
     peaks: dict[tuple[Format, int], float] = {}  # bytes of a card's memory, by format and batch
@@ -184,7 +203,6 @@ def _speed_of(
     fixed_bytes, picture_bytes = memory_of(built, pictures, device, peaks.get((best, len(pictures)), 0.0))
     return {
         "train": train_rate,
-        "predict": _prediction_rate(folded(built, device, pictures.shape[1]), pictures, device)[0],
         "precision": best.precision,
         "channels_last": best.channels_last,
         "batch": batch,
@@ -254,7 +272,7 @@ def kept_for_backward(built: Built, x: torch.Tensor) -> float:
             bytes_of[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    built.net.train()
+    place_to_train(built, x.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), built.format.autocast(x.device):
         outputs = built.net(x)
     del outputs
@@ -342,7 +360,7 @@ def step_seconds(
     it, as GeForce 16 do (pytorch's issue 58123).
     """
     begun = time.perf_counter()
-    net = place(built, device).train()
+    net = place_to_train(built, device)
     optimizer = optimizer_of(net, built.head, config)
     criterion = loss_named(config.loss, material.kind)
     x = to_input(pictures, built.mean, built.std, device, built.format.layout)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoclimb.learn.backbones import Built, place
+from autoclimb.learn.backbones import Built, place_to_train
 from autoclimb.learn.memory import free_memory
 from autoclimb.learn.phases import log_error
 from autoclimb.types import Config
@@ -95,7 +95,7 @@ def replayed(built: Built, shapes: Sequence[Shape], device: torch.device) -> Bui
         return built
     free_memory()  # earlier graphs, which only the garbage collector frees
     stream = torch.cuda.current_stream(device)
-    net = place(built, device).train()
+    net = place_to_train(built, device)
     forward = net if built.forward is None else built.forward
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # graphs are recorded on their own stream
     statistics = [(buffer, buffer.clone()) for buffer in net.buffers()]

@@ -22,6 +22,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "weights": lambda v: START.get(v, f"weights {PurePath(v).name}"),
     "model_args": lambda v: " ".join(f"{name} {_joined(value)}" for name, value in v) or "no model args",
     "fine_stem": lambda v: "fine stem" if v else "coarse stem",
+    "frozen_norms": lambda v: "norms kept" if v else "norms by batch",
     "whitened": lambda v: "whitened filters" if v else "random filters",
     "pool": lambda v: f"{v} pool" if v else "own pool",
     "head": lambda v: f"{v} head",

@@ -84,6 +84,7 @@ def look_of(config: Config) -> str:
     """The name of the look at a net by which the config's speed is measured, once for all configs of that name."""
     name = f"{config.backbone}|{config.model_args}|{config.size}|{config.batch}|{config.fine_stem}"
     name += f"|{config.pool}" if config.pool else ""  # not every net can be built with every pool
+    name += "|frozen norms" if config.frozen_norms else ""
     name += f"|grid {config.grid}" if config.grid else ""
     name += f"|top {config.top}" if config.top else ""
     return name + ("|features" if config.train == "features" else "")  # for which training is not measured

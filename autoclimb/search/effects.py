@@ -37,7 +37,10 @@ PRIORS: dict[str, tuple[float, float]] = {
     "other": (0.02, 0.04),
 }
 # values that come with a net (WITH_NET), or with another change, are no changes of their own
-WITH_NET = ("model_args", "weights", "lr", "backbone_lr", "layer_decay", "drop_path", "batch", "whitened", "size")
+WITH_NET = (
+    "model_args", "weights", "lr", "backbone_lr", "layer_decay", "drop_path", "batch", "whitened", "frozen_norms",
+    "size",
+)  # fmt: skip
 IGNORED = ("backbone", "tta", "seconds", "epochs", "folds", "seed", "train", "head", "ema")
 TOGETHER = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")  # drawn at once by the refinement
 

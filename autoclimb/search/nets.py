@@ -52,6 +52,7 @@ class Family:
     body_lr: tuple[float, float]
     layer_decay: float = 1.0
     depthwise: bool = False  # most multiply-adds are cheap and memory-bound: slower than their count says
+    batch_norms: bool = False  # after its convolutions; others normalise each picture by itself
     one_size: bool = False  # a net is built for one size of pictures, and takes no other while it trains
 
 
@@ -66,11 +67,11 @@ class Family:
 # - other ViTs: as EVA-02, the most as MAE's ViT-Base (5e-4 for 256 pictures, decay .65); own choice
 CONVOLUTIONS, VITS = (1e-4, 4e-4), (5e-5, 1e-4)
 FAMILIES = {
-    "resnet": Family(False, 2.7, CONVOLUTIONS),
-    "mobilenet": Family(False, 20.0, (1e-4, 6e-4), depthwise=True),
-    "regnet": Family(False, 8.0, CONVOLUTIONS, depthwise=True),
-    "efficientnet": Family(False, 10.0, CONVOLUTIONS, depthwise=True),
-    "efficientnetv2": Family(False, 4.5, CONVOLUTIONS, depthwise=True),
+    "resnet": Family(False, 2.7, CONVOLUTIONS, batch_norms=True),
+    "mobilenet": Family(False, 20.0, (1e-4, 6e-4), depthwise=True, batch_norms=True),
+    "regnet": Family(False, 8.0, CONVOLUTIONS, depthwise=True, batch_norms=True),
+    "efficientnet": Family(False, 10.0, CONVOLUTIONS, depthwise=True, batch_norms=True),
+    "efficientnetv2": Family(False, 4.5, CONVOLUTIONS, depthwise=True, batch_norms=True),
     "convnext": Family(False, 1.9, (5e-5, 2e-4), 0.9, depthwise=True),
     "caformer": Family(True, 4.5, (1e-4, 1e-4), 0.9),
     "swin": Family(True, 3.1, (2e-5, 1e-4), 0.9, one_size=True),
@@ -291,6 +292,7 @@ def fine_tuning(pretrained: Sequence[dict[str, Any]], device: str) -> list[Confi
             backbone_lr=0.3,
             weight_decay=0.05,
             batch=32,
+            frozen_norms=device == "cpu" and FAMILIES[net.family].batch_norms,
         )
         if device != "cpu":
             config = config.vary(

@@ -237,7 +237,7 @@ class Config:
     model_args: tuple[tuple[str, Any], ...] = ()  # passed to timm.create_model
     fine_stem: bool = False  # first convolution at stride 1 and no max-pool: for pictures of 32 px or so
     whitened: bool = False  # first filters of a net from scratch begin as the train pictures' whitened patches
-    frozen_norms: bool = False  # batch norms of a pretrained net get the train pictures' statistics once and keep them
+    frozen_norms: bool = False  # batch norms of a pretrained net keep the statistics that came with it
     pool: str = ""  # how features of places become those of the picture: a row of learn.heads.POOLS, "" for the net's
     head: str = "kernel"  # of "features": one of learn.closed_form.HEADS
     layers: int = 1  # of "features": 1 for the net's pooled output, k to add the outputs of its last k - 1 stages

@@ -1,12 +1,11 @@
 """Batch norms that keep their statistics: the same net, the same gradients, in fewer passes through memory."""
 
-import numpy as np
 import pytest
 import torch
-from nets import CPU, TINY, fold_over, material_of
-from safetensors.torch import load_file
+from nets import CPU, TINY, material_of
+from safetensors.torch import load_file, save_file
 
-from autoclimb.learn.averages import recompute_norms
+from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net, norms_of, place_to_train
 from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.optim import Unfreezing
@@ -14,7 +13,6 @@ from autoclimb.learn.trial import run_trial
 from autoclimb.types import Config
 
 NETS = ["resnet10t", "tf_efficientnet_lite0", "mobilenetv3_small_050", "regnetx_002", "efficientnet_b0"]
-SMALL = TINY.vary(frozen_norms=True)
 
 
 def built_of(backbone, **changes):
@@ -59,29 +57,34 @@ def test_outputs_and_gradients_are_those_of_the_net_with_its_norms_in_evaluation
     assert all(torch.equal(after[name], tensor) for name, tensor in state.items())
 
 
-def test_statistics_do_not_change_in_training_and_those_of_other_nets_do(tmp_path):
-    statistics = {}
-    for frozen in (True, False):
-        for epochs in (1, 3):
-            config = SMALL.vary(frozen_norms=frozen, epochs=epochs)
-            out = tmp_path / f"{frozen} {epochs}"
-            run_trial(config, material_of(n=48), out, out, tmp_path, CPU)
-            tensors = load_file(out / "fold0.safetensors")
-            statistics[frozen, epochs] = {n: t for n, t in tensors.items() if n.endswith("running_mean")}
-    for name, tensor in statistics[True, 1].items():
-        assert torch.equal(tensor, statistics[True, 3][name])
-    assert any(not torch.equal(t, statistics[False, 3][name]) for name, t in statistics[False, 1].items())
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A tiny net that keeps its statistics, with weights from a file."""
+    file = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    save_file(build_net(TINY, 2).net.state_dict(), file)
+    return TINY.vary(weights=str(file), frozen_norms=True)
 
 
-def test_the_kept_statistics_are_those_of_the_train_pictures():
-    built = built_of("resnet10t")
-    first = norms_of(built.net)[0]
-    seen = []
-    hook = first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
-    recompute_norms(built, material_of(n=40), SMALL, fold_over(np.arange(32)), rows=16)
-    hook.remove()
-    assert sum(len(batch) for batch in seen) == 16
-    torch.testing.assert_close(first.running_mean, torch.stack([b.mean((0, 2, 3)) for b in seen]).mean(0))
+def means_after(config, folder):
+    """The norms' means as a fold's net is saved."""
+    assert run_trial(config, material_of(n=48), folder, folder, folder, CPU)["status"] == "done"
+    return {n: t for n, t in load_file(folder / "fold0.safetensors").items() if n.endswith("running_mean")}
+
+
+def test_statistics_are_those_of_the_pretrained_net_after_training_and_without_asking_they_are_not(
+    pretrained, tmp_path
+):
+    before = load_file(pretrained.weights)
+    after = means_after(pretrained, tmp_path / "kept")
+    assert after
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    learned = means_after(pretrained.vary(frozen_norms=False), tmp_path / "by batch")
+    assert not all(torch.equal(tensor, before[name]) for name, tensor in learned.items())
+
+
+def test_a_net_from_scratch_has_no_statistics_to_keep(tmp_path):
+    with pytest.raises(Mistake, match="name `weights`"):
+        run_trial(TINY.vary(frozen_norms=True), material_of(), tmp_path, tmp_path, tmp_path, CPU)
 
 
 def test_a_net_that_thaws_keeps_its_statistics_too():
@@ -92,7 +95,8 @@ def test_a_net_that_thaws_keeps_its_statistics_too():
         assert {norm.training for norm in norms_of(net)} == {training}
 
 
-@pytest.mark.parametrize("changes", [{"ema": 0.9}, {"swa": 0.5}, {"unfreeze": 0.4}, {"lr": 0.0}, {}])
-def test_a_net_with_kept_norms_is_trained_and_predicts_as_it_was_saved(tmp_path, changes):
-    result = run_trial(SMALL.vary(epochs=2, **changes), material_of(n=48), tmp_path, tmp_path, tmp_path, CPU)
-    assert result["status"] == "done"
+@pytest.mark.parametrize("changes", [{"ema": 0.9}, {"swa": 0.5}, {"unfreeze": 0.4}, {"lr": 0.0}, {"retrain_head": 0.3}])
+def test_statistics_are_kept_in_every_kind_of_training(pretrained, tmp_path, changes):
+    before = load_file(pretrained.weights)
+    after = means_after(pretrained.vary(**changes), tmp_path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())

@@ -19,7 +19,6 @@ from autoclimb.types import Config
 SNAPSHOTS = 20  # spread evenly over the last share of the training; own choice, the paper takes one per epoch
 EMA_STEPS = 8  # between two updates of a moving average: one of EfficientNet-Lite2 takes 8 ms on an H100, a step 14
 NORM_ROWS = 2048  # train pictures for the statistics of batch norms, which need no full epoch
-FEWER_NORM_ROWS, NORM_SHARE = 512, 0.02  # before a training whose norms keep them, and its share of the time at most
 FORWARD = 3.0  # times as fast as training: of its step a forward pass is a third
 AFTERWARDS = 1_000_000  # number of the epoch that they are drawn from, which no training reaches
 
@@ -32,17 +31,15 @@ class Ema(ModelEmaV3):
         return float(super().get_decay(step)) ** EMA_STEPS
 
 
-def recompute_norms(
-    built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf, rows: int = NORM_ROWS
-) -> None:
-    """Gives the batch norms the statistics of up to `rows` augmented train pictures.
+def recompute_norms(built: Built, material: Material, config: Config, fold: Fold, until: float = math.inf) -> None:
+    """Gives the batch norms of averaged weights the statistics of up to NORM_ROWS augmented train pictures.
 
     At least one batch is used, and further ones until the time `until`; where memory runs out, batches are halved.
     Raises OutOfMemory where not even two pictures fit.
     """
     batch = batch_of(config, fold)
     plain = config.vary(scales=())
-    specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-rows // batch))
+    specs = islice(epoch_batches(material, fold, plain, config.size, batch, AFTERWARDS), -(-NORM_ROWS // batch))
     device, layout = fold.device, built.format.layout
     processes = loader_processes(device, batch_bytes(material, plain, batch, config.size))
 
@@ -61,4 +58,4 @@ def recompute_norms(
         if batch <= 2:
             raise OutOfMemory(f"the norms of {config.backbone} cannot be averaged: two pictures do not fit") from error
     free_memory()
-    recompute_norms(built, material, config.vary(batch=batch // 2), fold, until, rows)
+    recompute_norms(built, material, config.vary(batch=batch // 2), fold, until)

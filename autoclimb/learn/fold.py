@@ -15,7 +15,7 @@ from autoclimb.arrays import take_rows
 from autoclimb.budget import SLACK
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
-from autoclimb.learn.averages import FEWER_NORM_ROWS, NORM_ROWS, NORM_SHARE, recompute_norms
+from autoclimb.learn.averages import NORM_ROWS, recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_input
 from autoclimb.learn.devices import prediction_autocast
@@ -65,9 +65,6 @@ def run_fold(
         built, material, config = above(built, material, config)
     target_mean, target_std = _target_scale(material, fold)
     standard, fold = _standardised(material, fold, target_mean, target_std)
-    if config.frozen_norms:
-        until = begun + NORM_SHARE * seconds if config.seconds else math.inf
-        recompute_norms(built, material, config, fold, min(until, fold.deadline), FEWER_NORM_ROWS)
     recording_from = fold.now()
     built = replayed(built, shapes_of(config, built.batch, material.channels), device)
     ready_s = fold.now() - recording_from
@@ -139,6 +136,8 @@ def _net_for(config: Config, material: Material, fold: Fold, format: Format) -> 
         share = getattr(config, name)
         if not 0 <= share < 1:
             raise Mistake(f"{name} {share:g} is no share of the training; write one under 1, like 0.2")
+    if config.frozen_norms and not config.weights:
+        raise Mistake("frozen_norms keeps the statistics of pretrained weights; name `weights`, or leave it out")
     torch.manual_seed(seed_of(config.seed, "net", config.backbone, fold.number))
     built = replace(build_net(config, material.width, material.channels), format=format, batch=batch_of(config, fold))
     if built.fixed and (config.sizes or config.scales or config.seen_size != config.size):

@@ -1,10 +1,9 @@
-"""Batch norms that keep their statistics while a pretrained net is tuned, computed within the convolutions before them.
+"""Batch norms that keep a pretrained net's statistics while it is tuned, computed within the convolutions before them.
 
-They get the statistics of the train pictures once, before the training, and keep them: batches of 32 tell them badly,
-and a norm that normalises by its own batch is two more passes through memory on the way forward and two on the way
-back. On 2 cores of an Intel Xeon with AMX (torch 2.15, batches of 32 in bfloat16) a step of tf_efficientnet_lite0's two
-upper stages takes 94 ms with norms by batch and 69 so, of four stages 186 and 146, of the whole net at 128 px 371 and
-262 (benchmarks/LOG.md).
+Batches of 32 tell statistics badly, and normalising by them takes further passes through memory, forward and back. On 2
+cores of an Intel Xeon with AMX (torch 2.15, bfloat16) a step of tf_efficientnet_lite0 at 128 px takes 371 ms with norms
+by batch and 262 so, of its four upper stages at 160 px 186 and 146 (benchmarks/LOG.md, "Norms that keep their
+statistics").
 """
 
 from collections.abc import Callable, Iterator

@@ -368,6 +368,7 @@ def with_top(config: Config, s: Situation) -> Config | None:
         return None
     mirrors = policy_named(config.policy, s.space.pipelines()).mirrors
     views = s.space.tta[0] if s.space.tta else "flip" if mirrors else "none"
-    changed = {"sizes": (), "scales": (), "test_size": 0, "unfreeze": 0.0}
+    # tops learned worse with norms that keep their statistics than with those of their batches (LOG.md)
+    changed = {"sizes": (), "scales": (), "test_size": 0, "unfreeze": 0.0, "frozen_norms": False}
     topped = config.vary(top=top, variants=VARIANTS, tta=views, **changed)
     return topped if fits_disk(topped.vary(size=min(sizes_for(topped, s))), s) else None

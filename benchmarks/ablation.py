@@ -34,6 +34,8 @@ from autoclimb.types import Config
 # what a trick changes in the base; several names may be joined by + on the command line
 TRICKS: dict[str, dict[str, Any]] = {
     "not whitened": {"whitened": False},
+    "norms kept": {"frozen_norms": True},
+    "norms by batch": {"frozen_norms": False},
     "no smoothing": {"smoothing": 0.0},
     "smoothing": {"smoothing": 0.1},
     "cosine": {"schedule": "cosine"},

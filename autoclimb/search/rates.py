@@ -26,6 +26,9 @@ STEP = 1.85e-3  # seconds of Python for a step whose graphs are replayed, beside
 # time of a step of the top alone over that of the full net: 112 pictures a second and 412, of lite0; a deeper top is
 # .43 times as fast, by 231 and 539 at 128 px on two cores of an Intel Xeon with AMX
 TOP_SHARE, DEEPER_SHARE = 0.27, 0.63
+# how much faster a processor trains a net whose norms keep their statistics: lite0 and mobilenetv2_100 1.4 times, lite2
+# 1.3 (LOG.md, "Norms that keep their statistics")
+NORMS_KEPT = 1.35
 # seconds of a processor's step that no picture adds to, for each million parameters: on that Xeon the upper stages of
 # lite0 took 16 ms, of lite2 26, all of lite0 34, resnet18 53, half a resnet10t 11 (LOG.md, "Steps of several sizes")
 CPU_STEP = 4.5e-3
@@ -78,7 +81,10 @@ def speed_on(device: Device, config: Config) -> Speed:
         published = net.rate or RTX_3090 * RESNET50_GMACS / net.gmacs * _efficiency(net)
         compute = published * (net.size / config.size) ** 2 * device.resnet50 / RTX_3090 / half
     feed = FEED * device.cores * (224 / config.size) ** 2
-    train = min(compute, feed, config.batch / STEP) if device.kind != "cpu" else compute
+    if device.kind == "cpu":
+        train = compute * (NORMS_KEPT if config.frozen_norms else 1.0)
+    else:
+        train = min(compute, feed, config.batch / STEP)
     parameters = net.parameters / (4 if config.model_args else 1)
     cold, step = (0.0, CPU_STEP * parameters) if device.kind == "cpu" else (COLD, 0.0)
     predict = min(PREDICTING[device.kind] * compute, feed if device.kind != "cpu" else math.inf)

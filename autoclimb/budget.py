@@ -140,7 +140,7 @@ class Slack:
     first_features: float = 4.0  # added to a first trial of features: the worker is still importing (2 cores)
     beside_fold: float = 1.0  # of a planned fold beside training and predicting (assumption)
     trial_overhead: float = 0.5  # of a trial beside its folds: opening its pixels, its score and record
-    misjudged: float = 0.02  # share of the time left, at most a second, that no trial is planned into
+    misjudged: float = 0.02  # share of the time left, and of the budget up to a second, that no trial is planned into
     least_share: float = 0.4  # of its planned time below which a fold is not started late (assumption), and which it
     # gets though the folds before it ran over
     # within a fold

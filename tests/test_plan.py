@@ -489,6 +489,8 @@ def test_the_command_plans_by_a_recipe(tmp_path):
     assert "frozen features" in shown[()]
     assert "frozen features" not in shown["--recipe", "fixed"]
     assert shown["--recipe", "fixed"].rstrip().endswith(" of 10m00s")
+    assert "of 3 GB for the pixels" in shown[()]
+    assert "of 1.5 GB for the pixels" in CliRunner().invoke(app, [*words, "--cache-gb", "1.5"]).output
 
 
 def test_stages_of_a_recipe_have_a_column_and_a_reason_of_their_own():

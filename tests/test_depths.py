@@ -53,6 +53,13 @@ def test_no_depth_is_measured_for_seconds_beyond_the_first_that_is_not_paid_for(
     }
 
 
+@pytest.mark.parametrize(("rows", "third"), [(2_500, (0, 0)), (700, (0, 4))])
+def test_the_third_net_is_all_of_the_first_or_its_deeper_top_where_rows_are_few(rows, third):
+    s = boxed(rows=rows)
+    threes = [c for n in range(60) if len(c := at_depths(heads(), PLENTY / 1.1**n, s)) == 3]
+    assert depths(threes[0]) == [(0, 2), (1, 2), third]
+
+
 def test_more_time_takes_larger_pictures_before_longer_trainings():
     s = boxed()
     few = next(c for n in range(40, 0, -1) if len(c := at_depths(heads(), PLENTY / 1.2**n, s)) == 6)

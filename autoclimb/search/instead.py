@@ -35,6 +35,7 @@ from autoclimb.types import Config, History
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
 DECODING_SHARE = 0.5  # of the draws' time, at most, for decoding pictures of the sizes that are drawn (own choice)
 FEWEST_DRAWS, MOST_DRAWS = 3, 30
+NEARLY = 0.9  # of enough epochs for which all folds are kept: the time of a choice that was just paid for runs on
 MOST_SEEDS = 1000  # a bound for budgets of days on a fast card
 POLICIES = ("flip", "affine", "medium", "trivial")
 MIXING: tuple[dict[str, Any], ...] = ({}, {"mixup": 0.3}, {"cutmix": 1.0})
@@ -94,7 +95,8 @@ def plain(net: Config, s: Situation) -> Config:
 def for_all_folds(config: Config, s: Situation) -> Config:
     """The config over as many folds as get enough epochs, for all of the time, up to `most_epochs`."""
     time = usable(s)
-    folds = max(1, min(folds_of(s), int(time / fold_seconds(epochs_for("enough", config, s), config, s))))
+    enough = NEARLY * epochs_for("enough", config, s)
+    folds = max(1, min(folds_of(s), int(time / fold_seconds(enough, config, s))))
     longest = folds * fold_seconds(most_epochs(config, s), config, s)
     return fitted_in(config, min(time, longest), folds, s)
 

@@ -116,9 +116,9 @@ class Plan:
             "": f"pictures of {size} px do not fit into {room} and are read from their files; as JPEGs they take "
             f"{PACKED * array:.1f} GB (--cache-gb)",
         }[form]
-        kept = {trunk_of(row.config): row.kept_gb for row in self.trials if row.kept_gb}
-        features = min(sum(kept.values()), MOST_KEPT_IN_ALL / 1e9)
-        return f"disk: {words}" + (f"; {features:.1f} GB for features of frozen stages" if kept else "")
+        sizes = {trunk_of(row.config): row.features_gb for row in self.trials if row.features_gb}
+        features = min(sum(sizes.values()), MOST_KEPT_IN_ALL / 1e9)
+        return f"disk: {words}" + (f"; {features:.1f} GB for features of frozen stages" if sizes else "")
 
     def __str__(self) -> str:
         return "\n".join(line.rstrip() for line in self.lines())

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autoclimb.budget import SLACK
-from autoclimb.learn.backbones import Built, build_net, has_depthwise, place, place_to_train
+from autoclimb.learn.backbones import Built, build_net, has_depthwise, norms_of, place, place_to_train
 from autoclimb.learn.batches import (
     BLOCK,
     BatchMaker,
@@ -339,10 +339,9 @@ def worth_compiling(net: torch.nn.Module, device: torch.device, seconds: float, 
     torch.compile took 46 to 71 s and trained no faster after it (torch 2.15, 2 cores).
     """
     changes = config.sizes or config.scales or config.unfreeze or config.retrain_head or config.grid  # compiled anew
-    normed = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in net.modules())
     compiling = COMPILING * max(1.0, COMPILING_CORES / usable_cores())
     pays = compiling < min(seconds * (1 - 1 / COMPILED), SLACK.worker_silence / 2)
-    return device.type == "cuda" and not normed and not changes and pays
+    return device.type == "cuda" and not norms_of(net) and not changes and pays
 
 
 def step_seconds(

@@ -61,9 +61,8 @@ def follow(
                     if not clock.affords(cost, keep=reserve()):
                         complete = False
                         fewer = shortened(config, history, known, clock.left() - reserve(), recall)
-                        if (
-                            fewer is not None and fewer.seconds != config.seconds
-                        ):  # a resumed run has other seconds left
+                        # a resumed run has other seconds left
+                        if fewer is not None and fewer.seconds != config.seconds:
                             json = situation.remember(f"less time for {config.key}", fewer.to_json)
                             fewer = Config.from_json(json)
                         waiting[:0] = filter(None, [fewer])  # it may be on record

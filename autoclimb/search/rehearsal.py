@@ -47,7 +47,7 @@ class PlannedTrial:
     rate: float  # pictures a second: trained on, or predicted for features
     memory_gb: float
     pixel_gb: float  # of disk
-    kept_gb: float  # of disk, for features at the net's cut
+    features_gb: float  # of disk, for features at the net's cut
     licence: str  # of the pretrained weights, "" from scratch
     why: str
 
@@ -155,7 +155,7 @@ def planned(config: Config, stage: str, seconds: float, before: Sequence[Planned
         rate=0.0 if speed is None else round(speed.predict if features else speed.train, 1),
         memory_gb=0.0 if features else round(memory_gb(config), 2),
         pixel_gb=round(stored_as(config.cached_size, s)[1] / 1e9, 2),
-        kept_gb=kept_bytes(config, s) / 1e9 if config.top else 0.0,
+        features_gb=kept_bytes(config, s) / 1e9 if config.top else 0.0,
         licence=net.licence if config.weights else "",
         why=reason(config, stage, before, s),
     )

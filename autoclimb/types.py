@@ -277,6 +277,7 @@ class Config:
     # held-out and test pictures is learned beside the labels of the train pictures
     taught: float = 0.5  # largest share of a step's pictures whose target is the teachers' prediction
     tta: str = "none"  # a row of learn.views.VIEWS, or "auto": chosen on held-out pictures
+    predict_test: bool = True  # a net that is only compared with others predicts its held-out rows alone
     seconds: float = 0.0
     epochs: float = 0.0
     folds: tuple[int, ...] = (0,)  # folds trained and predicted
@@ -311,8 +312,8 @@ class Config:
 
     @cached_property
     def nets_key(self) -> str:
-        """The name of the config's nets on disk, which trials over other folds share."""
-        return self.vary(folds=()).key
+        """The name of the config's nets on disk, which trials over other folds share, whatever they predict."""
+        return self.vary(folds=(), predict_test=True).key
 
     def taught_share(self, labelled: int, others: int) -> float:
         """The share of a step's pictures that the teachers label, in a fold of `labelled` train pictures and `others`.
@@ -343,7 +344,7 @@ def _tuples(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A config's result. `oof` is `(N, C)` in train-row order with NaN where not predicted, `test` `(M, C)`.
+    """A config's result. `oof` is `(N, C)` in train-row order with NaN where not predicted, `test` `(M, C)` or None.
 
     C is `Task.width`; values are probabilities (rows summing to one, or one per label) or numbers in target units.
     """

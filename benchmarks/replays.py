@@ -99,7 +99,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
             return Trial(config, stage, "failed", -math.inf, 0.0, seconds, note="nothing like it is in the bank")
         oof, score, stderr = held_out(known, record, config.folds)
         facts = {name: value for name, value in record.facts.items() if name in SEEN}
-        test = record.test_by(len(config.folds))
+        test = record.test_by(len(config.folds)) if config.predict_test else None
         return Trial(config, stage, "done", score, stderr, seconds, oof, test, facts=facts)
 
     @cache

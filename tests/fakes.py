@@ -166,7 +166,8 @@ class World:
         result = trial(config, stage, self.ends(config) if seconds <= most else "late", min(seconds, most))
         self.record[config.key] = result
         self.planned[config.key] = planned
-        self.nets.setdefault(config.vary(folds=()), set()).update(config.folds)
+        for net in {config, config.vary(predict_test=False)}:
+            self.nets.setdefault(net.vary(folds=()), set()).update(config.folds)
         return result
 
     def folds_done(self, config: Config) -> int:

@@ -18,6 +18,7 @@ from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
 from autoclimb.search.cost import decoding_seconds, epoch_seconds, look_of, looked_at, speed_of
+from autoclimb.search.effects import changes_of
 from autoclimb.search.fidelity import (
     LONGEST,
     MORE_THAN_ENOUGH,
@@ -121,6 +122,15 @@ def test_a_search_trial_gets_a_third_of_the_epochs_of_the_finalist_it_speaks_for
         epochs = searched.get((row.config.backbone, row.config.size))
         if epochs and not row.config.cutmix:
             assert epochs >= 0.3 * row.epochs
+
+
+@each_situation
+def test_a_move_is_explained_by_what_it_changes_in_the_base(name):
+    plan = SITUATIONS[name]()
+    base = next((row.config for row in plan.trials if row.stage == "baseline" and row.config.train == "net"), Config())
+    for row in plan.trials:
+        if row.stage in SEARCHING:
+            assert row.why == ", ".join(sorted(changes_of(row.config, base)))
 
 
 @each_situation

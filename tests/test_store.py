@@ -175,7 +175,8 @@ def with_nets(folder, config, score, size=100, status="done"):
     nets = store.nets_folder(folder, config)
     nets.mkdir(parents=True, exist_ok=True)
     (nets / "fold0.safetensors").write_bytes(b"w" * size)
-    (nets / "fold0.json").write_text("{}")
+    for name in ("fold0.npz", "fold0.json"):
+        (nets / name).write_text("{}")
 
 
 def test_beyond_the_limit_the_worst_trials_lose_their_weights_first_and_members_never(folder):
@@ -211,7 +212,8 @@ def test_a_trial_over_more_folds_finds_the_nets_of_one_over_fewer(folder):
     assert store.trial_folder(folder, one) != store.trial_folder(folder, more)
     nets = store.nets_folder(folder, one)
     nets.mkdir(parents=True)
-    (nets / "fold0.json").write_text("{}")
+    for name in ("fold0.npz", "fold0.json"):
+        (nets / name).write_text("{}")
     assert (store.folds_done(folder, one), store.folds_done(folder, more)) == (1, 1)
 
 

@@ -322,16 +322,21 @@ def save_net(tensors: dict[str, Tensor], built: Built, target_mean: float, targe
 
 
 def predict_fold(
-    config: Config, tensors: dict[str, Tensor], material: Material, device: torch.device, exactly: bool = False
+    config: Config,
+    tensors: dict[str, Tensor],
+    material: Material,
+    device: torch.device,
+    exactly: bool = False,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Predictions `(R, width)` of a saved fold's net for the R pictures of `material`, in target units.
+    """Predictions `(R, width)` of a saved fold's net for R `rows` of the pictures, by default all, in target units.
 
     `exactly` as an exported file makes them: in float32 on a processor.
     """
     built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
     built = replace(for_prediction(built, device, config.seen_size), exactly=exactly)
     place(built, device)
-    rows = np.arange(len(material.pixels))
+    rows = np.arange(len(material.pixels)) if rows is None else rows
     return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean
 
 

@@ -47,6 +47,7 @@ class Material:
     pipelines: dict[str, str] = field(default_factory=dict)  # the user's own policies, as json
     precision: str = "float32"  # dtype to store predictions in
     stored: StoredFeatures | None = None  # input of nets that train only their top
+    predict_test: bool = True
 
     def targets(self, rows: np.ndarray) -> np.ndarray:
         """The targets of these rows, `(len(rows), width)` float32."""
@@ -59,8 +60,8 @@ class Material:
 
     @property
     def test_rows(self) -> np.ndarray:
-        """The indices of the test items in `pixels`."""
-        return np.arange(len(self.target), len(self.pixels))
+        """The indices of the test items in `pixels`; none where they are not to be predicted."""
+        return np.arange(len(self.target), len(self.pixels) if self.predict_test else len(self.target))
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from autoclimb.arrays import Predictions, write_predictions
@@ -28,6 +29,7 @@ from autoclimb.types import Config
 
 HEAD_CELLS = 1 << 27  # rows x classes that a head is fitted to, at most, as they are held in double precision
 SKILL_CELLS = 1 << 24  # rows x classes on which its skill is measured, at most
+HELD_OUT = "-held-out"  # in the name of a fold's predictions where the test rows are not among them
 FoldResult = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # predictions of valid and test rows, facts
 
 
@@ -49,6 +51,7 @@ def run_trial(
     there, and a student's teachers are folders beside `nets`. An error of training is a status, with its kind in
     `facts["fault"]`; the folds finished before it, or before `seconds` are over, are a trial.
     """
+    material = replace(material, predict_test=config.predict_test)
     held_out: list[tuple[np.ndarray, np.ndarray]] = []  # rows and their predictions, of each fold
     test_sum = np.zeros((len(material.test_rows), material.width), np.float32)
     nets_of_row = np.zeros((len(material.test_rows), 1), np.float32)  # number of nets that predicted each test row
@@ -83,7 +86,7 @@ def run_trial(
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
             fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline, test_done=done > 0)
-            result = _recorded_fold(nets, number)
+            result = _recorded_fold(nets, number, config, material, device)
             if result is None:
                 fold_begun = now()
                 if features is None:
@@ -94,7 +97,7 @@ def run_trial(
                 else:
                     result = _run_head(config, features, material, fold, nets, cache, first=not done)
                 result = _stored(result, material.precision)
-                _record_fold(nets, number, result)
+                _record_fold(nets, number, result, config.predict_test)
                 notes += _cut_words(number, result)
                 slowest = max(slowest, now() - fold_begun)
                 until += result[2].get("ready_s", 0.0)
@@ -109,7 +112,8 @@ def run_trial(
             done += 1
             # after every fold, so that the folds done are a trial if the worker is killed
             write_predictions(out / "oof", _pooled(held_out, len(material.target)))
-            write_array(out / "test.npy", (test_sum / nets_of_row).astype(material.precision, copy=False))
+            if config.predict_test:
+                write_array(out / "test.npy", (test_sum / nets_of_row).astype(material.precision, copy=False))
             report({"folds_done": done, "facts": facts})
     except STATUSES as error:
         facts["fault"] = kind = logged_kind(error)
@@ -184,30 +188,49 @@ def _run_head(
     return oof_pred, test_pred, facts
 
 
-def _record_fold(nets: Path, number: int, result: FoldResult) -> None:
+def _record_fold(nets: Path, number: int, result: FoldResult, predict_test: bool) -> None:
     """Records a finished fold beside its weights, the json last; a fold that lacks rows (NaN) is not recorded.
 
-    Raises Diverged where predictions are infinite.
+    A fold that did not predict the test rows is recorded under another name. Raises Diverged where predictions are
+    infinite.
     """
     oof_pred, test_pred, facts = result
     if np.isinf(oof_pred).any() or np.isinf(test_pred).any():
         raise Diverged("the predictions are infinite as they are stored")
     if np.isfinite(oof_pred).all() and np.isfinite(test_pred).all():
-        with whole_file(nets / f"fold{number}.npz") as part:
+        with whole_file(nets / f"fold{number}{'' if predict_test else HELD_OUT}.npz") as part:
             np.savez(part, oof_pred=oof_pred, test_pred=test_pred)
         write_json(nets / f"fold{number}.json", facts)
 
 
-def _recorded_fold(nets: Path, number: int) -> FoldResult | None:
-    """A recorded fold, None where there is none that can be read, so that it is trained again."""
-    path = nets / f"fold{number}.json"
+def _recorded_fold(
+    nets: Path, number: int, config: Config, material: Material, device: torch.device
+) -> FoldResult | None:
+    """A recorded fold, None where there is none that can be read, so that it is trained again.
+
+    Where it was recorded without test rows and they are asked for, its net predicts them now.
+    """
+    path, whole, held_out = (nets / f"fold{number}{ending}" for ending in (".json", ".npz", f"{HELD_OUT}.npz"))
     if not path.exists():
         return None
+    lacking = config.predict_test and not whole.exists()
     try:
-        with np.load(nets / f"fold{number}.npz", allow_pickle=False) as arrays:
-            return arrays["oof_pred"], arrays["test_pred"], read_json(path)
-    except UNREADABLE:
+        with np.load(whole if whole.exists() else held_out, allow_pickle=False) as arrays:
+            oof_pred, test_pred, facts = arrays["oof_pred"], arrays["test_pred"], read_json(path)
+        tensors = load_file(nets / f"fold{number}.safetensors") if lacking else {}
+    except (*UNREADABLE, SafetensorError):
         return None
+    if not lacking:
+        return oof_pred, test_pred[: len(material.test_rows)], facts
+    from autoclimb.learn.fold import predict_fold  # timm
+    from autoclimb.learn.views import with_views_of
+
+    chosen = with_views_of(config.vary(top=0), path)
+    test_pred = predict_fold(chosen, tensors, material, device, rows=material.test_rows)
+    result = _stored((oof_pred, test_pred, facts), material.precision)
+    _record_fold(nets, number, result, predict_test=True)
+    held_out.unlink()
+    return result
 
 
 def _least(facts: dict[str, Any], fold_facts: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "teachers": lambda v: f"student of {len(v)}" if v else "no student",
     "taught": lambda v: f"at most {v:.0%} taught",
     "tta": lambda v: f"tta {v}",
+    "predict_test": lambda v: "test rows predicted" if v else "held-out rows only",
     "seconds": lambda v: f"{v:.0f}s a fold" if v else "no time limit",
     "epochs": lambda v: f"{v:g} epoch{'' if v == 1 else 's'}" if v else "epochs as time allows",
     "seed": lambda v: f"seed {v}",

@@ -1,6 +1,7 @@
 """The submissions of a run: a constant one first, the blend after every trial, and the last blend in depth."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -53,9 +54,13 @@ def publish_constant(task: Task, goal: Goal, folder: Path, rows: np.ndarray | No
 def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], float] | None = None) -> None:
     """Blends the trials so far, quickly, and replaces the submission; `own_scores` is the memory of `blend_of`.
 
-    Once a blend is on disk, no error here ends the run, whether it is a bug or want of memory: it becomes a note.
+    A last trial without test predictions changes nothing. Once a blend is on disk, no error here ends the run, whether
+    it is a bug or want of memory: it becomes a note.
     """
     start = setup.clock.spent()
+    if history.trials and history.trials[-1].status == "done" and not history.trials[-1].config.predict_test:
+        limit_nets(setup, store.blend_members(setup.folder))
+        return
 
     def blend_and_deliver() -> Blend:
         blend = blend_trials(setup, quick=True, own_scores=own_scores)
@@ -71,7 +76,12 @@ def publish(setup: Setup, history: History, own_scores: dict[tuple[str, str], fl
         return
     seconds = setup.clock.spent() - start
     store.update_run(setup.folder, setup.clock, quick_blend=round(0.5 * setup.quick_blend() + 0.5 * seconds, 3))
-    size, limit = store.limit_weights(setup.folder, set(blend.members), setup.nets_limit), setup.nets_limit
+    limit_nets(setup, blend.members)
+
+
+def limit_nets(setup: Setup, members: Sequence[str]) -> None:
+    """Deletes nets that exceed their disk, but none of the blend's `members`; tells once if those alone exceed it."""
+    size, limit = store.limit_weights(setup.folder, set(members), setup.nets_limit), setup.nets_limit
     if size > limit and not store.read_run(setup.folder).get("nets_over_limit"):
         store.update_run(setup.folder, setup.clock, nets_over_limit=True)
         setup.tell(Event("note", f"the blend's nets take {size / 1e9:.1f} GB, over nets_gb={limit / 1e9:g}"))

@@ -11,9 +11,10 @@
     decisions.json          decisions that depended on the clock, by device, so that a replay takes them again
     dictionary-<way>.npz    patches for hand-made features, by how their pictures are preprocessed
     trials/<key>/           oof.npy (the predicted rows), oof_place.npy (each train row's index in it, or -1),
-                            test.npy, and last of all trial.json
-    nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions), and last of all fold<k>.json; the key is
-                            the config's without its folds, so that a trial over more folds continues from these
+                            test.npy where it predicted the test rows, and last of all trial.json
+    nets/<key>/             fold<k>.safetensors, fold<k>.npz (its predictions; fold<k>-held-out.npz without those of the
+                            test rows), and last of all fold<k>.json; the key is the config's without its folds, so that
+                            a trial over more folds continues from these
     blend.json, blend_oof.npy, blend_oof_place.npy, blend_test.npy
     submission.csv, and submission-train-shares.csv where it allows for other shares of the classes in the test rows
     report.html             the run as a page
@@ -164,8 +165,10 @@ def nets_folder(folder: Path, config: Config) -> Path:
 
 
 def folds_done(folder: Path, config: Config) -> int:
-    """The number of the config's folds that are trained and predicted already."""
-    return sum((nets_folder(folder, config) / f"fold{fold}.json").exists() for fold in config.folds)
+    """The number of the config's folds that are trained, and have predicted all that the config asks for."""
+    place = nets_folder(folder, config)
+    trained = [fold for fold in config.folds if (place / f"fold{fold}.json").exists()]
+    return sum((place / f"fold{fold}.npz").exists() for fold in trained) if config.predict_test else len(trained)
 
 
 def save_trial(folder: Path, trial: Trial) -> None:
@@ -204,10 +207,13 @@ def count_trials(folder: Path) -> int:
     return sum(1 for _ in folder.glob("trials/*/trial.json"))
 
 
-def predictions_of(folder: Path, config: Config) -> tuple[Predictions, OnDisk]:
-    """A trial's `oof` `(N, C)` and `test` `(M, C)`, read by row when they are used."""
-    place = trial_folder(folder, config)
-    return read_predictions(place / "oof"), OnDisk.of(place / "test.npy")
+def predictions_of(folder: Path, config: Config) -> tuple[Predictions, OnDisk | None]:
+    """A trial's `oof` `(N, C)` and `test` `(M, C)`, None if not predicted, read by row when they are used."""
+    return _predictions_in(trial_folder(folder, config), config)
+
+
+def _predictions_in(place: Path, config: Config) -> tuple[Predictions, OnDisk | None]:
+    return read_predictions(place / "oof"), OnDisk.of(place / "test.npy") if config.predict_test else None
 
 
 def _read_trial(place: Path) -> Trial | None:
@@ -219,7 +225,8 @@ def _read_trial(place: Path) -> Trial | None:
         values["config"] = Config.from_json(values["config"])
         if values["status"] != "done":
             return Trial(**values)
-        return Trial(**values, oof=read_predictions(place / "oof"), test=OnDisk.of(place / "test.npy"))
+        oof, test = _predictions_in(place, values["config"])
+        return Trial(**values, oof=oof, test=test)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError):  # damaged from outside: run again
         return None
 
@@ -263,6 +270,12 @@ def blend_score(folder: Path) -> float | None:
     """The score of the blend on disk, None where there is none yet."""
     path = folder / BLEND
     return read_json(path)["score"] if path.exists() else None
+
+
+def blend_members(folder: Path) -> list[str]:
+    """The keys of the members of the blend on disk, [] where there is none yet."""
+    path = folder / BLEND
+    return list(read_json(path)["members"]) if path.exists() else []
 
 
 def cut_short(folder: Path, config: Config, folds: int) -> Config:
@@ -356,5 +369,5 @@ def forget_failures_of_device(folder: Path) -> None:
 def has_unblended(folder: Path) -> bool:
     """Whether a trial was finished after the blend on disk, since the process ended between the two."""
     blend = folder / BLEND
-    done = [trial_folder(folder, t.config) / "trial.json" for t in all_trials(folder) if t.status == "done"]
+    done = [trial_folder(folder, t.config) / "trial.json" for t in all_trials(folder) if t.test is not None]
     return bool(done) and (not blend.exists() or done[-1].stat().st_mtime_ns > blend.stat().st_mtime_ns)

@@ -204,19 +204,26 @@ def trunk_seconds(config: Config, situation: Situation) -> float:
 
 
 def predict_seconds(config: Config, situation: Situation) -> float:
-    """Seconds to predict a fold's held-out rows and the test rows with one net and one view."""
+    """Seconds to predict a fold's held-out rows, and the test rows if asked for, with one net and one view."""
     speed = speed_of(config, situation).predict
-    return (situation.rows / situation.folds + situation.answered) / speed if speed else float("inf")
+    rows = situation.rows / situation.folds + (situation.answered if config.predict_test else 0)
+    return rows / speed if speed else float("inf")
 
 
 def cost_of(config: Config, situation: Situation) -> float:
     """Seconds that the trial will still take: folds that are done, and features that are stored, cost nothing more."""
-    folds = max(len(config.folds) - situation.folds_done(config), 0)
+    done = situation.folds_done(config)
+    folds = max(len(config.folds) - done, 0)
     if config.train == "features":
         there = features_like(config) in situation.on_disk
         features = 0.0 if there else features_seconds(config, situation) + ready_seconds(config, situation)
         return features + head_seconds(config, folds, situation)
     ready = ready_seconds(config, situation)
+    # folds of a trial that was only compared: their nets have the test rows left to predict
+    compared = situation.folds_done(config.vary(predict_test=False)) - done if folds and config.predict_test else 0
+    if compared:
+        ready += compared * situation.answered / (speed_of(config, situation).predict or math.inf)
+        folds -= compared
     if config.seconds:
         least = SLACK.least_training_share * config.seconds + predict_seconds(config, situation)
         return max(config.seconds, least) * folds + SLACK.trial_overhead + ready

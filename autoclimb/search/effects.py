@@ -41,7 +41,7 @@ WITH_NET = (
     "model_args", "weights", "lr", "backbone_lr", "layer_decay", "drop_path", "batch", "whitened", "frozen_norms",
     "size",
 )  # fmt: skip
-IGNORED = ("backbone", "tta", "seconds", "epochs", "folds", "seed", "train", "head", "ema")
+IGNORED = ("backbone", "tta", "predict_test", "seconds", "epochs", "folds", "seed", "train", "head", "ema")
 TOGETHER = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")  # drawn at once by the refinement
 
 
@@ -150,7 +150,7 @@ def single_fold(history: History, base: Config) -> list[Trial]:
 
     On other hardware, where a run may go on, the same seconds are other epochs.
     """
-    trials = history.done(train="net", folds=(0,), seconds=base.seconds)
+    trials = history.done(train="net", folds=(0,), seconds=base.seconds, predict_test=base.predict_test)
     where = {t.facts.get("hardware", "") for t in trials if t.key == base.key}
     return [t for t in trials if not where or t.facts.get("hardware", "") in where]
 

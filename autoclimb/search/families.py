@@ -49,7 +49,7 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
     their size, or get a larger one where no other was tried. From scratch, each net counts as a family, but only those
     that were compared are taken, since nothing else says which suits the data.
     """
-    here = leader(history, s)
+    here = leader(history, s).vary(predict_test=True)
     near = _near(history, s)
     tried = [with_learnt(config, here).vary(seconds=here.seconds) for config in near]
     here = here if near else here.vary(seconds=0.0)  # the base was not tried at its size

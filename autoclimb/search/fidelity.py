@@ -143,6 +143,7 @@ def finalist_epochs(config: Config, s: Situation) -> float:
 
     It may get more than an equal share, since other finalists need less.
     """
+    config = config.vary(predict_test=True)
     each = final_seconds(s) / folds_of(s)
     most = kinds_at_hand(s)
     paid = [n for n in (3, 2) if n <= most and soundly(each / n, config, s)]
@@ -180,6 +181,7 @@ def scratch_beside(s: Situation) -> bool:
 
 def search_seconds(base: Config, s: Situation) -> float:
     """Seconds of a single-fold trial: at least a third of a finalist's epochs; more where there is time for forty."""
+    base = base.vary(predict_test=False)
     least = max(finalist_epochs(base, s) / THIRD, epochs_for("quick", base, s))
     full = fold_seconds(epochs_for("full", base, s) / THIRD, base, s)
     return rung(max(fold_seconds(least, base, s), min(SEARCH_SHARE * working(s) / 40, full)))

@@ -47,6 +47,7 @@ def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     """Nets of several families, or a few nets at several depths, over all folds; most of the time is theirs.
 
     The first fold of each is trained first: a finalist that is significantly and far worse there gets no other folds.
+    Where none could be trained, the best net of the search predicts the test rows.
     """
     rows = s.remember("finalists", lambda: [config.to_json() for config in decide_finalists(history, s)])
     configs = [Config.from_json(row) for row in rows]
@@ -57,6 +58,9 @@ def finalists(history: History, s: Situation) -> Iterator[list[Config]]:
     for config in configs:
         if not several or not hopeless(config, configs, history, s):
             yield [config]
+    best = history.best(train="net")
+    if best is not None and not history.done(train="net", predict_test=True):
+        yield [best.config.vary(predict_test=True)]
 
 
 def decide_finalists(history: History, s: Situation) -> list[Config]:

@@ -76,6 +76,7 @@ def again(source: Config, i: int, times: int, s: Situation) -> Config | None:
     folds, for at least half of "enough" epochs. In its second turn (`times` 2) it may be trained twice as long, and so
     on, since one more net of the same length gains ever less, and the first one may have been too short.
     """
+    source = source.vary(predict_test=True)
     s.prepare(source)
     time = usable(s, source.vary(seed=source.seed + 100 * i))
     folds = len(source.folds)

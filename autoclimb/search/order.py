@@ -1,6 +1,6 @@
 """PLAN: the stages in order, by name; OTHERS: the stages of other plans."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from autoclimb.search.finals import finalists
 from autoclimb.search.instead import one_net, random_search
 from autoclimb.search.leftover import rest
 from autoclimb.search.refine import JOURNAL, refinement
-from autoclimb.search.stages import augmentation, backbone, baseline, loss, resize
+from autoclimb.search.situation import Situation
+from autoclimb.search.stages import SEARCHING, augmentation, backbone, baseline, loss, resize
 from autoclimb.search.students import one_student, teaching_finalists
+from autoclimb.types import Config, History
 
 PLAN: dict[str, Stage] = {
     "baseline": baseline,
@@ -26,15 +28,27 @@ PLAN: dict[str, Stage] = {
 OTHERS: dict[str, Stage] = {"students": one_student, "one-net": one_net, "random": random_search}
 
 
+def predicting_test(stage: Stage) -> Stage:
+    """The stage, whose nets all predict the test rows, those too that it makes of nets that were only compared."""
+
+    def asked(history: History, s: Situation) -> Iterator[list[Config]]:
+        for batch in stage(history, s):
+            yield [config.vary(predict_test=True) for config in batch]
+
+    return asked
+
+
 def plan_of(
     plan: Sequence[str | Stage | tuple[str, Stage]] | None, folder: Path | None = None
 ) -> list[tuple[str, Stage]]:
     """The stages to run as (name, stage): PLAN, or the user's names and functions in their order.
 
-    With a `folder` the refinement writes its journal there. Raises Mistake for an unknown name.
+    With a `folder` the refinement writes its journal there. Nets predict the test rows in the user's own stages, and
+    where no finalists follow. Raises Mistake for an unknown name.
     """
     stages: list[tuple[str, Stage]] = []
     plan = plan if plan is not None else list(PLAN)
+    search = () if "finalists" in plan else ("baseline", *SEARCHING)
     for entry in plan:
         if isinstance(entry, str):
             menu = PLAN | OTHERS
@@ -45,11 +59,11 @@ def plan_of(
                 stage = partial(refinement, journal=folder / JOURNAL)
             if entry == "finalists" and "students" in plan:
                 stage = teaching_finalists
-            stages.append((entry, stage))
+            stages.append((entry, predicting_test(stage) if entry in search else stage))
         elif isinstance(entry, tuple):
-            stages.append(entry)
+            stages.append((entry[0], predicting_test(entry[1])))
         elif callable(entry):
-            stages.append((getattr(entry, "__name__", "stage"), entry))
+            stages.append((getattr(entry, "__name__", "stage"), predicting_test(entry)))
         else:
             raise Mistake(f"plan holds {entry!r}; give names of stages or functions (history, situation) -> batches")
     return stages

@@ -60,7 +60,8 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
         suggestion.set_user_attr("config", json.dumps(config.to_json()))
         before = len(history.trials)
         yield [config]
-        done = next((t for t in history.trials[before:] if t.key == config.key and t.status == "done"), None)
+        asked_for = (t for t in history.trials[before:] if t.config.nets_key == config.nets_key)
+        done = next((t for t in asked_for if t.status == "done"), None)
         if done is None:
             study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
         else:

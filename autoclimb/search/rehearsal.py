@@ -125,7 +125,8 @@ def on_its_own_clock(
         trial = play(config, stage, seconds, replace(s, measure=situation.measure))
         time += seconds
         if trial.status == "done":
-            nets_done.setdefault(config.vary(folds=()), set()).update(config.folds)
+            for net in {config, config.vary(predict_test=False)}:
+                nets_done.setdefault(net.vary(folds=()), set()).update(config.folds)
         records[config.key] = trial
         return trial
 
@@ -185,7 +186,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         return "a student: learns the finalists' predictions for pictures without labels, too"
     if stage == "rest":
         return "another seed in the time left"
-    changes = changes_of(config, search_base(History(), s))
+    first = (row.config for row in before if row.stage == "baseline" and row.config.train == "net")
+    changes = changes_of(config, next(first, None) or search_base(History(), s))
     return ", ".join(sorted(changes)) or f"as the stage {stage} asks"
 
 

@@ -61,7 +61,7 @@ def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = 
             shrunk = config.vary(size=size, sizes=(), test_size=0)
             if not ruled_out(shrunk, history):
                 return shrunk
-    of_the_trial = ("seconds", "epochs", "folds", "policy", "tta", "preprocess", "grid", "seed")
+    of_the_trial = ("seconds", "epochs", "folds", "predict_test", "policy", "tta", "preprocess", "grid", "seed")
     nets = candidates(s)
     if s.pretrained and not s.space.backbones:
         nets += candidates(replace(s, pretrained=()))

@@ -61,7 +61,8 @@ class Situation:
     prepare: Callable[[Config], None] = field(default=lambda config: None, repr=False)  # decodes a trial's pictures
     is_decoded: Callable[[Config], bool] = field(default=lambda config: False, repr=False)  # whether a trial's pictures
     # are, for what it costs now; plans go by `decoded`, which a replay knows too
-    folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)  # of an interrupted trial
+    # folds that are trained, and have predicted all that the config asks for
+    folds_done: Callable[[Config], int] = field(default=lambda config: 0, repr=False)
     row_losses: Callable[[Trial], np.ndarray | None] = field(default=lambda trial: None, repr=False)  # (rows,) of its
     # out-of-fold predictions, NaN where not predicted; None without predictions
     lift: Callable[[Trial, Trial], tuple[float, float] | None] = field(default=lambda new, old: None, repr=False)  # of

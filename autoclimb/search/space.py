@@ -10,7 +10,10 @@ from autoclimb.types import Config
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
 # names that `also` may not hold: those with a field of their own, and those that the plan sets
 ELSEWHERE = (*RANGES, "policy", "loss", "optimizer", "schedule", "tta", "preprocess", "size", "backbone")
-PLANNED = ("train", "head", "weights", "model_args", "teachers", "taught", "seconds", "epochs", "folds", "seed")
+PLANNED = (
+    "train", "head", "weights", "model_args", "teachers", "taught", "predict_test", "seconds", "epochs", "folds",
+    "seed",
+)  # fmt: skip
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 
@@ -52,6 +55,8 @@ class SearchSpace:
         for name in self.start:
             if name not in known:
                 raise Mistake(f"SearchSpace(start=...) names {name!r}; Config has {', '.join(sorted(known))}")
+            if name == "predict_test":
+                raise Mistake("SearchSpace(start=...) names 'predict_test', which the search decides; leave it out")
         for name, value in self.also.items():
             _check_also(name, value)
         for f in fields(self):

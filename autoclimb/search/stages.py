@@ -45,7 +45,15 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
         return
     base = base_config(history, s)
     if slots(s, base):
-        yield [base.vary(seconds=search_seconds(base, s))]
+        yield [search_trial(base, history, s)]
+
+
+def search_trial(net: Config, history: History, s: Situation) -> Config:
+    """The net as a trial of the search: on one fold, whose held-out rows alone it predicts.
+
+    Its finalist predicts the test rows. Until then frozen features answer them; where there are none, it does.
+    """
+    return net.vary(seconds=search_seconds(net, s), predict_test=not history.done(train="features"))
 
 
 def search_base(history: History, s: Situation) -> Config:
@@ -57,8 +65,7 @@ def search_base(history: History, s: Situation) -> Config:
     first = next((t for t in history.done(train="net", folds=(0,)) if t.stage == "baseline" and t.config.seconds), None)
     if first is not None:
         return first.config
-    base = base_config(history, s)
-    return base.vary(seconds=search_seconds(base, s))
+    return search_trial(base_config(history, s), history, s)
 
 
 def leader(history: History, s: Situation) -> Config:

@@ -82,7 +82,8 @@ def teachers_in(history: History, s: Situation) -> list[Trial]:
     Those whose views were chosen on held-out rows are left out, since their predictions depend on those rows' labels.
     """
     every = tuple(range(folds_of(s)))
-    finals = [t for t in finals_of(history, s) if t.config.folds == every and t.config.tta != "auto"]
+    finals = [t for t in finals_of(history, s) if t.config.folds == every and t.config.predict_test]
+    finals = [t for t in finals if t.config.tta != "auto"]
     return [t for t in finals if t.score > finals[0].score - 2 * finals[0].stderr][:MOST_TEACHERS]
 
 

@@ -229,12 +229,14 @@ def test_a_change_that_one_group_likes_is_not_adopted_where_its_rows_would_be_en
 
 def test_overclaim_is_a_fraction_of_the_raw_maximums():
     """Twenty changes that do nothing: what the best one claims, by its raw score and by its posterior."""
-    tries = [BASE.vary(policy=f"p{i}") for i in range(20)]
     s = situation(row_losses=rows_of({}, noise=0.03))
-    trials = history_of(BASE, *tries).trials
-    table = posterior_effects(trials, trials[0], s)
-    means = [float(s.row_losses(t).mean()) for t in trials]  # type: ignore[union-attr]
-    raw = means[0] - min(means[1:])
-    shrunk = -min(effect.mean for effect in table.values())
-    assert shrunk < raw
-    assert sum(effect.adopted for effect in table.values()) <= 4
+    raw, shrunk, adoptions = [], [], []
+    for seed in range(10):
+        trials = history_of(*(BASE.vary(policy=f"p{i}", seed=seed) for i in range(21))).trials
+        table = posterior_effects(trials, trials[0], s)
+        means = [float(s.row_losses(t).mean()) for t in trials]  # type: ignore[union-attr]
+        raw.append(means[0] - min(means[1:]))
+        shrunk.append(-min(effect.mean for effect in table.values()))
+        adoptions.append(sum(effect.adopted for effect in table.values()))
+    assert np.mean(shrunk) < 0.7 * np.mean(raw)
+    assert np.mean(adoptions) <= 4

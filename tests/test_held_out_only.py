@@ -119,7 +119,7 @@ def test_a_net_that_was_compared_predicts_the_test_rows_later_as_it_would_have_a
     assert first["status"] == "done"
     assert not (tmp_path / "compared" / "test.npy").exists()
     trained = (tmp_path / "nets of c" / "fold0.safetensors").read_bytes()
-    assert ran(config, "continued")["facts"] == first["facts"]
+    assert ran(config, "continued")["facts"]["train_s"] == first["facts"]["train_s"]
     assert (tmp_path / "nets of c" / "fold0.safetensors").read_bytes() == trained
     for name in ("compared", "continued"):
         oof, expected = (np.asarray(read_predictions(tmp_path / n / "oof")) for n in (name, "at once"))

@@ -30,7 +30,7 @@ def ready(**changes) -> tuple:
 
 def refined(s, history, journal=None, ends="done", most=8) -> list[Config]:
     """What refinement asks for, at most that many."""
-    [(_, stage)] = plan_of(["refine"], journal.parent if journal else None)
+    (_, stage), _ = plan_of(["refine", "finalists"], journal.parent if journal else None)
     matches = []
     for [config] in stage(history, s):
         matches.append(config)

@@ -181,7 +181,6 @@ def scratch_beside(s: Situation) -> bool:
 
 def search_seconds(base: Config, s: Situation) -> float:
     """Seconds of a single-fold trial: at least a third of a finalist's epochs; more where there is time for forty."""
-    base = base.vary(predict_test=False)
     least = max(finalist_epochs(base, s) / THIRD, epochs_for("quick", base, s))
     full = fold_seconds(epochs_for("full", base, s) / THIRD, base, s)
     return rung(max(fold_seconds(least, base, s), min(SEARCH_SHARE * working(s) / 40, full)))
@@ -195,6 +194,7 @@ def comparable(net: Config, s: Situation) -> bool:
     were all within two standard errors of 0, and left 47 s of 300 for finalists; three minutes of an H100, 78 s of them
     for comparisons at 96 and 128 px, gave .842 on cifar10 where 75 s without any gave .872 (LOG.md).
     """
+    net = net.vary(predict_test=True)
     if s.device != "cpu" or with_top(net, s) is not None:
         time = final_seconds(s) / 2
         sized = net if "size" in s.space.start else with_size(net, s, time)

@@ -11,8 +11,7 @@ from autoclimb.search.fidelity import slots
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
-from autoclimb.search.stages import DOZEN, leader, search_base
-from autoclimb.search.starting import base_config
+from autoclimb.search.stages import DOZEN, first_net, leader, search_base
 from autoclimb.seeds import seed_of
 from autoclimb.types import Config, History
 
@@ -30,7 +29,7 @@ def refinement(history: History, s: Situation, journal: Path | None = None) -> I
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    base = base_config(history, s)
+    base = first_net(history, s)
     beyond = max(0, slots(s, base) - 1 - DOZEN)
     count = min((beyond + 1) // 2, MOST_SUGGESTIONS)  # stages.allowed hands out the other half
     if not count:

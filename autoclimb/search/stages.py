@@ -43,17 +43,17 @@ def baseline(history: History, s: Situation) -> Iterator[list[Config]]:
     yield from frozen_features(history, s)
     if features_are_all(history, s):
         return
-    base = base_config(history, s)
+    base = first_net(history, s)
     if slots(s, base):
-        yield [search_trial(base, history, s)]
+        yield [base.vary(seconds=search_seconds(base, s))]
 
 
-def search_trial(net: Config, history: History, s: Situation) -> Config:
-    """The net as a trial of the search: on one fold, whose held-out rows alone it predicts.
+def first_net(history: History, s: Situation) -> Config:
+    """The most promising net as the search trains it, on one fold whose held-out rows alone it predicts.
 
     Its finalist predicts the test rows. Until then frozen features answer them; where there are none, it does.
     """
-    return net.vary(seconds=search_seconds(net, s), predict_test=not history.done(train="features"))
+    return base_config(history, s).vary(predict_test=not history.done(train="features"))
 
 
 def search_base(history: History, s: Situation) -> Config:
@@ -65,7 +65,8 @@ def search_base(history: History, s: Situation) -> Config:
     first = next((t for t in history.done(train="net", folds=(0,)) if t.stage == "baseline" and t.config.seconds), None)
     if first is not None:
         return first.config
-    return search_trial(base_config(history, s), history, s)
+    base = first_net(history, s)
+    return base.vary(seconds=search_seconds(base, s))
 
 
 def leader(history: History, s: Situation) -> Config:
@@ -104,7 +105,7 @@ def resize(history: History, s: Situation) -> Iterator[list[Config]]:
     sized = [within_memory(here.vary(size=n), s) for n in (*larger[:1], *smaller[-1:], *larger[1:2])]
     moves += [config for config in sized if worth_decoding(config, here, s)]
     moves = [config for config in moves if long_enough(config, s)]
-    base = base_config(history, s)
+    base = first_net(history, s)
     for config in moves[: allowed(s, base, "resize", len(moves))]:
         yield [config]
 
@@ -123,7 +124,7 @@ def worth_decoding(config: Config, here: Config, s: Situation) -> bool:
 @of_nets
 def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other policies, then mixing, each on top of what was adopted so far."""
-    base = base_config(history, s)
+    base = first_net(history, s)
     moves = policy_moves(base.policy, s.space)
     others = [policy for policy in moves if policy != leader(history, s).policy]
     mixing: list[dict[str, float]] = [{"mixup": 0.3}, {"cutmix": 1.0, "mixup": 0.0}]
@@ -140,7 +141,7 @@ def backbone(history: History, s: Situation) -> Iterator[list[Config]]:
     here = leader(history, s)
     nets = [*from_nothing(history, s), *ranked(history, s)]
     nets = [n for n in nets if (n.backbone, n.model_args) != (here.backbone, here.model_args)]
-    base = base_config(history, s)
+    base = first_net(history, s)
     moves = allowed(s, base, "backbone", len(nets))
     if s.budget >= LONG:
         nets = [n for n in nets if epoch_seconds(n, s) < math.inf]
@@ -181,7 +182,7 @@ def with_learnt(net: Config, learnt: Config) -> Config:
 def loss(history: History, s: Situation) -> Iterator[list[Config]]:
     """Other losses for the kind of task and the metric, and class weights and samplers for rare classes."""
     moves = [m for m in loss_moves(s) if leader(history, s).vary(**m) != leader(history, s)]
-    for change in moves[: allowed(s, base_config(history, s), "loss", len(moves))]:
+    for change in moves[: allowed(s, first_net(history, s), "loss", len(moves))]:
         yield [leader(history, s).vary(**change)]
 
 

@@ -1,7 +1,7 @@
 """PLAN: the stages in order, by name; OTHERS: the stages of other plans."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 from autoclimb.errors import Mistake
@@ -31,6 +31,7 @@ OTHERS: dict[str, Stage] = {"students": one_student, "one-net": one_net, "random
 def predicting_test(stage: Stage) -> Stage:
     """The stage, whose nets all predict the test rows, those too that it makes of nets that were only compared."""
 
+    @wraps(stage)
     def asked(history: History, s: Situation) -> Iterator[list[Config]]:
         for batch in stage(history, s):
             yield [config.vary(predict_test=True) for config in batch]

@@ -186,8 +186,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
         return "a student: learns the finalists' predictions for pictures without labels, too"
     if stage == "rest":
         return "another seed in the time left"
-    first = (row.config for row in before if row.stage == "baseline" and row.config.train == "net")
-    changes = changes_of(config, next(first, None) or search_base(History(), s))
+    nets = [row.config for row in before if row.stage == "baseline" and row.config.train == "net"]
+    changes = changes_of(config, nets[0] if nets else search_base(History(), s))
     return ", ".join(sorted(changes)) or f"as the stage {stage} asks"
 
 

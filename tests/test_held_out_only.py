@@ -12,6 +12,7 @@ from nets import CPU, TINY, material_of
 from autoclimb.arrays import read_predictions
 from autoclimb.blend.members import members_of
 from autoclimb.errors import Mistake
+from autoclimb.learn.faults import OutOfTime
 from autoclimb.learn.trial import run_trial
 from autoclimb.run import store
 from autoclimb.search.cost import cost_of, predict_seconds, speed_of
@@ -137,6 +138,49 @@ def test_a_net_whose_weights_are_gone_is_trained_again(tmp_path):
     assert run_trial(config, material, tmp_path / "out", tmp_path, tmp_path, CPU)["status"] == "done"
     assert np.isfinite(np.load(tmp_path / "out" / "test.npy")).all()
     assert (tmp_path / "fold0.safetensors").exists()
+
+
+@pytest.fixture
+def compared_net(tmp_path):
+    """A tiny net of one fold that predicted its held-out rows: the material, the config that asks for test rows too."""
+    material, config = material_of(24, 300), TINY.vary(epochs=1)
+    run_trial(config.vary(predict_test=False), material, tmp_path / "compared", tmp_path, tmp_path, CPU)
+    return material, config
+
+
+def test_a_net_that_predicts_the_test_rows_later_is_not_silent_meanwhile(compared_net, tmp_path):
+    material, config = compared_net
+    events = []
+    run_trial(config, material, tmp_path / "out", tmp_path, tmp_path, CPU, events.append)
+    assert [e for e in events if e.get("what") == "predicting"]  # a worker that is silent for minutes is ended
+
+
+def test_a_deadline_that_cuts_off_late_predictions_of_test_rows_leaves_the_net_as_it_was(compared_net, tmp_path):
+    material, config = compared_net
+    times = iter(range(1000))  # seconds, one each time that the clock is read
+    reply = run_trial(
+        config, material, tmp_path / "out", tmp_path, tmp_path, CPU, now=lambda: float(next(times)), seconds=12.0
+    )
+    assert (reply["status"], reply["facts"]["fault"]) == ("late", "late")
+    trained = (tmp_path / "fold0.safetensors").read_bytes()
+    assert run_trial(config, material, tmp_path / "out", tmp_path, tmp_path, CPU)["status"] == "done"
+    assert np.isfinite(np.load(tmp_path / "out" / "test.npy")).all()
+    assert (tmp_path / "fold0.safetensors").read_bytes() == trained
+
+
+def test_a_net_whose_weights_are_gone_is_trained_for_all_of_its_seconds(compared_net, tmp_path, monkeypatch):
+    material, config = compared_net
+    asked = []
+
+    def run_fold(config, seconds, *others):
+        asked.append(seconds)
+        raise OutOfTime("long enough to see")
+
+    monkeypatch.setattr("autoclimb.learn.fold.run_fold", run_fold)
+    timed = config.vary(epochs=0.0, seconds=50.0)
+    (tmp_path / "fold0.safetensors").unlink()
+    run_trial(timed, material, tmp_path / "out", tmp_path, tmp_path, CPU, now=lambda: 0.0)
+    assert asked == [50.0]
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------

@@ -328,16 +328,18 @@ def predict_fold(
     device: torch.device,
     exactly: bool = False,
     rows: np.ndarray | None = None,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Predictions `(R, width)` of a saved fold's net for R `rows` of the pictures, by default all, in target units.
 
-    `exactly` as an exported file makes them: in float32 on a processor.
+    `exactly` as an exported file makes them: in float32 on a processor. Rows that a `watch` cuts off are NaN.
     """
     built, target_mean, target_std = saved_net(config, tensors, material.width, material.channels)
     built = replace(for_prediction(built, device, config.seen_size), exactly=exactly)
     place(built, device)
     rows = np.arange(len(material.pixels)) if rows is None else rows
-    return predict_rows(built, material, rows, device, config.seen_size, config.tta) * target_std + target_mean
+    predictions = predict_rows(built, material, rows, device, config.seen_size, config.tta, watch)
+    return predictions * target_std + target_mean
 
 
 def saved_net(config: Config, tensors: dict[str, Tensor], width: int, channels: int) -> tuple[Built, float, float]:

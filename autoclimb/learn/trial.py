@@ -17,7 +17,7 @@ from autoclimb.budget import SLACK
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.closed_form import fit_head, head_predictions, skill
-from autoclimb.learn.faults import STATUSES, Diverged, logged_kind
+from autoclimb.learn.faults import STATUSES, Diverged, OutOfTime, logged_kind
 from autoclimb.learn.features import features_of
 from autoclimb.learn.handmade import FEATURES, extractor_of
 from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
@@ -73,7 +73,7 @@ def run_trial(
 
             stored = stored_features(config, material, cache, device, report, now, deadline)
             material = replace(material, stored=stored)
-        missing = sum(not (nets / f"fold{number}.json").exists() for number in config.folds)
+        missing = sum(not _is_trained(nets, number, config) for number in config.folds)
         until, slowest = now() + config.seconds * missing, 0.0
         for number in config.folds:
             # a fold that overruns takes the time from later folds, not from the run, but leaves them SLACK.least_share
@@ -86,7 +86,7 @@ def run_trial(
                 report({**event, "fold": done + 1, "folds": len(config.folds)})
 
             fold = Fold(number, *rows_of_fold(material, number), device, report_fold, now, deadline, test_done=done > 0)
-            result = _recorded_fold(nets, number, config, material, device)
+            result = _recorded_fold(nets, config, material, fold)
             if result is None:
                 fold_begun = now()
                 if features is None:
@@ -203,33 +203,45 @@ def _record_fold(nets: Path, number: int, result: FoldResult, predict_test: bool
         write_json(nets / f"fold{number}.json", facts)
 
 
-def _recorded_fold(
-    nets: Path, number: int, config: Config, material: Material, device: torch.device
-) -> FoldResult | None:
+def _is_trained(nets: Path, number: int, config: Config) -> bool:
+    """Whether a fold is recorded, with its net where that has test rows left to predict."""
+    json, whole, net = (nets / f"fold{number}{ending}" for ending in (".json", ".npz", ".safetensors"))
+    return json.exists() and (not config.predict_test or whole.exists() or net.exists())
+
+
+def _recorded_fold(nets: Path, config: Config, material: Material, fold: Fold) -> FoldResult | None:
     """A recorded fold, None where there is none that can be read, so that it is trained again.
 
-    Where it was recorded without test rows and they are asked for, its net predicts them now.
+    Where it was recorded without test rows and they are asked for, its net predicts them now. Raises OutOfTime where it
+    does not reach them all, unless another fold's net did.
     """
-    path, whole, held_out = (nets / f"fold{number}{ending}" for ending in (".json", ".npz", f"{HELD_OUT}.npz"))
+    names = (".json", ".npz", f"{HELD_OUT}.npz", ".safetensors")
+    path, whole, held_out, net = (nets / f"fold{fold.number}{ending}" for ending in names)
     if not path.exists():
         return None
     lacking = config.predict_test and not whole.exists()
     try:
         with np.load(whole if whole.exists() else held_out, allow_pickle=False) as arrays:
             oof_pred, test_pred, facts = arrays["oof_pred"], arrays["test_pred"], read_json(path)
-        tensors = load_file(nets / f"fold{number}.safetensors") if lacking else {}
+        tensors = load_file(net) if lacking else {}
     except (*UNREADABLE, SafetensorError):
         return None
+    rows = material.test_rows
     if not lacking:
-        return oof_pred, test_pred[: len(material.test_rows)], facts
+        return oof_pred, test_pred[: len(rows)], facts
     from autoclimb.learn.fold import predict_fold  # timm
-    from autoclimb.learn.views import with_views_of
+    from autoclimb.learn.views import Watch, with_views_of
 
     chosen = with_views_of(config.vary(top=0), path)
-    test_pred = predict_fold(chosen, tensors, material, device, rows=material.test_rows)
+    watch = Watch(fold.now, fold.deadline, fold.deadline, fold.report)
+    test_pred = predict_fold(chosen, tensors, material, fold.device, rows=rows, watch=watch)
+    reached = int(_reached(test_pred).sum())
+    if reached < len(rows) and not fold.test_done:
+        raise OutOfTime(f"the deadline came when {reached} of {len(rows)} test rows were predicted")
     result = _stored((oof_pred, test_pred, facts), material.precision)
-    _record_fold(nets, number, result, predict_test=True)
-    held_out.unlink()
+    _record_fold(nets, fold.number, result, predict_test=True)
+    if whole.exists():
+        held_out.unlink(missing_ok=True)
     return result
 
 

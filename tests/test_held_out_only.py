@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -194,6 +195,21 @@ def test_on_disk_a_fold_is_done_when_it_predicted_what_is_asked_for(tmp_path):
     (nets / "fold0.json").write_text("{}")
     assert (store.folds_done(tmp_path, config), store.folds_done(tmp_path, compared)) == (0, 1)
     (nets / "fold0.npz").write_bytes(b"")
+    assert (store.folds_done(tmp_path, config), store.folds_done(tmp_path, compared)) == (1, 1)
+
+
+@pytest.mark.parametrize("forget", [store.forget_weights, partial(store.limit_weights, limit=0.0)])
+def test_without_its_weights_a_net_that_was_compared_is_to_be_trained_again(tmp_path, forget):
+    config = Config(folds=(0, 1))
+    compared, nets = config.vary(predict_test=False), store.nets_folder(tmp_path, config)
+    nets.mkdir(parents=True)
+    for name in ("fold0.json", "fold0.npz", "fold1.json", "fold1-held-out.npz"):
+        (nets / name).write_text("{}")
+    for fold in config.folds:
+        (nets / f"fold{fold}.safetensors").write_bytes(b"w")
+    assert (store.folds_done(tmp_path, config), store.folds_done(tmp_path, compared)) == (1, 2)
+    forget(tmp_path, keep=set())
+    assert not list(nets.glob("*.safetensors"))
     assert (store.folds_done(tmp_path, config), store.folds_done(tmp_path, compared)) == (1, 1)
 
 

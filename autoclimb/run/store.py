@@ -290,17 +290,28 @@ def cut_short(folder: Path, config: Config, folds: int) -> Config:
 
 
 def forget_weights(folder: Path, keep: set[str]) -> None:
-    """Deletes the nets' weights of every trial but those whose keys are in `keep`; predictions stay."""
+    """Deletes the nets' weights of every trial but those whose keys are in `keep`; trials' predictions stay."""
     needed = {nets_folder(folder, trial.config).name for trial in all_trials(folder) if trial.key in keep}
-    for file in folder.glob("nets/*/*.safetensors"):
-        if file.parent.name not in needed:
-            file.unlink(missing_ok=True)
+    for place in folder.glob("nets/*"):
+        if place.name not in needed:
+            _forget_weights_in(place)
+
+
+def _forget_weights_in(place: Path) -> None:
+    """Deletes the weights in a folder of nets.
+
+    The fold of one that had the test rows left to predict is not done without them: its record goes first.
+    """
+    for file in place.glob("*.safetensors"):
+        if not file.with_suffix(".npz").exists():
+            file.with_suffix(".json").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
     """Deletes the worst trials' weights until the nets on disk take at most `limit` bytes; the bytes they take then.
 
-    The weights of the trials whose keys are in `keep` stay, and so do all predictions.
+    The weights of the trials whose keys are in `keep` stay, and so do all trials' predictions.
     """
     size_of = {place: sum(f.stat().st_size for f in place.glob("*.safetensors")) for place in folder.glob("nets/*")}
     total = sum(size_of.values())
@@ -318,8 +329,7 @@ def limit_weights(folder: Path, keep: set[str], limit: float) -> int:
             break
         if place.name not in needed:
             total -= size_of[place]
-            for file in place.glob("*.safetensors"):
-                file.unlink(missing_ok=True)
+            _forget_weights_in(place)
     return total
 
 

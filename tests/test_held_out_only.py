@@ -17,6 +17,7 @@ from autoclimb.learn.faults import OutOfTime
 from autoclimb.learn.trial import run_trial
 from autoclimb.run import store
 from autoclimb.search.cost import cost_of, predict_seconds, speed_of
+from autoclimb.search.fidelity import THIRD, epochs_in, finalist_epochs
 from autoclimb.search.order import plan_of
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING
@@ -81,6 +82,40 @@ def test_without_finalists_every_net_predicts_the_test_rows():
     _, history = climbed("a card, with the hub", ["baseline", "augmentation", "refine"])
     assert {t.stage for t in history.done(train="net")} == {"baseline", "augmentation", "refine"}
     assert all(t.config.predict_test for t in history.trials)
+
+
+def finals(history: History, s) -> Iterator[list[Config]]:
+    """A user's own finalists: the best net over all folds."""
+    best = history.best(train="net")
+    assert best is not None
+    yield [best.config.vary(folds=tuple(range(s.folds)))]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["finalists", "the user's finalists"])
+def test_the_search_predicts_the_test_rows_where_finalists_come_before_it(own):
+    name = "a card, with the hub"
+    last = ("finalists", finals) if own else "finalists"
+    before, after = (climbed(name, plan)[1] for plan in (["baseline", last, "loss"], ["baseline", "loss", last]))
+    assert {t.stage for t in before.trials} == {t.stage for t in after.trials} == {"baseline", "loss", "finalists"}
+    assert all(t.config.predict_test for t in before.trials)
+    assert not any(t.config.predict_test for t in after.trials if t.stage == "loss")
+
+
+@pytest.mark.parametrize(
+    ("plan", "features"), [(None, True), (None, False), (SEARCH, True)], ids=["usual", "no features", "no finalists"]
+)
+def test_a_search_trial_has_time_for_the_test_rows_where_it_predicts_them(plan, features):
+    """At any ratio of test rows to train rows: on a ladder of seconds a single one may fit by chance."""
+    moves = set()
+    for times in (0.5, 1, 2, 3, 4):
+        values = SITUATIONS["a card, with the hub"]
+        answered = int(times * values["rows"])
+        s = situation(**values, budget=4 * 3600.0, answered=answered, space=SearchSpace(features=features))
+        history, _ = World(s).climb(plan_of(plan))
+        for t in [t for t in history.done(train="net") if t.stage in SEARCH]:
+            assert epochs_in(t.config.seconds, t.config, s) >= finalist_epochs(t.config, s) / THIRD
+        moves |= {t.stage for t in history.done(train="net")}
+    assert moves >= {"baseline", "augmentation", "backbone"}
 
 
 def test_a_net_that_was_compared_costs_its_predictions_alone():

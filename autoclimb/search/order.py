@@ -1,6 +1,7 @@
 """PLAN: the stages in order, by name; OTHERS: the stages of other plans."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def predicting_test(stage: Stage) -> Stage:
 
     @wraps(stage)
     def asked(history: History, s: Situation) -> Iterator[list[Config]]:
-        for batch in stage(history, s):
+        for batch in stage(history, replace(s, finalists_follow=False)):
             yield [config.vary(predict_test=True) for config in batch]
 
     return asked
@@ -45,11 +46,14 @@ def plan_of(
     """The stages to run as (name, stage): PLAN, or the user's names and functions in their order.
 
     With a `folder` the refinement writes its journal there. Nets predict the test rows in the user's own stages, and
-    where no finalists follow. Raises Mistake for an unknown name.
+    where no finalists follow the search. Raises Mistake for an unknown name.
     """
     stages: list[tuple[str, Stage]] = []
     plan = plan if plan is not None else list(PLAN)
-    search = () if "finalists" in plan else ("baseline", *SEARCHING)
+    search = ("baseline", *SEARCHING)
+    after_search = plan[max((i + 1 for i, entry in enumerate(plan) if entry in search), default=0) :]
+    names = [entry[0] if isinstance(entry, tuple) else entry for entry in after_search]
+    answering = () if "finalists" in names else search
     for entry in plan:
         if isinstance(entry, str):
             menu = PLAN | OTHERS
@@ -60,7 +64,7 @@ def plan_of(
                 stage = partial(refinement, journal=folder / JOURNAL)
             if entry == "finalists" and "students" in plan:
                 stage = teaching_finalists
-            stages.append((entry, predicting_test(stage) if entry in search else stage))
+            stages.append((entry, predicting_test(stage) if entry in answering else stage))
         elif isinstance(entry, tuple):
             stages.append((entry[0], predicting_test(entry[1])))
         elif callable(entry):

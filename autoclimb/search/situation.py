@@ -82,6 +82,7 @@ class Situation:
     downloaded: Collection[str] = ()  # backbones whose weights came from the hub already
     replays: Callable[[str], Sequence[Config] | None] = field(default=lambda stage: None, repr=False)  # the configs on
     # record of a stage of which nothing else is tried any more, None of any other stage
+    finalists_follow: bool = True  # the search, whose nets are only compared then
     width: int = 1  # columns of a prediction: one per class
     hardware: str = ""  # of the measured speeds, which trials on other hardware do not correct
 

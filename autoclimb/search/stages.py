@@ -53,7 +53,8 @@ def first_net(history: History, s: Situation) -> Config:
 
     Its finalist predicts the test rows. Until then frozen features answer them; where there are none, it does.
     """
-    return base_config(history, s).vary(predict_test=not history.done(train="features"))
+    only_compared = s.finalists_follow and bool(history.done(train="features"))
+    return base_config(history, s).vary(predict_test=not only_compared)
 
 
 def search_base(history: History, s: Situation) -> Config:

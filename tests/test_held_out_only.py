@@ -17,6 +17,7 @@ from autoclimb.learn.faults import OutOfTime
 from autoclimb.learn.trial import run_trial
 from autoclimb.run import store
 from autoclimb.search.cost import cost_of, predict_seconds, speed_of
+from autoclimb.search.effects import adopted, single_fold
 from autoclimb.search.fidelity import THIRD, epochs_in, finalist_epochs
 from autoclimb.search.order import plan_of
 from autoclimb.search.space import SearchSpace
@@ -82,6 +83,22 @@ def test_without_finalists_every_net_predicts_the_test_rows():
     _, history = climbed("a card, with the hub", ["baseline", "augmentation", "refine"])
     assert {t.stage for t in history.done(train="net")} == {"baseline", "augmentation", "refine"}
     assert all(t.config.predict_test for t in history.trials)
+
+
+def test_a_change_that_a_users_stage_compares_is_adopted_though_its_net_predicts_the_test_rows():
+    def row_losses(t):
+        return np.random.default_rng(0).gamma(2.0, 0.5, 800) * (0.7 if t.config.policy == "trivial" else 1.0)
+
+    base = Config(seconds=60.0, size=96, predict_test=False)
+    own = base.vary(policy="trivial", predict_test=True)
+    history = History([trial(base, "baseline"), trial(own, "own")])
+    assert adopted(history, base, situation(row_losses=row_losses)).policy == "trivial"
+
+
+def test_a_net_that_was_compared_and_predicted_the_test_rows_later_is_compared_once():
+    base = Config(seconds=60.0, size=96, predict_test=False)
+    history = History([trial(c, "stage") for c in (base, base.vary(mixup=0.3), base.vary(predict_test=True))])
+    assert [t.config for t in single_fold(history, base)] == [base, base.vary(mixup=0.3)]
 
 
 def finals(history: History, s) -> Iterator[list[Config]]:

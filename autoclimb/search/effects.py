@@ -148,9 +148,13 @@ def covariance_of_means(table: np.ndarray, groups: np.ndarray | None = None) -> 
 def single_fold(history: History, base: Config) -> list[Trial]:
     """The search trials that are comparable with the base: one fold, the same seconds, on the same hardware.
 
-    On other hardware, where a run may go on, the same seconds are other epochs.
+    On other hardware, where a run may go on, the same seconds are other epochs. A net that was compared and predicted
+    the test rows later counts once; one of a user's stage, which predicted them at once, was trained a little shorter.
     """
-    trials = history.done(train="net", folds=(0,), seconds=base.seconds, predict_test=base.predict_test)
+    trials = history.done(train="net", folds=(0,), seconds=base.seconds)
+    alike = [t for t in trials if t.config.predict_test == base.predict_test]
+    nets = {t.config.nets_key for t in alike}
+    trials = [t for t in trials if t in alike or t.config.nets_key not in nets]
     where = {t.facts.get("hardware", "") for t in trials if t.key == base.key}
     return [t for t in trials if not where or t.facts.get("hardware", "") in where]
 

@@ -597,6 +597,23 @@ def test_the_ledger_adds_up_to_what_was_spent(tmp_path):
     assert sum(seconds for _, seconds in times.time_ledger(record)) == pytest.approx(record.spent, abs=0.5)
 
 
+def test_what_follows_a_trial_that_is_not_blended_is_planning(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    names = ("stage", "start", "trial", "start", "trial", "blend", "start")
+    events = [{"name": name, "spent": 10.0 * i, "facts": {"stage": "resize"}} for i, name in enumerate(names)]
+    ledger = dict(times.time_ledger(replace(record, events=events, spent=70.0)))
+    assert (ledger["blending"], ledger["planning and measuring"]) == (10.0, 30.0)
+
+
+def test_a_move_is_no_matter_of_whether_the_test_rows_are_predicted(tmp_path):
+    record = record_of(open_run(run_folder(tmp_path / "run")))
+    first, *others = record.trials
+    first = replace(first, config=first.config.vary(predict_test=False))
+    moves = findings.moves_of(replace(record, trials=(first, *others)))
+    assert moves
+    assert not any("test rows" in words or "held-out" in words for m in moves for words in (m.words, m.brief))
+
+
 def test_what_stands_between_backticks_is_code_and_all_of_it_is_escaped():
     assert with_code("a <b> `c < d` e") == "a &lt;b&gt; <code>c &lt; d</code> e"
 

@@ -277,10 +277,10 @@ def moves_of(record: RunRecord) -> list[Move]:
         if best is not None and len(done) - number < MOST_MOVES:
             paired = lift_of(record, trial.oof, best.oof)
             if paired is not None:
-                words = words_of(replace(trial.config, folds=best.config.folds), against=best.config)
+                words = changes_in_words(trial.config, best.config)
                 brief = net_words(trial.config)
                 if brief in first_of:
-                    brief += ", " + words_of(replace(trial.config, folds=first_of[brief].folds), first_of[brief])
+                    brief += ", " + changes_in_words(trial.config, first_of[brief])
                 moves.append(
                     Move(number, trial.stage, words, brief, *paired, trial.seconds, adopted=trial.score > best.score)
                 )
@@ -288,6 +288,11 @@ def moves_of(record: RunRecord) -> list[Move]:
         if best is None or trial.score > best.score:
             best = trial
     return moves
+
+
+def changes_in_words(config: Config, other: Config) -> str:
+    """What a config changes in another one, whatever rows both predict."""
+    return words_of(config.vary(folds=other.folds, predict_test=other.predict_test), against=other)
 
 
 def lift_of(record: RunRecord, new: ByRow | None, old: ByRow | None) -> tuple[float, float] | None:

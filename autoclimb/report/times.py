@@ -44,7 +44,8 @@ def time_ledger(record: RunRecord) -> list[tuple[str, float]]:
         elif name == "start":
             activity = f"trials: {facts.get('stage') or stage}"
         elif name == "trial":
-            activity = "blending"
+            # a trial that failed, or predicted no test rows, is not blended
+            activity = "blending" if following[1] == "blend" else "planning and measuring"
         elif name == "blend":
             activity = "planning and measuring"
         elif name == "done":

@@ -86,8 +86,9 @@ def planned_anew(run: Path) -> dict[str, float]:
     history, plans = History(), {}
 
     def folds_done(config: Config) -> int:
-        same = [t.config.folds for t in history.done() if t.config.nets_key == config.nets_key]
-        return len(set(config.folds) & {fold for folds in same for fold in folds})
+        same = [t.config for t in history.done() if t.config.nets_key == config.nets_key]
+        answering = [other for other in same if other.predict_test or not config.predict_test]
+        return len(set(config.folds) & {fold for other in answering for fold in other.folds})
 
     situation = replace(situation_of(run), folds_done=folds_done)
     for trial in trials_of(run):

@@ -10,6 +10,7 @@ import pytest
 
 from autoclimb.disk import write_json
 from autoclimb.run import store
+from autoclimb.search.cost import look_of, measured
 from autoclimb.types import Config, Trial
 
 pytestmark = pytest.mark.long
@@ -52,9 +53,10 @@ def test_costs_are_planned_anew_from_what_a_run_measured(tmp_path):
     run, every = tmp_path / "run", (0, 1, 2, 3, 4)
     config = Config(train="features", backbone="gradients", size=64, folds=every)
     frozen = config.vary(backbone="resnet18", weights="box")  # not measured: left out
-    for c in (config, frozen):
+    net = Config(size=64, seconds=20.0)  # which predicts the test rows later than the held-out rows
+    for c in (config, frozen, net.vary(predict_test=False), net):
         store.save_trial(run, Trial(c, "baseline", "done", 0.5, 0.1, 30.0, facts={"planned_s": 10.0}))
-    write_json(run / "speeds.json", {})
+    write_json(run / "speeds.json", {look_of(measured(net)): {"train": 50.0, "predict": 100.0}})
     write_json(run / "facts.json", {"sizes": {"train": [[0, 100, 120]]}})
     write_json(run / "train_ids.json", list(range(700)))
     write_json(run / "run.json", {"budget": 300.0})
@@ -64,7 +66,9 @@ def test_costs_are_planned_anew_from_what_a_run_measured(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     # 4 s of imports, .8 until features come, 1.1 for 1,805 pictures, .23 for each of five heads
     assert "gradients 64 px, 5 folds: 7.1 s, took 30.0 s" in ended.stdout
-    assert "| all | 1 |" in ended.stdout
+    assert f"{net.backbone} 64 px, 1 folds: 20.5 s, took 30.0 s" in ended.stdout
+    assert f"{net.backbone} 64 px, 1 folds: 7.5 s, took 30.0 s" in ended.stdout  # for 700 pictures
+    assert "| all | 3 |" in ended.stdout
 
 
 def test_costs_without_a_planned_trial_say_so(tmp_path):

@@ -1,4 +1,4 @@
-"""The submissions of a run: a constant one first, the blend after every trial, and the last blend in depth."""
+"""The submissions of a run: a constant one first, blends as trials predict test rows, and the last in depth."""
 
 from collections import Counter
 from collections.abc import Sequence

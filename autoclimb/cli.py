@@ -108,7 +108,8 @@ def run_fit(
 ) -> None:
     """Search, blend and write a submission within the budget.
 
-    A valid submission is on disk from the first seconds on. Stop when you like: the same command continues.
+    A valid submission is on disk from the first seconds on. Stop when you like: the same command continues, and a
+    larger budget goes further.
     """
     seconds = seconds_of(budget)
     _print_end(
@@ -202,7 +203,7 @@ def make_report(folder: options.Folder) -> None:
 def list_suspects(folder: options.Folder) -> None:
     """Write suspects.html: train pictures whose labels look wrong, to keep, drop or relabel in a browser.
 
-    It saves decisions.csv, which fit takes with --decisions. suspects.csv lists the same.
+    The page saves decisions.csv, which fit takes with --decisions. suspects.csv lists the same rows.
     """
     from autoclimb.solve import open_run
 
@@ -241,7 +242,7 @@ def write_export(
 ) -> None:
     """Write a run's blend as one file that answers without autoclimb, compared with predict first.
 
-    Its description (inputs, classes, decision, score) stands in the file and beside it as json.
+    Its description (inputs, classes, decision, score) is in the file and beside it as json.
     """
     from autoclimb.report.view import watch
 
@@ -260,7 +261,7 @@ def run_demo(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a small competition, solve it, and compare the promise with the truth.
+    """Make a small competition, solve it, and compare the out-of-fold score with the true one.
 
     Each picture shows several digits, to be named as a set and scored by F2. Nothing is downloaded.
     """
@@ -296,7 +297,7 @@ def show_plan(
 ) -> None:
     """Show what fit would do with a budget on a device, and why, without doing it.
 
-    Stages, nets, sizes, folds, epochs, rates, seconds, memory and disk, from measured and published rates.
+    Stages, nets, sizes, folds, epochs, pictures a second, seconds, memory and disk, by measured and published speeds.
     """
     from autoclimb.dry_run import plan
 
@@ -351,7 +352,7 @@ def run_bench(
 
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
 def list_recipes() -> None:
-    """List the recipes: one file per known competition, for fit's --recipe."""
+    """List the recipes that fit takes with --recipe: for known competitions, and baselines without a search."""
     from autoclimb.search.recipes import recipe_titles
 
     titles = recipe_titles()

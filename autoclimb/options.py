@@ -22,7 +22,10 @@ Data = Annotated[
     typer.Argument(metavar="DATA", help="The competition's folder, as downloaded.", show_default=False, parser=_named),
 ]
 Folder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run's folder, as fit names it.", show_default=False, parser=_named)
+    Path,
+    typer.Argument(
+        metavar="RUN", help="The folder of a run, as fit prints it at its end.", show_default=False, parser=_named
+    ),
 ]
 MetricName = Annotated[
     str | None,
@@ -30,7 +33,7 @@ MetricName = Annotated[
         "--metric",
         "-m",
         metavar="NAME",
-        help="What the competition scores by: f2, qwk, auc, ... or FILE.py:FUNCTION. Default: what fits DATA.",
+        help="The competition's metric: f2, qwk, auc, ... or FILE.py:FUNCTION. Default: the usual one for such data.",
     ),
 ]
 Budget = Annotated[
@@ -44,17 +47,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print th
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names pictures.")]
 Target = Annotated[
     str | None,
-    typer.Option("--target", metavar="COLUMN", help="Column to predict; COLUMN=CLASS: of two, the positive."),
+    typer.Option(
+        "--target", metavar="COLUMN", help="Column to predict. COLUMN=CLASS says which of two classes is positive."
+    ),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group", metavar="COLUMN", help="Rows with one value here share a fold, such as a patient's; or none."
+        "--group", metavar="COLUMN", help="Column of groups, such as patients, whose rows share a fold; or none."
     ),
 ]
 Folds = Annotated[
     int | None,
-    typer.Option("--folds", metavar="K", help="Parts of the train rows, each held out once. Default: by their number."),
+    typer.Option("--folds", metavar="K", help="Number of folds. Default: 5, more above 100,000 rows."),
 ]
 RecipeName = Annotated[
     str | None,
@@ -71,7 +76,9 @@ WeightsPath = Annotated[
     str | None,
     typer.Option("--weights", metavar="PATH", help="Folder or file of pretrained weights, or an earlier run."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Go on where the reading rests on a guess.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", metavar="", help="Start even if the reading of DATA rests on a guess.")
+]
 Decisions = Annotated[
     Path | None,
     typer.Option("--decisions", metavar="FILE", help="Rows to keep, drop or relabel, saved from suspects.html."),
@@ -81,12 +88,17 @@ NoLabelShift = Annotated[
     typer.Option(
         "--no-label-shift",
         metavar="",
-        help="Answer as if classes were as frequent in the test set, whatever the evidence.",
+        help="Do not correct for classes that are more or less frequent in the test set.",
     ),
 ]
 CacheSize = Annotated[
     float,
-    typer.Option("--cache-gb", metavar="GB", min=0.0, help="Disk for decoded pixels; beyond it JPEGs, then files."),
+    typer.Option(
+        "--cache-gb",
+        metavar="GB",
+        min=0.0,
+        help="Disk for decoded pixels; more are stored as JPEGs or decoded each time.",
+    ),
 ]
 Trackers = Annotated[
     list[str] | None,
@@ -98,12 +110,12 @@ Trackers = Annotated[
 MetricToReadFor = Annotated[
     str | None,
     typer.Option(
-        "--metric", "-m", metavar="NAME", help="Read for this metric; without it the one that fits is proposed."
+        "--metric", "-m", metavar="NAME", help="The metric to read for. Default: the usual one for such data."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print the facts as JSON.")]
 KnownDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu (two cores), t4, p100, a100 or h100.")]
-Hub = Annotated[bool, typer.Option("--hub", metavar="", help="With the nets of timm's hub.")]
+Hub = Annotated[bool, typer.Option("--hub", metavar="", help="Plan with the nets of timm's hub.")]
 
 # --- of leaderboard, predict, export and demo ------------------------------------------------------------------------
 
@@ -133,11 +145,11 @@ SuiteFile = Annotated[
     Path,
     typer.Argument(metavar="SUITE", help="A TOML file that names sets and solvers.", show_default=False, parser=_named),
 ]
-Solvers = Annotated[str | None, typer.Option("--solvers", metavar="A,B", help="Some of its solvers only.")]
-Sets = Annotated[str | None, typer.Option("--sets", metavar="A,B", help="Some of its sets only.")]
-Budgets = Annotated[str | None, typer.Option("--budgets", metavar="60s,5m", help="Instead of the suite's own.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="0,1", help="Instead of the suite's own.")]
+Solvers = Annotated[str | None, typer.Option("--solvers", metavar="A,B", help="Only these solvers of the suite.")]
+Sets = Annotated[str | None, typer.Option("--sets", metavar="A,B", help="Only these sets of the suite.")]
+Budgets = Annotated[str | None, typer.Option("--budgets", metavar="60s,5m", help="Budgets instead of the suite's.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="0,1", help="Seeds instead of the suite's.")]
 BenchOut = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of the bench. Default: named after SUITE.")
 ]
-Retry = Annotated[bool, typer.Option("--retry", metavar="", help="Run cells again that failed.")]
+Retry = Annotated[bool, typer.Option("--retry", metavar="", help="Run failed cells again.")]

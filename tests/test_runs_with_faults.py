@@ -115,6 +115,22 @@ def test_only_what_was_finished_after_the_last_blend_is_blended_before_a_run_goe
     assert len(blended) == 2
 
 
+def test_a_net_that_was_only_compared_leaves_nothing_to_blend_and_the_submission_as_it_is(finished):
+    setup, trainer, _ = finished
+    features = store.recall_trial(setup.folder, FEATURES)
+    publish(setup, History([features]))
+    before, told = (setup.folder / "submission.csv").read_text(), len(trainer.events)
+    compared = run_trial(setup, Config(seconds=9.0, predict_test=False), "baseline")
+    assert (compared.status, compared.test) == ("done", None)
+    publish(setup, History([features, compared]))
+    assert not [event for event in trainer.events[told:] if event.name == "blend"]
+    assert not store.has_unblended(setup.folder)
+    run = finish(setup, plan_ended=False)
+    assert run.blend.members == (FEATURES.key,)
+    assert run.words.startswith("2 trials, ")
+    assert (setup.folder / "submission.csv").read_text() == before
+
+
 def test_what_was_not_blended_has_the_time_that_is_left_or_what_every_blend_has(finished, monkeypatch):
     setup, trainer, constant = finished
     limits = []

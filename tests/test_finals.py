@@ -67,7 +67,7 @@ from autoclimb.search.finals import (
 )
 from autoclimb.search.frozen import features_are_all, frozen_net, over_all_folds
 from autoclimb.search.leftover import decide_rest, lone_net
-from autoclimb.search.nets import from_hub, net_named
+from autoclimb.search.nets import from_hub, net_named, with_hub
 from autoclimb.search.order import PLAN
 from autoclimb.search.rates import DEVICES, memory_gb
 from autoclimb.search.retreat import instead_of
@@ -797,6 +797,27 @@ def test_no_time_is_filled_with_what_is_known_or_must_be_downloaded():
 
 
 # --- what finished trials say of costs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "second"), [(0.2, "convnext"), (0.01, "resnet"), (-0.2, "resnet")])
+def test_a_net_too_slow_to_compare_is_a_finalist_early_where_its_frozen_features_are_clearly_better(gain, second):
+    draw = np.random.default_rng(0)
+    hard = draw.gamma(2.0, 0.5, 2000)
+    gains = {"convnext_nano.in12k_ft_in1k": gain}
+    noise = {row["backbone"]: draw.normal(0, 0.3, 2000) for row in with_hub("cpu", BOXED)}
+
+    def row_losses(t: Trial) -> np.ndarray:
+        frozen = t.config.train == "features"
+        loss = hard * (1 - gains.get(t.config.backbone, 0.0) * frozen) + noise[t.config.backbone]
+        return loss if frozen else np.where(np.arange(2000) % 5 == 0, loss, np.nan)
+
+    s = situation(pretrained=with_hub("cpu", BOXED), budget=4 * HOUR, row_losses=row_losses)
+    history = History([trial(frozen_net(row, 128, s)) for row in s.pretrained])
+    base = Config(backbone="mobilenetv3_large_100.ra_in1k", weights="hub", size=160, seconds=90.0, predict_test=False)
+    history.add(trial(base, "baseline"))
+    history.add(trial(base.vary(backbone="resnet18.a1_in1k"), "backbone"))
+    heads = [net_named(head[0].backbone).family for head in family_heads(history, s)]
+    assert heads[:2] == ["mobilenet", second]
 
 
 def test_features_that_are_there_cost_their_head_alone():

@@ -36,7 +36,7 @@ from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
 from autoclimb.search.starting import from_nothing, nets_are_useful, ranked
-from autoclimb.types import Config, History
+from autoclimb.types import Config, History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer
 MOST = 6  # finalists: a blend of more gains little
@@ -47,7 +47,9 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
 
     Nets that were tried come first, beginning with the leader, which is the base where nothing was compared, and keep
     their size, or get a larger one where no other was tried. From scratch, each net counts as a family, but only those
-    that were compared are taken, since nothing else says which suits the data.
+    that were compared are taken, since nothing else says which suits the data. A processor compares complete nets, for
+    which the strongest are too slow, but can train their tops: nets whose frozen features are better than those of all
+    that were compared come right after the leader.
     """
     here = leader(history, s).vary(predict_test=True)
     near = _near(history, s)
@@ -67,6 +69,8 @@ def family_heads(history: History, s: Situation) -> list[list[Config]]:
         if scratch_first and tuned:
             tuned[1:1] = [config for config in fresh if not config.weights]
         first = first if compared(history, s) else [*tuned, here]
+    if s.device == "cpu" and tried:
+        first = [here, *(net for net in fresh if features_beat(net, first, history, s)), *tried]
     families: dict[str, list[Config]] = {}
     seen: set[tuple[Any, ...]] = set()
     for config in [*first, *fresh]:
@@ -88,6 +92,20 @@ def _near(history: History, s: Situation) -> list[Config]:
     best = int(loss.argmin())
     stderr = np.sqrt(np.maximum(covariance.diagonal() + covariance[best, best] - 2 * covariance[best], 0.0))
     return [trials[i].config for i in np.argsort(loss, kind="stable") if loss[i] <= loss[best] + 2 * stderr[i]]
+
+
+def features_beat(net: Config, others: list[Config], history: History, s: Situation) -> bool:
+    """Whether the net's frozen features lower the loss of all others' by more than two standard errors, by row."""
+    best: dict[str, Trial] = {}
+    for trial in history.done(train="features"):
+        name = trial.config.backbone
+        best[name] = max(best.get(name, trial), trial, key=lambda t: t.score)
+    own, theirs = best.get(net.backbone), [best[c.backbone] for c in others if c.backbone in best]
+    if own is None or not theirs:
+        return False
+    loss, covariance, _ = observed([own, *theirs], s)
+    stderr = np.sqrt(np.maximum(covariance.diagonal() + covariance[0, 0] - 2 * covariance[0], 0.0))
+    return bool((loss > 2 * stderr)[1:].all())
 
 
 def settled_sizes(history: History, s: Situation) -> set[str]:
@@ -176,7 +194,7 @@ def one_each(
             sized = at_size(config, share, s)
             if epochs_paid(share, sized, s) >= times * final_epochs(level, sized, s):
                 largest = with_deeper_top(with_pixels(sized, s, share, most), s, share)
-                able.append((min(share_of_own_size(sized, s), OWN_SHARE), largest))
+                able.append((min(share_of_own_size(largest, s), OWN_SHARE), largest))
         rows += sorted(able, key=lambda row: -row[0])[:1]
         if len(rows) >= n and all(own_size >= OWN_SHARE for own_size, _ in rows[1:n]):
             break

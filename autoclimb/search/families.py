@@ -194,7 +194,9 @@ def one_each(
             sized = at_size(config, share, s)
             if epochs_paid(share, sized, s) >= times * final_epochs(level, sized, s):
                 largest = with_deeper_top(with_pixels(sized, s, share, most), s, share)
-                able.append((min(share_of_own_size(largest, s), OWN_SHARE), largest))
+                # a top has learned most of what it will after enough epochs, a complete net has not
+                own_size = share_of_own_size(largest if largest.top else sized, s)
+                able.append((min(own_size, OWN_SHARE), largest))
         rows += sorted(able, key=lambda row: -row[0])[:1]
         if len(rows) >= n and all(own_size >= OWN_SHARE for own_size, _ in rows[1:n]):
             break

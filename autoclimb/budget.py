@@ -101,6 +101,7 @@ class Slack:
     # for the end: the last blend in depth, its submission and the record
     import_for_last_blend: float = 2.5  # imports of LightGBM and scikit-learn, on two cores
     boosting_from: float = 300.0  # seconds of budget from which LightGBM's import is worth its time; own choice
+    stacking_from: float = 300.0  # seconds of budget from which a stacker after each trial is, .1 to .3 s; own choice
     quick_blends_in_last: float = 10.0  # a blend in depth took up to ten times a quick one (benchmarks/LOG.md)
     share_for_last_blend: float = 0.04  # of the budget, at most, so that a short run still trains
     quick_blends_at_least: float = 2.2  # one quick blend and its writing must always fit, measured or not

@@ -1,6 +1,8 @@
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from autoclimb.blend import boosted, linear
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
 from autoclimb.blend.rows import Rows
+from autoclimb.run import store
+from autoclimb.run.answers import blend_trials
+from autoclimb.run.setup import Setup
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -133,6 +138,28 @@ def test_a_quick_blend_does_not_wait_for_the_import_of_lightgbm(monkeypatch):
     truth, trials = world("multiclass", 2000, members=2)
     monkeypatch.setattr(boosted, "can_boost", slow)
     blend_of(trials, TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(2000) % 2), quick=True)
+
+
+@pytest.mark.parametrize(("count", "stacks"), [(500, True), (60_000, False)])
+def test_a_quick_blend_stacks_where_predictions_are_few(count, stacks):
+    truth, trials = world("multiclass", count, members=4)
+    train = TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(count) % 5)
+    assert ("linear" in blend_of(trials, train, quick=True).tried) == stacks
+
+
+@pytest.mark.parametrize(("budget", "quick", "stacks"), [(90.0, True, False), (600.0, True, True), (90.0, False, True)])
+def test_amid_a_short_run_no_stacker_takes_its_time(tmp_path, monkeypatch, budget, quick, stacks):
+    truth, trials = world("multiclass", 300, members=3)
+    setup = SimpleNamespace(
+        folder=tmp_path,
+        clock=SimpleNamespace(budget=budget),
+        train=TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5),
+        task=SimpleNamespace(test_groups=None),
+    )
+    monkeypatch.setattr(store, "all_trials", lambda folder: trials)
+    blend = blend_trials(cast(Setup, setup), quick)
+    assert ("linear" in blend.tried) == stacks
+    assert "greedy" in blend.tried
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rmse", "regression"), ("mae", "regression"), ("accuracy", "binary")])

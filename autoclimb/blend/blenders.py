@@ -4,6 +4,7 @@ A blender learns a plain dict (json) from Rows and applies it to the predictions
 holds "picked", the members it reads.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ MARGIN = 0.25
 # Columns without information change little, so luck decides whether they seem to help, and new pictures have no such
 # columns. A full standard error keeps them out in five cases of six.
 METADATA_MARGIN = 1.0
+# Cells of predictions up to which the linear stacker takes .1 to .3 s in a quick blend; after 10 minutes of cifar10 it
+# was worth .015 of accuracy out of fold (LOG.md)
+QUICK_LINEAR = 600_000
 
 
 def always(goal: Goal) -> bool:
@@ -43,7 +47,7 @@ class Blender:
     fewest_rows: int = 0
     fewest_members: int = 2
     most_columns: int = 0  # 0 for any number; a limit where the model's size grows with them
-    when_quick: bool = True
+    quick_cells: float = math.inf  # rows x columns x members up to which a quick blend tries it
     margin: float = MARGIN
     needs_metadata: bool = False
 
@@ -60,7 +64,7 @@ BLENDERS: dict[str, Blender] = {
     "best": Blender(averages.best, averages.weighted, fewest_members=1),
     "mean": Blender(averages.mean, averages.weighted),
     "log odds mean": Blender(
-        averages.plain, averages.log_odds_mean, suits=lambda g: g.kind != "regression", when_quick=False
+        averages.plain, averages.log_odds_mean, suits=lambda g: g.kind != "regression", quick_cells=0
     ),
     "rank mean": Blender(
         averages.ranks,
@@ -81,28 +85,28 @@ BLENDERS: dict[str, Blender] = {
         averages.vote,
         suits=lambda g: g.metric.wants == "label",
         fewest_members=3,
-        when_quick=False,
+        quick_cells=0,
     ),
     "greedy": Blender(selection.greedy, averages.weighted),
     # with one member it is vector scaling: a slope and a shift for each class, shrunk to shared ones
-    "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, fewest_members=1, when_quick=False),
+    "linear": Blender(linear.fitted, linear.apply, fewest_rows=50, fewest_members=1, quick_cells=QUICK_LINEAR),
     "two-level ridge": Blender(
         ridge.fitted,
         ridge.apply,
         suits=lambda g: g.kind == "multilabel",
         fewest_rows=200,
-        when_quick=False,
+        quick_cells=0,
         most_columns=1000,
     ),
     "lightgbm": Blender(
-        boosted.fitted, boosted.apply, suits=lambda g: boosted.can_boost(), fewest_rows=2000, when_quick=False
+        boosted.fitted, boosted.apply, suits=lambda g: boosted.can_boost(), fewest_rows=2000, quick_cells=0
     ),
     "linear+metadata": Blender(
         metadata.fitted_linear,
         metadata.apply_linear,
         fewest_rows=50,
         fewest_members=1,
-        when_quick=False,
+        quick_cells=0,
         margin=METADATA_MARGIN,
         needs_metadata=True,
     ),
@@ -112,7 +116,7 @@ BLENDERS: dict[str, Blender] = {
         suits=lambda g: boosted.can_boost(),
         fewest_rows=2000,
         fewest_members=1,
-        when_quick=False,
+        quick_cells=0,
         margin=METADATA_MARGIN,
         needs_metadata=True,
     ),
@@ -131,7 +135,7 @@ def suitable(rows: Rows, allow: Collection[str] | None, quick: bool) -> tuple[st
         and len(rows.predictions) >= b.fewest_members
         and len(rows.rows) >= b.fewest_rows
         and rows.width <= (b.most_columns or rows.width)
-        and (b.when_quick or not quick)
+        and (not quick or len(rows.rows) * rows.width * len(rows.predictions) <= b.quick_cells)
         and (rows.beside is not None or not b.needs_metadata)
         and b.suits(rows.goal)  # the last to be asked: it may take seconds
     ) or ("best",)

@@ -58,9 +58,9 @@ def blend_of(
 
     `oof` is the chosen blenders', cross-fitted; the rule for the test rows is to be learned on it. Trials may cover
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
-    `allow` names the rows of BLENDERS to consider; `quick` leaves out those that take long on so many cells, shortens the
-    rest and looks at some of very many rows. `own_scores` is filled: with it the next call ranks the trials that it knows without looking at
-    them.
+    `allow` names the rows of BLENDERS to consider; `quick` leaves out those that would take long, shortens the rest and
+    looks at some of very many rows. `own_scores` is filled: with it the next call ranks the trials that it knows
+    without looking at them.
     """
     members = members_of(trials)
     assert members, "no finished trial to blend"

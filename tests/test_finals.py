@@ -862,6 +862,21 @@ def test_heads_on_few_rows_take_next_to_no_time():
     assert 3 < head_seconds(linear, 5, many) < 0.5 * head_seconds(kernel, 5, many)
 
 
+def test_heads_are_corrected_by_what_they_took_and_features_by_the_rest_of_their_trial():
+    s = situation(pretrained=BOXED, rows=5000)
+    frozen, other = (frozen_net(row, 128, s) for row in BOXED)
+    head = head_seconds(frozen, 1, s)
+    seconds = full_cost(frozen, s) - 0.6 * 5 * head + decoding_of(frozen, s)  # features take what was planned
+    known = corrected(
+        History([trial(Config(seconds=1.0)), replace(trial(frozen, seconds=seconds), facts={"head_s": 0.4 * head})]), s
+    )
+    assert head_seconds(other, 5, known) == pytest.approx(0.4 * head_seconds(other, 5, s))
+    features = [full_cost(other, where) - head_seconds(other, 5, where) for where in (known, s)]
+    assert features[0] == pytest.approx(features[1])
+    elsewhere = replace(trial(frozen, seconds=seconds), facts={"head_s": 0.4 * head, "hardware": "another machine"})
+    assert corrected(History([trial(Config(seconds=1.0)), elsewhere]), s) is s
+
+
 def test_frozen_features_correct_what_others_will_cost_and_trainings_do_not():
     s = situation(pretrained=BOXED)
     frozen, other = (frozen_net(row, 128, s) for row in BOXED)

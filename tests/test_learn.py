@@ -400,6 +400,19 @@ def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
     assert len(list(tmp_path.glob("features-*.npy"))) == 2
 
 
+def test_a_trial_of_features_says_how_long_the_head_of_a_fold_took(tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def fit_head(*given):
+        clock[0] += 2.5 + clock[0]  # the first fold's is the quickest
+        return closed_form.fit_head(*given)
+
+    monkeypatch.setattr("autoclimb.learn.trial.fit_head", fit_head)
+    config = Config(train="features", backbone="gradients", size=32, folds=(0, 1))
+    reply = run_trial(config, material_of(), tmp_path, tmp_path, tmp_path, CPU, now=lambda: clock[0])
+    assert reply["facts"]["head_s"] == 2.5
+
+
 @pytest.fixture(scope="module")
 def features_of_stripes(tmp_path_factory):
     """A cache for trials of the same pictures, as in a run: it takes a second to learn a dictionary of patches."""

@@ -168,7 +168,7 @@ def _run_head(
     config: Config, features: np.ndarray, material: Material, fold: Fold, nets: Path, cache: Path, first: bool
 ) -> FoldResult:
     """A fold of a head in closed form on frozen features; the facts of the `first` fold hold skill and symmetries."""
-    rows, kind = fold.train_rows, material.kind
+    begun, rows, kind = fold.now(), fold.train_rows, material.kind
     most = max(HEAD_CELLS // material.width, 1)
     if len(rows) > most:
         rows = np.sort(rng(config.seed, "rows of the head", fold.number).choice(rows, most, replace=False))
@@ -178,7 +178,7 @@ def _run_head(
     oof_pred, test_pred = (head_predictions(head, features[r], kind) for r in (fold.valid_rows, material.test_rows))
     if np.isnan(oof_pred).any() or np.isnan(test_pred).any():
         raise Diverged("the head's predictions are no numbers")
-    facts: dict[str, Any] = {"features": int(features.shape[1])}
+    facts: dict[str, Any] = {"features": int(features.shape[1]), "head_s": round(fold.now() - begun, 3)}
     if first:
         few = fold.valid_rows[: max(SKILL_CELLS // material.width, 1)]
         facts["skill"] = skill(oof_pred[: len(few)], material.targets(few), kind)

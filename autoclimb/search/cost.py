@@ -308,9 +308,9 @@ def corrected(history: History, situation: Situation) -> Situation:
     """The situation with each net's speed corrected by its finished trials, other nets' by the median of all.
 
     The seconds of heads come first, since a trial of features includes its heads: on an Intel Xeon they took .6 of the
-    planned. A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work. Trainings
-    and frozen features are corrected separately, the latter by trials that neither waited for the worker's imports, as
-    the first one does, nor found a part of their features on disk.
+    planned. A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work.
+    Trainings and frozen features are corrected separately, the latter by trials that neither waited for the worker's
+    imports, as the first one does, nor found a part of their features on disk.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
     heads = [ratio for trial in history.done(train="features") if (ratio := head_ratio(trial, situation))]

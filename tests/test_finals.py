@@ -871,6 +871,8 @@ def test_heads_are_corrected_by_what_they_took_and_features_by_the_rest_of_their
         History([trial(Config(seconds=1.0)), replace(trial(frozen, seconds=seconds), facts={"head_s": 0.4 * head})]), s
     )
     assert head_seconds(other, 5, known) == pytest.approx(0.4 * head_seconds(other, 5, s))
+    linear = other.vary(head="linear")
+    assert head_seconds(linear, 5, known) == head_seconds(linear, 5, s), "a kernel head says little of a linear one"
     features = [full_cost(other, where) - head_seconds(other, 5, where) for where in (known, s)]
     assert features[0] == pytest.approx(features[1])
     elsewhere = replace(trial(frozen, seconds=seconds), facts={"head_s": 0.4 * head, "hardware": "another machine"})

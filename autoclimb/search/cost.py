@@ -273,7 +273,7 @@ def features_seconds(config: Config, situation: Situation) -> float:
 def head_seconds(config: Config, folds: int, situation: Situation) -> float:
     """Seconds to fit and apply a head on features, over `folds` folds."""
     rows = rows_of_fold(situation)
-    folds_here = folds * situation.heads
+    folds_here = folds * situation.heads.get(config.head, 1.0)
     if config.head == "kernel":
         return folds_here * (0.05 + CHOICE_SECONDS * min(rows, 1000) ** 2 + HEAD_SECONDS * min(rows, 6000) ** 3)
     if config.head == "knn":
@@ -307,14 +307,18 @@ def download_seconds(config: Config, situation: Situation) -> float:
 def corrected(history: History, situation: Situation) -> Situation:
     """The situation with each net's speed corrected by its finished trials, other nets' by the median of all.
 
-    The seconds of heads come first, since a trial of features includes its heads: on an Intel Xeon they took .6 of the
-    planned. A probe of a second misses what a training of minutes meets: preparing batches, warm caches, other work.
-    Trainings and frozen features are corrected separately, the latter by trials that neither waited for the worker's
-    imports, as the first one does, nor found a part of their features on disk.
+    The seconds of heads come first, since a trial of features includes its heads: on an Intel Xeon kernel ones took .5
+    of the planned, linear ones .7. A probe of a second misses what a training of minutes meets: preparing batches, warm
+    caches, other work. Trainings and frozen features are corrected separately, the latter by trials that neither waited
+    for the worker's imports, as the first one does, nor found a part of their features on disk.
     """
     ratios: dict[str, dict[str, list[float]]] = {"net": {}, "features": {}}
-    heads = [ratio for trial in history.done(train="features") if (ratio := head_ratio(trial, situation))]
-    situation = replace(situation, heads=median(heads)) if heads else situation
+    heads: dict[str, list[float]] = {}
+    for trial in history.done(train="features"):
+        if ratio := head_ratio(trial, situation):
+            heads.setdefault(trial.config.head, []).append(ratio)
+    if heads:
+        situation = replace(situation, heads={head: median(known) for head, known in heads.items()})
     pixels: set[tuple[int, str, int]] = set()
     features: set[Config] = set()
     downloaded: set[str] = set()
@@ -348,7 +352,7 @@ def corrected(history: History, situation: Situation) -> Situation:
 def head_ratio(trial: Trial, situation: Situation) -> float:
     """The seconds of the trial's heads over the planned ones; 0 where the trial does not tell."""
     seconds, here = trial.facts.get("head_s", 0.0), trial.facts.get("hardware", "") == situation.hardware
-    ratio = seconds / head_seconds(trial.config, 1, replace(situation, heads=1.0)) if here else 0.0
+    ratio = seconds / head_seconds(trial.config, 1, replace(situation, heads={})) if here else 0.0
     return min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1]) if ratio else 0.0
 
 

@@ -73,7 +73,8 @@ class Situation:
     # that reading a picture adds to a net's work: 0 where its pixels fit on the disk as an array
     channels: int = 3  # of a picture
     cores: int = 0  # that decode; 0 where that is not known
-    heads: float = 1.0  # seconds that a head takes over those of two cores of an AMD EPYC
+    heads: Mapping[str, float] = field(default_factory=dict)  # Config.head -> its seconds over those of two cores of an
+    # AMD EPYC
     memory_gb: float = math.inf  # for training: of the card, or of the control group without one
     kept: Mapping[Config, int] = field(default_factory=dict)  # search.cost.trunk_of -> variants of the pictures whose
     # features at that cut are on disk

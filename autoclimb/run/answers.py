@@ -32,7 +32,7 @@ from autoclimb.types import Blend, Event, Goal, History, Metric, Rule, Task, Tel
 
 # LightGBM's import alone takes seconds
 FAST_BLENDERS = ("constant", "best", "mean", "greedy", "linear", "linear+metadata")
-AVERAGES = tuple(name for name in BLENDERS if name != "linear")  # of those that a quick blend tries
+UNSTACKED = tuple(name for name in BLENDERS if name != "linear")  # the only stacker that a quick blend tries
 TRAIN_SHARES = "submission-train-shares.csv"
 MOST_SHIFTED = 3  # classes that a note names
 TOO_LARGE = "there is too little memory to blend the trials"
@@ -92,7 +92,7 @@ def limit_nets(setup: Setup, members: Sequence[str]) -> None:
 def blend_trials(setup: Setup, quick: bool, own_scores: dict[tuple[str, str], float] | None = None) -> Blend:
     """The blend of every trial on disk, including those of earlier calls; drawn to group means where that helps."""
     short = setup.clock.budget < (SLACK.stacking_from if quick else SLACK.boosting_from)
-    allow = (AVERAGES if quick else FAST_BLENDERS) if short else None
+    allow = (UNSTACKED if quick else FAST_BLENDERS) if short else None
     blend = blend_of(store.all_trials(setup.folder), setup.train, allow=allow, quick=quick, own_scores=own_scores)
     return by_group(blend, setup.train, setup.task.test_groups)
 

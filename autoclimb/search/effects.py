@@ -135,6 +135,12 @@ def observed(trials: Sequence[Trial], s: Situation) -> tuple[np.ndarray, np.ndar
     return scores[0] - scores, np.diag(errors**2), unit
 
 
+def stderr_against(covariance: np.ndarray, other: int) -> np.ndarray:
+    """The standard errors `(T,)` of the differences of mean losses from that of the trial at index `other`."""
+    variance = covariance.diagonal() + covariance[other, other] - 2 * covariance[other]
+    return np.sqrt(np.maximum(variance, 0.0))
+
+
 def covariance_of_means(table: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """The covariance `(T, T)` of the means of losses `(T, n)` over rows, or over `groups` `(n,)` of them."""
     residual = table - table.mean(1, keepdims=True)

@@ -10,7 +10,7 @@ import numpy as np
 from autoclimb.budget import SLACK
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, all_kept
 from autoclimb.search.cost import decoding_of, epoch_seconds, ready_seconds
-from autoclimb.search.effects import observed, single_fold
+from autoclimb.search.effects import observed, single_fold, stderr_against
 from autoclimb.search.fidelity import (
     LARGEST,
     LONG,
@@ -90,7 +90,7 @@ def _near(history: History, s: Situation) -> list[Config]:
         return []
     loss, covariance, _ = observed(trials, s)
     best = int(loss.argmin())
-    stderr = np.sqrt(np.maximum(covariance.diagonal() + covariance[best, best] - 2 * covariance[best], 0.0))
+    stderr = stderr_against(covariance, best)
     return [trials[i].config for i in np.argsort(loss, kind="stable") if loss[i] <= loss[best] + 2 * stderr[i]]
 
 
@@ -104,8 +104,7 @@ def features_beat(net: Config, others: list[Config], history: History, s: Situat
     if own is None or not theirs:
         return False
     loss, covariance, _ = observed([own, *theirs], s)
-    stderr = np.sqrt(np.maximum(covariance.diagonal() + covariance[0, 0] - 2 * covariance[0], 0.0))
-    return bool((loss > 2 * stderr)[1:].all())
+    return bool((loss > 2 * stderr_against(covariance, 0))[1:].all())
 
 
 def settled_sizes(history: History, s: Situation) -> set[str]:

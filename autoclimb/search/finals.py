@@ -8,7 +8,7 @@ from autoclimb.policies import policy_named
 from autoclimb.search.capacity import fits_memory
 from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, pictures_of, ready_seconds, with_kept
 from autoclimb.search.depths import at_depths, needs
-from autoclimb.search.effects import observed
+from autoclimb.search.effects import observed, stderr_against
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes
 from autoclimb.search.fidelity import (
     LONG,
@@ -205,8 +205,7 @@ def far_worse(trial: Trial, best: Trial, s: Situation) -> bool:
     loss, covariance, unit = observed([best, trial], s)
     if s.row_losses(best) is None:  # differences of scores are not ratios of losses
         return False
-    stderr = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5
-    return float(loss[1]) > (HOPELESS - 1) * unit + 2 * stderr
+    return bool(loss[1] > (HOPELESS - 1) * unit + 2 * stderr_against(covariance, 0)[1])
 
 
 def beside_scratch(alone: Config, history: History, s: Situation) -> list[Config]:

@@ -222,7 +222,7 @@ def first_look(row: dict[str, Any], left: float, s: Situation) -> tuple[Config, 
 
 def _frozen_climb(history: History, s: Situation) -> Iterator[list[Config]]:
     """The nets at hand that the time pays for, then sizes, heads and views of the best, scored over all folds."""
-    # nets of the hub the largest first: the larger a net, the better its features
+    # nets of the hub the largest first: size says most of a net's worth (starting.ranked)
     of_hub = [row for row in reversed(s.pretrained) if row["weights"] == "hub" and s.budget >= LONG]
     rows = [*(row for row in s.pretrained if row["weights"] != "hub"), *of_hub]
     if not rows:

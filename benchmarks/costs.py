@@ -24,7 +24,8 @@ from record import heading
 
 from autoclimb.disk import read_json
 from autoclimb.run.trials import speed_key
-from autoclimb.search.cost import asked_cost, corrected, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import asked_cost, with_kept
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.types import Config, History, Trial

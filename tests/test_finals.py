@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from autoclimb.dry_run import situation_on
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_memory, kept_bytes, memory_for, within_memory
+from autoclimb.search.corrections import corrected, seconds_words, speed_words
 from autoclimb.search.cost import (
     DOWNLOAD,
     at_own_size,
-    corrected,
     cost_of,
     decoding_of,
     decoding_seconds,
     full_cost,
     head_seconds,
     ready_seconds,
-    seconds_words,
     speed_of,
-    speed_words,
     trunk_seconds,
     with_kept,
 )

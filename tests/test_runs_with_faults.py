@@ -26,7 +26,8 @@ from autoclimb.run.trials import (
     with_known_speeds,
 )
 from autoclimb.run.worker import Died
-from autoclimb.search.cost import corrected, speed_of, speed_words
+from autoclimb.search.corrections import corrected, speed_words
+from autoclimb.search.cost import speed_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import LARGEST_BATCH

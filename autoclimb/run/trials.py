@@ -25,7 +25,8 @@ from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score, paired_lift
-from autoclimb.search.cost import at_own_size, look_of, looked_at, measured, seconds_words, speed_words
+from autoclimb.search.corrections import seconds_words, speed_words
+from autoclimb.search.cost import at_own_size, look_of, looked_at, measured
 from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
 from autoclimb.search.capacity import fits_memory
-from autoclimb.search.cost import asked_cost, corrected, ready_seconds, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import asked_cost, ready_seconds, with_kept
 from autoclimb.search.retreat import as_run, in_the_plan, instead_of, ruled_out
 from autoclimb.search.situation import Situation
 from autoclimb.types import Config, Event, History, Tell, Trial

@@ -6,7 +6,8 @@ from dataclasses import replace
 from autoclimb.budget import SLACK
 from autoclimb.policies import policy_named
 from autoclimb.search.capacity import fits_memory
-from autoclimb.search.cost import corrected, cost_of, decoding_of, epoch_seconds, pictures_of, ready_seconds, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import cost_of, decoding_of, epoch_seconds, pictures_of, ready_seconds, with_kept
 from autoclimb.search.depths import at_depths, needs
 from autoclimb.search.effects import observed, stderr_against
 from autoclimb.search.families import KINDS, beside_folds, families_paid, family_heads, least_beside, settled_sizes

@@ -11,7 +11,8 @@ import numpy as np
 
 from autoclimb.budget import SLACK
 from autoclimb.search.capacity import within_memory
-from autoclimb.search.cost import after, corrected, decoding_of, ready_seconds, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import after, decoding_of, ready_seconds, with_kept
 from autoclimb.search.fidelity import (
     LONG,
     Level,

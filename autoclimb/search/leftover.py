@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import corrected, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import with_kept
 from autoclimb.search.families import beside_folds, chosen, family_heads
 from autoclimb.search.fidelity import LONGEST, asked_seconds, fold_seconds, folds_of
 from autoclimb.search.filling import fill

@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from autoclimb.search.cost import corrected, with_kept
+from autoclimb.search.corrections import corrected
+from autoclimb.search.cost import with_kept
 from autoclimb.search.fidelity import (
     epochs_in,
     epochs_paid,

@@ -21,8 +21,8 @@ from autoclimb.search.starting import base_policy, candidates
 
 EVERY = tuple(range(FOLDS))
 # Lengths, in epochs that are worth training at least (the level "enough"): plans and `fixed` ask for 1.1 to 1.9 times
-# as many at 5 and 10 minutes, for 1.2 (whole nets of many rows) to 3.8 at 30.
-SHORT, LONG = 1.25, 2.5
+# as many at 5 and 10 minutes, for 1.2 (whole nets of many rows) to 3.8 at 30. Whole nets get BRIEF ones at ten.
+BRIEF, SHORT, LONG = 0.75, 1.25, 2.5
 MONTH = 30 * 86400.0  # a budget that holds every recording
 
 
@@ -77,7 +77,7 @@ def nets(s: Situation, policy: str) -> Iterator[Config]:
         return (trained(top, size, times, **changes) for top in tops if top is not None)
 
     yield from tops_at(160, SHORT)
-    yield from (base, from_nothing)
+    yield from (base, from_nothing, trained(flipped, 128, BRIEF))
     yield from (top.vary(top=deeper_top_of(top.backbone)) for top in tops_at(160, SHORT))
     yield trained(larger, 160, SHORT)
     yield from (*tops_at(224, LONG), trained(larger, 160, LONG), *tops_at(128, SHORT), *tops_at(224, SHORT))

@@ -6,7 +6,8 @@ import pytest
 from fakes import situation, speed
 
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, kept_bytes
-from autoclimb.search.depths import at_depths
+from autoclimb.search.depths import PAIR_LEAST, at_depths
+from autoclimb.search.fidelity import epochs_for, epochs_in
 from autoclimb.search.finals import decide_finalists, is_long, seconds_each
 from autoclimb.search.nets import BOX, fine_tuning, from_box, from_hub
 from autoclimb.types import Config, History
@@ -24,6 +25,11 @@ def depths(configs: list[Config]) -> list[tuple[int, int]]:
     return [(list(BOX).index(config.backbone), config.top) for config in configs]
 
 
+def least_time(s) -> float:
+    """About the least time that pays for two nets."""
+    return min(time for n in range(60) if at_depths(heads(), time := PLENTY / 1.1**n, s))
+
+
 def boxed(**changes):
     return situation(budget=1800.0, pretrained=BOXED, **changes)
 
@@ -32,12 +38,24 @@ def test_the_tops_come_first_and_the_whole_of_the_larger_net_last():
     assert depths(at_depths(heads(), PLENTY, boxed())) == [(0, 2), (1, 2), (0, 0), (0, 4), (1, 4), (1, 0)]
 
 
-def test_less_time_takes_fewer_nets_and_none_where_it_pays_for_two():
+def test_less_time_takes_fewer_nets_and_none_where_it_pays_for_no_two():
     s = boxed()
     lengths = [len(at_depths(heads(), PLENTY / 1.2**n, s)) for n in range(40)]
     assert lengths == sorted(lengths, reverse=True)
-    assert set(lengths) >= {0, 3, 4, 5, 6}
-    assert not set(lengths) & {1, 2}
+    assert set(lengths) == {0, 2, 3, 4, 5, 6}
+
+
+def test_two_are_all_of_the_first_and_the_top_of_the_second():
+    s = boxed()
+    pairs = [c for n in range(60) if len(c := at_depths(heads(), PLENTY / 1.1**n, s)) == 2]
+    assert {tuple(depths(pair)) for pair in pairs} == {((0, 0), (1, 2))}
+    epochs = [epochs_in(each, c, s) for c, each in zip(pairs[-1], seconds_each(pairs[-1], least_time(s), s, True))]
+    assert all(e >= PAIR_LEAST * epochs_for("enough", c, s) for c, e in zip(pairs[-1], epochs, strict=True))
+
+
+def test_where_rows_are_few_both_tops_are_left_to_the_families():
+    s = boxed(rows=700)
+    assert 2 not in {len(at_depths(heads(), PLENTY / 1.1**n, s)) for n in range(60)}
 
 
 def test_no_depth_is_measured_for_seconds_beyond_the_first_that_is_not_paid_for():
@@ -50,6 +68,7 @@ def test_no_depth_is_measured_for_seconds_beyond_the_first_that_is_not_paid_for(
         (BOX[0], 2),
         (BOX[1], 2),
         (BOX[0], 4),
+        (BOX[0], 0),
     }
 
 

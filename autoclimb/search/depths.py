@@ -40,11 +40,15 @@ LISTS = (
     (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper")),
     (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper"), (1, "all")),
 )
+# Where time pays for two nets only: all of the first beside frozen features and a top had less loss than both tops on
+# six sets of six, by .5 to 10 %, and after .6 of the epochs still on two of two (LOG.md, "A bank of six sets").
+PAIR = ((0, "all"), (1, "top"))
+PAIR_LEAST = 0.8  # times enough epochs of each of the pair: all of a net had .75 and 1.25 times as many there
 SHARES = (1.0, 0.85, OWN_SHARE)  # of a net's own size: 224, 192 and 160 px of 224
 
 
 def at_depths(heads: list[list[Config]], time: float, s: Situation) -> list[Config]:
-    """The best nets at several depths, as many of LISTS as `time` pays for over all folds; [] if for under three.
+    """The best nets at several depths, as many of LISTS as `time` pays for over all folds, else PAIR, else [].
 
     More than enough epochs of each are paid for; beyond that, larger pictures come before longer training. Nets that
     train to different depths err as differently as different nets do, while a top has learned most of what it will
@@ -62,7 +66,11 @@ def at_depths(heads: list[list[Config]], time: float, s: Situation) -> list[Conf
         if not sized:  # nor is a longer list, whose other nets would each be measured for seconds
             break
         paid = sized if len(sized) >= max(len(paid), KINDS) else paid
-    return paid
+    if paid or len(nets) < 2 or rows_of_fold(s) < FEW_ROWS:
+        return paid
+    pair = [c for i, depth in PAIR if (c := at_depth(nets[i], depth, s)) is not None]
+    sized = [at_share(config, OWN_SHARE, s) for config in pair]
+    return sized if pay(sized, OWN_SHARE, time, s, PAIR_LEAST) else []
 
 
 def largest_paid(configs: list[Config], time: float, s: Situation) -> list[Config]:
@@ -95,19 +103,19 @@ def at_share(config: Config, share: float, s: Situation) -> Config:
     return within_memory(resized(config, size), s)
 
 
-def pay(configs: list[Config], share: float, time: float, s: Situation) -> bool:
+def pay(configs: list[Config], share: float, time: float, s: Situation, times: float = MORE_THAN_ENOUGH) -> bool:
     """Whether `time` pays for the configs over all folds, and disk and memory hold each.
 
-    They get more than enough epochs each, and sound ones where they are above the least share of their size.
+    They get so many times enough epochs each, and sound ones where they are above the least share of their size.
     """
     if not all_kept(configs, s) or not all(fits_disk(config, s) and fits_memory(config, s) for config in configs):
         return False
     pictures = {pictures_of(config): decoding_of(config, s) for config in configs}
     beside = sum(beside_folds(config, len(configs), s) + trunk_seconds(config, s) for config in configs)
-    each = [needs(c, s, final_epochs("sound", c, s) if share > OWN_SHARE else 0.0) for c in configs]
+    each = [needs(c, s, final_epochs("sound", c, s) if share > OWN_SHARE else 0.0, times) for c in configs]
     return sum(pictures.values()) + beside + folds_of(s) * sum(each) <= time
 
 
-def needs(config: Config, s: Situation, epochs: float = 0.0) -> float:
-    """Seconds of a fold that give the config more than enough epochs, and at least `epochs`."""
-    return fold_seconds(max(MORE_THAN_ENOUGH * epochs_for("enough", config, s), epochs), config, s)
+def needs(config: Config, s: Situation, epochs: float = 0.0, times: float = MORE_THAN_ENOUGH) -> float:
+    """Seconds of a fold that give the config so many times enough epochs, and at least `epochs`."""
+    return fold_seconds(max(times * epochs_for("enough", config, s), epochs), config, s)

@@ -49,7 +49,10 @@ def test_two_are_all_of_the_first_and_the_top_of_the_second():
     s = boxed()
     pairs = [c for n in range(60) if len(c := at_depths(heads(), PLENTY / 1.1**n, s)) == 2]
     assert {tuple(depths(pair)) for pair in pairs} == {((0, 0), (1, 2))}
-    epochs = [epochs_in(each, c, s) for c, each in zip(pairs[-1], seconds_each(pairs[-1], least_time(s), s, True))]
+    epochs = [
+        epochs_in(each, c, s)
+        for c, each in zip(pairs[-1], seconds_each(pairs[-1], least_time(s), s, True), strict=True)
+    ]
     assert all(e >= PAIR_LEAST * epochs_for("enough", c, s) for c, e in zip(pairs[-1], epochs, strict=True))
 
 

@@ -15,9 +15,12 @@ quiet cores of an AMD EPYC, by the speeds in LOG.md, in all:
 | rows | leaf99, elpv_defect, sign_digits, fod_multilabel | intel_scenes | cifar10 |
 |---|---|---|---|
 | 10: frozen features | 2 to 3 minutes | 5 | 10 |
-| 17: and nets at two lengths, of every part that trains | 55 | 65 | 130 |
-| 24: and what `fixed` asks for at 30 minutes, other sizes | 100 | 125 | 250 |
-| 36: and seeds, policies, mixing, whole nets at 224 px | 225 | 310 | 600 |
+| 18: and nets of every part that trains, all of the smaller one at two lengths | 60 | 70 | 135 |
+| 25: and what `fixed` asks for at 30 minutes, other sizes | 100 | 125 | 250 |
+| 37: and seeds, policies, mixing, whole nets at 224 px | 225 | 310 | 600 |
+
+The files in `bank/` were recorded on an NVIDIA H100 with 16 cores, all six sets at once in 278 s: 16 rows of each, 13 of
+cifar10; row 15 on two cores. Where a recording was made does not matter to a replay.
 
 `rates` measures how fast the nets of the box and those from scratch are, the best of several looks, on a machine that
 does nothing else, and keeps that in rates.json, with the machine. A replay takes all its times from there, or without
@@ -25,7 +28,9 @@ that file from the table of dry runs; never from how long a recording took, whic
 
 `replay` runs the real controller with its real stages and blend on a clock that only trials move. A trial that is
 asked for is played by the recorded one most like it, at the nearest recorded length; of a net that was not recorded by
-another of its family. Shorter lengths are trainings of their own: half of one cycle is no short training.
+another of its family. Shorter lengths are trainings of their own: half of one cycle is no short training. How unlike
+the recordings are to what was asked for stands beside each replay, "apart": 1 is another policy, or a recording half as
+long; 4 half the pixels a side; 6 another net. Above 3 or so a replay says little.
 Solvers are rows of SOLVERS: a change of the controller is judged against `fixed`, `random` and its own ablations on the
 same bank, set by set and seed by seed.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from bank_rows import situation_for
-from recordings import Record, load, stand_in
+from recordings import Record, distance, load, stand_in
 from speeds import PROCESSOR, Measure
 
 import autoclimb
@@ -59,6 +59,7 @@ class Replay:
     test: float
     seconds: float
     trials: int
+    apart: float  # how unlike its nets the recordings are that played them, mean over trials; 0 where they are the same
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,15 @@ SOLVERS: dict[str, Solver] = {
 def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Measure) -> Replay | None:
     """The solver's run on that budget, every trial played by its stand-in; None where the bank has none for any."""
     goal, truth, fold_of = known.goal, known.task.truth, known.fold_of
+    apart: list[float] = []
 
     def play(config: Config, stage: str, seconds: float, s: Situation) -> Trial:
         epochs = config.epochs or (epochs_in(config.seconds, config, s) if config.seconds else 0.0)
         record = stand_in(known.records, config, epochs)
         if record is None:
             return Trial(config, stage, "failed", -math.inf, 0.0, seconds, note="nothing like it is in the bank")
+        if config.train == "net":
+            apart.append(distance(record.config, config, epochs))
         oof, score, stderr = held_out(known, record, config.folds)
         facts = {name: value for name, value in record.facts.items() if name in SEEN}
         test = record.test_by(len(config.folds)) if config.predict_test else None
@@ -115,7 +119,8 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
     rows_known = np.isfinite(blend.oof).all(1) & (fold_of >= 0)
     rule = learn_rule(goal, truth[rows_known], blend.oof[rows_known])
     test_score = goal.score(known.truth, answer(rule, blend.test))
-    return Replay(blend.score, blend.stderr, test_score, seconds, len(history.trials))
+    mean_apart = float(np.mean(apart)) if apart else 0.0
+    return Replay(blend.score, blend.stderr, test_score, seconds, len(history.trials), mean_apart)
 
 
 @lru_cache(500)  # many trials of many replays have the same stand-in
@@ -143,10 +148,14 @@ def known_set(suite: Path, name: str, bank_file: Path) -> Known:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 Cell = tuple[str, float, str, int]  # set, budget, solver, seed
-HEAD = "| set | budget | solver | seed | test | out of fold | over promise | seconds | trials |\n" + "|---" * 9 + "|\n"
+HEAD = (
+    "| set | budget | solver | seed | test | out of fold | over promise | seconds | trials | apart |\n"
+    + "|---" * 10
+    + "|\n"
+)
 SUMMARY = (
-    "\n| budget | solver | against | n | gain on the test | ± | error over the other's | over promise | ± |\n"
-    + "|---" * 9
+    "\n| budget | solver | against | n | gain on the test | ± | error over the other's | over promise | ± | apart |\n"
+    + "|---" * 10
     + "|\n"
 )
 
@@ -157,7 +166,7 @@ def row_of(cell: Cell, ended: Replay, goal: Goal) -> str:
     test, oof = goal.metric.shown(ended.test), goal.metric.shown(ended.score)
     promised = f"{oof:.4f} ± {ended.stderr:.4f} | {ended.test - ended.score:+.4f}"
     place = f"| {name} | {in_words(budget)} | {solver} | {seed} "
-    return f"{place}| {test:.4f} | {promised} | {ended.seconds:.0f} | {ended.trials} |\n"
+    return f"{place}| {test:.4f} | {promised} | {ended.seconds:.0f} | {ended.trials} | {ended.apart:.1f} |\n"
 
 
 def summary(ended: dict[Cell, Replay], goals: dict[str, Goal], against: Sequence[str]) -> Iterator[str]:
@@ -178,7 +187,8 @@ def summary(ended: dict[Cell, Replay], goals: dict[str, Goal], against: Sequence
                     ratios = [math.log(error_of(a.test, g) / error_of(b.test, g)) for a, b, g in both]
                     ratio = f"{math.exp(float(np.mean(ratios))):.3f}"
                     cells = [in_words(budget), solver, other, str(len(both)), mean_and_error(gains), ratio]
-                    yield f"| {' | '.join([*cells, mean_and_error(over)])} |\n"
+                    apart = f"{np.mean([e.apart for e in own.values()]):.1f}"
+                    yield f"| {' | '.join([*cells, mean_and_error(over), apart])} |\n"
 
 
 def error_of(score: float, goal: Goal) -> float:

@@ -380,7 +380,7 @@ def test_the_summary_pairs_by_set_and_seed(bench):
     goal = Goal(autoclimb.metric_named("accuracy"), "multiclass")
     tests = {"fixed": (0.80, 0.70), "autoclimb": (0.90, 0.80)}
     ended = {
-        ("toy", 300.0, solver, seed): bench.replays.Replay(test + 0.05, 0.01, test, 300.0, 3)
+        ("toy", 300.0, solver, seed): bench.replays.Replay(test + 0.05, 0.01, test, 300.0, 3, apart=seed)
         for solver, values in tests.items()
         for seed, test in enumerate(values)
     }
@@ -390,6 +390,14 @@ def test_the_summary_pairs_by_set_and_seed(bench):
     assert cells[:6] == ["5m00s", "autoclimb", "fixed", "2", "+0.1000", "0.0000"]
     assert float(cells[6]) == pytest.approx((0.1 / 0.2 * 0.2 / 0.3) ** 0.5, abs=1e-3)
     assert cells[7] == "-0.0500"
+    assert cells[9] == "0.5"
+
+
+def test_a_replay_says_how_unlike_what_it_asked_for_its_recordings_are(bench, known, table):
+    fixed = bench.replays.SOLVERS["fixed"]
+    near = bench.replays.replay(known, fixed, 300.0, 0, table)
+    other = replace(known, records=[replace(r, config=r.config.vary(policy="medium")) for r in known.records])
+    assert bench.replays.replay(other, fixed, 300.0, 0, table).apart == pytest.approx(near.apart + 1)
 
 
 @pytest.mark.slow

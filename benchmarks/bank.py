@@ -19,8 +19,8 @@ quiet cores of an AMD EPYC, by the speeds in LOG.md, in all:
 | 25: and what `fixed` asks for at 30 minutes, other sizes | 100 | 125 | 250 |
 | 37: and seeds, policies, mixing, whole nets at 224 px | 225 | 310 | 600 |
 
-The files in `bank/` were recorded on an NVIDIA H100 with 16 cores, all six sets at once in 278 s: 16 rows of each, 13 of
-cifar10; row 15 on two cores. Where a recording was made does not matter to a replay.
+The files in `bank/` were recorded on an NVIDIA H100 with 16 cores, all six sets at once in 278 s: 16 rows of each, 13
+of cifar10; row 15 on two cores. Where a recording was made does not matter to a replay.
 
 `rates` measures how fast the nets of the box and those from scratch are, the best of several looks, on a machine that
 does nothing else, and keeps that in rates.json, with the machine. A replay takes all its times from there, or without

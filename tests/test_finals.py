@@ -261,6 +261,17 @@ def test_nets_that_are_clearly_worse_row_by_row_are_not_near_the_best_though_the
         assert tried == ({base.backbone, other.backbone} if near else {base.backbone})
 
 
+def test_two_that_the_search_could_not_tell_apart_need_no_more_than_enough_epochs_each():
+    s = on_two_cores(rows=2_000, side=64, budget=HOUR, pretrained=BOXED)
+    s = replace(s, measure=lambda config: replace(speed(config), train=1000.0))
+    ours, theirs = (net.vary(seconds=30.0) for net in (from_nothing(History(), s)[0], candidates(s)[0].vary(size=96)))
+    time = 2 * (folds_of(s) * fold_seconds(1.2 * epochs_for("enough", ours, s), ours, s) + 5)
+    equals = families_paid([[ours], [theirs]], time, s)
+    assert [c.backbone for c in equals] == [ours.backbone, theirs.backbone]
+    other = theirs.vary(seconds=0.0)
+    assert [c.backbone for c in families_paid([[ours], [other]], time, s)] == [ours.backbone]
+
+
 @pytest.mark.parametrize("count", [1_000, 5_000, 6_250, 20_000])
 def test_features_of_all_finalists_fit_what_a_worker_leaves_on_disk(count):
     s = on_two_cores(rows=count * 4 // 5, answered=count // 5, side=300, budget=24 * HOUR, pretrained=(*LOCAL, *BOXED))

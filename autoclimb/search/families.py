@@ -119,8 +119,9 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
     """One config of each family that the time pays for over all folds; [] where it pays for none.
 
     There are three families where each is trained soundly, and more where each is trained fully; else as many as are
-    trained soundly; else two, if both get more than enough epochs; else one. No further family is added whose time
-    would make the best one much smaller than it would be, or than it was made for.
+    trained soundly; else two, if both get more than enough epochs, or enough where the search could not tell them
+    apart; else one. No further family is added whose time would make the best one much smaller than it would be, or
+    than it was made for.
     """
     tried = heads[0][0].size if heads[0][0].seconds else 0
     paid: list[Config] = []
@@ -129,7 +130,9 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
         if sound and sound[0].size >= OWN_SHARE * max(tried, least_beside(paid)):
             paid = sound
     if len(paid) < 2:
-        two = chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
+        equals = len(heads) > 1 and tried and any(config.seconds for config in heads[1])
+        two = chosen(heads[:2], 2, time, "enough", s, settled=settled) if equals else []
+        two = two or chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)
         if two and two[0].size >= max(tried, OWN_SHARE * least_beside(paid)):
             return two
     while KINDS <= len(paid) < MOST:

@@ -130,6 +130,8 @@ def families_paid(heads: list[list[Config]], time: float, s: Situation, settled:
         if sound and sound[0].size >= OWN_SHARE * max(tried, least_beside(paid)):
             paid = sound
     if len(paid) < 2:
+        # hand signs: a net from scratch and all of lite0, each with about enough epochs, had .72 of the loss that the
+        # former had alone after twice as many (LOG.md, "A bank of six sets")
         equals = len(heads) > 1 and tried and any(config.seconds for config in heads[1])
         two = chosen(heads[:2], 2, time, "enough", s, settled=settled) if equals else []
         two = two or chosen(heads, 2, time, "enough", s, MORE_THAN_ENOUGH, settled)

@@ -40,8 +40,9 @@ LISTS = (
     (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper")),
     (*TOPS, (0, "all"), (0, "deeper"), (1, "deeper"), (1, "all")),
 )
-# Where time pays for two nets only: all of the first beside frozen features and a top had less loss than both tops on
-# six sets of six, by 1 to 36 %, and after .6 of the epochs on three of four (LOG.md, "A bank of six sets").
+# Where time pays for two nets only: all of the first beside frozen features and a top had less loss than both tops,
+# beyond its error on four sets of six, within it on two, and after .6 of the epochs on two of five and no more on the
+# others (LOG.md, "A bank of six sets").
 PAIR = ((0, "all"), (1, "top"))
 PAIR_LEAST = 0.8  # times enough epochs of each of the pair: all of a net had .75 and 1.25 times as many there
 SHARES = (1.0, 0.85, OWN_SHARE)  # of a net's own size: 224, 192 and 160 px of 224

@@ -14,22 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from bank import BANK
 from bank_rows import words_of
-from lab import SUITE
+from lab import SUITE, difference
 from record import append, heading
 from recordings import Record
-from replays import Known, known_set
+from replays import Known, held_out, known_set, test_score
 
 from autoclimb import Trial
 from autoclimb.blend.choose import blend_of
 from autoclimb.score.by_row import losses_by_row
-from autoclimb.score.crossfit import cross_fitted_score
-from autoclimb.score.decide import learn_rule
-from autoclimb.score.rules import answer
 from autoclimb.search.nets import deeper_top_of, from_box, top_of
 from autoclimb.types import Config
 
-BANK = Path(__file__).parent / "bank"
 SMALL, LARGE = (row["backbone"] for row in from_box())
 POOLS = {
     "both tops": ("top of small", "top of large"),
@@ -52,10 +49,8 @@ BLENDS = (
 
 def trial_of(known: Known, record: Record) -> Trial:
     """The record as a trial that is done."""
-    scored = cross_fitted_score(known.train, record.oof)
-    return Trial(
-        record.config, "bank", "done", scored.score, scored.stderr, 1.0, record.oof, record.test, facts=record.facts
-    )
+    oof, score, stderr = held_out(known, record, record.config.folds)
+    return Trial(record.config, "bank", "done", score, stderr, 1.0, oof, record.test, facts=record.facts)
 
 
 def named(config: Config) -> str:
@@ -81,19 +76,13 @@ def members(known: Known) -> dict[str, Trial]:
     return found
 
 
-def test_score(known: Known, oof: np.ndarray, test: np.ndarray) -> float:
-    """The score on the test, by the decision rule that the rows out of fold teach."""
-    rows = np.isfinite(oof).all(1) & (known.fold_of >= 0)
-    rule = learn_rule(known.goal, known.task.truth[rows], oof[rows])
-    return known.goal.metric.shown(known.goal.score(known.truth, answer(rule, test)))
-
-
 def trial_rows(name: str, known: Known) -> Iterator[str]:
     """A row for each recorded trial."""
     for record in known.records:
-        own = known.goal.metric.shown(cross_fitted_score(known.train, record.oof).score)
-        one, all_nets = (test_score(known, record.oof, test) for test in (record.first, record.test))
-        yield f"| {name} | {words_of(record.config)} | {own:.4f} | {one:.4f} | {all_nets:.4f} |\n"
+        scores = [trial_of(known, record).score]
+        scores += [test_score(known, record.oof, test) for test in (record.first, record.test)]
+        cells = [f"{known.goal.metric.shown(score):.4f}" for score in scores]
+        yield f"| {' | '.join([name, words_of(record.config), *cells])} |\n"
 
 
 def pool_rows(name: str, known: Known) -> Iterator[str]:
@@ -112,17 +101,11 @@ def pool_rows(name: str, known: Known) -> Iterator[str]:
                 for labels, predicted in ((known.task.truth, blend.oof), (truth, blend.test))
             ]
             base = base or losses
-            gaps = [paired(own, theirs) for own, theirs in zip(losses, base, strict=True)]
-            score = known.goal.metric.shown(blend.score)
-            tested = test_score(known, np.asarray(blend.oof), np.asarray(blend.test))
-            cells = [name, "yes" if beside else "no", words, f"{score:.4f}", f"{tested:.4f}", *gaps]
+            gaps = [difference(own, theirs) for own, theirs in zip(losses, base, strict=True)]
+            scores = [blend.score, test_score(known, np.asarray(blend.oof), blend.test)]
+            shown = [f"{known.goal.metric.shown(score):.4f}" for score in scores]
+            cells = [name, "yes" if beside else "no", words, *shown, *gaps]
             yield f"| {' | '.join(cells)} |\n"
-
-
-def paired(losses: np.ndarray, others: np.ndarray) -> str:
-    """The mean difference by row with its standard error."""
-    gap = (losses - others)[np.isfinite(losses - others)]
-    return f"{gap.mean():+.4f} ± {gap.std() / np.sqrt(len(gap)):.4f}" if gap.any() else ""
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ SOLVERS: dict[str, Solver] = {
 
 def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Measure) -> Replay | None:
     """The solver's run on that budget, every trial played by its stand-in; None where the bank has none for any."""
-    goal, truth, fold_of = known.goal, known.task.truth, known.fold_of
+    goal, truth = known.goal, known.task.truth
     apart: list[float] = []
 
     def play(config: Config, stage: str, seconds: float, s: Situation) -> Trial:
@@ -116,11 +116,16 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
     if not history.done():
         return None
     blend = blend_of(history.done(), known.train, allow=solver.blenders)
-    rows_known = np.isfinite(blend.oof).all(1) & (fold_of >= 0)
-    rule = learn_rule(goal, truth[rows_known], blend.oof[rows_known])
-    test_score = goal.score(known.truth, answer(rule, blend.test))
     mean_apart = float(np.mean(apart)) if apart else 0.0
-    return Replay(blend.score, blend.stderr, test_score, seconds, len(history.trials), mean_apart)
+    tested = test_score(known, np.asarray(blend.oof), blend.test)
+    return Replay(blend.score, blend.stderr, tested, seconds, len(history.trials), mean_apart)
+
+
+def test_score(known: Known, oof: np.ndarray, test: np.ndarray) -> float:
+    """The score on the test, higher is better, by the decision rule that the rows out of fold teach."""
+    rows = np.isfinite(oof).all(1) & (known.fold_of >= 0)
+    rule = learn_rule(known.goal, known.task.truth[rows], oof[rows])
+    return known.goal.score(known.truth, answer(rule, test))
 
 
 @lru_cache(500)  # many trials of many replays have the same stand-in

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoclimb.benching import Bench, bench
+    from autoclimb.config import Config
     from autoclimb.dry_run import Plan, plan
     from autoclimb.errors import Mistake
     from autoclimb.reading import inspect, read_task
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from autoclimb.search.situation import Situation
     from autoclimb.search.space import SearchSpace
     from autoclimb.solve import Run, fit, open_run
-    from autoclimb.types import Config, History, Metric, Note, Task, Trial
+    from autoclimb.types import History, Metric, Note, Task, Trial
 
     __version__: str
 
@@ -43,7 +44,7 @@ __all__ = [
 _ROOMS = {
     "METRICS": "autoclimb.score.metrics",
     "Bench": "autoclimb.benching",
-    "Config": "autoclimb.types",
+    "Config": "autoclimb.config",
     "History": "autoclimb.types",
     "Metric": "autoclimb.types",
     "Mistake": "autoclimb.errors",

@@ -90,3 +90,12 @@ def read_lines(path: Path) -> list[Any]:
         with suppress(ValueError):
             values.append(json.loads(line))
     return values
+
+
+def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with lists, which json makes of tuples, as tuples again."""
+    return {name: _tuples(value) for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

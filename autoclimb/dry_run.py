@@ -11,6 +11,7 @@ import numpy as np
 
 from autoclimb.arrays import stored_precision
 from autoclimb.budget import CACHE_GB, SLACK, in_words, seconds_kept, seconds_of
+from autoclimb.config import Config
 from autoclimb.data.facts import group_facts, plan_facts
 from autoclimb.data.folds import folds_possible
 from autoclimb.errors import Mistake
@@ -30,7 +31,7 @@ from autoclimb.search.situation import FIRST_SIZE, Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING
 from autoclimb.search.steering import steering_words
-from autoclimb.types import Config, History, Metric, Task
+from autoclimb.types import History, Metric, Task
 
 UNUSED = 0.05  # share of the budget from which a plan says why it is left
 OPEN_LICENCES = ("apache-2.0", "mit", "bsd-3-clause")  # of weights, which the plan does not point out

@@ -6,7 +6,8 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from autoclimb.types import Config, Kind
+from autoclimb.config import Config
+from autoclimb.types import Kind
 
 
 @dataclass(frozen=True)

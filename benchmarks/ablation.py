@@ -25,11 +25,11 @@ from lab import FOLDS, STARTING, SUITE, Lab, opened
 from record import append, heading
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.protocol import ListNets
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.own import metric_from
 from autoclimb.search.nets import fine_tuning, from_scratch
-from autoclimb.types import Config
 
 # what a trick changes in the base; several names may be joined by + on the command line
 TRICKS: dict[str, dict[str, Any]] = {

@@ -31,6 +31,7 @@ from scipy.special import expit, softmax
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
 from autoclimb.score.crossfit import cross_answers, cross_fitted_score, rule_of
@@ -40,7 +41,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.parts import unit_of, units_of
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Goal, Kind, Trial
+from autoclimb.types import Goal, Kind, Trial
 
 RESAMPLES = 200
 DRAWS = 8  # of noise

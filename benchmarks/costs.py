@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from record import heading
 
+from autoclimb.config import Config
 from autoclimb.disk import read_json
 from autoclimb.run.trials import speed_key
 from autoclimb.search.corrections import corrected
 from autoclimb.search.cost import asked_cost, with_kept
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 HEADER = "| kind | trials | median error | 90th percentile | planned s | taken s |\n|---|---|---|---|---|---|\n"
 

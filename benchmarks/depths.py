@@ -20,11 +20,12 @@ from record import append, heading
 from snapshots import trained
 
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.depths import LISTS, TOPS
 from autoclimb.search.nets import deeper_top_of, fine_tuning, from_box, top_of
-from autoclimb.types import Config, Goal, Trial
+from autoclimb.types import Goal, Trial
 
 PARTS = 5
 DEPTHS = {"top": top_of, "deeper": deeper_top_of, "all": lambda backbone: 0}

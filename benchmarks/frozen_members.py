@@ -19,6 +19,7 @@ import torch
 
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.disk import write_array
 from autoclimb.learn.closed_form import HEADS, fit_head, head_predictions
 from autoclimb.report.record import RunRecord
@@ -26,7 +27,7 @@ from autoclimb.run import store
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
 from autoclimb.score.crossfit import cross_fitted_score, rule_of
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 KEPT = ("run.json", "task.json", "train_ids.json", "fold_of.npy", "target.npy", "groups.npy", "metadata.npy")
 

@@ -28,6 +28,7 @@ from record import append, heading
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.contest.marks import cells_of, marked, truth_in
 from autoclimb.report.submission import write_submission
 from autoclimb.run.reporting import record_of
@@ -43,7 +44,7 @@ from autoclimb.score.rules import answer
 from autoclimb.score.suspects import suspects_of
 from autoclimb.score.sweep import label_thresholds, row_threshold
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Form, Goal, Kind, Rule, Task, Trial
+from autoclimb.types import Form, Goal, Kind, Rule, Task, Trial
 
 Goals = tuple[tuple[str, Kind], ...]
 THREE: Goals = (("accuracy", "multiclass"), ("f2", "multilabel"), ("log-loss", "multiclass"))

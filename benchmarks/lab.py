@@ -12,6 +12,7 @@ import numpy as np
 
 from autoclimb import Metric, Task
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.contest.suite import read_suite
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.folds import make_folds
@@ -24,7 +25,7 @@ from autoclimb.run.setup import learning_target
 from autoclimb.run.worker import Worker, command_of
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.cost import measured
-from autoclimb.types import Config, Goal
+from autoclimb.types import Goal
 
 SUITE = Path(__file__).parent / "suite.toml"
 FOLDS = 5

@@ -34,6 +34,7 @@ from record import append, heading
 from autoclimb.arrays import LARGE, Predictions, write_predictions
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.data.folds import make_folds
 from autoclimb.data.read.folder import read_folder
 from autoclimb.disk import write_array
@@ -46,7 +47,7 @@ from autoclimb.score.crossfit import rule_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Form, Goal, History, Task, Trial
+from autoclimb.types import Form, Goal, History, Task, Trial
 
 HEADER = "| case | step | seconds | of a processor | peak GB | of it anonymous |\n|---|---|---|---|---|---|\n"
 LOOK = 0.02  # seconds between two looks at anonymous memory, whose peak the kernel does not keep

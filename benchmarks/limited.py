@@ -104,11 +104,11 @@ def rate_table(files: list[str], folder: Path, trained: int, rounds: int) -> str
     """Pictures a second of trainings from each kind of cache, as a table."""
     import torch
 
+    from autoclimb.config import Config
     from autoclimb.data.decoding import Decoding
     from autoclimb.data.pixels import build_pixels, leave_in_sources
     from autoclimb.learn.material import Material
     from autoclimb.learn.trial import run_trial
-    from autoclimb.types import Config
 
     torch.set_num_threads(1)  # threads that wait for each other would count
     lines = [

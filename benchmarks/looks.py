@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from record import append, heading
 
+from autoclimb.config import Config
 from autoclimb.learn.devices import device_named, warm_up
 from autoclimb.learn.material import Material
 from autoclimb.learn.probe import measure_speed
@@ -23,7 +24,6 @@ from autoclimb.search.cost import measured
 from autoclimb.search.nets import NETS, fine_tuning, net_named
 from autoclimb.search.rates import DEVICES, speed_on
 from autoclimb.search.starting import LARGEST_BATCH
-from autoclimb.types import Config
 
 ROWS, CLASSES = 4000, 10  # pictures of 64 px, enlarged as a run enlarges its first ones
 LOOK = 0.8  # seconds of steps, as in a run of three minutes and more

@@ -84,11 +84,11 @@ def trained(options: argparse.Namespace) -> float:
     """Pictures a second of a training by the clock; of fixed threads where the setting says so."""
     import torch
 
+    from autoclimb.config import Config
     from autoclimb.learn import loop
     from autoclimb.learn.backbones import build_net
     from autoclimb.learn.material import Fold, Format, Material
     from autoclimb.learn.probe import measure_speed
-    from autoclimb.types import Config
 
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (512, options.size, options.size, 3), np.uint8)

@@ -23,9 +23,9 @@ from replays import Known, held_out, known_set, test_score
 
 from autoclimb import Trial
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.search.nets import deeper_top_of, from_box, top_of
-from autoclimb.types import Config
 
 SMALL, LARGE = (row["backbone"] for row in from_box())
 POOLS = {

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from record import append, heading
 
+from autoclimb.config import Config
 from autoclimb.learn.backbones import place
 from autoclimb.learn.devices import has_bf16
 from autoclimb.learn.lean import folded
 from autoclimb.learn.trunk import frozen_net
-from autoclimb.types import Config
 
 NETS = "tf_efficientnet_lite0@128,tf_efficientnet_lite0@224,tf_efficientnet_lite2@128,mobilenetv2_100@128,resnet10t@64"
 PARTS = (4, 8, 16, 32, 64)  # pictures at once

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from lab import FOLDS
 
+from autoclimb.config import Config
 from autoclimb.disk import whole_file
 from autoclimb.search.nets import net_named
-from autoclimb.types import Config
 
 # Steps between the probabilities 0 and 1, of equal width in the arcsine of their root: fine near 0 and 1, as errors
 # are. A probability is off by .0008 at most, one of .01 by .00015, and both bytes of it are packed into one; as float16

@@ -16,12 +16,13 @@ import numpy as np
 from large import REPLY, published, setup_of, trial_on_disk
 from record import append, heading
 
+from autoclimb.config import Config
 from autoclimb.disk import write_array, write_json
 from autoclimb.run import store
 from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import learning_target, versions
 from autoclimb.run.trials import scored
-from autoclimb.types import Config, Form, History, Task
+from autoclimb.types import Form, History, Task
 
 HEADER = (
     "| run | rows | trials | first, s | again, s | again, s of a processor | kB | charts | pictures |\n"

@@ -26,6 +26,7 @@ from students import net_for
 
 from autoclimb.arrays import predicted_rows
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.contest.marks import cells_of, truth_in
 from autoclimb.contest.suite import read_suite
 from autoclimb.protocol import Predict
@@ -36,7 +37,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.nets import from_box
-from autoclimb.types import Config, Goal, Trial
+from autoclimb.types import Goal, Trial
 
 EPOCHS = 14.0  # 2, 4 and 8 in the three cycles of "restarts"
 ENDS = (1 / 7, 3 / 7)  # of the first two

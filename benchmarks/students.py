@@ -20,10 +20,10 @@ import numpy as np
 from lab import SUITE, Lab, difference, opened
 from record import append, heading
 
+from autoclimb.config import Config
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.search.nets import fine_tuning, from_box, from_scratch, top_of
-from autoclimb.types import Config
 
 # teachers as the plan trains nets on a processor: a pretrained one whose top alone trains, and a small one from nothing
 _BOXED, _SCRATCH = fine_tuning(from_box(), "cpu")[0], from_scratch("cpu")[0]

@@ -145,6 +145,7 @@ def in_words(row: dict[str, Any]) -> str:
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """The real loop from the cache, then the same loop on one batch."""
+    from autoclimb.config import Config
     from autoclimb.data.decoding import Decoding
     from autoclimb.data.pixels import build_pixels
     from autoclimb.learn import loop
@@ -152,7 +153,6 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from autoclimb.learn.material import Fold, Material
     from autoclimb.learn.probe import measure_speed
     from autoclimb.learn.replays import replayed, shapes_of
-    from autoclimb.types import Config
 
     model, size = options.models.split("@")[0], int(options.models.split("@")[1])
     device = ready(options.device)

@@ -12,12 +12,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from autoclimb.budget import SLACK, Clock, seconds_kept, seconds_until_ended
+from autoclimb.config import Config
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import cost_of, decoding_of, with_kept
 from autoclimb.search.nets import from_hub
 from autoclimb.search.situation import Situation, Speed
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Event, History, Trial
+from autoclimb.types import Event, History, Trial
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
 WEIGHT = {

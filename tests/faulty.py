@@ -26,6 +26,7 @@ from test_workers import SCRIPT
 
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK, Clock
+from autoclimb.config import Config
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import NoRoom
 from autoclimb.data.stored import LazyPictures
@@ -45,7 +46,7 @@ from autoclimb.search.nets import from_box
 from autoclimb.search.order import plan_of
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Event, Goal, Trial
+from autoclimb.types import Event, Goal, Trial
 
 ROWS, ANSWERED = 48, 12  # of the made-up predictions; the plan is for PLANNED of them
 PLANNED = {"rows": 2000, "answered": 500, "side": 150}

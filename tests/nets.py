@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoclimb.config import Config
 from autoclimb.learn.material import Fold, Material
-from autoclimb.types import Config
 
 CPU = torch.device("cpu")
 TINY = Config(

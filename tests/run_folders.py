@@ -10,6 +10,7 @@ from PIL import Image
 
 from autoclimb.arrays import write_predictions
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.disk import write_array, write_json
 from autoclimb.report.page_data import example_blocks
 from autoclimb.run import store
@@ -19,7 +20,7 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Blend, Config, Event, Goal, Trial
+from autoclimb.types import Blend, Event, Goal, Trial
 
 METRICS = {"multiclass": "accuracy", "multilabel": "f2", "regression": "mae", "ordinal": "qwk", "binary": "auc"}
 HOSTILE = (

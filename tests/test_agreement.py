@@ -3,12 +3,12 @@
 import pytest
 from fakes import situation
 
+from autoclimb.config import Config
 from autoclimb.learn import closed_form, finder, trunk
 from autoclimb.learn.faults import MESSAGES, Fault
 from autoclimb.learn.handmade import FEATURES
 from autoclimb.learn.views import CHOICES, VIEWS
 from autoclimb.search import capacity, cost, frozen, retreat
-from autoclimb.types import Config
 
 
 def test_the_search_knows_every_hand_made_feature():

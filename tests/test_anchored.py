@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from autoclimb.blend.choose import blend_of
+from autoclimb.config import Config
 from autoclimb.score.anchored import Anchored, anchored_score, believed
 from autoclimb.score.crossfit import standard_error
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Goal, Trial
+from autoclimb.types import Goal, Trial
 
 
 def drawn(seed, n=1000, groups_of=1):

@@ -10,12 +10,13 @@ import pytest
 from folders import task
 
 import autoclimb
+from autoclimb.config import Config
 from autoclimb.data.folds import make_folds
 from autoclimb.search.cost import trunk_seconds
 from autoclimb.search.nets import from_scratch
 from autoclimb.search.order import plan_of
 from autoclimb.search.rehearsal import rehearse
-from autoclimb.types import Config, Goal
+from autoclimb.types import Goal
 
 N, M, FOLDS = 200, 40, 5
 MIRROR_IMAGES_HURT = {"skill": 0.5, "mirror": 2.0, "turn": 3.0, "mirrored_copies": [0.1, 0.02]}

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autoclimb.config import Config
 from autoclimb.disk import write_json
 from autoclimb.run import store
 from autoclimb.search.cost import look_of, measured
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 pytestmark = pytest.mark.long
 

@@ -12,6 +12,7 @@ from autoclimb.blend import boosted, linear
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
 from autoclimb.blend.rows import Rows
+from autoclimb.config import Config
 from autoclimb.run import store
 from autoclimb.run.answers import blend_trials
 from autoclimb.run.setup import Setup
@@ -19,7 +20,7 @@ from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Goal, Trial
+from autoclimb.types import Goal, Trial
 
 
 def trial(seed, oof, test=None, status="done"):

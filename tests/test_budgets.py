@@ -7,6 +7,7 @@ import pytest
 from test_plan import HOUR, MINUTE, plan_on
 
 from autoclimb.budget import SLACK, seconds_kept
+from autoclimb.config import Config
 from autoclimb.dry_run import Plan
 from autoclimb.search import climb
 from autoclimb.search.fidelity import epochs_for, folds_of
@@ -14,7 +15,6 @@ from autoclimb.search.finals import is_long
 from autoclimb.search.nets import net_named
 from autoclimb.search.rehearsal import PlannedTrial
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config
 
 BUDGETS = (60.0, 90.0, 120.0, 150.0, 240.0, 5 * MINUTE, 8 * MINUTE, 10 * MINUTE, 20 * MINUTE, HOUR, 4 * HOUR)
 SITUATIONS = {  # device, rows, pixels a side, what else

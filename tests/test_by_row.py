@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import lift_of_trial, losses_of_trials
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Config, Goal, Kind
+from autoclimb.types import Goal, Kind
 
 CASES = {
     "binary": ("accuracy", np.array([0, 1, 1]), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])),

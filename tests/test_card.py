@@ -8,12 +8,13 @@ import pytest
 from huggingface_hub import ModelCard
 from run_folders import HOSTILE, METRICS, run_folder
 
+from autoclimb.config import Config
 from autoclimb.report import model_card as card
 from autoclimb.report.model_card import card_text
 from autoclimb.run.cards import write_card
 from autoclimb.run.reporting import record_of
 from autoclimb.run.result import open_run
-from autoclimb.types import Config, Event, Trial
+from autoclimb.types import Event, Trial
 
 
 def text_for(folder):

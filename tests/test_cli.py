@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 import autoclimb
 from autoclimb import cli
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.report.leaderboard import leaderboard_frame
-from autoclimb.types import Config, Event, Metric, Trial
+from autoclimb.types import Event, Metric, Trial
 
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
 COMMANDS = sorted(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.budget import SLACK, seconds_of
+from autoclimb.config import Config
 from autoclimb.search.climb import follow
 from autoclimb.search.cost import cost_of, decoding_of, full_cost, speed_of
 from autoclimb.search.fidelity import epochs_in
@@ -17,7 +18,7 @@ from autoclimb.search.finals import is_long
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.stages import SEARCHING
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 BUDGETS = ("30s", "90s", "5m", "15m", "4h", "1d12h")
 TOO_LITTLE = {("large data", "30s"), ("large data", "90s")}  # predicting alone takes 150 s there

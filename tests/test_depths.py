@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 from fakes import situation, speed
 
+from autoclimb.config import Config
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, kept_bytes
 from autoclimb.search.depths import PAIR_LEAST, at_depths
 from autoclimb.search.fidelity import epochs_for, epochs_in
 from autoclimb.search.finals import decide_finalists, is_long, seconds_each
 from autoclimb.search.nets import BOX, fine_tuning, from_box, from_hub
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 BOXED = from_box()
 PLENTY = 3e4  # seconds

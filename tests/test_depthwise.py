@@ -7,9 +7,9 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
+from autoclimb.config import Config
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.depthwise import Quick, QuickSame, quicken_gradients
-from autoclimb.types import Config
 
 CHANNELS = 6
 CASES = [(kernel, stride, kind) for kernel in (3, 4, 5, 7) for stride in (1, 2) for kind in (nn.Conv2d, Conv2dSame)]

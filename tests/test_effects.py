@@ -8,6 +8,7 @@ from fakes import situation, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.config import Config
 from autoclimb.search.effects import (
     SEED_NOISE,
     Effect,
@@ -20,7 +21,7 @@ from autoclimb.search.effects import (
     posterior_effects,
 )
 from autoclimb.search.stages import account, leader, search_base
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 BASE = Config(seconds=60.0, size=96)
 ROWS = 800

@@ -25,6 +25,7 @@ from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import Rows
 from autoclimb.blend.sharpen import sharpened as sharpened_by_numpy
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
 from autoclimb.disk import read_json, write_array, write_json
@@ -46,7 +47,7 @@ from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Form, Goal, Task, Trial
+from autoclimb.types import Form, Goal, Task, Trial
 
 NARROW = (("channels", (8, 8, 16, 16)),)
 TINY = Config(backbone="resnet10t", model_args=NARROW, size=32, policy="none", batch=8, epochs=1.0, tta="flip")

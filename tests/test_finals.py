@@ -8,6 +8,7 @@ from fakes import BOXED, FACTS, LOCAL, SITUATIONS, check, situation, speed, tria
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoclimb.config import Config
 from autoclimb.dry_run import situation_on
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, fits_memory, kept_bytes, memory_for, within_memory
 from autoclimb.search.corrections import corrected, seconds_words, speed_words
@@ -73,7 +74,7 @@ from autoclimb.search.situation import Speed, rows_of_fold
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import compared, leader, search_base
 from autoclimb.search.starting import base_config, candidates, from_nothing, with_useful_nets
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 HOUR = 3600.0
 CARD = {**SITUATIONS["a card, with the hub"], "budget": 4 * HOUR}

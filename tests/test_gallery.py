@@ -14,6 +14,7 @@ from PIL import Image
 from run_folders import run_folder
 
 from autoclimb.budget import SLACK, Clock
+from autoclimb.config import Config
 from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
@@ -30,7 +31,6 @@ from autoclimb.run.reporting import for_gallery, items_of, record_of
 from autoclimb.run.result import open_run
 from autoclimb.run.store import update_run
 from autoclimb.run.worker import Died, Late
-from autoclimb.types import Config
 
 TINY = Config(
     backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), fine_stem=True, size=32, epochs=1, batch=8

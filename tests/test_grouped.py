@@ -7,9 +7,10 @@ import pytest
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.blend.grouped import by_group, drawn_to_groups
+from autoclimb.config import Config
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Goal, Trial
+from autoclimb.types import Goal, Trial
 
 ACCURACY = Goal(metric_named("accuracy"), "multiclass")
 

@@ -9,6 +9,7 @@ from nets import CPU
 from safetensors.torch import load_file
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import Unbuildable
@@ -17,7 +18,6 @@ from autoclimb.learn.heads import LAYERS, POOLS, Cosine, GeM
 from autoclimb.learn.losses import LOSSES, loss_named, loss_value, predictions_of
 from autoclimb.learn.material import Material
 from autoclimb.learn.trial import run_trial
-from autoclimb.types import Config
 
 TINY = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),), size=32, epochs=20, batch=10, lr=1e-2)
 TINY = TINY.vary(policy="none", folds=(0,))

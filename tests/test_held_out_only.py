@@ -11,6 +11,7 @@ from nets import CPU, TINY, material_of
 
 from autoclimb.arrays import read_predictions
 from autoclimb.blend.members import members_of
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import OutOfTime
 from autoclimb.learn.trial import run_trial
@@ -21,7 +22,7 @@ from autoclimb.search.fidelity import THIRD, epochs_in, finalist_epochs
 from autoclimb.search.order import plan_of
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 SEARCH = ("baseline", *SEARCHING)
 HOURS = {"a card, with the hub": 4.0, "a processor, with weights": 8.0}

@@ -19,13 +19,13 @@ from safetensors.torch import save
 
 import autoclimb
 from autoclimb import solve
+from autoclimb.config import Config
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.hub import hub_answers
 from autoclimb.run import store
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.starting import candidates
-from autoclimb.types import Config
 
 NET = "test_efficientnet.r160_in1k"  # timm's own for tests: .4 million weights in the form of its large sisters
 WEIGHTS = f"/timm/{NET}/resolve/main/model.safetensors"

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from autoclimb.blend.choose import blend_of
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.run import store
 from autoclimb.run.answers import TRAIN_SHARES, deliver, shift_of
 from autoclimb.run.setup import Setup
@@ -19,7 +20,7 @@ from autoclimb.score.metrics import metric_named
 from autoclimb.score.priors import label_shift, shares_of, weighted
 from autoclimb.score.rules import answer
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Event, Form, Goal, Kind, Trial
+from autoclimb.types import Event, Form, Goal, Kind, Trial
 
 EVEN, TAIL = (1.0, 1.0, 1.0, 1.0), (1.0, 0.2, 0.2, 0.1)
 CASES: dict[str, tuple[str, Kind]] = {

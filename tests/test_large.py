@@ -26,6 +26,7 @@ from autoclimb.blend import members, selection, sharpen
 from autoclimb.blend import rows as blend_rows
 from autoclimb.blend.choose import apply_blend, blend_of
 from autoclimb.blend.nested import Nested
+from autoclimb.config import Config
 from autoclimb.data.facts import class_counts
 from autoclimb.data.folds import make_folds
 from autoclimb.data.read.folder import read_folder
@@ -41,7 +42,7 @@ from autoclimb.run.verdicts import relabelled
 from autoclimb.score.expected import expected_f_sets
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.train_rows import TrainRows
-from autoclimb.types import Config, Goal, History, Trial
+from autoclimb.types import Goal, History, Trial
 
 pytestmark = pytest.mark.long
 

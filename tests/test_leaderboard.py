@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoclimb.config import Config
 from autoclimb.report.leaderboard import WORDS, leaderboard_frame, leaderboard_text, words_of
-from autoclimb.types import Blend, Config, Metric, Trial
+from autoclimb.types import Blend, Metric, Trial
 
 F2 = Metric("f2", lambda truth, answers: 0.0, "labels")
 MAE = Metric("mae", lambda truth, answers: 0.0, "number", greater_is_better=False)

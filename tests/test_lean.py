@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from autoclimb.config import Config
 from autoclimb.learn import lean
 from autoclimb.learn.backbones import Built, build_net
 from autoclimb.learn.devices import has_bf16, prediction_autocast
 from autoclimb.learn.features import features_of
 from autoclimb.learn.lean import folded
-from autoclimb.types import Config
 
 CPU = torch.device("cpu")
 SIDE = 32

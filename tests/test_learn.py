@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from timm.utils import ModelEmaV3
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn import closed_form, features, loop
 from autoclimb.learn.averages import EMA_STEPS, Ema
@@ -48,7 +49,6 @@ from autoclimb.learn.symmetry import gain_of_mirrored
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.weights import find_weights
 from autoclimb.processors import allowed_cores, usable_cores
-from autoclimb.types import Config
 
 FORKS = "fork" in multiprocessing.get_all_start_methods()
 SMALL = TINY.vary(model_args=(("channels", (8, 8, 16, 16)),), size=32, epochs=4, batch=16)

@@ -5,12 +5,12 @@ import torch
 from nets import CPU, TINY, material_of
 from safetensors.torch import load_file, save_file
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net, norms_of, place_to_train
 from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.optim import Unfreezing
 from autoclimb.learn.trial import run_trial
-from autoclimb.types import Config
 
 NETS = ["resnet10t", "tf_efficientnet_lite0", "mobilenetv3_small_050", "regnetx_002", "efficientnet_b0"]
 

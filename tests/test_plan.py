@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import autoclimb
 from autoclimb.budget import CACHE_GB, SLACK, seconds_kept
 from autoclimb.cli import app
+from autoclimb.config import Config
 from autoclimb.dry_run import Plan, rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import boxed
@@ -36,7 +37,6 @@ from autoclimb.search.rates import DEVICES, LOOK, STEP, speed_on
 from autoclimb.search.rehearsal import rehearse, stored_as
 from autoclimb.search.situation import FIRST_SIZE, rows_of_fold
 from autoclimb.search.stages import SEARCHING
-from autoclimb.types import Config
 
 MINUTE, HOUR = 60.0, 3600.0
 DEPTHS = (0, 2, 4)  # stages below the head that train in an EfficientNet-Lite: all, its top, a deeper one

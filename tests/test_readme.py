@@ -20,10 +20,11 @@ from typer.main import get_command
 import autoclimb
 from autoclimb import solve
 from autoclimb.cli import app
+from autoclimb.config import Config
 from autoclimb.data.steps import PREPROCESS, chain_of
 from autoclimb.policies import policy_named
 from autoclimb.score.metrics import metric_named
-from autoclimb.types import Blend, Config, Goal, Metric
+from autoclimb.types import Blend, Goal, Metric
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))

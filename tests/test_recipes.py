@@ -9,6 +9,7 @@ import pytest
 from fakes import FACTS, SITUATIONS, Killed, World, check, situation
 
 from autoclimb.budget import seconds_of
+from autoclimb.config import Config
 from autoclimb.dry_run import rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.search import climb, recipes
@@ -17,7 +18,6 @@ from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.rates import DEVICES
 from autoclimb.search.recipes import load_recipe, recipe_files, recipe_titles
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config
 
 FILES = sorted((Path(__file__).parent.parent / "recipes").glob("*.py"))
 NAMES = [path.stem.replace("_", "-") for path in FILES]

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from fakes import check, situation, trial
 
+from autoclimb.config import Config
 from autoclimb.search.order import PLAN, plan_of
 from autoclimb.search.refine import JOURNAL
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import leader
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 HOURS = 96 * 3600.0
 

@@ -8,6 +8,7 @@ from fakes import LOCAL, SITUATIONS, check, situation, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoclimb.config import Config
 from autoclimb.search.cost import cores_of, decoding_seconds, download_seconds, full_cost
 from autoclimb.search.frozen import frozen_net
 from autoclimb.search.order import PLAN
@@ -24,7 +25,7 @@ from autoclimb.search.regions import (
 from autoclimb.search.situation import Situation
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import base_config
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 HOUR = 3600.0
 ROWS = 500

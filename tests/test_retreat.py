@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 from fakes import BOXED, World, situation
 
+from autoclimb.config import Config
 from autoclimb.search.nets import from_hub, net_named
 from autoclimb.search.retreat import TOO_LARGE, in_the_plan, instead_of, ruled_out
 from autoclimb.search.starting import candidates
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 NET = Config(backbone="resnet18", size=128, batch=64, seconds=20.0)
 

@@ -12,6 +12,7 @@ from fakes import trial as fake_trial
 from faulty import FAULTS, Trainer, faulty_run, raising, setting_of
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.deadlines import outcome_within
 from autoclimb.disk import write_array
 from autoclimb.run import answers, store, trials
@@ -31,7 +32,7 @@ from autoclimb.search.cost import speed_of
 from autoclimb.search.situation import Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import LARGEST_BATCH
-from autoclimb.types import Config, Event, History, Trial
+from autoclimb.types import Event, History, Trial
 
 pytestmark = pytest.mark.long
 

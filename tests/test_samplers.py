@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nets import fold_over
 from test_heads import TINY, bars
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.batches import epoch_batches
@@ -15,7 +16,6 @@ from autoclimb.learn.fold import retrain_head, run_fold
 from autoclimb.learn.loop import Pace, mixed, train
 from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.samplers import CLASS_WEIGHTS, SAMPLERS, epoch_order, rarest_label_counts, row_weights
-from autoclimb.types import Config
 
 FEW = np.eye(3, dtype=np.float32)[[0] * 90 + [1] * 9 + [2]]
 SETS = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], np.float32)

@@ -10,6 +10,7 @@ from nets import CPU, fold_over
 from PIL import Image
 from test_learn import TINY
 
+from autoclimb.config import Config
 from autoclimb.data.decoding import Decoding, decode, most_pictures
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.sources import pictures
@@ -23,7 +24,7 @@ from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.views import VIEWS, per_tile
 from autoclimb.search.stages import resize
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 draws = np.random.default_rng(0)
 EACH = TINY.vary(grid=2, size=64, policy="flip", tta="flip")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoclimb"
-LEAVES = {"types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors", "deadlines", "protocol"}
+LEAVES = {"config", "types", "errors", "seeds", "budget", "disk", "arrays", "policies", "processors", "deadlines"}
+LEAVES |= {"protocol"}
 MAY_IMPORT = {
     "errors": set(),
     "processors": set(),
@@ -18,13 +19,14 @@ MAY_IMPORT = {
     "disk": {"errors"},
     "budget": {"errors"},
     "arrays": {"disk"},
-    "types": {"errors", "arrays"},
+    "config": {"disk"},
+    "types": {"config", "errors", "arrays", "disk"},
     "policies": {"errors"},
-    "protocol": {"types"},
+    "protocol": {"config", "types"},
     "data": {"seeds", "types", "errors", "disk", "arrays", "processors"},
     "score": {"seeds", "types", "errors", "arrays"},
-    "blend": {"score", "seeds", "types", "errors", "arrays"},
-    "report": {"score", "types", "errors", "disk", "budget", "arrays", "seeds"},
+    "blend": {"score", "seeds", "config", "types", "errors", "arrays"},
+    "report": {"score", "config", "types", "errors", "disk", "budget", "arrays", "seeds"},
     "demo": {"score", "seeds", "types", "errors"},
     "search": LEAVES,
     "learn": LEAVES | {"data.stored", "graphs"},
@@ -49,9 +51,9 @@ MAY_IMPORT = {
         "errors",
         "data",
     },
-    "dry_run": {"reading", "search", "data", "score", "types", "errors", "budget", "arrays"},
+    "dry_run": {"reading", "search", "data", "score", "config", "types", "errors", "budget", "arrays"},
     "__main__": {"cli"},
-    "__init__": {"benching", "dry_run", "reading", "solve", "errors", "types", "score", "search"},
+    "__init__": {"benching", "dry_run", "reading", "solve", "errors", "config", "types", "score", "search"},
 }
 HEAVY = {"torch", "torchvision", "timm", "albumentations"}
 HOSTS = {"hf_xet", "requests", "httpx", "httpx2", "urllib3", "aiohttp", "gdown", "kaggle", "boto3"}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.data.facts import imbalance_of, plan_facts
 from autoclimb.dry_run import plan
 from autoclimb.run.setup import Setup
@@ -45,7 +46,7 @@ from autoclimb.search.starting import (
     with_batch,
     with_useful_nets,
 )
-from autoclimb.types import Config, Goal, History
+from autoclimb.types import Goal, History
 
 SEARCH = ("baseline", "resize", "augmentation", "backbone", "loss", "refine")
 HOUR = 3600.0

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from fakes import LOCAL, situation, trial
 
+from autoclimb.config import Config
 from autoclimb.search.nets import from_hub
 from autoclimb.search.regions import JUDGED_AT, WHOLE, cropped, cuts, seen_at, start_chain
 from autoclimb.search.starting import base_config, base_policy, candidates
 from autoclimb.search.steering import FACTS, notes_after, steering_words
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 PLAIN = {"rows": 20_000, "side": 300, "pretrained": LOCAL, "budget": 3600.0}
 GRADIENTS = Config(train="features", backbone="gradients", folds=(0, 1, 2, 3, 4))

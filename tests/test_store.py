@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from autoclimb.arrays import OnDisk, write_predictions
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.run import store
-from autoclimb.types import Blend, Config, Trial
+from autoclimb.types import Blend, Trial
 
 OOF = np.array([[0.25, 0.75], [np.nan, np.nan], [0.5, 0.5]], np.float32)
 TEST = np.array([[0.1, 0.9]], np.float32)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nets import CPU, TINY, fold_over
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.dry_run import rehearsed, situation_on
 from autoclimb.errors import Mistake
 from autoclimb.learn import taught
@@ -31,7 +32,7 @@ from autoclimb.search.retreat import instead_of
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.starting import base_config
 from autoclimb.search.students import LEAST, one_student, worth_teaching
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 pytestmark = pytest.mark.long
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from run_folders import run_folder
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.run import store
 from autoclimb.track import beside
@@ -19,7 +20,7 @@ from autoclimb.track.beside import Trackers
 from autoclimb.track.entries import About, entry_of
 from autoclimb.track.following import RECORD
 from autoclimb.track.trackers import TRACKERS, check_trackers
-from autoclimb.types import Config, Event, Trial
+from autoclimb.types import Event, Trial
 
 Scores = dict[str, float]  # name of a trial, or "blend", -> its accuracy
 

@@ -10,6 +10,7 @@ from nets import CPU, TINY, fold_over, material_of
 from torch import nn
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.learn import loop
 from autoclimb.learn.averages import recompute_norms
 from autoclimb.learn.backbones import Built, build_net, place
@@ -22,7 +23,6 @@ from autoclimb.learn.optim import Unfreezing, layers_of, optimizer_of
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.worker import setting_of
 from autoclimb.protocol import Hello
-from autoclimb.types import Config
 
 pytestmark = pytest.mark.long
 

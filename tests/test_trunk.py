@@ -11,6 +11,7 @@ from nets import CPU, material_of
 from safetensors.torch import load_file, save_file
 
 from autoclimb.arrays import read_predictions
+from autoclimb.config import Config
 from autoclimb.learn import trunk
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import OutOfTime, Unbuildable
@@ -19,7 +20,6 @@ from autoclimb.learn.material import StoredFeatures
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import cut, pooled, stages_of, stored_features, stored_views
-from autoclimb.types import Config
 
 SMALL = (("channels", (4, 4, 8, 8)),)
 CHAINS = {"resnet10t": 4, "convnext_atto": 4, "mobilenetv3_small_050": 6, "tf_efficientnet_lite0": 7, "regnety_002": 4}

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.boxed import BOXED, _path_of, boxed_nets, boxed_tensors
 from autoclimb.learn.faults import Unbuildable
 from autoclimb.learn.weights import INPUT, SCALE, find_weights, load_checkpoint, load_fitting
 from autoclimb.run.setup import find_nets
-from autoclimb.types import Config
 
 SMALL = Config(backbone="resnet10t", model_args=(("channels", (4, 4, 8, 8)),))
 

@@ -13,6 +13,7 @@ import pytest
 from folders import task
 
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.disk import write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.protocol import REQUESTS, request_of
@@ -22,7 +23,7 @@ from autoclimb.run.trials import run_trial
 from autoclimb.run.worker import ENVIRONMENT, Died, Late, Worker, ends_as_mistakes
 from autoclimb.score.metrics import metric_named
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Goal
+from autoclimb.types import Goal
 
 pytestmark = pytest.mark.long
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoclimb.arrays import ByRow, Mean, predicted_rows
+from autoclimb.config import Config
 from autoclimb.seeds import rng
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 FEWEST_ROWS = 20  # on fewer common rows a narrower set of members is not considered
 MOST_NETS = 40  # nets of a search, the best: others are hardly ever the best of other rows (assumption)

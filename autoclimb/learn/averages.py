@@ -9,12 +9,12 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from autoclimb.config import Config
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import batch_bytes, batch_of, epoch_batches, load_batches, loader_processes, to_input
 from autoclimb.learn.faults import OutOfMemory
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.memory import free_memory
-from autoclimb.types import Config
 
 SNAPSHOTS = 20  # spread evenly over the last share of the training; own choice, the paper takes one per epoch
 EMA_STEPS = 8  # between two updates of a moving average: one of EfficientNet-Lite2 takes 8 ms on an H100, a step 14

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.boxed import BOX, boxed_tensors
 from autoclimb.learn.depthwise import quicken_gradients
@@ -22,7 +23,6 @@ from autoclimb.learn.losses import find_loss
 from autoclimb.learn.material import PLAIN, Format
 from autoclimb.learn.several import see_tiles
 from autoclimb.learn.weights import INPUT, load_fitting, tensors_of
-from autoclimb.types import Config
 
 # errors of timm for nets that it cannot make, of the hub's client for broken connections, of safetensors for files
 BROKEN = (TypeError, RuntimeError, OSError, ValueError, AssertionError, HTTPError, SafetensorError)

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows, picture_of, tiles_of
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.moves import augmented, moves_of
 from autoclimb.learn.samplers import epoch_order
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng, seed_of
-from autoclimb.types import Config
 
 LONGEST_WAIT = 240.0  # seconds for a batch, after which its process counts as hung; slow sources take a minute
 PREFETCHED = 2  # batches that each process prepares ahead; a thread prepares one more

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.handmade import column_weights
 from autoclimb.seeds import rng
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 Head = dict[str, Tensor]
 ROWS_TO_CHOOSE = 1000  # for choosing width and ridge by leave-one-out, which costs n^3 for each

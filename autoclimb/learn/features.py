@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import write_array
 from autoclimb.learn.batches import BLOCK, blocks_of, filled, prefetch, to_input
@@ -21,7 +22,6 @@ from autoclimb.learn.material import Report
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.threads import TRIED, settle_again
 from autoclimb.processors import usable_cores
-from autoclimb.types import Config
 
 
 def features_of(

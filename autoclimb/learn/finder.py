@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from autoclimb.config import Config
 from autoclimb.learn.backbones import Built, place, place_to_train
 from autoclimb.learn.batches import batch_bytes, batch_of, endless_batches, load_batches, loader_processes
 from autoclimb.learn.loop import Pace, model_inputs, size_at, targets_on
@@ -11,7 +12,6 @@ from autoclimb.learn.losses import loss_named, loss_value
 from autoclimb.learn.material import Fold, Material
 from autoclimb.learn.optim import optimizer_of
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 LOW, HIGH = 1e-5, 1.0  # rates of the sweep in units of Config.lr, which are AdamW's; other optimisers scale it
 SWEEP_STEPS = 100  # as in fastai

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autoclimb.arrays import take_rows
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.disk import whole_file
 from autoclimb.errors import Mistake
 from autoclimb.learn.averages import NORM_ROWS, recompute_norms
@@ -43,7 +44,6 @@ from autoclimb.learn.views import (
 )
 from autoclimb.learn.weights import INPUT, SCALE
 from autoclimb.seeds import rng, seed_of
-from autoclimb.types import Config
 
 FEWEST = 20  # held-out rows that a fold cut off by its deadline must have predicted: as many as blends compare by
 REMEMBERED = 20_000  # train pictures among which neighbours are searched, a random sample of more; own choice

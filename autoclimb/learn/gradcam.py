@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import pictures_of_rows, to_input
@@ -26,7 +27,6 @@ from autoclimb.learn.handmade import FEATURES
 from autoclimb.learn.losses import predictions_of
 from autoclimb.learn.material import Material
 from autoclimb.learn.trunk import frozen_net, pooled
-from autoclimb.types import Config
 
 BATCH = 8  # pictures at once: maps are few, and little memory may be left
 MOST_PLACES = 16  # a side of a stored map: enough for a thumbnail

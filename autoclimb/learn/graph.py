@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.blended import combined, sharpened, without_graph
 from autoclimb.learn.closed_form import Head, head_probabilities, votes_of_nearest
@@ -34,7 +35,7 @@ from autoclimb.learn.material import Material, rows_of_fold
 from autoclimb.learn.several import EMPTY, OneByOne, join_tiles, split_tiles
 from autoclimb.learn.trunk import LARGEST, cut, frozen_net, pooled
 from autoclimb.learn.views import View, scaled_side, views_named, with_views_of
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 
 @dataclass(frozen=True)

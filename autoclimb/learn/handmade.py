@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file
 from autoclimb.learn.batches import resized
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 FEATURES = ("gradients", "patches")
 PATCH_SIDE, SHAPE_SIDE = 32, 64  # pixels a side at which patches and gradients are read

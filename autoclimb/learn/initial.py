@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from autoclimb.arrays import take_rows
+from autoclimb.config import Config
 from autoclimb.learn.backbones import Built
 from autoclimb.learn.batches import pictures_of_rows, to_input
 from autoclimb.learn.losses import loss_named
 from autoclimb.learn.material import Fold, Material
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 PATCHES = 100_000  # from which filters are computed: 59 MB of 7 x 7 x 3; own choice
 FLOOR = 5e-4  # added to the patches' variances, as in airbench; directions that vary less are rounding (1 of 255)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoclimb.arrays import ByRow, LabelSets, take_rows
+from autoclimb.config import Config
 from autoclimb.learn.averages import EMA_STEPS, SNAPSHOTS, Ema
 from autoclimb.learn.backbones import Built, place_to_train
 from autoclimb.learn.batches import (
@@ -35,7 +36,6 @@ from autoclimb.learn.threads import Slowing, ThreadTuner
 from autoclimb.policies import light_policy
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 STEPS_BETWEEN_READS = {"cpu": 8, "cuda": 64}  # reading a loss synchronises the GPU, so it is rare; own choice
 SECONDS_BETWEEN_REPORTS = 1.0

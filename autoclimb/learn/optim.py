@@ -10,8 +10,8 @@ from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from torch import nn
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
-from autoclimb.types import Config
 
 
 def onecycle(progress: float, warm_up: float = 0.25) -> float:

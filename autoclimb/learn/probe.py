@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.learn.backbones import Built, build_net, has_depthwise, norms_of, place, place_to_train
 from autoclimb.learn.batches import (
     BLOCK,
@@ -34,7 +35,6 @@ from autoclimb.learn.replays import replayed, shapes_of
 from autoclimb.learn.threads import TRIED, settle_threads
 from autoclimb.learn.trunk import cut, maps_of
 from autoclimb.processors import usable_cores
-from autoclimb.types import Config
 
 # In the order tried. A processor with instructions for bf16 is fastest in it (resnet18 429 img/s against 339 in fp32),
 # nets with depthwise convolutions too since their gradients are quick (learn/depthwise.py); of 7 nets none was in bf16

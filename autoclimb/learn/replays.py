@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.learn.backbones import Built, place_to_train
 from autoclimb.learn.memory import free_memory
 from autoclimb.learn.phases import log_error
-from autoclimb.types import Config
 
 Shape = tuple[int, ...]  # of a batch: (B, C, S, S)
 Forward = Callable[[Tensor], Tensor]

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from autoclimb.arrays import ByRow, LabelSets, take_rows
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 # number of rows of a class -> weight of each of its rows in the loss or in the draw, up to a factor
 CLASS_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

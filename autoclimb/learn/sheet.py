@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from autoclimb.config import Config
 from autoclimb.disk import whole_file
 from autoclimb.learn.batches import BatchMaker, BatchSpec, pictures_of_rows
 from autoclimb.learn.material import Material
 from autoclimb.seeds import seed_of
-from autoclimb.types import Config
 
 TILE = 96  # pixels a side of a picture on the sheet
 QUALITY = 82  # of its JPEG: twelve classes of four take about 150 KB

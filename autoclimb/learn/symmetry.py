@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoclimb.config import Config
 from autoclimb.learn.batches import pictures_of_rows
 from autoclimb.learn.closed_form import (
     RIDGES,
@@ -21,7 +22,7 @@ from autoclimb.learn.closed_form import (
 from autoclimb.learn.material import Fold, Material
 from autoclimb.policies import MIRRORED_ROWS, SAME, SYMMETRY_ROWS
 from autoclimb.seeds import rng
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 Extract = Callable[[np.ndarray], np.ndarray]  # pictures (R, S, S, C) to features (R, D)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from autoclimb.config import Config
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Untaught
 from autoclimb.learn.material import Fold, Material, Taught
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 MOST_CELLS = 1 << 26  # rows x classes of the teachers' predictions: a quarter of a gigabyte; of more rows a sample
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile)  # what numpy raises for a damaged file

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.disk import read_json, whole_file, write_array, write_json
 from autoclimb.errors import Mistake
 from autoclimb.learn.closed_form import fit_head, head_predictions, skill
@@ -25,7 +26,6 @@ from autoclimb.learn.memory import free_memory
 from autoclimb.learn.symmetry import symmetries
 from autoclimb.learn.taught import UNREADABLE, taught_by
 from autoclimb.seeds import rng
-from autoclimb.types import Config
 
 HEAD_CELLS = 1 << 27  # rows x classes that a head is fitted to, at most, as they are held in double precision
 SKILL_CELLS = 1 << 24  # rows x classes on which its skill is measured, at most

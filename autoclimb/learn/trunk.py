@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
@@ -34,7 +35,6 @@ from autoclimb.learn.threads import TRIED, settle_again
 from autoclimb.learn.views import RESIZING, View, views_named
 from autoclimb.processors import usable_cores
 from autoclimb.seeds import seed_of
-from autoclimb.types import Config
 
 MOST_BYTES = 3e9  # of stored features on disk, beyond which the least recently used ones are deleted
 LARGEST = 6e4  # that a feature is clamped to, since float16 ends at 65,504

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
@@ -24,7 +25,7 @@ from autoclimb.learn.material import Fold, Material, Report
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.seeds import rng
-from autoclimb.types import Config, Kind
+from autoclimb.types import Kind
 
 View = Callable[[Tensor], Tensor]
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.learn.faults import Unbuildable
-from autoclimb.types import Config
 
 SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside a net's own, in the files of a run
 CHECKPOINTS = (".pth", ".pt", ".bin", ".tar")  # written by torch.save; ".pth.tar" is usual

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from autoclimb.arrays import read_target
+from autoclimb.config import Config
 from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake, full_disk, no_room
@@ -59,7 +60,6 @@ from autoclimb.protocol import (
     RunTrial,
     request_of,
 )
-from autoclimb.types import Config
 
 NO_PIXELS = np.zeros((0, 1, 1, 3), np.uint8)
 CPU = torch.device("cpu")  # on which exported files run

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoclimb.arrays import ByRow, Predictions, predicted_rows
+from autoclimb.config import Config
 from autoclimb.report.leaderboard import net_words, words_of
 from autoclimb.report.record import RunRecord
 from autoclimb.score.crossfit import ROWS_PAIRED, cross_answers, paired_lift, standard_error
@@ -16,7 +17,7 @@ from autoclimb.score.decide import learn_rule, truth_for
 from autoclimb.score.parts import unit_of
 from autoclimb.score.rules import answer, nearest_grade, number_of
 from autoclimb.seeds import some_of
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 MOST_ROWS = 20_000  # on which errors are analysed: a share of them is known to within .4 %
 MOST_CELLS = 20_000_000  # rows times classes, to which those rows are limited too

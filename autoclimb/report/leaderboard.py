@@ -6,8 +6,9 @@ from dataclasses import fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from autoclimb.config import Config
 from autoclimb.report.words import give_or_take
-from autoclimb.types import Blend, Config, Metric, Trial
+from autoclimb.types import Blend, Metric, Trial
 
 if TYPE_CHECKING:
     import pandas as pd

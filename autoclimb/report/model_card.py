@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import in_words
+from autoclimb.config import Config
 from autoclimb.report.leaderboard import words_of
 from autoclimb.report.parts import safe
 from autoclimb.report.record import RunRecord
 from autoclimb.report.words import give_or_take, score_words
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 MOST_CLASSES = 30  # listed in the card, the first ones
 LONGEST = 60  # characters of a name from the data

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from autoclimb.arrays import take_rows
+from autoclimb.config import Config
 from autoclimb.report import charts, data_charts
 from autoclimb.report.cleaner import given_words
 from autoclimb.report.leaderboard import net_words
@@ -13,7 +14,6 @@ from autoclimb.report.page_errors import MOST_CLASSES, MOST_ROWS
 from autoclimb.report.parts import Facts, Part, Pen, Picture, Pictures, Table, chart, jpeg, safe, thumbnail
 from autoclimb.report.record import RunRecord
 from autoclimb.report.words import counted, kind_words, number
-from autoclimb.types import Config
 
 EXAMPLES = 4  # thumbnails of a class
 CLASSES_WITH_EXAMPLES = 12

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoclimb.config import Config
 from autoclimb.data.stored import PictureRows, open_rows
 from autoclimb.disk import read_json
 from autoclimb.errors import Mistake
 from autoclimb.graphs import AT_ONCE, by_session, described_in, open_session, predictions_for
 from autoclimb.run.exporting import description_of, digest_of, inputs_for, place_of
-from autoclimb.types import Config, Event, Tell, Trial
+from autoclimb.types import Event, Tell, Trial
 
 if TYPE_CHECKING:
     from autoclimb.run.result import Run

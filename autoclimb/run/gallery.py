@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from autoclimb.config import Config
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import pixels_in
 from autoclimb.disk import read_json, write_json
@@ -30,7 +31,7 @@ from autoclimb.report.record import Gallery, RunRecord
 from autoclimb.run import store
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late, Worker, command_of, log_of
-from autoclimb.types import Config, Trial
+from autoclimb.types import Trial
 
 MAPS, SHEET, NOTES = "maps.npz", "sheet.jpg", "gallery.json"  # in the folder `gallery` of a run
 NO_TIME = "there was no time to ask the nets; on a finished run `autoclimb report RUN` does"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoclimb.blend.choose import apply_blend, needs_metadata
+from autoclimb.config import Config
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.depth import Ranges, as_ranges
 from autoclimb.data.files.formats import PICTURES, stem_of
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.below import pictures_below
 from autoclimb.data.sources import files_of, parts_of, shown
-from autoclimb.disk import read_json
+from autoclimb.disk import read_json, with_tuples
 from autoclimb.errors import Mistake
 from autoclimb.protocol import Hello, Predict
 from autoclimb.report.leaderboard import leaderboard_frame
@@ -29,7 +30,7 @@ from autoclimb.run.reporting import has_record, record_of, write_report, write_s
 from autoclimb.run.worker import Worker, command_of, ends_as_mistakes, log_of
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
-from autoclimb.types import Blend, Config, Event, Form, Metric, Rule, Task, Tell, with_tuples
+from autoclimb.types import Blend, Event, Form, Metric, Rule, Task, Tell
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -44,9 +44,10 @@ import numpy as np
 
 from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, write_predictions
 from autoclimb.budget import Clock
+from autoclimb.config import Config
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
 from autoclimb.errors import Mistake, no_room
-from autoclimb.types import Blend, Config, Event, Tell, Trial
+from autoclimb.types import Blend, Event, Tell, Trial
 
 DEVICE = "device"  # a fault of the card: it is gone, or cannot compute any more
 FORMAT = 3  # raised when older run directories cannot be continued

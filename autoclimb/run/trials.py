@@ -12,6 +12,7 @@ import numpy as np
 
 from autoclimb.arrays import View, predicted_rows
 from autoclimb.budget import SLACK, in_words, seconds_until_ended
+from autoclimb.config import Config
 from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
 from autoclimb.errors import no_room
@@ -31,7 +32,7 @@ from autoclimb.search.situation import FIRST_SIZE, Situation, Speed
 from autoclimb.search.space import SearchSpace
 from autoclimb.search.stages import SEARCHING
 from autoclimb.search.starting import LARGEST_BATCH
-from autoclimb.types import Config, Event, History, Trial
+from autoclimb.types import Event, History, Trial
 
 LOSS_ROWS = 100_000  # whose losses the search compares, at most: one fold of these separates effects
 LONG_PROBES_FROM = 1800.0  # seconds of budget from which a speed probe may take a card a quarter of a minute

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
+from autoclimb.config import Config
 from autoclimb.search.cost import measured
 from autoclimb.search.nets import channels_at_cut
 from autoclimb.search.rates import memory_gb
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config
 
 SMALLEST_BATCH = 8  # below it batch norms have too few rows, and most memory is for weights
 MEMORY_SHARE = 0.85  # of the memory that a training is planned to take, since the estimate is rough

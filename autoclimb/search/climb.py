@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from autoclimb.budget import SLACK, Clock
+from autoclimb.config import Config
 from autoclimb.search.capacity import fits_memory
 from autoclimb.search.corrections import corrected
 from autoclimb.search.cost import asked_cost, ready_seconds, with_kept
 from autoclimb.search.retreat import as_run, in_the_plan, instead_of, ruled_out
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config, Event, History, Tell, Trial
+from autoclimb.types import Event, History, Tell, Trial
 
 Stage = Callable[[History, Situation], Iterator[list[Config]]]
 Run = Callable[[Config, str, float], Trial]  # with the stage and the seconds that the trial is planned to take

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from statistics import median
 
+from autoclimb.config import Config
 from autoclimb.search.cost import (
     decoding_of,
     download_seconds,
@@ -16,7 +17,7 @@ from autoclimb.search.cost import (
     trunk_of,
 )
 from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 MANY = 10  # trials from which the 90th percentile of their errors says something
 PLAUSIBLE = (0.2, 3.0)  # factors by which a finished trial may correct a speed; beyond them something else happened

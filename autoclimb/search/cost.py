@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.policies import MIRRORED_ROWS, SYMMETRY_ROWS
 from autoclimb.search.nets import net_named
 from autoclimb.search.rates import STEP
 from autoclimb.search.situation import FIRST_PICTURES, Situation, Speed, rows_of_fold
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 SWEEP_STEPS = 100  # of learn.finder, beside the epochs of the config
 NEIGHBOUR_SECONDS = 1e-7  # of a nearest-neighbour head, per row squared

@@ -1,5 +1,6 @@
 """A few nets at several depths: how many finalists a processor makes of nets that can be cut."""
 
+from autoclimb.config import Config
 from autoclimb.search.capacity import all_kept, fits_disk, fits_memory, within_memory
 from autoclimb.search.cost import decoding_of, pictures_of, trunk_seconds
 from autoclimb.search.families import KINDS, beside_folds
@@ -21,7 +22,6 @@ from autoclimb.search.fidelity import (
 from autoclimb.search.nets import deeper_top_of, net_named
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.starting import FEW_ROWS
-from autoclimb.types import Config
 
 # Which of the two best nets, and how much of it trains, cheapest list first. Against the tops of both (0 and 1), by log
 # loss of their pool on cifar10, intel_scenes, elpv_defect and leaf99, known to .01 or .03: with a deeper top of the

@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from autoclimb.config import Config
 from autoclimb.search.fidelity import resized
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 SEED_NOISE = 0.03  # standard deviation over seeds, relative to the loss (LOG.md: .003 over nine pairs at error .17)
 ADOPTED = 0.8  # probability of helping above which a change is adopted (own choice: two to one and some against noise)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.search.capacity import MOST_KEPT_IN_ALL, all_kept
 from autoclimb.search.cost import decoding_of, epoch_seconds, ready_seconds
 from autoclimb.search.effects import observed, single_fold, stderr_against
@@ -36,7 +37,7 @@ from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.stages import compared, leader, search_base, with_learnt
 from autoclimb.search.starting import from_nothing, nets_are_useful, ranked
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 KINDS = 3  # families that a budget should pay for before any net is trained for longer
 MOST = 6  # finalists: a blend of more gains little

@@ -7,6 +7,7 @@ import math
 from typing import Literal
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.policies import policy_named
 from autoclimb.search.capacity import fits_disk, fits_memory, within_memory
 from autoclimb.search.cost import (
@@ -20,7 +21,6 @@ from autoclimb.search.cost import (
 )
 from autoclimb.search.nets import deeper_top_of, net_named, top_of
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
-from autoclimb.types import Config
 
 Level = Literal["quick", "enough", "sound", "full"]
 

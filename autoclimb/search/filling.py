@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from autoclimb.config import Config
 from autoclimb.search.cost import cost_of, decoding_of
 from autoclimb.search.frozen import FROM_HAND, HEADS, SHORT, frozen_net, plain_features
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 FILL_SIZES = (160, 224, 96)  # pixels a side, after that of the best features so far
 LEAST = 4.0  # seconds worth filling: features take 2 at least, and the blend after them 1

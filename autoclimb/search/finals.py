@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.policies import policy_named
 from autoclimb.search.capacity import fits_memory
 from autoclimb.search.corrections import corrected
@@ -33,7 +34,7 @@ from autoclimb.search.retreat import as_run
 from autoclimb.search.situation import FIRST_SIZE, Situation, rows_of_fold
 from autoclimb.search.stages import compared, search_base
 from autoclimb.search.starting import base_config, from_nothing, nets_are_useful, with_batch, with_useful_nets
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 LONG_RECIPE = 30.0  # affordable epochs from which a second, more varied and longer recipe is trained beside the first
 LIGHT_END = 0.1  # of a long recipe's training, see `long_recipe`

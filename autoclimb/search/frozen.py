@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.search.capacity import fits_disk
 from autoclimb.search.cost import decoding_of, full_cost, head_seconds, pictures_of
 from autoclimb.search.fidelity import (
@@ -28,7 +29,7 @@ from autoclimb.search.nets import fine_tuning, net_named, top_of
 from autoclimb.search.regions import region_seconds, start_chain, try_regions
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates, with_useful_nets
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 # Seconds of budget below which there is time for frozen features only, if they are useful, and of a single view.
 # Measured at 60 and 300; between them it is where the top of a net would get enough epochs only at 96 px (own choice).

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoclimb.budget import SLACK
+from autoclimb.config import Config
 from autoclimb.search.capacity import within_memory
 from autoclimb.search.corrections import corrected
 from autoclimb.search.cost import after, decoding_of, ready_seconds, with_kept
@@ -31,7 +32,7 @@ from autoclimb.search.nets import net_named
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import FIRST_SIZE, Situation
 from autoclimb.search.starting import candidates, is_other_scratch
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
 DECODING_SHARE = 0.5  # of the draws' time, at most, for decoding pictures of the sizes that are drawn (own choice)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.search.corrections import corrected
 from autoclimb.search.cost import with_kept
 from autoclimb.search.families import beside_folds, chosen, family_heads
@@ -13,7 +14,7 @@ from autoclimb.search.finals import finals_of, fitted_in, least_again, most_epoc
 from autoclimb.search.frozen import features_are_all
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import with_useful_nets
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 MOST_AGAIN = 60  # trials of the rest: a blend of more gains nothing that their errors would show
 LOOK_LEFT, LOOK_SHARE = 10.0, 0.1  # seconds left, and share of the budget, from which a net is trained after features

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from autoclimb.types import Config
+from autoclimb.config import Config
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
 from autoclimb.search.climb import Stage
 from autoclimb.search.finals import finalists
@@ -14,7 +15,7 @@ from autoclimb.search.refine import JOURNAL, refinement
 from autoclimb.search.situation import Situation
 from autoclimb.search.stages import SEARCHING, augmentation, backbone, baseline, loss, resize
 from autoclimb.search.students import one_student, teaching_finalists
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 PLAN: dict[str, Stage] = {
     "baseline": baseline,

@@ -6,9 +6,9 @@ Every row names the source of its figures; of the cards only the H100 was measur
 import math
 from dataclasses import dataclass
 
+from autoclimb.config import Config
 from autoclimb.search.nets import FAMILIES, Net, deeper_top_of, net_named
 from autoclimb.search.situation import Speed
-from autoclimb.types import Config
 
 RTX_3090 = 1218.0  # training pictures a second of a ResNet-50 at 224 px on the card of timm's published figures
 RESNET50_GMACS = 4.089

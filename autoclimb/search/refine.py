@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.search.effects import single_fold
 from autoclimb.search.fidelity import slots
 from autoclimb.search.frozen import of_nets
@@ -13,7 +14,7 @@ from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import Situation
 from autoclimb.search.stages import DOZEN, first_net, leader, search_base
 from autoclimb.seeds import seed_of
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 JOURNAL = "study.journal"
 MOST_SUGGESTIONS = 60

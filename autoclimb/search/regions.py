@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from autoclimb.config import Config
 from autoclimb.search.cost import cores_of, decoding_seconds, full_cost
 from autoclimb.search.effects import covariance_of_means
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 Box = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autoclimb.budget import SLACK, Clock, seconds_kept
+from autoclimb.config import Config
 from autoclimb.search.capacity import kept_bytes, pixel_bytes
 from autoclimb.search.climb import Stage, follow
 from autoclimb.search.cost import (
@@ -25,7 +26,7 @@ from autoclimb.search.rates import LOOK, Device, memory_gb
 from autoclimb.search.situation import FIRST_PICTURES, FIRST_SIZE, Situation, Speed
 from autoclimb.search.stages import search_base
 from autoclimb.search.starting import ranked
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 PHOTOGRAPHS = {"skill": 0.5, "mirror": 1.0, "turn": 2.0}  # assumed facts of trials of hand-made features,
 PRETRAINED = {"skill": 0.8}  # and of pretrained ones

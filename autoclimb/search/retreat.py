@@ -5,13 +5,14 @@ The kind of a failure is the trial's `facts["fault"]`, a word of learn.faults or
 
 from dataclasses import replace
 
+from autoclimb.config import Config
 from autoclimb.search.capacity import SMALLEST_BATCH, within_memory
 from autoclimb.search.fidelity import SIZES
 from autoclimb.search.frozen import FROZEN_SIZES
 from autoclimb.search.nets import net_named
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import candidates, is_other_scratch
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 TOO_LARGE = ("memory", "device", "loader", "died", "hung", "disk")  # faults that a smaller batch or size may avoid
 NOT_OF_THE_NET = ("unbuildable", "torch", "diverged")  # faults of a change, where the net itself was trained before

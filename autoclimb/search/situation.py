@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from autoclimb.config import Config
 from autoclimb.search.space import SearchSpace
-from autoclimb.types import Config, Kind, Trial
+from autoclimb.types import Kind, Trial
 
 FIRST_SIZE = 64  # pixels a side of the first array, whose decoding also shows which pictures are unreadable
 FIRST_PICTURES = (FIRST_SIZE, "squash", 0)  # that array, as search.cost.pictures_of names it

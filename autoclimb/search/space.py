@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.errors import Mistake
-from autoclimb.types import Config
 
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
 # names that `also` may not hold: those with a field of their own, and those that the plan sets

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 
+from autoclimb.config import Config
 from autoclimb.search.capacity import within_memory
 from autoclimb.search.cost import decoding_of, epoch_seconds, pictures_of
 from autoclimb.search.effects import WITH_NET, adopted, apart, lift_words, most_helpful, posterior_effects, single_fold
@@ -32,7 +33,7 @@ from autoclimb.search.nets import FAMILIES, net_named
 from autoclimb.search.portfolio import loss_moves, policy_moves, tta_for
 from autoclimb.search.situation import Situation
 from autoclimb.search.starting import base_config, from_nothing, ranked, with_batch
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 SEARCHING = ("resize", "augmentation", "backbone", "loss", "refine")  # stages whose trials are compared with the base
 DOZEN = 12  # moves of the searching stages, beyond which half of the slots go to the refinement

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.policies import SAME
 from autoclimb.search.capacity import within_memory
 from autoclimb.search.cost import epoch_seconds
@@ -32,7 +33,7 @@ from autoclimb.search.portfolio import rare_start, tta_for
 from autoclimb.search.rates import LOOK, processor_cost
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.types import Config, History
+from autoclimb.types import History
 
 # Share of a constant's loss by which frozen pretrained features must reduce it for their nets to be worth minutes: .17
 # on the demo's digits and .16 on counts of cells, where a net from scratch is better; .32 on solar cells, where it is

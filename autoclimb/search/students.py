@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from autoclimb.config import Config
 from autoclimb.search.corrections import corrected
 from autoclimb.search.cost import with_kept
 from autoclimb.search.fidelity import (
@@ -23,7 +24,7 @@ from autoclimb.search.finals import LONG_RECIPE, finalists, finals_of, long_reci
 from autoclimb.search.frozen import of_nets
 from autoclimb.search.situation import Situation, rows_of_fold
 from autoclimb.search.starting import base_config
-from autoclimb.types import Config, History, Trial
+from autoclimb.types import History, Trial
 
 LEAST = 0.9  # share of sound epochs that a student needs, a little less than planned for when finalists were chosen
 FEWEST_OTHERS = 0.2  # test pictures per train picture of a fold, below which a student learns little (own choice)

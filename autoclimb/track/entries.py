@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoclimb.types import Config, Trial
+from autoclimb.config import Config
+from autoclimb.types import Trial
 
 Plain = str | int | float | bool
 

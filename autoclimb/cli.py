@@ -1,4 +1,4 @@
-"""The commands; with report/view.py, the live view, the only file that prints. options.py has their options.
+"""The commands. Their options are in options.py, and endings.py says how a command ends.
 
 Every command imports what it needs when it is called, so that `--help` imports nothing but typer.
 """
@@ -12,47 +12,21 @@ STARTED = time.monotonic()
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from autoclimb import options
 from autoclimb.budget import CACHE_GB, seconds_of
-from autoclimb.errors import Mistake
+from autoclimb.endings import Commands, print_end, print_named
+from autoclimb.errors import writing_to
 
 if TYPE_CHECKING:
     from autoclimb.solve import Run
 
 WIDEST = 100  # columns of a page, however wide the terminal is
-RESUMABLE = ("fit", "demo", "bench")  # commands that continue where they were stopped
-
-
-class Commands(TyperGroup):
-    """The commands, and how each kind of ending is shown."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """The command's return value. A `Mistake` becomes one line and status 2, Ctrl-C one line and status 130."""
-        try:
-            value = super().invoke(ctx)
-            sys.stdout.flush()
-            return value
-        except Mistake as mistake:
-            _print_error(" ".join(str(mistake).split()))
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            hint = "; the same command continues from here" if ctx.invoked_subcommand in RESUMABLE else ""
-            _print_error(f"stopped{hint}")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            from autoclimb.report.view import discard_output
-
-            discard_output()
-            raise typer.Exit(0) from None
-
 
 app = typer.Typer(
     name="autoclimb",
@@ -112,7 +86,7 @@ def run_fit(
     larger budget goes further.
     """
     seconds = seconds_of(budget)
-    _print_end(
+    print_end(
         _fit_in_view(
             data,
             metric,
@@ -226,7 +200,7 @@ def write_predictions(
         from autoclimb.solve import open_run
 
         answers = open_run(folder).predict(images, tell=tell)
-    with _writing(out):
+    with writing_to(out):
         answers.to_csv(out, index=False)
     print(f"{len(answers)} rows: {out}")
 
@@ -271,13 +245,13 @@ def run_demo(
     seconds = seconds_of(budget)
     if not quiet:
         print(f"drawing a competition in {out}, then: autoclimb fit {out} --metric f2 --budget {budget}", flush=True)
-    with _writing(out):
+    with writing_to(out):
         data = make_demo(out, seed)
     # drawing the competition does not count: a competitor would not pay for it
     run = _fit_in_view(data, "f2", seconds, quiet, started=time.monotonic(), seed=seed, device=device)
-    _print_end(run, quiet)
+    print_end(run, quiet)
     value, stderr = f2_on_test_set(out, run.submission)
-    print(f"{'f2':<11} {give_or_take(value, stderr)} on the test set, whose truth only this demo knows")
+    print_named("f2", f"{give_or_take(value, stderr)} on the test set, whose truth only this demo knows")
 
 
 @app.command("plan", epilog="Example: [bold]autoclimb plan ./data --metric f2 --budget 4h --device t4[/bold]")
@@ -346,8 +320,8 @@ def run_bench(
     names = {name: text and [word.strip() for word in text.split(",")] for name, text in lists.items()}
     finished = bench(suite, **names, out=out, retry=retry, tell=tell)
     print(f"\n{finished}\n")
-    print(f"{'results':<11} {finished.folder / 'results.json'}")
-    print(f"{'page':<11} {finished.page}")
+    print_named("results", finished.folder / "results.json")
+    print_named("page", finished.page)
 
 
 @app.command("recipes", epilog="Example: [bold]autoclimb fit ./data --metric f2 --budget 4h --recipe NAME[/bold]")
@@ -373,18 +347,9 @@ def _fit_in_view(
         return fit(data, metric=metric, budget=seconds, tell=tell, started=started, **settings)
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """A block that writes to what --out names; where it cannot, a Mistake says so."""
-    try:
-        yield
-    except OSError as error:
-        raise Mistake(f"--out {out} cannot be written ({error.strerror or error}); name another place") from error
-
-
 def _check_writable(out: Path) -> None:
     """Makes the folder of a file to be written; raises Mistake where it could not be, before minutes of work for it."""
-    with _writing(out):
+    with writing_to(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -395,25 +360,6 @@ def _check_writable(out: Path) -> None:
 def _left(seconds: float, started: float) -> Callable[[], float]:
     """A function that returns the seconds left of a budget, negative once it is overrun."""
     return lambda: started + seconds - time.monotonic()
-
-
-def _print_end(run: "Run", quiet: bool) -> None:
-    if not quiet:
-        print(run.words)
-    from autoclimb.report.words import give_or_take
-
-    score = give_or_take(run.score, run.stderr)
-    print(f"{run.metric.name:<11} {f'{score} out of fold' if score else 'no score: nothing was learned'}")
-    if run.submission.exists():
-        print(f"{'submission':<11} {run.submission}")
-    else:  # the data had no test pictures
-        print(f"{'answers':<11} autoclimb predict {run.folder} IMAGES --out FILE")
-    if (run.folder / "report.html").exists():
-        print(f"{'report':<11} {run.folder / 'report.html'}")
-
-
-def _print_error(line: str) -> None:
-    print(f"autoclimb: {line}", file=sys.stderr)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, writing_to
 
 
 @contextmanager
@@ -39,11 +39,9 @@ def lock_folder(folder: Path, kind: str) -> TextIO:
     The folder is made if need be; `kind` is the work in it, for the message. Raises Mistake where another process has
     the lock or the folder cannot be written. A file system without locks locks nothing.
     """
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
-    except OSError as error:
-        raise Mistake(f"--out {folder} cannot be written ({error.strerror or error}); name another place") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

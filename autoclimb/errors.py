@@ -1,4 +1,4 @@
-"""Mistake, the one error that users can mend, and the blocks that turn a full disk or an error in user code into it."""
+"""Mistake, the one error that users can mend, and the blocks that turn errors of the disk and of user code into it."""
 
 import errno
 import shutil
@@ -49,6 +49,15 @@ def full_disk(folder: Path, error: BaseException) -> str:
         f"{folder} cannot be written to ({why}; {free >> 20} MB are free there): make room, then give the same command "
         f"again; it continues with everything that was finished"
     )
+
+
+@contextmanager
+def writing_to(out: Path, kind: str = "place") -> Iterator[None]:
+    """A block that writes to what --out names; where it cannot, a Mistake says so and asks for another of that kind."""
+    try:
+        yield
+    except OSError as error:
+        raise Mistake(f"--out {out} cannot be written ({error.strerror or error}); name another {kind}") from error
 
 
 @contextmanager

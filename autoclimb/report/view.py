@@ -1,7 +1,7 @@
 """The live view of a run on a terminal, in a notebook or through a pipe.
 
-With cli.py the only file that prints. A Scene holds the state of the run, `after` adds an event to it, `drawn` turns it
-into a renderable for rich, `framed` into HTML. Nothing is decided here, and the time is an argument.
+With cli.py and endings.py the only file that prints. A Scene holds the state of the run, `after` adds an event to it,
+`drawn` turns it into a renderable for rich, `framed` into HTML. Nothing is decided here, and the time is an argument.
 """
 
 import os

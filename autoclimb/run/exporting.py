@@ -17,7 +17,7 @@ from autoclimb.blend.choose import apply_blend, blend_of, needs_metadata
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels, open_pixels, pixels_in
 from autoclimb.disk import whole_file, write_array, write_json
-from autoclimb.errors import Mistake, room_on_disk
+from autoclimb.errors import Mistake, room_on_disk, writing_to
 from autoclimb.protocol import Export, Predict
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
@@ -97,10 +97,8 @@ def export_run(run: "Run", format: str, best: bool, out: Path | None, files: lis
     trials = trials_of(run)
     if best:
         run, trials = best_alone(run, trials)
-    try:
+    with writing_to(path, "file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Mistake(f"--out {path} cannot be written ({error.strerror}); name another file") from error
     inputs = inputs_for(run, trials)
     description = describe(run, trials, inputs)
     with tempfile.TemporaryDirectory() as temporary:

@@ -46,7 +46,7 @@ from autoclimb.arrays import OnDisk, Predictions, mapped, read_predictions, writ
 from autoclimb.budget import Clock
 from autoclimb.config import Config
 from autoclimb.disk import append_json, read_json, read_lines, whole_file, write_array, write_json
-from autoclimb.errors import Mistake, no_room
+from autoclimb.errors import Mistake, no_room, writing_to
 from autoclimb.types import Blend, Event, Tell, Trial
 
 DEVICE = "device"  # a fault of the card: it is gone, or cannot compute any more
@@ -60,7 +60,7 @@ def open_folder(folder: Path) -> Path:
     """The run folder, created if need be; raises Mistake where it cannot be written or holds something else."""
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise Mistake(f"--out {folder} is a file; name a folder for the run")
-    try:
+    with writing_to(folder, "folder"):
         if os.path.isdir(folder) and not (folder / "run.json").exists() and not _only_ours(folder):
             raise Mistake(f"--out {folder} holds other things than a run; name a new or empty folder")
         for inner in ("trials", "cache"):
@@ -68,8 +68,6 @@ def open_folder(folder: Path) -> Path:
         with whole_file(folder / "cache" / "can-write") as part:
             part.write_text("yes")
         (folder / "cache" / "can-write").unlink()
-    except OSError as error:
-        raise Mistake(f"--out {folder} cannot be written ({error.strerror}); name another folder") from error
     return folder
 
 

@@ -1,6 +1,7 @@
 """The moves: what each stage asks for, from a history made up here."""
 
 from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,6 +246,32 @@ def test_the_users_lists_are_all_that_is_tried():
     assert {config.backbone for config in nets} == {"resnet34", "densenet121"}
     assert {config.size for config in nets} == {72, 144}
     assert {config.pool for config in nets} == {"gem", "avgmax"}
+
+
+@pytest.mark.parametrize("name", ["a processor, with weights", "a card, with the hub"])
+def test_no_net_leaves_the_users_lists_and_ranges(name):
+    space = SearchSpace(
+        lr=(3e-4, 4e-4),
+        weight_decay=(0.2, 0.3),
+        mixup=[0.1, 0.2],
+        cutmix=(0.0, 0.5),
+        smoothing=(0.02, 0.05),
+        dropout=[0.3],
+    )
+    s = situation(**{**SITUATIONS[name], "budget": 36 * HOUR, "space": space})
+    history = after_baseline(s)
+    for stage in (*SEARCH[1:], "finalists"):
+        asked(stage, s, history)
+    draws = [config for batch in islice(random_search(History(), s), 10) for config in batch]
+    nets = [t.config for t in history.done(train="net")] + draws
+    assert len(nets) > 10
+    for config in nets:
+        assert 3e-4 <= config.lr <= 4e-4
+        assert 0.2 <= config.weight_decay <= 0.3
+        assert config.mixup in (0.1, 0.2)
+        assert 0.0 <= config.cutmix <= 0.5
+        assert 0.02 <= config.smoothing <= 0.05
+        assert config.dropout == 0.3
 
 
 # --- moves --------------------------------------------------------------------------------------------------------

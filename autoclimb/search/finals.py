@@ -115,8 +115,11 @@ def with_long_recipe(configs: list[Config], time: float, s: Situation, by_need: 
     whole = next((c for c in configs if not c.top), None)
     if s.space.names() or whole is None:
         return configs
+    long = long_recipe(whole, s)
+    if not s.space.allows(mixup=long.mixup, cutmix=long.cutmix):
+        return configs
     place = configs.index(whole) + 1
-    more = [*configs[:place], long_recipe(whole, s), *configs[place:]]
+    more = [*configs[:place], long, *configs[place:]]
     seconds = [time / len(more) / folds_of(s)] * len(more)
     if by_need or epochs_for("full", whole, s) >= LONG_RECIPE / 2:
         seconds = seconds_each(more, time, s, by_need)

@@ -31,7 +31,7 @@ from autoclimb.search.frozen import SHORT
 from autoclimb.search.nets import net_named
 from autoclimb.search.portfolio import tta_for
 from autoclimb.search.situation import FIRST_SIZE, Situation
-from autoclimb.search.starting import candidates, is_other_scratch
+from autoclimb.search.starting import candidates, is_other_scratch, within_ranges
 from autoclimb.types import History
 
 DRAWING_SHARE = 1 / 3  # of the time for the draws of a random search; the rest is the best draw's
@@ -151,7 +151,7 @@ def draws(s: Situation) -> list[Config]:
         policy = str(policies[random.integers(len(policies))])
         changes = {"size": sizes[random.integers(len(sizes))], **MIXING[random.integers(len(MIXING))]}
         drawn = plain(net, s).vary(policy=policy, tta=tta_for(policy, s.space), **changes).vary(**s.space.start)
-        config = within_memory(drawn, s)
+        config = within_memory(within_ranges(drawn, s), s)
         quick = fold_seconds(epochs_for("quick", config, s), config, s)
         beside = decoding_of(config, known) + ready_seconds(config, known) + SLACK.trial_overhead
         if quick + beside > left:

@@ -21,9 +21,10 @@ Range = tuple[float, float]  # low and high; learning rates and decays are drawn
 class SearchSpace:
     """The choices that a search may vary: a list of values, a pair of floats as a range, or None for the plan's own.
 
-    `policies` is a list of names, or a dict of the user's own albumentations pipelines by name, whose output is resized
-    to the trial's size. `start` holds values of `Config` for every trial, such as `{"mixup": 0.4}`; `also` holds
-    ranges and lists for further values of Config, from which the refinement draws: `{"layer_decay": (0.6, 1.0),
+    No net has another value than its list or range holds. `policies` is a list of names, or a dict of the user's own
+    albumentations pipelines by name, whose output is resized to the trial's size. `start` holds values of `Config` that
+    nets have until a comparison speaks for others, such as `{"batch": 64}`; a value that no stage varies stays. `also`
+    holds ranges and lists for further values of Config, from which the refinement draws: `{"layer_decay": (0.6, 1.0),
     "swa": [0.0, 0.25]}`.
 
     Raises Mistake for an unknown field of Config, an empty list or a range that is not one.
@@ -72,6 +73,17 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace({f.name}={value}) is drawn on a log scale; its low must be over 0")
             if isinstance(value, list) and not value:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
+
+    def allows(self, **values: float) -> bool:
+        """Whether the lists and ranges of RANGES allow these values."""
+        return all(self.nearest(name, value) == value for name, value in values.items())
+
+    def nearest(self, name: str, value: float) -> float:
+        """The value of a field of RANGES, or where it is not allowed the bound next to it or the first of the list."""
+        choices = getattr(self, name) if name in RANGES else None
+        if isinstance(choices, tuple):
+            return min(max(value, choices[0]), choices[1])
+        return value if choices is None or value in choices else choices[0]
 
     def chains(self) -> list[str]:
         """The preprocessing chains to choose from, the one to start with first."""

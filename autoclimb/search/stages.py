@@ -130,6 +130,7 @@ def augmentation(history: History, s: Situation) -> Iterator[list[Config]]:
     moves = policy_moves(base.policy, s.space)
     others = [policy for policy in moves if policy != leader(history, s).policy]
     mixing: list[dict[str, float]] = [{"mixup": 0.3}, {"cutmix": 1.0, "mixup": 0.0}]
+    mixing = [change for change in mixing if s.space.allows(**change)]
     steps = allowed(s, base, "augmentation", len(others) + len(mixing))
     for policy in others[:steps]:
         yield [leader(history, s).vary(policy=policy, tta=tta_for(policy, s.space))]

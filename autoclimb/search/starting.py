@@ -33,6 +33,7 @@ from autoclimb.search.portfolio import rare_start, tta_for
 from autoclimb.search.rates import LOOK, processor_cost
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
+from autoclimb.search.space import RANGES
 from autoclimb.types import History
 
 # Share of a constant's loss by which frozen pretrained features must reduce it for their nets to be worth minutes: .17
@@ -106,7 +107,7 @@ def candidates(s: Situation) -> list[Config]:
         "schedule": s.space.schedules,
     }
     start |= {name: names[0] for name, names in firsts.items() if names}
-    nets = [net.vary(**start) for net in nets]
+    nets = [within_ranges(net.vary(**start), s) for net in nets]
     return nets if s.space.backbones else worth_looks([net for net in nets if suits(net, s)] or nets, s)
 
 
@@ -209,6 +210,16 @@ def ranked(history: History, s: Situation) -> list[Config]:
     return [nets[i] for i in order]
 
 
+def within_ranges(net: Config, s: Situation) -> Config:
+    """The net with rates, decay, mixing, smoothing and dropout in the user's lists and ranges, which `start` outranks.
+
+    A rate of 0 stays, since such a net finds its own, and numbers are not smoothed like labels.
+    """
+    free = [name for name in RANGES if name not in s.space.start and (name, s.kind) != ("smoothing", "regression")]
+    values = {name: getattr(net, name) for name in free}
+    return net.vary(**{name: s.space.nearest(name, value) for name, value in values.items() if value or name != "lr"})
+
+
 def is_other_scratch(net: Config, s: Situation) -> bool:
     """Whether the net is trained from scratch and of a further family, after residual ones, as nobody asked for it."""
     return not (net.weights or s.space.backbones) and net.backbone in OTHER_SCRATCH[s.device]
@@ -278,4 +289,4 @@ def with_batch(config: Config, s: Situation) -> Config:
         return config
     batch = max(config.batch, within_memory(config.vary(batch=batch), s).batch)
     raised = config.lr if config.weights else round(config.lr * math.sqrt(batch / config.batch), 6)
-    return config.vary(batch=batch, lr=raised)
+    return within_ranges(config.vary(batch=batch, lr=raised), s)

@@ -95,7 +95,7 @@ def loss_moves(s: Situation) -> list[dict[str, Any]]:
 
     The latter come first where the metric counts classes alike.
     """
-    losses = [{"loss": name} for name in s.space.losses] if s.space.losses else LOSS_MOVES[s.kind](s)
+    losses: list[dict[str, Any]] = [{"loss": name} for name in s.space.losses or []] or LOSS_MOVES[s.kind](s)
     losses = [move for move in losses if "smoothing" not in move or s.space.allows(smoothing=move["smoothing"])]
     rare = rare_moves(s)
     moves = [*rare, *losses] if counts_classes_alike(s) else [*losses, *rare]

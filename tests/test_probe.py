@@ -10,18 +10,15 @@ from hypothesis import strategies as st
 from nets import CPU, TINY, material_of
 
 from autoclimb.arrays import read_predictions
-from autoclimb.learn import fold, loop, probe
+from autoclimb.learn import fold, formats, loop, probe
 from autoclimb.learn.backbones import build_net
-from autoclimb.learn.lean import for_prediction
+from autoclimb.learn.formats import FORMATS
 from autoclimb.learn.material import Format
 from autoclimb.learn.probe import (
     FEW,
-    FORMATS,
     beside_pictures,
     best_batch,
-    formats_for,
     measure_speed,
-    worth_compiling,
 )
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import predict_rows
@@ -41,7 +38,7 @@ def test_the_fastest_format_is_the_reply(monkeypatch, name, fastest):
 
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
-    monkeypatch.setattr(probe, "has_bf16", lambda device: name == "cpu")
+    monkeypatch.setattr(formats, "has_bf16", lambda device: name == "cpu")
     reply = measure_speed(TINY, material_of(), CPU, 0.5)
     assert tuple(seen[:2]) == FORMATS[name]
     assert Format(reply["precision"], reply["channels_last"]) == fastest
@@ -56,7 +53,7 @@ def test_a_format_that_was_disturbed_once_is_still_taken(monkeypatch):
         seen.append(built.format)
         return ({FORMATS["cpu"][1]: 0.5}.get(seen[-1], 0.8) if len(seen) > 2 else 0.9), 0.0
 
-    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
+    monkeypatch.setattr(formats, "has_bf16", lambda device: True)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     reply = measure_speed(TINY, material_of(), CPU, 0.5)
@@ -71,7 +68,7 @@ def test_a_format_that_is_far_slower_is_measured_once(monkeypatch):
         seen.append(built.format)
         return (4.0 if seen[-1] == FORMATS["cpu"][1] else 1.0), 0.0
 
-    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
+    monkeypatch.setattr(formats, "has_bf16", lambda device: True)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     monkeypatch.setattr(probe, "step_seconds", took)
     measure_speed(TINY, material_of(), CPU, 0.5)
@@ -141,8 +138,8 @@ def test_on_a_card_memory_is_the_peak_of_the_step_that_was_timed():
 
 
 def test_a_format_whose_first_loss_is_no_number_is_not_taken(monkeypatch):
-    formats = Format("fp16"), Format("fp32")
-    monkeypatch.setattr(probe, "formats_for", lambda net, device, leisure: formats)
+    both = Format("fp16"), Format("fp32")
+    monkeypatch.setattr(probe, "formats_for", lambda net, device, leisure: both)
     monkeypatch.setattr(probe, "settle_threads", lambda step, most: most)
     built = build_net(TINY, 2)
     with torch.no_grad():
@@ -167,7 +164,7 @@ def test_no_larger_batch_is_looked_at_than_the_plan_would_train_in(monkeypatch, 
         monkeypatch.setattr(probe, name, lambda thing, *given: thing if isinstance(thing, np.ndarray) else thing.net)
     monkeypatch.setattr(probe, "timed", lambda *given: [1.0])
     monkeypatch.setattr(probe, "prediction_autocast", lambda device: torch.autocast("cpu", enabled=False))
-    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
+    monkeypatch.setattr(formats, "has_bf16", lambda device: True)
     for name in ("reset_peak_memory_stats", "max_memory_allocated"):
         monkeypatch.setattr(torch.cuda, name, lambda device: 0)
     reply = measure_speed(TINY, material_of(n=1200), CARD, 0.5, largest=largest)
@@ -192,29 +189,6 @@ def test_memory_is_what_the_forward_pass_keeps_and_grows_with_pictures_and_their
     reply = measure_speed(TINY.vary(batch=16), material, CPU, 0.0)
     assert reply["picture_bytes"] > 0
     assert reply["fixed_bytes"] >= weights
-
-
-@pytest.mark.parametrize(
-    ("change", "precision"),
-    [
-        ({}, "fp32"),
-        ({"size": 64}, "bf16"),
-        ({"size": 64, "sizes": (16,)}, "fp32"),
-        ({"size": 64, "scales": (0.25, 1.0)}, "fp32"),
-        ({"size": 32, "scales": (0.7, 1.0)}, "fp32"),  # batches of 16 and of 32 px
-    ],
-    ids=str,
-)
-def test_bf16_is_left_where_onednn_would_leave_gradients_unwritten(change, precision):
-    config = TINY.vary(**change)
-    built = replace(build_net(config, 2), format=Format("bf16", channels_last=False))
-    assert probe.sound_format(built, config, 3, CPU) == Format(precision, channels_last=False)
-    assert probe.sound_format(replace(built, format=Format("fp16")), config, 3, CPU).precision == "fp16"
-    depthwise = config.vary(backbone="mobilenetv3_small_050", model_args=())
-    assert (
-        probe.sound_format(replace(build_net(depthwise, 2), format=Format("bf16")), depthwise, 3, CPU).precision
-        == "bf16"
-    )
 
 
 @pytest.mark.parametrize("size", [16, 32])
@@ -272,22 +246,6 @@ def test_a_slow_net_is_looked_at_in_small_steps(monkeypatch, forward, pictures):
     monkeypatch.setattr(probe, "_seconds_of", lambda net, x: forward)
     built = build_net(TINY, 2, 3)
     assert probe.pictures_a_step(built, np.zeros((64, 32, 32, 3), np.uint8), torch.device("cpu")) == pictures
-
-
-def test_compiling_is_for_long_trainings_at_one_size_on_a_card_with_cores_beside_it(monkeypatch):
-    monkeypatch.setattr(probe, "usable_cores", lambda: 16)
-    smooth = torch.nn.LayerNorm(4)
-    assert worth_compiling(smooth, CARD, 3600.0, TINY)
-    assert not worth_compiling(smooth, CARD, 100.0, TINY)
-    assert not worth_compiling(smooth, CPU, 36000.0, TINY)
-    assert not worth_compiling(torch.nn.BatchNorm2d(4), CARD, 3600.0, TINY), "its graphs replayed are as fast"
-    for change in ({"sizes": (8,)}, {"scales": (0.5, 1.5)}, {"unfreeze": 0.2}):
-        assert not worth_compiling(smooth, CARD, 3600.0, TINY.vary(**change))
-    monkeypatch.setattr(probe, "usable_cores", lambda: 8)
-    assert worth_compiling(smooth, CARD, 3600.0, TINY)
-    assert not worth_compiling(smooth, CARD, 300.0, TINY)
-    monkeypatch.setattr(probe, "usable_cores", lambda: 4)
-    assert not worth_compiling(smooth, CARD, 36000.0, TINY), "for minutes nobody would hear of it"
 
 
 def test_compiling_takes_of_the_time_but_not_the_end_of_the_schedule(tmp_path, monkeypatch):
@@ -386,21 +344,6 @@ def test_where_features_are_all_that_is_wanted_only_the_prediction_is_timed(monk
 
 
 # --- what a card takes to get ready ----------------------------------------------------------------------------------
-
-
-def test_a_net_with_depthwise_convolutions_is_looked_at_in_torchs_own_layout_first(monkeypatch):
-    monkeypatch.setattr(probe, "has_bf16", lambda device: True)
-    plain, seen = build_net(TINY, 2).net, build_net(TINY.vary(backbone="mobilenetv3_small_050", model_args=()), 2)
-    mobile = seen.net
-    assert formats_for(plain, CARD, leisure=False) == (Format("bf16"),)
-    assert formats_for(mobile, CARD, leisure=False) == (Format("bf16", channels_last=False),)
-    assert set(formats_for(mobile, CARD, leisure=True)) == {Format("bf16"), Format("bf16", channels_last=False)}
-    monkeypatch.setattr(probe, "has_bf16", lambda device: False)
-    assert {format.precision for format in formats_for(mobile, CARD)} == {"fp16", "fp32"}
-    assert not any(format.channels_last for format in formats_for(mobile, CARD, leisure=False))
-    assert not for_prediction(seen, CARD, 32).format.channels_last
-    assert for_prediction(seen, CPU, 32).format.channels_last
-    assert for_prediction(build_net(TINY, 2), CARD, 32).format.channels_last
 
 
 @pytest.mark.gpu

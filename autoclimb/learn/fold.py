@@ -22,6 +22,7 @@ from autoclimb.learn.batches import batch_of, labelled_in, pictures_of_rows, to_
 from autoclimb.learn.devices import prediction_autocast
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.finder import SWEEP_SHARE, SWEEP_STEPS, find_rate
+from autoclimb.learn.formats import sound_format, worth_compiling
 from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.lean import folded, for_prediction
@@ -30,7 +31,6 @@ from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.phases import log
-from autoclimb.learn.probe import sound_format, worth_compiling
 from autoclimb.learn.replays import Replayed, replayed, shapes_of
 from autoclimb.learn.trunk import above
 from autoclimb.learn.views import (

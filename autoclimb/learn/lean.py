@@ -27,7 +27,7 @@ UNFOLDED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, As
 def for_prediction(built: Built, device: torch.device, size: int, looked_at: Collection[str] = ()) -> Built:
     """A net that was not trained in this process, for prediction of pictures of `size` pixels a side.
 
-    On a processor it is `folded`; on a card it has a layout for which kernels need no compiling (learn/probe.py).
+    On a processor it is `folded`; on a card it has a layout for which kernels need no compiling (learn/formats.py).
     """
     if device.type == "cuda" and has_depthwise(built.net):
         return replace(built, format=replace(built.format, channels_last=False))

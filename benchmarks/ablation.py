@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from lab import FOLDS, STARTING, SUITE, Lab, opened
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.arrays import read_predictions
 from autoclimb.config import Config
@@ -130,8 +130,7 @@ def main() -> None:
         heading(f"tricks from {start_of(options)}, {options.seconds:g} s a cell, {options.seeds} seeds") + HEADER,
     )
     for line in table(options, tricks, cells):
-        append(options.out, line)
-        print(line, end="", flush=True)
+        show(options.out, line)
 
 
 def arguments() -> argparse.Namespace:

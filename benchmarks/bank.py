@@ -48,7 +48,7 @@ from typing import Any
 import numpy as np
 from bank_rows import planned, rows, situation_for, words_of
 from lab import FOLDS, SUITE, Lab, opened
-from record import append, heading
+from record import append, heading, show
 from recordings import Record, load, save
 from replays import HEAD, SOLVERS, SUMMARY, Cell, Replay, known_set, replay, row_of, summary
 from speeds import measure_of, measure_rates, nets_to_measure, words_of_rates
@@ -181,8 +181,7 @@ def replay_all(options: argparse.Namespace, names: Sequence[str], rates: dict[st
                         continue
                     ended[cell] = played
                     row = row_of(cell, played, known.goal)
-                    append(options.out, row)
-                    print(row, end="", flush=True)
+                    show(options.out, row)
     goals = {name: known.goal for name, known in sets.items()}
     table = SUMMARY + "".join(summary(ended, goals, options.against.split(",")))
     append(options.out, table)

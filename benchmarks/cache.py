@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import build_pixels
@@ -52,8 +52,7 @@ def main() -> None:
             wall, busy = time.perf_counter() - start[0], time.process_time() - start[1]
             rates = f"{len(files) / wall:.0f} | {len(files) / wall / threads:.0f} | {len(files) / busy:.0f}"
             row = f"| {threads} | {rates} | {before:.0f} | {peak_mb():.0f} |\n"
-            append(options.out, row)
-            print(row, end="", flush=True)
+            show(options.out, row)
 
 
 def photographs(folder: Path, count: int) -> list[str]:

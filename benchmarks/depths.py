@@ -10,13 +10,12 @@ row, mean over the seeds. Lengths are epochs, so other work on the machine chang
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from lab import SUITE, Lab, difference, opened
-from record import append, heading
+from lab import Lab, difference, opened_anew
+from record import append, heading, show
 from snapshots import trained
 
 from autoclimb.blend.choose import blend_of
@@ -83,10 +82,9 @@ def main() -> None:
     asked = parser.parse_args()
     append(asked.out, heading("nets at several depths, blended") + HEADER)
     for name in asked.sets.split(","):
-        with tempfile.TemporaryDirectory(prefix="autoclimb-") as folder, opened(SUITE, name, Path(folder)) as lab:
+        with opened_anew(name) as lab:
             for row in rows_of(lab, name, asked.epochs, asked.seeds):
-                append(asked.out, row)
-                print(row, end="", flush=True)
+                show(asked.out, row)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from record import append, heading
+from record import append, heading, show
 
 if TYPE_CHECKING:
     from faulty import Ending
@@ -42,8 +42,7 @@ def main() -> None:
         # trials print where an error came from, as they do into a worker's log
         with tempfile.TemporaryDirectory(prefix="autoclimb-faults-") as folder, redirect_stderr(io.StringIO()):
             row = row_of(name, faulty_run(Path(folder), fault, BUDGET))
-        append(options.out, row)
-        print(row, end="", flush=True)
+        show(options.out, row)
 
 
 def row_of(name: str, ending: "Ending") -> str:

@@ -1,6 +1,7 @@
 """A set made ready for single trials: read, dealt into folds, its pixels decoded, and a worker that trains on it."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
 from autoclimb.protocol import Hello, MeasureSpeed, RunTrial
 from autoclimb.run import store
-from autoclimb.run.setup import learning_target
+from autoclimb.run.setup import hello_of
 from autoclimb.run.worker import Worker, command_of
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.cost import measured
@@ -129,21 +130,20 @@ def opened(
     task = read_folder(whole.folder / known_set.data, metric)
     fold_of = make_folds(task, FOLDS, 0, np.zeros(len(task.train_ids), bool))
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "target.npy", learning_target(task))
-    np.save(folder / "fold_of.npy", fold_of)
-    hello = Hello(
-        device=device,
-        kind=task.kind,
-        width=task.width,
-        target=str(folder / "target.npy"),
-        fold_of=str(folder / "fold_of.npy"),
-        cache=str(folder),
-        pipelines={},
-        precision="float32",
-    )
+    hello = hello_of(task, fold_of, folder, cache=folder, device=device, precision="float32", pipelines={})
     worker = Worker(command or command_of(), folder / "worker.log")
     try:
         worker.greet(hello.to_json(), STARTING)
         yield Lab(task, metric, fold_of, folder, worker, hello)
     finally:
         worker.end()
+
+
+@contextmanager
+def opened_anew(name: str, command: Sequence[str] = ()) -> Iterator[Lab]:
+    """A lab for a set of suite.toml whose files, trained nets among them, are gone after the block."""
+    with (
+        tempfile.TemporaryDirectory(prefix="autoclimb-") as folder,
+        opened(SUITE, name, Path(folder), command=command) as lab,
+    ):
+        yield lab

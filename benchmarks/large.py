@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.arrays import LARGE, Predictions, write_predictions
 from autoclimb.blend.choose import blend_of
@@ -300,8 +300,7 @@ def main() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                print(line, end="", flush=True)
-                append(options.out, line)
+                show(options.out, line)
         if process.returncode:
             append(options.out, f"| {case} | ended with status {process.returncode} | | | | |\n")
 

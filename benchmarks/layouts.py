@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb import read_task
 from autoclimb.budget import seconds_of
@@ -69,15 +69,13 @@ def main() -> None:
         rows = []
         for row in pool.map(lambda name: result(specs[name], specs[name].metric in lower, options), names):
             rows.append(row)
-            append(options.out, row.text)
-            print(row.text, end="", flush=True)
+            show(options.out, row.text)
     of = len(rows)
     counted = (
         f"\n{sum(r.read for r in rows)} of {of} read right, {sum(r.accepted for r in rows)} accepted, "
         f"{sum(r.better for r in rows)} better than a constant.\n"
     )
-    append(options.out, counted)
-    print(counted, end="")
+    show(options.out, counted)
 
 
 def arguments() -> argparse.Namespace:

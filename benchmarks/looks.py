@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.config import Config
 from autoclimb.learn.devices import device_named, warm_up
@@ -74,8 +74,7 @@ def main() -> None:
         for size in net_named(backbone).sizes or (measured(config).size,):
             plain = config.vary(weights="", policy="none", size=size)
             row = in_words(plain, *looked_at(plain, material, device))
-            append(asked.out, row)
-            print(row, end="", flush=True)
+            show(asked.out, row)
 
 
 if __name__ == "__main__":

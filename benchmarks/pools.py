@@ -17,7 +17,7 @@ import numpy as np
 from bank import BANK
 from bank_rows import words_of
 from lab import SUITE, difference
-from record import append, heading
+from record import append, heading, show
 from recordings import Record
 from replays import Known, held_out, known_set, test_score
 
@@ -122,8 +122,7 @@ def main() -> None:
         append(options.out, head)
         for name, known in sets.items():
             for row in table(name, known):
-                append(options.out, row)
-                print(row, end="", flush=True)
+                show(options.out, row)
 
 
 if __name__ == "__main__":

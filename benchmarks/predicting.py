@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.config import Config
 from autoclimb.learn.backbones import place
@@ -37,8 +37,7 @@ def main() -> None:
     append(options.out, heading(f"predicting, pictures a second; the processor {bf16} instructions for bf16") + HEADER)
     for name in options.nets.split(","):
         line = row(*name.split("@"), options.repeats)
-        append(options.out, line)
-        print(line, end="", flush=True)
+        show(options.out, line)
 
 
 def row(name: str, side: str, repeats: int) -> str:

@@ -8,12 +8,11 @@ losses by row to the middle share. Lengths are epochs: other work on the machine
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab import SUITE, Lab, difference, opened
-from record import append, heading
+from lab import Lab, difference, opened_anew
+from record import append, heading, show
 
 from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import cross_fitted_score
@@ -51,10 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     append(options.out, heading("rates below the head, tf_efficientnet_lite0") + HEADER)
     for name in options.sets.split(","):
-        with tempfile.TemporaryDirectory(prefix="autoclimb-rates-") as folder, opened(SUITE, name, Path(folder)) as lab:
+        with opened_anew(name) as lab:
             for row in rows_of(lab, name, options.size, options.folds):
-                append(options.out, row)
-                print(row, end="", flush=True)
+                show(options.out, row)
 
 
 if __name__ == "__main__":

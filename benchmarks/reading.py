@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from record import append, heading
+from record import append, heading, show
 
 HEADER = (
     "| layout | train | test | seconds, each reading | of a core, the least | MB before | MB at the peak |\n"
@@ -177,8 +177,7 @@ def main() -> None:
             busy, peak = min(row[3] for row in rows), max(row[5] for row in rows)
             cells = layout, f"{train:.0f}", f"{test:.0f}", seconds, f"{busy:.2f}", f"{before / 1024:.0f}"
             row = f"| {' | '.join(cells)} | {peak / 1024:.0f} |\n"
-            append(options.out, row)
-            print(row, end="", flush=True)
+            show(options.out, row)
             print(f"{layout}: the folder was made in {made:.0f} s", file=sys.stderr)
 
 

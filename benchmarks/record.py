@@ -37,3 +37,9 @@ def append(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def show(path: Path, text: str) -> None:
+    """Append text to a file and print it."""
+    append(path, text)
+    print(text, end="", flush=True)

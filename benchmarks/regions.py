@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from record import append, heading
+from record import append, heading, show
 
 import autoclimb
 from autoclimb.budget import seconds_of
@@ -39,8 +39,7 @@ def main() -> None:
         compose(options.labelled, options.landscapes, data)
         for name, space in SPACES.items():
             row = result(name, space, data, Path(temporary), options)
-            append(options.out, row)
-            print(row, end="", flush=True)
+            show(options.out, row)
 
 
 def arguments() -> argparse.Namespace:

@@ -12,7 +12,6 @@ epochs, so other work on the machine changes the seconds alone.
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import LONGEST, SUITE, Lab, opened
-from record import append, heading
+from lab import LONGEST, SUITE, Lab, opened_anew
+from record import append, heading, show
 from students import net_for
 
 from autoclimb.arrays import predicted_rows
@@ -218,13 +217,9 @@ def main() -> None:
     folds, command = tuple(range(asked.folds)), [sys.executable, __file__, "worker"]
     for name in asked.sets.split(","):
         nets = [net_for(name, net).vary(epochs=asked.times * EPOCHS, folds=folds) for net in asked.nets.split(",")]
-        with (
-            tempfile.TemporaryDirectory(prefix="autoclimb-") as folder,
-            opened(SUITE, name, Path(folder), command=command) as lab,
-        ):
+        with opened_anew(name, command) as lab:
             for row in rows_of(lab, name, nets, folds):
-                append(asked.out, row)
-                print(row, end="", flush=True)
+                show(asked.out, row)
 
 
 if __name__ == "__main__":

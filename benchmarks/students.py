@@ -11,14 +11,13 @@ changes the seconds, not the scores.
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import SUITE, Lab, difference, opened
-from record import append, heading
+from lab import Lab, difference, opened_anew
+from record import append, heading, show
 
 from autoclimb.config import Config
 from autoclimb.score.by_row import losses_by_row
@@ -95,12 +94,11 @@ def main() -> None:
     asked = parser.parse_args()
     append(asked.out, heading("students") + HEADER)
     for name in asked.sets.split(","):
-        with tempfile.TemporaryDirectory(prefix="autoclimb-") as folder, opened(SUITE, name, Path(folder)) as lab:
+        with opened_anew(name) as lab:
             for net in asked.nets.split(","):
                 teacher = net_for(name, net).vary(folds=tuple(range(asked.folds)))
                 for row in rows_of(lab, name, teacher.vary(epochs=asked.times * teacher.epochs)):
-                    append(asked.out, row)
-                    print(row, end="", flush=True)
+                    show(asked.out, row)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import append, heading
+from record import append, heading, show
 
 from autoclimb.run.worker import ENVIRONMENT
 
@@ -57,8 +57,7 @@ def main() -> None:
             row = measured(options, model, int(size), device, folder)
             rows.append({k: row[k] for k in ("model", "size", "device", "img_s", "synthetic_img_s", "textbook_img_s")})
             line = in_words(row)
-            append(options.out, line)
-            print(line, end="", flush=True)
+            show(options.out, line)
             options.json.write_text(json.dumps(rows, indent=1))
 
 

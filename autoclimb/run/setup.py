@@ -108,28 +108,42 @@ def introduce(
 
     Raises NoDevice where it cannot train on the device, OutOfTime where it is not ready within the budget.
     """
-    write_array(folder / "fold_of.npy", fold_of)
-    write_array(folder / "target.npy", learning_target(task))
     if task.groups is not None:
         write_array(folder / "groups.npy", task.groups)
     if task.metadata is not None:
         write_array(folder / "metadata.npy", task.metadata.train)
-    hello = Hello(
-        device=device,
-        kind=task.kind,
-        width=task.width,
-        target=str(folder / "target.npy"),
-        fold_of=str(folder / "fold_of.npy"),
-        cache=str(folder / "cache"),
-        pipelines=space.pipelines(),
-        precision=precision_for(goal, task, fold_of),
-    )
+    precision, pipelines = precision_for(goal, task, fold_of), space.pipelines()
+    hello = hello_of(task, fold_of, folder, folder / "cache", device, precision, pipelines)
     try:
         return worker.greet(hello.to_json(), max(clock.left() - SLACK.worker_start, 1))
     except Late:
         raise OutOfTime from None
     except Mistake as mistake:
         raise NoDevice(str(mistake)) from mistake
+
+
+def hello_of(
+    task: Task,
+    fold_of: np.ndarray,
+    folder: Path,
+    cache: Path,
+    device: str,
+    precision: str,
+    pipelines: dict[str, Any],
+) -> Hello:
+    """What a worker needs to know of the task, the arrays of its train rows written into the folder."""
+    write_array(folder / "fold_of.npy", fold_of)
+    write_array(folder / "target.npy", learning_target(task))
+    return Hello(
+        device=device,
+        kind=task.kind,
+        width=task.width,
+        target=str(folder / "target.npy"),
+        fold_of=str(folder / "fold_of.npy"),
+        cache=str(cache),
+        pipelines=pipelines,
+        precision=precision,
+    )
 
 
 def learning_target(task: Task) -> np.ndarray:

@@ -19,6 +19,7 @@ from autoclimb.learn import devices, hub, trunk, worker
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.devices import device_named, prediction_autocast, prediction_dtype, why_no_card
 from autoclimb.learn.features import features_of
+from autoclimb.learn.material import Watch
 from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.views import predict_rows
 from autoclimb.protocol import Hello
@@ -171,7 +172,7 @@ def test_frozen_features_in_fp16_are_those_of_fp32(in_fp16, tmp_path, monkeypatc
     monkeypatch.setattr(trunk, "frozen_net", lambda config, channels: large_net())
     monkeypatch.setattr(trunk, "for_prediction", lambda built, *given: built)  # as on a card
     config = TINY.vary(train="features", weights="box", layers=1)
-    features = features_of(config, material_of().pixels, tmp_path, CPU, lambda facts: None)
+    features = features_of(config, material_of().pixels, tmp_path, CPU, Watch())
     assert np.isfinite(features).all()
 
 

@@ -36,7 +36,7 @@ from autoclimb.learn.blended import COMBINED, combined, sharpened, without_graph
 from autoclimb.learn.fold import predict_fold, save_net
 from autoclimb.learn.graph import BlendGraph, FrozenTrunk, Heads, Part, TrainedNet
 from autoclimb.learn.handmade import Gradients, Patches
-from autoclimb.learn.material import Material
+from autoclimb.learn.material import Material, Watch
 from autoclimb.learn.trial import run_trial
 from autoclimb.learn.views import VIEWS
 from autoclimb.run import exported as export_use
@@ -170,7 +170,7 @@ def test_hand_made_features_are_the_same_in_a_graph(tmp_path):
     (tmp_path / "cache").mkdir()
     for name in handmade.FEATURES:
         config = Config(train="features", backbone=name, size=64, tta="none")
-        expected = features.features_of(config, pixels, tmp_path / "cache", CPU, lambda facts: None)
+        expected = features.features_of(config, pixels, tmp_path / "cache", CPU, Watch())
         module = Gradients(64, 32)
         if name == "patches":
             file = handmade.dictionary_file(tmp_path / "cache", "squash")
@@ -189,7 +189,7 @@ def test_frozen_features_are_the_same_in_a_graph(changes, tmp_path):
     config = TINY.vary(**{"train": "features", "tta": "none", "weights": str(weights), **changes})
     pixels = pictures(4, 32)
     full_net = config.vary(top=0)  # of new pictures nothing is kept
-    expected = features.features_of(full_net, pixels, tmp_path / "cache", CPU, lambda facts: None, exactly=True)
+    expected = features.features_of(full_net, pixels, tmp_path / "cache", CPU, Watch(), exactly=True)
     with torch.inference_mode():
         got = FrozenTrunk(config, 3).eval()(torch.from_numpy(pixels)).numpy()
     assert got.shape == expected.shape

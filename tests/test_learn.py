@@ -41,7 +41,7 @@ from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of
 from autoclimb.learn.handmade import CONTRAST, Dictionary, extractor_of, patch_responses
 from autoclimb.learn.loop import Pace, size_at, stagnates
-from autoclimb.learn.material import Material
+from autoclimb.learn.material import Material, Watch
 from autoclimb.learn.moves import augmented
 from autoclimb.learn.optim import OPTIMIZERS, SCHEDULES, optimizer_of
 from autoclimb.learn.pipelines import pipeline_of
@@ -396,7 +396,7 @@ def test_features_of_mirrored_views_are_others_than_those_of_one_view(tmp_path):
     material = material_of(8, 4)
     for tta in ("none", "flip"):
         config = Config(train="features", backbone="test_resnet", size=32, tta=tta)
-        features_of(config, material.pixels, tmp_path, CPU, lambda facts: None)
+        features_of(config, material.pixels, tmp_path, CPU, Watch())
     assert len(list(tmp_path.glob("features-*.npy"))) == 2
 
 
@@ -457,7 +457,7 @@ def test_mirrored_copies_help_where_the_label_stays_and_harm_where_it_changes(tm
     target = np.eye(2, dtype=np.float32)[(right if label == "side" else low).astype(int)]
     material = Material("multiclass", 2, target, np.arange(240) % 4, pictures)
     config = Config(train="features", backbone="gradients", size=32)
-    known = features_of(config, pictures, tmp_path, CPU, lambda facts: None)
+    known = features_of(config, pictures, tmp_path, CPU, Watch())
     fold = fold_over(np.arange(60), np.arange(60, 240))
     head = fit_head(config, known[fold.train_rows], target[fold.train_rows], "multiclass")
     change, stderr = gain_of_mirrored(config, known, head, extractor_of(config, pictures, tmp_path), material, fold)
@@ -515,8 +515,8 @@ def test_features_are_computed_once(tmp_path):
     pictures, _ = stripes(6)
     passes = []
     config = Config(train="features", backbone="gradients", size=32)
-    first = features_of(config, pictures, tmp_path, CPU, passes.append)
-    again = features_of(config, pictures, tmp_path, CPU, passes.append)
+    first = features_of(config, pictures, tmp_path, CPU, Watch(passes.append))
+    again = features_of(config, pictures, tmp_path, CPU, Watch(passes.append))
     assert len(passes) == 1
     assert (first == again).all()
 
@@ -526,9 +526,9 @@ def test_features_whose_time_is_over_are_late_and_leave_the_worker_and_no_file(t
     pictures, _ = stripes(6)
     config = Config(train="features", backbone="gradients", size=32)
     with pytest.raises(OutOfTime, match="4 of 6"):
-        features_of(config, pictures, tmp_path, CPU, lambda facts: None, lambda: 2.0, 1.0)
+        features_of(config, pictures, tmp_path, CPU, Watch(now=lambda: 2.0, deadline=1.0))
     assert not list(tmp_path.glob("features-*"))
-    assert len(features_of(config, pictures, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)) == 6
+    assert len(features_of(config, pictures, tmp_path, CPU, Watch(now=lambda: 1.0, deadline=1.0))) == 6
 
 
 def test_features_whose_next_block_would_end_after_the_deadline_are_late_before_it(tmp_path, monkeypatch):
@@ -542,7 +542,7 @@ def test_features_whose_next_block_would_end_after_the_deadline_are_late_before_
     monkeypatch.setattr(features, "extractor_of", lambda *given: extract)
     config = Config(train="features", backbone="gradients", size=32)
     with pytest.raises(OutOfTime, match="8 of 12"):
-        features_of(config, stripes(12)[0], tmp_path, CPU, lambda facts: None, lambda: time[0], 8.0)
+        features_of(config, stripes(12)[0], tmp_path, CPU, Watch(now=lambda: time[0], deadline=8.0))
     assert time[0] == 6.0
 
 

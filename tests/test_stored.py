@@ -18,6 +18,7 @@ from autoclimb.data.stored import LazyPictures, open_rows, packed, picture_of, u
 from autoclimb.learn.batches import BatchMaker, endless_batches, is_blank, load_batches
 from autoclimb.learn.faults import kind_of
 from autoclimb.learn.features import features_of
+from autoclimb.learn.material import Watch
 from autoclimb.learn.trial import run_trial
 
 CPU = torch.device("cpu")
@@ -79,8 +80,8 @@ def test_a_net_trains_and_features_are_made_on_pictures_however_they_are_kept(tm
     assert reply["status"] == "done", reply
     assert np.isfinite(np.load(tmp_path / "t" / "test.npy")).all()
     config = TINY.vary(train="features", backbone="gradients")
-    features = features_of(config, material.pixels, tmp_path, CPU, lambda facts: None)
-    plain = features_of(config, np.array(material.pixels[:]), tmp_path, CPU, lambda facts: None)
+    features = features_of(config, material.pixels, tmp_path, CPU, Watch())
+    plain = features_of(config, np.array(material.pixels[:]), tmp_path, CPU, Watch())
     np.testing.assert_array_equal(features, plain)
 
 

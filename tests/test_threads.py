@@ -9,6 +9,7 @@ from nets import CPU, TINY, material_of
 
 from autoclimb.learn import features, threads, trunk
 from autoclimb.learn.features import features_of
+from autoclimb.learn.material import Watch
 from autoclimb.learn.threads import LONGEST_WAIT, Slowing, ThreadTuner, settle_threads
 from autoclimb.learn.trial import run_trial
 
@@ -190,7 +191,7 @@ def test_features_do_not_go_on_with_the_threads_that_a_busier_minute_left(tmp_pa
     monkeypatch.setattr(features, "usable_cores", lambda: 2)
     monkeypatch.setattr(trunk, "usable_cores", lambda: 2)
     monkeypatch.setattr(threads, "settle_threads", lambda step, most: (step(), torch.set_num_threads(most)))
-    material, where = material_of(size=32), (tmp_path, CPU, lambda facts: None)
+    material, where = material_of(size=32), (tmp_path, CPU, Watch())
     try:
         torch.set_num_threads(1)
         if frozen == "features":

@@ -16,7 +16,7 @@ from autoclimb.learn import trunk
 from autoclimb.learn.backbones import build_net
 from autoclimb.learn.faults import OutOfTime, Unbuildable
 from autoclimb.learn.features import features_of
-from autoclimb.learn.material import StoredFeatures
+from autoclimb.learn.material import StoredFeatures, Watch
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import cut, pooled, stages_of, stored_features, stored_views
@@ -82,7 +82,7 @@ def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny
 
     def kept(config: Config) -> int:
         passes.clear()
-        stored_features(config, material, tmp_path, CPU, lambda facts: None)
+        stored_features(config, material, tmp_path, CPU, Watch())
         return len(passes)
 
     assert kept(tiny.vary(tta="none", variants=1)) == 1
@@ -90,7 +90,7 @@ def test_seeds_folds_and_heads_share_what_is_kept_and_views_of_it_add_to_it(tiny
     assert kept(tiny.vary(seed=3, folds=(1,), lr=0.1, policy="shift")) == 0
     assert kept(tiny.vary(policy="shift", variants=4)) == 2
     assert kept(tiny.vary(top=2)) == 2
-    features_of(tiny.vary(train="features"), material.pixels, tmp_path, CPU, lambda facts: None)
+    features_of(tiny.vary(train="features"), material.pixels, tmp_path, CPU, Watch())
     assert len(passes) == 2
 
 
@@ -98,7 +98,7 @@ def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layer
     pixels = material_of(size=32).pixels
     for layers, width in ((1, 8), (2, 16), (3, 24)):
         config = tiny.vary(train="features", layers=layers)
-        above, whole = (features_of(c, pixels, tmp_path, CPU, lambda facts: None) for c in (config, config.vary(top=0)))
+        above, whole = (features_of(c, pixels, tmp_path, CPU, Watch()) for c in (config, config.vary(top=0)))
         assert above.shape == (len(pixels), width)
         assert np.allclose(above, whole, atol=0.02)
 
@@ -106,7 +106,7 @@ def test_features_above_what_is_kept_are_those_of_the_whole_net_of_several_layer
 def test_features_of_a_net_with_a_finer_stem_are_not_those_of_the_plain_one(tiny, tmp_path):
     config = tiny.vary(train="features", top=0)
     plain, fine = (
-        features_of(c, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None)
+        features_of(c, material_of(size=32).pixels, tmp_path, CPU, Watch())
         for c in (config, config.vary(fine_stem=True))
     )
     assert not np.allclose(plain, fine, atol=0.02)
@@ -149,15 +149,15 @@ def test_features_above_what_is_kept_know_the_picture_and_its_mirror_image(tiny,
 
 def test_a_pass_that_the_deadline_ends_leaves_nothing_behind(tiny, tmp_path):
     with pytest.raises(OutOfTime):
-        stored_views(tiny, material_of(size=32).pixels, tmp_path, CPU, lambda facts: None, lambda: 1.0, 1.0)
+        stored_views(tiny, material_of(size=32).pixels, tmp_path, CPU, Watch(now=lambda: 1.0, deadline=1.0))
     assert not list(tmp_path.glob("*trunk*"))
 
 
 def test_old_features_make_room_for_new_ones(tiny, tmp_path, monkeypatch):
     pixels = material_of(size=32).pixels
-    [plain] = stored_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, lambda facts: None)
+    [plain] = stored_views(tiny.vary(tta="none"), pixels, tmp_path, CPU, Watch())
     monkeypatch.setattr(trunk, "MOST_BYTES", 1.5 * plain.nbytes)
-    stored_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, lambda facts: None)
+    stored_views(tiny.vary(tta="none", size=24), pixels, tmp_path, CPU, Watch())
     assert len(list(tmp_path.glob("trunk-*.npy"))) == 1
 
 
@@ -165,7 +165,7 @@ def test_features_that_were_used_since_outlast_those_that_were_only_made_later(t
     pixels = material_of(size=32).pixels
 
     def kept(size):
-        [features] = stored_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, lambda facts: None)
+        [features] = stored_views(tiny.vary(tta="none", size=size), pixels, tmp_path, CPU, Watch())
         return features.nbytes
 
     def age():

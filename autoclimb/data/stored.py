@@ -56,6 +56,11 @@ class LazyPictures:
 PictureRows = np.ndarray | LazyPictures
 
 
+def file_of(pixels: PictureRows) -> str:
+    """The file that the pictures lie in, by which what is computed from them is named; "memory" where there is none."""
+    return str(getattr(pixels, "filename", None) or "memory")
+
+
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """The decoding threads of this process: those of a parent do not exist in its forks."""

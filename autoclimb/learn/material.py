@@ -1,6 +1,7 @@
 """The nouns of training: the material of all trials of a run, and the context of training one fold."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,6 +100,15 @@ class Taught:
 
     rows: np.ndarray  # (R,) into Material.pixels
     target: np.ndarray  # (R, width) float32: probabilities, or numbers in the units of Material.target
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """Who hears how far some long work is, and when by which clock it must be done."""
+
+    report: Report = lambda facts: None
+    now: Callable[[], float] = time.monotonic
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)

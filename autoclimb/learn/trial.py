@@ -21,7 +21,7 @@ from autoclimb.learn.closed_form import fit_head, head_predictions, skill
 from autoclimb.learn.faults import STATUSES, Diverged, OutOfTime, logged_kind
 from autoclimb.learn.features import features_of
 from autoclimb.learn.handmade import FEATURES, extractor_of
-from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, rows_of_fold
+from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, Watch, rows_of_fold
 from autoclimb.learn.memory import free_memory
 from autoclimb.learn.symmetry import symmetries
 from autoclimb.learn.taught import UNREADABLE, taught_by
@@ -60,6 +60,7 @@ def run_trial(
     done, status, ready_s = 0, "done", 0.0
     begun = now()
     deadline = begun + seconds - SLACK.worker_reply - _writing_seconds(config, material)
+    watch = Watch(report, now, deadline)
     try:
         out.mkdir(parents=True, exist_ok=True)
         nets.mkdir(parents=True, exist_ok=True)
@@ -67,11 +68,11 @@ def run_trial(
         if config.train == "features":
             if config.teachers:
                 raise Mistake('teachers are for nets; write train="net", or leave them out')
-            features = features_of(config, material.pixels, cache, device, report, now, deadline)
+            features = features_of(config, material.pixels, cache, device, watch)
         elif config.top:
             from autoclimb.learn.trunk import stored_features  # timm
 
-            stored = stored_features(config, material, cache, device, report, now, deadline)
+            stored = stored_features(config, material, cache, device, watch)
             material = replace(material, stored=stored)
         missing = sum(not _is_trained(nets, number, config) for number in config.folds)
         until, slowest = now() + config.seconds * missing, 0.0
@@ -268,7 +269,7 @@ def predict_again(
     plain = config.vary(top=0)  # of new pictures nothing need be kept
     features = None
     if config.train == "features":
-        features = features_of(plain, pixels, cache, device, report, exactly=exactly)
+        features = features_of(plain, pixels, cache, device, Watch(report), exactly)
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from autoclimb.config import Config
-from autoclimb.data.stored import PictureRows
+from autoclimb.data.stored import PictureRows, file_of
 from autoclimb.disk import whole_file
 from autoclimb.learn.backbones import Built, build_net, place
 from autoclimb.learn.batches import BLOCK, BatchMaker, BatchSpec, blocks_of, prefetch, to_input
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import STATUSES, OutOfTime, Unbuildable, logged_kind
 from autoclimb.learn.lean import for_prediction
-from autoclimb.learn.material import Material, Report, StoredFeatures
+from autoclimb.learn.material import Material, Report, StoredFeatures, Watch
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.optim import layers_of
 from autoclimb.learn.threads import TRIED, settle_again
@@ -180,7 +180,7 @@ def keep(
 ) -> dict[str, Any]:
     """Computes a trial's stored features ahead of it. A fault is in the reply only: the trial will meet it too."""
     try:
-        stored_features(config, material, cache, device, report, deadline=time.monotonic() + seconds)
+        stored_features(config, material, cache, device, Watch(report, deadline=time.monotonic() + seconds))
     except STATUSES as error:
         return {"note": str(error), "fault": logged_kind(error)}
     return {}
@@ -191,16 +191,13 @@ def stored_features(
     material: Material,
     cache: Path,
     device: torch.device,
-    report: Report,
-    now: Callable[[], float] = time.monotonic,
-    deadline: float = math.inf,
+    watch: Watch,
 ) -> StoredFeatures:
     """The features that the config's top trains on and predicts from, read from the cache if they exist.
 
-    Raises Unbuildable for a config that cannot have them, OutOfTime where the deadline comes first.
+    Raises Unbuildable for a config that cannot have them, OutOfTime where the watch's deadline comes first.
     """
-    watch = (report, now, deadline)
-    views = stored_views(config, material.pixels, cache, device, *watch)
+    views = stored_views(config, material.pixels, cache, device, watch)
     rows = len(material.target)
     varied = []
     for number in range(config.variants - len(views)):
@@ -208,7 +205,7 @@ def stored_features(
         path = _path(cache, config, material.pixels, variant)
         if not path.exists():
             blocks = _varied(config, replace(material, stored=None), rows, number)
-            _write(path, rows, _maps_of_blocks(config, blocks, material.channels, device), *watch)
+            _write(path, rows, _maps_of_blocks(config, blocks, material.channels, device), watch)
         varied.append(_opened(path))
     return StoredFeatures(views, tuple(varied))
 
@@ -218,9 +215,7 @@ def stored_views(
     pixels: PictureRows,
     cache: Path,
     device: torch.device,
-    report: Report,
-    now: Callable[[], float] = time.monotonic,
-    deadline: float = math.inf,
+    watch: Watch,
 ) -> tuple[np.ndarray, ...]:
     """The features `(R, h, w, channels)` of all R pictures in each view of the config's `tta`."""
     if not config.weights:
@@ -235,7 +230,7 @@ def stored_views(
         if not path.exists():
             blocks = blocks_of(pixels, config.size)
             maps = _maps_of_blocks(config, blocks, pixels.shape[-1], device, view if number else None)
-            _write(path, len(pixels), maps, report, now, deadline)
+            _write(path, len(pixels), maps, watch)
         views.append(_opened(path))
     return tuple(views)
 
@@ -249,7 +244,7 @@ def _opened(path: Path) -> np.ndarray:
 def _path(cache: Path, config: Config, pixels: PictureRows, variant: str) -> Path:
     """The file of one variant's features, named after the net, the pictures and the variant."""
     net = (config.backbone, config.weights, config.model_args, config.fine_stem, config.top)
-    pictures = (config.size, config.preprocess, pixels.shape, str(getattr(pixels, "filename", None) or "memory"))
+    pictures = (config.size, config.preprocess, pixels.shape, file_of(pixels))
     name = hashlib.blake2b(repr((net, pictures, variant)).encode(), digest_size=8).hexdigest()
     return cache / f"trunk-{name}.npy"
 
@@ -279,18 +274,17 @@ def _write(
     path: Path,
     rows: int,
     blocks: Iterator[np.ndarray],
-    report: Report,
-    now: Callable[[], float],
-    deadline: float,
+    watch: Watch,
 ) -> None:
     """Writes features block by block, since a full disk is an error of a write, but kills the process of a memory map.
 
-    Raises OutOfTime where the next block would not be done by the deadline.
+    Raises OutOfTime where the next block would not be done by the watch's deadline.
     """
-    done, begun = 0, now()
+    done, begun = 0, watch.now()
     with whole_file(path) as part, part.open("wb") as file:
         while done < rows:
-            if now() + ((now() - begun) / done * min(BLOCK, rows - done) if done else 0.0) >= deadline:
+            ahead = (watch.now() - begun) / done * min(BLOCK, rows - done) if done else 0.0
+            if watch.now() + ahead >= watch.deadline:
                 raise OutOfTime(f"features of the frozen stages were made of {done} of {rows} pictures by the deadline")
             maps = next(blocks)
             if not done:
@@ -300,7 +294,7 @@ def _write(
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(maps.tobytes())
             done += len(maps)
-            report({"progress": done / rows, "what": "features"})
+            watch.report({"progress": done / rows, "what": "features"})
 
 
 def _make_room(cache: Path, needed: int) -> None:

@@ -120,7 +120,7 @@ class ClosedForm(nn.Module):
 
 
 class Heads(nn.Module):
-    """The mean prediction `(B, C)` of the heads of several folds; `features.head_predictions` as a graph.
+    """The mean prediction `(B, C)` of the heads of several folds; `closed_form.head_predictions` as a graph.
 
     The kernels of five folds hold each train row four times, each time with another scale; the graph holds its features
     once (54 MB instead of 216 for 2,500 pictures' patches). `train_rows` are those that each head was fitted on.

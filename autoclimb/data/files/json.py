@@ -89,13 +89,11 @@ Place = Callable[[int, str], str]  # the number of a row and the name of a field
 
 def tables_of(name: str, value: Any, source: str) -> Iterator[Table]:
     """The tables that a json value holds."""
-    if isinstance(value, list):
-        if is_rows(value) and all(is_labelstudio(row) for row in value):
-            yield rows_table(name, [labelstudio_row(row) for row in value])
-        elif is_rows(value):
-            rows = [with_class_names(row) for row in value]
-            yield rows_table(name, rows, lambda row, field: inside(source, row, field))
-        return
+    if is_rows(value) and all(is_labelstudio(row) for row in value):
+        yield rows_table(name, [labelstudio_row(row) for row in value])
+    elif is_rows(value):
+        rows = [with_class_names(row) for row in value]
+        yield rows_table(name, rows, lambda row, field: inside(source, row, field))
     if not isinstance(value, dict) or not value:
         return
     images, annotations = value.get("images"), value.get("annotations")
@@ -112,24 +110,28 @@ def tables_of(name: str, value: Any, source: str) -> Iterator[Table]:
         return
     values = list(value.values())
     if all(isinstance(v, dict) for v in values):
-        keys = list(dict.fromkeys(key for row in values for key in row))
-        if are_columns(value, keys):
-            rows = [{title: column.get(key) for title, column in value.items()} for key in keys]
-            counted = keys == [str(i) for i in range(len(keys))]
-            if not counted:
-                rows = [{"key": key, **row} for key, row in zip(keys, rows, strict=True)]
-            yield rows_table(name, rows, lambda row, field: inside(source, field, keys[row]))
-        else:
-            names = list(value)
-            rows = [{"key": key, **row} for key, row in value.items()]
-            yield rows_table(name, rows, lambda row, field: inside(source, names[row], field))
-    elif not any(isinstance(v, dict) or is_rows(v) for v in values) and same_length(values):
-        yield Table(name, {key: [cell(v) for v in column] for key, column in value.items()})
+        yield table_of_objects(name, value, source)
     elif not any(isinstance(v, dict) or is_rows(v) for v in values):
-        yield Table(name, {"key": list(value), "value": [cell(v) for v in values]})
+        if same_length(values):
+            yield Table(name, {key: [cell(v) for v in column] for key, column in value.items()})
+        else:
+            yield Table(name, {"key": list(value), "value": [cell(v) for v in values]})
     for key, inner in value.items():
         if is_rows(inner):
             yield rows_table(f"{name}/{key}", inner)
+
+
+def table_of_objects(name: str, objects: dict[str, dict], source: str) -> Table:
+    """The table of an object of objects, which are its columns or its rows."""
+    keys = list(dict.fromkeys(key for one in objects.values() for key in one))
+    if not are_columns(objects, keys):
+        names = list(objects)
+        rows = [{"key": key, **row} for key, row in objects.items()]
+        return rows_table(name, rows, lambda row, field: inside(source, names[row], field))
+    rows = [{title: column.get(key) for title, column in objects.items()} for key in keys]
+    if not are_counted(keys):
+        rows = [{"key": key, **row} for key, row in zip(keys, rows, strict=True)]
+    return rows_table(name, rows, lambda row, field: inside(source, field, keys[row]))
 
 
 def is_split(value: dict[str, Any]) -> bool:
@@ -151,7 +153,12 @@ def are_columns(value: dict[str, dict], keys: list[str]) -> bool:
     """
     if len(keys) <= len(value) or any(len(column) != len(keys) for column in value.values()):
         return False
-    return keys == [str(i) for i in range(len(keys))] or len(keys) > MOST_FIELDS
+    return are_counted(keys) or len(keys) > MOST_FIELDS
+
+
+def are_counted(keys: list[str]) -> bool:
+    """Whether the keys are numbers counted from 0."""
+    return keys == [str(i) for i in range(len(keys))]
 
 
 def is_rows(value: Any) -> TypeGuard[list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoclimb.data.read.naming import folded
@@ -148,6 +148,27 @@ def shown(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
 
 
+def beside_nest(
+    nest: str, inner: Mapping[str, int], outer: Mapping[str, int], target: Sequence[str] | None
+) -> set[str]:
+    """Which of the `outer` folders are left out: they lie beside one folder, `nest`, whose `inner` folders are many.
+
+    Both are numbers of pictures by name. Raises Mistake where either may be the classes.
+    """
+    if target and set(target) <= {nest, *outer}:
+        return set()
+    if target and set(target) <= inner.keys():
+        return set(outer)
+    few = {name for name, pictures in outer.items() if pictures < min(inner.values()) / 3}
+    if len(few) < len(outer):
+        names = sorted(inner)
+        raise Mistake(
+            f"{nest} holds the folders {shown(names)} beside {shown(sorted(outer))}; either may be the classes: name "
+            f"those that are, such as --target {','.join(map(quoted, names[:2]))}"
+        )
+    return few
+
+
 def levelled(folders: Sequence[tuple[str, ...]], target: Sequence[str] | None) -> tuple[Levels, list[int], list[str]]:
     """The levels of pictures by their folders, the pictures in them by number, and the folders of strays left out.
 
@@ -160,34 +181,16 @@ def levelled(folders: Sequence[tuple[str, ...]], target: Sequence[str] | None) -
     strays: list[str] = []
     paths = without_constants([tuple(f) for f in folders])
     while True:
-        deep: Counter[str] = Counter()
-        leaves: Counter[str] = Counter()
-        below: dict[str, set[str]] = defaultdict(set)
-        for path in paths:
-            if len(path) > 1:
-                deep[path[0]] += 1
-                below[path[0]].add(path[1])
-            elif path:
-                leaves[path[0]] += 1
+        deep = Counter(path[0] for path in paths if len(path) > 1)
+        inner = Counter(path[1] for path in paths if len(path) > 1)
+        leaves = Counter(path[0] for path in paths if len(path) == 1)
         bare = sum(not path for path in paths)
         out = {name for name in leaves if name not in deep and is_stray(name, leaves[name], len(paths))}
         if not deep and (len(leaves) - len(out) < 2 or not few_beside(out, leaves)):
             out = set()
         nest = next(iter(deep), "")
-        if len(deep) == 1 and nest not in leaves and len(below[nest]) > 1 and leaves and not out:
-            small = min(Counter(p[1] for p in paths if len(p) > 1).values())
-            few = {name for name, n in leaves.items() if n < small / 3}
-            if set(target or ()) <= {nest, *leaves} and target:
-                few = set()
-            elif target and set(target) <= below[nest]:
-                few = set(leaves)
-            elif len(few) < len(leaves):
-                inner, outer = sorted(below[nest]), sorted(leaves)
-                raise Mistake(
-                    f"{nest} holds the folders {shown(inner)} beside {shown(outer)}; either may be the classes: name "
-                    f"those that are, such as --target {','.join(map(quoted, inner[:2]))}"
-                )
-            out = few
+        if len(deep) == 1 and nest not in leaves and len(inner) > 1 and leaves and not out:
+            out = beside_nest(nest, inner, leaves, target)
         direct = bool(bare) and bare < STRAY * len(paths)
         if not out and not direct:
             break

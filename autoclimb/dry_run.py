@@ -212,7 +212,7 @@ def _line(row: PlannedTrial) -> str:
     config = row.config
     name = config.backbone + (" half" if config.model_args else "")
     name += f", {config.head}" if config.train == "features" else ""
-    epochs = f"{row.epochs:.1f}" if row.epochs else ""
+    epochs = f"{row.epochs:.1f}" if config.train == "net" else ""
     rate = f"{row.rate:.0f}" if row.rate else ""
     why = row.why + (f" ({row.licence})" if row.licence not in ("", *OPEN_LICENCES) else "")
     memory = f"{row.memory_gb:.1f}" if row.memory_gb else ""

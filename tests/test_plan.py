@@ -523,6 +523,34 @@ def test_a_plan_of_a_budget_too_short_for_any_trial_says_what_is_left():
     assert "stage " not in str(plan)
 
 
+@pytest.mark.parametrize("rows", [30, 200])
+def test_looks_at_nets_for_which_no_time_is_left_are_not_in_the_seconds_of_a_short_plan(rows):
+    plan = plan_on("cpu", 20.0, rows, 100)
+    assert plan.trials
+    assert plan.seconds < 20
+    assert re.search(r"\n1 trial, 1\ds of 20s$", str(plan))
+
+
+def test_a_plan_in_which_nothing_fits_says_when_a_trial_would_start_whatever_nets_would_be_looked_at():
+    starts = {str(plan_on("cpu", budget, 200, 100)).split("start after ")[1] for budget in (10.0, 12.0)}
+    assert starts == {"10s"}
+
+
+def test_a_plan_says_of_its_only_net_that_it_is_the_first_and_of_later_ones_that_they_are_further_seeds():
+    (lone,) = (row for row in plan_on("cpu", MINUTE, 200, 32).trials if row.config.train == "net")
+    assert (lone.stage, lone.why) == ("rest", "a first net in the time that frozen features left")
+    again = [row for row in two_cores(4 * HOUR).trials if row.stage == "rest" and row.config.train == "net"]
+    assert {row.why for row in again} == {"another seed in the time left"}
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_a_net_whose_preparations_take_most_of_the_time_is_trained_on_fewer_folds_for_real_epochs(hub):
+    plan = plan_on("t4", MINUTE, 1_000, 3_000, hub=hub)  # decoding takes most of the minute
+    assert plan.finalists
+    for row in plan.finalists:
+        assert row.epochs >= 0.5 * epochs_for("enough", row.config, plan.situation)
+
+
 def test_a_plan_that_leaves_a_twentieth_of_its_budget_says_why():
     plan = plan_on("h100", 24 * HOUR, 50, 100, hub=False)
     assert plan.seconds < 0.9 * plan.situation.budget

@@ -264,8 +264,9 @@ def usable(s: Situation, *configs: Config) -> float:
 
 
 def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
-    """The config over `folds` folds in `time` seconds, or in what it can use; over fewer where predicting takes longer.
+    """The config over `folds` folds in `time` seconds, or in what it can use; over fewer where these get too little.
 
+    Predicting may take longer than the time, and a card's preparations may leave less than half of enough epochs.
     Without time it asks for a second, which the controller will refuse.
     """
     fitted = config
@@ -277,7 +278,7 @@ def fitted_in(config: Config, time: float, folds: int, s: Situation) -> Config:
         longest = fold_seconds(max(most_epochs(config, s), LONGEST), config, s)
         seconds = asked_seconds(min(each, longest), config, s)
         fitted = fitted.vary(seconds=max(round(seconds, 1), LEAST))
-        if cost_of(fitted, s) <= time + 1:
+        if cost_of(fitted, s) <= time + 1 and epochs_asked(fitted, s) >= 0.5 * epochs_for("enough", fitted, s):
             break
     return fitted
 

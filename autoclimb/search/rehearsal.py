@@ -81,9 +81,10 @@ def on_its_own_clock(
     """The controller's trials, each as `play` returns it, and the seconds until the last one ends.
 
     Trials move the clock by the seconds that they are planned to take, which follow from the situation's speeds, and
-    looks at nets by LOOK. The first trial starts when the pictures are read and decoded.
+    looks at nets by LOOK. The first trial starts when the pictures are read and decoded; without any trial the seconds
+    are those until then.
     """
-    time = SLACK.opening / 2 + decoding_seconds(situation, cores, FIRST_SIZE)
+    time = ended = SLACK.opening / 2 + decoding_seconds(situation, cores, FIRST_SIZE)
     records: dict[str, Trial] = {}
     decisions: dict[str, Any] = {}
     nets_done: dict[Config, set[int]] = {}
@@ -120,11 +121,12 @@ def on_its_own_clock(
         return pictures_of(config) in decoded
 
     def run(config: Config, stage: str, seconds: float) -> Trial:
-        nonlocal time
+        nonlocal time, ended
         time += trunk_seconds(config, replace(s, kept=kept)) if config.train == "net" else 0.0
         leave(config)
         trial = play(config, stage, seconds, replace(s, measure=situation.measure))
         time += seconds
+        ended = time  # looks at nets for which no time is left may follow
         if trial.status == "done":
             for net in {config, config.vary(predict_test=False)}:
                 nets_done.setdefault(net.vary(folds=()), set()).update(config.folds)
@@ -141,7 +143,7 @@ def on_its_own_clock(
         folds_done=lambda config: len(set(config.folds) & nets_done.get(config.vary(folds=()), set())),
     )
     history, _ = follow(plan, s, run, lambda config: records.get(config.key), clock, lambda: end, lambda history: None)
-    return history, time
+    return history, ended
 
 
 def planned(config: Config, stage: str, seconds: float, before: Sequence[PlannedTrial], s: Situation) -> PlannedTrial:
@@ -186,7 +188,8 @@ def reason(config: Config, stage: str, before: Sequence[PlannedTrial], s: Situat
     if stage == "students":
         return "a student: learns the finalists' predictions for pictures without labels, too"
     if stage == "rest":
-        return "another seed in the time left"
+        trained = any(row.config.train == "net" and row.config.backbone == config.backbone for row in before)
+        return "another seed in the time left" if trained else "a first net in the time that frozen features left"
     nets = [row.config for row in before if row.stage == "baseline" and row.config.train == "net"]
     changes = changes_of(config, nets[0] if nets else search_base(History(), s))
     return ", ".join(sorted(changes)) or f"as the stage {stage} asks"

@@ -26,13 +26,13 @@ from autoclimb.learn.batches import to_input
 from autoclimb.learn.faults import Diverged, OutOfMemory, OutOfTime, Unbuildable, kind_of
 from autoclimb.learn.fold import run_fold
 from autoclimb.learn.loop import Pace
-from autoclimb.learn.material import StoredFeatures
+from autoclimb.learn.material import StoredFeatures, Watch
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.phases import phase
 from autoclimb.learn.probe import measure_speed
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.learn.trunk import above
-from autoclimb.learn.views import VIEWS, Watch, predict_rows
+from autoclimb.learn.views import VIEWS, predict_rows
 from autoclimb.learn.weights import INPUT
 from autoclimb.protocol import Export, KeepFeatures, MeasureSpeed, Predict, RunTrial
 

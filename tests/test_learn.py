@@ -515,8 +515,8 @@ def test_features_are_computed_once(tmp_path):
     pictures, _ = stripes(6)
     passes = []
     config = Config(train="features", backbone="gradients", size=32)
-    first = features_of(config, pictures, tmp_path, CPU, Watch(passes.append))
-    again = features_of(config, pictures, tmp_path, CPU, Watch(passes.append))
+    first = features_of(config, pictures, tmp_path, CPU, Watch(report=passes.append))
+    again = features_of(config, pictures, tmp_path, CPU, Watch(report=passes.append))
     assert len(passes) == 1
     assert (first == again).all()
 

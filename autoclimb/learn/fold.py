@@ -27,14 +27,13 @@ from autoclimb.learn.heads import Cosine
 from autoclimb.learn.initial import start_head, whiten
 from autoclimb.learn.lean import folded, for_prediction
 from autoclimb.learn.loop import Pace, train
-from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report
+from autoclimb.learn.material import PLAIN, Fold, Format, Material, Report, Watch
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.norms import norms_in_convolutions
 from autoclimb.learn.phases import log
 from autoclimb.learn.replays import Replayed, replayed, shapes_of
 from autoclimb.learn.trunk import above
 from autoclimb.learn.views import (
-    Watch,
     choose_views,
     predict_rows,
     seconds_a_picture,

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,13 +102,32 @@ class Taught:
     target: np.ndarray  # (R, width) float32: probabilities, or numbers in the units of Material.target
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Watch:
-    """Who hears how far some long work is, and when by which clock it must be done."""
+    """The time that features and predictions may take, and who hears how far they are.
 
-    report: Report = lambda facts: None
+    At `deadline` they end; past `soft` each picture is predicted in one view.
+    """
+
     now: Callable[[], float] = time.monotonic
+    soft: float = math.inf
     deadline: float = math.inf
+    report: Report = lambda facts: None
+    each: float = 0.0  # seconds that a picture is expected to take in one view, 0 for unknown
+
+    def allows(self, start: float, times: float) -> bool:
+        """Whether so many times what was done since `start` can be done until `soft`."""
+        return self.soft == math.inf or start + times * (self.now() - start) <= self.soft
+
+    def share(self, part: float) -> "Watch":
+        """The watch of what is done first and may take this part of the time until `soft`."""
+        now = self.now()
+        return replace(self, soft=now + part * (self.soft - now)) if self.soft < math.inf else self
+
+    def pictures_until(self, seconds_each: float) -> float:
+        """How many pictures can be predicted until `deadline`, where each takes so many seconds."""
+        left = self.deadline - self.now()
+        return 0 if left <= 0 else left / seconds_each if seconds_each else math.inf
 
 
 @dataclass(frozen=True, eq=False)

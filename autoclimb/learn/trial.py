@@ -60,7 +60,7 @@ def run_trial(
     done, status, ready_s = 0, "done", 0.0
     begun = now()
     deadline = begun + seconds - SLACK.worker_reply - _writing_seconds(config, material)
-    watch = Watch(report, now, deadline)
+    watch = Watch(now, deadline=deadline, report=report)
     try:
         out.mkdir(parents=True, exist_ok=True)
         nets.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def _recorded_fold(nets: Path, config: Config, material: Material, fold: Fold) -
     if not lacking:
         return oof_pred, test_pred[: len(rows)], facts
     from autoclimb.learn.fold import predict_fold  # timm
-    from autoclimb.learn.views import Watch, with_views_of
+    from autoclimb.learn.views import with_views_of
 
     chosen = with_views_of(config.vary(top=0), path)
     watch = Watch(fold.now, fold.deadline, fold.deadline, fold.report)
@@ -269,7 +269,7 @@ def predict_again(
     plain = config.vary(top=0)  # of new pictures nothing need be kept
     features = None
     if config.train == "features":
-        features = features_of(plain, pixels, cache, device, Watch(report), exactly)
+        features = features_of(plain, pixels, cache, device, Watch(report=report), exactly)
     for done, number in enumerate(config.folds):
         tensors = load_file(weights / f"fold{number}.safetensors")
         if features is not None:

@@ -180,7 +180,7 @@ def keep(
 ) -> dict[str, Any]:
     """Computes a trial's stored features ahead of it. A fault is in the reply only: the trial will meet it too."""
     try:
-        stored_features(config, material, cache, device, Watch(report, deadline=time.monotonic() + seconds))
+        stored_features(config, material, cache, device, Watch(deadline=time.monotonic() + seconds, report=report))
     except STATUSES as error:
         return {"note": str(error), "fault": logged_kind(error)}
     return {}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from autoclimb.learn.batches import filled, pictures_of_rows, prefetch, to_input
 from autoclimb.learn.devices import exact_where_needed, prediction_autocast
 from autoclimb.learn.faults import Diverged, Unbuildable
 from autoclimb.learn.losses import predictions_of
-from autoclimb.learn.material import Fold, Material, Report
+from autoclimb.learn.material import Fold, Material, Watch
 from autoclimb.learn.memory import in_parts
 from autoclimb.learn.several import join_tiles, split_tiles
 from autoclimb.seeds import rng
@@ -125,31 +125,6 @@ def per_tile(view: View, grid: int) -> View:
     return lambda x: join_tiles(view(split_tiles(x, grid)), grid)
 
 
-@dataclass(frozen=True)
-class Watch:
-    """The time that predicting may take: past `soft` each picture gets one view, at `deadline` it ends."""
-
-    now: Callable[[], float]
-    soft: float = math.inf
-    deadline: float = math.inf
-    report: Report = lambda facts: None
-    each: float = 0.0  # seconds that a picture is expected to take in one view, 0 for unknown
-
-    def allows(self, start: float, times: float) -> bool:
-        """Whether so many times what was done since `start` can be done until `soft`."""
-        return self.soft == math.inf or start + times * (self.now() - start) <= self.soft
-
-    def share(self, part: float) -> "Watch":
-        """The watch of what is done first and may take this part of the time until `soft`."""
-        now = self.now()
-        return replace(self, soft=now + part * (self.soft - now)) if self.soft < math.inf else self
-
-    def pictures_until(self, seconds_each: float) -> float:
-        """How many pictures can be predicted until `deadline`, where each takes so many seconds."""
-        left = self.deadline - self.now()
-        return 0 if left <= 0 else left / seconds_each if seconds_each else math.inf
-
-
 def predict_rows(
     built: Built,
     material: Material,
@@ -167,7 +142,7 @@ def predict_rows(
     """
     views = views_named(tta, built.fixed)
     predictions, reached = np.full((len(rows), material.width), np.nan, np.float32), 0
-    for by_view in _predictions_by_view(built, material, rows, device, size, views, watch, batch):
+    for by_view in _predictions_by_view(built, material, rows, device, size, views, watch or Watch(), batch):
         if watch and not np.isfinite(by_view).all():
             raise Diverged("the net's predictions are no numbers")
         predictions[reached : reached + by_view.shape[1]] = by_view.mean(0)
@@ -176,7 +151,15 @@ def predict_rows(
 
 
 def _predictions_by_view(
-    built, material, rows, device, size, views, watch=None, batch=128, later=0
+    built: Built,
+    material: Material,
+    rows: np.ndarray,
+    device: torch.device,
+    size: int,
+    views: Sequence[View],
+    watch: Watch,
+    batch: int = 128,
+    later: int = 0,
 ) -> Iterator[np.ndarray]:
     """Predictions `(V, B, C)` of each view by itself, a batch of rows at a time; V is less where the watch runs out.
 
@@ -201,7 +184,6 @@ def _predictions_by_view(
         return outputs[:count].cpu().numpy()  # of a card too the clock is asked when it is done
 
     views = [per_tile(view, built.grid) for view in views] if built.grid else views
-    watch = watch or Watch(time.monotonic)
     left, each, waiting_from = len(rows), watch.each, watch.now()
     for block in prefetch(pictures(), device):
         while len(block):

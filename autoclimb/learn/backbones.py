@@ -85,31 +85,14 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
         raise Unbuildable(f"weights {config.weights}: no such file or folder; write a path, 'hub' or '{BOX}'")
     if config.pool not in ("", *POOLS):
         raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
-    name = config.backbone
-    if not timm.is_model(name):
-        raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
-    fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
-    if source is not None and source.is_dir():
-        name = f"local-dir:{source}"
-    pretrained = config.weights == "hub" or (source is not None and source.is_dir())
-    options = _options(config, channels, fixed)
-    if config.weights == "hub" and (file := downloaded(name)):
-        options["pretrained_cfg_overlay"] = {"file": file}
-    try:
-        net = timm.create_model(name, pretrained=pretrained, num_classes=outputs, **options)
-    except BROKEN as error:
-        pool = f" with pool {config.pool!r}" if config.pool else ""
-        raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
+    if not timm.is_model(config.backbone):
+        raise Mistake(f"backbone {config.backbone!r} is not a timm model; timm.list_models() names them")
+    fixed = getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False)
+    net = _created(config, source, outputs, channels, fixed)
     quicken_gradients(net)
     if config.pool == "gem":
         use_gem(net)
-    note = ""
-    tensors: dict[str, torch.Tensor] = {}
-    if config.weights == BOX:
-        note = load_fitting(net, boxed_tensors(config.backbone, net), "the box")
-    elif source is not None and source.is_file():
-        tensors = tensors_of(source)
-        note = load_fitting(net, tensors, source.name)
+    note, tensors = _loaded(net, config, source)
     if config.fine_stem:
         _refine_stem(net)
     head = set_last_layer(net, loss.layer if loss else "", outputs, config.neighbours)
@@ -122,6 +105,32 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     mean, std = _statistics_of(net, tensors, channels)
     built = Built(net, head, mean, std, note, fixed, loss=config.loss, width=width, grid=config.grid)
     return replace(built, frozen_norms=config.frozen_norms)
+
+
+def _created(config: Config, source: Path | None, outputs: int, channels: int, fixed: bool) -> nn.Module:
+    """timm's net, with weights where they are the hub's or those of a folder in the hub's form."""
+    in_hub_form = source is not None and source.is_dir()
+    name = f"local-dir:{source}" if in_hub_form else config.backbone
+    options = _options(config, channels, fixed)
+    if config.weights == "hub" and (file := downloaded(name)):
+        options["pretrained_cfg_overlay"] = {"file": file}
+    try:
+        return timm.create_model(
+            name, pretrained=in_hub_form or config.weights == "hub", num_classes=outputs, **options
+        )
+    except BROKEN as error:
+        pool = f" with pool {config.pool!r}" if config.pool else ""
+        raise Unbuildable(f"{config.backbone}{pool}: {error}") from error
+
+
+def _loaded(net: nn.Module, config: Config, source: Path | None) -> tuple[str, dict[str, torch.Tensor]]:
+    """The note of `load_fitting` where weights are the box's or a file's, loaded by it, and the file's tensors."""
+    if config.weights == BOX:
+        return load_fitting(net, boxed_tensors(config.backbone, net), "the box"), {}
+    if source is not None and source.is_file():
+        tensors = tensors_of(source)
+        return load_fitting(net, tensors, source.name), tensors
+    return "", {}
 
 
 def downloaded(name: str) -> str:

@@ -17,6 +17,11 @@ class Mistake(Exception):
     """
 
 
+def first_line(error: BaseException, most: int = 80) -> str:
+    """The first line of an error's message, at most so many characters; the error's type where it has none."""
+    return str(error).strip().partition("\n")[0][:most] or type(error).__name__
+
+
 def no_room(error: BaseException) -> bool:
     """Whether an error means that the disk is full.
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, first_line
 from autoclimb.processors import CGROUP
 
 MEMINFO = Path("/proc/meminfo")
@@ -69,7 +69,7 @@ def why_no_card(dev: Path = DEV) -> str:
     try:
         torch.cuda.init()  # unlike torch.cuda.is_available it says why, each time
     except (RuntimeError, AssertionError) as error:
-        why = str(error).strip().partition("\n")[0]
+        why = first_line(error, 300)
         other = "a torch that is built for CUDA" if "not compiled" in why else OTHER_TORCH
         return f"torch {torch.__version__} cannot use the NVIDIA card here ({why}); try {other}"
     return ""
@@ -77,7 +77,7 @@ def why_no_card(dev: Path = DEV) -> str:
 
 def why_unusable(error: RuntimeError, device: torch.device) -> str:
     """What a card that refuses its first work is, in a sentence that says what to do."""
-    why = str(error).strip().partition("\n")[0]
+    why = first_line(error, 300)
     if "no kernel image" not in why:
         return f"the card cannot be used ({why}); free it, or write --device cpu"
     major, minor = torch.cuda.get_device_capability(device)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from autoclimb.config import Config
 from autoclimb.disk import whole_file
+from autoclimb.errors import first_line
 from autoclimb.learn.backbones import Built, place
 from autoclimb.learn.batches import pictures_of_rows, to_input
 from autoclimb.learn.closed_form import head_outputs
@@ -79,7 +80,7 @@ def explain(
                 shown |= dict(zip(rows, maps, strict=True))
     except STATUSES as error:
         logged_kind(error)  # raises a bug again
-        note = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        note = first_line(error, 200)
     rows = list(shown)
     if rows:
         outputs = [asked[row] for row in rows]

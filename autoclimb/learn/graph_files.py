@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, first_line
 from autoclimb.graphs import KEY, Predict, by_session, open_session, predictions_for
 from autoclimb.learn.graph import BlendGraph
 
@@ -31,9 +31,8 @@ def write_graph(graph: BlendGraph, inputs: Sequence[dict[str, Any]], path: Path,
             program = torch.export.export(graph, examples, dynamic_shapes=shapes)
         WRITERS[path.suffix](program, [row["name"] for row in inputs], path, json.dumps(metadata))
     except RuntimeError as error:  # of torch's exporters, for operations that they do not support
-        why = str(error).strip().partition("\n")[0][:200]
         raise Mistake(
-            f"the blend cannot be written as {path.suffix} ({why}); try another --format, or --best"
+            f"the blend cannot be written as {path.suffix} ({first_line(error, 200)}); try another --format, or --best"
         ) from error
 
 

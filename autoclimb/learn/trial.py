@@ -16,7 +16,7 @@ from autoclimb.arrays import Predictions, write_predictions
 from autoclimb.budget import SLACK
 from autoclimb.config import Config
 from autoclimb.disk import read_json, whole_file, write_array, write_json
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, first_line
 from autoclimb.learn.closed_form import fit_head, head_predictions, skill
 from autoclimb.learn.faults import STATUSES, Diverged, OutOfTime, logged_kind
 from autoclimb.learn.features import features_of
@@ -118,7 +118,7 @@ def run_trial(
             report({"folds_done": done, "facts": facts})
     except STATUSES as error:
         facts["fault"] = kind = logged_kind(error)
-        note = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+        note = first_line(error, 300)
         if done:
             note = f"ended after {done} folds: {note}"
         else:

@@ -16,7 +16,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from autoclimb.config import Config
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, first_line
 from autoclimb.learn.faults import Unbuildable
 
 SCALE, INPUT = "autoclimb.scale", "autoclimb.input"  # tensors beside a net's own, in the files of a run
@@ -116,7 +116,7 @@ def load_checkpoint(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"it holds {foreign[1]}" if foreign else str(error).strip().partition("\n")[0][:100]
+        why = f"it holds {foreign[1]}" if foreign else first_line(error, 100)
         raise Mistake(
             f"--weights {file.name} cannot be read as tensors alone ({why}), and loading anything else could run code; "
             f"save the net's state_dict, best as .safetensors"

@@ -29,7 +29,7 @@ from autoclimb.arrays import read_target
 from autoclimb.config import Config
 from autoclimb.data.stored import open_rows
 from autoclimb.disk import write_array
-from autoclimb.errors import Mistake, full_disk, no_room
+from autoclimb.errors import Mistake, first_line, full_disk, no_room
 from autoclimb.learn.boxed import boxed_nets
 from autoclimb.learn.devices import (
     device_named,
@@ -239,11 +239,11 @@ def faults_as_mistakes(doing: str) -> Iterator[None]:
     except Unbuildable as error:  # most often because the run's pretrained weights were moved
         raise Mistake(f"a net of the blend cannot be built again: {error}") from error
     except STATUSES as error:
-        kind, why = logged_kind(error), str(error).strip().partition("\n")[0][:300]
+        kind, why = logged_kind(error), first_line(error, 300)
         if kind == "disk":  # `main` says how much room there is
             raise
         advice = "give fewer or smaller pictures, or more memory" if kind == "memory" else "worker.log says where"
-        raise Mistake(f"{doing} failed ({kind}: {why or type(error).__name__}); {advice}") from error
+        raise Mistake(f"{doing} failed ({kind}: {why}); {advice}") from error
 
 
 def seconds_from_now(seconds: float) -> Callable[[], float]:

@@ -111,7 +111,7 @@ def fill(source: GallerySource, record: RunRecord, errors: Errors | None, names:
         except Late:
             values[name] = {"note": NO_TIME}
         except (Died, Mistake, RuntimeError) as error:  # for a bug in the worker, the last line of its traceback
-            values[name] = {"note": str(error).strip().splitlines()[-1][:200]}
+            values[name] = {"note": str(error).strip().rpartition("\n")[2][:200] or type(error).__name__}
         write_json(place / NOTES, values)
 
 

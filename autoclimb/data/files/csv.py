@@ -18,6 +18,7 @@ from autoclimb.data.files.starts import STARTING_BYTES, stand_in
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.text import NAMED, text_of
 from autoclimb.data.sources import inside
+from autoclimb.errors import first_line
 
 LISTINGS = (".txt", ".lst")  # texts that may be anything, and are tables where they name pictures
 MOST_COLUMNS = 20_000  # read of a wider table; a sample with a column per class has some 15,000 at most
@@ -131,7 +132,7 @@ def table_of(file: TableFile, text: str, notes: list[str]) -> Table | None:
     try:
         frame = frame_of(text, layout, chosen)
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, ValueError, OSError) as error:
-        fault = str(error).strip().splitlines()[0]
+        fault = first_line(error, 200)
         if isinstance(error, pd.errors.ParserWarning):
             fault = "rows have more cells than its header"
         try:

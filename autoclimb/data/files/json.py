@@ -15,6 +15,7 @@ from autoclimb.data.files.spool import Stretch, need_room, temporary
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.text import text_of
 from autoclimb.data.sources import channels, inside, unspeakable
+from autoclimb.errors import first_line
 
 PIECE = 1 << 22
 
@@ -37,7 +38,7 @@ def tables_in(file: TableFile) -> list[Table]:
     try:
         value = loaded(text)
     except (ValueError, RecursionError) as error:
-        file.notes.append(f"{file.name} is no json and is ignored ({str(error).splitlines()[0][:80]})")
+        file.notes.append(f"{file.name} is no json and is ignored ({first_line(error)})")
         return []
     if lists_pictures(value, file.is_picture):
         pairs = [(name, label) for label, names in value.items() for name in names]

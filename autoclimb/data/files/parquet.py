@@ -8,7 +8,7 @@ from autoclimb.data.files.spool import Stretch, temporary
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.files.xlsx import INSTALL
 from autoclimb.data.sources import inside, unspeakable
-from autoclimb.errors import Mistake
+from autoclimb.errors import Mistake, first_line
 
 FEWEST_BYTES = 64  # of a picture
 BATCH = 256  # rows read at a time
@@ -24,7 +24,7 @@ def open_parquet(name: str, data: Stretch) -> Any:
     try:
         return parquet.ParquetFile(data.stream())
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"no parquet file: {str(error).splitlines()[0][:80]}") from error
+        raise ValueError(f"no parquet file: {first_line(error)}") from error
 
 
 def tables_in(file: TableFile) -> list[Table]:
@@ -43,7 +43,7 @@ def tables_in(file: TableFile) -> list[Table]:
         file.notes.append(str(mistake))
         return []
     except (ValueError, OSError, RuntimeError) as error:
-        file.notes.append(f"{file.name} cannot be read as parquet and is ignored ({str(error).splitlines()[0][:80]})")
+        file.notes.append(f"{file.name} cannot be read as parquet and is ignored ({first_line(error)})")
         return []
     cells = {n: column for n, column in cells.items() if any(column)}
     cells |= {f"{n}.path": column for n, column in paths.items() if any(column)}

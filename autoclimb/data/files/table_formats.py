@@ -8,6 +8,7 @@ from autoclimb.data.files.formats import ending
 from autoclimb.data.files.spool import decompressed, on_disk, stretch_of
 from autoclimb.data.files.table import Table, TableFile
 from autoclimb.data.sources import parts_of
+from autoclimb.errors import first_line
 
 TABLE_FORMATS: dict[str, Callable[[TableFile], list[Table]]] = {
     ".csv": csv.tables_in,
@@ -38,5 +39,5 @@ def tables_at(name: str, source: str, notes: list[str], is_picture: Callable[[st
         tables = TABLE_FORMATS[ending(name)](TableFile(name, source, data, notes, is_picture))
         return [table for table in tables if table.cells]
     except UNREADABLE as error:
-        notes.append(f"{name} could not be opened and is ignored ({str(error).splitlines()[0][:80]})")
+        notes.append(f"{name} could not be opened and is ignored ({first_line(error)})")
         return []

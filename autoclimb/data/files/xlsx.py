@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autoclimb.data.files.table import Table, TableFile
+from autoclimb.errors import first_line
 
 INSTALL = "install what reads it with `pip install 'autoclimb[tables]'`"
 MOST_ROWS = 1 << 20  # Excel's own bound
@@ -24,7 +25,7 @@ def tables_in(file: TableFile) -> list[Table]:
         book = openpyxl.load_workbook(io.BytesIO(file.read()), read_only=True, data_only=True)
         sheets = {sheet.title: cells_of(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError) as error:
-        fault = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
+        fault = first_line(error)
         file.notes.append(f"{file.name} cannot be read as an Excel file and is ignored ({fault}); save it as csv")
         return []
     sheets = {title: cells for title, cells in sheets.items() if cells}

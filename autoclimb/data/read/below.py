@@ -13,6 +13,7 @@ from autoclimb.data.files.starts import begins_as_picture, start_of
 from autoclimb.data.files.table_formats import TABLE_FORMATS
 from autoclimb.data.read.splits import side
 from autoclimb.data.sources import inside, unspeakable
+from autoclimb.errors import first_line
 from autoclimb.types import Note
 
 SKIPPED = {"__MACOSX", "__pycache__", "node_modules", "autoclimb-runs"}
@@ -163,8 +164,8 @@ def add_archive(below: Below, where: str, *place: str) -> None:
     try:
         inner = files_in(where, *place)
     except UNREADABLE as error:
-        fault = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        below.notes.append(Note("ignored", f"{where} cannot be read as an archive and is ignored ({fault})", where))
+        text = f"{where} cannot be read as an archive and is ignored ({first_line(error)})"
+        below.notes.append(Note("ignored", text, where))
         below.other[os.path.splitext(where)[1].lower()] += 1
         return
     below.notes += inner.notes

@@ -42,7 +42,7 @@ MAKING = ["--n-train", "120", "--n-test", "40"]
 
 @dataclass(frozen=True)
 class Row:
-    """How one competition went. `words` says what was wrong, "" for nothing."""
+    """How one competition went. `text` is its row of the table, which says what was wrong."""
 
     name: str
     metric: str

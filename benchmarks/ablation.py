@@ -122,9 +122,9 @@ def main() -> None:
     cells = [json.loads(line) for line in options.cells.read_text().splitlines()] if options.cells.exists() else []
     for name in options.sets.split(","):
         with tempfile.TemporaryDirectory(prefix="autoclimb-ablation-") as temporary:
-            for made in new_cells(name, tricks, options, Path(temporary), cells):
-                cells.append(made)
-                append(options.cells, json.dumps(made) + "\n")
+            for cell in new_cells(name, tricks, options, Path(temporary), cells):
+                cells.append(cell)
+                append(options.cells, json.dumps(cell) + "\n")
     append(
         options.out,
         heading(f"tricks from {start_of(options)}, {options.seconds:g} s a cell, {options.seeds} seeds") + HEADER,
@@ -193,8 +193,8 @@ def long_tailed(fold_of: np.ndarray, target: np.ndarray, fold: int, ratio: float
     thinned = fold_of.copy()
     for rank, label in enumerate(classes := np.unique(target)):
         rows = np.flatnonzero((target == label) & (fold_of >= 0) & (fold_of != fold))
-        kept = max(1, round(len(rows) * ratio ** (-rank / (len(classes) - 1))))
-        thinned[np.random.default_rng(fold).permutation(rows)[kept:]] = -1
+        count = max(1, round(len(rows) * ratio ** (-rank / (len(classes) - 1))))
+        thinned[np.random.default_rng(fold).permutation(rows)[count:]] = -1
     return thinned
 
 

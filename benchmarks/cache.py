@@ -71,15 +71,15 @@ def photographs(folder: Path, count: int) -> list[str]:
 def photograph(number: int) -> np.ndarray:
     """A picture `(375, 500, 3)` with as much detail at each scale as photographs have, and some edges."""
     draw = np.random.default_rng(number)
-    made = np.zeros((375, 500, 3), np.float32)
+    picture = np.zeros((375, 500, 3), np.float32)
     for cells in (3, 6, 12, 25, 50, 100, 200):  # equal strength an octave: the spectrum of natural pictures
         noise = draw.normal(size=(cells * 3 // 4 + 1, cells, 3)).astype(np.float32)
-        made += cv2.resize(noise, (500, 375), interpolation=cv2.INTER_CUBIC)
+        picture += cv2.resize(noise, (500, 375), interpolation=cv2.INTER_CUBIC)
     for _ in range(12):
         centre, radius = draw.integers(0, (500, 375)), int(draw.integers(10, 80))
         colour = [float(value) for value in draw.normal(0, 3, 3)]
-        cv2.circle(made, [int(value) for value in centre], radius, colour, -1)
-    return (128 + 28 * made + draw.normal(0, 4, made.shape)).clip(0, 255).astype(np.uint8)
+        cv2.circle(picture, [int(value) for value in centre], radius, colour, -1)
+    return (128 + 28 * picture + draw.normal(0, 4, picture.shape)).clip(0, 255).astype(np.uint8)
 
 
 def peak_mb() -> float:

@@ -320,8 +320,8 @@ def luck(asked: argparse.Namespace) -> Iterator[str]:
     yield head("goal", "spread of their noise", "seen", "estimated", "estimated, deviation over draws")
     for metric, kind in asked_for(asked):
         for spread in (0.0, 0.15):
-            seen, said = np.array([luck_of(metric, kind, spread, seed) for seed in range(asked.draws)]).T
-            yield row(f"{metric}, {kind}", spread, mean_of(seen), mean_of(said), f"{said.std(ddof=1):.4f}")
+            seen, claimed = np.array([luck_of(metric, kind, spread, seed) for seed in range(asked.draws)]).T
+            yield row(f"{metric}, {kind}", spread, mean_of(seen), mean_of(claimed), f"{claimed.std(ddof=1):.4f}")
 
 
 def luck_of(metric: str, kind: Kind, spread: float, seed: int, n: int = 120, count: int = 12) -> tuple[float, float]:
@@ -471,8 +471,8 @@ def flipped_row(folder: Path, share: float, draws: int) -> list[str]:
         for fold in range(OUTER):
             rest = random.permutation(np.flatnonzero((record.fold_of >= 0) & (record.fold_of != fold)))[:MOST_ROWS]
             clean = np.flatnonzero(record.fold_of == fold)
-            found, own = one_fold(record.goal, trial.config, features, target, known, rest, clean)
-            counts.append((len(found), wrong[found].sum(), wrong[rest].sum()))
+            suspects, own = one_fold(record.goal, trial.config, features, target, known, rest, clean)
+            counts.append((len(suspects), wrong[suspects].sum(), wrong[rest].sum()))
             scores.append(own)
     listed, hits, flips = np.sum(counts, axis=0)
     plain, *others = np.array(scores).T
@@ -533,11 +533,11 @@ def one_fold(
             relabelled[s.row] = np.eye(target.shape[1])[s.proposed]
     half = target[rest].copy()
     half[at] = (half[at] + p[at]) / 2
-    kept = np.setdiff1d(np.arange(len(rest)), at)
+    others = np.setdiff1d(np.arange(len(rest)), at)
     truth, known = truth_of(goal, clean_target[clean]), truth_of(goal, target[rest])
     rule = learn_rule(goal, known, p)
     scores = []
-    for rows, labels in ((rest, target[rest]), (rest[kept], target[rest[kept]]), (rest, relabelled), (rest, half)):
+    for rows, labels in ((rest, target[rest]), (rest[others], target[rest[others]]), (rest, relabelled), (rest, half)):
         scores.append(goal.score(truth_for(goal, truth), answer(rule, predicted(rows, labels, clean))))
     return rest[at], scores
 

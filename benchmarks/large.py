@@ -244,7 +244,7 @@ def many(steps: Steps, scale: float, folder: Path, metric: str) -> None:
 def deep(steps: Steps, scale: float, folder: Path) -> None:
     """The last blend of a run, with every blender: labels in part predicted by all trials, in part by each its own."""
     rows, answered, labels, trials = (max(round(n * scale), 3) for n in (100_000, 25_000, 50, 30))
-    draw, goal, made = np.random.default_rng(0), Goal(metric_named("f2"), "multilabel"), []
+    draw, goal, members = np.random.default_rng(0), Goal(metric_named("f2"), "multilabel"), []
     z = 2 * draw.normal(size=(rows + answered, labels)).astype(np.float32) - 4
     truth = (draw.random(z.shape) < 1 / (1 + np.exp(-z)))[:rows].astype(np.uint8)
     shared = draw.normal(size=z.shape).astype(np.float32)
@@ -255,11 +255,11 @@ def deep(steps: Steps, scale: float, folder: Path) -> None:
         predictions = np.load(folder / f"{number}.npy", mmap_mode="r")
         config = Config(lr=0.001 * (1 + number), folds=(0, 1, 2, 3, 4))
         oof, test = predictions[:rows], predictions[rows:]
-        made.append(Trial(config, "large", "done", 0.5, 0.01, 1.0, oof=oof, test=test))
+        members.append(Trial(config, "large", "done", 0.5, 0.01, 1.0, oof=oof, test=test))
     del z, shared, noise, p
     train = TrainRows(goal, truth, np.arange(rows) % 5)
     with steps.step(f"the blend of {trials} trials"):
-        blend = blend_of(made, train)
+        blend = blend_of(members, train)
     with steps.step("the decision"):
         rule = rule_of(train, blend.oof)
     with steps.step("the answers"):

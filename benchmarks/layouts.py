@@ -167,10 +167,10 @@ def misread(spec: Any, used: list[Any], kind: str, names: tuple[str, ...]) -> st
 def judged(name: str, data: Path, submission: Path, layouts: Path) -> tuple[float | None, str]:
     """The grader's score, and why it refused the file, "" where it did not."""
     checked = [sys.executable, str(layouts / "check_submission.py"), name, str(data), str(submission)]
-    said = subprocess.run(checked, capture_output=True, text=True, check=False)
-    if said.returncode:
-        return None, said.stderr.strip().splitlines()[-1].replace("|", "/").replace(str(submission), submission.name)
-    return float(said.stdout.split()[2]), ""
+    grader = subprocess.run(checked, capture_output=True, text=True, check=False)
+    if grader.returncode:
+        return None, grader.stderr.strip().splitlines()[-1].replace("|", "/").replace(str(submission), submission.name)
+    return float(grader.stdout.split()[2]), ""
 
 
 def constant_score(spec: Any, data: Path, place: Path, layouts: Path) -> tuple[float | None, str]:

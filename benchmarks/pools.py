@@ -61,19 +61,19 @@ def named(config: Config) -> str:
 
 def members(known: Known) -> dict[str, Trial]:
     """The first recorded net of each kind by name; of those that differ in length alone a shorter one is brief."""
-    found: dict[str, Trial] = {}
+    trials: dict[str, Trial] = {}
     for record in known.records:
         config = record.config
         if config.train != "net" or not config.weights:
             continue
         name = named(config)
-        if name in found:
-            first = found[name].config
+        if name in trials:
+            first = trials[name].config
             if config.vary(epochs=first.epochs) != first or config.epochs > first.epochs:
                 continue
             name += ", brief"
-        found[name] = trial_of(known, record)
-    return found
+        trials[name] = trial_of(known, record)
+    return trials
 
 
 def trial_rows(name: str, known: Known) -> Iterator[str]:

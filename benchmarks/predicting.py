@@ -50,8 +50,8 @@ def row(name: str, side: str, repeats: int) -> str:
     parts = [max(PARTS, key=lambda part, w=way: rate(*w, size, part)) for way in ways]
     rates: list[list[float]] = [[] for _ in ways]
     for _ in range(repeats):
-        for way, part, found in zip(ways, parts, rates, strict=True):
-            found.append(rate(*way, size, part))
+        for way, part, of_way in zip(ways, parts, rates, strict=True):
+            of_way.append(rate(*way, size, part))
     cells = " | ".join(f"{statistics.median(r):.0f} ({min(r):.0f} to {max(r):.0f})" for r in rates)
     gain = statistics.median(last / first for first, last in zip(rates[0], rates[-1], strict=True))
     return f"| {name} | {size} | {cells} | {gain:.1f} |\n"

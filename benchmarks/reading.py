@@ -34,9 +34,9 @@ LINKS = 20_000  # names that one file may have: some file systems allow 65,000
 
 def jpeg(seed: int) -> bytes:
     """A JPEG of 8x8 pixels of its own."""
-    made = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(made, "JPEG")
-    return made.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
@@ -54,9 +54,9 @@ def tables(root: Path, train: list[str], test: list[str]) -> None:
 
 def names(files: int) -> tuple[list[str], list[str]]:
     """Train and test ids that look like hashes."""
-    made = [f"{i * 2654435761 % 2**32:08x}{i:06x}" for i in range(files)]
+    ids = [f"{i * 2654435761 % 2**32:08x}{i:06x}" for i in range(files)]
     cut = files - files // TEST_SHARE
-    return made[:cut], made[cut:]
+    return ids[:cut], ids[cut:]
 
 
 def links(root: Path, wheres: list[str]) -> None:
@@ -167,7 +167,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             LAYOUTS[layout](Path(folder), options.files)
-            made = time.perf_counter() - start
+            making = time.perf_counter() - start
             rows = []
             for _ in range(options.again):
                 read = subprocess.run([sys.executable, "-c", READ, folder], capture_output=True, text=True, check=True)
@@ -178,7 +178,7 @@ def main() -> None:
             cells = layout, f"{train:.0f}", f"{test:.0f}", seconds, f"{busy:.2f}", f"{before / 1024:.0f}"
             row = f"| {' | '.join(cells)} | {peak / 1024:.0f} |\n"
             show(options.out, row)
-            print(f"{layout}: the folder was made in {made:.0f} s", file=sys.stderr)
+            print(f"{layout}: the folder was made in {making:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

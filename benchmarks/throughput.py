@@ -116,11 +116,11 @@ def measured(options: argparse.Namespace, model: str, size: int, device: str, fo
             ran = subprocess.run([*command, "--part", part], env=environment, capture_output=True, text=True)
             if ran.returncode:
                 sys.exit(ran.stderr)
-            told = json.loads(ran.stdout.splitlines()[-1])
+            reply = json.loads(ran.stdout.splitlines()[-1])
             for name in took:
-                if name in told:
-                    took[name].append(told.pop(name))
-            facts |= told
+                if name in reply:
+                    took[name].append(reply.pop(name))
+            facts |= reply
     middle = {name: statistics.median(values) for name, values in took.items()}
     return {"model": model, "size": size, "device": device, **middle, "all": took, **facts}
 

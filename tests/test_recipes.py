@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import FACTS, SITUATIONS, Killed, World, check, situation
 
+import autoclimb
 from autoclimb.budget import seconds_of
 from autoclimb.config import Config
 from autoclimb.dry_run import rehearsed, situation_on
@@ -257,6 +258,51 @@ def test_a_plan_may_hold_names_functions_and_named_functions():
         plan_of(["basline"])
     with pytest.raises(Mistake, match="names of stages"):
         plan_of([3])  # type: ignore[list-item]
+    for no_stage in (("mine",), ("mine", "baseline"), (mine, mine)):
+        with pytest.raises(Mistake, match="names of stages"):
+            plan_of([no_stage])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"plan": ["baseline", "finalist"]}, "stage 'finalist' is unknown"),
+        ({"plan": "baseline"}, r"\['baseline'\]"),
+        ({"space": {"lr": (1e-4, 1e-2)}}, "give a SearchSpace"),
+    ],
+)
+def test_a_plan_or_space_that_is_none_is_a_mistake_before_the_folder_is_read(given, words, tmp_path):
+    with pytest.raises(Mistake, match=words):
+        autoclimb.fit(tmp_path / "not read", metric="accuracy", budget="5m", **given)
+    with pytest.raises(Mistake, match=words):
+        load_recipe(None, **{**OWN, **given})
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        (None, "stage mine returned None"),
+        (Config(seconds=3.0), "stage mine returned a Config"),
+        ([Config(seconds=3.0)], "stage mine yielded a Config"),
+        ([3], "stage mine yielded 3"),
+        (["resnet18"], "stage mine yielded 'resnet18'"),
+        ([["resnet18"]], "yielded a list of 'resnet18'"),
+        ([[Config()]], "seconds of a fold, or epochs"),
+        ([[Config(seconds=-3.0)]], "seconds=-3.0; give 0 or more"),
+        ([[Config(seconds=3.0, batch=0)]], "batch=0; give 1 or more"),
+        ([[Config(seconds=3.0, folds=(0, 5))]], r"folds=\(0, 5\); this run has \(0, 1, 2, 3, 4\)"),
+        ([[Config(seconds=3.0, folds=0)]], "folds=0; this run has"),  # type: ignore[arg-type]
+        ([[Config(seconds=3.0, folds=())]], r"folds=\(\); this run has"),
+    ],
+)
+def test_what_a_stage_of_the_users_cannot_ask_for_is_a_mistake(batches, words):
+    def mine(history, s):
+        return batches
+
+    w = World(situation(budget=60.0))
+    with pytest.raises(Mistake, match=words):
+        w.climb(plan_of([mine]))
+    assert not w.ran
 
 
 @pytest.mark.slow

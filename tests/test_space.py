@@ -60,6 +60,26 @@ def test_one_name_is_not_a_list_of_letters(name):
         SearchSpace(**{name: "resnet18"})
 
 
+@pytest.mark.parametrize("given", [{"sizes": 64}, {"lr": 0.1}, {"mixup": 0.2}])
+def test_one_value_is_no_list_of_them(given):
+    (value,) = given.values()
+    with pytest.raises(Mistake, match=rf"write \[{value}\]"):
+        SearchSpace(**given)
+
+
+@pytest.mark.parametrize("name", ["lr", "dropout"])
+@pytest.mark.parametrize("words", [("a", "b"), ["a"], {"a": 1}])
+def test_rates_and_shares_are_numbers(name, words):
+    with pytest.raises(Mistake, match="numbers"):
+        SearchSpace(**{name: words})
+
+
+@pytest.mark.parametrize("given", [{"start": {"batch": 0}}, {"start": {"size": -64}}, {"sizes": [64, 0]}])
+def test_no_net_has_less_than_a_picture_in_a_batch_or_a_pixel(given):
+    with pytest.raises(Mistake, match="1 or more"):
+        SearchSpace(**given)
+
+
 @pytest.mark.parametrize("given", [{"backbones": ("resnet34", "resnet18")}, {"sizes": (96, 64, 32)}])
 def test_names_and_sizes_in_a_tuple_are_no_range(given):
     space = SearchSpace(**given)

@@ -9,6 +9,7 @@ from typing import Any
 
 from autoclimb.errors import Mistake, in_users_code
 from autoclimb.search.climb import Stage
+from autoclimb.search.order import plan_of
 from autoclimb.search.space import SearchSpace
 
 INSTALLED = Path(__file__).parent.parent / "recipes"  # of an installed wheel
@@ -61,9 +62,13 @@ def load_recipe(
 ) -> Given:
     """The caller's settings, completed by the recipe's dict RECIPE (space, plan, folds, pretrained).
 
-    Raises Mistake for a recipe that cannot be found or read, and for fewer than two folds.
+    Raises Mistake for a recipe that cannot be found or read, for what cannot be a space or a plan, and for fewer than
+    two folds.
     """
     values = {} if recipe is None else recipe_values(recipe)
+    if space is not None and not isinstance(space, SearchSpace):
+        raise Mistake(f"space is {space!r}; give a SearchSpace")
+    plan_of(plan if plan is not None else values.get("plan"))  # before minutes of reading and decoding
     folds = folds if folds is not None else values.get("folds")
     if folds is not None and folds < 2:
         raise Mistake(f"--folds {folds} leaves no rows to train on; give 2 or more")

@@ -14,6 +14,7 @@ PLANNED = (
     "train", "head", "weights", "model_args", "teachers", "taught", "predict_test", "seconds", "epochs", "folds",
     "seed",
 )  # fmt: skip
+LEAST: dict[str, float] = {"size": 1, "batch": 1, "lr": 0, "seconds": 0, "epochs": 0}  # values that nets can have
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 
@@ -58,15 +59,24 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace(start=...) names {name!r}; Config has {', '.join(sorted(known))}")
             if name == "predict_test":
                 raise Mistake("SearchSpace(start=...) names 'predict_test', which the search decides; leave it out")
+        sizes = self.sizes if isinstance(self.sizes, (list, tuple)) else ()
+        for values in (self.start, *({"size": size} for size in sizes)):
+            if wrong := too_small(values):
+                raise Mistake(f"SearchSpace asks for {wrong}")
         for name, value in self.also.items():
             _check_also(name, value)
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, str) and f.name != "start":
                 raise Mistake(f"SearchSpace({f.name}={value!r}) is a single name; write [{value!r}]")
+            if isinstance(value, (int, float)) and f.name != "features":
+                raise Mistake(f"SearchSpace({f.name}={value!r}) is a single value; write [{value!r}]")
             if isinstance(value, tuple) and f.name not in RANGES:  # a range of names is impossible, so a list is meant
                 value = list(value)
                 object.__setattr__(self, f.name, value)
+            numbers = isinstance(value, (list, tuple)) and all(isinstance(one, (int, float)) for one in value)
+            if f.name in RANGES and value is not None and not numbers:
+                raise Mistake(f"SearchSpace({f.name}={value!r}) holds no numbers; write a list of them, or (low, high)")
             if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
                 raise Mistake(f"SearchSpace({f.name}={value}) is no range; write (low, high)")
             if f.name in ("lr", "weight_decay") and value is not None and min(value) <= 0:
@@ -112,6 +122,12 @@ class SearchSpace:
         """The space as json, for the run's fingerprint."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "policies": self.names(), "pipelines": self.pipelines()}
+
+
+def too_small(values: dict[str, Any]) -> str:
+    """What is wrong with the first of the values that no net can have, "" where all are possible."""
+    wrong = (name for name in LEAST if name in values and not values[name] >= LEAST[name])
+    return next((f"{name}={values[name]!r}; give {LEAST[name]:g} or more" for name in wrong), "")
 
 
 def _check_also(name: str, value: Any) -> None:

@@ -174,37 +174,40 @@ def climb_figure(
     for seconds, score, stderr, member in trials:
         colour = ACCENT if member else SOFT
         if edge is not None and (score < edge if higher else score > edge):
-            axes.plot(seconds / unit, edge, "v" if higher else "^", ms=5, color=colour, clip_on=False)
-            axes.annotate(
-                f"{score:.3g}",
-                (seconds / unit, edge),
-                (5, 3 if higher else -10),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=colour,
-            )
-            continue
-        axes.errorbar(
-            seconds / unit, score, stderr, fmt="o", ms=4.5, lw=1, color=colour, mfc=colour if member else "none"
-        )
+            _draw_beyond(axes, seconds / unit, edge, score, higher, colour)
+        else:
+            fill = colour if member else "none"
+            axes.errorbar(seconds / unit, score, stderr, fmt="o", ms=4.5, lw=1, color=colour, mfc=fill)
     if blends:
-        times, scores = zip(*blends, strict=True)
-        axes.step([t / unit for t in times], scores, where="post", color=SECOND, lw=1.8, zorder=3)
-        axes.plot(times[-1] / unit, scores[-1], "D", ms=5.5, color=SECOND, zorder=4)
-        axes.annotate(
-            f"blend {score_words(scores[-1])}",
-            (times[-1] / unit, scores[-1]),
-            (-6, 7 if higher else -13),
-            textcoords="offset points",
-            ha="right",
-            color=SECOND,
-            fontweight="bold",
-        )
+        _draw_blends(axes, [(seconds / unit, score) for seconds, score in blends], higher)
     if edge is not None:
         axes.set_ylim(bottom=edge if higher else None, top=None if higher else edge)
     axes.set_xlabel(f"{word} of the budget")
     axes.set_ylabel(f"{metric}, {'higher' if higher else 'lower'} is better")
     return figure
+
+
+def _draw_beyond(axes: "Axes", at: float, edge: float, score: float, higher: bool, colour: str) -> None:
+    """Draws a score that is worse than the worst shown: an arrow at the chart's edge, and the score in digits."""
+    axes.plot(at, edge, "v" if higher else "^", ms=5, color=colour, clip_on=False)
+    offset = 5, 3 if higher else -10
+    axes.annotate(f"{score:.3g}", (at, edge), offset, textcoords="offset points", fontsize=7.5, color=colour)
+
+
+def _draw_blends(axes: "Axes", blends: Sequence[tuple[float, float]], higher: bool) -> None:
+    """Draws the (time, score) of the blends as steps, the last one with its score."""
+    times, scores = zip(*blends, strict=True)
+    axes.step(times, scores, where="post", color=SECOND, lw=1.8, zorder=3)
+    axes.plot(times[-1], scores[-1], "D", ms=5.5, color=SECOND, zorder=4)
+    axes.annotate(
+        f"blend {score_words(scores[-1])}",
+        (times[-1], scores[-1]),
+        (-6, 7 if higher else -13),
+        textcoords="offset points",
+        ha="right",
+        color=SECOND,
+        fontweight="bold",
+    )
 
 
 def _draw_stages(axes: "Axes", stages: Sequence[tuple[float, float, str]], unit: float) -> None:

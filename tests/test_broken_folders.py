@@ -47,18 +47,18 @@ class Nobody:
 
 def everything(folder: Path, but: Path) -> dict[str, object]:
     """What lies below a folder: bytes of files, targets of links, kinds of others."""
-    found: dict[str, object] = {}
+    contents: dict[str, object] = {}
     for path in folder.rglob("*"):
         if path == but or but in path.parents:
             continue
         name = ascii(str(path))
         if path.is_symlink():
-            found[name] = path.readlink()
+            contents[name] = path.readlink()
         elif path.is_file():
-            found[name] = open(path, "rb").read()  # noqa: SIM115 - a test replaces Path's own
+            contents[name] = open(path, "rb").read()  # noqa: SIM115 - a test replaces Path's own
         else:
-            found[name] = path.lstat().st_mode
-    return found
+            contents[name] = path.lstat().st_mode
+    return contents
 
 
 @pytest.fixture

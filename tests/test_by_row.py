@@ -50,8 +50,8 @@ def test_rows_that_were_not_predicted_are_blank(kind):
 
 @given(p=st.floats(0.05, 0.95), q=st.floats(0.05, 0.95))
 def test_the_true_probability_has_the_lowest_expected_loss(p, q):
-    def expected(said: float) -> float:
-        predicted = np.array([[1 - said, said]] * 2)
+    def expected(answer: float) -> float:
+        predicted = np.array([[1 - answer, answer]] * 2)
         losses = losses_by_row(goal("binary"), np.array([0, 1]), predicted)
         return (1 - p) * losses[0] + p * losses[1]
 
@@ -64,12 +64,12 @@ def test_a_run_asks_for_losses_of_the_same_rows_again_and_again():
     setup = Setup(task(target=target), goal("binary"), target % 2, Path(), nobody, nobody, Clock(60.0), nobody)
     losses = losses_of_trials(setup)
     oof = np.eye(2, dtype=np.float32)[target]
-    kept = replace(trial(Config()), oof=oof)
-    assert losses(kept) is losses(kept)
-    assert np.allclose(losses(kept), 0.0)  # type: ignore[arg-type]
+    trained = replace(trial(Config()), oof=oof)
+    assert losses(trained) is losses(trained)
+    assert np.allclose(losses(trained), 0.0)  # type: ignore[arg-type]
     assert losses(trial(Config(seed=1))) is None
-    worse = replace(kept, oof=np.where(np.arange(40)[:, None] % 4, oof, oof[::-1]).astype(np.float32))
-    assert lift_of_trial(setup, kept, kept) == (0.0, 0.0)
-    lift, stderr = lift_of_trial(setup, kept, worse) or (0.0, 0.0)
+    worse = replace(trained, oof=np.where(np.arange(40)[:, None] % 4, oof, oof[::-1]).astype(np.float32))
+    assert lift_of_trial(setup, trained, trained) == (0.0, 0.0)
+    lift, stderr = lift_of_trial(setup, trained, worse) or (0.0, 0.0)
     assert (lift, stderr) == (pytest.approx(0.25), pytest.approx(np.sqrt(0.25 * 0.75 / 39)))
-    assert lift_of_trial(setup, kept, trial(Config(seed=1))) is None
+    assert lift_of_trial(setup, trained, trial(Config(seed=1))) is None

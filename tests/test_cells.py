@@ -15,7 +15,7 @@ PIXELS = [f"pixel{i}" for i in range(64)]
 
 
 @pytest.mark.parametrize(
-    ("header", "found"),
+    ("header", "columns"),
     [
         (["label", *PIXELS], range(1, 65)),
         ([*[f"{y}x{x}" for y in range(1, 9) for x in range(1, 9)], "label"], range(64)),
@@ -25,8 +25,8 @@ PIXELS = [f"pixel{i}" for i in range(64)]
         (["id", *PIXELS[:40], "label", *PIXELS[40:]], None),
     ],
 )
-def test_columns_of_pixels_are_counted_side_by_side_and_make_a_square(header, found):
-    assert pixel_columns(header) == found
+def test_columns_of_pixels_are_counted_side_by_side_and_make_a_square(header, columns):
+    assert pixel_columns(header) == columns
 
 
 def digits(root, first=1):
@@ -110,7 +110,7 @@ def test_a_cell_that_holds_fewer_numbers_than_others_is_an_unreadable_picture(tm
 
 
 @pytest.mark.parametrize(
-    ("cells", "found"),
+    ("cells", "string"),
     [
         (written(np.arange(320).reshape(5, 64)), (1, 64)),
         (written(np.arange(310).reshape(5, 62)), None),  # no square
@@ -118,8 +118,8 @@ def test_a_cell_that_holds_fewer_numbers_than_others_is_an_unreadable_picture(tm
         (["word " * 64] * 4 + ["other " * 64], None),
     ],
 )
-def test_a_cell_is_a_picture_where_its_numbers_make_a_square_and_rows_differ(cells, found):
-    assert pixel_string([f"7,{cell}\n" for cell in cells], ",") == found
+def test_a_cell_is_a_picture_where_its_numbers_make_a_square_and_rows_differ(cells, string):
+    assert pixel_string([f"7,{cell}\n" for cell in cells], ",") == string
 
 
 def faces(root, usage, labels):

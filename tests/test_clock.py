@@ -61,6 +61,6 @@ def test_a_cost_is_affordable_if_what_must_be_kept_stays():
 @pytest.mark.parametrize("quick", [0.2, 0.5])
 def test_a_last_blend_without_boosting_keeps_no_time_for_its_import_but_for_itself_and_what_follows(quick):
     for budget in (120.0, 180.0, 299.0):
-        kept = seconds_kept(budget, quick) - seconds_for_report(budget)
-        assert kept == pytest.approx(min(1.5 + 10 * quick, 0.04 * budget + 0.2))  # 1.5 s follow the blend
+        reserve = seconds_kept(budget, quick) - seconds_for_report(budget)
+        assert reserve == pytest.approx(min(1.5 + 10 * quick, 0.04 * budget + 0.2))  # 1.5 s follow the blend
     assert seconds_kept(300.0, quick) - seconds_for_report(300.0) == pytest.approx(2.5 + 10 * quick)

@@ -56,9 +56,9 @@ def stack(images):
 def test_a_copy_is_found_among_other_pictures(copy):
     images = [scene(i) for i in range(60)]
     images += [COPIES[copy](images[i]) for i in (3, 17)]
-    found = find_duplicates(stack(images))
-    assert found.cluster_of[60:].tolist() == [3, 17]
-    assert found.clusters == 2
+    duplicates = find_duplicates(stack(images))
+    assert duplicates.cluster_of[60:].tolist() == [3, 17]
+    assert duplicates.clusters == 2
 
 
 def digit(seed):
@@ -82,9 +82,9 @@ def cell(seed):
 def test_pictures_of_one_making_are_not_taken_for_each_other(draw):
     pixels = stack(draw(i) for i in range(300))[..., None]
     copies = np.concatenate([pixels, pixels[:2]])
-    found = find_duplicates(copies)
-    assert found.cluster_of[-2:].tolist() == [0, 1]
-    assert found.clusters <= 6
+    duplicates = find_duplicates(copies)
+    assert duplicates.cluster_of[-2:].tolist() == [0, 1]
+    assert duplicates.clusters <= 6
 
 
 def test_where_likeness_says_nothing_of_labels_only_exact_copies_count():
@@ -94,20 +94,20 @@ def test_where_likeness_says_nothing_of_labels_only_exact_copies_count():
     pixels[1] = pixels[0]
     labels = random.integers(0, 4, len(pixels))
     assert find_duplicates(pixels).clusters == 40
-    found = find_duplicates(pixels, labels=labels)
-    assert found.cluster_of[1] == 0
-    assert found.clusters == 1
-    assert "look alike" in found.note
+    duplicates = find_duplicates(pixels, labels=labels)
+    assert duplicates.cluster_of[1] == 0
+    assert duplicates.clusters == 1
+    assert "look alike" in duplicates.note
     agreeing = find_duplicates(pixels, labels=np.repeat(np.arange(40) % 4, 3))
     assert (agreeing.clusters, agreeing.note) == (40, "")
 
 
 def test_a_picture_that_is_everywhere_makes_no_giant_group():
     images = [scene(i) for i in range(100)]
-    found = find_duplicates(stack([*images, *[images[0]] * (LARGE + 30), images[1]]))
-    assert np.bincount(found.cluster_of).max() == 2
-    assert found.cluster_of[-1] == 1
-    assert "not kept together" in found.note
+    duplicates = find_duplicates(stack([*images, *[images[0]] * (LARGE + 30), images[1]]))
+    assert np.bincount(duplicates.cluster_of).max() == 2
+    assert duplicates.cluster_of[-1] == 1
+    assert "not kept together" in duplicates.note
 
 
 def test_blank_and_unreadable_pictures_are_no_near_duplicates():
@@ -115,8 +115,8 @@ def test_blank_and_unreadable_pictures_are_no_near_duplicates():
     blank = random.integers(250, 256, (20, SIDE, SIDE, 3)).astype(np.uint8)
     grey = np.full((20, SIDE, SIDE, 3), 128, np.uint8)
     bad = np.arange(60) >= 40
-    found = find_duplicates(np.concatenate([stack([scene(i) for i in range(20)]), blank, grey]), bad)
-    assert found.clusters == 0
+    duplicates = find_duplicates(np.concatenate([stack([scene(i) for i in range(20)]), blank, grey]), bad)
+    assert duplicates.clusters == 0
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

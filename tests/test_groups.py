@@ -17,8 +17,8 @@ def cells(groups, prefix="s", start=0, rows=ROWS):
     "name", ["patient_id", "PatientID", "location", "plate", "series", "track", "sequence", "clip"]
 )
 def test_a_train_only_column_of_sources_groups_rows_and_says_that_it_may_promise_too_little(name):
-    found, notes = find_group({name: cells(20)}, {}, LABELS)
-    assert found == name
+    group, notes = find_group({name: cells(20)}, {}, LABELS)
+    assert group == name
     assert "20 of them" in notes[0].text
     assert "too little" in notes[0].text
     assert "--group none" in notes[0].text
@@ -26,14 +26,14 @@ def test_a_train_only_column_of_sources_groups_rows_and_says_that_it_may_promise
 
 @pytest.mark.parametrize("name", ["patient", "origin"])
 def test_new_values_in_test_convince_whatever_the_name(name):
-    found, notes = find_group({name: cells(20)}, {name: cells(8, start=50, rows=40)}, LABELS)
-    assert found == name
+    group, notes = find_group({name: cells(20)}, {name: cells(8, start=50, rows=40)}, LABELS)
+    assert group == name
     assert "in common" in notes[0].text
 
 
 def test_values_that_test_shares_leave_rows_ungrouped_and_a_hint_how_to_group():
-    found, notes = find_group({"patient": cells(20)}, {"patient": cells(20, rows=40)}, LABELS)
-    assert found is None
+    group, notes = find_group({"patient": cells(20)}, {"patient": cells(20, rows=40)}, LABELS)
+    assert group is None
     assert "100% of test rows" in notes[0].text
     assert "--group patient" in notes[0].text
 
@@ -58,16 +58,16 @@ def test_a_label_of_one_group_alone_says_that_test_must_share_groups():
     clips = cells(20)
     labels = [(f"thing of {c}",) if c < "s15" else ("nothing",) for c in clips]
     labels = [(*row, "day" if i % 2 else "night") for i, row in enumerate(labels)]
-    found, notes = find_group({"clip": clips}, {}, labels)
-    assert found is None
+    group, notes = find_group({"clip": clips}, {}, labels)
+    assert group is None
     assert "labels occur with one of them alone" in notes[0].text
 
 
 def test_of_nested_columns_the_coarsest_with_enough_groups_is_taken():
     experiment = [f"e{i // 10}" for i in range(ROWS)]
     plate = [f"e{i // 10}p{i // 5}" for i in range(ROWS)]
-    found, notes = find_group({"plate": plate, "experiment": experiment}, {}, LABELS)
-    assert found == "experiment"
+    group, notes = find_group({"plate": plate, "experiment": experiment}, {}, LABELS)
+    assert group == "experiment"
     assert any("'plate'" in note.text for note in notes)
     new = {"plate": ["p9"] * 30, "experiment": experiment[:30]}
     assert find_group({"plate": plate, "experiment": experiment}, new, LABELS)[0] == "plate"

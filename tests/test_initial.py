@@ -45,23 +45,23 @@ def whitened(material: Material, config=WHITE, in_fold: int = 0) -> tuple[nn.Con
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_whitened_filters_answer_alike_strongly_and_each_to_something_else(channels):
-    first, before, told = whitened(painted(channels))
+    first, before, responses = whitened(painted(channels))
     wide = 9 * channels
-    kept = min(first.out_channels // 2, wide)  # noise keeps all directions alive
-    moments = torch.cov(told[:, :kept].T)
+    whitened_filters = min(first.out_channels // 2, wide)  # noise keeps all directions alive
+    moments = torch.cov(responses[:, :whitened_filters].T)
     # a direction that hardly varies stays below one, for the floor under its variance
     assert (moments.diagonal() <= 1 + 1e-3).all()
     assert moments.diagonal()[0] == pytest.approx(1, abs=0.01)
     assert (moments - torch.diag(moments.diagonal())).abs().max() < 0.02
-    assert torch.equal(first.weight[kept : 2 * kept], -first.weight[:kept])
-    assert torch.equal(first.weight[2 * kept :], before[2 * kept :])
+    assert torch.equal(first.weight[whitened_filters : 2 * whitened_filters], -first.weight[:whitened_filters])
+    assert torch.equal(first.weight[2 * whitened_filters :], before[2 * whitened_filters :])
     assert first.weight.requires_grad
 
 
 def test_grey_pictures_leave_filters_random_that_would_see_nothing():
     grey = painted(1)
-    first, before, told = whitened(replace(grey, pixels=grey.pixels.repeat(3, 3)))
-    assert told[:, :18].std(0).min() > 0.5  # nine directions, each with both signs
+    first, before, responses = whitened(replace(grey, pixels=grey.pixels.repeat(3, 3)))
+    assert responses[:, :18].std(0).min() > 0.5  # nine directions, each with both signs
     assert torch.equal(first.weight[18:], before[18:])
     black, before, _ = whitened(replace(grey, pixels=np.zeros((28, 16, 16, 3), np.uint8)))
     assert torch.equal(black.weight, before)

@@ -173,13 +173,11 @@ def test_a_rare_spelling_is_the_usual_one_but_letters_stay_apart(tmp_path):
     assert read_folder(root, metric_named("accuracy")).classes == ("A", "a", "b")
 
 
-@pytest.mark.parametrize(
-    ("one", "none", "kept"), [("True", "False", 12), ("yes", "no", 12), ("1", "-1", 12), ("x", "", 12), ("1", "", 12)]
-)
-def test_columns_of_flags_in_whatever_words_are_labels(tmp_path, one, none, kept):
+@pytest.mark.parametrize(("one", "none"), [("True", "False"), ("yes", "no"), ("1", "-1"), ("x", ""), ("1", "")])
+def test_columns_of_flags_in_whatever_words_are_labels(tmp_path, one, none):
     rows = [[one if i % 4 == k else none for k in range(3)] for i in range(12)]  # every fourth row has none
     task = read_folder(columns(tmp_path, ("red", "green", "blue"), rows), metric_named("f1-samples"))
-    assert (task.kind, len(task.train_ids)) == ("multilabel", kept)
+    assert (task.kind, len(task.train_ids)) == ("multilabel", 12)
     assert task.target[:4].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]
 
 

@@ -57,8 +57,8 @@ def test_shares_are_those_of_the_test_rows_and_a_prior_that_holds_stays():
     truth = (r.random((len(p), 1)) > np.cumsum(p, 1)[:, :-1]).sum(1)
     odds = np.array([1.0, 0.3, 0.1])[truth]
     some = r.choice(len(p), 4000, replace=False, p=odds / odds.sum())
-    found = shares_of(p[some], p.mean(0))
-    assert np.abs(found - np.bincount(truth[some]) / len(some)).max() < 0.03
+    shares = shares_of(p[some], p.mean(0))
+    assert np.abs(shares - np.bincount(truth[some]) / len(some)).max() < 0.03
     assert np.abs(shares_of(p, p.mean(0)) - p.mean(0)).max() < 1e-3
 
 
@@ -135,7 +135,7 @@ def test_weighted_probabilities_are_those_of_other_shares():
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_run_answers_for_the_test_rows_shares_and_keeps_the_other_answers_beside(tmp_path, allowed):
     truth, oof, test_truth, test = world("multiclass", TAIL, seed=1)
-    ids, nobody, told = tuple(f"t{i}" for i in range(len(test))), None, list[Event]()
+    ids, nobody, events = tuple(f"t{i}" for i in range(len(test))), None, list[Event]()
     names = ("ant", "bee", "cow", "dog")
     toy = task(target=truth, classes=names, test_ids=ids, form=Form(("id", "label"), ids, "label"))
     setup: Any = Setup(
@@ -146,7 +146,7 @@ def test_a_run_answers_for_the_test_rows_shares_and_keeps_the_other_answers_besi
         nobody,
         nobody,
         Clock(60.0),
-        told.append,
+        events.append,
         allowed,
     )
     store.open_folder(tmp_path)
@@ -159,7 +159,7 @@ def test_a_run_answers_for_the_test_rows_shares_and_keeps_the_other_answers_besi
         for name in files
         if (tmp_path / name).exists()
     ]
-    notes = [event.text for event in told if event.name == "note"]
+    notes = [event.text for event in events if event.name == "note"]
     if not allowed:
         assert (len(right), notes) == (1, [])
         return

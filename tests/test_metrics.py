@@ -191,15 +191,15 @@ def test_metrics_have_the_values_worked_out_by_hand():
 
 
 def test_micro_f_of_sets_leaves_out_labels_that_truth_never_has():
-    truth, said = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 1], [1, 0, 1]])
-    assert metric_named("micro_f1").function(truth, said) == pytest.approx(2 * 2 / (2 + 3))
-    assert metric_named("macro_f1_labels").function(truth, said) == pytest.approx((1 + 0 + 0) / 3)
+    truth, answers = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 1], [1, 0, 1]])
+    assert metric_named("micro_f1").function(truth, answers) == pytest.approx(2 * 2 / (2 + 3))
+    assert metric_named("macro_f1_labels").function(truth, answers) == pytest.approx((1 + 0 + 0) / 3)
 
 
 def test_macro_f_averages_over_the_classes_in_truth_or_answers():
-    truth, said = np.array([0, 0, 5]), np.array([0, 7, 5])
-    assert metric_named("macro_f1").function(truth, said) == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert metric_named("micro_f1_single").function(truth, said) == pytest.approx(2 / 3)
+    truth, answers = np.array([0, 0, 5]), np.array([0, 7, 5])
+    assert metric_named("macro_f1").function(truth, answers) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert metric_named("micro_f1_single").function(truth, answers) == pytest.approx(2 / 3)
 
 
 LOWEST = {"matthews", "cohen-kappa", "qwk", "kappa-linear", "spearman"}  # down to -1
@@ -338,16 +338,16 @@ def test_an_unknown_metric_is_answered_with_near_names_and_the_list():
 def test_macro_f_of_sets_counts_labels_that_nobody_has_or_names():
     from sklearn import metrics as sk
 
-    truth, said = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 0], [1, 1, 0]])
-    assert metric_named("macro_f1").function(truth, said) == pytest.approx(2 / 3)
-    assert sk.f1_score(truth, said, average="macro", zero_division=0) == pytest.approx(2 / 3)
+    truth, answers = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[1, 0, 0], [1, 1, 0]])
+    assert metric_named("macro_f1").function(truth, answers) == pytest.approx(2 / 3)
+    assert sk.f1_score(truth, answers, average="macro", zero_division=0) == pytest.approx(2 / 3)
 
 
 def test_kappa_takes_grades_as_numbers_so_that_a_missing_one_keeps_its_place():
-    truth, said = np.array([0.0, 1, 3, 3]), np.array([0.0, 1, 3, 1])
-    assert metric_named("qwk").function(truth, said) == pytest.approx(1 - 1 / (27 / 16 + 19 / 16 + 1 / 4))
-    halves = metric_named("kappa-linear").function(truth / 2, said / 2)
-    assert halves == pytest.approx(metric_named("kappa-linear").function(truth, said))
+    truth, answers = np.array([0.0, 1, 3, 3]), np.array([0.0, 1, 3, 1])
+    assert metric_named("qwk").function(truth, answers) == pytest.approx(1 - 1 / (27 / 16 + 19 / 16 + 1 / 4))
+    halves = metric_named("kappa-linear").function(truth / 2, answers / 2)
+    assert halves == pytest.approx(metric_named("kappa-linear").function(truth, answers))
 
 
 def test_kappa_of_many_different_numbers_takes_no_table_of_all_pairs():

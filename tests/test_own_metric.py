@@ -87,7 +87,7 @@ def test_a_plain_name_is_still_a_name():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [
         (":lost", "no 'lost'; it has cost, first_two"),
         (":", "names no function; write .*mine.py:function"),
@@ -101,8 +101,8 @@ def test_a_plain_name_is_still_a_name():
         (":accuracy", "known name for accuracy; give your metric another one"),
     ],
 )
-def test_a_name_in_a_file_that_is_no_metric_is_one_clear_mistake(file, name, said):
-    with pytest.raises(Mistake, match=said):
+def test_a_name_in_a_file_that_is_no_metric_is_one_clear_mistake(file, name, words):
+    with pytest.raises(Mistake, match=words):
         metric_from(f"{file}{name}")
 
 
@@ -234,8 +234,8 @@ def test_a_folder_without_a_metric_is_looked_through_once_and_read_as_the_propos
     looked = []
     monkeypatch.setattr(folder, "survey_of", lambda path: looked.append(path) or survey_of(path))
     root = competition(tmp_path, label=lambda i: i % 4, sample=0, column="level", train=24)
-    said = []
-    metric, task = metric_and_task(None, root, said.append, None, None, None)
+    events = []
+    metric, task = metric_and_task(None, root, events.append, None, None, None)
     assert (metric.name, task.kind, len(looked)) == ("qwk", "ordinal", 1)
-    assert "optimising qwk" in said[0].text
-    assert "--metric NAME" in said[0].text
+    assert "optimising qwk" in events[0].text
+    assert "--metric NAME" in events[0].text

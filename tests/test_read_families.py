@@ -76,8 +76,8 @@ def document(number, label, pictures):
         b"\x03%d\0" % i + sized(b"\x05picture\0" + struct.pack("<i", len(p)) + b"\0" + p)
         for i, p in enumerate(pictures)
     )
-    said = b"\x10category_id\0" + struct.pack("<i", label) if label is not None else b""
-    return sized(b"\x10_id\0" + struct.pack("<i", number) + said + b"\x04imgs\0" + sized(held))
+    category = b"\x10category_id\0" + struct.pack("<i", label) if label is not None else b""
+    return sized(b"\x10_id\0" + struct.pack("<i", number) + category + b"\x04imgs\0" + sized(held))
 
 
 def test_bson_documents_hold_several_pictures(tmp_path):
@@ -92,11 +92,11 @@ def test_bson_documents_hold_several_pictures(tmp_path):
 
 def test_annotations_in_json_name_files_by_path(tmp_path):
     images = [{"id": i, "file_name": f"x/{i:03d}.jpg"} for i in range(12)]
-    said = [{"id": 50 + i, "image_id": i, "category_id": 7 + i % 2} for i in range(12)]
+    annotations = [{"id": 50 + i, "image_id": i, "category_id": 7 + i % 2} for i in range(12)]
     for split, names in (("train", images), ("test", images[:4])):
         for image in names:
             picture(tmp_path / split / image["file_name"])
-    (tmp_path / "train.json").write_text(json.dumps({"images": images, "annotations": said, "categories": []}))
+    (tmp_path / "train.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": []}))
     (tmp_path / "test.json").write_text(json.dumps({"images": images[:4]}))
     table(tmp_path / "sample.csv", ("Id", "Predicted"), *((i, 7) for i in range(4)))
     task = read_folder(tmp_path, metric("label"))

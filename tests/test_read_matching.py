@@ -119,9 +119,9 @@ MEANT = {
 @pytest.mark.parametrize("name", MEANT)
 def test_ids_mean_the_pictures_that_people_mean(name):
     case = MEANT[name]
-    found = located(case)
-    assert [f.removeprefix("/data/") for f in found.files] == case.pictures
-    assert not found.doubt
+    matched = located(case)
+    assert [f.removeprefix("/data/") for f in matched.files] == case.pictures
+    assert not matched.doubt
 
 
 NOT_MEANT = {
@@ -149,9 +149,9 @@ DOUBTS = {
 @pytest.mark.parametrize("name", DOUBTS)
 def test_what_nothing_tells_apart_is_a_doubt(name):
     case, words = DOUBTS[name]
-    found = located(case)
-    assert found.doubt
-    assert re.search(words, found.doubt)
+    matched = located(case)
+    assert matched.doubt
+    assert re.search(words, matched.doubt)
 
 
 def test_copies_in_another_folder_are_no_doubt(tmp_path):

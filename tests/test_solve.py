@@ -276,8 +276,8 @@ def test_python_takes_a_metric_a_space_and_a_plan_of_the_users_own(data, inside,
     assert trials.status.tolist() == ["done"] * 3
     assert trials.config.str.contains("student of 2").sum() == 1
     assert np.isfinite(run.score)
-    kept = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert kept["finished"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["finished"]
     assert list(run.hello(tmp_path).pipelines) == ["mine"]
     assert autoclimb.open_run(tmp_path / "run").score == pytest.approx(run.score)
     shown = json.loads((tmp_path / "run" / "gallery" / "gallery.json").read_text())

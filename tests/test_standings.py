@@ -136,13 +136,13 @@ def test_test_rows_count_paired_and_seeds_count_too():
     one[:30] = 1 - one[:30]
     other[:34] = 1 - other[:34]  # wrong on the same rows and four more
     goal = Goal(metric_named("accuracy"), "binary")
-    kept = {"a": (truth, one, goal), "b": (truth, other, goal)}
+    answers = {"a": (truth, one, goal), "b": (truth, other, goal)}
     ours, theirs = [outcome("a", 0.70, stderr=0.046)], [outcome("b", 0.66, stderr=0.047)]
-    paired = noise(ours, theirs, lambda o: kept[o.solver])
+    paired = noise(ours, theirs, lambda o: answers[o.solver])
     assert paired == pytest.approx(np.sqrt(0.04 * 0.96 / 99), rel=1e-3)
     assert noise(ours, theirs, gone) == pytest.approx(math.hypot(0.046, 0.047))
     seeds = [*ours, outcome("a", 0.80, seed=1, stderr=0.04)]
-    assert noise(seeds, theirs, lambda o: kept[o.solver]) > 0.07  # b's single seed varies as a's two do
+    assert noise(seeds, theirs, lambda o: answers[o.solver]) > 0.07  # b's single seed varies as a's two do
 
 
 def test_a_promise_is_over_zero_where_it_was_too_much():

@@ -122,7 +122,7 @@ def test_a_fit_is_put_after_the_last_cut_where_none_is_named():
 
 
 @pytest.mark.parametrize(
-    ("preprocess", "told"),
+    ("preprocess", "words"),
     [
         ("stretch", ", ".join(PREPROCESS)),
         ("pad+Clahe", "'Clahe'"),
@@ -143,8 +143,8 @@ def test_a_fit_is_put_after_the_last_cut_where_none_is_named():
         ("pad+trim", "trim before pad"),
     ],
 )
-def test_what_is_no_chain_is_answered_with_what_is(preprocess, told):
-    with pytest.raises(Mistake, match=told):
+def test_what_is_no_chain_is_answered_with_what_is(preprocess, words):
+    with pytest.raises(Mistake, match=words):
         chain_of(preprocess)
 
 

@@ -164,8 +164,8 @@ def test_forgetting_weights_keeps_the_members_and_every_prediction(folder):
         nets.mkdir(parents=True)
         (nets / "fold0.safetensors").write_bytes(b"weights")
     store.forget_weights(folder, {Config(seed=1).key})
-    kept, gone = (store.nets_folder(folder, Config(seed=seed)) for seed in (1, 2))
-    assert (kept / "fold0.safetensors").exists()
+    member, gone = (store.nets_folder(folder, Config(seed=seed)) for seed in (1, 2))
+    assert (member / "fold0.safetensors").exists()
     assert not (gone / "fold0.safetensors").exists()
     assert len(store.all_trials(folder)) == 2
 
@@ -325,9 +325,9 @@ def test_any_blend_survives_the_disk(score, tried, weights):
     blend = Blend("mean", members, tuple(weights), OOF, TEST, score, 0.02, 3, tried, {"picked": [0]})
     with tempfile.TemporaryDirectory() as temporary:
         store.save_blend(Path(temporary), blend, {"thresholds": [0.2]})
-        found = store.read_blend(Path(temporary))
-    assert found is not None
-    read, rule = found
+        stored = store.read_blend(Path(temporary))
+    assert stored is not None
+    read, rule = stored
     assert rule == {"thresholds": [0.2]}
     assert (read.method, read.members, read.weights, read.score) == ("mean", members, tuple(weights), score)
     assert (read.stderr, read.rows, read.tried, read.stacker) == (0.02, 3, tried, {"picked": [0]})

@@ -40,7 +40,7 @@ def test_a_metric_of_ones_own_is_relative_to_the_suite(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "words"),
     [
         ("[sets.", "[set.", "has 'set'; the suite takes sets"),
         ("[sets.", "[solvers.", "TOML|a solver takes options, command"),
@@ -77,8 +77,8 @@ def test_a_metric_of_ones_own_is_relative_to_the_suite(tmp_path):
         ("[sets.", "[sets.\n", "is no TOML"),
     ],
 )
-def test_what_a_suite_has_wrong_is_said_with_what_to_write(tmp_path, old, new, said):
-    with pytest.raises(Mistake, match=said):
+def test_what_a_suite_has_wrong_is_said_with_what_to_write(tmp_path, old, new, words):
+    with pytest.raises(Mistake, match=words):
         selected(read_suite(changed(tmp_path, old, new)), budgets=["10s"])
 
 

@@ -63,8 +63,8 @@ def test_every_format_gives_back_the_cells_that_were_written(tmp_path, name):
 )
 def test_no_bytes_are_a_crash(tmp_path, ending, data):
     (tmp_path / f"t{ending}").write_bytes(data)
-    found, notes = tables(tmp_path / f"t{ending}")
-    assert not found
+    read, notes = tables(tmp_path / f"t{ending}")
+    assert not read
     assert len(notes) <= 1
 
 
@@ -163,8 +163,8 @@ def test_every_sheet_of_a_workbook_is_a_table(tmp_path):
     with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
         for sheet in ("train", "test"):
             pd.DataFrame(ROWS).to_excel(book, sheet_name=sheet, index=False)
-    found, _ = tables(tmp_path / "t.xlsx")
-    assert [table.name for table in found] == ["t.xlsx/train", "t.xlsx/test"]
+    read, _ = tables(tmp_path / "t.xlsx")
+    assert [table.name for table in read] == ["t.xlsx/train", "t.xlsx/test"]
 
 
 def test_a_competition_of_workbooks_is_read(tmp_path):
@@ -208,10 +208,10 @@ def test_pictures_inside_of_parquet_are_read_and_classes_named_by_the_schema(tmp
         frame = frame.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
         (tmp_path / "data").mkdir(exist_ok=True)
         parquet.write_table(frame, tmp_path / "data" / f"{part}-00000-of-00001.parquet", row_group_size=7)
-    found, notes = tables(tmp_path / "data" / "train-00000-of-00001.parquet")
+    read, notes = tables(tmp_path / "data" / "train-00000-of-00001.parquet")
     assert notes == ["train-00000-of-00001.parquet holds the pictures, in column 'image'"]
-    assert found[0].cells["label"] == ["cat", "dog"] * 10
+    assert read[0].cells["label"] == ["cat", "dog"] * 10
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pixels = build_pixels(found[0].sources, Decoding(8, "squash"), tmp_path / "px")
+        pixels = build_pixels(read[0].sources, Decoding(8, "squash"), tmp_path / "px")
     assert pixels.array[:, 0, 0, 0].tolist() == [10 * i for i in range(20)]

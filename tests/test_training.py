@@ -210,8 +210,8 @@ def test_every_trick_gives_finite_predictions(tmp_path, change):
 def test_the_valley_is_read_off_the_middle_of_the_fall():
     rates = np.geomspace(1e-5, 1, 100)
     losses = np.concatenate([np.full(40, 2.0) + np.arange(40) * 1e-3, np.linspace(2, 1, 40), np.linspace(1.1, 5, 20)])
-    found = valley(list(zip(rates.tolist(), losses.tolist(), strict=True)))
-    assert rates[50] < found < rates[70]
+    rate = valley(list(zip(rates.tolist(), losses.tolist(), strict=True)))
+    assert rates[50] < rate < rates[70]
 
 
 def test_a_smoothed_curve_of_a_constant_is_that_constant():

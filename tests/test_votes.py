@@ -57,15 +57,15 @@ def test_rows_without_a_vote_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("votes", "said"),
+    ("votes", "words"),
     [
         ([*VOTES, (3, -2, 1)], "'-2'"),
         ([*VOTES, (3, "many", 1)], "'many'"),
         ([(1, 2, 3)] * 6, "same votes"),
     ],
 )
-def test_what_are_no_votes_is_a_mistake(tmp_path, votes, said):
-    with pytest.raises(Mistake, match=said):
+def test_what_are_no_votes_is_a_mistake(tmp_path, votes, words):
+    with pytest.raises(Mistake, match=words):
         read_folder(polled(tmp_path, votes), KL)
 
 

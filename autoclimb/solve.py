@@ -135,6 +135,9 @@ def fit(
     store.forget_failures_of_device(folder)
     clock = replace(clock, start=clock.start - before.get("spent", 0.0))
     tell = store.recorded(folder, clock, trackers.tell)
+    if spent := before.get("spent", 0.0):
+        words = f"this run goes on: {in_words(spent)} of {in_words(clock.budget)} were spent before"
+        tell(Event("note", words, {"spent_before": spent}))
 
     # imports while we read
     worker = Worker(command_of(device, hub=given.pretrained and not weights), folder / "worker.log")

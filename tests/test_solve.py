@@ -114,6 +114,8 @@ def test_a_killed_run_had_a_valid_submission_and_goes_on_from_its_finished_trial
     assert all(after[key] == written for key, written in before.items())
     assert len(after) > len(before)
     assert "out of fold" in second
+    assert "this run goes on: " in second
+    assert "this run goes on: " not in first
     assert "of the speed that was measured before" in second, "said at the end, though the plan knows no finalists"
 
 

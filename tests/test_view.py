@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -134,6 +135,24 @@ def test_a_pipe_gets_one_line_an_event_with_the_seconds_since_the_start(capsys):
         tell(Event("done", "printed by the command line"))
         tell(Event("note", "late"))
     assert capsys.readouterr().out == "[   12s] reading\n[ 3m50s] trial 1: 0.8\n[ 4m02s] late\n"
+
+
+GOES_ON = Event("note", "this run goes on: 1m00s of 4m00s were spent before", {"spent_before": 60.0})
+
+
+def test_the_time_of_a_run_that_goes_on_counts_from_its_first_call(capsys):
+    with watch(False, 240.0, lambda: 230.0) as tell:
+        for event in (Event("note", "reading"), GOES_ON, Event("trial", "trial 2: 0.8")):
+            tell(event)
+    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["[   10s]", "[ 1m10s]", "[ 1m10s]"]
+
+
+def test_on_a_terminal_the_time_left_of_a_run_that_goes_on_is_that_of_all_its_calls():
+    console = Console(width=100, force_terminal=True, file=StringIO())
+    with watch(False, 240.0, lambda: 230.0, console) as tell:
+        for event in (GOES_ON, *CLIMB):
+            tell(event)
+    assert "2m50s of 4m00s left" in console.file.getvalue()
 
 
 def test_a_stage_in_which_nothing_happens_gets_no_line(capsys):

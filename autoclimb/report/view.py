@@ -215,20 +215,34 @@ def watch(quiet: bool, budget: float, left: Callable[[], float], console: Consol
     On a terminal the view is live and notes scroll above it; in a notebook one output is updated; a file or a pipe gets
     one line for each event with the time since the start; with `quiet` nothing is shown. The caller prints what follows
     the last event. `left()` may be negative, so that a run past its budget still shows its time; `budget` 0 stands for
-    no budget.
+    no budget. It counts from this call on: what earlier calls of a run that goes on had spent, an event says
+    (`spent_before`).
     """
     if quiet:
         yield ignore
         return
+    before = 0.0
+
+    def left_of_run() -> float:
+        return left() - before
+
+    def counted_from_the_start(tell: "Tell") -> "Tell":
+        def counted(event: "Event") -> None:
+            nonlocal before
+            before = event.facts.get("spent_before", before)
+            tell(event)
+
+        return counted
+
     if console is None and notebook_display() is not None:
-        yield notebook_tell(budget, left)
+        yield counted_from_the_start(notebook_tell(budget, left_of_run))
         return
     console = console or Console(highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        with _live(console, budget, left) as tell:
-            yield tell
+        with _live(console, budget, left_of_run) as tell:
+            yield counted_from_the_start(tell)
     else:
-        yield _plain(budget, left)
+        yield counted_from_the_start(_plain(budget, left_of_run))
 
 
 def ignore(event: "Event") -> None:

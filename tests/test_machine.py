@@ -66,6 +66,12 @@ def test_a_command_that_ends_without_a_word_says_how(tmp_path, code, why):
     assert watched([sys.executable, "-c", f"import os, sys; {code}"], 30, tmp_path / "output.txt").why == why
 
 
+def test_the_last_line_of_a_message_in_a_frame_is_the_message():
+    box = "╭─ Error ─────────╮\n│ No such option: --nosuch   │\n╰───────────────────╯\n"
+    assert last_line(io.BytesIO(box.encode())) == "No such option: --nosuch"
+    assert last_line(io.BytesIO(b"no room\n-----\n=====\n")) == "no room"
+
+
 def test_the_last_line_of_a_long_output_is_read_from_its_end():
     reads = []
 

@@ -111,9 +111,17 @@ def test_the_answers_may_be_known_for_some_rows_only(tmp_path):
 
 def test_a_class_that_train_rows_lack_counts_as_one_of_its_own(tmp_path):
     toy = of("multiclass", TRUTH, form("label"))
-    right = table(tmp_path / "a.csv", ("id", "label"), *((i, "emu") for i in IDS))
+    right = table(tmp_path / "a.csv", ("id", "label"), *((i, "dog" if i == "t5" else "emu") for i in IDS))
     mine = answered(tmp_path, *((i, "emu" if i == "t0" else "cat") for i in IDS))
     assert marked(toy, metric_named("accuracy"), mine, right).score == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("cell", ["label", "labels"])
+def test_answers_without_any_label_of_the_train_rows_are_of_another_set(tmp_path, cell):
+    toy = of("multiclass", TRUTH, form("label")) if cell == "label" else of("multilabel", SETS, form("labels"))
+    others = answered(tmp_path, *((name, "3.02") for name in IDS))
+    with pytest.raises(Mistake, match=r"'3\.02', and no label of a train row"):
+        marked(toy, metric_named("accuracy" if cell == "label" else "f2"), others, others)
 
 
 @pytest.mark.parametrize(

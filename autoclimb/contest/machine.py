@@ -29,6 +29,7 @@ from autoclimb.processors import allowed_cores, processor_name
 MEASURE_EVERY = 1.0  # seconds between two measurements of a command's memory: one of ten processes takes 10 ms
 TAIL = 65_536  # bytes of output that a last line is looked for in: a progress bar may print gigabytes
 LONGEST_LINE = 200  # characters of it that are recorded
+FRAME = " \t│┃║╭╮╰╯─━"  # characters around a message, such as those that rich draws about a wrong option
 SIGNALS = {int(number): number.name for number in signal.Signals}
 
 
@@ -114,10 +115,11 @@ def stopped_as_by_ctrl_c() -> Iterator[None]:
 
 
 def last_line(output: BinaryIO) -> str:
-    """The last line of an output that is not blank, read from its end."""
+    """The last line of an output that has a letter or digit, without the frame around it, read from its end."""
     output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
     lines = output.read(TAIL).decode("utf-8", errors="replace").splitlines()
-    return next((line.strip()[:LONGEST_LINE] for line in reversed(lines) if line.strip()), "")
+    said = (line for line in reversed(lines) if any(map(str.isalnum, line)))
+    return next((line.strip(FRAME)[:LONGEST_LINE] for line in said), "")
 
 
 def hardware() -> str:

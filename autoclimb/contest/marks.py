@@ -47,8 +47,15 @@ def marked(task: Task, metric: Metric, submission: Path, answers: Path) -> Mark:
         raise Mistake(f"{submission.name} {fault}; it must answer the ids of {answers.name}")
     classes = [*task.classes]
     if form.cell in ("label", "labels"):  # the test rows may have classes that train rows lack
-        names = [names_of(form, row[0], classes) for table in (true_cells, cells) for row in table.values()]
-        classes += sorted({name for row in names for name in row} - set(classes))
+        true_names, names = (
+            {name for row in table.values() for name in names_of(form, row[0], classes)}
+            for table in (true_cells, cells)
+        )
+        if true_names and true_names.isdisjoint(classes):  # otherwise every solver would score 0
+            raise Mistake(
+                f"{answers.name} holds {min(true_names)!r}, and no label of a train row; is it of {task.name}?"
+            )
+        classes += sorted((true_names | names) - set(classes))
     try:
         truth = truth_in(task, metric, list(true_cells.values()), classes)
         predicted = answers_in(task, metric, [cells[name] for name in true_cells], classes)

@@ -266,7 +266,7 @@ ROWS = [{"id": f"r{i}", "band_1": [i + 0.5] * 9, "deep": {"band": [[i, 2], [3, 4
 @pytest.mark.parametrize("form", ["list", "indented", "lines"])
 @pytest.mark.parametrize("piece", [7, 1 << 22])
 def test_a_field_of_a_row_of_json_is_its_numbers(tmp_path, monkeypatch, form, piece):
-    monkeypatch.setattr("autoclimb.data.files.json.PIECE", piece)
+    monkeypatch.setattr("autoclimb.data.files.json_numbers.PIECE", piece)
     text = {
         "list": json.dumps(ROWS),
         "indented": "\ufeff " + json.dumps(ROWS, indent=2),

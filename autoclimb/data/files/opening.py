@@ -26,7 +26,7 @@ from autoclimb.data.files.archives import ArchiveKind, kind_of
 from autoclimb.data.files.cells import pixel_rows
 from autoclimb.data.files.formats import MOST_PICTURE_BYTES, ending
 from autoclimb.data.files.image import opened_image
-from autoclimb.data.files.json import keep_numbers, numbers_at
+from autoclimb.data.files.json_numbers import keep_numbers, numbers_at
 from autoclimb.data.files.npy import MAGIC, array_in, first_array_in, mapped, one_item
 from autoclimb.data.files.spool import Stretch, decompressed, on_disk, stretch_of
 from autoclimb.data.files.stacks import Picture, views_of

@@ -2,6 +2,7 @@
 
     uv run python benchmarks/bank.py rows --sets leaf99
     uv run python benchmarks/bank.py record --sets leaf99,elpv_defect [--minutes 30]
+    uv run python benchmarks/bank.py adopt --bench autoclimb-runs/bench
     uv run python benchmarks/bank.py rates --sets leaf99
     uv run python benchmarks/bank.py replay --budgets 5m,10m,30m,2h
 
@@ -21,6 +22,10 @@ quiet cores of an AMD EPYC, by the speeds in LOG.md, in all:
 
 The files in `bank/` were recorded on an NVIDIA H100 with 16 cores, all six sets at once in 278 s: 16 rows of each, 13
 of cifar10; row 15 on two cores. Where a recording was made does not matter to a replay.
+
+`adopt` adds nets that the runs of a bench trained over all folds, of whatever solver, as long as they were: what
+`fixed` and random search chose is then played by itself. Since a bench deals the same folds as a recording, nothing is
+trained for it; runs with other folds are left out.
 
 `rates` measures how fast the nets of the box and those from scratch are, the best of several looks, on a machine that
 does nothing else, and keeps that in rates.json, with the machine. A replay takes all its times from there, or without
@@ -59,6 +64,7 @@ from autoclimb.arrays import read_predictions
 from autoclimb.budget import in_words, seconds_of
 from autoclimb.contest.suite import read_suite
 from autoclimb.disk import read_json, write_json
+from autoclimb.run import store
 from autoclimb.score.crossfit import cross_fitted_score
 
 BANK = Path(__file__).parent / "bank"
@@ -97,6 +103,47 @@ def record_set(
     return records
 
 
+def adopted(bench: Path, name: str, fold_of: np.ndarray) -> Iterator[Record]:
+    """The nets over all folds of a bench's runs on the set, each of the length that it had when its time was over."""
+    for run in sorted(bench.glob(f"cells/{name}-*/run")):
+        if not np.array_equal(store.read_folds(run), fold_of):
+            print(f"{run}: other folds than the bank's, left out", flush=True)
+            continue
+        for trial in store.all_trials(run):
+            if (trial.status, trial.config.train, len(trial.config.folds)) != ("done", "net", FOLDS):
+                continue
+            oof = np.asarray(trial.oof)
+            by_first = by_first_net(run, oof[fold_of == 0])
+            if by_first is not None and trial.test is not None:
+                config = trial.config.vary(seconds=0.0, epochs=trial.facts["epochs"])
+                yield Record(config, trial.facts, oof, np.asarray(trial.test), by_first)
+
+
+def by_first_net(run: Path, held_out: np.ndarray) -> np.ndarray | None:
+    """The test predictions of the run's net that predicted the first fold's rows so; None where it is gone.
+
+    A folder of nets is named after what a config was made of in its time, so the predictions say which one it is.
+    """
+    for path in run.glob("nets/*/fold0.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            own = arrays["oof_pred"]
+            if own.shape == held_out.shape and np.array_equal(own.astype(np.float32), held_out, equal_nan=True):
+                return arrays["test_pred"]
+    return None
+
+
+def adopt(bench: Path, path: Path) -> None:
+    """Adds a bench's nets to the file of a set, those that it does not have."""
+    records, fold_of = load(path)
+    known = {record.config for record in records}
+    for record in adopted(bench, path.stem, fold_of):
+        if record.config not in known:
+            records.append(record)
+            known.add(record.config)
+            print(f"{path.stem}: {words_of(record.config)}", flush=True)
+    save(path, records, fold_of)
+
+
 def recorded(lab: Lab, config: Config, out: Path) -> tuple[Record | None, str]:
     """The record of a config's trial, None where it has not all folds, and its score or fault in words."""
     reply = lab.trial(config, out, TRIAL_LIMIT)
@@ -111,15 +158,16 @@ def recorded(lab: Lab, config: Config, out: Path) -> tuple[Record | None, str]:
 
 
 def main() -> None:
-    """List rows, record, measure rates, or replay."""
+    """List rows, record, adopt, measure rates, or replay."""
     parser = argparse.ArgumentParser(description="Record a bank of trials, or replay the controller against one.")
-    parser.add_argument("do", choices=("rows", "record", "rates", "replay"))
+    parser.add_argument("do", choices=("rows", "record", "adopt", "rates", "replay"))
     parser.add_argument("--suite", type=Path, default=SUITE, help="names the sets, as autoclimb bench has them")
     parser.add_argument("--bank", type=Path, default=BANK, help="folder of bank files")
     parser.add_argument("--work", type=Path, default=WORK, help="folder for what recording leaves on disk")
     parser.add_argument("--sets", default="", help="names, comma separated; default all in the bank")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of recording a set, start no trial after them")
     parser.add_argument("--first", type=int, help="record only so many configs: to see that it works")
+    parser.add_argument("--bench", type=Path, help="folder of a bench whose nets are adopted")
     parser.add_argument("--budgets", default="5m,10m,30m,2h")
     parser.add_argument("--solvers", default=",".join(SOLVERS))
     parser.add_argument("--against", default="fixed,random", help="whom the summary compares with")
@@ -138,6 +186,11 @@ def main() -> None:
             path = options.bank / f"{name}.npz"
             record_set(options.suite, name, path, options.work, first_rows(options.first), options.minutes)
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"{name}: nothing", flush=True)
+    elif options.do == "adopt":
+        if options.bench is None:
+            parser.error("name the bench whose nets are adopted by --bench")
+        for name in names:
+            adopt(options.bench, options.bank / f"{name}.npz")
     elif options.do == "rates":
         write_json(RATES, measure_rates(options.suite, names[0], options.work, rates, nets_to_measure()))
     else:

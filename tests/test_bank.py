@@ -10,13 +10,15 @@ import pytest
 from folders import task
 
 import autoclimb
+from autoclimb.arrays import write_predictions
 from autoclimb.config import Config
 from autoclimb.data.folds import make_folds
+from autoclimb.run import store
 from autoclimb.search.cost import trunk_seconds
 from autoclimb.search.nets import from_scratch
 from autoclimb.search.order import plan_of
 from autoclimb.search.rehearsal import rehearse
-from autoclimb.types import Goal
+from autoclimb.types import Goal, Trial
 
 N, M, FOLDS = 200, 40, 5
 MIRROR_IMAGES_HURT = {"skill": 0.5, "mirror": 2.0, "turn": 3.0, "mirrored_copies": [0.1, 0.02]}
@@ -277,6 +279,42 @@ def test_a_recording_starts_nothing_after_its_minutes_and_refuses_other_folds(re
     recording.lab.fold_of = recording.lab.fold_of[::-1]
     with pytest.raises(SystemExit, match="other rows or folds"):
         recording.record(b)
+
+
+def run_of_a_bench(bench, place: Path, config: Config, fold_of: np.ndarray) -> object:
+    """A run's folder as a bench leaves it, with one trial of all folds; what is recorded of it."""
+    record = record_of(bench, config.vary(seconds=0.0, epochs=config.epochs or 3.5))
+    trial = Trial(config, "one-net", "done", 0.9, 0.01, 9.0, facts={**record.facts, "epochs": record.epochs})
+    store.save_trial(place, trial)
+    np.save(place / "fold_of.npy", fold_of)
+    write_predictions(store.trial_folder(place, config) / "oof", record.oof)
+    np.save(store.trial_folder(place, config) / "test.npy", record.test)
+    nets = place / "nets" / "named in another version"
+    nets.mkdir(parents=True)
+    np.savez(nets / "fold0.npz", oof_pred=record.oof[fold_of == 0], test_pred=record.first)
+    return record
+
+
+def test_a_bank_adopts_the_nets_over_all_folds_of_a_bench_once_and_as_long_as_they_were(bench, tmp_path):
+    fold_of = np.arange(N) % FOLDS
+    own = record_of(bench, Config(epochs=2.0))
+    bench.recordings.save(tmp_path / "toy.npz", [own], fold_of)
+    cells = tmp_path / "bench" / "cells"
+    timed = Config(backbone="resnet18", seconds=40.0, folds=tuple(range(FOLDS)))
+    record = run_of_a_bench(bench, cells / "toy-fixed-600s" / "run", timed, fold_of)
+    run_of_a_bench(bench, cells / "toy-random-600s" / "run", timed.vary(folds=(0,), size=96), fold_of)
+    run_of_a_bench(bench, cells / "toy-other-600s" / "run", timed.vary(size=80), fold_of[::-1])
+    run_of_a_bench(bench, cells / "another-fixed-600s" / "run", timed.vary(size=72), fold_of)
+    gone = cells / "toy-gone-600s" / "run"
+    run_of_a_bench(bench, gone, timed.vary(size=48), fold_of)
+    next(gone.glob("nets/*/fold0.npz")).unlink()
+    for _ in range(2):
+        bench.bank.adopt(tmp_path / "bench", tmp_path / "toy.npz")
+        first, adopted = bench.recordings.load(tmp_path / "toy.npz")[0]
+        assert first.config == own.config
+        assert adopted.config == timed.vary(seconds=0.0, epochs=3.5)
+        for name in ("oof", "test", "first"):
+            assert np.allclose(getattr(adopted, name), getattr(record, name), atol=2e-3)
 
 
 # --- rates -----------------------------------------------------------------------------------------------------------

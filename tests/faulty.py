@@ -36,6 +36,7 @@ from autoclimb.learn.trial import run_trial as train_trial
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.answers import publish, publish_constant
+from autoclimb.run.decoded import Gone
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.worker import Worker
@@ -140,6 +141,7 @@ FAULTS: dict[str, Injected] = {
     "full disk where features are stored": Injected(large_features, (trial, "features_of"), FULL),
     "no room for decoded pictures": Injected(over_64_px, decoding=NoRoom("700 MB of pixels do not fit")),
     "no memory to decode pictures": Injected(over_64_px, decoding=HOST),
+    "pictures that vanished before they are decoded larger": Injected(over_64_px, decoding=Gone("3 pictures")),
     "weights that do not fit": Injected(tuned, changes={"weights": "another net's"}),
     "picture that became unreadable": Injected(over_64_px, pictures=unreadable),
     "deadline in the middle of a fold": Injected(of_several_folds, late=True, ends="done"),

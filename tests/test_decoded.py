@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +13,7 @@ from autoclimb.budget import Clock
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import Costs, NoRoom, build_pixels
 from autoclimb.run import decoded as room
-from autoclimb.run.decoded import Decoded, OutOfTime
+from autoclimb.run.decoded import Decoded, Gone, OutOfTime
 from autoclimb.run.measurements import decoded_pictures
 
 ROWS = 13
@@ -54,6 +55,19 @@ def test_what_the_end_of_a_run_is_kept_for_is_not_decoded_into(files, tmp_path):
     with pytest.raises(OutOfTime):
         decoded.at(16, "squash")
     assert replace(decoded, reserve=lambda: 5.0).at(16, "squash").path.exists()
+
+
+def test_pictures_that_vanish_amid_a_run_are_named_and_decoded_once_they_are_back(tmp_path):
+    own = tuple(photographs(tmp_path))  # one of which was never readable
+    decoded = of(own, tmp_path / "px", bytes_of(16, 24))
+    assert decoded.at(16, "squash").bad.sum() == 1
+    Path(own[5]).rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(Gone, match=f"1 picture can no longer be read: .*{Path(own[5]).name}"):
+            decoded.at(24, "squash")
+    (tmp_path / "away").rename(own[5])
+    assert decoded.at(24, "squash").bad.sum() == 1
+    assert decoded.at(24, "squash").array[5].std() > 0
 
 
 def test_sizes_that_fit_are_arrays_and_none_takes_the_place_of_another(files, tmp_path):

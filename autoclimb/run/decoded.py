@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 
+import numpy as np
+
 from autoclimb.budget import CACHE_GB, SLACK, Clock
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import (
@@ -20,16 +22,23 @@ from autoclimb.data.pixels import (
     array_bytes,
     build_pixels,
     costs_of,
+    forget,
     leave_in_sources,
     mark_used,
     path_of,
     room_in,
 )
+from autoclimb.data.sources import shown
 from autoclimb.processors import allowed_cores
+from autoclimb.report.words import counted
 from autoclimb.types import Event, Tell
 
 ENOUGH = 0.9  # of the training rate on an array, above which no faster form is built
 SAMPLE_ERROR = 1.15  # factor on the bytes of JPEGs, which are estimated from a sample
+
+
+class Gone(Exception):
+    """Pictures that could be read when the run began cannot be read any more."""
 
 
 class OutOfTime(Exception):
@@ -58,16 +67,28 @@ class Decoded:
         """The pixels for pictures of this size; they may be larger, for the reader to shrink.
 
         `rate` is the net's own speed in pictures a second, 0 where it is unknown. Raises OutOfTime where the budget
-        does not allow for decoding, NoRoom where the disk is full.
+        does not allow for decoding, NoRoom where the disk is full, Gone where pictures can no longer be read.
         """
         how = self._how(size, preprocess, grid)
         pixels = self.opened.get(how)
         if pixels is None or not pixels.path.exists():
             for gone in [other for other, opened in self.opened.items() if not opened.path.exists()]:
                 del self.opened[gone]
-            pixels = self.opened[how] = self._open(how, rate)
+            pixels = self._open(how, rate)
+            self._check_readable(pixels)
+            self.opened[how] = pixels
         mark_used(pixels.path)
         return pixels
+
+    def _check_readable(self, pixels: Pixels) -> None:
+        """Raises Gone where pixels are grey whose pictures could be read at first: nets would learn and answer grey."""
+        first = next(iter(self.opened.values()), pixels)
+        lost = np.flatnonzero(pixels.bad & ~first.bad)
+        if not lost.size:
+            return
+        forget(pixels.path)  # the pictures may come back
+        names = ", ".join(shown(self.files[i]) for i in lost[:3])
+        raise Gone(f"{counted(lost.size, 'picture')} can no longer be read: {names}; put them back")
 
     def decoded_already(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
         """The pixels for pictures of this size, None where they would have to be decoded first."""

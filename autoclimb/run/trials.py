@@ -21,7 +21,7 @@ from autoclimb.protocol import KeepFeatures, MeasureSpeed, RunTrial
 from autoclimb.report.leaderboard import words_of
 from autoclimb.report.words import give_or_take
 from autoclimb.run import store
-from autoclimb.run.decoded import OutOfTime
+from autoclimb.run.decoded import Gone, OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
@@ -64,6 +64,8 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
         reply = failure(error, "disk")
     except MemoryError as error:  # of decoding
         reply = failure(error, "memory")
+    except Gone as error:
+        reply = failure(error, "pictures")
     except Late as error:
         reply = failure(error, "late", finished)
     except Died as error:
@@ -176,7 +178,7 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels of a config's trial and computes the features it stores, before its time is planned."""
     with suppress(
-        NoRoom, OSError, MemoryError, Late, Died
+        NoRoom, OSError, MemoryError, Gone, Late, Died
     ):  # the trial itself will fail for the same reason and report it
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":

@@ -21,7 +21,9 @@ quiet cores of an AMD EPYC, by the speeds in LOG.md, in all:
 | 37: and seeds, policies, mixing, whole nets at 224 px | 225 | 310 | 600 |
 
 The files in `bank/` were recorded on an NVIDIA H100 with 16 cores, all six sets at once in 278 s: 16 rows of each, 13
-of cifar10; row 15 on two cores. Where a recording was made does not matter to a replay.
+of cifar10; row 15, and 18 of three sets, on two cores. Where a recording was made does not matter to a replay. Those of
+elpv_defect and fod_multilabel have plain folds: a run puts copies into one fold, and groups like pictures where the
+test is farther from them, as labs do since; a recording of the two begins anew, from a deleted file.
 
 `adopt` adds nets that the runs of a bench trained over all folds, of whatever solver, as long as they were: what
 `fixed` and random search chose is then played by itself. Since a bench deals the same folds as a recording, nothing is

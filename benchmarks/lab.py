@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from autoclimb.arrays import read_predictions
 from autoclimb.config import Config
 from autoclimb.contest.suite import read_suite
 from autoclimb.data.decoding import Decoding
+from autoclimb.data.duplicates import joined_duplicates
 from autoclimb.data.folds import make_folds
+from autoclimb.data.nearness import folds_as_far
 from autoclimb.data.pixels import build_pixels
 from autoclimb.data.read.folder import read_folder
 from autoclimb.errors import Mistake
@@ -26,7 +29,8 @@ from autoclimb.run.setup import hello_of
 from autoclimb.run.worker import Worker, command_of
 from autoclimb.score.train_rows import TrainRows
 from autoclimb.search.cost import measured
-from autoclimb.types import Goal
+from autoclimb.search.situation import FIRST_SIZE
+from autoclimb.types import Goal, Tell
 
 SUITE = Path(__file__).parent / "suite.toml"
 FOLDS = 5
@@ -108,6 +112,15 @@ def difference(losses: np.ndarray, others: np.ndarray) -> str:
     return f"{gap.mean():+.4f} ± {gap.std() / np.sqrt(len(gap)):.4f}"
 
 
+def dealt(task: Task, folder: Path) -> tuple[Task, np.ndarray]:
+    """The task and its folds as a run of seed 0 deals them: copies together, and held-out rows as far as the test."""
+    how = Decoding(FIRST_SIZE, "squash", task.channels)
+    pixels = build_pixels([*task.train_files, *task.test_files], how, folder)
+    quietly: Tell = lambda event: None  # noqa: E731
+    deal = partial(make_folds, k=FOLDS, seed=0, bad=pixels.bad[: len(task.train_ids)])
+    return folds_as_far(joined_duplicates(task, pixels, quietly), pixels, deal, quietly)[:2]
+
+
 @contextmanager
 def opened(
     suite: Path,
@@ -128,8 +141,8 @@ def opened(
         sys.exit(str(mistake))
     metric = metric or whole.metric_of(known_set)
     task = read_folder(whole.folder / known_set.data, metric)
-    fold_of = make_folds(task, FOLDS, 0, np.zeros(len(task.train_ids), bool))
     folder.mkdir(parents=True, exist_ok=True)
+    task, fold_of = dealt(task, folder)
     hello = hello_of(task, fold_of, folder, cache=folder, device=device, precision="float32", pipelines={})
     worker = Worker(command or command_of(), folder / "worker.log")
     try:

@@ -47,6 +47,13 @@ class ListNets(Request):
 
 
 @dataclass(frozen=True)
+class CheckNames(Request):
+    """Names of menus by field of Config, see learn.names.check_names; the reply is empty."""
+
+    names: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
 class OfPictures(Request):
     """A request about a config and the pixels that its nets see."""
 
@@ -127,6 +134,7 @@ class Export(Request):
 REQUESTS: dict[str, type[Request]] = {
     "hello": Hello,
     "weights": ListNets,
+    "names": CheckNames,
     "speed": MeasureSpeed,
     "keep": KeepFeatures,
     "trial": RunTrial,

@@ -35,6 +35,7 @@ from autoclimb.run.result import Run, describe_metric, describe_task, open_run
 from autoclimb.run.setup import (
     NoDevice,
     Setup,
+    check_space,
     command_line,
     equipment_changes,
     equipment_of,
@@ -183,6 +184,7 @@ def fit(
         del first  # a file that is still mapped would not free its disk when it is deleted
         setup = replace(setup, task=task, fold_of=fold_of, decoded=replace(decoded, reserve=setup.reserve))
         greeting = introduce(worker, task, goal, fold_of, folder, device, given.space, clock)
+        check_space(worker, given.space, clock)
         nets = find_nets(worker, weights, given.pretrained, greeting["device"], clock, tell)
         equipment = equipment_of(greeting, nets)
         for sentence in [*([greeting["note"]] if "note" in greeting else []), *equipment_changes(before, equipment)]:

@@ -86,6 +86,19 @@ def test_names_and_sizes_in_a_tuple_are_no_range(given):
     assert [tuple(value) for value in (space.backbones, space.sizes) if value] == list(given.values())
 
 
+@pytest.mark.parametrize("given", [{"policies": ["flip", "flipp"]}, {"start": {"policy": "flipp"}}])
+def test_an_unknown_policy_is_answered_with_the_list(given):
+    with pytest.raises(Mistake, match=r"'flipp' is unknown; choose from .*flip"):
+        SearchSpace(**given)
+    SearchSpace(policies={"flipp": None}, start={"policy": "flipp"})
+
+
+def test_names_of_menus_are_by_field_of_config():
+    space = SearchSpace(losses=["focal"], tta=["flip"], start={"loss": "ce", "pool": "gem", "batch": 8})
+    assert space.named() == {"loss": ["focal", "ce"], "pool": ["gem"], "tta": ["flip"]}
+    assert SearchSpace(sizes=[64]).named() == {}
+
+
 def test_policies_are_named_in_order():
     assert SearchSpace(policies=["flip", "medium"]).names() == ["flip", "medium"]
     assert SearchSpace(policies={"mine": None, "other": None}).names() == ["mine", "other"]

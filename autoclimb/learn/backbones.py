@@ -71,6 +71,18 @@ def has_depthwise(net: nn.Module) -> bool:
     return any(isinstance(m, nn.Conv2d) and 1 < m.in_channels == m.groups for m in net.modules())
 
 
+def check_pool(name: str) -> None:
+    """Raises Mistake for a name that is not in POOLS; "" is the net's own."""
+    if name not in ("", *POOLS):
+        raise Mistake(f"pool {name!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
+
+
+def check_backbone(name: str) -> None:
+    """Raises Mistake for a name that timm does not know."""
+    if not timm.is_model(name):
+        raise Mistake(f"backbone {name!r} is not a timm model; timm.list_models() names them")
+
+
 def build_net(config: Config, width: int, channels: int = 3) -> Built:
     """The config's net for pictures of so many channels, with a new head for `width` classes (0: features come out).
 
@@ -83,10 +95,8 @@ def build_net(config: Config, width: int, channels: int = 3) -> Built:
     source = Path(config.weights) if config.weights not in ("", "hub", BOX) else None
     if source is not None and not source.exists():
         raise Unbuildable(f"weights {config.weights}: no such file or folder; write a path, 'hub' or '{BOX}'")
-    if config.pool not in ("", *POOLS):
-        raise Mistake(f"pool {config.pool!r} is unknown; choose from {', '.join(POOLS)}, or '' for the net's own")
-    if not timm.is_model(config.backbone):
-        raise Mistake(f"backbone {config.backbone!r} is not a timm model; timm.list_models() names them")
+    check_pool(config.pool)
+    check_backbone(config.backbone)
     fixed = getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False)
     net = _created(config, source, outputs, channels, fixed)
     quicken_gradients(net)

@@ -70,6 +70,13 @@ def schedule_named(name: str) -> Callable[[float], float]:
     return SCHEDULES[name]
 
 
+def optimizer_named(name: str) -> tuple[str, float, dict[str, Any]]:
+    """The optimiser's row. Raises Mistake."""
+    if name not in OPTIMIZERS:
+        raise Mistake(f"optimiser {name!r} is unknown; choose from {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
+
+
 def layers_of(net: nn.Module, head: nn.Module, coarse: bool = False) -> dict[str, int]:
     """The layer of each parameter by name, as timm groups them, from 0 for the stem to the head's; stages if coarse.
 
@@ -113,9 +120,7 @@ def optimizer_of(net: nn.Module, head: nn.Module, config: Config, name: str = ""
     Raises Mistake for an unknown name.
     """
     name = name or config.optimizer
-    if name not in OPTIMIZERS:
-        raise Mistake(f"optimiser {name!r} is unknown; choose from {', '.join(OPTIMIZERS)}")
-    timm_name, factor, options = OPTIMIZERS[name]
+    timm_name, factor, options = optimizer_named(name)
     lr = config.lr * factor
     decay = config.weight_decay / (factor if timm_name in ("sgd", "lion") else 1.0)  # both decay by lr x decay
     in_head = {id(p) for p in head.parameters()}

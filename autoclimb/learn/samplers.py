@@ -37,21 +37,31 @@ def rarest_label_counts(target: Any, kind: Kind) -> np.ndarray:
     return np.where(np.isfinite(counts), counts, (~has_label.any(1)).sum())
 
 
+def check_class_weights(name: str) -> None:
+    """Raises Mistake for a name that is not in CLASS_WEIGHTS; "" is none."""
+    if name not in ("", *CLASS_WEIGHTS):
+        raise Mistake(f"class_weights {name!r} are unknown; choose from {', '.join(CLASS_WEIGHTS)}, or '' for none")
+
+
+def check_sampler(name: str) -> None:
+    """Raises Mistake for a name that is not in SAMPLERS; "" draws each row once."""
+    if name not in ("", *SAMPLERS):
+        raise Mistake(f"sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
+
+
 def row_weights(name: str, target: ByRow, kind: Kind) -> np.ndarray:
     """The weight of each row of `target` `(R, C)` in the loss, `(R,)` float32 of mean 1, by a row of CLASS_WEIGHTS."""
+    check_class_weights(name)
     if not name:
         return np.ones(len(target), np.float32)
-    if name not in CLASS_WEIGHTS:
-        raise Mistake(f"class_weights {name!r} are unknown; choose from {', '.join(CLASS_WEIGHTS)}, or '' for none")
     weights = CLASS_WEIGHTS[name](rarest_label_counts(target, kind))
     return (weights / weights.mean()).astype(np.float32)
 
 
 def epoch_order(rows: np.ndarray, target: ByRow, kind: Kind, config: Config, draw: np.random.Generator) -> np.ndarray:
     """The rows of one epoch in their order: each once, or as many drawn with replacement by a row of SAMPLERS."""
+    check_sampler(config.sampler)
     if not config.sampler:
         return draw.permutation(rows)
-    if config.sampler not in SAMPLERS:
-        raise Mistake(f"sampler {config.sampler!r} is unknown; choose from {', '.join(SAMPLERS)}, or '' for each once")
     odds = SAMPLERS[config.sampler](rarest_label_counts(take_rows(target, rows), kind))
     return draw.choice(rows, len(rows), p=odds / odds.sum())

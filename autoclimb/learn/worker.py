@@ -47,6 +47,7 @@ from autoclimb.learn.phases import log, phase, seconds_alive
 from autoclimb.learn.trial import predict_again, run_trial
 from autoclimb.processors import processor_name, usable_cores
 from autoclimb.protocol import (
+    CheckNames,
     DrawSheet,
     Explain,
     Export,
@@ -181,6 +182,10 @@ def reply_to(request: Request, setting: Setting, report: Callable[[dict[str, Any
             return describe(device, request.device)
         case ListNets():
             return list_weights(request.path, setting.hub)
+        case CheckNames():
+            from autoclimb.learn.names import check_names  # timm
+
+            check_names(request.names, material.kind)
         case MeasureSpeed(config=config):
             from autoclimb.learn.probe import measure_speed  # timm
 

@@ -17,7 +17,7 @@ from autoclimb.data.nearness import folds_as_far, in_groups
 from autoclimb.data.pixels import Pixels
 from autoclimb.disk import write_array
 from autoclimb.errors import Mistake
-from autoclimb.protocol import Hello, ListNets
+from autoclimb.protocol import CheckNames, Hello, ListNets
 from autoclimb.run import store
 from autoclimb.run.checks import check_folds
 from autoclimb.run.decoded import Decoded, OutOfTime
@@ -159,6 +159,18 @@ def precision_for(goal: Goal, task: Task, fold_of: np.ndarray) -> str:
     """The dtype to store trials' predictions in, by the cells of one fold's and of the test rows' predictions."""
     held_out = int(np.bincount(fold_of[fold_of >= 0]).max(initial=0))
     return stored_precision(goal.metric.wants, max(held_out, len(task.test_ids)) * task.width)
+
+
+def check_space(worker: Worker, space: SearchSpace, clock: Clock) -> None:
+    """Raises Mistake for a name in the space that its menu does not have, OutOfTime without a reply in time.
+
+    Otherwise it would be noticed by the trial that is named so, which may come after hours.
+    """
+    if names := space.named():
+        try:
+            worker.ask(CheckNames(names).to_json(), max(clock.left() - SLACK.worker_start, 1))
+        except Late:
+            raise OutOfTime from None
 
 
 def find_nets(

@@ -6,6 +6,7 @@ from typing import Any
 
 from autoclimb.config import Config
 from autoclimb.errors import Mistake
+from autoclimb.policies import policy_named
 
 RANGES = ("lr", "weight_decay", "mixup", "cutmix", "smoothing", "dropout")
 # names that `also` may not hold: those with a field of their own, and those that the plan sets
@@ -15,6 +16,17 @@ PLANNED = (
     "seed",
 )  # fmt: skip
 LEAST: dict[str, float] = {"size": 1, "batch": 1, "lr": 0, "seconds": 0, "epochs": 0}  # values that nets can have
+# fields whose names are those of a menu for nets, by the field of Config that they are for
+MENUS = {
+    "backbones": "backbone",
+    "losses": "loss",
+    "class_weights": "class_weights",
+    "samplers": "sampler",
+    "pools": "pool",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "tta": "tta",
+}
 Range = tuple[float, float]  # low and high; learning rates and decays are drawn on a log scale
 
 
@@ -84,6 +96,11 @@ class SearchSpace:
             if isinstance(value, list) and not value:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
 
+        own = self.policies if isinstance(self.policies, dict) else ()
+        for name in (*(self.names() or []), self.start.get("policy", "none")):
+            if name not in own:
+                policy_named(name, {})  # raises Mistake for an unknown one
+
     def allows(self, **values: float) -> bool:
         """Whether the lists and ranges of RANGES allow these values."""
         return all(self.nearest(name, value) == value for name, value in values.items())
@@ -94,6 +111,11 @@ class SearchSpace:
         if isinstance(choices, tuple):
             return min(max(value, choices[0]), choices[1])
         return value if choices is None or value in choices else choices[0]
+
+    def named(self) -> dict[str, list[str]]:
+        """The names of menus that the space holds, by field of Config; a worker knows whether they are right."""
+        held = {own: [*(getattr(self, field) or []), *filter(None, [self.start.get(own)])] for field, own in MENUS.items()}
+        return {own: names for own, names in held.items() if names}
 
     def chains(self) -> list[str]:
         """The preprocessing chains to choose from, the one to start with first."""

@@ -4,6 +4,7 @@ import io
 import os
 import select
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -59,6 +60,21 @@ def test_a_bench_that_is_ended_from_outside_leaves_no_command_behind(tmp_path, n
             assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+def test_an_interrupt_amid_the_start_of_a_command_leaves_none_behind(tmp_path, monkeypatch):
+    start, started = subprocess.Popen, []
+
+    def interrupted(*args, **kwargs):
+        started.append(start(*args, **kwargs))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        watched(["sleep", "60"], 30, tmp_path / "output.txt")
+    assert started[0].returncode == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(("code", "why"), [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("sys.exit(5)", "exit 5")])

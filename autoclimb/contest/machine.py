@@ -16,6 +16,7 @@ from typing import BinaryIO
 from autoclimb.contest.processes import (
     MARK,
     RECORD,
+    Process,
     end,
     family,
     living,
@@ -61,19 +62,20 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
     """
     mark = secrets.token_hex(8)
     with output.open("w+b") as printed:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=folder,
-            env={**os.environ, MARK: mark},
-        )
-        peak, stopped = 0.0, False
-        known = {leader} if (leader := process_of(process.pid)) else set()
+        began, peak, stopped, known, process = time.monotonic(), 0.0, False, set[Process](), None
         try:
+            with held_back():  # an interrupt amid the start would leave a command behind that nobody knows
+                process = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    cwd=folder,
+                    env={**os.environ, MARK: mark},
+                )
+            if leader := process_of(process.pid):
+                known = {leader}
             write_record(output.parent, known, mark)
             while process.poll() is None:
                 before, known = known, family(living(), known)
@@ -90,14 +92,32 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
                     continue
             seconds = time.monotonic() - began
         finally:  # on Ctrl-C too
-            processes = living()
-            end(family(processes, known) | marked_with(mark, processes))
-            process.kill()  # where there is no /proc
-            with suppress(ProcessLookupError, PermissionError):  # those begun since the last measurement
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            (output.parent / RECORD).unlink(missing_ok=True)
+            if process is not None:
+                processes = living()
+                end(family(processes, known) | marked_with(mark, processes))
+                process.kill()  # where there is no /proc
+                with suppress(ProcessLookupError, PermissionError):  # those begun since the last measurement
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                (output.parent / RECORD).unlink(missing_ok=True)
         return Ended(process.returncode, stopped, seconds, peak, last_line(printed))
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A block at whose end Ctrl-C, and what counts as it, takes effect."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if current_thread() is main_thread() else ()
+    interrupting = [number for number in numbers if signal.getsignal(number) is signal.default_int_handler]
+    waiting: list[int] = []
+    for number in interrupting:
+        signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number in interrupting:
+            signal.signal(number, signal.default_int_handler)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 @contextmanager

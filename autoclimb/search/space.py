@@ -114,7 +114,9 @@ class SearchSpace:
 
     def named(self) -> dict[str, list[str]]:
         """The names of menus that the space holds, by field of Config; a worker knows whether they are right."""
-        held = {own: [*(getattr(self, field) or []), *filter(None, [self.start.get(own)])] for field, own in MENUS.items()}
+        held = {
+            own: [*(getattr(self, field) or []), *filter(None, [self.start.get(own)])] for field, own in MENUS.items()
+        }
         return {own: names for own, names in held.items() if names}
 
     def chains(self) -> list[str]:

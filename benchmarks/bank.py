@@ -137,13 +137,13 @@ def by_first_net(run: Path, held_out: np.ndarray) -> np.ndarray | None:
 def adopt(bench: Path, path: Path) -> None:
     """Adds a bench's nets to the file of a set, those that it does not have."""
     records, fold_of = load(path)
-    known = {record.config for record in records}
+    before = len(records)
     for record in adopted(bench, path.stem, fold_of):
-        if record.config not in known:
+        if record.config not in {known.config for known in records}:
             records.append(record)
-            known.add(record.config)
             print(f"{path.stem}: {words_of(record.config)}", flush=True)
-    save(path, records, fold_of)
+    if len(records) > before:
+        save(path, records, fold_of)
 
 
 def recorded(lab: Lab, config: Config, out: Path) -> tuple[Record | None, str]:

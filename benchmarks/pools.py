@@ -72,7 +72,8 @@ def members(known: Known) -> dict[str, Trial]:
             if config.vary(epochs=first.epochs) != first or config.epochs > first.epochs:
                 continue
             name += ", brief"
-        trials[name] = trial_of(known, record)
+        if name not in trials:  # adopted nets come last
+            trials[name] = trial_of(known, record)
     return trials
 
 

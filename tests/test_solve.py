@@ -319,6 +319,13 @@ def test_a_wrong_preprocess_is_said_before_anything_is_read(tmp_path):
         autoclimb.fit(tmp_path / "absent", budget=9, space=autoclimb.SearchSpace(preprocess=["trim+stretch"]))
 
 
+def test_an_unknown_name_in_a_space_is_said_before_anything_is_trained(data, inside, tmp_path):
+    space = autoclimb.SearchSpace(losses=["focal", "nosuch"])
+    with pytest.raises(Mistake, match=r"'nosuch'.*focal"):
+        autoclimb.fit(data, metric="accuracy", budget=60, out=tmp_path / "run", pretrained=False, space=space)
+    assert not store.all_trials(tmp_path / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", [30, 60])
 def test_the_whole_plan_uses_its_budget_and_keeps_to_it(budget, data, tmp_path):

@@ -62,7 +62,8 @@ def watched(command: Sequence[str], limit: float, output: Path, folder: Path | N
     """
     mark = secrets.token_hex(8)
     with output.open("w+b") as printed:
-        began, peak, stopped, known, process = time.monotonic(), 0.0, False, set[Process](), None
+        began, peak, stopped = time.monotonic(), 0.0, False
+        process, known = None, set[Process]()
         try:
             with held_back():  # an interrupt amid the start would leave a command behind that nobody knows
                 process = subprocess.Popen(
@@ -138,8 +139,8 @@ def last_line(output: BinaryIO) -> str:
     """The last line of an output that has a letter or digit, without the frame around it, read from its end."""
     output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
     lines = output.read(TAIL).decode("utf-8", errors="replace").splitlines()
-    said = (line for line in reversed(lines) if any(map(str.isalnum, line)))
-    return next((line.strip(FRAME)[:LONGEST_LINE] for line in said), "")
+    words = (line.strip(FRAME)[:LONGEST_LINE] for line in reversed(lines) if any(map(str.isalnum, line)))
+    return next(words, "")
 
 
 def hardware() -> str:

@@ -42,7 +42,7 @@ LISTS = (
 )
 # Where time pays for two nets only: all of the first beside frozen features and a top had less loss than both tops,
 # beyond its error on four sets of six, within it on two, and after .6 of the epochs on two of five and no more on the
-# others (LOG.md, "A bank of six sets").
+# others (LOG.md, "A bank of six sets"; of these, elpv_defect and fod_multilabel have other folds than a run).
 PAIR = ((0, "all"), (1, "top"))
 PAIR_LEAST = 0.8  # times enough epochs of each of the pair: all of a net had .75 and 1.25 times as many there
 SHARES = (1.0, 0.85, OWN_SHARE)  # of a net's own size: 224, 192 and 160 px of 224

@@ -95,7 +95,6 @@ class SearchSpace:
                 raise Mistake(f"SearchSpace({f.name}={value}) is drawn on a log scale; its low must be over 0")
             if isinstance(value, list) and not value:
                 raise Mistake(f"SearchSpace({f.name}=[]) is empty; name something to try, or leave it out")
-
         own = self.policies if isinstance(self.policies, dict) else ()
         for name in (*(self.names() or []), self.start.get("policy", "none")):
             if name not in own:
@@ -114,10 +113,9 @@ class SearchSpace:
 
     def named(self) -> dict[str, list[str]]:
         """The names of menus that the space holds, by field of Config; a worker knows whether they are right."""
-        held = {
-            own: [*(getattr(self, field) or []), *filter(None, [self.start.get(own)])] for field, own in MENUS.items()
-        }
-        return {own: names for own, names in held.items() if names}
+        by_field = {own: [*(getattr(self, name) or []), self.start.get(own)] for name, own in MENUS.items()}
+        named = {own: [name for name in names if name] for own, names in by_field.items()}
+        return {own: names for own, names in named.items() if names}
 
     def chains(self) -> list[str]:
         """The preprocessing chains to choose from, the one to start with first."""

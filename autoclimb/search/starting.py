@@ -33,7 +33,7 @@ from autoclimb.search.portfolio import rare_start, tta_for
 from autoclimb.search.rates import LOOK, processor_cost
 from autoclimb.search.regions import start_chain
 from autoclimb.search.situation import Situation, rows_of_fold
-from autoclimb.search.space import RANGES
+from autoclimb.search.space import MENUS, RANGES
 from autoclimb.types import History
 
 # Share of a constant's loss by which frozen pretrained features must reduce it for their nets to be worth minutes: .17
@@ -98,15 +98,8 @@ def candidates(s: Situation) -> list[Config]:
     if s.kind == "multiclass" and s.wants != "probability":
         start["smoothing"] = 0.1  # TorchVision's recipe: +0.3 points on ImageNet; a probability metric would pay for it
     start |= {**rare_start(s), **s.space.start, "preprocess": s.space.chains()[0]}
-    firsts = {
-        "loss": s.space.losses,
-        "pool": s.space.pools,
-        "class_weights": s.space.class_weights,
-        "sampler": s.space.samplers,
-        "optimizer": s.space.optimizers,
-        "schedule": s.space.schedules,
-    }
-    start |= {name: names[0] for name, names in firsts.items() if names}
+    firsts = {own: getattr(s.space, name) for name, own in MENUS.items() if own not in ("backbone", "tta")}
+    start |= {own: names[0] for own, names in firsts.items() if names}
     nets = [within_ranges(net.vary(**start), s) for net in nets]
     return nets if s.space.backbones else worth_looks([net for net in nets if suits(net, s)] or nets, s)
 

@@ -222,3 +222,24 @@ def test_what_is_done_or_made_of_hand_made_features_is_not_replaced():
     for trial in (done, features):
         assert instead_of(trial, History([trial]), situation()) is None
         assert not ruled_out(trial.config, History([trial]))
+
+
+def test_where_pictures_have_vanished_a_net_is_tried_at_sizes_that_a_trial_has_read():
+    read = [
+        Trial(Config(train="features", backbone="gradients", size=64), "baseline", "done", 0.5, 0.1, 1.0),
+        Trial(NET.vary(size=96), "baseline", "done", 0.5, 0.1, 1.0),
+        Trial(NET.vary(size=112, preprocess="pad"), "baseline", "done", 0.5, 0.1, 1.0),
+    ]
+
+    def failed_at(size):
+        return Trial(NET.vary(size=size, seed=1), "resize", "failed", 0, 0, 1, facts={"fault": "pictures"})
+
+    s = situation()
+    first = instead_of(failed_at(160), History([*read, failed_at(160)]), s)
+    assert first == NET.vary(size=96, seed=1)
+    second = instead_of(failed_at(96), History([*read, failed_at(160), failed_at(96)]), s)
+    assert second == NET.vary(size=64, seed=1)
+    assert instead_of(failed_at(64), History([*read, *map(failed_at, (160, 96, 64))]), s) is None
+    w = faulty(lambda c: "pictures")
+    w.climb(plan(NET))
+    assert names_of(w) == [("resnet18", 128, 64)], "nothing was read at another size"

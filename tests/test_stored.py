@@ -148,12 +148,19 @@ def test_damaged_jpegs_are_a_fault_of_the_trial_and_built_again_by_the_next_run(
         open_pixels(again.path)
 
 
-def test_an_image_that_became_unreadable_is_grey(tmp_path):
+def test_a_picture_that_never_could_be_read_is_grey_and_one_that_vanished_is_a_fault_of_the_trial(tmp_path):
     files = photographs(tmp_path)
     rows = kept_as(".sources", files, tmp_path / "px").array
     assert isinstance(rows, LazyPictures)
+    assert (rows[12] == 128).all()
     (tmp_path / "3.jpg").unlink()
-    assert (rows[3] == 128).all()
+    with pytest.raises(OSError, match=r"can no longer be read: .*3\.jpg; put it back") as error:
+        rows[3]
+    assert kind_of(error.value) == "pictures"
+    material = replace(material_of(n=9, m=4), pixels=rows)
+    reply = run_trial(TINY, material, tmp_path / "t", tmp_path / "t", tmp_path, CPU)
+    assert (reply["status"], reply["facts"]["fault"]) == ("failed", "pictures")
+    assert "3.jpg" in reply["note"]
 
 
 def test_jpegs_are_a_fraction_of_the_array_and_their_cost_is_known_before(tmp_path):

@@ -162,6 +162,10 @@ def packed_pictures(path: Path, shape: tuple[int, int, int, int], grid: int) -> 
 # --- source files ----------------------------------------------------------------------------------------------------
 
 
+class Vanished(OSError):
+    """A picture that could be read when the run began cannot be read any more."""
+
+
 def keep_sources(sources: Sequence[str], folder: Path) -> str:
     """The name of the file in the folder that lists the sources; pixels of every size share it."""
     digest = hashlib.blake2b("\0".join(sources).encode(errors="surrogateescape"), digest_size=8).hexdigest()
@@ -181,20 +185,27 @@ def listed(path: Path) -> list[str]:
 def pictures_of_sources(
     path: Path, shape: tuple[int, int, int, int], facts: dict[str, Any]
 ) -> Callable[[int], np.ndarray]:
-    """A function that decodes the source of a row; the picture is grey where that cannot be read."""
+    """A function that decodes the source of a row; grey where that could never be read.
+
+    It raises Vanished where the source could be read when the run began: a net would learn and answer grey.
+    """
     # pandas and all formats take a third of a second, which processes that only read arrays save
     from autoclimb.data.decoding import Decoding, decode
     from autoclimb.data.depth import as_ranges
     from autoclimb.data.files.spool import keep_spools_in
+    from autoclimb.data.sources import shown
     from autoclimb.data.steps import GREY
 
     keep_spools_in(path.parent)
     sources = listed(path.parent / facts["list"])
     how = Decoding(**{field.name: facts[field.name] for field in fields(Decoding)})
     how = replace(how, ranges=as_ranges(facts["ranges"]))
+    bad = frozenset(facts["bad"])
 
     def picture(row: int) -> np.ndarray:
         decoded = decode(sources[row], how)
+        if decoded is None and row not in bad:
+            raise Vanished(f"a picture can no longer be read: {shown(sources[row])}; put it back")
         return np.full(shape[1:], GREY, np.uint8) if decoded is None else decoded
 
     return picture

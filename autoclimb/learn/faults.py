@@ -10,6 +10,7 @@ import cv2
 import torch
 from safetensors import SafetensorError
 
+from autoclimb.data.stored import Vanished
 from autoclimb.errors import no_room
 from autoclimb.learn.phases import log_error
 
@@ -91,7 +92,7 @@ STATUSES = (
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of a fault: that of its class, else memory, disk, files, loader or device, and torch for any other.
+    """The kind of a fault: that of its class, or memory, disk, pictures, files, loader or device; torch for any other.
 
     Raises the error again where it is a bug: a ValueError or AssertionError raised in this room, or one of SLIPS that
     was not raised in a library.
@@ -107,6 +108,8 @@ def kind_of(error: BaseException) -> str:
         return "memory"
     if no_room(error):
         return "disk"
+    if isinstance(error, Vanished):
+        return "pictures"
     if isinstance(error, OSError | SafetensorError):
         return "files"
     text = f"{type(error).__name__}: {error}"

@@ -26,7 +26,8 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
 
     First comes the same net with half the batch, or with a lower rate where it diverged; once the net is ruled out at
     this size, the next smaller size; once at all sizes, the next cheaper net, at the same time and folds. Frozen
-    features of pretrained nets, which have no batch, go to the next smaller size.
+    features of pretrained nets, which have no batch, go to the next smaller size. Where pictures have vanished it is a
+    size whose pixels exist.
     """
     config, kind = trial.config, trial.facts.get("fault", "")
     if trial.status != "failed" or kind == "teacher":  # the blend can do without a student
@@ -37,6 +38,8 @@ def instead_of(trial: Trial, history: History, s: Situation) -> Config | None:
         return config.vary(top=0)
     if kind in NOT_OF_THE_NET and any(same_net(config, other) for other in history.done(train="net")):
         return None  # the net can be trained, so the change is at fault
+    if kind == "pictures":
+        return at_a_size_read(config, history)
     if not ruled_out(config, history):
         if kind in TOO_LARGE and config.batch > SMALLEST_BATCH:
             return config.vary(batch=max(SMALLEST_BATCH, config.batch // 2))
@@ -50,6 +53,17 @@ def smaller_features(config: Config, history: History) -> Config | None:
     smaller = [n for n in own_sizes(config) or FROZEN_SIZES if n < config.size and config.weights]
     sized = (config.vary(size=size) for size in sorted(smaller, reverse=True))
     return next((config for config in sized if not failed(config, history)), None)
+
+
+def at_a_size_read(config: Config, history: History) -> Config | None:
+    """The net at the next smaller size of which a trial has read the pixels already; None without any.
+
+    Where pictures have vanished nothing can be decoded anew, at whatever size.
+    """
+    read = {t.config.size for t in history.done(preprocess=config.preprocess, grid=config.grid)}
+    sizes = [n for n in own_sizes(config) or SIZES if n < config.size and n in read]
+    shrunk = (config.vary(size=size, sizes=(), test_size=0) for size in sorted(sizes, reverse=True))
+    return next((config for config in shrunk if not failed(config, history)), None)
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:

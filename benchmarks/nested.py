@@ -94,7 +94,10 @@ def rows_of(lab: Lab, name: str, configs: Sequence[Config]) -> Iterator[str]:
     for words, predicted in tested.items():
         losses = losses_by_row(lab.goal, lab.task.truth, predicted)
         cells = [f"{lab.metric.shown(promised[words]):.4f}" if words in promised else ""]
-        cells += [f"{lab.metric.shown(score_on_folds(lab, predicted)):.4f}", f"{np.nanmean(losses):.4f}"]
+        cells += [
+            f"{lab.metric.shown(cross_fitted_score(lab.train, predicted).score):.4f}",
+            f"{np.nanmean(losses):.4f}",
+        ]
         yield f"| {' | '.join([name, words, *cells, difference(losses, base)])} |\n"
 
 
@@ -118,11 +121,6 @@ def left_out_in_turn(lab: Lab, members: Sequence[Member], configs: Sequence[Conf
         scores.append(blend.score)
         predicted[test] = blend.test
     return float(np.mean(scores)), predicted
-
-
-def score_on_folds(lab: Lab, predicted: np.ndarray) -> float:
-    """The score of the folds' answers together, the decision rule learned on the other folds."""
-    return cross_fitted_score(lab.train, predicted).score
 
 
 def main() -> None:

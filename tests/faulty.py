@@ -29,14 +29,13 @@ from autoclimb.budget import SLACK, Clock
 from autoclimb.config import Config
 from autoclimb.data.folds import make_folds
 from autoclimb.data.pixels import NoRoom
-from autoclimb.data.stored import LazyPictures
+from autoclimb.data.stored import LazyPictures, Vanished
 from autoclimb.disk import write_array
 from autoclimb.learn import fold, trial
 from autoclimb.learn.trial import run_trial as train_trial
 from autoclimb.report.leaderboard import words_of
 from autoclimb.run import store
 from autoclimb.run.answers import publish, publish_constant
-from autoclimb.run.decoded import Gone
 from autoclimb.run.setup import Setup
 from autoclimb.run.trials import run_trial, situation_of
 from autoclimb.run.worker import Worker
@@ -141,7 +140,7 @@ FAULTS: dict[str, Injected] = {
     "full disk where features are stored": Injected(large_features, (trial, "features_of"), FULL),
     "no room for decoded pictures": Injected(over_64_px, decoding=NoRoom("700 MB of pixels do not fit")),
     "no memory to decode pictures": Injected(over_64_px, decoding=HOST),
-    "pictures that vanished before they are decoded larger": Injected(over_64_px, decoding=Gone("3 pictures")),
+    "pictures that vanished before they are decoded larger": Injected(over_64_px, decoding=Vanished("3 pictures")),
     "weights that do not fit": Injected(tuned, changes={"weights": "another net's"}),
     "picture that became unreadable": Injected(over_64_px, pictures=unreadable),
     "deadline in the middle of a fold": Injected(of_several_folds, late=True, ends="done"),

@@ -12,8 +12,9 @@ from test_stored import photographs
 from autoclimb.budget import Clock
 from autoclimb.data.decoding import Decoding
 from autoclimb.data.pixels import Costs, NoRoom, build_pixels
+from autoclimb.data.stored import Vanished
 from autoclimb.run import decoded as room
-from autoclimb.run.decoded import Decoded, Gone, OutOfTime
+from autoclimb.run.decoded import Decoded, OutOfTime
 from autoclimb.run.measurements import decoded_pictures
 
 ROWS = 13
@@ -63,7 +64,7 @@ def test_pictures_that_vanish_amid_a_run_are_named_and_decoded_once_they_are_bac
     assert decoded.at(16, "squash").bad.sum() == 1
     Path(own[5]).rename(tmp_path / "away")
     for _ in range(2):
-        with pytest.raises(Gone, match=f"1 picture can no longer be read: .*{Path(own[5]).name}"):
+        with pytest.raises(Vanished, match=f"1 picture can no longer be read: .*{Path(own[5]).name}"):
             decoded.at(24, "squash")
     (tmp_path / "away").rename(own[5])
     assert decoded.at(24, "squash").bad.sum() == 1

@@ -163,7 +163,7 @@ def packed_pictures(path: Path, shape: tuple[int, int, int, int], grid: int) -> 
 
 
 class Vanished(OSError):
-    """A picture that could be read when the run began cannot be read any more."""
+    """Pictures that could be read when the run began cannot be read any more."""
 
 
 def keep_sources(sources: Sequence[str], folder: Path) -> str:

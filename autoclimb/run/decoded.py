@@ -29,16 +29,13 @@ from autoclimb.data.pixels import (
     room_in,
 )
 from autoclimb.data.sources import shown
+from autoclimb.data.stored import Vanished
 from autoclimb.processors import allowed_cores
 from autoclimb.report.words import counted
 from autoclimb.types import Event, Tell
 
 ENOUGH = 0.9  # of the training rate on an array, above which no faster form is built
 SAMPLE_ERROR = 1.15  # factor on the bytes of JPEGs, which are estimated from a sample
-
-
-class Gone(Exception):
-    """Pictures that could be read when the run began cannot be read any more."""
 
 
 class OutOfTime(Exception):
@@ -67,7 +64,7 @@ class Decoded:
         """The pixels for pictures of this size; they may be larger, for the reader to shrink.
 
         `rate` is the net's own speed in pictures a second, 0 where it is unknown. Raises OutOfTime where the budget
-        does not allow for decoding, NoRoom where the disk is full, Gone where pictures can no longer be read.
+        does not allow for decoding, NoRoom where the disk is full, Vanished where pictures can no longer be read.
         """
         how = self._how(size, preprocess, grid)
         pixels = self.opened.get(how)
@@ -81,14 +78,14 @@ class Decoded:
         return pixels
 
     def _check_readable(self, pixels: Pixels) -> None:
-        """Raises Gone where pixels are grey whose pictures could be read at first: nets would learn and answer grey."""
+        """Raises Vanished where pixels are grey of pictures that could be read at first: nets would learn grey."""
         first = next(iter(self.opened.values()), pixels)
         lost = np.flatnonzero(pixels.bad & ~first.bad)
         if not lost.size:
             return
         forget(pixels.path)  # the pictures may come back
         names = ", ".join(shown(self.files[i]) for i in lost[:3])
-        raise Gone(f"{counted(lost.size, 'picture')} can no longer be read: {names}; put them back")
+        raise Vanished(f"{counted(lost.size, 'picture')} can no longer be read: {names}; put them back")
 
     def decoded_already(self, size: int, preprocess: str, grid: int = 0) -> Pixels | None:
         """The pixels for pictures of this size, None where they would have to be decoded first."""

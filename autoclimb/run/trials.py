@@ -15,13 +15,14 @@ from autoclimb.budget import SLACK, in_words, seconds_until_ended
 from autoclimb.config import Config
 from autoclimb.data.facts import plan_facts
 from autoclimb.data.pixels import NoRoom, Pixels
+from autoclimb.data.stored import Vanished
 from autoclimb.errors import no_room
 from autoclimb.processors import allowed_cores
 from autoclimb.protocol import KeepFeatures, MeasureSpeed, RunTrial
 from autoclimb.report.leaderboard import words_of
 from autoclimb.report.words import give_or_take
 from autoclimb.run import store
-from autoclimb.run.decoded import Gone, OutOfTime
+from autoclimb.run.decoded import OutOfTime
 from autoclimb.run.setup import Setup
 from autoclimb.run.worker import Died, Late
 from autoclimb.score.by_row import losses_by_row
@@ -58,14 +59,14 @@ def run_trial(setup: Setup, config: Config, stage: str, planned: float = 0.0) ->
         watch = partial(watch_trial, setup, event_facts, finished)
         request = replace(request, seconds=seconds)
         reply = setup.worker.ask(request.to_json(), seconds, watch, SLACK.worker_silence)
+    except Vanished as error:
+        reply = failure(error, "pictures")
     except (NoRoom, OSError) as error:
         if not (isinstance(error, NoRoom) or no_room(error)):
             raise
         reply = failure(error, "disk")
     except MemoryError as error:  # of decoding
         reply = failure(error, "memory")
-    except Gone as error:
-        reply = failure(error, "pictures")
     except Late as error:
         reply = failure(error, "late", finished)
     except Died as error:
@@ -177,9 +178,7 @@ def failure(error: Exception, fault: str, finished: dict[str, Any] | None = None
 
 def prepare(setup: Setup, config: Config) -> None:
     """Decodes the pixels of a config's trial and computes the features it stores, before its time is planned."""
-    with suppress(
-        NoRoom, OSError, MemoryError, Gone, Late, Died
-    ):  # the trial itself will fail for the same reason and report it
+    with suppress(NoRoom, OSError, MemoryError, Late, Died):  # the trial itself will fail for the same reason
         pixels = pixels_for(setup, config)
         if config.top and config.train == "net":
             seconds = seconds_for(setup, config)

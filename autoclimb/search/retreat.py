@@ -60,10 +60,10 @@ def at_a_size_read(config: Config, history: History) -> Config | None:
 
     Where pictures have vanished nothing can be decoded anew, at whatever size.
     """
-    read = {t.config.size for t in history.done(preprocess=config.preprocess, grid=config.grid)}
-    sizes = [n for n in own_sizes(config) or SIZES if n < config.size and n in read]
-    shrunk = (config.vary(size=size, sizes=(), test_size=0) for size in sorted(sizes, reverse=True))
-    return next((config for config in shrunk if not failed(config, history)), None)
+    read = {t.config.cached_size for t in history.done(preprocess=config.preprocess, grid=config.grid)}
+    sizes = sorted((n for n in own_sizes(config) or SIZES if n < config.size), reverse=True)
+    shrunk = (config.vary(size=size, sizes=(), test_size=0) for size in sizes)
+    return next((other for other in shrunk if other.cached_size in read and not failed(other, history)), None)
 
 
 def in_the_plan(config: Config, history: History, s: Situation, smaller: bool = True) -> Config | None:

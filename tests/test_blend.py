@@ -11,11 +11,14 @@ from scipy.special import softmax
 from autoclimb.blend import boosted, linear
 from autoclimb.blend.blenders import BLENDERS
 from autoclimb.blend.choose import apply_blend, blend_of
+from autoclimb.blend.pools import NETS_SHARE
 from autoclimb.blend.rows import Rows
 from autoclimb.config import Config
 from autoclimb.run import store
 from autoclimb.run.answers import blend_trials
 from autoclimb.run.setup import Setup
+from autoclimb.score.by_row import losses_by_row
+from autoclimb.score.crossfit import cross_fitted_score
 from autoclimb.score.decide import learn_rule
 from autoclimb.score.metrics import metric_named
 from autoclimb.score.rules import answer
@@ -240,6 +243,56 @@ def test_a_weak_net_on_one_fold_does_not_narrow_the_rows():
     )
     assert blend.rows == 300
     assert net.key not in blend.members
+
+
+def nets_beside_features(folds=(0, 1, 2, 3, 4), noise=0.7):
+    """Truth, two heads on frozen features that see it well, and two nets that see it through `noise`."""
+    truth, trials = world("multiclass", 300, members=2, noise=0.5)
+    _, (*_, first, second) = world("multiclass", 300, members=4, noise=noise)
+    features = [replace(t, config=t.config.vary(train="features")) for t in trials]
+    nets = [replace(t, config=t.config.vary(lr=0.5 + i, folds=folds)) for i, t in enumerate((first, second))]
+    return truth, features, nets
+
+
+def test_the_nets_own_blend_has_the_larger_a_share_the_less_they_lose_out_of_fold():
+    weights = []
+    for noise in (0.5, 0.7, 0.9, 6.0):
+        truth, features, nets = nets_beside_features(noise=noise)
+        train = TrainRows(Goal(metric_named("log-loss"), "multiclass"), truth, np.arange(300) % 5)
+        both, alone = (blend_of(some, train, allow=["mean"]) for some in ([*features, *nets], nets))
+        plain = np.mean([t.oof for t in (*features, *nets)], 0)
+        own = np.asarray(alone.oof[:])
+        lost = losses_by_row(train.goal, truth, own).mean() / losses_by_row(train.goal, truth, plain).mean() - 1
+        share = max(0.0, NETS_SHARE - lost)
+        assert np.allclose(both.oof[:], plain + share * (own - plain))
+        of = dict(zip(both.members, both.weights, strict=True))
+        assert sum(of.values()) == pytest.approx(1)
+        weights.append(sum(of[t.key] for t in nets))
+        assert weights[-1] == pytest.approx((1 - share) / 2 + share)
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] > 0.5 + NETS_SHARE / 4
+    assert weights[-1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("method", ["best", "linear"])
+def test_the_nets_share_is_scored_as_it_is_used(method):
+    truth, features, nets = nets_beside_features()
+    train = TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
+    blend = blend_of([*features, *nets], train, allow=[method])
+    assert {t.key for t in nets} & set(blend.members)
+    assert blend.score == pytest.approx(cross_fitted_score(train, blend.oof).score, abs=0.01)
+    members = {t.key: t for t in (*features, *nets)}
+    again = apply_blend(json.loads(json.dumps(blend.stacker)), [members[key].test for key in blend.members])
+    assert np.allclose(again, blend.test)
+
+
+def test_nets_of_one_fold_have_no_share_of_their_own():
+    """They answer test rows by one net each, as they do out of fold."""
+    truth, features, nets = nets_beside_features(folds=(0,))
+    train = TrainRows(Goal(metric_named("log-loss"), "multiclass"), truth, np.arange(300) % 5)
+    blend = blend_of([*features, *nets], train, allow=["mean"])
+    assert np.allclose(blend.oof[:], np.mean([t.oof for t in (*features, *nets)], 0))
+    assert len(set(blend.weights)) == 1
 
 
 def test_once_a_net_covers_all_rows_a_crowd_of_one_fold_is_no_candidate():

@@ -143,15 +143,14 @@ def test_every_blender_can_be_written_as_onnx(goal, tmp_path):
 def test_a_graph_averages_blends_as_a_mixture_does():
     goal = Goal(metric_named("f2"), "multilabel")
     truth, members = predictions_for(goal)
-    shares = {"greedy": 0.25, "log odds mean": 0.25, "two-level ridge": 0.5}
-    model = mixed(
-        {name: BLENDERS[name].learn(Rows(goal, members, truth, np.arange(len(truth)))) for name in shares}, shares
-    )
+    shares = [("greedy", 0.25), ("log odds mean", 0.25), ("two-level ridge", 0.25), ("greedy", 0.25)]
+    rows = Rows(goal, members, truth, np.arange(len(truth)))
+    model = mixed([(name, share, BLENDERS[name].learn(rows)) for name, share in shares])
     picked = [members[i] for i in model["picked"]]
     got = combined(json.loads(json.dumps(model)), [torch.from_numpy(p).float() for p in picked]).numpy()
     assert np.abs(got - apply(model, picked)).max() < 1e-5
     assert not without_graph(model)
-    assert without_graph(mixed({"mean": model, "lightgbm": model}, {"mean": 0.5, "lightgbm": 0.5})) == ["lightgbm"]
+    assert without_graph(mixed([("mean", 0.5, model), ("lightgbm", 0.5, model)])) == ["lightgbm"]
 
 
 def test_only_trees_have_no_place_in_a_graph():

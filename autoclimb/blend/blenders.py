@@ -38,7 +38,7 @@ class Blender:
     """How to learn a combination from rows and to apply it to predictions, one `(M, C)` for each picked member.
 
     Where it `needs_metadata`, `apply` takes a third argument: the columns beside the pictures, `(M, K)` or None.
-    `suits` says whether it is tried for a goal.
+    `suits` says whether it is tried for a goal. One that is `slow` takes several times what all others do together.
     """
 
     learn: Callable[[Rows], Model]
@@ -49,6 +49,7 @@ class Blender:
     most_columns: int = 0  # 0 for any number; a limit where the model's size grows with them
     quick_cells: float = math.inf  # rows x columns x members up to which a quick blend tries it
     margin: float = MARGIN
+    slow: bool = False
     needs_metadata: bool = False
 
     def predict(self, model: Model, predictions: Sequence[np.ndarray], beside: np.ndarray | None = None) -> np.ndarray:
@@ -99,7 +100,7 @@ BLENDERS: dict[str, Blender] = {
         most_columns=1000,
     ),
     "lightgbm": Blender(
-        boosted.fitted, boosted.apply, suits=lambda g: boosted.can_boost(), fewest_rows=2000, quick_cells=0
+        boosted.fitted, boosted.apply, suits=lambda g: boosted.can_boost(), fewest_rows=2000, quick_cells=0, slow=True
     ),
     "linear+metadata": Blender(
         metadata.fitted_linear,
@@ -118,6 +119,7 @@ BLENDERS: dict[str, Blender] = {
         fewest_members=1,
         quick_cells=0,
         margin=METADATA_MARGIN,
+        slow=True,
         needs_metadata=True,
     ),
 }

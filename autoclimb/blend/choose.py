@@ -13,6 +13,7 @@ from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model, suitable
 from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
 from autoclimb.blend.nested import MOST_COMPARED, Nested
+from autoclimb.blend.pools import Pool, answered, fitted
 from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
@@ -129,17 +130,28 @@ def _candidate(
         own_scores=own_scores,
     )
     nested = Nested(every, train.parts(rows, 3 if quick else 5), suitable(every, allow, quick), quick)
-    alone = len(nested.part_names) < 2  # one row, or one group of rows: there is nothing to cross-fit
-    shares = {"best": 1.0} if alone else nested.shares
-    model = mixture.mixed({name: BLENDERS[name].learn(every) for name in shares}, shares)
-    if alone:
+    if len(nested.part_names) < 2:  # one row, or one group of rows: there is nothing to cross-fit
+        model = mixture.mixed([("best", 1.0, BLENDERS["best"].learn(every))])
         oof = np.asarray(every.predictions[model["picked"][0]][:], np.float64)
         return _Candidate(members, covered, oof, answer(learn_rule(train.goal, every.truth, oof), oof), {}, model)
-    oof = nested.mixed_predictions(shares, every.rows)
     target = nested.target[nested.compared]
     tried = {name: train.goal.score(target, answers) for name, answers in nested.answers_tried.items()}
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
-    return _Candidate(members, covered, oof, nested.answers(), tried, model, rivals)
+    some = _pools(nested, members, allow)
+    model, oof = fitted(some)
+    return _Candidate(members, covered, oof, answered(some), tried, model, rivals)
+
+
+def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None) -> list[Pool]:
+    """All members, and where several folds' nets answer test rows beside frozen features, the nets alone."""
+    nets = [i for i, m in enumerate(members) if m.trials[0].config.train == "net"]
+    everything = Pool(whole, range(len(members)))
+    if len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
+        return [everything]
+    every = whole.every.of_members(nets)
+    names = tuple(name for name in suitable(every, allow, whole.quick) if not BLENDERS[name].slow) or ("best",)
+    alone = Nested(every, whole.parts, names, whole.quick)
+    return [everything, Pool(alone, nets)]
 
 
 def _better(train: TrainRows, wide: _Candidate, narrow: _Candidate) -> _Candidate:

@@ -1,6 +1,6 @@
 """A mixture of blends: the weighted mean of their predictions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,16 +10,16 @@ from autoclimb.blend.blenders import BLENDERS, Blender, Model
 MIXTURE = "mixture"  # the method of a blend of several, which is no row of BLENDERS
 
 
-def mixed(models: Mapping[str, Model], shares: Mapping[str, float]) -> Model:
-    """One model, with its "method", of the models of several blenders; for one blender it is that blender's own."""
-    if len(models) == 1:
-        ((name, model),) = models.items()
+def mixed(blends: Sequence[tuple[str, float, Model]]) -> Model:
+    """One model, with its "method", of blenders by name with their shares; of one blender it is that blender's own."""
+    if len(blends) == 1:
+        ((name, _, model),) = blends
         return model | {"method": name}
-    picked = list(dict.fromkeys(member for model in models.values() for member in model["picked"]))
+    picked = list(dict.fromkeys(member for _, _, model in blends for member in model["picked"]))
     parts = [
         {key: value for key, value in model.items() if key != "picked"}
-        | {"method": name, "share": shares[name], "members_at": [picked.index(member) for member in model["picked"]]}
-        for name, model in models.items()
+        | {"method": name, "share": share, "members_at": [picked.index(member) for member in model["picked"]]}
+        for name, share, model in blends
     ]
     return {"picked": picked, "parts": parts, "method": MIXTURE}
 

@@ -7,13 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from autoclimb.arrays import blocks, by_blocks, working_precision
+from autoclimb.arrays import blocks, working_precision
 from autoclimb.blend.blenders import BLENDERS, Model
 from autoclimb.blend.mixture import apply, mixed
 from autoclimb.blend.rows import FEWEST, Rows
-from autoclimb.score.crossfit import cross_answers, pooled, resampled_scores
-from autoclimb.score.decide import learn_rule, rows_to_learn_from, truth_for
-from autoclimb.score.rules import answer
+from autoclimb.score.crossfit import cross_answers, resampled_scores
+from autoclimb.score.decide import truth_for
 from autoclimb.seeds import some_of
 
 MOST_COMPARED = 200_000  # cells of the rows that blenders are compared on; the chosen one predicts all rows
@@ -75,16 +74,17 @@ class Nested:
             model = self.model(name, tuple(sorted(left_out)))
             here = np.flatnonzero(self.parts[rows] == j)
             for block in blocks(len(here), width * len(model["picked"])):  # of all members at a time
-                out[here[block]] = self._applied(model | {"method": name}, rows[here[block]])
+                out[here[block]] = self.applied(model | {"method": name}, rows[here[block]])
         return out
 
-    def _applied(self, model: Model, rows: np.ndarray) -> np.ndarray:
+    def applied(self, model: Model, rows: np.ndarray) -> np.ndarray:
+        """A model's predictions `(m, C)` of rows by index."""
         beside = None if self.every.beside is None else self.every.beside.values[rows]
         return apply(model, [self.every.predictions[i][rows] for i in model["picked"]], beside)
 
     def tried(self, without: int | None = None) -> dict[str, np.ndarray]:
         """Each blender's cross-fitted answers, by quick rules, on the compared rows or those of them outside a part."""
-        rows = self._rows_outside(without)
+        rows = self.rows_outside(without)
         return {
             name: cross_answers(
                 self.every.goal,
@@ -96,7 +96,12 @@ class Nested:
             for name in self.names
         }
 
-    def _rows_outside(self, part: int | None) -> np.ndarray:
+    def mixed_model(self, shares: Mapping[str, float], without: tuple[int, ...]) -> Model:
+        """The blenders fitted without some parts, in these shares."""
+        return mixed([(name, share, self.model(name, without)) for name, share in shares.items()])
+
+    def rows_outside(self, part: int | None) -> np.ndarray:
+        """The compared rows that are not of a part."""
         return self.compared if part is None else self.compared[self.parts[self.compared] != part]
 
     @cached_property
@@ -121,24 +126,16 @@ class Nested:
             total += shares[other] * self.predicted(other, rows, without)
         return total
 
-    def answers(self) -> np.ndarray:
-        """The cross-fitted answers of all rows, the choice among blenders cross-fitted too."""
-        pieces = []
-        few = len(self.part_names) < 3  # without two of two parts there is no row to fit on: a handful of rows
-        for k in self.part_names:
-            rows, own = self._rows_outside(k), np.flatnonzero(self.parts == k)
-            one = few or len(self.names) == 1
-            shares = {"best" if few else self.names[0]: 1.0} if one else self._shares(self.tried(k), rows)
-            some = rows_to_learn_from(self.every.goal, rows, self.every.width)
-            p = self.mixed_predictions(shares, some, None if few else k)
-            rule = learn_rule(self.every.goal, self.every.truth[some], p, part_of=self.parts[some])
-            model = mixed({name: self.model(name, (k,)) for name in shares}, shares)
+    def shares_without(self, k: int) -> dict[str, float]:
+        """The blenders to take for a part, and their shares, chosen by the rows outside of it."""
+        if self.few_parts or len(self.names) == 1:
+            return {"best" if self.few_parts else self.names[0]: 1.0}
+        return self._shares(self.tried(k), self.rows_outside(k))
 
-            def answers(block: slice, model=model, rule=rule, own=own) -> np.ndarray:
-                return answer(rule, self._applied(model, own[block]))
-
-            pieces.append((own, by_blocks(answers, len(own), self.every.width * len(model["picked"]))))
-        return pooled(pieces, len(self.parts))
+    @property
+    def few_parts(self) -> bool:
+        """Whether without two of the parts no row is left to fit on: a handful of rows."""
+        return len(self.part_names) < 3
 
     def _shares(self, answers: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float]:
         """How often each blender would be chosen by other rows like these, the rarely chosen left out.

@@ -1,6 +1,7 @@
 """Rows: some rows of the members' out-of-fold predictions with the goal, which a blender is fitted on."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -59,6 +60,11 @@ class Rows:
     def of(self, member: int) -> np.ndarray:
         """The member's predictions on these rows."""
         return self.predictions[member][self.rows]
+
+    def of_members(self, some: Sequence[int]) -> "Rows":
+        """The same rows of some members."""
+        names = tuple(self.names[i] for i in some) if self.names else ()
+        return replace(self, predictions=tuple(self.predictions[i] for i in some), names=names)
 
     @property
     def true(self) -> np.ndarray:

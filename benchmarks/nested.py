@@ -11,9 +11,10 @@ config answer together, as five do in a run, while the rows of the four other fo
 net each.
 
 `record` trains the bank's first configs of a set over the ten pairs, and keeps their predictions in `--work`; it goes
-on from what is there. They take six fifths of what all folds take. `blend` appends a table: pools of members, blended
-on four folds and scored on the fifth, each fold in turn; losses by row less those of nets with features, paired, ±
-standard error; and mixtures of that blend with the nets' own.
+on from what is there. They take six fifths of what all folds take. `blend` appends a table: some nets with all
+features, blended on four folds and scored on the fifth, each fold in turn: by weights learned out of fold alone ("no
+share"), with the share of the nets' own blend that runs give it, with constant shares of it, and that blend alone.
+Differences are of losses by row from "no share", paired, ± standard error.
 """
 
 import argparse
@@ -40,8 +41,12 @@ from autoclimb.types import Trial
 
 WORK = Path("autoclimb-runs") / "nested"
 PAIRS = tuple(combinations(range(FOLDS), 2))
-SHARES = (0.25, 0.5, 0.75)  # of the nets' own blend
-HEADER = "| set | members | out of fold | on the fold left out | loss there | difference |\n" + "|---" * 6 + "|\n"
+SHARES = (0.25, 0.5)  # of the nets' own blend
+HEADER = (
+    "| set | nets, with features | share | out of fold | on the fold left out | loss there | difference |\n"
+    + "|---" * 7
+    + "|\n"
+)
 Member = dict[tuple[int, int], np.ndarray]  # predictions (N, C) by pair of folds, NaN but for their rows
 
 
@@ -81,27 +86,27 @@ def rows_of(lab: Lab, name: str, configs: Sequence[Config]) -> Iterator[str]:
     known = {c: {pair: np.load(place_of(lab.folder, c, pair)) for pair in PAIRS} for c in configs}
     features = [c for c in configs if c.train == "features"]
     nets = [c for c in configs if c.train == "net"]
-    pools = {"features": features, "nets with features": [*features, *nets], "nets": nets}
-    for net in nets:
-        pools |= {f"{words_of(net)}, with features": [*features, net], words_of(net): [net]}
-    promised: dict[str, float] = {}
-    tested: dict[str, np.ndarray] = {}
-    for words, pool in pools.items():
-        promised[words], tested[words] = left_out_in_turn(lab, [known[c] for c in pool], pool)
-    both, alone = tested["nets with features"], tested["nets"]
-    tested |= {f"nets with features, {share:g} nets": both + share * (alone - both) for share in SHARES}
-    base = losses_by_row(lab.goal, lab.task.truth, both)
-    for words, predicted in tested.items():
-        losses = losses_by_row(lab.goal, lab.task.truth, predicted)
-        cells = [f"{lab.metric.shown(promised[words]):.4f}" if words in promised else ""]
-        cells += [
-            f"{lab.metric.shown(cross_fitted_score(lab.train, predicted).score):.4f}",
-            f"{np.nanmean(losses):.4f}",
-        ]
-        yield f"| {' | '.join([name, words, *cells, difference(losses, base)])} |\n"
+    for words, some in {"all nets": nets, **{words_of(net): [net] for net in nets}}.items():
+        beside, pool = [*features, *some], [known[c] for c in (*features, *some)]
+        promised, plain = left_out_in_turn(lab, pool, beside, nets_share=0.0)
+        blends = {"no share": (promised, plain), "as in a run": left_out_in_turn(lab, pool, beside)}
+        promised, alone = left_out_in_turn(lab, [known[c] for c in some], some)
+        blends |= {f"{share:g} of the nets": (np.nan, plain + share * (alone - plain)) for share in SHARES}
+        blends["the nets alone"] = promised, alone
+        base = losses_by_row(lab.goal, lab.task.truth, plain)
+        for how, (promised, predicted) in blends.items():
+            losses = losses_by_row(lab.goal, lab.task.truth, predicted)
+            cells = [f"{lab.metric.shown(promised):.4f}" if np.isfinite(promised) else ""]
+            cells += [
+                f"{lab.metric.shown(cross_fitted_score(lab.train, predicted).score):.4f}",
+                f"{np.nanmean(losses):.4f}",
+            ]
+            yield f"| {' | '.join([name, words, how, *cells, difference(losses, base)])} |\n"
 
 
-def left_out_in_turn(lab: Lab, members: Sequence[Member], configs: Sequence[Config]) -> tuple[float, np.ndarray]:
+def left_out_in_turn(
+    lab: Lab, members: Sequence[Member], configs: Sequence[Config], **how: float
+) -> tuple[float, np.ndarray]:
     """The mean score out of fold of the blends of four folds each, and what they answer the folds left out `(N, C)`."""
     predicted = np.full((len(lab.fold_of), lab.task.width), np.nan, np.float32)
     scores = []
@@ -117,7 +122,7 @@ def left_out_in_turn(lab: Lab, members: Sequence[Member], configs: Sequence[Conf
             on_test = np.mean([member[pair][test] for pair in PAIRS if fold in pair], 0)
             scored = cross_fitted_score(train, oof)
             trials.append(Trial(config, "nested", "done", scored.score, scored.stderr, 1.0, oof, on_test))
-        blend = blend_of(trials, train)
+        blend = blend_of(trials, train, **how)  # type: ignore[arg-type]
         scores.append(blend.score)
         predicted[test] = blend.test
     return float(np.mean(scores)), predicted

@@ -100,9 +100,12 @@ def test_boosted_trees_blend_many_rows(name, kind):
 NOISE = [("accuracy", "binary"), ("auc", "binary"), ("qwk", "ordinal"), ("f2", "multilabel"), ("r2", "regression")]
 
 
-@pytest.mark.parametrize(("name", "kind"), NOISE)
-def test_a_blend_of_members_of_noise_claims_no_skill(name, kind):
-    """Nothing is what a blend scores whose members were dealt out by lot; the choice of the blender counts too."""
+@pytest.mark.parametrize(("name", "kind", "features"), [*((*case, 0) for case in NOISE), ("accuracy", "binary", 3)])
+def test_a_blend_of_members_of_noise_claims_no_skill(name, kind, features):
+    """Nothing is what a blend scores whose members were dealt out by lot; the choice of the blender counts too.
+
+    So does the share of the nets' own blend beside frozen features.
+    """
     claims, n = [], 60
     for seed in range(8):
         r = np.random.default_rng(seed)
@@ -114,6 +117,9 @@ def test_a_blend_of_members_of_noise_claims_no_skill(name, kind):
         elif kind == "regression":
             truth = r.normal(size=n)
         trials = [trial(i, v if kind == "regression" else softmax(v, axis=1)) for i, v in enumerate(z)]
+        for i, t in enumerate(trials):
+            changes = {"train": "features"} if i < features else {"folds": (0, 1, 2, 3, 4)}
+            trials[i] = replace(t, config=t.config.vary(**changes))
         goal = Goal(metric_named(name), kind, (0.0, 1.0, 2.0) if kind == "ordinal" else ())
         train = TrainRows(goal, truth, np.arange(n) // 12)
         chance = {"accuracy": 0.5, "auc": 0.5, "qwk": 0.0}.get(name)

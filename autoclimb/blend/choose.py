@@ -13,7 +13,7 @@ from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model, suitable
 from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
 from autoclimb.blend.nested import MOST_COMPARED, Nested
-from autoclimb.blend.pools import Pool, answered, fitted
+from autoclimb.blend.pools import NETS_SHARE, Pool, answered, fitted
 from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
@@ -49,6 +49,7 @@ def blend_of(
     allow: Collection[str] | None = None,
     quick: bool = False,
     own_scores: dict[tuple[str, str], float] | None = None,
+    nets_share: float = NETS_SHARE,
 ) -> Blend:
     """The blend of the finished trials with the best cross-fitted score; simpler blends are preferred where close.
 
@@ -61,7 +62,8 @@ def blend_of(
     different rows: all trials on their common rows are compared with the widely covered ones, on the rows both have.
     `allow` names the rows of BLENDERS to consider; `quick` leaves out those that would take long, shortens the rest and
     looks at some of very many rows. `own_scores` is filled: with it the next call ranks the trials that it knows
-    without looking at them.
+    without looking at them. `nets_share` is the share of the nets' own blend beside features where it is as good out of
+    fold (`pools`); 0 for none.
     """
     members = members_of(trials)
     assert members, "no finished trial to blend"
@@ -71,7 +73,7 @@ def blend_of(
     own_scores = {} if own_scores is None else own_scores
     with threadpool_limits(1):  # on two busy cores threads wait for each other: 2 s a stacker instead of .1
         candidates = (
-            _candidate(train, some, covered, allow, quick, own_scores)
+            _candidate(train, some, covered, allow, quick, own_scores, nets_share)
             for some, covered in coverages(members, usable, looked_at, 2 if quick else 3)
         )
         widest = winner = next(candidates)
@@ -116,6 +118,7 @@ def _candidate(
     allow: Collection[str] | None,
     quick: bool,
     own_scores: dict[tuple[str, str], float],
+    nets_share: float,
 ) -> _Candidate:
     rows = np.flatnonzero(covered)
     on_rows = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
@@ -137,21 +140,21 @@ def _candidate(
     target = nested.target[nested.compared]
     tried = {name: train.goal.score(target, answers) for name, answers in nested.answers_tried.items()}
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
-    some = _pools(nested, members, allow)
+    some = _pools(nested, members, allow, nets_share)
     model, oof = fitted(some)
     return _Candidate(members, covered, oof, answered(some), tried, model, rivals)
 
 
-def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None) -> list[Pool]:
+def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None, nets_share: float) -> list[Pool]:
     """All members, and where several folds' nets answer test rows beside frozen features, the nets alone."""
     nets = [i for i, m in enumerate(members) if m.trials[0].config.train == "net"]
     everything = Pool(whole, range(len(members)))
-    if len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
+    if not nets_share or len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
         return [everything]
     every = whole.every.of_members(nets)
     names = tuple(name for name in suitable(every, allow, whole.quick) if not BLENDERS[name].slow) or ("best",)
     alone = Nested(every, whole.parts, names, whole.quick)
-    return [everything, Pool(alone, nets)]
+    return [everything, Pool(alone, nets, nets_share)]
 
 
 def _better(train: TrainRows, wide: _Candidate, narrow: _Candidate) -> _Candidate:

@@ -19,7 +19,6 @@ from autoclimb.score.by_row import losses_by_row
 from autoclimb.score.crossfit import pooled
 from autoclimb.score.decide import learn_rule, rows_to_learn_from
 from autoclimb.score.rules import answer
-from autoclimb.types import Goal
 
 # of the nets' own blend, where it is as good out of fold as that of all members; less by what its loss is above
 NETS_SHARE = 0.4
@@ -27,10 +26,14 @@ NETS_SHARE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Blenders of some members, which are `members` of the whole by index."""
+    """Blenders of some members, which are `members` of the whole by index.
+
+    `share` is the most that a second pool may have in what is predicted.
+    """
 
     nested: Nested
     members: Sequence[int]
+    share: float = NETS_SHARE
 
 
 def fitted(pools: Sequence[Pool]) -> tuple[Model, np.ndarray]:
@@ -40,7 +43,7 @@ def fitted(pools: Sequence[Pool]) -> tuple[Model, np.ndarray]:
     """
     every = pools[0].nested.every
     p = [pool.nested.mixed_predictions(pool.nested.shares, every.rows) for pool in pools]
-    shares = _shares(every.goal, every.truth, p)
+    shares = _shares(pools, every.truth, p)
     blends = [
         (name, share * own, model | {"picked": [pool.members[i] for i in model["picked"]]})
         for pool, share in zip(pools, shares, strict=False)
@@ -59,7 +62,7 @@ def answered(pools: Sequence[Pool]) -> np.ndarray:
         chosen = [pool.nested.shares_without(k) for pool in pools]
         without = None if whole.few_parts else k
         p = [pool.nested.mixed_predictions(c, some, without) for pool, c in zip(pools, chosen, strict=True)]
-        shares = _shares(goal, truth[some], p)
+        shares = _shares(pools, truth[some], p)
         rule = learn_rule(goal, truth[some], _mean(shares, p), part_of=whole.parts[some])
         models = [pool.nested.mixed_model(c, (k,)) for pool, c in zip(pools, chosen, strict=True)]
 
@@ -71,12 +74,13 @@ def answered(pools: Sequence[Pool]) -> np.ndarray:
     return pooled(pieces, len(whole.parts))
 
 
-def _shares(goal: Goal, truth: ByRow, p: Sequence[np.ndarray]) -> list[float]:
+def _shares(pools: Sequence[Pool], truth: ByRow, p: Sequence[np.ndarray]) -> list[float]:
     """The share of each pool, by its cross-fitted predictions of some rows; 0 for nets that are far worse."""
     if len(p) == 1:
         return [1.0]
+    goal = pools[0].nested.every.goal
     whole, nets = (float(losses_by_row(goal, truth, predicted).mean()) for predicted in p)
-    share = min(max(0.0, NETS_SHARE - (nets - whole) / max(whole, 1e-12)), 1.0)
+    share = min(max(0.0, pools[1].share - (nets - whole) / max(whole, 1e-12)), 1.0)
     return [1 - share, share] if share else [1.0]
 
 

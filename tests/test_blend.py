@@ -269,7 +269,7 @@ def test_the_nets_own_blend_has_the_larger_a_share_the_less_they_lose_out_of_fol
         plain = np.mean([t.oof for t in (*features, *nets)], 0)
         own = np.asarray(alone.oof[:])
         lost = losses_by_row(train.goal, truth, own).mean() / losses_by_row(train.goal, truth, plain).mean() - 1
-        share = max(0.0, NETS_SHARE - lost)
+        share = min(max(0.0, NETS_SHARE - lost), NETS_SHARE)
         assert np.allclose(both.oof[:], plain + share * (own - plain))
         of = dict(zip(both.members, both.weights, strict=True))
         assert sum(of.values()) == pytest.approx(1)
@@ -290,6 +290,21 @@ def test_the_nets_share_is_scored_as_it_is_used(method):
     members = {t.key: t for t in (*features, *nets)}
     again = apply_blend(json.loads(json.dumps(blend.stacker)), [members[key].test for key in blend.members])
     assert np.allclose(again, blend.test)
+
+
+def test_where_order_alone_counts_the_nets_share_goes_by_the_metric():
+    """A rank and a probability of the same order are as good as each other there, and their squares far apart."""
+    truth, trials = world("binary", 300, members=4, noise=0.7)
+    features = [replace(t, config=t.config.vary(train="features")) for t in trials[:2]]
+    five = {"folds": (0, 1, 2, 3, 4)}
+    sharp = [replace(t, config=t.config.vary(**five), oof=t.oof**4 / (t.oof**4).sum(1, keepdims=True)) for t in trials]
+    train = TrainRows(Goal(metric_named("auc"), "binary"), truth, np.arange(300) % 5)
+    shares = []
+    for nets in (sharp[2:], [replace(t, config=t.config.vary(**five)) for t in trials[2:]]):
+        blend = blend_of([*features, *nets], train, allow=["rank mean"])
+        shares.append([part["share"] for part in blend.stacker["parts"]])
+    assert shares[0] == pytest.approx(shares[1])
+    assert 0 < shares[0][1] <= NETS_SHARE
 
 
 def test_nets_of_one_fold_have_no_share_of_their_own():

@@ -140,21 +140,20 @@ def _candidate(
     target = nested.target[nested.compared]
     tried = {name: train.goal.score(target, answers) for name, answers in nested.answers_tried.items()}
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
-    some = _pools(nested, members, allow, nets_share)
-    model, oof = fitted(some)
-    return _Candidate(members, covered, oof, answered(some), tried, model, rivals)
+    pools = _pools(nested, members, allow) if nets_share else [Pool(nested, range(len(members)))]
+    model, oof = fitted(pools, nets_share)
+    return _Candidate(members, covered, oof, answered(pools, nets_share), tried, model, rivals)
 
 
-def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None, nets_share: float) -> list[Pool]:
+def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None) -> list[Pool]:
     """All members, and where several folds' nets answer test rows beside frozen features, the nets alone."""
     nets = [i for i, m in enumerate(members) if m.trials[0].config.train == "net"]
     everything = Pool(whole, range(len(members)))
-    if not nets_share or len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
+    if len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
         return [everything]
     every = whole.every.of_members(nets)
     names = tuple(name for name in suitable(every, allow, whole.quick) if not BLENDERS[name].slow) or ("best",)
-    alone = Nested(every, whole.parts, names, whole.quick)
-    return [everything, Pool(alone, nets, nets_share)]
+    return [everything, Pool(Nested(every, whole.parts, names, whole.quick), nets)]
 
 
 def _better(train: TrainRows, wide: _Candidate, narrow: _Candidate) -> _Candidate:

@@ -15,6 +15,7 @@ from speeds import PROCESSOR, Measure
 import autoclimb
 from autoclimb import Config, SearchSpace, Situation, Task, Trial
 from autoclimb.blend.choose import blend_of
+from autoclimb.blend.pools import NETS_SHARE
 from autoclimb.budget import in_words
 from autoclimb.contest.marks import cells_of, truth_in
 from autoclimb.contest.suite import read_suite
@@ -64,11 +65,15 @@ class Replay:
 
 @dataclass(frozen=True)
 class Solver:
-    """A plan (None for autoclimb's own), what may vary in it, and the blenders that it may use (None for all)."""
+    """A plan (None for autoclimb's own), what may vary in it, and the blenders that it may use (None for all).
+
+    `nets_share` is the largest share of the nets' own blend beside features.
+    """
 
     plan: tuple[Any, ...] | None = None
     space: SearchSpace = field(default_factory=SearchSpace)
     blenders: Collection[str] | None = None
+    nets_share: float = NETS_SHARE
 
 
 def of_recipe(recipe: str | Path) -> Solver:
@@ -85,7 +90,8 @@ SOLVERS: dict[str, Solver] = {
     "no stages": of_recipe(ABLATIONS / "no_stages.py"),
     "no probe": of_recipe(ABLATIONS / "no_probe.py"),
     "no halving": of_recipe(ABLATIONS / "no_halving.py"),
-    "no blend": Solver(blenders=("best",)),
+    "no blend": Solver(blenders=("best",), nets_share=0.0),
+    "no share": Solver(nets_share=0.0),
 }
 
 
@@ -115,7 +121,7 @@ def replay(known: Known, solver: Solver, budget: float, seed: int, measure: Meas
     history, seconds = on_its_own_clock(s, PROCESSOR.cores, plan_of(solver.plan), play)
     if not history.done():
         return None
-    blend = blend_of(history.done(), known.train, allow=solver.blenders)
+    blend = blend_of(history.done(), known.train, allow=solver.blenders, nets_share=solver.nets_share)
     mean_apart = float(np.mean(apart)) if apart else 0.0
     tested = test_score(known, np.asarray(blend.oof), blend.test)
     return Replay(blend.score, blend.stderr, tested, seconds, len(history.trials), mean_apart)

@@ -292,19 +292,16 @@ def test_the_nets_share_is_scored_as_it_is_used(method):
     assert np.allclose(again, blend.test)
 
 
-def test_where_order_alone_counts_the_nets_share_goes_by_the_metric():
-    """A rank and a probability of the same order are as good as each other there, and their squares far apart."""
-    truth, trials = world("binary", 300, members=4, noise=0.7)
-    features = [replace(t, config=t.config.vary(train="features")) for t in trials[:2]]
-    five = {"folds": (0, 1, 2, 3, 4)}
-    sharp = [replace(t, config=t.config.vary(**five), oof=t.oof**4 / (t.oof**4).sum(1, keepdims=True)) for t in trials]
+def test_where_order_alone_counts_the_nets_share_does_not_depend_on_how_sure_they_are():
+    truth, (feature, *_) = world("binary", 300, members=1, noise=0.5)
+    _, (_, *nets) = world("binary", 300, members=3, noise=0.55)
+    feature = replace(feature, config=feature.config.vary(train="features"))
+    nets = [replace(t, config=t.config.vary(folds=(0, 1, 2, 3, 4))) for t in nets]
+    surer = [replace(t, oof=t.oof**4 / (t.oof**4).sum(1, keepdims=True)) for t in nets]
     train = TrainRows(Goal(metric_named("auc"), "binary"), truth, np.arange(300) % 5)
-    shares = []
-    for nets in (sharp[2:], [replace(t, config=t.config.vary(**five)) for t in trials[2:]]):
-        blend = blend_of([*features, *nets], train, allow=["rank mean"])
-        shares.append([part["share"] for part in blend.stacker["parts"]])
-    assert shares[0] == pytest.approx(shares[1])
-    assert 0 < shares[0][1] <= NETS_SHARE
+    plain, sure = (blend_of([feature, *some], train, allow=["best"]).stacker["parts"] for some in (nets, surer))
+    assert 0 < plain[1]["share"] < NETS_SHARE
+    assert sure[1]["share"] == pytest.approx(plain[1]["share"])
 
 
 def test_nets_of_one_fold_have_no_share_of_their_own():

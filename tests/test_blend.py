@@ -292,6 +292,14 @@ def test_the_nets_share_is_scored_as_it_is_used(method):
     assert np.allclose(again, blend.test)
 
 
+def test_a_net_that_is_the_best_of_all_is_the_blend_and_no_mixture_of_itself():
+    truth, features, nets = nets_beside_features(noise=0.3)
+    train = TrainRows(Goal(metric_named("accuracy"), "multiclass"), truth, np.arange(300) % 5)
+    blend = blend_of([*features, *nets], train, allow=["best"])
+    assert (blend.method, blend.weights) == ("best", (1.0,))
+    assert set(blend.members) < {t.key for t in nets}
+
+
 def test_where_order_alone_counts_the_nets_share_does_not_depend_on_how_sure_they_are():
     truth, (feature, *_) = world("binary", 300, members=1, noise=0.5)
     _, (_, *nets) = world("binary", 300, members=3, noise=0.55)

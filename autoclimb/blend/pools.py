@@ -6,6 +6,7 @@ learned out of fold are too large for features. How much, cannot be seen there; 
 blend had been trained on (benchmarks/nested.py).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,13 +46,15 @@ def fitted(pools: Sequence[Pool], most: float) -> tuple[Model, np.ndarray]:
     every = pools[0].nested.every
     p = [pool.nested.mixed_predictions(pool.nested.shares, every.rows) for pool in pools]
     shares = _shares(every.goal, every.truth, p, most)
-    blends = []
+    blends: dict[str, tuple[str, float, Model]] = {}
     for pool, share in zip(pools, shares, strict=False):  # nets without a share are left out
         for name, own in pool.nested.shares.items():
             model = BLENDERS[name].learn(pool.nested.every)
-            picked = [pool.members[i] for i in model["picked"]]
-            blends.append((name, share * own, model | {"picked": picked}))
-    return mixed(blends), _mean(shares, p)
+            model |= {"picked": [pool.members[i] for i in model["picked"]]}
+            key = json.dumps([name, model])  # where a net is the best of all, both pools consist of it
+            known = blends[key][1] if key in blends else 0.0
+            blends[key] = (name, known + share * own, model)
+    return mixed(list(blends.values())), _mean(shares, p)
 
 
 def answered(pools: Sequence[Pool], most: float) -> np.ndarray:

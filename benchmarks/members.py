@@ -4,8 +4,8 @@
     python benchmarks/members.py RUN ... --answers DIR --without share [--out FILE]
 
 `--without` names a value of Config: trials that have it are left out; or the share that the nets' own blend has beside
-frozen features. DIR/<set>.csv holds a run's answers in the
-submission's form. The gain is that of all members over the others, with the standard error of the paired difference.
+frozen features. DIR/<set>.csv holds a run's answers in the submission's form. The gain is that of all members over the
+others, with the standard error of the paired difference.
 """
 
 import argparse

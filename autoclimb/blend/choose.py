@@ -13,7 +13,7 @@ from autoclimb.blend import mixture
 from autoclimb.blend.blenders import BLENDERS, MARGIN, Model, suitable
 from autoclimb.blend.members import FEWEST_ROWS, Member, compared_nets, coverages, members_of, quick_rows
 from autoclimb.blend.nested import MOST_COMPARED, Nested
-from autoclimb.blend.pools import NETS_SHARE, Pool, answered, fitted
+from autoclimb.blend.pools import NETS_SHARE, Pool, cross_fitted_answers, fitted
 from autoclimb.blend.rows import FEWEST, Beside, Rows, of_rows
 from autoclimb.blend.sharpen import sharpened, sharpness
 from autoclimb.score.anchored import anchored_score, believed
@@ -142,12 +142,13 @@ def _candidate(
     rivals = tuple(nested.answers_tried.values()) if len(nested.compared) == len(rows) else ()
     pools = _pools(nested, members, allow) if nets_share else [Pool(nested, range(len(members)))]
     model, oof = fitted(pools, nets_share)
-    return _Candidate(members, covered, oof, answered(pools, nets_share), tried, model, rivals)
+    answers = cross_fitted_answers(pools, nets_share)
+    return _Candidate(members, covered, oof, answers, tried, model, rivals)
 
 
 def _pools(whole: Nested, members: Sequence[Member], allow: Collection[str] | None) -> list[Pool]:
     """All members, and where several folds' nets answer test rows beside frozen features, the nets alone."""
-    nets = [i for i, m in enumerate(members) if m.trials[0].config.train == "net"]
+    nets = [i for i, m in enumerate(members) if m.is_net]
     everything = Pool(whole, range(len(members)))
     if len(nets) in (0, len(members)) or min(members[i].nets for i in nets) < 2:
         return [everything]

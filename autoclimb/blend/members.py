@@ -27,6 +27,11 @@ class Member:
     test: ByRow = field(repr=False)
 
     @property
+    def is_net(self) -> bool:
+        """Whether nets were trained for it, rather than heads on frozen features."""
+        return self.trials[0].config.train == "net"
+
+    @property
     def nets(self) -> int:
         """Nets that a test prediction is the mean of; an out-of-fold one is of one net a trial."""
         return len(self.trials[0].config.folds)
@@ -95,7 +100,7 @@ def coverages(
         for rows in distinct.values()
     ]
     sets.sort(key=lambda s: -int(s[1].sum()))
-    nets = [rows for m, rows in zip(members, covered, strict=True) if m.trials[0].config.train == "net"]
+    nets = [rows for m, rows in zip(members, covered, strict=True) if m.is_net]
     if any(rows.sum() == usable.sum() for rows in nets):  # the lot of a quick blend is no measure of it
         return sets[:1]
     others = [s for s in sets[1:] if s[1].sum() >= FEWEST_ROWS]

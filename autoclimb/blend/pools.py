@@ -1,6 +1,6 @@
 """Two pools of members: beside all of them the nets alone, whose own blend has a share in what is predicted.
 
-Out of fold a row is answered by one net of a config, a test row by the mean of all folds' nets. The mean is worth more:
+Out of fold a row is predicted by one net of a config, a test row by the mean of all folds' nets. The mean is worth more:
 to nets, which differ from fold to fold, more than to heads on frozen features, which hardly do. So weights that are
 learned out of fold are too large for features. How much, cannot be seen there; it was seen on rows that no net of a
 blend had been trained on (benchmarks/nested.py).
@@ -57,7 +57,7 @@ def fitted(pools: Sequence[Pool], most: float) -> tuple[Model, np.ndarray]:
     return mixed(list(blends.values())), _mean(shares, p)
 
 
-def answered(pools: Sequence[Pool], most: float) -> np.ndarray:
+def cross_fitted_answers(pools: Sequence[Pool], most: float) -> np.ndarray:
     """The cross-fitted answers of all rows; the choices among blenders and the pools' shares are cross-fitted too."""
     whole, pieces = pools[0].nested, []
     goal, truth, width = whole.every.goal, whole.every.truth, whole.every.width

@@ -1,9 +1,9 @@
 """Two pools of members: beside all of them the nets alone, whose own blend has a share in what is predicted.
 
-Out of fold a row is predicted by one net of a config, a test row by the mean of all folds' nets. The mean is worth more:
-to nets, which differ from fold to fold, more than to heads on frozen features, which hardly do. So weights that are
-learned out of fold are too large for features. How much, cannot be seen there; it was seen on rows that no net of a
-blend had been trained on (benchmarks/nested.py).
+Out of fold a row is predicted by one net of a config, a test row by the mean of all folds' nets. The mean is worth
+more: to nets, which differ from fold to fold, more than to heads on frozen features, which hardly do. So weights that
+are learned out of fold are too large for features. How much, cannot be seen there; it was seen on rows that no net of
+a blend had been trained on (benchmarks/nested.py).
 """
 
 import json
